@@ -30,7 +30,7 @@ _LIMITS: Final = (
 )
 _BURSTS: Final = (("account_commands", "account_burst"), ("address_requests", "address_burst"))
 _LIMIT_MAX: Final = 1_000_000
-_ROOM_MEMBERS_MAX: Final = 10_000
+_ROOM_MEMBERS_MAX: Final = 100_000
 ACTORS: Final = ("in_process", "processes")
 # Settings that have another name now. Left unread, they would change what runs without a word.
 _RENAMED: Final = {
@@ -84,7 +84,7 @@ class Settings:
     account_rooms: int = 5_000
     account_rooms_a_day: int = 500
     room_messages: int = 50
-    room_members: int = 10_000
+    room_members: int = _ROOM_MEMBERS_MAX
     address_requests: int = 20
     address_burst: int = 100
     address_connections: int = 200
@@ -303,7 +303,7 @@ class Settings:
             )
             for rate, burst in _BURSTS
         ]
-        members = "FALCON_ROOM_MEMBERS: must be 2 to 10000"
+        members = f"FALCON_ROOM_MEMBERS: must be 2 to {_ROOM_MEMBERS_MAX}"
         return [*each, *bursts, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
 
 

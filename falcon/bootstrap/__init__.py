@@ -33,6 +33,7 @@ from falcon.read.store import ReadStore
 from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
+from falcon.streams.revocations import Revocations
 from falcon.streams.signals import Signals, SignalTransport
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
@@ -158,7 +159,7 @@ def start_edge(
     feed = Feed(tail, lookups, instance, partitions, remembered=settings.stream_events)
     signals = Signals(transport, feed)
     reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
-    authenticator = Authenticator(store, reads, allowed, secret)
+    authenticator = Authenticator(store, reads, allowed, Revocations(store, feed), secret)
     keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)
     streams = Streams(
         store,

@@ -29,6 +29,7 @@ from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.switching import Create
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.kafka import rights, topics
+from falcon.adapters.kafka.applied import AppliedFollower, AppliedPublisher
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.group import GroupMember, active
 from falcon.adapters.kafka.journal import KafkaJournal
@@ -39,7 +40,7 @@ from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.security import Security
 from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
@@ -70,7 +71,7 @@ from falcon.projections.shared_consumer import SharedLogReader
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS, VOUCHING, projections, vouched_for
-from falcon.read.store import Comparison, ReadStoreUnavailable
+from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
 from falcon.secret_files import SecretFile, WrongSecret
 from falcon.settings import Settings, WrongSettings
 from falcon.startup import begin
@@ -195,7 +196,7 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
     loop = LoopThread()
     producer = Producer(cluster)
     clock = SystemClock()
-    copy = LocalSnapshotCache(settings.data_dir / f"cold-{index}.db", pack, unpack)
+    copy = LocalSnapshotCache(settings.data_dir / f"cold-{index}.db")
     snapshots = KafkaSnapshots(cluster, producer, copy)
     address = f"{_commands_address(settings)}/{index}"
     name = name_of(address, secrets.token_hex(4))
@@ -317,11 +318,31 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
             hbase, settings.hbase_prefix, threads=settings.read_threads, seconds=settings.read_seconds
         )
         stack.callback(store.close)
-        freshness = Freshness(store, OwnersPositions(gateway))
+        freshness = Freshness(
+            store, OwnersPositions(gateway), lambda: store.positions.are_told(), store.positions.forget
+        )
+        follower = _following_tables(cluster, store, freshness)
+        stack.push_async_callback(follower.stop)
         tail, transport = KafkaTail(cluster), KafkaSignalTransport(cluster)
         edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, _secret(settings))
         stack.push_async_callback(edge.streams.stop)
+        # On one machine the tables are in a file, and asking them costs less than reading the log when no stream does.
+        edge.authenticator.revocations.start()
+        stack.push_async_callback(edge.authenticator.revocations.stop)
         yield edge
+
+
+def _following_tables(cluster: KafkaCluster, store: HBaseReadStore, freshness: Freshness) -> AppliedFollower:
+    """From now on the store hears from projectors where the tables stand."""
+
+    def take(moves: Moves) -> None:
+        store.learn(moves)
+        freshness.moved()
+
+    follower = AppliedFollower(cluster, take, began=store.positions.forget)
+    store.positions.are_told = follower.hears
+    follower.start()
+    return follower
 
 
 async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
@@ -390,7 +411,8 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
         shared = SharedLogReader(_projected_log(settings, loop))
-        streams = [_Projecting(settings, name, hbase, loop, shared) for name in READ_MODELS]
+        publisher = AppliedPublisher(cluster, loop)
+        streams = [_Projecting(settings, name, hbase, loop, shared, publisher) for name in READ_MODELS]
         rebuilds = _SharingRebuilds(settings, hbase, loop)
         threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
         threads.append(start_thread("rebuilds", partial(rebuilds.run, ending)))
@@ -400,6 +422,7 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
         for stream in streams:
             stream.close()
         rebuilds.close()
+        publisher.close()
         shared.close()
     loop.close()
 
@@ -420,12 +443,20 @@ def _projected_log(settings: Settings, loop: LoopThread) -> KafkaSource:
 class _Projecting:
     """A projection's consumer with its source, tables and group membership."""
 
-    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedLogReader) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        hbase: HBase,
+        loop: LoopThread,
+        shared: SharedLogReader,
+        publisher: AppliedPublisher,
+    ) -> None:
         self.name = name
         self._loop = loop
         self._member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
         self._source = shared.stream(partial(_projected_log, settings, loop))
-        self._tables = _tables(settings, hbase, f"hbase-{name}")
+        self._tables = _tables(settings, hbase, f"hbase-{name}", publisher.publish)
         self._stream = ProjectionConsumer(
             name,
             READ_MODELS[name].project,
@@ -485,7 +516,12 @@ def _sharing(
         loop.call(member.leave())
 
 
-def _tables(settings: Settings, hbase: HBase, dispatcher: str = "hbase-writes") -> HBaseTables:
+def _tables(
+    settings: Settings,
+    hbase: HBase,
+    dispatcher: str = "hbase-writes",
+    moved: Callable[[Moves], None] = lambda moves: None,
+) -> HBaseTables:
     return HBaseTables(
         hbase,
         settings.hbase_prefix,
@@ -493,6 +529,7 @@ def _tables(settings: Settings, hbase: HBase, dispatcher: str = "hbase-writes") 
         _creator(settings, hbase),
         settings.project_threads,
         dispatcher=dispatcher,
+        moved=moved,
     )
 
 

@@ -191,16 +191,16 @@ async def serving(
     source = SqliteSource(database.connect(settings.database, writable=False))
     store = SqliteReadStore(read_connection)
     catch_up = None
+    freshness = Freshness(store, source)
     if settings.projection == "inline":
-        freshness = Freshness(store, source, gateway.tell_of_commits)
+        is_told = gateway.tell_of_commits(freshness.moved)
+        freshness.is_told = lambda: is_told
         loop = asyncio.get_running_loop()
 
         def moved() -> None:
             loop.call_soon_threadsafe(freshness.moved)
 
         catch_up = CatchUpThread(settings, moved)
-    else:
-        freshness = Freshness(store, source)
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
     secret = server_secret(settings)
     edge = start_edge(settings, gateway, store, freshness, tail, _transport(settings), source.instance, secret)

@@ -19,6 +19,7 @@ from falcon_chat import Imported, Problem, Role, RoomKind
 NOBODY = 0  # wrote a message that is missing
 BATCH_LINES = 1000
 BATCH_BYTES = 512 * 1024
+_MEMBERS = 5_000  # in one line
 FORMAT_VERSIONS = (1, 2)
 
 Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -57,6 +58,13 @@ class RoomLine(msgspec.Struct, frozen=True, tag="room", forbid_unknown_fields=Tr
     description: str = ""
     members: tuple[MemberRef, ...] = ()
     at: str | None = None
+
+
+class MembersLine(msgspec.Struct, frozen=True):
+    """Members of a large room that its own line has no place for. No file has such lines."""
+
+    room: str
+    members: tuple[MemberRef, ...]
 
 
 class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fields=True):
@@ -104,11 +112,11 @@ class Refs:
         self.accounts.update(answer.accounts)
         self.rooms.update(answer.rooms)
 
-    def translated(self, line: Line) -> bytes:
+    def translated(self, line: Line | MembersLine) -> bytes:
         """The line as the server takes it. Raises BadLine."""
         return _encode(self._translated(line)) + b"\n"
 
-    def _translated(self, line: Line) -> dict[str, Any]:
+    def _translated(self, line: Line | MembersLine) -> dict[str, Any]:
         match line:
             case MessageLine():
                 self._check_seq(line)
@@ -142,15 +150,24 @@ class Refs:
                     "name": line.name,
                     "description": line.description,
                     "created_at": _utc(line.created_at),
-                    "members": [
-                        {"account_id": _id_of(member.account, self.accounts, "members"), "role": member.role}
-                        for member in line.members
-                    ],
+                    "members": self._members(line),
+                }
+            case MembersLine():
+                return {
+                    "type": "members",
+                    "room_id": _id_of(line.room, self.rooms, "room"),
+                    "members": self._members(line),
                 }
             case AccountLine():
                 return {"type": "account", "source": self.source, "ref": line.ref, "name": line.name}
             case HeaderLine():
                 raise BadLine("a second header; a file has one, on its first line")
+
+    def _members(self, line: RoomLine | MembersLine) -> list[dict[str, Any]]:
+        return [
+            {"account_id": _id_of(member.account, self.accounts, "members"), "role": member.role}
+            for member in line.members
+        ]
 
     def _check_seq(self, line: MessageLine) -> None:
         """The server refuses this too, but cannot name the line."""
@@ -164,7 +181,7 @@ class Refs:
 class Batch:
     """Translated lines of one kind, messages with their reactions, with their numbers in the file."""
 
-    kind: type[Line] | None = None
+    kind: type[Line | MembersLine] | None = None
     lines: list[bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     size: int = 0
@@ -215,10 +232,21 @@ async def import_lines(
         except Problem as problem:
             raise _located(problem, name, full) from problem
         refs.learn(answer)
-        outcome.lines += len(full.lines)
+        whole = 0 if full.kind is MembersLine else len(full.lines)  # its room's own line has been counted
+        outcome.lines += whole
         outcome.imported += answer.imported
         outcome.skipped += answer.skipped
-        advance(len(full.lines))
+        advance(whole)
+
+    async def add(line: Line | MembersLine, refs: Refs, number: int) -> None:
+        kind = MessageLine if isinstance(line, ReactionLine) else type(line)
+        if kind is not batch.kind:
+            await flush()
+            batch.kind = kind
+        translated = refs.translated(line)
+        if not batch.has_room_for(translated):
+            await flush()
+        batch.add(translated, number)
 
     for number, raw in lines:
         if raw.isspace():
@@ -232,21 +260,29 @@ async def import_lines(
                 refs = Refs(header.source)
                 advance(1)
                 continue
-            kind = MessageLine if isinstance(line, ReactionLine) else type(line)
-            if kind is not batch.kind:
-                await flush()
-                batch.kind = kind
-            translated = refs.translated(line)
+            for part in _parts(line):
+                await add(part, refs, number)
         except BadLine as rule:
             await flush()
             raise Fault(f"{name}:{number}: {rule}") from rule
-        if not batch.has_room_for(translated):
-            await flush()
-        batch.add(translated, number)
     if refs is None:
         raise Fault(f"{name}: empty; an import begins with a header line, see `falcon import --help`")
     await flush()
     return outcome
+
+
+def _parts(line: Line) -> Iterable[Line | MembersLine]:
+    """The lines to send instead, none of which takes long. An admin of a large room comes with its own line."""
+    if not isinstance(line, RoomLine) or len(line.members) <= _MEMBERS:
+        return (line,)
+    members = sorted(line.members, key=lambda member: member.role != "admin")
+    return (
+        msgspec.structs.replace(line, members=tuple(members[:_MEMBERS])),
+        *(
+            MembersLine(line.ref, tuple(members[start : start + _MEMBERS]))
+            for start in range(_MEMBERS, len(members), _MEMBERS)
+        ),
+    )
 
 
 def _parsed(raw: bytes) -> Line:

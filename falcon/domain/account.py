@@ -1,13 +1,20 @@
 """The state of an account, and how events change it."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
 from immutables import Map
 from msgspec.structs import replace
 
+from falcon.domain import limits
 from falcon.domain.events import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.domain.ids import AccountId, RoomId
+from falcon.domain.parted_map import IdMap, id_map, with_entry
+
+
+def directs_of(entries: Iterable[tuple[AccountId, RoomId]] = ()) -> "IdMap[RoomId]":
+    return id_map(limits.DIRECTS_IN_PART, entries)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -18,7 +25,7 @@ class Account(msgspec.Struct, frozen=True):
     is_admin: bool
     tokens: "Map[int, str]" = Map()
     tokens_issued: int = 0
-    directs: "Map[AccountId, RoomId]" = Map()
+    directs: "IdMap[RoomId]" = msgspec.field(default_factory=directs_of)
 
 
 def evolve(account: Account | None, event: AccountEvent) -> Account:
@@ -33,6 +40,7 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
         case TokenRevoked(token_id=token_id):
             return replace(account, tokens=account.tokens.delete(token_id))
         case DirectRoomOpened(peer=peer, room_id=room_id):
-            return replace(account, directs=account.directs.set(peer, room_id))
+            directs = with_entry(account.directs, limits.DIRECTS_IN_PART, peer, room_id)
+            return replace(account, directs=directs)
         case _:
             assert_never(event)

@@ -196,6 +196,14 @@ class ImportRoom(msgspec.Struct, frozen=True, tag=True):
     members: tuple[Invitation, ...]
 
 
+class ImportMembers(msgspec.Struct, frozen=True, tag=True):
+    """Further members of an imported room. Those that it has are skipped, and all of them once it has messages: an
+    import that is repeated brings back no member who has left."""
+
+    room_id: RoomId
+    members: tuple[Invitation, ...]
+
+
 class ImportMessages(msgspec.Struct, frozen=True, tag=True):
     """The next messages of an imported room; those that it has already are skipped."""
 
@@ -244,6 +252,7 @@ RoomCommand: TypeAlias = (
     | DeleteRoom
     | PutMember
     | RemoveMember
+    | ImportMembers
     | ImportMessages
     | ImportReactions
 )

@@ -31,6 +31,7 @@ from falcon.domain.commands import (
     DeleteMessage,
     DeleteRoom,
     EditMessage,
+    ImportMembers,
     ImportMessages,
     ImportReactions,
     ImportRoom,
@@ -187,6 +188,8 @@ def decide_room(room: Room | None, command: RoomCommand, at: Millis) -> Decision
             return put_member(room, command)
         case RemoveMember():
             return remove_member(room, command)
+        case ImportMembers():
+            return import_members(room, command)
         case ImportMessages():
             return import_messages(room, command)
         case ImportReactions():
@@ -351,6 +354,16 @@ def remove_member(room: Room, command: RemoveMember) -> Decision:
     return Decided((MemberLeft(room.room_id, command.account_id, member.role),), Done())
 
 
+def import_members(room: Room, command: ImportMembers) -> Decision:
+    if not room.imported or room.kind == "direct":
+        return NotAllowed("members can only be imported into a group room that was imported")
+    new = () if room.last_seq else _memberships([m for m in command.members if m.account_id not in room.members])
+    if len(room.members) + len(new) > limits.MEMBERS_MAX:
+        return Invalid("members", f"a room has at most {limits.MEMBERS_MAX:,} members")
+    joined = tuple(MemberJoined(room.room_id, member.account_id, member.role, 0) for member in new)
+    return Decided(joined, ImportAnswer(len(new), len(command.members) - len(new)))
+
+
 def import_messages(room: Room, command: ImportMessages) -> Decision:
     """Passes over what the room has; refuses a gap. Authors and those mentioned need not be members (any more)."""
     if not room.imported:
@@ -508,4 +521,4 @@ def _refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMe
 
 
 def _is_last_admin(room: Room, member: Member) -> bool:
-    return member.role == "admin" and room.admins() == 1
+    return member.role == "admin" and room.admins == 1

@@ -3,12 +3,13 @@
 It grows with the members, never with the messages: bodies are not state.
 """
 
+from collections.abc import Iterable
 from typing import TypeAlias, assert_never
 
 import msgspec
-from immutables import Map
 from msgspec.structs import force_setattr, replace
 
+from falcon.domain import limits
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.events import (
     MemberChanged,
@@ -32,6 +33,7 @@ from falcon.domain.limits import (
     REACTIONS_REMEMBERED_MILLIS,
     REACTIONS_REMEMBERED_MOST,
 )
+from falcon.domain.parted_map import IdMap, id_map, with_entry
 from falcon.domain.reactions import ReactionChange
 
 
@@ -40,7 +42,11 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     read_seq: Seq
 
 
-Members: TypeAlias = Map[AccountId, Member]
+Members: TypeAlias = IdMap[Member]
+
+
+def members_of(entries: Iterable[tuple[AccountId, Member]] = ()) -> Members:
+    return id_map(limits.MEMBERS_IN_PART, entries)
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -52,6 +58,8 @@ class Room(msgspec.Struct, frozen=True):
     ``reaction_revision`` counts the changes of reactions, ``reaction_changes`` has the newest, oldest first, and
     ``reactions_forgotten`` is the revision of the newest that it has no more. They bring a view of the reactions to a
     message up to date, and leave ``revision`` alone: a reaction makes no edit stale.
+
+    ``admins`` counts them among the members, so that no decision has to read all members of a large room.
 
     A ``deleted`` room keeps nothing else, so that it costs little for ever. It does not go entirely: an older snapshot
     that is written late would bring the room back.
@@ -72,6 +80,7 @@ class Room(msgspec.Struct, frozen=True):
     reactions_forgotten: int = 0
     imported: bool = False
     deleted: bool = False
+    admins: int = 0
 
     def changed_at(self, seq: Seq) -> int:
         """A revision at or after which nothing has happened to this message."""
@@ -79,9 +88,6 @@ class Room(msgspec.Struct, frozen=True):
             if changed == seq:
                 return revision
         return self.forgotten
-
-    def admins(self) -> int:
-        return sum(member.role == "admin" for member in self.members.values())
 
     def peer_of(self, account_id: AccountId) -> AccountId | None:
         """The other account of a direct room."""
@@ -91,7 +97,7 @@ class Room(msgspec.Struct, frozen=True):
 
 
 def _created(event: RoomCreated) -> Room:
-    members: Members = Map({m.account_id: Member(m.role, 0) for m in event.members})
+    members = members_of((m.account_id, Member(m.role, 0)) for m in event.members)
     return Room(
         room_id=event.room_id,
         kind=event.kind,
@@ -100,6 +106,7 @@ def _created(event: RoomCreated) -> Room:
         created_at=event.created_at,
         members=members,
         imported=event.imported_as is not None,
+        admins=sum(member.role == "admin" for member in members.values()),
     )
 
 
@@ -116,7 +123,13 @@ def _after_message(room: Room, last_seq: Seq, members: Members | None = None) ->
 
 
 def _with_member(room: Room, account_id: AccountId, member: Member) -> Room:
-    return replace(room, members=room.members.set(account_id, member))
+    admins = room.admins - _is_admin(room.members.get(account_id)) + _is_admin(member)
+    members = with_entry(room.members, limits.MEMBERS_IN_PART, account_id, member)
+    return replace(room, members=members, admins=admins)
+
+
+def _is_admin(member: Member | None) -> bool:
+    return member is not None and member.role == "admin"
 
 
 def _with_change(room: Room, seq: Seq, revision: int) -> Room:
@@ -171,10 +184,12 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
             changed = room.members[account_id]
             return _with_member(room, account_id, Member(role, changed.read_seq))
         case MemberLeft(account_id=account_id):
-            return replace(room, members=room.members.delete(account_id))
+            admins = room.admins - _is_admin(room.members.get(account_id))
+            return replace(room, members=room.members.delete(account_id), admins=admins)
         case RoomChanged(name=name, description=description):
             return replace(room, name=name, description=description)
         case RoomDeleted():
-            return Room(room.room_id, room.kind, "", "", room.created_at, Map(), imported=room.imported, deleted=True)
+            nobody = members_of()
+            return Room(room.room_id, room.kind, "", "", room.created_at, nobody, imported=room.imported, deleted=True)
         case _:
             assert_never(event)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, TypeAlias
@@ -19,6 +20,7 @@ from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.requests import Headers
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.streams.revocations import Revocations
 
 _FRESH_SECONDS: Final = 1.0
 _USABLE_SECONDS: Final = 600.0
@@ -29,8 +31,11 @@ _Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class _Cached(msgspec.Struct, frozen=True, gc=False):
-    """A token that the tables knew when they were asked at ``asked_at``. From ``fresh_until`` on they are asked again;
-    while they are away, the token is good until ``usable_until``. Times on CLOCK_MONOTONIC."""
+    """A token that the tables knew when they were asked at ``asked_at``. From ``fresh_until`` on they are asked again,
+    unless the log vouches for the token; while they are away, they cannot be. In both cases the token is good until
+    ``usable_until``. Times on CLOCK_MONOTONIC.
+
+    What is known of the account never changes."""
 
     account: AccountRow
     asked_at: float
@@ -38,35 +43,71 @@ class _Cached(msgspec.Struct, frozen=True, gc=False):
     usable_until: float
 
 
+class _Cache(OrderedDict[bytes, _Cached]):
+    """Good tokens by their Authorization header. The last one is the one that was used last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._headers: dict[AccountId, set[bytes]] = {}
+
+    def keep(self, authorization: bytes, cached: _Cached) -> None:
+        """In place of the one that was not used for the longest time, if there are too many."""
+        self.drop(authorization)
+        if len(self) >= _CACHED_MAX:
+            self.drop(next(iter(self)))
+        self[authorization] = cached
+        self._headers.setdefault(cached.account.account_id, set()).add(authorization)
+
+    def drop(self, authorization: bytes) -> None:
+        cached = self.pop(authorization, None)
+        if cached is None:
+            return
+        account_id = cached.account.account_id
+        self._headers[account_id].discard(authorization)
+        if not self._headers[account_id]:
+            del self._headers[account_id]
+
+    def drop_account(self, account_id: AccountId) -> None:
+        for authorization in self._headers.pop(account_id, ()):
+            del self[authorization]
+
+
 class Authenticator:
     """Checks the tokens of one event loop's requests, and caches the good ones by their Authorization header."""
 
-    def __init__(self, store: ReadStore, reads: ReadYourWrites, limiter: Limiter, secret: bytes) -> None:
+    def __init__(
+        self, store: ReadStore, reads: ReadYourWrites, limiter: Limiter, revocations: Revocations, secret: bytes
+    ) -> None:
         """``secret``: the server's, which signs the tokens that this deployment issues."""
         self._store = store
         self._reads = reads
         self._limiter = limiter
+        self.revocations = revocations
         self._secret = secret
-        self._cache: dict[bytes, _Cached] = {}
+        self._cache = _Cache()
+        revocations.revoked = self.forget
         self._store_is_away = False
         self._refreshing: asyncio.Task[None] | None = None
 
     async def authenticate(self, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
-        """The account whose token it is. A good token is cached for a second, so a token that another process revokes
-        is accepted for that long.
+        """The account whose token it is. A good token is cached for ten minutes while the log vouches for it, and for a
+        second otherwise, so a token that another process revokes is accepted for about a second.
 
         ``turn`` is held while the tables are asked, and not while they are waited for. With a ``scope``, a request
         whose token is not good counts for its address.
 
         While the read tables are away, cached tokens stay good for ten minutes, so that sending does not depend on the
-        tables. A token that is revoked meanwhile could not be seen there either.
+        tables. A token that is revoked meanwhile could not be seen there either, but in the log if that is followed.
 
         Raises Problem 401, 429, 503, ReadStoreUnavailable.
         """
         authorization = headers.get(b"authorization", b"")
         now = time.monotonic()
         cached = self._cache.get(authorization)
-        if cached is not None and cached.fresh_until > now:
+        if cached is not None and (
+            cached.fresh_until > now or (cached.usable_until > now and self.revocations.vouch_for(cached.asked_at, now))
+        ):
+            self._cache.move_to_end(authorization)
             return cached.account
         if cached is not None and cached.usable_until > now and self._store_is_away:
             self._refresh(authorization, headers)
@@ -91,9 +132,9 @@ class Authenticator:
         assert parsed is not None
         return bearer_tokens.hash_of(parsed[1])
 
-    def forget(self) -> None:
-        """Empty the cache, because a token was revoked here."""
-        self._cache.clear()
+    def forget(self, account_id: AccountId) -> None:
+        """Look up the account's tokens again, because one was revoked."""
+        self._cache.drop_account(account_id)
 
     def count_public(self, scope: Scope) -> None:
         """Count a request that needs no token: for its account where its token is cached, else for its address.
@@ -123,30 +164,32 @@ class Authenticator:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
             raise unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
-        if len(self._cache) >= _CACHED_MAX:
-            self._cache.clear()
         if len(authorization) <= _AUTHORIZATION_MAX:
             now = time.monotonic()
-            self._cache[authorization] = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)
+            cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)
+            self._cache.keep(authorization, cached)
         return account
 
     async def _owner(self, authorization: bytes, headers: Headers, turn: _Turn) -> AccountRow | None:
         """A token that the tables do not show is refused at once, unless this deployment has issued it: then it may be
-        newer than the tables. So refusing a forged token costs less than accepting a good one."""
+        newer than the tables. So refusing a forged token costs less than accepting a good one. One that the tables
+        still show is refused if the log has revoked it."""
         parsed = _parse_bearer(authorization)
         if parsed is None:
             return None
         account_id, secret = parsed
         token_hash = bearer_tokens.hash_of(secret)
+        if token_hash in self.revocations:
+            return None
         async with turn():
             account = await self._store.bearer(account_id, token_hash)
         self._store_is_away = False
         if account is None:
-            self._cache.pop(authorization, None)
+            self._cache.drop(authorization)
             if bearer_tokens.is_issued(self._secret, secret):
                 await self._reads.catch_up(account_id, self._reads.wait_seconds(headers))
                 account = await self._store.bearer(account_id, token_hash)
-        return account
+        return None if token_hash in self.revocations else account  # it may have been read meanwhile
 
     def _hash_of_issued(self, authorization: bytes) -> str | None:
         """The hash of a secret that this deployment has issued, whether it is still good or not; else None.

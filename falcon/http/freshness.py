@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from falcon.domain.ids import Partition
 from falcon.http.problems import Problem
@@ -17,32 +17,51 @@ from falcon.telemetry import metrics
 _PAUSE_SECONDS: Final = 0.005
 _PAUSE_SECONDS_MAX: Final = 0.015
 _STILL_SECONDS_MAX: Final = 0.1
-_TOLD_SECONDS: Final = 1.0  # the pause where it is told of moves: a rebuild by another process sends no notice
+# A request that has waited for so long where Freshness is told of moves: a notice may have been lost, and a rebuild by
+# another process sends none.
+_TOLD_SECONDS: Final = 1.0
 _ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
 
 
-def _polls(moved: Callable[[], None]) -> bool:
+def _polls() -> bool:
     return False
+
+
+def _knows_nothing(partitions: Collection[Partition]) -> None:
+    """The store asks the tables each time."""
+
+
+class _Wanted(NamedTuple):
+    """A position that a request waits for. ``since``: on CLOCK_MONOTONIC."""
+
+    partition: Partition
+    offset: int
+    since: float
 
 
 class Freshness:
     """One for each event loop. All requests that wait share one task, which looks where the tables stand in their
     partitions. It runs only while a request waits.
+
+    ``is_told``: returns True while :meth:`moved` is called each time that the tables may have moved, but for notices
+    that are lost. While it is not, Freshness polls. ``doubt``: has the store ask the tables where they stand in some
+    partitions, if it knows that without.
     """
 
     def __init__(
         self,
         store: ReadStore,
         positions: ConfirmedPositions,
-        subscribe: Callable[[Callable[[], None]], bool] = _polls,
+        is_told: Callable[[], bool] = _polls,
+        doubt: Callable[[Collection[Partition]], None] = _knows_nothing,
     ) -> None:
-        """``subscribe`` is given :meth:`moved`, and returns whether it will be called each time that the tables may
-        have moved. Where it will not be, Freshness polls."""
         self._store = store
         self._positions = positions
-        self._waiting: dict[asyncio.Future[None], tuple[Partition, int]] = {}
+        self.is_told = is_told
+        self.doubt = doubt
+        self._doubted_at = -_TOLD_SECONDS
+        self._waiting: dict[asyncio.Future[None], _Wanted] = {}
         self._news = asyncio.Event()
-        self.is_told = subscribe(self.moved)
         self._looking: asyncio.Task[None] | None = None
         metrics.refusals_checked.begin(("current",), ("unavailable",))
         self._current = metrics.refusals_checked.labels("current")
@@ -64,6 +83,9 @@ class Freshness:
             async with asyncio.timeout(seconds):
                 await self._wait(partition, offset)
         except TimeoutError:
+            self.doubt([partition])
+            if await self._store.applied(partition) > offset:
+                return
             detail = f"Position {partition}:{offset} could not be read within {seconds:g} s."
             raise Problem(503, "unavailable", detail, retry_after=1) from None
 
@@ -92,7 +114,7 @@ class Freshness:
 
     async def _wait(self, partition: Partition, offset: int) -> None:
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[reached] = (partition, offset)
+        self._waiting[reached] = _Wanted(partition, offset, time.monotonic())
         self._news.set()  # a look that is under way may have read the positions too early for this request
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look())
@@ -106,20 +128,21 @@ class Freshness:
         pause, last, moved_at = _PAUSE_SECONDS, dict[Partition, int](), time.monotonic()
         try:
             while self._waiting:
-                if not self.is_told:
+                if not self.is_told():
                     await asyncio.sleep(pause)
                 self._news.clear()
-                applied = await self._store.applied_in({partition for partition, _ in self._waiting.values()})
+                self._doubt_what_is_late()
+                applied = await self._store.applied_in({wanted.partition for wanted in self._waiting.values()})
                 if any(applied[partition] != last.get(partition) for partition in applied):
                     last, moved_at = applied, time.monotonic()
-                for reached, (partition, offset) in list(self._waiting.items()):
-                    if applied.get(partition, -1) > offset:
+                for reached, wanted in list(self._waiting.items()):
+                    if applied.get(wanted.partition, -1) > wanted.offset:
                         del self._waiting[reached]
                         if not reached.done():
                             reached.set_result(None)
                 still = min((time.monotonic() - moved_at) / 10, _STILL_SECONDS_MAX)
                 pause = min(2 * pause, max(still, _PAUSE_SECONDS_MAX))
-                if self.is_told and self._waiting:
+                if self._waiting and self.is_told():
                     await self._until_told()
         except Exception as error:  # every waiting request raises it
             for reached in self._waiting:
@@ -127,6 +150,15 @@ class Freshness:
                     reached.set_exception(error)
         finally:
             self._looking = None
+
+    def _doubt_what_is_late(self) -> None:
+        now = time.monotonic()
+        if now - self._doubted_at < _TOLD_SECONDS:
+            return
+        late = {wanted.partition for wanted in self._waiting.values() if now - wanted.since >= _TOLD_SECONDS}
+        if late:
+            self._doubted_at = now
+            self.doubt(late)
 
     async def _until_told(self) -> None:
         with suppress(TimeoutError):

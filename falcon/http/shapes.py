@@ -358,7 +358,14 @@ class RoomLineShape(_Request, frozen=True, tag_field="type", tag="room"):
     name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
     description: Description
     created_at: Time
-    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
+    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
+
+
+class MembersLineShape(_Request, frozen=True, tag_field="type", tag="members"):
+    """Further members of a room that was imported and has no messages yet."""
+
+    room_id: Id
+    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
 
 
 class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
@@ -385,7 +392,7 @@ class ReactionLineShape(_Request, frozen=True, tag_field="type", tag="reaction")
     reacted_at: Time
 
 
-ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape | ReactionLineShape
+ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MembersLineShape | MessageLineShape | ReactionLineShape
 
 
 class Imported(msgspec.Struct, frozen=True):

@@ -69,7 +69,9 @@ EXPIRED_MAX: Final = 10
 class Checkpoint(msgspec.Struct, eq=False):
     """States of a partition's aggregates, such that its log below ``position`` need not be read again.
 
-    ``snapshots`` are those that have changed since the last checkpoint, by key. ``answers`` are those given to keyed
+    ``snapshots`` are those that have changed since the last checkpoint, by key. They are written in their order, so
+    that one may count on those before it. ``obsolete``: ranges of keys, the last one excluded, under which nothing is
+    of use once this checkpoint is written. ``answers`` are those given to keyed
     commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten, those of
     EXPIRED_MAX checkpoints at a time.
     ``version`` names the shape of all these bytes. Only what is durable may be in a checkpoint.
@@ -84,6 +86,7 @@ class Checkpoint(msgspec.Struct, eq=False):
     answers: bytes
     answers_at: Millis
     answers_expired: Millis
+    obsolete: Sequence[tuple[str, str]] = ()
     outcome: AppendOutcome | None = None
 
 

@@ -176,6 +176,15 @@ class Reached(NamedTuple):
         return own if since is None or own.offset < since else max(own, self.position)
 
 
+class Moves(NamedTuple):
+    """Where the tables of a projection stand in some partitions, since they have moved there. ``generation``: of the
+    tables; positions in one only rise."""
+
+    projection: str
+    generation: int
+    reached: Mapping[Partition, Reached]
+
+
 def shown_by(name: str, reached: Mapping[str, Reached]) -> Position:
     """How far a projection shows a partition, according to what all of them have recorded there."""
     return max(each.shows_of(name, reached[name].position) for each in reached.values())

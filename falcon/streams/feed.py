@@ -80,8 +80,10 @@ class Feed:
         self._beginnings = 0
         self.watch: Callable[[Raw], None] | None = None  # called with each record that is read, undecoded
         self.moved: Callable[[Subscription, RoomId], None] | None = None  # called when one has entered or left a room
-        self._every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
-        self._ends = Shared(lambda: tail.ends(dict.fromkeys(self._every_segment)))
+        # called with segment, offset and event of each token that is revoked
+        self.token_revoked: Callable[[int, int, TokenRevoked], None] = lambda segment, offset, event: None
+        self.every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
+        self._ends = Shared(lambda: tail.ends(dict.fromkeys(self.every_segment)))
         self._moved = asyncio.Condition()
         self._followed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -137,12 +139,16 @@ class Feed:
 
     async def ends(self, segments: Collection[int]) -> dict[int, int]:
         """The end of each of these segments at the time of the call or later. Raises JournalUnavailable."""
-        if self._every_segment == frozenset(segments):  # the common case
+        if self.every_segment == frozenset(segments):  # the common case
             return await self._ends.get()
         return await self._tail.ends(dict.fromkeys(segments))
 
     def reached(self, segment: int) -> int:
         return self._segments[segment].position.offset
+
+    def reached_everywhere(self) -> dict[int, int]:
+        """By segment that is read, the offset up to which it was."""
+        return {segment: known.position.offset for segment, known in self._segments.items()}
 
     def remembered_since(self, segment: int, offset: int, limit: int) -> list[Raw] | None:
         """The records of a segment from ``offset`` on, as far as it has been read. None if the feed has dropped some of
@@ -269,6 +275,8 @@ class Feed:
                 continue
             if is_history:
                 known.keep_history(raw, envelope.event, most_history_bytes)
+                if isinstance(envelope.event, TokenRevoked):
+                    self.token_revoked(raw.segment, raw.at.offset, envelope.event)
             passed_on += self._pass_on(raw, envelope)
             audience = self._rooms.get(key, ())
             if passed_on > _TURN_BYTES or _is_crowded(audience):

@@ -52,6 +52,7 @@ from falcon.write.answers import AnswerWindow, Collisions, KeyCounts, Remembered
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
+from falcon.write.stored_aggregates import StoredAggregates
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -95,6 +96,7 @@ class PartitionAggregates:
         self.number = number
         self._partitions = partitions
         self._store = store
+        self._stored = StoredAggregates(store, number)
         self._limits = limits
         self._monotonic = monotonic
         self._room_messages = Buckets(limits.room_messages, 1.0, clock=monotonic)
@@ -415,12 +417,12 @@ class PartitionAggregates:
         return aggregate
 
     def _read(self, identity: int) -> Aggregate | None:
-        snapshot = self._store.load(self.number, f"aggregate:{identity}", snapshots.VERSION)
-        if snapshot is None:
+        stored = self._stored.load(identity)
+        if stored is None:
             return None
         if self.epoch == 0:
-            self._ahead[identity] = snapshot.offset
-        return snapshots.decode_aggregate(snapshot.data)
+            self._ahead[identity] = stored.offset
+        return stored.aggregate
 
     def _holds(self, event: Event, offset: int) -> bool:
         """True if the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
@@ -460,15 +462,16 @@ class PartitionAggregates:
         expired = captured.state.window_at - self._limits.answer_window_ms
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]
         self._new_answers = deque()
-        saved = [(f"aggregate:{i}", snapshots.encode_aggregate(state)) for i, state in captured.aggregates.items()]
-        saved += [(f"import:{reference}", str(i).encode()) for reference, i in captured.imports.items()]
+        changes = self._stored.changes(captured.aggregates.items(), self.epoch)
+        imports = [(f"import:{reference}", str(i).encode()) for reference, i in captured.imports.items()]
         return Checkpoint(
             partition=self.number,
             epoch=self.epoch,
             position=Position(self.confirmed + 1, self.epoch, self._confirmed_n),
             version=snapshots.VERSION,
             state=snapshots.encode_state(captured.state),
-            snapshots=saved,
+            snapshots=changes.rows + imports,
+            obsolete=changes.obsolete,
             answers=snapshots.encode_answers(answers) if answers else b"",
             answers_at=max((answer[-1] for answer in answers[-1:]), default=captured.state.window_at),
             answers_expired=expired,

@@ -1,23 +1,30 @@
-"""States of aggregates as bytes. They are a cache of the log: a new VERSION makes all older ones void."""
+"""States of aggregates as bytes. They are a cache of the log: a new VERSION makes all older ones void.
 
+An aggregate is a head and, if it is large, parts: its members or direct rooms, some in a record of their own.
+"""
+
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 from immutables import Map
 
+from falcon.domain import limits
 from falcon.domain.account import Account
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
+from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
 from falcon.domain.room import Member, Room
 
 # Raise it whenever the fields of Room, Account, PartitionState or the answers change: recovery then reads the log.
-VERSION: Final = 4
+VERSION: Final = 5
 
 Aggregate: TypeAlias = Room | Account
 AnswerRow: TypeAlias = tuple[
     AccountId, str, int, int, int, int, Millis
 ]  # account, key, fingerprint; fields of Remembered
+ReadPart: TypeAlias = Callable[[str], bytes]  # the bytes of the part that is stored under this name
 
 
 class PartitionState(msgspec.Struct, frozen=True):
@@ -31,12 +38,37 @@ class PartitionState(msgspec.Struct, frozen=True):
     window_at: Millis = 0
 
 
+class StoredParts(msgspec.Struct, frozen=True, array_like=True):
+    """The parts that a head counts on. All of them were written in the head's ``epoch``.
+
+    Each part has two names in turn, ``slots`` has which. The other is free for the next head, which is never mixed with
+    this one: if a crash comes between parts and head, this head still has its own. An epoch's names are no other
+    epoch's, so no deposed owner can change what a head counts on.
+    """
+
+    epoch: int
+    size: int
+    slots: bytes
+
+    def names(self, identity: int) -> list[str]:
+        return [f"{parts_of(identity)}{self.epoch:019d}:{place}:{slot}" for place, slot in enumerate(self.slots)]
+
+
+def head_of(identity: int) -> str:
+    return f"aggregate:{identity}"
+
+
+def parts_of(identity: int, before_epoch: int | None = None) -> str:
+    """What the names of an aggregate's parts begin with; or the name behind those of earlier epochs."""
+    return f"part:{identity}:" + ("" if before_epoch is None else f"{before_epoch:019d}")
+
+
 # Written beside the other fields, as lists of their entries.
 _MAPS: Final = ("members", "tokens", "directs")
 
 
 def _row_of(aggregate: type[msgspec.Struct]) -> Any:
-    """A struct of an aggregate's fields that are no Map, in their order, written as an array."""
+    """A struct of an aggregate's fields that are no map, in their order, written as an array."""
     fields = [
         (field.name, field.type, msgspec.field(default=field.default))
         for field in msgspec.structs.fields(aggregate)
@@ -50,48 +82,112 @@ _AccountRow = _row_of(Account)
 _room_fields = attrgetter(*_RoomRow.__struct_fields__)
 _account_fields = attrgetter(*_AccountRow.__struct_fields__)
 
+_MemberRow: TypeAlias = tuple[AccountId, Role, Seq]
+_DirectRow: TypeAlias = tuple[AccountId, RoomId]
+
 
 class _RoomState(msgspec.Struct, frozen=True, tag="room", array_like=True):
+    """``members``: none if they are in ``parts``."""
+
     row: _RoomRow  # type: ignore[valid-type]
-    members: list[tuple[AccountId, Role, Seq]]
+    members: list[_MemberRow]
+    parts: StoredParts | None = None
 
 
 class _AccountState(msgspec.Struct, frozen=True, tag="account", array_like=True):
+    """``directs``: none if they are in ``parts``."""
+
     row: _AccountRow  # type: ignore[valid-type]
     tokens: list[tuple[int, str]]
-    directs: list[tuple[AccountId, RoomId]]
+    directs: list[_DirectRow]
+    parts: StoredParts | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
 _aggregates = msgspec.msgpack.Decoder(_RoomState | _AccountState)
+_members = msgspec.msgpack.Decoder(list[_MemberRow])
+_directs = msgspec.msgpack.Decoder(list[_DirectRow])
 _states = msgspec.msgpack.Decoder(PartitionState)
 _answers = msgspec.msgpack.Decoder(list[AnswerRow])
 
 
-def encode_aggregate(aggregate: Aggregate) -> bytes:
+def parted(aggregate: Aggregate) -> "PartedMap[Any] | None":
+    """The map of a large aggregate."""
+    entries: IdMap[Any] = aggregate.members if isinstance(aggregate, Room) else aggregate.directs
+    return entries if isinstance(entries, PartedMap) else None
+
+
+def encode_aggregate(aggregate: Aggregate, parts: StoredParts | None = None) -> bytes:
+    """Its head. ``parts``: where its members or direct rooms are; without them the head has these too."""
     match aggregate:
         case Account():
             row = _AccountRow(*_account_fields(aggregate))
-            state = _AccountState(row, list(aggregate.tokens.items()), list(aggregate.directs.items()))
-            return _encoder.encode(state)
+            directs = list(aggregate.directs.items()) if parts is None else []
+            return _encoder.encode(_AccountState(row, list(aggregate.tokens.items()), directs, parts))
         case Room():
             row = _RoomRow(*_room_fields(aggregate))
-            members = [(account_id, m.role, m.read_seq) for account_id, m in aggregate.members.items()]
-            return _encoder.encode(_RoomState(row, members))
+            members = _member_rows(aggregate.members.items()) if parts is None else []
+            return _encoder.encode(_RoomState(row, members, parts))
         case _:
             assert_never(aggregate)
 
 
-def decode_aggregate(data: bytes) -> Aggregate:
+def encode_part(aggregate: Aggregate, part: "Part[Any]") -> bytes:
+    entries = part.entries.items()
+    return _encoder.encode(_member_rows(entries) if isinstance(aggregate, Room) else list(entries))
+
+
+def decode_part(aggregate: type[Aggregate], data: bytes) -> "Map[int, Any]":
+    return Map(_entries(_members.decode(data)) if aggregate is Room else _directs.decode(data))
+
+
+def decode_aggregate(data: bytes, read: ReadPart) -> Aggregate:
+    """Parts are read when their entries are first needed."""
     state = _aggregates.decode(data)
     match state:
         case _AccountState(row=row):
-            return Account(**msgspec.structs.asdict(row), tokens=Map(state.tokens), directs=Map(state.directs))
+            fields = msgspec.structs.asdict(row)
+            directs = _parted(state.directs, limits.DIRECTS_IN_PART, state.parts, Account, fields["account_id"], read)
+            return Account(**fields, tokens=Map(state.tokens), directs=directs)
         case _RoomState(row=row):
-            members = Map({account_id: Member(role, read_seq) for account_id, role, read_seq in state.members})
-            return Room(**msgspec.structs.asdict(row), members=members)
+            fields = msgspec.structs.asdict(row)
+            members = _parted(
+                _entries(state.members), limits.MEMBERS_IN_PART, state.parts, Room, fields["room_id"], read
+            )
+            return Room(**fields, members=members)
         case _:
             assert_never(state)
+
+
+def _parted(
+    entries: Iterable[tuple[int, Any]],
+    most: int,
+    parts: StoredParts | None,
+    aggregate: type[Aggregate],
+    identity: int,
+    read: ReadPart,
+) -> "IdMap[Any]":
+    if parts is None:
+        return id_map(most, entries)
+
+    def stored(name: str) -> "Part[Any]":
+        return Part(read=lambda: decode_part(aggregate, read(name)), stored=name)
+
+    return PartedMap(most, tuple(map(stored, parts.names(identity))), parts.size)
+
+
+def decode_parts(data: bytes) -> StoredParts | None:
+    """Of a head: where its parts are."""
+    state: _RoomState | _AccountState = _aggregates.decode(data)
+    return state.parts
+
+
+def _member_rows(entries: Iterable[tuple[AccountId, Member]]) -> list[_MemberRow]:
+    return [(account_id, member.role, member.read_seq) for account_id, member in entries]
+
+
+def _entries(rows: Iterable[_MemberRow]) -> Iterable[tuple[AccountId, Member]]:
+    return ((account_id, Member(role, read_seq)) for account_id, role, read_seq in rows)
 
 
 def encode_state(state: PartitionState) -> bytes:

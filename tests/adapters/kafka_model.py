@@ -2,14 +2,16 @@
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, cast
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record
 from falcon.adapters.kafka.reader import Reader
-from falcon.adapters.kafka.snapshots import LocalCopy, SnapshotRecord
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 
 CLUSTER = KafkaCluster(("nowhere:1",), 8)
 
@@ -40,6 +42,23 @@ class Brokers:
         self.lost = 0
         self.late: list[tuple[str, int, Sequence[Record]]] = []
         self.ahead = 0.0
+        self._good_writes: int | None = None
+
+    def fail_after(self, writes: int | None) -> None:
+        """The next write behind so many is lost; None takes that back."""
+        self._good_writes = writes
+
+    def loses(self) -> bool:
+        """Returns True if the write that is made now is lost."""
+        if self._good_writes is not None:
+            self._good_writes -= 1
+            if self._good_writes < 0:
+                self._good_writes = None
+                return True
+        if self.lost:
+            self.lost -= 1
+            return True
+        return False
 
     def append(self, topic: str, partition: int, records: Iterable[Record]) -> int:
         stored = self.topics[topic, partition]
@@ -69,8 +88,7 @@ class _Producer:
         if (topic, partition) in brokers.refused:
             raise NotWritten(f"{topic}, partition {partition}: too few replicas")
         held = brokers.held.pop(topic, None)
-        if brokers.lost:
-            brokers.lost -= 1
+        if brokers.loses():
             brokers.late.append((topic, partition, records))
             raise NotWritten(f"{topic}, partition {partition}: no answer")
         offset = brokers.append(topic, partition, records)
@@ -94,38 +112,15 @@ class _Reader:
             if (self.topic, partition) in self._brokers.silent:
                 await asyncio.sleep(0.01)
                 continue
-            behind = [r for r in self._brokers.topics[self.topic, partition] if r.offset >= offset]
-            found[partition] = behind[:limit]
+            stored = self._brokers.topics[self.topic, partition]
+            start = bisect_left(stored, offset, key=lambda record: record.offset)
+            found[partition] = stored[start : start + limit]
         return found
 
     async def close(self) -> None:
         pass
 
 
-class Copy(LocalCopy):
-    """The local copy as a dict."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[int, str], SnapshotRecord] = {}
-
-    def clear(self, partition: int) -> None:
-        self.rows = {key: kept for key, kept in self.rows.items() if key[0] != partition}
-
-    def put(self, partition: int, rows: Iterable[tuple[str, SnapshotRecord]]) -> None:
-        self.rows.update({(partition, name): kept for name, kept in rows})
-
-    def get(self, partition: int, name: str) -> SnapshotRecord | None:
-        return self.rows.get((partition, name))
-
-    def under(
-        self, partition: int, prefix: str, stop: str | None = None, most: int = -1
-    ) -> list[tuple[str, SnapshotRecord]]:
-        found = sorted(each for each in self._under(partition, prefix) if stop is None or each[0] < stop)
-        return found if most < 0 else found[:most]
-
-    def drop(self, partition: int, names: Sequence[str]) -> None:
-        for name in names:
-            self.rows.pop((partition, name), None)
-
-    def _under(self, partition: int, prefix: str) -> Iterator[tuple[str, SnapshotRecord]]:
-        return ((name, kept) for (p, name), kept in self.rows.items() if p == partition and name.startswith(prefix))
+def memory_copy() -> LocalSnapshotCache:
+    """The local copy, in a file that is in memory."""
+    return LocalSnapshotCache(Path(":memory:"))

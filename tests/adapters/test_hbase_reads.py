@@ -5,18 +5,22 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import pytest
 
+from falcon.adapters.hbase import read_store
 from falcon.adapters.hbase.meta import Applied, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
+from falcon.http.freshness import Freshness
+from falcon.http.problems import Problem
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
+from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.projection import UpsertMember
 from falcon.read.memberships.queries import ManyRooms
 from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import Moves, Reached, ReadStoreUnavailable, StaleProjector
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
@@ -30,8 +34,15 @@ class _Store:
         self.hbase = FakeHBase()
         create = through_gateway(self.hbase)
         prepare(self.hbase, "falcon", "log", PARTITIONS, create)
-        self.tables = HBaseTables(self.hbase, "falcon", PARTITIONS, create, grace_seconds=0)
         self.reads = HBaseReadStore(self.hbase, "falcon", threads=1)
+        self.is_heard = True
+        self.told: list[Moves] = []
+        self.tables = HBaseTables(self.hbase, "falcon", PARTITIONS, create, grace_seconds=0, moved=self._moved)
+
+    def _moved(self, moves: Moves) -> None:
+        self.told.append(moves)
+        if self.is_heard:
+            self.reads.learn(moves)
 
     def cursor(self, offset: int) -> Cursor:
         return dict.fromkeys(range(PARTITIONS), Position(offset, 1, offset))
@@ -285,3 +296,95 @@ def test_a_position_says_for_which_projections_the_log_held_nothing_and_earlier_
     assert applied.encode() == b"9 1 7 rooms:9,accounts:3", "a fourth word, as a closed position has"
     for each in (applied, Applied(), Applied(Position(9, 1, 7)), Applied(Position(9, 1, 7), "0a1b2c3d")):
         assert applied_of(each.encode()) == each
+
+
+# --- positions that edges are told ------------------------------------------------------------------------------------
+
+
+class Confirmed:
+    """Asks no log."""
+
+    async def confirmed(self, partition: int) -> int:
+        raise AssertionError
+
+
+def told(store: _Store) -> Freshness:
+    """As at an edge that hears the projectors, and has looked at the tables once."""
+    store.reads.positions.are_told = lambda: True
+    freshness = Freshness(store.reads, Confirmed(), lambda: True, store.reads.positions.forget)
+    asyncio.run(store.reads.applied_everywhere(PARTITIONS))
+    return freshness
+
+
+def all_calls(store: _Store, query: Awaitable[object]) -> list[tuple[str, str]]:
+    before = len(store.hbase.asked)
+    asyncio.run(_awaited(query))
+    return store.hbase.asked[before:]
+
+
+def apply_all(store: _Store) -> int:
+    """One event more in all projections. Returns how many that are."""
+    for projection in READ_MODELS:
+        store.apply(projection)
+    return store.tables.cursor("timeline")[0].offset
+
+
+def test_a_read_of_ones_own_writes_makes_no_call_but_its_own(store: _Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which tables are live is looked up once a second, with positions and without."""
+    monkeypatch.setattr(read_store, "_GENERATIONS_SECONDS", 60.0)
+    freshness = told(store)
+    for _ in range(20):
+        applied = apply_all(store)
+        assert all_calls(store, freshness.reach(0, applied - 1, 2.0)) == []
+        assert asyncio.run(store.reads.applied_in([0, 1])) == {0: applied, 1: applied}
+
+
+def test_a_stream_hears_where_all_tables_stand(store: _Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_store, "_GENERATIONS_SECONDS", 60.0)
+    told(store)
+    applied = apply_all(store)
+    before = len(store.hbase.asked)
+    shown = asyncio.run(store.reads.applied_everywhere(PARTITIONS, ["accounts"]))
+    assert shown == store.cursor(applied)
+    assert len(store.hbase.asked) == before
+
+
+def test_a_move_that_was_not_heard_is_found_in_the_tables(store: _Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_store, "_GENERATIONS_SECONDS", 60.0)
+    freshness = told(store)
+    store.is_heard = False
+    applied = apply_all(store)
+    calls = all_calls(store, freshness.reach(0, applied - 1, 0.0))
+    assert calls == [("getRows", "falcon_meta")]
+
+
+def test_after_a_rebuild_reads_wait_for_the_new_tables_alone(store: _Store) -> None:
+    """A move of the old ones comes late."""
+    freshness = told(store)
+    applied = apply_all(store)
+    old = Moves("timeline", 1, {0: Reached(Position(99, 1, 99))})
+    rebuilt = store.tables.begin_rebuild("timeline")
+    store.tables.apply(rebuilt, store.tables.cursor(rebuilt), store.cursor(applied), ())
+    assert store.tables.finish_rebuild("timeline", lambda: True)
+    assert apply_all(store) == applied + 1
+    store.reads.learn(old)
+    asyncio.run(freshness.reach(0, applied, 0.0))
+    with pytest.raises(Problem):
+        asyncio.run(freshness.reach(0, applied + 1, 0.0))
+
+
+def test_the_tables_of_a_rebuild_under_way_tell_nothing(store: _Store) -> None:
+    rebuilt = store.tables.begin_rebuild("timeline")
+    store.tables.apply(rebuilt, store.tables.cursor(rebuilt), store.cursor(5), ())
+    assert store.told == []
+
+
+def test_a_projector_that_was_overtaken_tells_nothing(store: _Store) -> None:
+    behind = store.tables.cursor("timeline")
+    apply_all(store)
+    store.told.clear()
+    late = HBaseTables(store.hbase, "falcon", PARTITIONS, through_gateway(store.hbase), moved=store._moved)
+    with pytest.raises(StaleProjector):
+        late.apply("timeline", behind, store.cursor(50), ())
+    late.close()
+    assert store.told == []

@@ -12,7 +12,7 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.journal.ports import Wake
@@ -60,10 +60,7 @@ class KafkaLog:
         self.loop.close()
 
     def _snapshots(self, producer: Producer) -> KafkaSnapshots:
-        copy: LocalSnapshotCache[SnapshotRecord] = LocalSnapshotCache(
-            self.folder / f"cold{next(_names)}.db", pack, unpack
-        )
-        return KafkaSnapshots(self.cluster, producer, copy)
+        return KafkaSnapshots(self.cluster, producer, LocalSnapshotCache(self.folder / f"cold{next(_names)}.db"))
 
     def _keep(self, opened: T) -> T:
         self._open.append(opened)

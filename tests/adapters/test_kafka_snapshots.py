@@ -1,27 +1,29 @@
 """Snapshots on a model of their topic: late writes, compaction, and what a takeover makes of them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from random import Random
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.producer import NotWritten
 from falcon.adapters.kafka.reader import Reader, read_compacted
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, key_of
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Checkpoint, JournalUnavailable
-from falcon.write.limits import ShardLimits
-from falcon.write.partition_aggregates import PartitionAggregates
-from falcon.write.protocol import Accepted, CommandEnvelope
+from falcon.journal.snapshot_record import SnapshotRecord, SnapshotStamp
 from falcon.write.snapshots import VERSION
-from tests.adapters.kafka_model import CLUSTER, Brokers, Copy, Stored
+from tests.adapters.kafka_model import CLUSTER, Brokers, Stored, memory_copy
+from tests.support.partition_owner import PartitionOwner
 
-ANN = 1_000
 TOPIC = CLUSTER.snapshots
 
 
@@ -45,49 +47,23 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
-class Pod:
+class Pod(PartitionOwner):
     """One that may own partition 0: its snapshots, with a copy of its own, and the state in its memory."""
 
     def __init__(self, brokers: Brokers, log: MemoryLog) -> None:
-        self._log = log
-        self.copy = Copy()
-        self.snapshots = KafkaSnapshots(CLUSTER, brokers.producer(), self.copy)
-        self.partition: PartitionAggregates
+        self.snapshots = KafkaSnapshots(CLUSTER, brokers.producer(), memory_copy())
+        super().__init__(log, self.snapshots)
 
     async def take_over(self) -> "Pod":
         await self.snapshots.restore(0, "a test")
-        end = self._log.take(0)
+        end = self.log.take(0)
         await self.snapshots.drop_lost(0, end.offset)
         self.snapshots.open(0, end.epoch)
-        self.partition = PartitionAggregates(0, 1, self.snapshots, ShardLimits(hot_aggregates=1_000))
-        start = self.partition.restore()
-        for recorded in self._log.read({0: start}, 1_000)[0]:
-            self.partition.replay(recorded)
-        self.partition.begin(end)
+        self.recover(end)
         return self
 
-    def ask(self, command: Command) -> Accepted:
-        reply = self.partition.execute(CommandEnvelope(0, ANN, command, 1e18), 1_000)
-        append = self.partition.take()
-        assert append is not None
-        assert self._log.write(append)
-        self.partition.confirm(append)
-        assert isinstance(reply, Accepted)
-        return reply
-
-    def room(self) -> int:
-        answer = self.ask(CreateRoom(ANN, "Tea kitchen")).answer
-        assert isinstance(answer, RoomAnswer)
-        return answer.room_id
-
-    def post(self, room: int, text: str) -> int:
-        answer = self.ask(PostMessage(ANN, room, text)).answer
-        assert isinstance(answer, MessageAnswer)
-        return answer.message.seq
-
     def save(self) -> "Coroutine[Any, Any, bool]":
-        assert self.partition.capture()
-        return self.snapshots.save(self.partition.checkpoint())
+        return self.snapshots.save(self.captured())
 
     async def checkpoint(self) -> None:
         assert await self.save()
@@ -135,8 +111,7 @@ async def test_a_snapshot_that_gets_in_long_after_it_was_given_up_hides_no_newer
     ann = await Pod(brokers, log).take_over()
     one, two = ann.room(), ann.room()
     ann.post(one, "1")
-    assert ann.partition.capture()
-    checkpoint = ann.partition.checkpoint()
+    checkpoint = ann.captured()
     brokers.lost = 1
     with pytest.raises(NotWritten):
         await ann.snapshots.save(checkpoint)
@@ -158,8 +133,7 @@ async def test_a_snapshot_that_is_told_to_end_while_it_is_written_hides_no_newer
 ) -> None:
     ann = await Pod(brokers, log).take_over()
     ann.room()
-    assert ann.partition.capture()
-    checkpoint = ann.partition.checkpoint()
+    checkpoint = ann.captured()
     brokers.held[TOPIC] = asyncio.Event()
     saving = asyncio.ensure_future(ann.snapshots.save(checkpoint))
     await asyncio.sleep(0)
@@ -179,8 +153,7 @@ async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_gen
     await ann.checkpoint()
     ann.post(room, "1")
     brokers.lost = 1
-    assert ann.partition.capture()
-    checkpoint = ann.partition.checkpoint()
+    checkpoint = ann.captured()
     with pytest.raises(NotWritten):
         await ann.snapshots.save(checkpoint)
     await ann.snapshots.save(checkpoint)
@@ -203,12 +176,39 @@ async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_gen
 
 
 def test_what_is_the_newest_again_is_no_garbage() -> None:
-    found = module._NewestRecords()
+    copy = memory_copy()
     old, new = SnapshotRecord(1, 5, 1, b"old"), SnapshotRecord(2, 9, 1, b"new")
-    found.take([(old.key("a"), "a", old), (new.key("a"), "a", new)])
-    assert found.garbage == {old.key("a")}
-    assert found.take([(new.key("a"), "a", None), (old.key("a"), "a", old)]) == {"a": old}
-    assert found.garbage == set()
+    old_key, new_key = key_of("a", old.stamp), key_of("a", new.stamp)
+    module.take(copy, 0, [(old_key, "a", old)])
+    module.take(copy, 0, [(new_key, "a", new)])
+    assert (copy.get(0, "a"), copy.garbage(0, 9)) == (new, [old_key])
+    module.take(copy, 0, [(new_key, "a", None), (old_key, "a", old)])
+    assert (copy.get(0, "a"), copy.garbage(0, 9)) == (old, [])
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_a_copy_is_the_same_however_many_records_come_at_once(at_once: int) -> None:
+    """Beside a reader that remembers every record of the topic."""
+    random = Random(at_once)
+    for _ in range(200):
+        topic: list[module._Record] = []
+        for _ in range(random.randrange(1, 20)):
+            record = SnapshotRecord(random.randrange(1, 4), len(topic), 1, b"state")
+            name = random.choice("ab")
+            topic.append((key_of(name, record.stamp), name, record if random.random() < 0.7 else None))
+        copy = memory_copy()
+        for start in range(0, len(topic), at_once):
+            module.take(copy, 0, topic[start : start + at_once])
+        left: dict[bytes, SnapshotRecord] = {}
+        for key, _, kept in topic:
+            left.pop(key, None)
+            if kept is not None:
+                left[key] = kept
+        for name in "ab":
+            newest = copy.get(0, name)
+            if newest is not None:
+                assert left.pop(key_of(name, newest.stamp)) == newest
+        assert set(copy.garbage(0, 100)) >= set(left), "what is still in the topic and not the newest is deleted"
 
 
 @in_loop
@@ -236,7 +236,7 @@ async def test_garbage_that_cannot_be_deleted_now_is_deleted_with_the_next_check
 
 
 def test_versions_that_know_no_generations_read_the_same_epoch() -> None:
-    keys = [SnapshotRecord(7_001, 5, 1, b"", generation).key("aggregate:1") for generation in range(3)]
+    keys = [key_of("aggregate:1", SnapshotStamp(7_001, 5, generation)) for generation in range(3)]
     assert len(set(keys)) == 3
     assert [int(key.partition(b"/")[0]) for key in keys] == [7_001] * 3
 
@@ -286,6 +286,28 @@ def test_positions_of_a_restored_checkpoint_are_those_that_were_saved(brokers: B
     asyncio.run(run())
 
 
+@in_loop
+async def test_the_memory_of_a_takeover_does_not_grow_with_the_rooms(brokers: Brokers, log: MemoryLog) -> None:
+    """Each of them has an older snapshot, which is garbage."""
+    peaks = {}
+    for rooms in (2_000, 20_000):
+        brokers.topics.clear()
+        for epoch in (1, 2):
+            record = SnapshotRecord(epoch, 5, VERSION, b"x" * 200)
+            value = msgspec.msgpack.encode(record)
+            brokers.append(TOPIC, 0, [(key_of(f"aggregate:{room}", record.stamp), value) for room in range(rooms)])
+        with tempfile.TemporaryDirectory() as folder:
+            copy = LocalSnapshotCache(Path(folder) / "cold.db")
+            snapshots = KafkaSnapshots(CLUSTER, brokers.producer(), copy)
+            tracemalloc.start()
+            await snapshots.restore(0, "a test")
+            peaks[rooms] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert copy.get(0, f"aggregate:{rooms - 1}") == record
+            assert len(copy.garbage(0, 2 * rooms)) == rooms
+    assert (peaks[20_000] - peaks[2_000]) / 18_000 < 25, "bytes a room"
+
+
 # --- a log that was restored from an older copy, beneath snapshots that were not --------------------------------------
 
 
@@ -322,19 +344,18 @@ async def test_snapshots_that_the_log_reaches_stay(brokers: Brokers, log: Memory
     assert bob.post(room, "hello") == 1
 
 
-class CountingCopy(Copy):
-    """``read``: how many records were."""
+class CountingCopy(LocalSnapshotCache):
+    """``read``: how many stamps were. Whole records are not."""
 
     read = 0
 
-    def get(self, partition: int, name: str) -> SnapshotRecord | None:
-        self.read += 1
-        return super().get(partition, name)
+    def stamps(self, partition: int, names: Iterable[str]) -> dict[str, SnapshotStamp]:
+        found = super().stamps(partition, names)
+        self.read += len(found)
+        return found
 
-    def under(
-        self, partition: int, prefix: str, stop: str | None = None, most: int = -1
-    ) -> list[tuple[str, SnapshotRecord]]:
-        found = super().under(partition, prefix, stop, most)
+    def stamps_between(self, partition: int, first: str, stop: str, most: int = -1) -> list[tuple[str, SnapshotStamp]]:
+        found = super().stamps_between(partition, first, stop, most)
         self.read += len(found)
         return found
 
@@ -346,15 +367,15 @@ async def test_a_checkpoint_reads_what_expires_and_what_it_replaces_however_many
     read = []
     for kept in (5, 200):
         ann = await Pod(brokers, log).take_over()
+        ann.snapshots._copy = copy = CountingCopy(Path(":memory:"))
         for number in range(kept):
             assert await ann.snapshots.save(answered(ann, number, 1_000 + number, expired=0))
-        ann.snapshots._copy = copy = CountingCopy()
-        copy.rows = ann.copy.rows
+        copy.read = 0
         assert await ann.snapshots.save(answered(ann, kept, 9_000, expired=1_001))
         read.append(copy.read)
         assert await ann.snapshots.save(answered(ann, kept + 1, 9_001, expired=1_000_000))
         assert copy.read <= read[-1] + 2 + EXPIRED_MAX, "also where many expire"
-    assert read == [3, 3], "one that has expired; the last answers of this time, and the last checkpoint"
+    assert read == [2, 2], "one that has expired, and the last checkpoint"
 
 
 def answered(pod: Pod, offset: int, at: int, *, expired: int) -> Checkpoint:

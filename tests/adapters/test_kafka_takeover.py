@@ -4,15 +4,17 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from falcon.adapters.kafka import journal as journals
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, key_of
 from falcon.journal.ports import JournalUnavailable
-from tests.adapters.kafka_model import CLUSTER, Brokers, Copy
+from falcon.journal.snapshot_record import SnapshotRecord
+from tests.adapters.kafka_model import CLUSTER, Brokers, memory_copy
 from tests.support.clock import FakeClock
 from tools.harness.waiting import until
 
@@ -28,7 +30,7 @@ class Owner:
         self.loop = LoopThread()
         self.clock = FakeClock(round(time.time() * 1000))
         producer = brokers.producer()
-        snapshots = KafkaSnapshots(CLUSTER, producer, Copy())
+        snapshots = KafkaSnapshots(CLUSTER, producer, memory_copy())
         self.journal = KafkaJournal(CLUSTER, self.loop, producer, snapshots, self.clock, lambda: None)
 
     def take_over(self, *partitions: int) -> set[int]:
@@ -130,6 +132,7 @@ def test_snapshots_that_hold_more_than_the_log_are_dropped_before_the_partition_
     owner: Owner, brokers: Brokers
 ) -> None:
     lost = SnapshotRecord(5, 77, 1, b"state")
-    brokers.append(CLUSTER.snapshots, 0, [(lost.key("aggregate:64"), module.pack(lost))])
+    key = key_of("aggregate:64", lost.stamp)
+    brokers.append(CLUSTER.snapshots, 0, [(key, msgspec.msgpack.encode(lost))])
     assert owner.take_over(0) == {0}
-    assert (lost.key("aggregate:64"), None) in [record[1:] for record in brokers.topics[CLUSTER.snapshots, 0]]
+    assert (key, None) in [record[1:] for record in brokers.topics[CLUSTER.snapshots, 0]]

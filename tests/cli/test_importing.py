@@ -6,6 +6,7 @@ import httpx
 import msgspec
 import pytest
 
+from falcon.cli import importing
 from falcon.cli.importing import BATCH_BYTES, BATCH_LINES
 from tests.cli.conftest import Run
 from tests.cli.fake import EMPTY, TIME, FakeFalcon, Json, Script, problem
@@ -72,6 +73,23 @@ def test_refs_become_ids_of_the_answers(run: Run, server: FakeFalcon, file: Path
         "reply_to": 1,
         "mentions": [alice],
     }
+
+
+def test_members_of_a_large_room_are_sent_behind_it_and_its_admins_with_it(
+    run: Run, server: FakeFalcon, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_MEMBERS", 2)
+    accounts = [{"type": "account", "ref": ref, "name": ref} for ref in "abcde"]
+    members = [{"account": ref, "role": "admin" if ref == "e" else "member"} for ref in "abcde"]
+    name = written(file, [HEADER, *accounts, TEA | {"members": members}, said(1, author="a")])
+    result = run(server, "import", name)
+    assert result.stdout == "7 lines: 1 message imported, 0 there already.\n"
+    ids = {ref: server.ids[f"account old-chat {ref}"] for ref in "abcde"}
+    _, [tea], further, [message] = server.imports
+    assert tea["members"] == [{"account_id": ids["e"], "role": "admin"}, {"account_id": ids["a"], "role": "member"}]
+    assert {line["type"] for line in further} == {"members"}
+    assert {line["room_id"] for line in further} == {message["room_id"]}
+    assert [[each["account_id"] for each in line["members"]] for line in further] == [[ids["b"], ids["c"]], [ids["d"]]]
 
 
 def test_batches_are_bounded_by_lines(run: Run, server: FakeFalcon, file: Path) -> None:

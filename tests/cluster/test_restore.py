@@ -148,7 +148,7 @@ def test_older_copies_of_the_tables_and_then_of_the_log_are_restored(deployment:
     deployment.cluster.scale("project", 1)
     deployment.until_projector_says("the log has lost what the tables show")
     for command in (["rebuild", "timeline"], ["verify", "timeline"]):
-        with pytest.raises(ServerFault, match="Back up and restore"):
+        with pytest.raises(ServerFault, match=r"docs/backups\.md"):
             falcon(*command)
     with pytest.raises(ServerFault, match="stop every falcon api, write and project first"):
         falcon("restored", "--yes")

@@ -323,6 +323,17 @@ class JournalContract(ABC):
         assert load(snapshots, 0, "aggregate:3") is None
         assert load(snapshots, 1, "aggregate:1") is None
 
+    def test_a_checkpoint_takes_away_what_it_makes_obsolete(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0, 1)
+        parts = [("part:1:0:a", b"a"), ("part:1:0:b", b"b"), ("part:1:1:a", b"new"), ("part:10:0:a", b"other room's")]
+        for partition in (0, 1):
+            ann.checkpoint(partition, Position(1, 1, 1), snapshots=parts)
+        ann.checkpoint(0, Position(2, 1, 2), snapshots=[], obsolete=[("part:1:", "part:1:1"), ("part:2:", "part:3:")])
+        snapshots = log.snapshots()
+        assert [load(snapshots, 0, name) for name, _ in parts] == [None, None, b"new", b"other room's"]
+        assert [load(snapshots, 1, name) for name, _ in parts] == [data for _, data in parts]
+
     def test_a_checkpoint_of_another_version_is_as_good_as_none(self, log: Log) -> None:
         ann = Writer(log)
         ann.takeover(0)

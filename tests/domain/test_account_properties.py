@@ -88,7 +88,7 @@ def test_whatever_is_asked_the_world_stays_sound(asked: list[Command]) -> None:
                 assert pairs[account.account_id, peer] == room_id
                 assert world.rooms[room_id].peer_of(peer) == account.account_id
         assert sum(len(account.directs) for account in world.accounts.values()) == len(pairs)
-        assert all(room.admins() for room in world.rooms.values() if room.kind == "group")
+        assert all(room.admins for room in world.rooms.values() if room.kind == "group")
 
 
 @tried(50)

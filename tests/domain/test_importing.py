@@ -1,9 +1,10 @@
 import msgspec
 import pytest
 
+from falcon.domain import limits
 from falcon.domain.answers import ImportAnswer, RoomAnswer
-from falcon.domain.commands import ImportMessages, ImportRoom, Invitation, RoomKind
-from falcon.domain.events import DirectRoomOpened, Membership, MessagePosted, RoomCreated
+from falcon.domain.commands import ImportMembers, ImportMessages, ImportRoom, Invitation, RoomKind
+from falcon.domain.events import DirectRoomOpened, MemberJoined, Membership, MessagePosted, RoomCreated
 from falcon.domain.message import Message
 from falcon.domain.rejections import AccountNotFound, Invalid, NotAllowed, RoomNotFound
 from tests.support.builders import (
@@ -39,6 +40,35 @@ def imported(seq: int, *, by: int = ANN) -> Message:
 
 def import_messages(*seqs: int) -> ImportMessages:
     return ImportMessages(ROOM, tuple(imported(seq) for seq in seqs))
+
+
+# --- members ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_room_gets_its_further_members_with_nothing_read() -> None:
+    further = ImportMembers(ROOM, (*invited(BOB), *invited(CAT, role="readonly"), *invited(DAN), *invited(DAN)))
+    given(an_imported_group(members=[BOB])).when(further).then(
+        MemberJoined(ROOM, CAT, "readonly", 0), MemberJoined(ROOM, DAN, "member", 0)
+    ).answered(ImportAnswer(2, 2))
+
+
+def test_an_import_that_is_repeated_brings_back_no_member_who_has_left() -> None:
+    room = an_imported_group(), MessagePosted(imported(1))
+    given(*room).when(ImportMembers(ROOM, invited(BOB, CAT))).then_nothing_happened().answered(ImportAnswer(0, 2))
+
+
+@pytest.mark.parametrize("room", [a_group(), a_direct_room(ANN, BOB)])
+def test_members_are_imported_into_group_rooms_that_were_imported(room: RoomCreated) -> None:
+    rule = NotAllowed("members can only be imported into a group room that was imported")
+    given(room).when(ImportMembers(room.room_id, invited(DAN))).then_rejected(rule)
+
+
+def test_an_imported_room_has_no_more_members_than_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MEMBERS_MAX", 3)
+    room = given(an_imported_group(members=[BOB]))
+    room.when(ImportMembers(ROOM, invited(BOB, CAT))).then(MemberJoined(ROOM, CAT, "member", 0))
+    full = Invalid("members", "a room has at most 3 members")
+    room.when(ImportMembers(ROOM, invited(CAT, DAN))).then_rejected(full)
 
 
 # --- rooms ------------------------------------------------------------------------------------------------------------

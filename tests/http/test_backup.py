@@ -355,3 +355,28 @@ def test_an_export_fails_where_the_timeline_stops_short_of_the_list_of_rooms(
         failed = msgspec.json.decode(lines[-1])
         assert failed["type"] == "failed"
         assert failed["detail"].startswith(f"room {tea.room_id} has 3 messages, but the timeline ends at 1")
+
+
+def test_where_an_export_ends_the_tables_themselves_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an edge has heard of them may be older than the rows that the export has read."""
+    with Falcon(tmp_path) as falcon:
+        falcon.account("Anna")
+        store = falcon.edge.store
+        looked: list[int] = []
+        applied_everywhere = store.applied_everywhere
+
+        async def heard(*which: Any) -> Any:
+            known = await applied_everywhere(*which)
+            return known if looked else dict.fromkeys(known, Position())
+
+        monkeypatch.setattr(store, "applied_everywhere", heard)
+        monkeypatch.setattr(falcon.edge.reads.freshness, "doubt", looked.extend)
+        monkeypatch.setattr(falcon.edge.tail, "ends", _stale)
+        last = msgspec.json.decode(falcon.admin.get("/v1/export").content.splitlines()[-1])
+        assert last["type"] == "end"
+        assert not last["position"].startswith("0:0")
+
+
+async def _stale(segments: Any) -> dict[int, int]:
+    """The brokers know of nothing yet."""
+    return dict.fromkeys(segments, 0)

@@ -420,6 +420,19 @@ class Store:
         return dict.fromkeys(partitions, applied)
 
 
+class Known(Store):
+    """Has not heard that the tables have moved to 8."""
+
+    known = 0
+
+    async def applied(self, partition: int) -> int:
+        return self.known
+
+    def doubt(self, partitions: Collection[int]) -> None:
+        self.looks += 1
+        self.known = 8
+
+
 class Log:
     def __init__(self, confirmed: int) -> None:
         self._confirmed = confirmed
@@ -458,7 +471,7 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
 
     async def run() -> None:
         store = Tables(applied=0, looks=0)
-        freshness = Freshness(store, Log(7), subscribe=lambda moved: True)  # type: ignore[arg-type]
+        freshness = Freshness(store, Log(7), is_told=lambda: True)  # type: ignore[arg-type]
         near, far = (asyncio.create_task(freshness.reach(3, offset, 500.0)) for offset in (7, 9))
         await asyncio.sleep(0.9)
         looks = store.looks
@@ -473,6 +486,31 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
         freshness.moved()
         await asyncio.sleep(5)
         assert store.looks == looks, "nobody waits any more"
+
+    Simulation().run(lambda: asyncio.run(run()))
+
+
+def test_a_request_that_waits_for_long_though_tables_tell_when_they_move_has_them_asked() -> None:
+    """A notice was lost: the store goes on knowing an old position."""
+
+    async def run() -> None:
+        store = Known(applied=0, looks=0)
+        freshness = Freshness(store, Log(7), lambda: True, store.doubt)  # type: ignore[arg-type]
+        for tenth in range(20):  # others are told of moves all the time
+            asyncio.get_running_loop().call_later(tenth / 10, freshness.moved)
+        began = time.monotonic()
+        await freshness.reach(3, 7, 5.0)
+        assert 0.9 < time.monotonic() - began < 1.2
+        assert store.looks == 1
+
+    Simulation().run(lambda: asyncio.run(run()))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+def test_no_request_is_refused_before_the_tables_were_asked(seconds: float) -> None:
+    async def run() -> None:
+        store = Known(applied=0, looks=0)
+        await Freshness(store, Log(7), lambda: True, store.doubt).reach(3, 7, seconds)  # type: ignore[arg-type]
 
     Simulation().run(lambda: asyncio.run(run()))
 

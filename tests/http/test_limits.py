@@ -545,8 +545,8 @@ def test_there_are_limits_where_others_come_than_this_machines(settings: dict[st
     assert found.has_limits is on
     assert (bootstrap.quotas(found).account_commands == 20) is on
     assert (bootstrap.shard_limits(found).room_messages == 50) is on
-    assert bootstrap.shard_limits(found).room_members == 10_000
-    assert bootstrap.shard_limits(replace(found, room_members=7)).room_members == (7 if on else 10_000)
+    assert bootstrap.shard_limits(found).room_members == 100_000
+    assert bootstrap.shard_limits(replace(found, room_members=7)).room_members == (7 if on else 100_000)
 
 
 @pytest.mark.parametrize(
@@ -557,8 +557,8 @@ def test_there_are_limits_where_others_come_than_this_machines(settings: dict[st
         ("FALCON_ACCOUNT_COMMANDS", "many", "a whole number"),
         ("FALCON_ACCOUNT_COMMANDS", "101", "FALCON_ACCOUNT_BURST: must be 0 or at least FALCON_ACCOUNT_COMMANDS, 101"),
         ("FALCON_ADDRESS_BURST", "19", "at least FALCON_ADDRESS_REQUESTS, 20"),
-        ("FALCON_ROOM_MEMBERS", "1", "2 to 10000"),
-        ("FALCON_ROOM_MEMBERS", "10001", "2 to 10000"),
+        ("FALCON_ROOM_MEMBERS", "1", "2 to 100000"),
+        ("FALCON_ROOM_MEMBERS", "100001", "2 to 100000"),
     ],
 )
 def test_a_limit_that_cannot_be_is_refused(name: str, value: str, words: str) -> None:

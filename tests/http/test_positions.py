@@ -77,13 +77,15 @@ def test_a_read_waits_until_it_can_see_it(
         return await applied(partition) if len(looks) > 5 else 0
 
     monkeypatch.setattr(falcon.edge.store, "applied", behind)
-    monkeypatch.setattr(falcon.edge.reads.freshness, "is_told", False)  # as where another process keeps the tables
+    monkeypatch.setattr(
+        falcon.edge.reads.freshness, "is_told", lambda: False
+    )  # as where another process keeps the tables
     assert texts(dict(anna.get(f"{room}/messages", position=position).json())) == ["Hi"]
     assert len(looks) == 6
 
 
 def test_one_machine_is_told_of_each_commit(falcon: Falcon, anna: Person, room: Room) -> None:
-    assert falcon.edge.reads.freshness.is_told
+    assert falcon.edge.reads.freshness.is_told()
     position = anna.post(f"{room}/messages", {"text": "Hello"}).headers["falcon-position"]
     partition, offset = map(int, position.split(":"))
     ahead = f"{partition}:{offset + 2}"

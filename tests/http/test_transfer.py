@@ -380,6 +380,31 @@ def test_an_imported_room_is_as_it_was(anna: Person, ben: Person, there: Room) -
     assert ben.get(str(there)).json()["role"] == "member"
 
 
+def members_line(room: Room, *members: Person) -> Json:
+    of_room = [{"account_id": member.account_id, "role": "member"} for member in members]
+    return {"type": "members", "room_id": room.room_id, "members": of_room}
+
+
+def test_further_members_come_in_lines_of_their_own(anna: Person, ben: Person, cleo: Person, there: Room) -> None:
+    for _ in range(2):  # repeating it changes nothing
+        answer = imported(
+            anna.falcon, members_line(there, ben), members_line(there, cleo), message_line(there, 1, cleo)
+        )
+    assert (answer["imported"], answer["skipped"]) == (0, 1)
+    found = anna.get(f"{there}/members").json()["members"]
+    assert {each["account_id"] for each in found} == {anna.account_id, ben.account_id, cleo.account_id}
+    assert cleo.says(there, "hello") == 2
+
+
+def test_members_that_cannot_be_imported_are_named(anna: Person, ben: Person, room: Room, there: Room) -> None:
+    nobody = Person(anna.falcon, 2**53 - 1, "", "")
+    problem(imports(anna.falcon, members_line(room, ben)), 403, "not_allowed", "line 1: room_id")
+    refused = imports(anna.falcon, members_line(there, ben, nobody))
+    problem(refused, 422, "invalid", "line 1: members[1].account_id")
+    nowhere = members_line(there, ben) | {"room_id": 2**53 - 1}
+    problem(imports(anna.falcon, nowhere), 404, "room_not_found", "line 1: room_id")
+
+
 def test_an_imported_message_is_as_it_was(anna: Person, ben: Person, there: Room) -> None:
     line = message_line(there, 1, ben, edited_at="2025-01-01T00:00:00.000Z", mentions=[anna.account_id])
     assert imported(anna.falcon, line, message_line(there, 2, anna, deleted=True, text="gone"))["imported"] == 2

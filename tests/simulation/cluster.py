@@ -30,6 +30,7 @@ from falcon.adapters.owner_http import gateway as pods
 from falcon.adapters.owner_http import watch
 from falcon.bootstrap import FirstAccounts
 from falcon.bootstrap import cluster as roles
+from falcon.domain import limits
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.http.internal.app import InternalCommands
@@ -50,6 +51,7 @@ _DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
 _LATE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
 _CHECKPOINT_EVENTS: Final = 50
+_MEMBERS_IN_PART: Final = 2  # so that rooms of a few people are stored in parts
 
 
 class SimulatedFalcon:
@@ -270,6 +272,7 @@ class SimulatedFalcon:
         with ExitStack() as stack:
             for target, name, new in (
                 (bootstrap, "_CHECKPOINT_EVENTS", _CHECKPOINT_EVENTS),
+                (limits, "MEMBERS_IN_PART", _MEMBERS_IN_PART),
                 (roles, "kafka_cluster", self._kafka_cluster),
                 (roles, "_hbase", self._gateways),
                 (pods, "aiohttp", _Aiohttp(self.http_of)),

@@ -24,7 +24,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import falcon
-from falcon.adapters.kafka import group, owners, signal_transport, source, tail
+from falcon.adapters.kafka import applied, group, owners, signal_transport, source, tail
 from falcon.adapters.owner_http import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
@@ -32,7 +32,7 @@ from falcon.client import FalconClient
 from falcon.http.internal import app as internal
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
-from falcon.streams import keepers, signals
+from falcon.streams import keepers, revocations, signals
 from tests.simulation.acts import ActsCourse, export, nothing_differs, rebuild
 from tests.simulation.cluster import SimulatedFalcon
 from tests.simulation.course import Outcome, Plan, simulate
@@ -65,6 +65,9 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (signals, "_TURN_SECONDS", 5.0),
     (signals, "_ALIVE_SECONDS", 60.0),
     (keepers, "FORGOTTEN_SECONDS", 200.0),
+    (applied, "_WAIT_SECONDS", 20.0),
+    (applied, "_END_SECONDS", 40.0),
+    (revocations, "_PAUSE_SECONDS", 12.0),
 )
 _SETTINGS: Final[Mapping[str, object]] = {"session_seconds": 45.0, "stream_events": 200}
 _FETCH_MILLIS: Final = 10_000
@@ -79,6 +82,8 @@ BOUNDED: Final[Mapping[str, str]] = {
     "memory: UsedKeys._newer": "100,000 keys",
     "memory: UsedKeys._older": "100,000 keys",
     "memory: Retries._remembered": "256 replies",
+    "memory: Revocations._revoked": "10,000 revocations",
+    "memory: _Segment._history": "32 MiB of events",
 }
 _DELETED: Final = "rooms that were deleted"
 # Each deleted room leaves a small one, without which a snapshot that comes late would bring the room back.
@@ -287,7 +292,7 @@ class Growth(ActsCourse):
         counted[_DELETED] = self._deleted
         counted["rows of falcon_meta"] = len(self._falcon.hbase.tables["falcon_meta"].rows)
         cluster = self._falcon.journal()
-        for topic in (cluster.snapshots, cluster.owners, cluster.signals, cluster.inboxes):
+        for topic in (cluster.snapshots, cluster.owners, cluster.signals, cluster.inboxes, cluster.applied):
             records = [record for each in await self._falcon.brokers.topic(topic) or () for record in each.log.records]
             counted[f"records of {topic}"] = len(records)
             counted[f"kilobytes of {topic}"] = (

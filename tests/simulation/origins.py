@@ -17,14 +17,18 @@ from typing import Final, NoReturn, TypeAlias
 
 import msgspec
 
-from tests.simulation import acts, restores
+from tests.simulation import acts, restores, revocations
 from tests.simulation.course import FORKED, Asked, Outcome, Plan, host
 
 Mistake: TypeAlias = Callable[[], AbstractContextManager[None]]
 
-ALONE: Final[Mapping[str, Callable[[Outcome, Path], None]]] = {"acts": acts.run, "restores": restores.run}
+ALONE: Final[Mapping[str, Callable[[Outcome, Path], None]]] = {
+    "acts": acts.run,
+    "restores": restores.run,
+    "revocations": revocations.run,
+}
 KINDS: Final = (*FORKED, *ALONE)
-_RARE: Final = {49: "acts", 99: "long", 149: "restores", 199: "long"}  # the others are short
+_RARE: Final = {24: "revocations", 49: "acts", 99: "long", 149: "restores", 199: "long"}  # the others are short
 
 SHARED: Final = 200  # so many schedules begin at one origin
 _SCHEDULE_SECONDS: Final = 600.0  # real ones, after which a schedule does not end any more

@@ -24,7 +24,7 @@ from falcon.adapters.kafka import fence, topics
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
@@ -248,7 +248,7 @@ class Owners:
         name = owner.process.name
         cluster, loop, wake = self._cluster(name), LoopThread(), owner.woken.set
         producer, clock = Producer(cluster), SystemClock()
-        snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(self._folder / f"{name}.db", pack, unpack))
+        snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(self._folder / f"{name}.db"))
         recoveries, retries = Dispatcher("recovery", threads=1, queue=1), Dispatcher("retries", threads=1, queue=1)
 
         def on(dispatcher: Dispatcher, job: partial[None]) -> None:

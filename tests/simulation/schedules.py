@@ -95,5 +95,6 @@ EDGES: Final = _while(
 ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
 ACTS: Final = Schedules("an operator acts", kind="acts")
 RESTORES: Final = Schedules("servers are restored", kind="restores")
+REVOCATIONS: Final = Schedules("tokens are revoked", kind="revocations")
 OWNERS: Final = Schedules("owners alone", run=owners.run)
 NIGHTS: Final = Schedules("owners alone, night after night", run=owners.run_for_nights)

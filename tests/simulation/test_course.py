@@ -37,3 +37,10 @@ def test_whatever_fails_all_that_people_were_told_holds(capsys: pytest.CaptureFi
     with capsys.disabled():
         print(f"\n{said.splitlines()[-1]}")  # noqa: T201
     assert re.search(r"[1-9]\d* schedules, 0 violations", said)
+
+
+@pytest.mark.processes
+def test_a_token_that_is_revoked_at_one_pod_is_refused_at_every_other_one_within_two_seconds() -> None:
+    assert re.search(
+        "18 schedules, 0 violations", simulate("--kind", "revocations", "--seed", "1", "--schedules", "18")
+    )

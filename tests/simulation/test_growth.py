@@ -32,12 +32,12 @@ def test_deleted_rooms_leave_a_snapshot_each_and_nothing_more() -> None:
     assert len(grown([{**each, name: 2 * each[name]} for each in left])) == 1
 
 
-@pytest.mark.parametrize("name", ["signals", "inboxes"])
-def test_signals_are_forgotten_within_the_hour(name: str) -> None:
-    (signals,) = [each for each in topics.topics(KafkaCluster((), 1)) if each.name.endswith(name)]
-    log = Log({**DEFAULTS, **topics._as_made(signals)})
+@pytest.mark.parametrize("name", ["signals", "inboxes", "applied"])
+def test_signals_and_positions_are_forgotten_within_the_hour(name: str) -> None:
+    (topic,) = [each for each in topics.topics(KafkaCluster((), 1)) if each.name.endswith(name)]
+    log = Log({**DEFAULTS, **topics._as_made(topic)})
     for minute in range(24 * 60):
-        log.append([Entry(None, b"somebody types", minute * 60_000)], minute * 60_000)
+        log.append([Entry(None, b"for a moment", minute * 60_000)], minute * 60_000)
         log.tidy(minute * 60_000, log.end)
     assert len(log.records) < 60
 

@@ -116,7 +116,7 @@ def tables_of_now(falcon: Falcon, copy: Path) -> Iterator[None]:
 
 async def has_read_all(feed: Feed) -> None:
     async with asyncio.timeout(10):
-        await feed.reach(await feed.ends(feed._every_segment))
+        await feed.reach(await feed.ends(feed.every_segment))
 
 
 def test_a_room_that_one_came_to_and_left_before_the_tables_knew_is_not_listed(

@@ -24,7 +24,7 @@ from falcon.domain.events import (
     RoomDeleted,
 )
 from falcon.domain.message import Message
-from falcon.domain.room import Room
+from falcon.domain.room import Room, members_of
 from falcon.streams import resume_tokens
 from falcon.streams.frames import Frame
 from tests.streams.test_replay import ANN, BOB, ROOM, Scene, play
@@ -110,7 +110,7 @@ class Chat:
         return self.messages.get((room_id, seq)), 0 if room is None else room.revision
 
     def _admin(self, room_id: int) -> int:
-        members = self.rooms[room_id].members if room_id in self.rooms else {}
+        members = self.rooms[room_id].members if room_id in self.rooms else members_of()
         return next((who for who, member in members.items() if member.role == "admin"), ANN)
 
 

@@ -548,7 +548,7 @@ def test_one_who_comes_back_has_his_token_looked_up_once(
     falcon: Falcon, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hello = listen(ben).next()
-    falcon.edge.authenticator.forget()
+    falcon.edge.authenticator.forget(ben.account_id)
     looked_up: list[int] = []
     bearer = falcon.edge.store.bearer
 

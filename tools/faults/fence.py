@@ -39,7 +39,7 @@ from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.records import record as record_of
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.domain.events import MessagePosted
@@ -47,6 +47,7 @@ from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable
+from falcon.journal.snapshot_record import SnapshotStamp
 from falcon.write.clock import SystemClock
 from tools.servers.kafka import Kafka
 from tools.servers.session import session_folder, start_kafka
@@ -120,7 +121,7 @@ class Contender:
         self._woken = threading.Event()
         loop = LoopThread()
         producer = (Stutter if setting.twice else Producer)(cluster)
-        copy = LocalSnapshotCache(Path(setting.folder) / f"{self._name}.db", pack, unpack)
+        copy = LocalSnapshotCache(Path(setting.folder) / f"{self._name}.db")
         self._snapshots = KafkaSnapshots(cluster, producer, copy)
         self._journal = KafkaJournal(cluster, loop, producer, self._snapshots, SystemClock(), self._woken.set)
         self._source = KafkaSource(cluster, loop)
@@ -335,7 +336,7 @@ def _ask_the_last_epoch() -> None:
 
 def _late_snapshots_win() -> None:
     """The snapshot written last counts, also that of an owner that was deposed before."""
-    SnapshotRecord.newer_than = lambda self, other: True  # type: ignore[method-assign]
+    SnapshotStamp.newer_than = lambda self, other: True  # type: ignore[method-assign]
 
 
 MUTATIONS: Final[dict[str, Callable[[], None]]] = {
@@ -723,7 +724,7 @@ def torture(
 
 def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int, Position]:
     producer = Producer(cluster)
-    snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(folder / "last.db", pack, unpack))
+    snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(folder / "last.db"))
     journal = KafkaJournal(cluster, loop, producer, snapshots, SystemClock(), lambda: None)
     try:
         return _taken(journal, range(cluster.partitions), _LAST)
@@ -734,7 +735,7 @@ def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int
 @contextmanager
 def _mutated(mutation: str | None) -> Iterator[None]:
     """Here too: what is broken about reading is broken for every reader."""
-    names = [(fence, "judge"), (KafkaJournal, "takeover"), (KafkaJournal, "_judge"), (SnapshotRecord, "newer_than")]
+    names = [(fence, "judge"), (KafkaJournal, "takeover"), (KafkaJournal, "_judge"), (SnapshotStamp, "newer_than")]
     kept = [(where, name, getattr(where, name)) for where, name in names]
     if mutation is not None:
         MUTATIONS[mutation]()

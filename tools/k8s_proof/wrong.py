@@ -81,7 +81,7 @@ MISTAKES: Final = (
         settings={"FALCON_KAFKA": "nowhere:19092"},
     ),
     Mistake(
-        "the brokers' address is wrong, and nobody mends it",
+        "the brokers' address is wrong, and nobody corrects it",
         "falcon-project",
         "no Kafka answers at nowhere:19092",
         settings={"FALCON_KAFKA": "nowhere:19092", "FALCON_START_SECONDS": _PATIENCE},

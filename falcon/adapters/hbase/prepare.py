@@ -209,7 +209,7 @@ def _check_instance(found: Log, prefix: str, instance: str | None, partitions: i
     if naming.family(found.instance) == naming.family(instance):
         raise WrongTables(
             f"the tables {prefix}_* show the log's history {found.instance}, and it has {instance}: one of them was "
-            "restored from an older copy; see docs/operations.md, Back up and restore, before you run falcon restored"
+            "restored from an older copy; see docs/backups.md, before you run falcon restored"
         )
     raise WrongTables(
         f"the tables {prefix}_* show the log {found.instance}, this log is {instance}: correct the "

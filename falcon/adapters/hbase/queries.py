@@ -1,14 +1,22 @@
 """What all queries use, and how far the tables show the log."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from falcon.adapters.hbase.client import HBaseClient
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, partition_of
-from falcon.journal.envelope import Position
-from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable, shown_by
+from falcon.read.store import BeingFilled, Fill, Moves, ReadStoreUnavailable
+
+
+def live_generation(live: Mapping[str, Generations], prefix: str, projection: str) -> int:
+    """Raises BeingFilled, ReadStoreUnavailable."""
+    if projection not in live:
+        raise ReadStoreUnavailable(f"there are no tables {prefix}_* of {projection}: prepare them first")
+    if live[projection].fill is not Fill.SHOWN:
+        raise BeingFilled(projection)
+    return live[projection].live
 
 
 class QueryContext(NamedTuple):
@@ -19,12 +27,7 @@ class QueryContext(NamedTuple):
     live: dict[str, Generations]
 
     def generation(self, projection: str) -> int:
-        if projection not in self.live:
-            raise ReadStoreUnavailable(f"there are no tables {self.prefix}_* of {projection}: prepare them first")
-        generations = self.live[projection]
-        if generations.fill is not Fill.SHOWN:
-            raise BeingFilled(projection)
-        return generations.live
+        return live_generation(self.live, self.prefix, projection)
 
     def table(self, projection: str, table: str) -> str:
         return table_name(self.prefix, table, self.generation(projection))
@@ -38,40 +41,23 @@ class QueryContext(NamedTuple):
         return applied_of(meta.get(applied_key(projection, self.generation(projection), partition))).position.offset
 
 
-def applied(view: QueryContext, partition: Partition) -> int:
-    return applied_in(view, [partition])[partition]
-
-
-def applied_in(view: QueryContext, partitions: Collection[Partition]) -> dict[Partition, int]:
-    return {partition: position.offset for partition, position in _shown(view, partitions, _counted(view)).items()}
-
-
-def applied_everywhere(
-    view: QueryContext, partitions: int, projections: Sequence[str] | None = None
-) -> dict[Partition, Position]:
-    """The least of the positions of these projections, by partition."""
-    if projections is None:
-        return _shown(view, range(partitions), _counted(view))
-    for name in projections:
-        view.generation(name)  # raises if it is being filled
-    return _shown(view, range(partitions), projections)
-
-
-def _counted(view: QueryContext) -> list[str]:
-    return [name for name, generations in view.live.items() if generations.fill is not Fill.FILLING]
-
-
-def _shown(
-    view: QueryContext, partitions: Collection[Partition], projections: Collection[str]
-) -> dict[Partition, Position]:
+def applied(view: QueryContext, partitions: Collection[Partition]) -> list[Moves]:
+    """Where all projections stand in these partitions, one for each projection with its live generation."""
     keys = {
         (name, partition): applied_key(name, generations.live, partition)
         for name, generations in view.live.items()
         for partition in partitions
     }
     found = Meta(view.calls, view.prefix).get_all(list(keys.values()))
-    shown: dict[Partition, Position] = {}
-    for partition in partitions:
-        reached = {name: applied_of(found.get(keys[name, partition])).reached for name in view.live}
-        shown[partition] = min((shown_by(name, reached) for name in projections if name in reached), default=Position())
-    return shown
+    return [
+        Moves(
+            name,
+            generations.live,
+            {partition: applied_of(found.get(keys[name, partition])).reached for partition in partitions},
+        )
+        for name, generations in view.live.items()
+    ]
+
+
+def generations(view: QueryContext) -> None:
+    """Looks up which tables are live, if that was not done a moment ago."""

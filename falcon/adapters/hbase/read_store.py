@@ -4,22 +4,24 @@ import asyncio
 import functools
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.client import HBase, HBaseClient
 from falcon.adapters.hbase.connection import HBaseFault, TableMissing
+from falcon.adapters.hbase.known_positions import KnownPositions
 from falcon.adapters.hbase.meta import Generations, Meta
-from falcon.adapters.hbase.queries import QueryContext
+from falcon.adapters.hbase.queries import QueryContext, live_generation
 from falcon.adapters.hbase.timed_client import TimedClient
 from falcon.domain.ids import Partition
+from falcon.journal.envelope import Position
 from falcon.read.accounts import hbase as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_queries
 from falcon.read.reactions import hbase as reactions_queries
 from falcon.read.rooms import hbase as rooms_queries
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import Moves, ReadStoreUnavailable
 from falcon.read.timeline import hbase as timeline_queries
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
@@ -54,21 +56,65 @@ class HBaseReadStore:
         self._timed = TimedClient(Dispatcher("hbase-reads", threads=threads, queue=queue), seconds)
         self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
-        self._applied: dict[Partition, asyncio.Task[int]] = {}
+        self.positions = KnownPositions()
+        self._looking: dict[Partition, asyncio.Task[None]] = {}
 
     def close(self) -> None:
         self._timed.close()
 
-    async def applied(self, partition: Partition) -> int:
-        """Concurrent callers share one query: many wait for the same event."""
-        asked = self._applied.get(partition)
-        if asked is None or asked.get_loop() is not asyncio.get_running_loop():
-            asked = self._applied[partition] = asyncio.ensure_future(self._ask(queries.applied, partition))
-            asked.add_done_callback(lambda done: self._answered(partition, done))
-        return await asyncio.shield(asked)
+    # --- how far the tables show the log ------------------------------------------------------------------------------
 
-    applied_in = _query(queries.applied_in)
-    applied_everywhere = _query(queries.applied_everywhere)
+    async def applied(self, partition: Partition) -> int:
+        """Concurrent callers share one look: many wait for the same event."""
+        if not await self._knows([partition]):
+            looking = self._looking.get(partition)
+            if looking is None or looking.get_loop() is not asyncio.get_running_loop():
+                looking = self._looking[partition] = asyncio.ensure_future(self._look([partition]))
+                looking.add_done_callback(lambda done: self._looked(partition, done))
+            await asyncio.shield(looking)
+        return self._shown([partition])[partition].offset
+
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        if not await self._knows(partitions):
+            await self._look(partitions)
+        return {partition: position.offset for partition, position in self._shown(partitions).items()}
+
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        if not await self._knows(range(partitions)):
+            await self._look(range(partitions))
+        for name in projections or ():
+            live_generation(self._live[0], self._prefix, name)
+        return self._shown(range(partitions), projections)
+
+    def learn(self, moves: Moves) -> None:
+        """A projector has moved the positions of its tables."""
+        self.positions.learn(moves)
+        if self.positions.are_of_newer_tables(moves, self._live[0]):
+            self._look_again()
+
+    async def _knows(self, partitions: Collection[Partition]) -> bool:
+        """True if no look at the tables is needed. Which tables are live is looked up as for any query: positions of
+        others say nothing of what a query shows."""
+        if not self.positions.are_told():
+            return False
+        if time.monotonic() >= self._live[1]:
+            await self._ask(queries.generations)
+        return self.positions.know(self._live[0], partitions)
+
+    async def _look(self, partitions: Collection[Partition]) -> None:
+        for moves in await self._ask(queries.applied, partitions):
+            self.positions.learn(moves)
+        self.positions.drop_before(self._live[0])
+
+    def _shown(
+        self, partitions: Collection[Partition], projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        return self.positions.shown(self._live[0], partitions, projections)
+
+    # --- queries ------------------------------------------------------------------------------------------------------
+
     page = _query(timeline_queries.page)
     message = _query(timeline_queries.message)
     message_at = _query(timeline_queries.message_at)
@@ -133,9 +179,9 @@ class HBaseReadStore:
         with self._lock:
             self._live = (self._live[0], 0.0)
 
-    def _answered(self, partition: Partition, done: "asyncio.Task[int]") -> None:
-        if self._applied.get(partition) is done:
-            del self._applied[partition]
+    def _looked(self, partition: Partition, done: "asyncio.Task[None]") -> None:
+        if self._looking.get(partition) is done:
+            del self._looking[partition]
         if not done.cancelled():
             done.exception()  # retrieve it: all callers may have gone
 

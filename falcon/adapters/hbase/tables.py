@@ -37,6 +37,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import (
     WITHOUT_SKIPS,
     Fill,
+    Moves,
     ReadStoreUnavailable,
     Recipe,
     Skip,
@@ -59,6 +60,7 @@ class HBaseTables:
     position moved, by compare and set. Another process may write the same earlier or later, in other batches, without
     harm: only one of them moves the position.
 
+    ``moved`` is called, from any thread, each time that the position of a live table has moved and is durable.
     ``seconds``: the most that an operation may take. ``threads``: partitions that are written at once, on the
     ``dispatcher`` of that name.
     """
@@ -77,6 +79,7 @@ class HBaseTables:
         switch_seconds: float = 15.0,
         grace_seconds: float = 5.0,
         dispatcher: str = "hbase-writes",
+        moved: Callable[[Moves], None] = lambda moves: None,
     ) -> None:
         self._hbase = hbase
         self._prefix = prefix
@@ -98,6 +101,7 @@ class HBaseTables:
         self._begun: dict[str, int] = {}
         self._fills: dict[str, Fill] = {}
         self._moved: dict[tuple[str, int, Partition], tuple[Applied, float]] = {}
+        self._tell = moved
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -283,6 +287,8 @@ class HBaseTables:
         if not Meta(calls, self._prefix).move(key, expected, after):
             raise _stale(projection, partition, expected.position)
         self._moved[projection, generation, partition] = after, time.monotonic()
+        if projection == _base(projection):  # otherwise no query reads the tables yet
+            self._tell(Moves(projection, generation, {partition: after.reached}))
 
     def _generation(self, projection: str) -> int:
         """Raises ReadStoreUnavailable for a rebuild that another process has taken away."""

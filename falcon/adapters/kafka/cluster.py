@@ -78,6 +78,10 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     def inboxes(self) -> str:
         return self.prefix + "inboxes"
 
+    @property
+    def applied(self) -> str:
+        return self.prefix + "applied"
+
     def refusal(self, operations: Iterable[str], kind: str, name: str) -> str:
         """The error for operations on a topic or group that the brokers do not allow this process. It says how to allow
         them."""

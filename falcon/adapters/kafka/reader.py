@@ -59,7 +59,7 @@ class Reader:
         except OffsetOutOfRangeError as error:
             raise LogWentBack(
                 f"{self.topic} does not hold {_where(error)} any more: it was restored from an older copy, trimmed "
-                "or made again, or has lost what it had acknowledged; see docs/operations.md, Back up and restore",
+                "or made again, or has lost what it had acknowledged; see docs/backups.md",
                 _only(error),
             ) from error
         except CLIENT_ERRORS as error:

@@ -53,12 +53,14 @@ _SIGNALS_SEEN: Final = dict.fromkeys(("signals", "inboxes"), _LOOK)
 def of_write(group: str) -> Rights:
     """``group``: the group of the owners."""
     both = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    return Rights({"journal": both, "snapshots": both, "owners": both, **_SIGNALS_SEEN}, {group: _MEMBER})
+    topics = {"journal": both, "snapshots": both, "owners": both, "applied": _LOOK, **_SIGNALS_SEEN}
+    return Rights(topics, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
     reads = (AclOperation.Read, *_LOOK)
-    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, **_SIGNALS_SEEN}
+    applied = (AclOperation.Write, *_LOOK)
+    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": applied, **_SIGNALS_SEEN}
     return Rights(topics, dict.fromkeys(groups, _MEMBER))
 
 
@@ -66,7 +68,7 @@ def of_api() -> Rights:
     reads = (AclOperation.Read, *_LOOK)
     signals = (AclOperation.Read, AclOperation.Write, *_LOOK)
     told = dict.fromkeys(_SIGNALS_SEEN, signals)
-    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, **told})
+    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": reads, **told})
 
 
 def of_operator(groups: Iterable[str]) -> Rights:
@@ -79,6 +81,7 @@ def of_operator(groups: Iterable[str]) -> Rights:
         "journal": _LOOK,
         "snapshots": _LOOK,
         "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
+        "applied": _LOOK,
         **_SIGNALS_SEEN,
     }
     return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))

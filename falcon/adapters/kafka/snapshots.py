@@ -11,9 +11,9 @@ records. So the epoch's keys get a new generation from then on, and the late wri
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from aiokafka.structs import ConsumerRecord
@@ -24,6 +24,7 @@ from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Checkpoint, Checkpointed, JournalUnavailable, Snapshot
+from falcon.journal.snapshot_record import LocalCopy, SnapshotRecord, SnapshotStamp
 
 log = logging.getLogger("falcon.journal")
 
@@ -37,44 +38,6 @@ _READERS: Final = 4
 _CLOSE_SECONDS: Final = 2.0
 
 
-class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The value of a record, and a row of the local copy. It holds what stands below ``offset``."""
-
-    epoch: int
-    offset: int
-    version: int
-    data: bytes
-    generation: int = 0
-
-    def newer_than(self, other: "SnapshotRecord | None") -> bool:
-        if other is None:
-            return True
-        return (self.epoch, self.offset, self.generation) >= (other.epoch, other.offset, other.generation)
-
-    def key(self, name: str) -> bytes:
-        """The generation is written as that many zeros before the epoch: versions of Falcon without generations read it
-        as the epoch."""
-        return f"{'0' * self.generation}{self.epoch}/{name}".encode()
-
-
-class LocalCopy(Protocol):
-    """A file, or a substitute, that may be thrown away. It keeps values by partition and name."""
-
-    def clear(self, partition: Partition) -> None: ...
-
-    def put(self, partition: Partition, rows: Iterable[tuple[str, SnapshotRecord]]) -> None: ...
-
-    def get(self, partition: Partition, name: str) -> SnapshotRecord | None: ...
-
-    def under(
-        self, partition: Partition, prefix: str, stop: str | None = None, most: int = -1
-    ) -> list[tuple[str, SnapshotRecord]]:
-        """The values under names that begin so, in the order of the names, up to the name ``stop`` (excluded); at most
-        ``most``, unless that is negative."""
-
-    def drop(self, partition: Partition, names: Sequence[str]) -> None: ...
-
-
 _Record: TypeAlias = "tuple[bytes, str, SnapshotRecord | None]"  # key, name of the thing, None if it is deleted
 
 
@@ -85,17 +48,20 @@ class _CheckpointData(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _kept = msgspec.msgpack.Decoder(SnapshotRecord)
-pack: Final[Callable[[SnapshotRecord], bytes]] = _encode  # for the local copy
-unpack: Final[Callable[[bytes], SnapshotRecord]] = _kept.decode
 _checkpoint_data = msgspec.msgpack.Decoder(_CheckpointData)
 
 
 class _OpenEpoch(msgspec.Struct, eq=False):
-    """A partition whose copy belongs to ``epoch``. ``garbage``: keys of records that newer ones have replaced."""
+    """A partition whose copy belongs to ``epoch``."""
 
     epoch: int
-    garbage: list[bytes]
     generation: int = 0
+
+
+def key_of(name: str, stamp: SnapshotStamp) -> bytes:
+    """The key of a record. Its generation is written as that many zeros before the epoch: versions of Falcon without
+    generations read it as the epoch."""
+    return f"{'0' * stamp.generation}{stamp.epoch}/{name}".encode()
 
 
 class KafkaSnapshots:
@@ -111,7 +77,6 @@ class KafkaSnapshots:
         self._copy = copy
         self._lock = threading.Lock()
         self._open: dict[Partition, _OpenEpoch] = {}
-        self._restored: dict[Partition, _NewestRecords] = {}
         self._idle: list[Reader] = []
         self._closing: set[asyncio.Task[None]] = set()  # closing may take long, and runs in the background
         self._restoring = 0
@@ -161,31 +126,39 @@ class KafkaSnapshots:
             if self._open.get(partition) is not opened:
                 return False
         with self._lock:
-            replaced = [(name, self._copy.get(partition, name)) for name, _ in rows]
-            expired = self._expired(checkpoint)
+            replaced = self._copy.stamps(partition, [name for name, _ in rows])
+            useless = self._useless(checkpoint)
             self._copy.put(partition, rows)
-            self._copy.drop(partition, [name for name, _ in expired])
-        opened.garbage += [kept.key(name) for name, kept in replaced if kept and kept.epoch < checkpoint.epoch]
-        opened.garbage += [kept.key(name) for name, kept in expired]
+            self._copy.drop(partition, [name for name, _ in useless])
+            replaced = {name: stamp for name, stamp in replaced.items() if stamp.epoch < checkpoint.epoch}
+            self._copy.add_garbage(partition, [key_of(*each) for each in (*replaced.items(), *useless)])
         await self._forget(partition, opened)
         return True
 
-    def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, SnapshotRecord]]:
-        """Looks at expired records only, however long the window is, and leaves those that are many to later calls."""
+    def _useless(self, checkpoint: Checkpoint) -> list[tuple[str, SnapshotStamp]]:
+        """Looks at expired answers only, however long the window is, and leaves those that are many to later calls."""
         stop = f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}"
-        return self._copy.under(checkpoint.partition, _ANSWERS, stop, EXPIRED_MAX)
+        found = self._copy.stamps_between(checkpoint.partition, _ANSWERS, stop, EXPIRED_MAX)
+        for first, last in checkpoint.obsolete:
+            found += self._copy.stamps_between(checkpoint.partition, first, last)
+        return found
 
     async def _forget(self, partition: Partition, opened: _OpenEpoch) -> None:
         """Delete the garbage, also what the takeover found. What cannot be deleted now is deleted with the next
         checkpoint."""
-        while opened.garbage and self._open.get(partition) is opened:
-            keys = opened.garbage[:_TOMBSTONES_MAX]
+        while self._open.get(partition) is opened and (keys := self._garbage(partition)):
             try:
                 await self._producer.write(self._cluster.snapshots, partition, [(key, None) for key in keys])
             except NotWritten as error:
                 log.warning("partition %s: old snapshots are deleted later: %s", partition, error)
                 return
-            del opened.garbage[: len(keys)]
+            if self._open.get(partition) is opened:
+                with self._lock:
+                    self._copy.drop_garbage(partition, keys)
+
+    def _garbage(self, partition: Partition) -> list[bytes]:
+        with self._lock:
+            return self._copy.garbage(partition, _TOMBSTONES_MAX)
 
     # --- restoring ----------------------------------------------------------------------------------------------------
 
@@ -202,39 +175,41 @@ class KafkaSnapshots:
         async with self._reader() as reader:
             with self._lock:
                 self._copy.clear(partition)
-            found = _NewestRecords()
             async for records in read_compacted(reader, partition, stop):
-                changed = found.take([self._parse(partition, record) for record in records])
+                parsed = [self._parse(partition, record) for record in records]
                 with self._lock:
-                    self._copy.put(partition, [(name, kept) for name, kept in changed.items() if kept is not None])
-                    self._copy.drop(partition, [name for name, kept in changed.items() if kept is None])
-        self._restored[partition] = found
+                    take(self._copy, partition, parsed)
 
     async def drop_lost(self, partition: Partition, end: int) -> None:
         """Delete snapshots of a history that the log has lost. If a snapshot holds more than the log did at its end,
         the log was restored from an older copy and the snapshots were not. Then none of them counts, since any may have
         replaced one that would. They are deleted before the log grows past them. Raises NotWritten, TooLarge."""
-        found = self._restored[partition]
-        if found.reaches <= end:
+        with self._lock:
+            reaches = self._copy.reaches(partition)
+        if reaches <= end:
             return
         log.error(
             "partition %s: snapshots hold what stood below offset %s, and the log ended at %s: they are of a history "
             "that is lost, and dropped; the log is read from its start",
             partition,
-            found.reaches,
+            reaches,
             end,
         )
+        while keys := self._keys(partition):
+            await self._producer.write(self._cluster.snapshots, partition, [(key, None) for key in keys])
+            with self._lock:
+                self._copy.drop(partition, [_name_of(key) for key in keys])
+                self._copy.drop_garbage(partition, keys)
+
+    def _keys(self, partition: Partition) -> list[bytes]:
+        """Keys of records and of garbage, some at a time."""
         with self._lock:
-            self._copy.clear(partition)
-        keys = found.keys()
-        for start in range(0, len(keys), _TOMBSTONES_MAX):
-            dropped: list[Record] = [(key, None) for key in keys[start : start + _TOMBSTONES_MAX]]
-            await self._producer.write(self._cluster.snapshots, partition, dropped)
-        self._restored[partition] = _NewestRecords()
+            kept = self._copy.stamps_between(partition, "", "\U0010ffff", _TOMBSTONES_MAX)
+        return [key_of(*each) for each in kept] or self._garbage(partition)
 
     def open(self, partition: Partition, epoch: int) -> None:
         """The restored copy belongs to the new epoch from now on."""
-        self._open[partition] = _OpenEpoch(epoch, list(self._restored.pop(partition).garbage))
+        self._open[partition] = _OpenEpoch(epoch)
 
     async def close(self) -> None:
         """Wait a short time for readers that are being closed."""
@@ -243,7 +218,9 @@ class KafkaSnapshots:
 
     async def _say_opening(self, partition: Partition, owner: str) -> int:
         said = SnapshotRecord(0, 0, 0, owner.encode())
-        written = await self._producer.write(self._cluster.snapshots, partition, [(said.key(_OPENING), _encode(said))])
+        written = await self._producer.write(
+            self._cluster.snapshots, partition, [(key_of(_OPENING, said.stamp), _encode(said))]
+        )
         return int(written.offset)
 
     @asynccontextmanager
@@ -280,42 +257,39 @@ class KafkaSnapshots:
             ) from error
 
 
-class _NewestRecords:
-    """Finds the newest record about each thing among those read so far. The keys of the others are ``garbage``."""
+def take(copy: LocalCopy, partition: Partition, records: Sequence[_Record]) -> None:
+    """Take the next records of the topic: the copy has the newest about each thing, and the keys of the others among
+    its garbage."""
+    stamps = copy.stamps(partition, {name for _, name, _ in records})
+    newest: dict[str, SnapshotRecord | None] = {}  # None if it was deleted
+    is_garbage: dict[bytes, bool] = {}
+    for key, name, kept in records:
+        known = stamps.get(name)
+        if kept is None:
+            is_garbage[key] = False
+            if known is not None and key_of(name, known) == key:
+                del stamps[name]
+                newest[name] = None
+            continue
+        stamp = kept.stamp
+        if stamp.newer_than(known):
+            stamps[name] = stamp
+            newest[name] = kept
+            if known is not None:
+                is_garbage[key_of(name, known)] = True
+            is_garbage[key] = False
+        elif known is not None:
+            is_garbage[key] = True
+            is_garbage[key_of(name, known)] = False
+    copy.put(partition, [(name, kept) for name, kept in newest.items() if kept is not None])
+    copy.drop(partition, [name for name, kept in newest.items() if kept is None])
+    copy.add_garbage(partition, [key for key, is_old in is_garbage.items() if is_old])
+    if copy.garbage(partition, 1):
+        copy.drop_garbage(partition, [key for key, is_old in is_garbage.items() if not is_old])
 
-    def __init__(self) -> None:
-        self.garbage: set[bytes] = set()
-        self._newest: dict[str, SnapshotRecord] = {}  # without their data
 
-    @property
-    def reaches(self) -> int:
-        """The offset that the log must reach if all of this was made from it."""
-        return max((kept.offset for kept in self._newest.values()), default=0)
-
-    def keys(self) -> list[bytes]:
-        """The keys of all records."""
-        return [*self.garbage, *(kept.key(name) for name, kept in self._newest.items())]
-
-    def take(self, records: Iterable[_Record]) -> dict[str, SnapshotRecord | None]:
-        """Take the next records. Returns the newest value of each thing, or None if it was deleted."""
-        changed: dict[str, SnapshotRecord | None] = {}
-        for key, name, kept in records:
-            known = self._newest.get(name)
-            if kept is None:
-                self.garbage.discard(key)
-                if known is not None and known.key(name) == key:
-                    del self._newest[name]
-                    changed[name] = None
-                continue
-            older: bytes | None = key
-            if kept.newer_than(known):
-                self._newest[name] = SnapshotRecord(kept.epoch, kept.offset, kept.version, b"", kept.generation)
-                changed[name] = kept
-                older = known.key(name) if known is not None else None
-            if older is not None and older != self._newest[name].key(name):
-                self.garbage.add(older)
-            self.garbage.discard(self._newest[name].key(name))
-        return changed
+def _name_of(key: bytes) -> str:
+    return key.decode().partition("/")[2]
 
 
 def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, SnapshotRecord]]:
@@ -340,7 +314,7 @@ def _batches(rows: Iterable[tuple[str, SnapshotRecord]]) -> Iterator[list[Record
         if batch and size + len(value) > _BATCH_BYTES_MAX:
             yield batch
             batch, size = [], 0
-        batch.append((kept.key(name), value))
+        batch.append((key_of(name, kept.stamp), value))
         size += len(value)
     yield batch
 

@@ -47,8 +47,8 @@ _COMPACTED_IN_TIME: Final = {
     "max.compaction.lag.ms": 2 * _COMPACTION_LAG_MILLIS,
     "delete.retention.ms": _COMPACTION_LAG_MILLIS,
 }
-# Signals are read at once or not at all, so they need no retention.
-_SIGNALS_MILLIS: Final = 600_000
+# Signals and positions are read at once or not at all, so they need no retention.
+_FLEETING_MILLIS: Final = 600_000
 
 T = TypeVar("T")
 
@@ -93,15 +93,16 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # An owner compares its clock with the brokers' time in this record.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
-        _of_signals(cluster.signals, 1),
-        _of_signals(cluster.inboxes, cluster.partitions),
+        _fleeting(cluster.signals, 1),
+        _fleeting(cluster.inboxes, cluster.partitions),
+        _fleeting(cluster.applied, 1),
     ]
 
 
-def _of_signals(name: str, partitions: int) -> Topic:
-    kept = {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)}
+def _fleeting(name: str, partitions: int) -> Topic:
+    kept = {"cleanup.policy": "delete", "retention.ms": str(_FLEETING_MILLIS)}
     # Kafka drops nothing from a segment that is being written.
-    return Topic(name, partitions, kept, {"segment.ms": _SIGNALS_MILLIS})
+    return Topic(name, partitions, kept, {"segment.ms": _FLEETING_MILLIS})
 
 
 def _tiered(local_retention_seconds: int) -> dict[str, str]:

@@ -41,6 +41,9 @@ class MemoryLog:
         self._checkpoints[partition] = submission
         for key, data in submission.snapshots:
             self._snapshots[partition, key] = (submission.version, data)
+        for first, stop in submission.obsolete:
+            for key in [key for p, key in self._snapshots if p == partition and first <= key < stop]:
+                del self._snapshots[partition, key]
         answers = self._answers.setdefault(partition, [])
         old = [c for c in answers if c.answers_at < submission.answers_expired][:EXPIRED_MAX]
         self._answers[partition] = [*(c for c in answers if c not in old), submission]

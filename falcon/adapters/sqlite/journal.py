@@ -285,6 +285,10 @@ def _save(connection: apsw.Connection, checkpoint: Checkpoint) -> None:
         "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)",
         [(checkpoint.partition, key, checkpoint.version, epoch, data) for key, data in checkpoint.snapshots],
     )
+    connection.executemany(
+        "DELETE FROM snapshots WHERE partition = ? AND key >= ? AND key < ?",
+        [(checkpoint.partition, first, stop) for first, stop in checkpoint.obsolete],
+    )
     if checkpoint.answers:
         connection.execute(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",

@@ -1,25 +1,25 @@
 """A cache of snapshots on this machine's disk. It may be lost at any time."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import apsw
 
-R = TypeVar("R")
+from falcon.domain.ids import Partition
+from falcon.journal.snapshot_record import SnapshotRecord, SnapshotStamp
 
 _CACHE_KIB: Final = 16 << 10
 
 
-class LocalSnapshotCache(Generic[R]):
-    """Names and records by partition, in a file that is made again at each start.
+class LocalSnapshotCache:
+    """LocalCopy in a file that is made again at each start.
 
     All of it is one transaction that never ends: the file is of no use after a crash, so pages are written only when
-    memory for them runs out. ``pack`` and ``unpack`` turn a record into bytes and back. For several threads, one at a
-    time.
+    memory for them runs out. For several threads, one at a time.
     """
 
-    def __init__(self, path: Path, pack: Callable[[R], bytes], unpack: Callable[[bytes], R]) -> None:
+    def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         for name in (path, path.with_name(path.name + "-journal"), path.with_name(path.name + "-wal")):
             name.unlink(missing_ok=True)
@@ -27,34 +27,71 @@ class LocalSnapshotCache(Generic[R]):
         self._connection.execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._connection.execute(
-            "CREATE TABLE kept (partition INTEGER, name TEXT, record BLOB, PRIMARY KEY (partition, name)) WITHOUT ROWID"
+            "CREATE TABLE kept (partition INTEGER, name TEXT, epoch INTEGER, offset INTEGER, generation INTEGER,"
+            " version INTEGER, data BLOB, PRIMARY KEY (partition, name)) WITHOUT ROWID;"
+            "CREATE TABLE garbage (partition INTEGER, key BLOB, PRIMARY KEY (partition, key)) WITHOUT ROWID"
         )
         self._connection.execute("BEGIN EXCLUSIVE")
-        self._pack = pack
-        self._unpack = unpack
 
-    def clear(self, partition: int) -> None:
+    def clear(self, partition: Partition) -> None:
         self._connection.execute("DELETE FROM kept WHERE partition = ?", (partition,))
+        self._connection.execute("DELETE FROM garbage WHERE partition = ?", (partition,))
 
-    def put(self, partition: int, rows: Iterable[tuple[str, R]]) -> None:
+    def put(self, partition: Partition, rows: Iterable[tuple[str, SnapshotRecord]]) -> None:
         self._connection.executemany(
-            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", [(partition, name, self._pack(row)) for name, row in rows]
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(partition, name, r.epoch, r.offset, r.generation, r.version, r.data) for name, r in rows],
         )
 
-    def get(self, partition: int, name: str) -> R | None:
+    def get(self, partition: Partition, name: str) -> SnapshotRecord | None:
         row: Any = self._connection.execute(
-            "SELECT record FROM kept WHERE partition = ? AND name = ?", (partition, name)
+            "SELECT epoch, offset, version, data, generation FROM kept WHERE partition = ? AND name = ?",
+            (partition, name),
         ).fetchone()
-        return None if row is None else self._unpack(row[0])
+        return None if row is None else SnapshotRecord(*row)
 
-    def under(self, partition: int, prefix: str, stop: str | None = None, most: int = -1) -> list[tuple[str, R]]:
+    def under(self, partition: Partition, prefix: str) -> list[tuple[str, SnapshotRecord]]:
         rows: Any = self._connection.execute(
-            "SELECT name, record FROM kept WHERE partition = ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",
-            (partition, prefix, prefix + "\U0010ffff" if stop is None else stop, most),
+            "SELECT name, epoch, offset, version, data, generation FROM kept"
+            " WHERE partition = ? AND name >= ? AND name < ? ORDER BY name",
+            (partition, prefix, prefix + "\U0010ffff"),
         )
-        return [(name, self._unpack(record)) for name, record in rows]
+        return [(name, SnapshotRecord(*fields)) for name, *fields in rows]
 
-    def drop(self, partition: int, names: Sequence[str]) -> None:
+    def stamps(self, partition: Partition, names: Iterable[str]) -> dict[str, SnapshotStamp]:
+        rows: Any = self._connection.executemany(
+            "SELECT name, epoch, offset, generation FROM kept WHERE partition = ? AND name = ?",
+            [(partition, name) for name in names],
+        )
+        return {name: SnapshotStamp(*fields) for name, *fields in rows}
+
+    def stamps_between(
+        self, partition: Partition, first: str, stop: str, most: int = -1
+    ) -> list[tuple[str, SnapshotStamp]]:
+        rows: Any = self._connection.execute(
+            "SELECT name, epoch, offset, generation FROM kept"
+            " WHERE partition = ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",
+            (partition, first, stop, most),
+        )
+        return [(name, SnapshotStamp(*fields)) for name, *fields in rows]
+
+    def drop(self, partition: Partition, names: Iterable[str]) -> None:
         self._connection.executemany(
             "DELETE FROM kept WHERE partition = ? AND name = ?", [(partition, name) for name in names]
+        )
+
+    def reaches(self, partition: Partition) -> int:
+        (found,) = self._connection.execute("SELECT max(offset) FROM kept WHERE partition = ?", (partition,)).fetchone()  # type: ignore[misc]
+        return found or 0
+
+    def add_garbage(self, partition: Partition, keys: Iterable[bytes]) -> None:
+        self._connection.executemany("INSERT OR IGNORE INTO garbage VALUES (?, ?)", [(partition, key) for key in keys])
+
+    def garbage(self, partition: Partition, most: int) -> list[bytes]:
+        rows: Any = self._connection.execute("SELECT key FROM garbage WHERE partition = ? LIMIT ?", (partition, most))
+        return [key for (key,) in rows]
+
+    def drop_garbage(self, partition: Partition, keys: Iterable[bytes]) -> None:
+        self._connection.executemany(
+            "DELETE FROM garbage WHERE partition = ? AND key = ?", [(partition, key) for key in keys]
         )

@@ -74,7 +74,7 @@ async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     token_id = request.path_id("token_id", token_not_found)
     await request.no_body()
     result = await edge.commands.dispatch(request, RevokeToken(account_id, token_id))
-    edge.authenticator.forget()
+    edge.authenticator.forget(account_id)
     return BytesResponse(204, b"", *result.headers)
 
 
@@ -82,7 +82,7 @@ async def sign_out(edge: Edge, request: AuthedRequest) -> BytesResponse:
     await request.no_body()
     token_hash = edge.authenticator.token_hash(request.headers)
     result = await edge.commands.dispatch(request, RevokeToken(request.account_id, token_hash=token_hash))
-    edge.authenticator.forget()
+    edge.authenticator.forget(request.account_id)
     return BytesResponse(204, b"", *result.headers)
 
 

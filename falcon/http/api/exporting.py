@@ -303,8 +303,9 @@ class Export:
         yield _line(_EndOut(_text(through)))
 
     async def _ends(self) -> dict[Partition, int]:
-        """The brokers may report a stale end; the tables may be ahead of it."""
+        """The brokers may report a stale end; the tables may be ahead of it, and of what is known of them."""
         tail, partitions = self._edge.tail, range(self._edge.partitions)
+        self._edge.reads.freshness.doubt(partitions)
         applied = await self._edge.store.applied_everywhere(self._edge.partitions)
         ends = await tail.ends(dict.fromkeys(tail.segment(partition) for partition in partitions))
         return {p: max(ends[tail.segment(p)], applied[p].offset) for p in partitions}

@@ -18,6 +18,7 @@ from falcon.domain.commands import (
     Command,
     CreateAccount,
     ImportedReaction,
+    ImportMembers,
     ImportMessages,
     ImportReactions,
     ImportRoom,
@@ -37,7 +38,9 @@ from falcon.http.shapes import (
     AccountLineShape,
     Imported,
     ImportLine,
+    MembersLineShape,
     MessageLineShape,
+    NewMember,
     ReactionLineShape,
     RoomLineShape,
 )
@@ -49,11 +52,12 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 _LINES_MAX: Final = 2_000
 _CHUNK_MESSAGES: Final = 250  # or reactions, of one room in one command, so that an append stays small
 _CHUNK_BYTES: Final = 200_000
+_CHUNK_MEMBERS: Final = 1_000
 _AT_ONCE: Final = 64  # commands on their way together
 _PATIENCE_SECONDS: Final = 10.0
 
 L = TypeVar("L")
-M = TypeVar("M", MessageLineShape, ReactionLineShape)
+M = TypeVar("M", MembersLineShape, MessageLineShape, ReactionLineShape)
 T = TypeVar("T")
 
 
@@ -67,6 +71,7 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     importing = _Import(edge, request)
     accounts = await importing.accounts([line for line in lines if isinstance(line, AccountLineShape)])
     rooms = await importing.rooms([line for line in lines if isinstance(line, RoomLineShape)])
+    await importing.members([line for line in lines if isinstance(line, MembersLineShape)])
     imported, skipped = await importing.messages([line for line in lines if isinstance(line, MessageLineShape)])
     await importing.reactions([line for line in lines if isinstance(line, ReactionLineShape)])
     position = await importing.readable()
@@ -134,18 +139,27 @@ class _Check:
         for number, line in enumerate(lines, 1):
             if isinstance(line, RoomLineShape):
                 await self._room(line, f"line {number}: ")
+            elif isinstance(line, MembersLineShape):
+                await self._members(line, f"line {number}: ")
             elif isinstance(line, MessageLineShape):
                 await self._message(line, f"line {number}: ")
             elif isinstance(line, ReactionLineShape):
                 await self._reaction(line, f"line {number}: ")
 
     async def _room(self, line: RoomLineShape, at: str) -> None:
-        for index, member in enumerate(line.members):
-            await self._account(member.account_id, f"{at}members[{index}].account_id")
+        await self._accounts_of(line, at)
         if line.kind == "group" and not any(member.role == "admin" for member in line.members):
             raise invalid(f"{at}members", "a group room needs at least one admin")
         if line.kind == "direct":
             await self._pair(sorted({member.account_id for member in line.members}), at)
+
+    async def _members(self, line: MembersLineShape, at: str) -> None:
+        await self._last_seq(line.room_id, 0, at)
+        await self._accounts_of(line, at)
+
+    async def _accounts_of(self, line: RoomLineShape | MembersLineShape, at: str) -> None:
+        for index, member in enumerate(line.members):
+            await self._account(member.account_id, f"{at}members[{index}].account_id")
 
     async def _pair(self, accounts: list[int], at: str) -> None:
         if len(accounts) != 2:
@@ -155,7 +169,7 @@ class _Check:
             raise not_allowed(f"{at}members", f"accounts {accounts[0]} and {accounts[1]} have a direct room already")
 
     async def _message(self, line: MessageLineShape, at: str) -> None:
-        last_seq = await self._last_seq(line, at)
+        last_seq = await self._last_seq(line.room_id, line.seq, at)
         if line.seq > last_seq + 1:
             raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
         self._last_seqs[line.room_id] = max(last_seq, line.seq)
@@ -167,23 +181,23 @@ class _Check:
             raise invalid(f"{at}reply_to", "must be a message before this one")
 
     async def _reaction(self, line: ReactionLineShape, at: str) -> None:
-        if line.seq > await self._last_seq(line, at):
+        if line.seq > await self._last_seq(line.room_id, line.seq, at):
             raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
         await self._account(line.account_id, f"{at}account_id")
 
-    async def _last_seq(self, line: MessageLineShape | ReactionLineShape, at: str) -> Seq:
-        """The newest message of the room, with those of the lines before this one."""
-        if line.room_id not in self._last_seqs:
-            room = await self._store.room(line.room_id)
-            if room is None or line.seq > room.last_seq + 1:
-                room = await self._edge.reads.newest(self._request, line.room_id, self._store.room, line.room_id)
+    async def _last_seq(self, room_id: RoomId, seq: Seq, at: str) -> Seq:
+        """The newest message of the room, with those of the lines before this one, of which ``seq`` is the next."""
+        if room_id not in self._last_seqs:
+            room = await self._store.room(room_id)
+            if room is None or seq > room.last_seq + 1:
+                room = await self._edge.reads.newest(self._request, room_id, self._store.room, room_id)
             if room is None:
-                rule = f"there is no room {line.room_id}"
+                rule = f"there is no room {room_id}"
                 raise Problem(404, "room_not_found", f"{at}{rule}", broken(f"{at}room_id", rule))
             if not room.imported:
-                raise not_allowed(f"{at}room_id", f"room {line.room_id} was not imported")
-            self._last_seqs[line.room_id] = room.last_seq
-        return self._last_seqs[line.room_id]
+                raise not_allowed(f"{at}room_id", f"room {room_id} was not imported")
+            self._last_seqs[room_id] = room.last_seq
+        return self._last_seqs[room_id]
 
     async def _account(self, account_id: int, field: str) -> None:
         if account_id not in self._accounts:
@@ -210,6 +224,9 @@ class _Import:
 
     async def rooms(self, lines: Sequence[RoomLineShape]) -> dict[str, int]:
         return await self._each(lines, self._room)
+
+    async def members(self, lines: Sequence[MembersLineShape]) -> None:
+        await _all(self._of_members(of_room) for of_room in _by_room(lines).values())
 
     async def messages(self, lines: Sequence[MessageLineShape]) -> tuple[int, int]:
         """How many were imported, and how many were skipped."""
@@ -243,11 +260,17 @@ class _Import:
             name=names.cleaned(line.name),
             description=line.description,
             created_at=parse_rfc3339(line.created_at),
-            members=tuple(Invitation(member.account_id, member.role) for member in line.members),
+            members=tuple(map(_invitation, line.members)),
         )
         answer = (await self._dispatch(command)).answer
         assert isinstance(answer, RoomAnswer)
         return line.ref, answer.room_id
+
+    async def _of_members(self, lines: Sequence[MembersLineShape]) -> None:
+        members = [_invitation(member) for line in lines for member in line.members]
+        for start in range(0, len(members), _CHUNK_MEMBERS):
+            chunk = tuple(members[start : start + _CHUNK_MEMBERS])
+            await self._dispatch(ImportMembers(lines[0].room_id, chunk))
 
     async def _of_room(self, lines: Sequence[MessageLineShape]) -> tuple[int, int]:
         """Import the messages of one room, in order, some hundreds a command."""
@@ -289,6 +312,10 @@ class _Import:
 
 async def _all(tasks: "Iterable[Awaitable[T]]") -> list[T]:
     return list(await asyncio.gather(*tasks))
+
+
+def _invitation(member: NewMember) -> Invitation:
+    return Invitation(member.account_id, member.role)
 
 
 def _reference(kind: str, line: AccountLineShape | RoomLineShape) -> str:

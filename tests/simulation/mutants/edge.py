@@ -14,8 +14,9 @@ from falcon.http.stream.opening import Opener
 from falcon.streams import replay
 from falcon.streams.delivery import Delivery, _group
 from falcon.streams.frames import encode
+from falcon.streams.revocations import Revocations
 from tests.simulation.mutants.mutant import mutant
-from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
+from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, REVOCATIONS, STANDSTILL
 
 
 async def _impatient(self: ReadYourWrites, *_: Any) -> None:
@@ -77,6 +78,16 @@ def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> be
     )
 
 
+def _always(self: Revocations, now: float) -> bool:
+    """What was read long ago is taken for the log of now."""
+    return True
+
+
+def _unknown(self: Revocations, token_hash: str) -> bool:
+    """What the log has revoked is good while the tables are behind."""
+    return False
+
+
 MUTANTS: Final = (
     mutant("a position is not waited for", ReadYourWrites, "reach_positions", _impatient, BEHIND),
     mutant("only the tables know which tokens were issued", bearer_tokens, "is_issued", lambda *_: False, BEHIND),
@@ -90,5 +101,7 @@ MUTANTS: Final = (
         _without_looking_back,
         EDGES,
     ),
+    mutant("the log vouches for tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
+    mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
     mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),
 )

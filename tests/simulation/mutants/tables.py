@@ -21,6 +21,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.queries import RoomSummaryRow
 from falcon.read.rooms import hbase as rooms_hbase
+from falcon.read.store import Moves
 from falcon.read.timeline.pages import TimelinePage, TimelinePages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tests.simulation.schedules import BEHIND, CALM, TROUBLED
@@ -48,6 +49,17 @@ def _position_first(
         raise tables._stale(projection, partition, expected.position)
     for table, cells in fold(READ_MODELS[tables._base(projection)].hbase, writes):
         within.put(table_name(self._prefix, table, generation), cells, after.position.offset)
+
+
+_apply = tables.HBaseTables._apply
+
+
+def _told_first(
+    self: tables.HBaseTables, projection: str, generation: int, partition: int, expected: Any, after: Any, writes: Any
+) -> None:
+    """Edges are told of a position that the tables have not reached."""
+    self._tell(Moves(projection, generation, {partition: after.reached}))
+    _apply(self, projection, generation, partition, expected, after, writes)
 
 
 async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[TimelinePage, int]:
@@ -123,6 +135,7 @@ MUTANTS: Final = (
         BEHIND,
     ),
     mutant("a position moves before its cells are there", tables.HBaseTables, "_apply", _position_first, TROUBLED),
+    mutant("edges are told of a position before it is there", tables.HBaseTables, "_apply", _told_first, BEHIND),
     mutant("a page goes as far as the list of rooms", messages, "_page", _first_bounds, BEHIND),
     mutant("a page around a message is short near the end", messages, "_bounds", _around, CALM),
     Mutant(

@@ -232,7 +232,9 @@ async def counted_edge(site: Site, **settings: Any) -> AsyncIterator[CountedEdge
             freshness = Freshness(store, OwnersPositions(owners))
             transport = LocalSignalTransport()
             edges.append(start_edge(chosen, owners, store, freshness, site.log, transport, _NAME, _SECRET))
+            edges[0].authenticator.revocations.start()
             yield edges[0]
+            await edges[0].authenticator.revocations.stop()
             await edges[0].streams.stop()
             store.close()
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from tools.bench.growing.kafka import CountingCluster, Topic
 
@@ -46,7 +46,7 @@ class Counted(NamedTuple):
 def counted(topic: Topic) -> Iterator[Counted]:
     """The local file is in a folder that is deleted at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="falcon-growth-") as folder:
-        copy = CountingCopy(LocalSnapshotCache(Path(folder) / "snapshots.db", pack, unpack))
+        copy = CountingCopy(LocalSnapshotCache(Path(folder) / "snapshots.db"))
         cluster = CountingCluster(brokers=("counted:1",), partitions=_PARTITIONS, topic=topic)
         producer: Any = topic
         yield Counted(KafkaSnapshots(cluster, producer, copy), copy)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from immutables import Map
-
 from falcon.adapters.kafka.producer import Record
-from falcon.domain.room import Member, Room
+from falcon.domain.room import Member, Room, members_of
 from falcon.write import snapshots
 from tools.bench.growing.checkpoints import checkpoint
 from tools.bench.growing.kafka import Topic
@@ -51,7 +49,7 @@ async def _measure(rooms: int) -> Figures:
 
 async def _snapshot() -> tuple[bytes, bytes]:
     """Key and value of a room's record, as a checkpoint writes it."""
-    members = Map({_PARTITIONS * (1_000 + n): Member("member", 5_000 + n) for n in range(_MEMBERS)})
+    members = members_of((_PARTITIONS * (1_000 + n), Member("member", 5_000 + n)) for n in range(_MEMBERS))
     room = Room(_PARTITIONS, "group", "A room's name", "", _CREATED, members, 10_000)
     topic = Topic()
     with counted(topic) as found:

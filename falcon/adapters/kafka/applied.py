@@ -1,0 +1,142 @@
+"""Projectors tell every edge by a topic where the read tables stand, so that edges need not ask the tables.
+
+What is told stays true, since positions only rise. It may be late or lost without harm: edges then ask the tables.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.producer import NotWritten, Producer
+from falcon.adapters.kafka.reader import Reader
+from falcon.domain.ids import Partition
+from falcon.journal.ports import JournalUnavailable
+from falcon.read.store import Moves, Reached
+
+log = logging.getLogger("falcon.kafka")
+
+_RETRY_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 0.5
+_END_SECONDS: Final = 1.0  # between two looks for the topic's end
+_HEARD_SECONDS: Final = 3.0  # a topic that was read to its end so long ago may hide moves
+_RECORDS: Final = 1_000
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Moves).decode
+
+
+class AppliedPublisher:
+    """Tells where the tables of a process's projections stand. Positions that wait while others are on their way go out
+    together, the newest of each partition."""
+
+    def __init__(self, cluster: KafkaCluster, loop: LoopThread) -> None:
+        self._cluster = cluster
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, int], dict[Partition, Reached]] = {}
+        self._some = asyncio.Event()
+        self._producer = Producer(cluster)
+        self._publishing = loop.start(self._publish())
+
+    def publish(self, moves: Moves) -> None:
+        """Returns at once. For any thread."""
+        with self._lock:
+            self._waiting.setdefault((moves.projection, moves.generation), {}).update(moves.reached)
+        self._loop.soon(self._some.set)
+
+    def close(self) -> None:
+        self._publishing.cancel()
+        self._loop.call(self._producer.close())
+
+    async def _publish(self) -> None:
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            await self._write()
+
+    async def _write(self) -> None:
+        with self._lock:
+            taken, self._waiting = self._waiting, {}
+        records = [(None, _encode(Moves(*tables, reached))) for tables, reached in taken.items()]
+        try:
+            await self._producer.write(self._cluster.applied, 0, records)
+        except NotWritten as error:
+            log.warning("edges ask the tables where they stand, since they cannot be told: %s", error)
+            with self._lock:
+                for tables, reached in taken.items():
+                    self._waiting[tables] = reached | self._waiting.get(tables, {})
+            await asyncio.sleep(_RETRY_SECONDS)
+            self._some.set()
+
+
+class AppliedFollower:
+    """Hears where the tables stand. For one event loop.
+
+    ``take`` is called with what is heard. ``began`` is called when it begins to hear, also after an interruption: it
+    has missed what was told before.
+    """
+
+    def __init__(self, cluster: KafkaCluster, take: Callable[[Moves], None], began: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._take = take
+        self._began = began
+        self._reader = Reader(cluster, cluster.applied)
+        self._offset = 0
+        self._end: tuple[int, float] | None = None  # and when it was asked for
+        self._heard_at = -_HEARD_SECONDS  # all that was written by then has been heard
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._follow()), loop.create_task(self._look_for_the_end())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._reader.close()
+
+    def hears(self) -> bool:
+        """True if everything has been heard that was written until a moment ago."""
+        return time.monotonic() - self._heard_at < _HEARD_SECONDS
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                self._end = None
+                self._offset = (await self._reader.ends([0]))[0]
+                self._began()
+                while True:
+                    await self._read()
+            except JournalUnavailable as error:
+                log.warning("the tables are asked where they stand, since projectors cannot be heard: %s", error)
+            except Exception:  # if this task ended, the tables would be asked for ever
+                log.exception("hearing projectors met a fault of ours; it begins again")
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _read(self) -> None:
+        for record in (await self._reader.records({0: self._offset}, _RECORDS, _WAIT_SECONDS)).get(0, []):
+            self._offset = record.offset + 1
+            try:
+                self._take(_decode(record.value or b""))
+            except msgspec.DecodeError as error:
+                log.warning("what is told of the tables is not as Falcon tells it: %s", error)
+        if self._end is not None and self._offset >= self._end[0]:
+            self._heard_at = self._end[1]
+
+    async def _look_for_the_end(self) -> None:
+        while True:
+            asked_at = time.monotonic()
+            try:
+                self._end = (await self._reader.ends([0]))[0], asked_at
+            except JournalUnavailable as error:
+                log.debug("the end of %s is not known: %s", self._cluster.applied, error)
+            await asyncio.sleep(_END_SECONDS)

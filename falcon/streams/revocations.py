@@ -1,0 +1,128 @@
+"""Which tokens the log has revoked, so that a process may go on trusting tokens that the read tables once knew.
+
+The tables are asked first where they stand, and the log is read from there on. So a token that they know from then on
+is good until the log revokes it: each revocation is either shown by the tables or read here.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from falcon.domain.events import TokenRevoked
+from falcon.domain.ids import AccountId
+from falcon.journal.ports import JournalUnavailable
+from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.streams.feed import Feed
+
+log = logging.getLogger("falcon.streams")
+
+_FRESH_SECONDS: Final = 1.0  # a log that was read to its end so long ago may hide a revocation
+_PAUSE_SECONDS: Final = 0.3  # between two looks for the log's end
+_REACH_SECONDS: Final = 5.0  # an end that is reached later says nothing of the present one
+_REMEMBERED: Final = 10_000  # then those that the tables show are forgotten
+_REMEMBERED_MAX: Final = 100_000
+_FORGET_SECONDS: Final = 10.0  # a look-up that began before the tables showed the revocation has ended by then
+_TOKENS: Final = ("accounts",)  # the read model that knows tokens
+
+
+class _Place(NamedTuple):
+    segment: int
+    offset: int
+    read_at: float
+
+
+class Revocations:
+    """One instance per event loop. While it is not started, the log vouches for nothing."""
+
+    def __init__(
+        self, store: ReadStore, feed: Feed, revoked: Callable[[AccountId], None] = lambda account_id: None
+    ) -> None:
+        """``revoked`` is called with the account of each token that the log revokes."""
+        self._store = store
+        self._feed = feed
+        self.revoked = revoked
+        self._revoked: dict[str, _Place] = {}
+        self._forgot_at = -math.inf
+        self._since = math.inf  # tables that were asked later lack no revocation that is not remembered here
+        self._complete_from: dict[int, int] = {}  # by segment: all revocations from this offset on are remembered
+        self._read_at = -math.inf  # what was durable by then has been read
+        self._following: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._feed.token_revoked = self._take
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+
+    def vouch_for(self, asked_at: float, now: float) -> bool:
+        """True if a token is still good that the tables knew at ``asked_at`` and that was not reported as revoked
+        since. Times on CLOCK_MONOTONIC."""
+        return asked_at >= self._since and self._is_fresh(now)
+
+    def _is_fresh(self, now: float) -> bool:
+        return now - self._read_at < _FRESH_SECONDS
+
+    def __contains__(self, token_hash: str) -> bool:
+        """True if the log is known to have revoked the token. The tables may not show it yet."""
+        return token_hash in self._revoked
+
+    def _take(self, segment: int, offset: int, event: TokenRevoked) -> None:
+        if len(self._revoked) >= _REMEMBERED_MAX:  # the tables have been away for long
+            self._complete_from = self._feed.reached_everywhere()
+            self._since = math.inf
+            self._revoked.clear()
+        self._revoked[event.token_hash] = _Place(segment, offset, time.monotonic())
+        self.revoked(event.account_id)
+
+    async def _follow(self) -> None:
+        with self._feed.held():
+            while True:
+                was_fresh = self._is_fresh(time.monotonic())
+                try:
+                    await self._step()
+                except (ReadStoreUnavailable, JournalUnavailable, TimeoutError) as error:
+                    if was_fresh:
+                        log.warning("tokens are looked up each second: the log cannot be followed: %r", error)
+                except Exception:  # if this task ended, tokens would be looked up each second for ever
+                    log.exception("following revoked tokens met a fault of ours; it goes on")
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _step(self) -> None:
+        if math.isinf(self._since):
+            await self._begin()
+        asked_at = time.monotonic()
+        async with asyncio.timeout(_REACH_SECONDS):
+            await self._feed.reach(await self._feed.ends(self._feed.every_segment))
+        self._read_at = asked_at
+        if len(self._revoked) >= _REMEMBERED and asked_at - self._forgot_at >= _FORGET_SECONDS:
+            self._forgot_at = asked_at
+            await self._forget()
+
+    async def _begin(self) -> None:
+        """Read the log from where the tables stand. Raises ReadStoreUnavailable."""
+        shown = await self._shown()
+        if all(shown[segment] >= offset for segment, offset in self._complete_from.items()):
+            self._since = time.monotonic()
+
+    async def _forget(self) -> None:
+        """Forget what the tables show. Raises ReadStoreUnavailable."""
+        shown, before = await self._shown(), time.monotonic() - _FORGET_SECONDS
+        self._revoked = {
+            token_hash: place
+            for token_hash, place in self._revoked.items()
+            if place.offset >= shown[place.segment] or place.read_at > before
+        }
+
+    async def _shown(self) -> dict[int, int]:
+        """By segment, the offset up to which the tables show revocations. The feed follows each segment at least from
+        there on."""
+        applied = await self._store.applied_everywhere(self._feed.partitions, _TOKENS)
+        starts = {self._feed.segment_of(partition): position for partition, position in applied.items()}
+        self._feed.follow(starts)
+        return {segment: position.offset for segment, position in starts.items()}

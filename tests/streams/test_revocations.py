@@ -1,0 +1,177 @@
+"""A process that follows the log knows which tokens were revoked, and knows when it does not."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+import pytest
+
+from falcon.domain.events import TokenRevoked
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
+from falcon.streams import revocations
+from falcon.streams.feed import Feed
+from falcon.streams.revocations import Revocations
+from falcon.streams.tail import Raw
+from tests.simulation.threads import Simulation
+from tests.streams.test_replay import BOB, FakeLookups, FakeTail, posted, raw
+
+PARTITIONS: Final = 4
+
+
+def revoked(token_hash: str) -> TokenRevoked:
+    return TokenRevoked(BOB, 1, token_hash)
+
+
+class Log(FakeTail):
+    """Waits a moment if there is nothing to read, so that time passes."""
+
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+        raws, after = await super().read(cursor, limit)
+        if not raws:
+            await asyncio.sleep(0.01)
+        return raws, after
+
+    def append(self, *events: Any) -> None:
+        self.raws += [raw(len(self.raws) + number, event) for number, event in enumerate(events)]
+        self.shown = len(self.raws)
+
+
+class Pod:
+    """Follows the ``log``. Its tables show the log's events up to ``shown``."""
+
+    def __init__(self, log: Log, shown: int) -> None:
+        self.log = log
+        self.shown = shown
+        self.told: list[int] = []
+        self.revocations = Revocations(self, Feed(log, FakeLookups(), "log", PARTITIONS), self.told.append)  # type: ignore[arg-type]
+        self._feed = self.revocations._feed
+
+    async def applied_everywhere(self, partitions: int, projections: Sequence[str]) -> dict[int, Position]:
+        return dict.fromkeys(range(partitions), Position(self.shown))
+
+    def start(self) -> None:
+        self._feed.start()
+        self.revocations.start()
+
+    async def stop(self) -> None:
+        await self.revocations.stop()
+        await self._feed.stop()
+
+    def vouches(self, asked_at: float | None = None) -> bool:
+        """For a token that the tables knew then, or know now."""
+        now = time.monotonic()
+        return self.revocations.vouch_for(now if asked_at is None else asked_at, now)
+
+
+def live(work: Callable[[Pod], Coroutine[Any, Any, None]], *events: Any, shown: int = 0) -> None:
+    """Runs with a pod that is started, and vouches."""
+
+    async def run() -> None:
+        pod = Pod(Log(events), shown)
+        pod.start()
+        await until(pod.vouches)
+        await work(pod)
+        await pod.stop()
+
+    Simulation().run(lambda: asyncio.run(run()))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def test_a_pod_that_does_not_follow_the_log_vouches_for_no_token() -> None:
+    pod = Pod(Log(()), 0)
+    assert not pod.vouches()
+    assert "Bob's" not in pod.revocations
+
+
+def test_a_token_is_vouched_for_until_the_log_revokes_it() -> None:
+    async def work(pod: Pod) -> None:
+        asked_at = time.monotonic()
+        await asyncio.sleep(60)
+        assert pod.vouches(asked_at)
+        pod.log.append(posted(1), revoked("Bob's"))
+        await until(lambda: "Bob's" in pod.revocations)
+        assert pod.told == [BOB]
+        assert "Ann's" not in pod.revocations
+
+    live(work)
+
+
+def test_a_token_that_the_tables_knew_before_the_log_was_followed_is_not_vouched_for() -> None:
+    before = 0.0
+
+    async def work(pod: Pod) -> None:
+        assert not pod.vouches(before)
+
+    live(work)
+
+
+def test_a_revocation_that_the_tables_did_not_show_at_the_start_is_known() -> None:
+    async def work(pod: Pod) -> None:
+        assert "Bob's" in pod.revocations
+        assert "old" not in pod.revocations, "the tables show it"
+
+    live(work, revoked("old"), posted(1), revoked("Bob's"), posted(2), shown=2)
+
+
+def test_while_the_log_cannot_be_read_nothing_is_vouched_for_and_then_as_before() -> None:
+    async def work(pod: Pod) -> None:
+        asked_at = time.monotonic()
+        pod.log.away = JournalUnavailable("a test has taken the log away")
+        await asyncio.sleep(1.0)
+        assert not pod.vouches(asked_at)
+        pod.log.append(revoked("Bob's"))
+        pod.log.away = None
+        await until(lambda: pod.vouches(asked_at))
+        assert "Bob's" in pod.revocations
+
+    live(work)
+
+
+def test_a_log_whose_records_do_not_come_is_not_vouched_for() -> None:
+    """Brokers say where it ends, and give nothing."""
+
+    async def work(pod: Pod) -> None:
+        asked_at = time.monotonic()
+        pod.log.append(revoked("Bob's"))
+        pod.log.shown = 0
+        await asyncio.sleep(1.0)
+        assert not pod.vouches(asked_at)
+
+    live(work)
+
+
+def test_revocations_that_the_tables_show_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "_REMEMBERED", 3)
+
+    async def work(pod: Pod) -> None:
+        pod.log.append(*(revoked(f"token {number}") for number in range(3)))
+        pod.shown = 2
+        await until(lambda: "token 2" in pod.revocations)
+        assert "token 0" in pod.revocations, "a look-up may be under way that began before the tables showed it"
+        await until(lambda: "token 0" not in pod.revocations)
+        assert "token 2" in pod.revocations, "the tables do not show it"
+
+    live(work)
+
+
+def test_more_revocations_than_are_remembered_are_left_to_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "_REMEMBERED_MAX", 3)
+
+    async def work(pod: Pod) -> None:
+        asked_at = time.monotonic()
+        pod.log.append(*(revoked(f"token {number}") for number in range(4)))
+        await until(lambda: "token 3" in pod.revocations)
+        await asyncio.sleep(5)
+        assert not pod.vouches(), "the tables do not show what was forgotten"
+        pod.shown = 4
+        await until(pod.vouches)
+        assert not pod.vouches(asked_at), "the tables were asked before they showed it"
+
+    live(work)

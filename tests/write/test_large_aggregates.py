@@ -1,0 +1,187 @@
+"""Rooms with many members and accounts with many direct rooms are stored and read in parts."""
+
+import pytest
+
+from falcon.adapters.memory.log import MemoryLog
+from falcon.domain.answers import AccountAnswer
+from falcon.domain.commands import CreateAccount, DeleteRoom, MoveRead, OpenDirect, PostMessage, PutMember, RemoveMember
+from falcon.journal.ports import Checkpoint, Snapshot
+from falcon.write import snapshots
+from falcon.write.stored_aggregates import PartMissing
+from tests.support.partition_owner import ANN, PartitionOwner
+
+BOB = 1_001
+MEMBERS = range(ANN, ANN + 10_000)
+
+
+class CountingLog(MemoryLog):
+    """``loaded``: the names of the snapshots that were."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.loaded: list[str] = []
+
+    def load(self, partition: int, key: str, version: int) -> Snapshot | None:
+        self.loaded.append(key)
+        return super().load(partition, key, version)
+
+    def names(self) -> list[str]:
+        return [name for _, name in self._snapshots]
+
+
+@pytest.fixture
+def log() -> CountingLog:
+    return CountingLog()
+
+
+def owner(log: MemoryLog) -> PartitionOwner:
+    new = PartitionOwner(log)
+    new.recover(log.take(0))
+    return new
+
+
+def checkpoint(owner: PartitionOwner) -> Checkpoint:
+    made = owner.captured()
+    assert owner.log.write(made)
+    owner.partition.checkpointed()
+    return made
+
+
+def size(made: Checkpoint) -> int:
+    return sum(len(name) + len(data) for name, data in made.snapshots)
+
+
+def passivate(owner: PartitionOwner) -> None:
+    """All that is not in use leaves memory."""
+    owner.partition.passivate()
+    owner.partition.passivate()
+    assert owner.partition.in_memory == 0
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def test_a_read_mark_in_a_room_of_10_000_writes_8_kib_at_most(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    ann.post(room, "hello")
+    assert size(checkpoint(ann)) > 100_000
+    for reader in MEMBERS[10:40]:
+        ann.ask(MoveRead(reader, room, 1))
+        assert size(checkpoint(ann)) <= 8 << 10
+
+
+def test_a_member_who_joins_or_leaves_writes_a_few_parts_at_most(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    checkpoint(ann)
+    for guest in range(1, 300):
+        ann.ask(PutMember(ANN, room, guest, "member", True))
+        assert size(checkpoint(ann)) <= 24 << 10
+    ann.ask(RemoveMember(ANN, room, MEMBERS[5]))
+    assert size(checkpoint(ann)) <= 8 << 10
+    passivate(ann)
+    assert set(ann.state_of(room).members) == {*MEMBERS, *range(1, 300)} - {MEMBERS[5]}
+
+
+def test_a_direct_room_of_an_account_that_has_20_000_writes_one_part_of_them(log: CountingLog) -> None:
+    ann = owner(log)
+    answer = ann.ask(CreateAccount("a bot")).answer
+    assert isinstance(answer, AccountAnswer)
+    bot = answer.account_id
+    for peer in range(2_000, 22_000):
+        ann.ask(OpenDirect(bot, peer, True))
+    checkpoint(ann)
+    made = ann.ask(OpenDirect(bot, 50_000, True)).answer
+    assert size(checkpoint(ann)) <= 32 << 10
+    passivate(ann)
+    assert ann.ask(OpenDirect(bot, 50_000, True)).answer.room_id == made.room_id  # type: ignore[union-attr]
+
+
+def test_a_small_room_is_one_snapshot(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS[:200])
+    assert [name for name, _ in checkpoint(ann).snapshots] == [snapshots.head_of(room)]
+
+
+def test_a_room_of_100_000_has_no_snapshot_that_holds_others_up(log: CountingLog) -> None:
+    ann = owner(log)
+    ann.room(range(ANN, ANN + 100_000))
+    assert max(len(data) for _, data in checkpoint(ann).snapshots) <= 16 << 10
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+def test_a_message_in_a_large_room_reads_its_head_and_the_part_of_its_author(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    checkpoint(ann)
+    passivate(ann)
+    log.loaded.clear()
+    ann.ask(PostMessage(BOB, room, "hello"))
+    ann.ask(PostMessage(BOB, room, "again"))
+    assert len(log.loaded) == 2
+
+
+def test_the_last_admin_of_a_large_room_is_known_without_reading_all_members(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    checkpoint(ann)
+    passivate(ann)
+    log.loaded.clear()
+    ann.ask(PutMember(ANN, room, BOB, "admin", True))
+    ann.ask(RemoveMember(ANN, room, ANN))
+    assert len(log.loaded) <= 3
+
+
+# --- epochs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_owner_writes_a_large_room_once_as_its_own_and_the_parts_before_go(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    ann.post(room, "hello")
+    whole = size(checkpoint(ann))
+    bob = owner(log)
+    bob.ask(MoveRead(BOB, room, 1))
+    before = len(log.loaded)
+    assert size(checkpoint(bob)) == pytest.approx(whole, rel=0.01)
+    assert len(log.loaded) > before, "parts that were not in use are copied as they are"
+    assert {name.split(":")[2] for name in log.names() if name.startswith("part:")} == {f"{bob.partition.epoch:019d}"}
+    bob.ask(MoveRead(BOB + 1, room, 1))
+    assert size(checkpoint(bob)) <= 8 << 10
+    assert all(bob.state_of(room).members[member].read_seq == 1 for member in (ANN, BOB, BOB + 1))
+    assert len(bob.state_of(room).members) == len(MEMBERS)
+
+
+def test_members_are_there_while_the_first_checkpoint_of_an_epoch_is_on_its_way(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    checkpoint(ann)
+    bob = owner(log)
+    bob.post(room, "hello")
+    made = bob.captured()
+    assert len(bob.state_of(room).members.items()) == len(MEMBERS)
+    assert log.write(made)
+    bob.partition.checkpointed()
+
+
+def test_a_deleted_room_leaves_no_part_behind(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    checkpoint(ann)
+    ann.ask(DeleteRoom(ANN, room))
+    checkpoint(ann)
+    assert log.names() == [snapshots.head_of(room)]
+
+
+def test_a_part_that_is_lost_is_a_fault_that_names_it(log: CountingLog) -> None:
+    ann = owner(log)
+    room = ann.room(MEMBERS)
+    checkpoint(ann)
+    passivate(ann)
+    for name in [name for name in log.names() if name.startswith("part:")]:
+        del log._snapshots[0, name]
+    with pytest.raises(PartMissing, match=f"part:{room}:"):
+        ann.post(room, "hello")
