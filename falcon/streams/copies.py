@@ -21,7 +21,7 @@ Place: TypeAlias = tuple[Kind, int]  # one map: the entries of a kind in a slot
 Fact: TypeAlias = tuple[Kind, int]  # a kind and a key
 
 
-class Part(msgspec.Struct, array_like=True, frozen=True):
+class MapChanges(msgspec.Struct, array_like=True, frozen=True):
     """Changes of one map. ``whole``: the receiver forgets what else it has of the map."""
 
     kind: Kind
@@ -111,7 +111,7 @@ class Copies:
         self._whole.add((process, place))
         self._change(process, place).update(() if told is None else told.entries)
 
-    def messages(self, most: int) -> Iterator[tuple[str, list[Part]]]:
+    def messages(self, most: int) -> Iterator[tuple[str, list[MapChanges]]]:
         """What has changed and was not given before, by receiver, in at most so many messages."""
         for process in list(self._changed):
             places = self._changed[process]
@@ -130,13 +130,13 @@ class Copies:
     def _change(self, process: str, place: Place) -> set[int]:
         return self._changed.setdefault(process, {}).setdefault(place, set())
 
-    def _parts(self, process: str, places: dict[Place, set[int]]) -> list[Part]:
-        parts: list[Part] = []
+    def _parts(self, process: str, places: dict[Place, set[int]]) -> list[MapChanges]:
+        parts: list[MapChanges] = []
         size = 0
         while places and size < _MESSAGE_BYTES:
             place, keys = places.popitem()
             told = self._told.get(process, {}).get(place)
-            part = Part(*place, (process, place) in self._whole, [], [])
+            part = MapChanges(*place, (process, place) in self._whole, [], [])
             self._whole.discard((process, place))
             while keys and size < _MESSAGE_BYTES:
                 key = keys.pop()
@@ -159,7 +159,7 @@ class Copies:
         maps = self._by_place.get((kind, slot_of(key)), {})
         return {process: each.entries[key] for process, each in maps.items() if key in each.entries}
 
-    def take(self, process: str, part: Part) -> list[Fact]:
+    def take(self, process: str, part: MapChanges) -> list[Fact]:
         """Returns what has changed."""
         place = part.kind, part.slot
         maps = self._by_place.setdefault(place, {})

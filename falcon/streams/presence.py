@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.streams.copies import Copies, Fact, Part, Place, Sum
+from falcon.streams.copies import Copies, Fact, MapChanges, Place, Sum
 from falcon.streams.keepers import Keepers, slot_of
 
 HERE: Final = "h"  # to the keeper: an account has a stream here; the value has its rooms
@@ -113,7 +113,7 @@ class Presence:
             if not before:
                 del self._handing[slot]
 
-    def take(self, process: str, parts: Iterable[Part]) -> None:
+    def take(self, process: str, parts: Iterable[MapChanges]) -> None:
         for part in parts:
             self._apply(process, self._copies.take(process, part))
 
@@ -128,7 +128,7 @@ class Presence:
         for place in self._copies.told(process) if places is None else places:
             self._copies.tell_again(process, place)
 
-    def messages(self, most: int) -> Iterator[tuple[str, list[Part]]]:
+    def messages(self, most: int) -> Iterator[tuple[str, list[MapChanges]]]:
         """What other processes have to be told, in at most so many messages."""
         return self._copies.messages(most)
 

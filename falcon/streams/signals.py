@@ -17,7 +17,7 @@ import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
 from falcon.once import Once
-from falcon.streams.copies import Part, Place, Sum
+from falcon.streams.copies import MapChanges, Place, Sum
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
 from falcon.streams.presence import Presence
@@ -81,7 +81,7 @@ class _Typing(msgspec.Struct, frozen=True, tag="typing"):
 
 class _Parts(msgspec.Struct, frozen=True, tag="parts"):
     process: str
-    parts: list[Part]
+    parts: list[MapChanges]
 
 
 class _Sums(msgspec.Struct, frozen=True, tag="sums"):
