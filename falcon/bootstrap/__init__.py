@@ -158,7 +158,7 @@ def start_edge(
     partitions = settings.partitions
     lookups = StoreLookups(store)
     feed = Feed(tail, lookups, instance, partitions, remembered=settings.stream_events)
-    signals = Signals(transport, feed, lookups)
+    signals = Signals(transport, feed)
     reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
     authenticator = Authenticator(store, reads, allowed, Revocations(store, feed), secret)
     keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)

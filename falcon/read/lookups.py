@@ -1,10 +1,10 @@
-"""What streams and signals look up in the read tables, which may be behind the log or ahead of it."""
+"""What streams look up in the read tables, which may be behind the log or ahead of it."""
 
 import asyncio
 import time
 from typing import Final
 
-from falcon.domain.ids import AccountId, RoomId
+from falcon.domain.ids import AccountId
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
 
@@ -26,7 +26,3 @@ class StoreLookups:
                 raise ReadStoreUnavailable(f"the tables do not know account {account_id} yet")
             await asyncio.sleep(_POLL_SECONDS)
         return account.name
-
-    async def has_at_most(self, room_id: RoomId, members: int) -> bool:
-        """True if the room has so many ``members`` or fewer. Raises ReadStoreUnavailable."""
-        return len(await self._store.members(room_id, 0, members + 1)) <= members

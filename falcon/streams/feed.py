@@ -81,6 +81,7 @@ class Feed:
         self._accounts: dict[AccountId, set[Subscription]] = {}
         self._beginnings = 0
         self.watch: Callable[[Raw], None] | None = None  # called with each record that is read, undecoded
+        self.moved: Callable[[Subscription, RoomId], None] | None = None  # called when one has entered or left a room
         # called with segment, offset and event of each token that is revoked
         self.token_revoked: Callable[[int, int, TokenRevoked], None] = lambda segment, offset, event: None
         self.every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
@@ -202,12 +203,16 @@ class Feed:
 
     def enter(self, subscription: Subscription, room_id: RoomId) -> None:
         self._rooms.setdefault(room_id, set()).add(subscription)
+        if self.moved is not None:
+            self.moved(subscription, room_id)
 
     def leave(self, subscription: Subscription, room_id: RoomId) -> None:
         here = self._rooms.get(room_id, set())
         here.discard(subscription)
         if not here:
             self._rooms.pop(room_id, None)
+        if self.moved is not None:
+            self.moved(subscription, room_id)
 
     def token(self) -> str:
         """The resume token of everything that has been read."""

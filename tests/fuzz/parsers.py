@@ -100,7 +100,7 @@ def _hello(data: bytes) -> Any:
 _QUERIES: Final = {
     "page query": (PageQuery, [b"limit=50&before=17", b"after=0&limit=200", b"around=9007199254740991"]),
     "list query": (ListQuery, [b"limit=1&cursor=abc", b"cursor=", b"limit=200"]),
-    "stream query": (StreamQuery, [b"rooms=1,2,3&signals=typing,presence", b"resume=AQID", b"ticket=abc"]),
+    "stream query": (StreamQuery, [b"rooms=1,2,3&signals=typing,presence&watch=65", b"resume=AQID", b"ticket=abc"]),
     "export query": (ExportQuery, [b"resume=message:1:2&since=0:17,1:18", b"resume=changes&since=0:1"]),
 }
 

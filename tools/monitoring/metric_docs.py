@@ -90,6 +90,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_streams_queued_bytes": "Are there listeners who do not read what they are sent?",
         "falcon_stream_deliveries": "How much is sent, each event to each of its listeners?",
         "falcon_signals": "How much is said of who types and who is there?",
+        "falcon_presence_repairs": "Do processes find that they were not told all about presence?",
         "falcon_signals_lost": "Do signals get lost, since too many are said at once?",
         "falcon_stream_events": "Do the streams follow the log, and how much of it do they read in vain?",
     },
