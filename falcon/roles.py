@@ -103,12 +103,12 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     """On a cluster: owners of partitions. Commands from the edge go to actors here or in processes of their own."""
     import uvloop
 
-    from falcon.adapters.owner_http.gateway import SERVER_KEEP_ALIVE_SECONDS
     from falcon.bootstrap import cluster
-    from falcon.http.internal.app import InternalCommands
+    from falcon.http.internal.app import IDLE_SECONDS, InternalCommands
     from falcon.http.server.connections import ConnectionLimits, Sweep
     from falcon.http.server.serving import create_server
     from falcon.telemetry.health import Health
+    from falcon.write.framing import PROTOCOL
 
     health = Health()
     with _refusing("write", cluster.REFUSALS):
@@ -128,8 +128,8 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 internal.end_beats()
 
             trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
-            sweep = Sweep("internal", ConnectionLimits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
-            server = create_server(internal, sweep)
+            sweep = Sweep("internal", ConnectionLimits(idle_seconds=IDLE_SECONDS, **trusted))
+            server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
             await _Server(arguments, server, health, close).run()
 
     uvloop.run(serve_commands())

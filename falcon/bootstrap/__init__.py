@@ -25,6 +25,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.http.limits.rooms import RoomCounts
+from falcon.http.read_marks import ReadMarks
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
@@ -157,7 +158,7 @@ def start_edge(
     allowed = limiter(settings)
     partitions = settings.partitions
     names = AccountNames(store)
-    lookups = StoreLookups(store, names)
+    lookups = StoreLookups(names)
     feed = Feed(
         tail,
         lookups,
@@ -166,7 +167,7 @@ def start_edge(
         remembered=settings.stream_events,
         remembered_bytes=settings.stream_events_bytes,
     )
-    signals = Signals(transport, feed, lookups)
+    signals = Signals(transport, feed)
     reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
     authenticator = Authenticator(store, reads, allowed, Revocations(store, feed), secret)
     keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)
@@ -183,6 +184,7 @@ def start_edge(
         settings.stream_buffer,
     )
     streams.start()
+    commands = CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge)
     return Edge(
         instance=instance,
         partitions=partitions,
@@ -194,7 +196,8 @@ def start_edge(
         pages=TimelinePages(store),
         tail=tail,
         authenticator=authenticator,
-        commands=CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge),
+        commands=commands,
+        read_marks=ReadMarks(commands, reads, store),
         reads=reads,
         limiter=allowed,
         room_counts=RoomCounts(allowed.policies.account_rooms, store, allowed.clock),

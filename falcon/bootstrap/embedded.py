@@ -216,9 +216,10 @@ async def serving(
 
 def _transport(settings: Settings) -> SignalTransport:
     """The transport to the other HTTP processes, if there may be some."""
-    return (
-        SocketSignalTransport(Path(settings.run_dir), str(os.getpid())) if settings.run_dir else LocalSignalTransport()
-    )
+    if not settings.run_dir:
+        return LocalSignalTransport()
+    # A process that has the number of one that was killed must not pass for it.
+    return SocketSignalTransport(Path(settings.run_dir), f"{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _poll_seconds(settings: Settings) -> float:

@@ -105,13 +105,14 @@ class DeleteMessage(msgspec.Struct, frozen=True, tag=True):
 
 
 class MoveRead(msgspec.Struct, frozen=True, tag=True):
-    """Forward only, unless forced. ``mentions``: how many the read side counts behind the mark; for the answer."""
+    """Forward only, unless forced. ``mentions``: how many the read side counts behind the mark, for the answer; None if
+    it has not counted them."""
 
     by: AccountId
     room_id: RoomId
     seq: Seq
     force: bool = False
-    mentions: int = 0
+    mentions: int | None = 0
 
 
 class CreateAccount(msgspec.Struct, frozen=True, tag=True):

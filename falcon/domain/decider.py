@@ -57,7 +57,7 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, Seq
+from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId
 from falcon.domain.message import Message
 from falcon.domain.reactions import AddReaction, ImportReactions, MessageReactions, ReactionAnswer, RemoveReaction
 from falcon.domain.rejections import (
@@ -252,10 +252,14 @@ def move_read(room: Room, command: MoveRead) -> Decision:
         return NotAMember(room.room_id, command.by)
     if command.seq > room.last_seq:
         return Invalid("seq", f"must be at most {room.last_seq}, the room's newest message")
-    if command.seq == reader.read_seq or (command.seq < reader.read_seq and not command.force):
-        return Decided((), _read_answer(room, reader.read_seq, command))
-    answer = _read_answer(room, command.seq, command)
-    return Decided((ReadMoved(room.room_id, command.by, command.seq, answer.unread, answer.mentions),), answer)
+    read_seq = command.seq if command.force else max(command.seq, reader.read_seq)
+    unread = room.last_seq - read_seq
+    if unread and command.mentions is None:
+        return NotYetReadable(room.room_id, read_seq)
+    answer = ReadAnswer(room.room_id, read_seq, unread, (command.mentions or 0) if unread else 0)
+    if read_seq == reader.read_seq:
+        return Decided((), answer)
+    return Decided((ReadMoved(room.room_id, command.by, read_seq, unread, answer.mentions),), answer)
 
 
 def add_reaction(room: Room, command: AddReaction, at: Millis) -> Decision:
@@ -445,10 +449,6 @@ def _room_answer(room: Room, account_id: AccountId) -> RoomAnswer:
         room.created_at,
         room.peer_of(account_id),
     )
-
-
-def _read_answer(room: Room, read_seq: Seq, command: MoveRead) -> ReadAnswer:
-    return ReadAnswer(room.room_id, read_seq, room.last_seq - read_seq, command.mentions)
 
 
 def _current(

@@ -3,13 +3,16 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Final, get_args
 
 import msgspec
 
 from falcon.domain.catalogue import Answer, Command
+from falcon.domain.commands import DeleteMessage, EditMessage
+from falcon.domain.ids import Seq
+from falcon.domain.reactions import AddReaction, RemoveReaction
 from falcon.domain.rejections import KeyReused, NotYetReadable
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import from_rejection, from_unavailable, invalid
@@ -22,6 +25,7 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _ENVELOPE_BYTES: Final = 200  # about as much as an envelope adds to its command
+_WITH_A_VIEW: Final = (EditMessage, DeleteMessage, AddReaction, RemoveReaction)
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 # Every counter exists from the start: a rate does not show the first increment of a counter that begins with it.
 _COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
@@ -43,12 +47,13 @@ class CommandResult(msgspec.Struct, frozen=True):
 
 class NotReadableYet(Exception):
     """The write side knows of a change that the read tables have not shown: wait for ``offset``, read, and send the
-    command again."""
+    command again. ``seq``: of the message that it is about."""
 
-    def __init__(self, partition: int, offset: int) -> None:
+    def __init__(self, partition: int, offset: int, seq: Seq) -> None:
         super().__init__(f"{partition}:{offset}")
         self.partition = partition
         self.offset = offset
+        self.seq = seq
 
 
 class CommandClient:
@@ -77,15 +82,28 @@ class CommandClient:
         metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
         metrics.command_seconds.begin(("PostMessage",))
 
-    async def dispatch(self, request: AuthedRequest, command: Command, size: int | None = None) -> CommandResult:
+    async def dispatch(
+        self,
+        request: AuthedRequest,
+        command: Command,
+        size: int | None = None,
+        *,
+        began: float | None = None,
+        others: Sequence[AuthedRequest] = (),
+    ) -> CommandResult:
         """Send the command to its owner and wait for the decision.
 
-        ``size``: the command's in bytes, where it is not that of the request's body.
+        ``size``: the command's in bytes, where it is not that of the request's body. ``began``: when the request came,
+        if that was before this call. ``others``: requests of the same account that the command answers too.
         Raises Problem for a refusal, 503 where the command cannot be decided in time, and NotReadableYet.
         """
-        account_id, began = request.account_id, time.monotonic()
+        account_id = request.account_id
+        began = time.monotonic() if began is None else began
         key = request.headers.get(b"idempotency-key")
         text, fingerprint = (None, 0) if key is None else self._use_key(request, key, began)
+        size = len(request.body) if size is None else size
+        if isinstance(command, _WITH_A_VIEW) and command.known is not None:  # a short request about a long message
+            size += len(command.known.text)
         envelope = CommandEnvelope(
             partition_for(command, account_id, text, self._partitions),
             account_id,
@@ -93,8 +111,9 @@ class CommandClient:
             began + self._command_seconds,
             text,
             fingerprint,
-            (len(request.body) if size is None else size) + _ENVELOPE_BYTES,
+            size + _ENVELOPE_BYTES,
             request.trace,
+            self._further_keys(text, others, began) if others else (),
         )
         measured = self._metrics.get(type(command)) or self._metrics_of(type(command))
         reply = await self._gateway.ask(envelope)
@@ -107,6 +126,20 @@ class CommandClient:
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if reply.replayed else (position,)
         return CommandResult(reply.answer, partition, offset, headers)
+
+    def check_key(self, request: AuthedRequest) -> None:
+        """Raises Problem 422, as :meth:`dispatch` does for the request's key."""
+        key = request.headers.get(b"idempotency-key")
+        if key is not None:
+            self._use_key(request, key, time.monotonic())
+
+    def _further_keys(
+        self, key: str | None, others: Sequence[AuthedRequest], now: float
+    ) -> tuple[tuple[str, int], ...]:
+        """The keys of these requests with their fingerprints, but for ``key``: a request may have come twice."""
+        keys = [(each, each.headers.get(b"idempotency-key")) for each in others]
+        found = dict(self._use_key(request, sent, now) for request, sent in keys if sent is not None)
+        return tuple((further, fingerprint) for further, fingerprint in found.items() if further != key)
 
     def _use_key(self, request: AuthedRequest, key: bytes, now: float) -> tuple[str, int]:
         """The key and the request's fingerprint. Raises Problem 422 for a malformed key and for one that was used for
@@ -128,7 +161,7 @@ class CommandClient:
         if isinstance(reply, Rejected):
             measured.rejected.inc()
             if isinstance(reply.rejection, NotYetReadable):
-                return NotReadableYet(reply.partition, reply.offset)
+                return NotReadableYet(reply.partition, reply.offset, reply.rejection.seq)
             problem = from_rejection(reply.rejection)
             if reply.replayed:
                 problem.headers = (_REPLAYED,)

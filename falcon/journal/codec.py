@@ -9,7 +9,7 @@ import msgspec
 
 from falcon.domain.catalogue import Answer, Event
 from falcon.domain.events import PassedOver
-from falcon.domain.ids import AccountId, Millis, Partition
+from falcon.domain.ids import NOBODY, AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, UnknownAnswer, aggregate_of
 from falcon.journal.record import Record
@@ -56,6 +56,14 @@ class _Named(msgspec.Struct, frozen=True):
     type: str
 
 
+class _AccountOfEvent(msgspec.Struct, frozen=True):
+    account_id: AccountId = NOBODY
+
+
+class _AboutAccount(msgspec.Struct, frozen=True):
+    event: _AccountOfEvent
+
+
 class _Reading(msgspec.Struct, frozen=True):
     decode: Callable[[bytes], _Data[Any]]
     restore: Callable[[Any], Event]
@@ -85,6 +93,7 @@ _ANSWER_NAMES: Final = {f"{shape.name}.v{shape.version}": shape for shape in _AN
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_any: Final = msgspec.json.Decoder(_Data[msgspec.Raw]).decode
+_decode_account: Final = msgspec.json.Decoder(_AboutAccount).decode
 _decode_name: Final = msgspec.json.Decoder(_Named).decode
 _decode_answer: Final = msgspec.json.Decoder(reduce(or_, _ANSWERS_READ)).decode
 
@@ -123,6 +132,14 @@ def decode(record: Record, partition: Partition, offset: int, epoch: int, n: int
     reference = None if command is None else CommandRef(command.account_id, command.key, command.fingerprint)
     event = reading.restore(data.event)
     return Recorded(offset, Envelope(partition, epoch, n, data.at, event, reference, answer, data.trace, data.by))
+
+
+def account_of(record: Record) -> AccountId:
+    """The ``account_id`` of the event; NOBODY if it has none. Nothing else is decoded."""
+    try:
+        return _decode_account(record.data).event.account_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return NOBODY
 
 
 def _stored_answer(answer: Answer | Rejection | UnknownAnswer) -> msgspec.Raw:

@@ -1,11 +1,10 @@
-"""What streams and signals look up in the read tables, which may be behind the log or ahead of it."""
+"""What streams look up in the read tables, which may be behind the log or ahead of it."""
 
 import asyncio
 import time
 from typing import Final
 
-from falcon.domain.ids import AccountId, RoomId
-from falcon.read.catalogue import ReadStore
+from falcon.domain.ids import AccountId
 from falcon.read.names import AccountNames
 from falcon.read.store import ReadStoreUnavailable
 
@@ -14,10 +13,9 @@ _POLL_SECONDS: Final = 0.02
 
 
 class StoreLookups:
-    """``streams.delivery.Lookups`` on a read store."""
+    """``streams.delivery.Lookups`` on the read tables."""
 
-    def __init__(self, store: ReadStore, names: AccountNames) -> None:
-        self._store = store
+    def __init__(self, names: AccountNames) -> None:
         self._names = names
 
     async def name_of(self, account_id: AccountId) -> str:
@@ -28,7 +26,3 @@ class StoreLookups:
                 raise ReadStoreUnavailable(f"the tables do not know account {account_id} yet")
             await asyncio.sleep(_POLL_SECONDS)
         return names[account_id]
-
-    async def has_at_most(self, room_id: RoomId, members: int) -> bool:
-        """True if the room has so many ``members`` or fewer. Raises ReadStoreUnavailable."""
-        return len(await self._store.members(room_id, 0, members + 1)) <= members

@@ -22,7 +22,7 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
+from falcon.domain.ids import NOBODY, AccountId, Partition, RoomId, Seq, partition_of
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
@@ -51,6 +51,8 @@ HISTORY_EVENTS: Final = codec.names_of(
 )
 # Events that may bring a subscription into a room, or end it.
 ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
+# Events that only the account itself is told of. In a room that many read there are more of them than messages.
+READER_EVENTS: Final = codec.names_of(ReadMoved)
 
 _wanted = metrics.stream_events.labels("yes")
 _unwanted = metrics.stream_events.labels("no")
@@ -87,6 +89,7 @@ class Feed:
         self._accounts: dict[AccountId, set[Subscription]] = {}
         self._beginnings = 0
         self.watch: Callable[[Raw], None] | None = None  # called with each record that is read, undecoded
+        self.moved: Callable[[Subscription, RoomId], None] | None = None  # called when one has entered or left a room
         # called with segment, offset and event of each token that is revoked
         self.token_revoked: Callable[[int, int, TokenRevoked], None] = lambda segment, offset, event: None
         self.every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
@@ -281,12 +284,16 @@ class Feed:
 
     def enter(self, subscription: Subscription, room_id: RoomId) -> None:
         self._rooms.setdefault(room_id, set()).add(subscription)
+        if self.moved is not None:
+            self.moved(subscription, room_id)
 
     def leave(self, subscription: Subscription, room_id: RoomId) -> None:
         here = self._rooms.get(room_id, set())
         here.discard(subscription)
         if not here:
             self._rooms.pop(room_id, None)
+        if self.moved is not None:
+            self.moved(subscription, room_id)
 
     def token(self) -> str:
         """The resume token of everything that has been read."""
@@ -343,7 +350,7 @@ class Feed:
             # Decide by key and type alone: on a busy Falcon most records are of rooms that have no subscription here.
             key = raw.record.key
             is_history = raw.record.type in HISTORY_EVENTS
-            if not (is_history or key in self._rooms or key in self._accounts):
+            if not (is_history or key in self._rooms or key in self._accounts) or self._is_of_absent_reader(raw):
                 unwanted += 1
                 continue
             try:
@@ -365,6 +372,13 @@ class Feed:
             segments[segment].position = position
         async with self._moved:
             self._moved.notify_all()
+
+    def _is_of_absent_reader(self, raw: Raw) -> bool:
+        """True if only an account that has no stream here is told of the event."""
+        if raw.record.type not in READER_EVENTS:
+            return False
+        reader = codec.account_of(raw.record)
+        return reader != NOBODY and reader not in self._accounts
 
     def _pass_on(self, raw: Raw, envelope: Envelope) -> int:
         """Deliver the event to its audience. Returns how many bytes each of them was sent."""

@@ -1,76 +1,197 @@
-"""Which accounts are online, according to what the processes of a Falcon tell one another. Pure: the caller passes the
-time."""
+"""Who is online and who listens where, as the processes of a Falcon tell one another. Pure: the caller passes the time
+and sends what it is given.
 
-from collections.abc import Collection, Iterable
+Each account and each room has a keeper among the processes (``keepers.py``). A process tells an account's keeper that
+the account is here, or that a stream here watches it; the keeper tells those that watch. For typing a process tells a
+room's keeper that a stream here listens in the room.
+"""
+
+from array import array
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
+from falcon.streams.copies import Copies, Fact, MapChanges, Place, Sum
+from falcon.streams.keepers import Keepers, slot_of
 
-# A process that has been silent for so long is taken for dead, and its accounts for offline.
-FORGOTTEN_SECONDS = 35.0
+HERE: Final = "h"  # to the keeper: an account has a stream here; the value has its rooms
+WATCHED: Final = "w"  # to the keeper: a stream here watches an account
+LISTENING: Final = "l"  # to the keeper: a stream here wants to know who types in a room
+ONLINE: Final = "o"  # from the keeper: an account is online; the value has its rooms
+_KEPT: Final = (HERE, WATCHED, LISTENING)
+
+# When a slot moves, processes tell its earlier keeper, too, for so long, and believe what that keeper told: they do not
+# all see the move at the same moment.
+HANDOVER_SECONDS: Final = 5.0
+# What a process that ended by itself has told is believed for so long: its clients are on their way to other processes.
+LEAVING_SECONDS: Final = 15.0
 
 
-class PresenceTable:
-    """An account is online while at least one process has a stream of it. ``rooms``: the rooms whose members may know
-    that."""
+class Presence:
+    """The part of one process, named ``here``."""
 
-    def __init__(self) -> None:
-        self._heard: dict[str, float] = {}
-        self._processes: dict[AccountId, set[str]] = {}
-        self._rooms: dict[AccountId, frozenset[RoomId]] = {}
-        self._there: dict[RoomId, set[AccountId]] = {}
+    def __init__(self, here: str) -> None:
+        self.here = here
+        self._keepers = Keepers(here)
+        self._copies = Copies()
+        self._handing: dict[int, dict[str, float]] = {}  # by slot: earlier keepers, and until when they are told
+        self._leaving: dict[str, float] = {}  # when to forget what a process has told
+        self._met: dict[str, float] = {}  # when a process was heard for the first time
+        self._changed: set[AccountId] = set()
 
-    def here(self, process: str, account_id: AccountId, rooms: Iterable[RoomId], now: float) -> bool:
-        """Returns True if the account was offline before."""
-        self._heard[process] = now
-        processes = self._processes.setdefault(account_id, set())
-        news = not processes
-        processes.add(process)
-        self._place(account_id, frozenset(rooms))
-        return news
+    @property
+    def processes(self) -> Iterable[str]:
+        return self._keepers.processes
 
-    def gone(self, process: str, account_id: AccountId) -> frozenset[RoomId] | None:
-        """Returns the rooms whose members are to be told, or None while another process still has the account."""
-        processes = self._processes.get(account_id)
-        if processes is None or process not in processes:
-            return None
-        processes.discard(process)
-        if processes:
-            return None
-        del self._processes[account_id]
-        rooms = self._rooms[account_id]
-        self._place(account_id, frozenset())
-        del self._rooms[account_id]
-        return rooms
+    # --- the streams of this process ----------------------------------------------------------------------------------
 
-    def alive(self, process: str, now: float) -> bool:
-        """Returns True if the process was known."""
-        known = process in self._heard
-        self._heard[process] = now
-        return known
+    def tell_here(self, account_id: AccountId, rooms: Iterable[RoomId]) -> None:
+        self._put(HERE, account_id, _packed(rooms))
 
-    def forgotten(self, now: float) -> list[tuple[AccountId, frozenset[RoomId]]]:
-        """Forget processes that are silent. Returns the accounts that are offline because of that, with their rooms."""
-        silent = [process for process, heard in self._heard.items() if now - heard > FORGOTTEN_SECONDS]
-        left: list[tuple[AccountId, frozenset[RoomId]]] = []
-        for process in silent:
-            del self._heard[process]
-            for account_id in [each for each, processes in self._processes.items() if process in processes]:
-                rooms = self.gone(process, account_id)
-                if rooms is not None:
-                    left.append((account_id, rooms))
-        return left
+    def tell_gone(self, account_id: AccountId) -> None:
+        self._drop(HERE, account_id)
 
-    def among(self, rooms: Collection[RoomId]) -> set[AccountId]:
-        """The accounts that are online in at least one of these rooms."""
-        return {account_id for room_id in rooms for account_id in self._there.get(room_id, ())}
+    def watch(self, account_id: AccountId) -> None:
+        self._put(WATCHED, account_id, b"")
 
-    def _place(self, account_id: AccountId, rooms: frozenset[RoomId]) -> None:
-        before = self._rooms.get(account_id, frozenset())
-        for room_id in before - rooms:
-            there = self._there[room_id]
-            there.discard(account_id)
-            if not there:
-                del self._there[room_id]
-        for room_id in rooms - before:
-            self._there.setdefault(room_id, set()).add(account_id)
-        self._rooms[account_id] = rooms
+    def unwatch(self, account_id: AccountId) -> None:
+        self._drop(WATCHED, account_id)
+
+    def listen(self, room_id: RoomId) -> None:
+        self._put(LISTENING, room_id, b"")
+
+    def stop_listening(self, room_id: RoomId) -> None:
+        self._drop(LISTENING, room_id)
+
+    def rooms_of(self, account_id: AccountId) -> Collection[RoomId] | None:
+        """The rooms of an account that is watched here, if it is online."""
+        told = self._copies.heard(ONLINE, account_id)
+        return _unpacked(told.values()) if told else None
+
+    def changed(self) -> set[AccountId]:
+        """The watched accounts that came or went or changed rooms since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    # --- what this process keeps --------------------------------------------------------------------------------------
+
+    def keeper_of(self, id: AccountId | RoomId) -> str:
+        return self._keepers.of(slot_of(id))
+
+    def listeners(self, room_id: RoomId) -> Iterable[str]:
+        """The processes that listen in a room that this one keeps."""
+        return self._copies.heard(LISTENING, room_id)
+
+    # --- between processes --------------------------------------------------------------------------------------------
+
+    def heard(self, process: str, now: float) -> bool:
+        """The process is alive. Returns True if it is new: then it must tell this one all that it has to."""
+        self._leaving.pop(process, None)
+        is_new = process not in self._met
+        self._met.setdefault(process, now)
+        for slot, before in self._keepers.heard(process, now).items():
+            self._hand_over(slot, before, now)
+        return is_new
+
+    def leaves(self, process: str, now: float) -> None:
+        """The process ends."""
+        self._lose(process, now, LEAVING_SECONDS)
+
+    def pass_time(self, now: float) -> None:
+        """Take silent processes for dead, and end what has an end."""
+        for process in self._keepers.silent():
+            self._lose(process, now, HANDOVER_SECONDS)
+        for process in [each for each, until in self._leaving.items() if now >= until]:
+            del self._leaving[process], self._met[process]
+            self._apply(process, self._copies.forget(process))
+        for slot, before in list(self._handing.items()):
+            for process in [each for each, until in before.items() if now >= until]:
+                del before[process]
+                if process != self._keepers.of(slot):
+                    for place in _places(slot):
+                        self._copies.clear(process, place)
+            if not before:
+                del self._handing[slot]
+
+    def take(self, process: str, parts: Iterable[MapChanges]) -> None:
+        for part in parts:
+            self._apply(process, self._copies.take(process, part))
+
+    def compare(self, process: str, sums: list[Sum]) -> list[Place]:
+        """Returns the maps that the process must tell again."""
+        again, changed = self._copies.compare(process, sums)
+        self._apply(process, changed)
+        return again
+
+    def tell_again(self, process: str, places: Iterable[Place] | None) -> None:
+        """``places``: the maps that the process asks for; None for all that it should have."""
+        for place in self._copies.told(process) if places is None else places:
+            self._copies.tell_again(process, place)
+
+    def messages(self, most: int) -> Iterator[tuple[str, list[MapChanges]]]:
+        """What other processes have to be told, in at most so many messages."""
+        return self._copies.messages(most)
+
+    def sums(self, process: str, now: float) -> list[Sum] | None:
+        """The sums of what the process should have. None if it would be too early to compare."""
+        if now < self._met.get(process, now) + HANDOVER_SECONDS:
+            return None  # it has just been asked for what it watches
+        return self._copies.sums(process)
+
+    def _lose(self, process: str, now: float, seconds: float) -> None:
+        for slot in self._keepers.gone(process):
+            self._hand_over(slot, process, now)
+        if process in self._met:
+            self._leaving.setdefault(process, now + seconds)
+
+    def _hand_over(self, slot: int, before: str, now: float) -> None:
+        after = self._keepers.of(slot)
+        for place in _places(slot):
+            self._copies.copy(place, before, after)
+        self._handing.setdefault(slot, {})[before] = now + HANDOVER_SECONDS
+
+    def _told(self, id: int) -> Iterable[str]:
+        slot = slot_of(id)
+        return {self._keepers.of(slot), *self._handing.get(slot, ())}
+
+    def _put(self, kind: str, id: int, value: bytes) -> None:
+        for process in self._told(id):
+            self._copies.put(process, kind, id, value)
+
+    def _drop(self, kind: str, id: int) -> None:
+        for process in self._told(id):
+            self._copies.drop(process, kind, id)
+
+    def _apply(self, process: str, changed: Iterable[Fact]) -> None:
+        """Tell those that watch an account what the process has told of it."""
+        for kind, id in changed:
+            if kind == ONLINE:
+                self._changed.add(id)
+            elif kind == WATCHED:
+                self._tell([process], id, is_watched=process in self._copies.heard(WATCHED, id))
+            elif kind == HERE:
+                self._tell(self._copies.heard(WATCHED, id), id)
+
+    def _tell(self, processes: Iterable[str], account_id: AccountId, *, is_watched: bool = True) -> None:
+        here = self._copies.heard(HERE, account_id)
+        rooms = b"".join(here[each] for each in sorted(here))
+        for process in processes:
+            if here and is_watched:
+                self._copies.put(process, ONLINE, account_id, rooms)
+            else:
+                self._copies.drop(process, ONLINE, account_id)
+
+
+def _places(slot: int) -> Iterable[Place]:
+    return [(kind, slot) for kind in _KEPT]
+
+
+def _packed(rooms: Iterable[RoomId]) -> bytes:
+    return array("Q", rooms).tobytes()
+
+
+def _unpacked(values: Iterable[bytes]) -> Collection[RoomId]:
+    rooms = array("Q")
+    for value in values:
+        rooms.frombytes(value)
+    return rooms

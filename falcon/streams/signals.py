@@ -1,41 +1,43 @@
 """Typing, presence and used tickets: processes tell one another these beside the log, without storing or promising
 anything.
 
-A signal may be lost, late or doubled without harm: clients forget typing after some seconds, processes repeat presence,
-and a ticket is good for a minute only.
+A signal may be lost, late or doubled without harm: clients forget typing after some seconds, processes compare what
+they know of presence, and a ticket is good for a minute only.
 """
 
 import asyncio
 import logging
-import secrets
+import math
 import time
 from collections.abc import Callable, Collection, Iterable
+from itertools import islice
 from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
 from falcon.once import Once
-from falcon.read.store import ReadStoreUnavailable
+from falcon.streams.copies import MapChanges, Place, Sum
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
-from falcon.streams.presence import PresenceTable
+from falcon.streams.presence import Presence
 from falcon.streams.subscription import Subscription
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.streams")
 
 SIGNALS: Final = ("typing", "presence")
-ROOM_MEMBERS_MAX: Final = 50  # presence is told in rooms of at most so many members
+WATCHED_MAX: Final = 500  # accounts that a stream may watch
 AUDIENCE_MAX: Final = 500  # connections of a process that are told about typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
 
-_ROOMS_MAX: Final = 100  # the account's rooms with the newest activity, whose members are told
-_LINGER_SECONDS: Final = 5.0  # an account that comes back within them was never away
-_ALIVE_SECONDS: Final = 10.0
-_AGAIN_SECONDS: Final = 60.0
-_TURN_SECONDS: Final = 1.0
-_CHUNK: Final = 50  # accounts in a signal
+_ROOMS_MAX: Final = 100  # the account's rooms with the newest activity, whose members may watch it
+_LINGER_SECONDS: Final = 3.0  # an account that comes back within them was never away
+_ALIVE_SECONDS: Final = 3.0
+_TURN_SECONDS: Final = 0.25
+_COMPARED_EVERY: Final = 40  # turns: a process compares with each other process after so many
+_MESSAGES_MAX: Final = 200  # that are sent at once; the rest waits, and later changes of it cost nothing more
+_ACCOUNTS_MAX: Final = 5_000  # that are looked at in a turn for streams that have entered rooms: some milliseconds
 _REMEMBERED_MAX: Final = 10_000
 _TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 
@@ -43,45 +45,64 @@ Kind: TypeAlias = Literal["typing", "presence"]
 
 
 class SignalTransport(Protocol):
-    """Sends to every process of this Falcon that has streams, the sender included. What cannot be sent at once is
-    lost."""
+    """Sends to processes of this Falcon that have streams. What cannot be sent at once is lost. The signals from one
+    process to another arrive in order.
+
+    ``name``: of this process, different from all others of this Falcon.
+    """
+
+    name: str
 
     def open(self, take: Callable[[bytes], None]) -> None:
         """``take`` is called on the running event loop."""
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes) -> None:
+        """Send to every process, the sender included."""
+
+    def send_to(self, process: str, data: bytes) -> None:
+        """Send to the process with this name, which may be the sender."""
 
     async def close(self) -> None: ...
 
 
-class Sizes(Protocol):
-    async def has_at_most(self, room_id: RoomId, members: int) -> bool:
-        """Raises ReadStoreUnavailable."""
+class _Types(msgspec.Struct, frozen=True, tag="types"):
+    """To the keeper of the room."""
 
-
-class _Typing(msgspec.Struct, frozen=True, tag="typing"):
     room_id: RoomId
     account_id: AccountId
 
 
-class _Here(msgspec.Struct, frozen=True, tag="here"):
-    """Each account with the rooms whose members may know."""
+class _Typing(msgspec.Struct, frozen=True, tag="typing"):
+    """To a process that listens in the room."""
+
+    room_id: RoomId
+    account_id: AccountId
+
+
+class _Parts(msgspec.Struct, frozen=True, tag="parts"):
+    process: str
+    parts: list[MapChanges]
+
+
+class _Sums(msgspec.Struct, frozen=True, tag="sums"):
+    process: str
+    sums: list[Sum]
+
+
+class _Again(msgspec.Struct, frozen=True, tag="again"):
+    """The process asks for these maps as they are, or for all that it should have."""
 
     process: str
-    accounts: tuple[tuple[AccountId, tuple[RoomId, ...]], ...]
-
-
-class _Gone(msgspec.Struct, frozen=True, tag="gone"):
-    process: str
-    accounts: tuple[AccountId, ...]
+    places: list[Place] | None = None
 
 
 class _Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """To every process. ``keeps``: the process keeps presence; processes of earlier versions do not say so.
+    ``leaves``: it ends now."""
+
     process: str
-
-
-class _Asking(msgspec.Struct, frozen=True, tag="asking"):
-    """A process that has just started asks who is online."""
+    keeps: bool = False
+    leaves: bool = False
 
 
 class _Used(msgspec.Struct, frozen=True, tag="used"):
@@ -90,7 +111,7 @@ class _Used(msgspec.Struct, frozen=True, tag="used"):
     ticket: bytes
 
 
-_Signal: TypeAlias = _Typing | _Here | _Gone | _Alive | _Asking | _Used
+_Signal: TypeAlias = _Types | _Typing | _Parts | _Sums | _Again | _Alive | _Used
 _decode: Final = msgspec.json.Decoder(_Signal).decode
 
 
@@ -104,47 +125,57 @@ class PresenceShown(msgspec.Struct, frozen=True):
     online: bool
 
 
-class _Mine(msgspec.Struct, eq=False):
-    """An account with streams here. ``rooms``: as announced. ``leaves_at``: set when the last stream has ended."""
-
-    streams: list[Subscription]
-    rooms: tuple[RoomId, ...] = ()
-    announced_at: float = 0.0
-    leaves_at: float | None = None
-
-
 class Signals:
     """One instance per event loop."""
 
-    def __init__(
-        self, transport: SignalTransport, feed: Feed, sizes: Sizes, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, transport: SignalTransport, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
         self._transport = transport
         self._feed = feed
-        self._sizes = sizes
         self._clock = clock
-        self._process = secrets.token_hex(8)
-        self._presence = PresenceTable()
-        self._mine: dict[AccountId, _Mine] = {}
+        self._presence = Presence(transport.name)
+        self._mine: dict[AccountId, list[Subscription]] = {}
+        self._leaving: dict[AccountId, float] = {}  # those whose last stream has ended, and when to tell
+        self._watching: dict[AccountId, tuple[Subscription, ...]] = {}  # most accounts are watched by few
+        self._shown: dict[Subscription, set[AccountId]] = {}  # by stream: those that it was told are online
+        self._entered: dict[Subscription, None] = {}  # they have entered or left a room
+        self._late: dict[AccountId, set[Subscription]] = {}  # told when the connection is less busy
         self._typed: dict[AccountId, float] = {}
-        self._small: dict[RoomId, tuple[bool, float]] = {}
         self._tickets = Once(_TICKET_SECONDS, clock)
-        self._alive_at = 0.0
+        self._alive_at = -math.inf
+        self._turns = 0
+        self._draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_sending_soon = False
         self._tending: asyncio.Task[None] | None = None
         metrics.signals.begin(*((kind,) for kind in SIGNALS))
+        feed.moved = self._moved
 
     def start(self) -> None:
         self._transport.open(self._take)
-        self._send(_Asking())
-        self._tending = asyncio.get_running_loop().create_task(self._tend())
+        self._loop = asyncio.get_running_loop()
+        self._tending = self._loop.create_task(self._tend())
+
+    def drain(self) -> None:
+        """From now on the accounts here go to other processes, and their streams end without being missed."""
+        self._draining = True
 
     async def stop(self) -> None:
-        """Does not announce that the accounts here are gone: most of them are on their way to another process."""
+        """Tells that this process ends, and not that its accounts are gone."""
         if self._tending is not None:
             self._tending.cancel()
+        self._send_all(_Alive(self._presence.here, keeps=True, leaves=True))
         await self._transport.close()
 
-    # --- signals from this process ------------------------------------------------------------------------------------
+    # --- tickets ------------------------------------------------------------------------------------------------------
+
+    def is_first_use(self, ticket: bytes) -> bool:
+        """True if no process that this one heard of has used the ticket. Tells the other processes."""
+        if not self._tickets.is_first(ticket):
+            return False
+        self._send_all(_Used(ticket))
+        return True
+
+    # --- the streams of this process ----------------------------------------------------------------------------------
 
     def typing(self, room_id: RoomId, account_id: AccountId) -> bool:
         """Returns True if the signal was sent, False if the account sent one a moment ago."""
@@ -155,135 +186,224 @@ class Signals:
             self._typed = {who: at for who, at in self._typed.items() if now - at < TYPING_SECONDS}
         self._typed[account_id] = now
         metrics.signals.labels("typing").inc()
-        self._send(_Typing(room_id, account_id))
-        return True
-
-    def is_first_use(self, ticket: bytes) -> bool:
-        """True if no process that this one heard of has used the ticket. Tells the other processes."""
-        if not self._tickets.is_first(ticket):
-            return False
-        self._send(_Used(ticket))
+        self._send(self._presence.keeper_of(room_id), _Types(room_id, account_id))
         return True
 
     def came(self, subscription: Subscription) -> None:
-        """Called when a subscription follows the log. It is told which accounts are online already."""
-        mine = self._mine.setdefault(subscription.account_id, _Mine([]))
-        mine.streams.append(subscription)
-        mine.leaves_at = None
-        for account_id in self._presence.among(subscription.rooms) - {subscription.account_id}:
-            self._show([subscription], "presence", PresenceShown(account_id, True), account_id)
+        """Called when a subscription follows the log. It is told which of those that it watches are online already."""
+        self._shown[subscription] = set()
+        self._mine.setdefault(subscription.account_id, []).append(subscription)
+        self._leaving.pop(subscription.account_id, None)
+        self._tell_here(subscription.account_id)
+        if "typing" in subscription.signals:
+            for room_id in subscription.rooms:
+                self._presence.listen(room_id)
+        for account_id in subscription.watched:
+            self._watching[account_id] = (*self._watching.get(account_id, ()), subscription)
+            self._presence.watch(account_id)
+            self._show_presence(account_id, [subscription])
+        self._send_soon()
 
     def went(self, subscription: Subscription) -> None:
-        mine = self._mine.get(subscription.account_id)
-        if mine is not None and subscription in mine.streams:
-            mine.streams.remove(subscription)
-            if not mine.streams:
-                mine.leaves_at = self._clock() + _LINGER_SECONDS
+        if self._shown.pop(subscription, None) is None:
+            return
+        mine = self._mine[subscription.account_id]
+        mine.remove(subscription)
+        if mine:
+            self._tell_here(subscription.account_id)
+        elif not self._draining:
+            self._leaving[subscription.account_id] = self._clock() + _LINGER_SECONDS
+        if "typing" in subscription.signals:
+            for room_id in subscription.rooms:
+                self._stop_listening(subscription, room_id)
+        for account_id in subscription.watched:
+            others = tuple(each for each in self._watching[account_id] if each is not subscription)
+            if others:
+                self._watching[account_id] = others
+            else:
+                del self._watching[account_id]
+                self._presence.unwatch(account_id)
+
+    def _moved(self, subscription: Subscription, room_id: RoomId) -> None:
+        """A subscription has entered or left a room."""
+        if subscription not in self._shown:
+            return  # not yet here, or not any more
+        self._tell_here(subscription.account_id)
+        if "typing" in subscription.signals:
+            if room_id in subscription.rooms:
+                self._presence.listen(room_id)
+            else:
+                self._stop_listening(subscription, room_id)
+        if subscription.watched:
+            self._entered[subscription] = None
+        self._send_soon()
+
+    def _tell_here(self, account_id: AccountId) -> None:
+        rooms = dict.fromkeys(room_id for each in self._mine[account_id] for room_id in islice(each.rooms, _ROOMS_MAX))
+        self._presence.tell_here(account_id, islice(rooms, _ROOMS_MAX))
+
+    def _stop_listening(self, subscription: Subscription, room_id: RoomId) -> None:
+        here = self._feed.in_room(room_id)
+        if not any(each is not subscription and "typing" in each.signals for each in here):
+            self._presence.stop_listening(room_id)
 
     # --- signals from all processes -----------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
         try:
             signal = _decode(data)
+        except msgspec.ValidationError as error:
+            log.debug("a signal is of another version: %s", error)
+            return
         except msgspec.DecodeError as error:
             log.warning("a signal is not as Falcon's are: %s", error)
             return
-        now = self._clock()
         match signal:
+            case _Parts(process=process, parts=parts):
+                self._hear_from(process)
+                self._presence.take(process, parts)
+                self._show_changed()
+                self._send_soon()
+            case _Types(room_id=room_id, account_id=account_id):
+                for process in self._presence.listeners(room_id):
+                    self._send(process, _Typing(room_id, account_id))
             case _Typing(room_id=room_id, account_id=account_id):
-                audience = self._feed.in_room(room_id)
-                if len(audience) <= AUDIENCE_MAX:
-                    self._show(audience, "typing", TypingShown(room_id, account_id), account_id)
-            case _Here(process=process, accounts=accounts):
-                for account_id, rooms in accounts:
-                    if self._presence.here(process, account_id, rooms, now):
-                        self._show_presence(account_id, rooms, online=True)
-            case _Gone(process=process, accounts=left):
-                for account_id in left:
-                    told = self._presence.gone(process, account_id)
-                    if told is not None:
-                        self._show_presence(account_id, told, online=False)
-            case _Alive(process=process):
-                if not self._presence.alive(process, now):
-                    self._send(_Asking())
+                self._show_typing(room_id, account_id)
+            case _Sums(process=process, sums=sums):
+                self._hear_from(process)
+                again = self._presence.compare(process, sums)
+                if again:
+                    metrics.presence_repairs.inc(len(again))
+                    self._send(process, _Again(self._presence.here, again))
+                self._show_changed()
+            case _Again(process=process, places=places):
+                self._presence.tell_again(process, places)
+                self._send_soon()
+            case _Alive(process=process, keeps=True, leaves=False):
+                self._hear(process)
+            case _Alive(process=process, keeps=True):
+                self._presence.leaves(process, self._clock())
             case _Used(ticket=ticket):
                 self._tickets.is_first(ticket)
-            case _Asking():
-                self._send_here([who for who, mine in self._mine.items() if mine.announced_at])
 
-    def _show_presence(self, account_id: AccountId, rooms: Collection[RoomId], *, online: bool) -> None:
-        audience = {each for room_id in rooms for each in self._feed.in_room(room_id)}
-        self._show(audience, "presence", PresenceShown(account_id, online), account_id)
+    def _hear(self, process: str) -> None:
+        """The process is alive. Ask one that was not heard before for all that it has to tell."""
+        if self._presence.heard(process, self._clock()):
+            self._send(process, _Again(self._presence.here))
 
-    def _show(self, audience: Iterable[Subscription], kind: Kind, shown: msgspec.Struct, about: AccountId) -> None:
-        """Push under the token of what has been delivered so far: a signal moves no client's place in the log.
+    def _hear_from(self, process: str) -> None:
+        """What another process tells is a sign of life, too. What this one tells itself is none (`Keepers.silent`)."""
+        if process != self._presence.here:
+            self._hear(process)
 
-        A signal is not queued: a busy connection does without it.
-        """
-        frame: Frame | None = None
-        for subscription in audience:
-            if kind in subscription.signals and subscription.account_id != about and not subscription.busy:
-                frame = frame or Frame(self._feed.token(), kind, encode(shown))
+    def _show_typing(self, room_id: RoomId, account_id: AccountId) -> None:
+        """A signal is not queued: a busy connection does without it."""
+        audience = self._feed.in_room(room_id)
+        if len(audience) <= AUDIENCE_MAX:
+            wanting = [
+                each
+                for each in audience
+                if "typing" in each.signals and each.account_id != account_id and not each.busy
+            ]
+            self._push(wanting, "typing", TypingShown(room_id, account_id))
+
+    def _show_changed(self) -> None:
+        for account_id in self._presence.changed():
+            self._show_presence(account_id, self._watching.get(account_id, ()))
+
+    def _show_presence(self, account_id: AccountId, watching: Iterable[Subscription]) -> None:
+        """Tell these streams whether the account is online, if that is news. Only members of a common room may know."""
+        rooms = self._presence.rooms_of(account_id)
+        came: list[Subscription] = []
+        left: list[Subscription] = []
+        for subscription in watching:
+            shown = self._shown.get(subscription)
+            online = rooms is not None and not subscription.rooms.keys().isdisjoint(rooms)
+            if shown is None or online == (account_id in shown):
+                continue
+            if subscription.busy:
+                self._late.setdefault(account_id, set()).add(subscription)
+            elif online:
+                shown.add(account_id)
+                came.append(subscription)
+            else:
+                shown.discard(account_id)
+                left.append(subscription)
+        self._push(came, "presence", PresenceShown(account_id, True))
+        self._push(left, "presence", PresenceShown(account_id, False))
+
+    def _show_to_entered(self) -> None:
+        """Tell those that have entered or left a room who is online in their rooms now. A room may be made with many
+        members at once, so it is some of them each turn."""
+        accounts = 0
+        while self._entered and accounts < _ACCOUNTS_MAX:
+            subscription, _ = self._entered.popitem()
+            accounts += len(subscription.watched)
+            for account_id in subscription.watched:
+                self._show_presence(account_id, [subscription])
+
+    def _push(self, audience: Collection[Subscription], kind: Kind, shown: msgspec.Struct) -> None:
+        """Push under the token of what has been delivered so far: a signal moves no client's place in the log."""
+        if audience:
+            frame = Frame(self._feed.token(), kind, encode(shown))
+            for subscription in audience:
                 subscription.push(frame)
 
-    # --- presence of the accounts here --------------------------------------------------------------------------------
+    # --- signals to other processes -----------------------------------------------------------------------------------
 
     async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(_TURN_SECONDS)
             try:
-                await self._turn()
-            except ReadStoreUnavailable as error:
-                log.warning("who is there is told later: %s", error)
+                self._turn()
             except Exception:  # if this task ended, presence would be wrong for ever
                 log.exception("signals met a fault of ours; they go on")
+            await asyncio.sleep(_TURN_SECONDS)
 
-    async def _turn(self) -> None:
+    def _turn(self) -> None:
         now = self._clock()
         if now - self._alive_at >= _ALIVE_SECONDS:
             self._alive_at = now
-            self._send(_Alive(self._process))
-        self._send_gone(
-            [who for who, mine in self._mine.items() if mine.leaves_at is not None and now > mine.leaves_at]
-        )
-        for account_id, rooms in self._presence.forgotten(now):
-            self._show_presence(account_id, rooms, online=False)
-        due = [who for who, mine in self._mine.items() if mine.streams and now - mine.announced_at >= _AGAIN_SECONDS]
-        for first in range(0, len(due), _CHUNK):
-            await self._announce(due[first : first + _CHUNK], now)
+            self._send_all(_Alive(self._presence.here, keeps=True))
+        self._miss(now)
+        self._presence.pass_time(now)
+        self._show_changed()
+        self._show_to_entered()
+        late, self._late = self._late, {}
+        for account_id, subscriptions in late.items():
+            self._show_presence(account_id, subscriptions)
+        self._send_changes()
+        self._compare(now)
 
-    async def _announce(self, accounts: list[AccountId], now: float) -> None:
-        for account_id in accounts:
-            mine = self._mine.get(account_id)
-            if mine is not None and mine.streams:
-                mine.rooms = await self._small_rooms(mine.streams[-1], now)
-                mine.announced_at = now
-        self._send_here([who for who in accounts if who in self._mine])
+    def _send_soon(self) -> None:
+        """Send changes within this turn of the event loop, together with others that come before its end: a person may
+        type in a room as soon as another listens."""
+        if self._loop is not None and not self._is_sending_soon:
+            self._is_sending_soon = True
+            self._loop.call_soon(self._send_changes)
 
-    async def _small_rooms(self, subscription: Subscription, now: float) -> tuple[RoomId, ...]:
-        small: list[RoomId] = []
-        for room_id in list(subscription.rooms)[:_ROOMS_MAX]:
-            known = self._small.get(room_id)
-            if known is None or now - known[1] > _AGAIN_SECONDS:
-                if len(self._small) >= _REMEMBERED_MAX:
-                    self._small.clear()
-                known = self._small[room_id] = (await self._sizes.has_at_most(room_id, ROOM_MEMBERS_MAX), now)
-            if known[0]:
-                small.append(room_id)
-        return tuple(small)
+    def _send_changes(self) -> None:
+        self._is_sending_soon = False
+        for process, parts in self._presence.messages(_MESSAGES_MAX):
+            metrics.signals.labels("presence").inc(sum(len(part.put) + len(part.dropped) for part in parts))
+            self._send(process, _Parts(self._presence.here, parts))
 
-    def _send_here(self, accounts: list[AccountId]) -> None:
-        for first in range(0, len(accounts), _CHUNK):
-            some = accounts[first : first + _CHUNK]
-            metrics.signals.labels("presence").inc(len(some))
-            self._send(_Here(self._process, tuple((who, self._mine[who].rooms) for who in some)))
-
-    def _send_gone(self, accounts: list[AccountId]) -> None:
-        for account_id in accounts:
+    def _miss(self, now: float) -> None:
+        """Tell that accounts are gone whose last stream has ended some time ago."""
+        for account_id in [each for each, at in self._leaving.items() if now > at]:
+            del self._leaving[account_id]
             del self._mine[account_id]
-        if accounts:
-            metrics.signals.labels("presence").inc(len(accounts))
-            self._send(_Gone(self._process, tuple(accounts)))
+            self._presence.tell_gone(account_id)
 
-    def _send(self, signal: _Signal) -> None:
+    def _compare(self, now: float) -> None:
+        """Let other processes compare what they have of this one's maps, some of them each turn."""
+        self._turns += 1
+        for process in islice(self._presence.processes, self._turns % _COMPARED_EVERY, None, _COMPARED_EVERY):
+            sums = self._presence.sums(process, now)
+            if sums is not None:
+                self._send(process, _Sums(self._presence.here, sums))
+
+    def _send(self, process: str, signal: _Signal) -> None:
+        self._transport.send_to(process, encode(signal))
+
+    def _send_all(self, signal: _Signal) -> None:
         self._transport.send(encode(signal))

@@ -1,6 +1,7 @@
 """A client that listens: what it may see, and what is on its way to it."""
 
 import asyncio
+from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -33,7 +34,7 @@ class Subscription:
     """``only``: the rooms that the client asked for; None for all, also those that the account joins later.
 
     ``rooms``: the account's rooms among them with its roles, as of the last event that was pushed. ``signals``: the
-    kinds that the client wants. ``queued``: bytes that wait.
+    kinds that the client wants. ``watched``: the accounts whose presence it wants. ``queued``: bytes that wait.
 
     A frame goes straight to the connection. While the connection is busy frames wait, up to ``bound``. A client that
     reads too slowly is ended, and resumes from its last frame.
@@ -56,6 +57,7 @@ class Subscription:
         "rooms",
         "signals",
         "token_hash",
+        "watched",
     )
 
     def __init__(
@@ -66,12 +68,14 @@ class Subscription:
         sink: Sink,
         bound: int = _BOUND_BYTES,
         signals: frozenset[str] = frozenset(),
+        watched: frozenset[AccountId] = frozenset(),
     ) -> None:
         self.account_id = account_id
         self.token_hash = token_hash
         self.only = only
         self.rooms: dict[RoomId, Role] = {}
         self.signals = signals
+        self.watched = array("Q", watched - {account_id})  # most streams watch many
         self.open = True
         self.bound = bound
         self.id = ""

@@ -97,6 +97,12 @@ owners_removed = counter(
     "falcon_owners_removed", "Other processes that this one had removed as owners, since they had ended or were silent."
 ).labels()
 owners_heard = gauge("falcon_owners_heard", "Other owners whose signs of life this one hears.").labels()
+owner_connections = gauge(
+    "falcon_owner_connections", "Connections to processes of owners, on which batches of commands go."
+).labels()
+owner_connections_cut = counter(
+    "falcon_owner_connections_cut", "Connections to processes of owners that an edge has cut, by why.", ("reason",)
+)
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
 keys_remembered = gauge(
     "falcon_keys_remembered", "Idempotency keys that shards remember, each for its window.", ("shard",)
@@ -146,7 +152,14 @@ streams_opened = counter("falcon_streams_opened", "Connections that began to lis
 streams_ended = counter("falcon_streams_ended", "Connections that Falcon has ended, by why.", ("reason",))
 streams_queued = gauge("falcon_streams_queued_bytes", "What waits for connections that read slowly.").labels()
 stream_deliveries = counter("falcon_stream_deliveries", "Events sent to those who listen.").labels()
-signals = counter("falcon_signals", "Who types, and who comes or goes: passed on to every process.", ("kind",))
+signals = counter(
+    "falcon_signals",
+    "Who types, and changes in who is online and who watches: told to the processes that asked.",
+    ("kind",),
+)
+presence_repairs = counter(
+    "falcon_presence_repairs", "Maps of presence that another process had to tell again, since a signal was lost."
+).labels()
 signals_lost = counter("falcon_signals_lost", "Signals that could not be passed on at once, and were not.").labels()
 stream_events = counter("falcon_stream_events", "Events of the log that streams have come by.", ("wanted",))
 

@@ -11,6 +11,7 @@ export class Listening {
   #falcon;
   #on;
   #stream = null;
+  #watched = [];
   #stopped = false;
   #connectedAt = null;
   #doubting = null;
@@ -35,6 +36,12 @@ export class Listening {
   /** Reconnects at once after the network or the screen is back, and drops a connection that has been silent. */
   nudge() {
     this.#stream?.nudge();
+  }
+
+  /** Asks for the presence of these accounts, and of no others. */
+  watch(accountIds) {
+    this.#watched = accountIds;
+    this.#stream?.watch(accountIds);
   }
 
   /** Reconnects after a request failed, instead of waiting for silence. No event is lost. */
@@ -66,7 +73,8 @@ export class Listening {
 
   async #listen() {
     const stream = this.#falcon.stream({
-      signals: ["typing", "presence"],
+      signals: ["typing"],
+      watch: this.#watched,
       onState: (state) => this.#is(state),
       firstPauseMs: FIRST_MS,
       longestPauseMs: LONGEST_MS,

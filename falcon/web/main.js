@@ -16,6 +16,7 @@ import { signIn } from "./signin.js";
 import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 import { Timeline } from "./timeline.js";
 import { Typing } from "./typing.js";
+import { Watching } from "./watching.js";
 
 const root = document.getElementById("app");
 const FIRST_MS = 4_000; // after so long it is said that Falcon cannot be reached
@@ -41,6 +42,7 @@ class App {
       onState: (connection) => this.#connectionIs(connection),
       onUnauthenticated: () => this.#unauthenticated(),
     });
+    this.watching = new Watching(this.stream);
     falcon.onFailure = (failure) => {
       if (!(failure instanceof Problem)) this.stream.doubt();
       else if (failure.status === 401) this.#unauthenticated();
@@ -296,7 +298,7 @@ class App {
         this.picture = picture;
       }
       this.settingsButton.hidden = room.kind !== "group" || room.role !== "admin";
-      const count = room.kind === "direct" ? t("room.direct") : room.members ? t("room.members.n", { n: room.members.size }) : "";
+      const count = room.kind === "direct" ? this.#direct(room) : room.members ? t("room.members.n", { n: room.members.size }) : "";
       this.count.textContent = [count, room.description].filter(Boolean).join(" · ");
       this.count.title = room.description;
       this.timeline.render();
@@ -305,6 +307,14 @@ class App {
     }
     const unread = this.chat.sorted().filter((each) => each.unread).length;
     document.title = `${unread ? `(${unread}) ` : ""}${room ? `${room.name} — ` : ""}${t("app.name")}`;
+  }
+
+  /** A direct room shows in its head whether the other person is online. */
+  #direct(room) {
+    const others = [...(room.members?.keys() ?? [])].filter((accountId) => accountId !== this.chat.me.account_id);
+    this.watching.see(others);
+    const online = others.some((accountId) => this.chat.online.has(accountId));
+    return online ? `${t("room.direct")} · ${t("members.online")}` : t("room.direct");
   }
 
   // --- the end ------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ export class Members {
     const { me } = this.#app.chat;
     const admin = room.role === "admin" && room.kind === "group";
     const members = [...(room.members?.values() ?? [])].sort((a, b) => a.name.localeCompare(b.name) || a.account_id - b.account_id);
+    this.#app.watching.see(members.map(({ account_id }) => account_id));
     const state = JSON.stringify([admin, room.kind, room.description, members.map(({ account_id, name, role }) => [account_id, name, role, this.#app.chat.online.has(account_id)])]);
     if (state === this.#state) return;
     this.#state = state;

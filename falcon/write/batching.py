@@ -24,8 +24,7 @@ _LARGE: Final = 32
 # Of a batch's replies, so many may still be missing when the next one goes. Commands that wait for most of the batch
 # before them share the way there, and an append, with each other. What is missing then is a slow partition's.
 _STRAGGLERS: Final = 0.25
-# With more batches away than this, only time lets the next one go: each is a request, and a partition may be slow for
-# seconds.
+# With more batches away than this, only time lets the next one go: a partition may be slow for seconds.
 _AWAY_MAX: Final = 16
 
 

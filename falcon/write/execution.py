@@ -66,8 +66,8 @@ class Execution:
 
 
 def _refusal(owned: Owned | None, envelope: CommandEnvelope, cause: Cause) -> Unavailable:
-    """A refusal says that nothing was done. Of a command whose key is known here that may be wrong."""
+    """A refusal says that nothing was done. Of a command with a key that is known here that may be wrong."""
     known = None if owned is None else known_of(owned)
-    if known is not None and known.knows(envelope.account_id, envelope.key):
+    if known is not None and any(known.knows(envelope.account_id, key) for key in envelope.every_key()):
         return refusals.key_may_be_done()
     return cause()

@@ -166,6 +166,8 @@ class PartitionAggregates:
         """Decide a command and change the state in memory; the reply holds once what ``take`` gives is durable."""
         at = self.at = max(self.at, now)
         reference = None
+        if envelope.further_keys and any(self.knows(envelope.account_id, key) for key, _ in envelope.further_keys):
+            return Rejected(KeyReused(), self.number, self.confirmed)
         if envelope.key is not None:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
             fingerprint = self._answers_in_flight.get((envelope.account_id, envelope.key))
@@ -173,12 +175,16 @@ class PartitionAggregates:
                 return Rejected(KeyReused(), self.number, self.confirmed)
             if fingerprint is not None or self._places(envelope.account_id, envelope.key):
                 return Replay(reference, self._collisions)
-            if self._keys is not None and not self._keys.has_room_for(envelope.account_id):
-                return self._beyond_keys(self._keys, envelope.account_id)
+        is_keyed = reference is not None or bool(envelope.further_keys)
+        if is_keyed and self._keys is not None and not self._keys.has_room_for(envelope.account_id):
+            return self._beyond_keys(self._keys, envelope.account_id)
         command = envelope.command
         decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
         if isinstance(decision, Decided):
             self._happen(decision.events, at, envelope.account_id, reference, decision.answer, envelope.trace)
+            for key, fingerprint in envelope.further_keys:
+                further = CommandRef(envelope.account_id, key, fingerprint)
+                self._happen((), at, envelope.account_id, further, decision.answer)
             return Accepted(decision.answer, self.number, self.confirmed)
         if isinstance(decision, Unavailable):
             return decision
@@ -214,10 +220,8 @@ class PartitionAggregates:
         """Forget keys whose window is over. Returns how many. Call it where no commands come: commands do it too."""
         return self._answers.forget(self._window_time.now(self.at), most)
 
-    def knows(self, account_id: AccountId, key: str | None) -> bool:
+    def knows(self, account_id: AccountId, key: str) -> bool:
         """True if a command with this key was decided here within the window, or hardly ever one with another."""
-        if key is None:
-            return False
         return (account_id, key) in self._answers_in_flight or bool(self._places(account_id, key))
 
     def _places(self, account_id: AccountId, key: str, at: Millis | None = None) -> list[Position]:

@@ -1,6 +1,7 @@
 """Commands and replies between the edge and the shards, as values and as bytes."""
 
 import struct
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -15,7 +16,8 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
 
     ``account_id`` asks. With a ``key``, the same request (``fingerprint``) is executed once. ``deadline`` (seconds of
     CLOCK_MONOTONIC): a command that has not been decided by then is dropped. ``size``: about as many bytes as it takes.
-    ``trace``: the W3C traceparent of the request that it came with.
+    ``trace``: the W3C traceparent of the request that it came with. ``further_keys``: of other requests that its answer
+    is for, each with its fingerprint. The command is executed only if none of these is known.
     """
 
     partition: Partition
@@ -26,6 +28,13 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
     fingerprint: int = 0
     size: int = 0
     trace: str | None = None
+    further_keys: tuple[tuple[str, int], ...] = ()
+
+    def every_key(self) -> Iterator[str]:
+        if self.key is not None:
+            yield self.key
+        for key, _ in self.further_keys:
+            yield key
 
 
 class Accepted(msgspec.Struct, tag=True):
@@ -93,11 +102,43 @@ class SentBatch(msgspec.Struct, frozen=True, array_like=True):
     sent_wall: Millis = 0
 
 
+class BatchFrame(msgspec.Struct, frozen=True, array_like=True):
+    """A batch in a frame to a process of owners. ``number``: of the connection's batches, from 1 on. ``batch``: a
+    SentBatch as bytes. An empty frame asks for an empty one."""
+
+    number: int
+    shard: int
+    batch: msgspec.Raw
+
+
+class RepliesFrame(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """Some replies to a batch: index in the batch, reply."""
+
+    number: int
+    replies: list[tuple[int, Reply]]
+
+
+class NotTaken(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Nothing of the batch was carried out, and nothing will be."""
+
+    number: int
+    reason: str
+
+
+class Closing(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The owner takes no batch of this connection behind the number ``taken``. It still answers the others."""
+
+    taken: int
+
+
+OwnerFrame: TypeAlias = RepliesFrame | NotTaken | Closing
+
 _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(CommandBatch)
 _replies = msgspec.msgpack.Decoder(list[BatchReply])
 _sent_batches = msgspec.msgpack.Decoder(SentBatch)
-_frames = msgspec.msgpack.Decoder(list[tuple[int, Reply]])
+_batch_frames = msgspec.msgpack.Decoder(BatchFrame)
+_owner_frames: msgspec.msgpack.Decoder[OwnerFrame] = msgspec.msgpack.Decoder(OwnerFrame)
 _LENGTH = struct.Struct(">I")
 
 
@@ -119,24 +160,24 @@ def decode_sent_batch(data: bytes) -> SentBatch:
     return _sent_batches.decode(data)
 
 
+def encode_frame(frame: BatchFrame | OwnerFrame) -> bytes:
+    return _encoder.encode(frame)
+
+
+def decode_batch_frame(content: bytes | bytearray) -> BatchFrame:
+    """Raises msgspec.DecodeError."""
+    return _batch_frames.decode(content)
+
+
+def decode_owner_frame(content: bytes | bytearray) -> OwnerFrame:
+    """Raises msgspec.DecodeError."""
+    return _owner_frames.decode(content)
+
+
 def encode_reply_frame(replies: list[tuple[int, Reply]]) -> bytes:
     """Some replies to a batch: index in the batch, reply."""
     data = _encoder.encode(replies)
     return _LENGTH.pack(len(data)) + data
-
-
-def decode_reply_frames(data: bytes) -> tuple[list[list[tuple[int, Reply]]], bytes]:
-    """The frames that are whole, and what is left over. Raises msgspec.DecodeError."""
-    frames: list[list[tuple[int, Reply]]] = []
-    start = 0
-    while len(data) - start >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(data, start)
-        end = start + _LENGTH.size + length
-        if end > len(data):
-            break
-        frames.append(_frames.decode(memoryview(data)[start + _LENGTH.size : end]))
-        start = end
-    return frames, data[start:]
 
 
 def encode_replies(replies: list[BatchReply]) -> bytes:

@@ -712,7 +712,8 @@ def test_topics_that_are_missing_are_named(log: KafkaLog) -> None:
     with pytest.raises(WrongTopics) as raised:
         log.loop.call(topics.check(elsewhere))
     assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
-        f"topic elsewhere.{name} is not there" for name in ("journal", "snapshots", "owners", "signals", "applied")
+        f"topic elsewhere.{name} is not there"
+        for name in ("journal", "snapshots", "owners", "signals", "inboxes", "applied")
     ]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-import uvicorn
 
-from falcon.adapters.owner_http.gateway import KEEP_ALIVE_SECONDS, SERVER_KEEP_ALIVE_SECONDS, OwnerGateway
+from falcon.adapters.owner_http import connection
+from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of
 from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite import database
@@ -21,18 +21,22 @@ from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead, PostMessage
 from falcon.http.internal.app import InternalCommands
+from falcon.http.internal.connection import SILENT_SECONDS, EdgeConnection
+from falcon.http.server.connections import Sweep
+from falcon.http.server.serving import FalconServer, create_server
 from falcon.journal.ports import JournalUnavailable
 from falcon.settings import Settings
 from falcon.telemetry import metrics
+from falcon.write import framing
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import (
     Accepted,
+    BatchFrame,
     CommandBatch,
     CommandEnvelope,
     Reply,
     Unavailable,
-    decode_reply_frames,
-    encode_reply_frame,
+    encode_frame,
 )
 from falcon.write.signing import Signer
 from falcon.write.transit import Arrivals, depart
@@ -93,26 +97,20 @@ async def serving(shards: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def serving_app(app: InternalCommands) -> AsyncIterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
-    server.capture_signals = _uncaught  # type: ignore[method-assign]
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen()
+async def serving_app(app: InternalCommands, *, speaks_frames: bool = True) -> AsyncIterator[str]:
+    server, listening = create_internal_server(app, speaks_frames=speaks_frames)
     task = asyncio.create_task(server.serve([listening]))
     yield f"127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
     await task
 
 
-class _Uncaught:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-
-def _uncaught() -> Any:
-    return _Uncaught()
+def create_internal_server(app: InternalCommands, *, speaks_frames: bool = True) -> tuple[FalconServer, socket.socket]:
+    upgrades = {framing.PROTOCOL: app.connection} if speaks_frames else {}
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    return create_server(app, Sweep("test"), upgrades=upgrades), listening
 
 
 @asynccontextmanager
@@ -154,11 +152,14 @@ async def signed(
 
 
 class Recorder:
-    """Stands in the network between an edge and an owner, and keeps what the edge sends."""
+    """Stands in the network between an edge and an owner, and keeps what the edge sends. ``change``: what becomes of
+    it on the way. ``is_silent``: it passes nothing on, and tells neither end."""
 
-    def __init__(self) -> None:
+    def __init__(self, change: Callable[[bytes], bytes] = bytes) -> None:
         self.sent = b""
         self.connections = 0
+        self.is_silent = False
+        self._change = change
 
     @asynccontextmanager
     async def between(self, owner: str) -> AsyncIterator[str]:
@@ -173,12 +174,14 @@ class Recorder:
 
         async def back() -> None:
             while data := await answers.read(65_536):
-                writer.write(data)
+                if not self.is_silent:
+                    writer.write(data)
 
         backwards = asyncio.create_task(back())
         while data := await reader.read(65_536):
             self.sent += data
-            requests.write(data)
+            if not self.is_silent:
+                requests.write(self._change(data))
         requests.close()
         await backwards
         writer.close()
@@ -520,10 +523,6 @@ def test_a_process_beats_until_it_ends_in_order() -> None:
     run(scenario)
 
 
-def test_the_client_closes_an_idle_connection_before_the_server_does() -> None:
-    assert SERVER_KEEP_ALIVE_SECONDS >= KEEP_ALIVE_SECONDS + 5
-
-
 # --- the internal port ------------------------------------------------------------------------------------------------
 
 
@@ -572,8 +571,8 @@ def test_who_does_not_sign_is_refused_and_not_told_for_whom_to_sign(path: str, s
     run(scenario)
 
 
-def test_a_recorded_batch_posts_nothing_a_second_time() -> None:
-    """Neither to the same owner, nor to another one or the same after a restart, nor with another body."""
+def test_a_recorded_connection_posts_nothing_a_second_time() -> None:
+    """Neither at the same owner, nor at another one or the same after a restart."""
 
     async def scenario() -> None:
         pod, other, recorded = Pod(lambda envelope: DONE), Pod(lambda envelope: DONE), Recorder()
@@ -582,12 +581,291 @@ def test_a_recorded_batch_posts_nothing_a_second_time() -> None:
             assert await gateway.ask(command()) == DONE
             await gateway.close()
             assert KEYS[0] not in recorded.sent
+            for owner in (address, elsewhere):
+                reader, writer = await asyncio.open_connection(*owner.split(":"))
+                upgrade, end, rest = recorded.sent.partition(b"\r\n\r\n")
+                writer.write(upgrade + end)
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(rest)
+                assert len(await reader.read()) == framing.CHALLENGE_BYTES  # and then it is closed
+                writer.close()
+        assert len(pod.asked) == 1
+        assert other.asked == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_recorded_request_of_the_release_before_posts_nothing_a_second_time(key: bytes) -> None:
+    async def scenario() -> None:
+        pod, other, recorded = Pod(lambda envelope: DONE), Pod(lambda envelope: DONE), Recorder()
+        async with serving(pod) as address, serving(other) as elsewhere, recorded.between(address) as between:
+            async with aiohttp.ClientSession() as session:
+                response = await signed(session, "POST", between, COMMANDS, batch(), key)
+                assert response.status == 200
+                response.close()
             executed = recorded.sent[recorded.sent.rindex(b"POST /") :]
             assert await send(address, executed) == 401
             assert await send(elsewhere, executed) == 401
             assert await send(address, executed[:-1] + b"!") == 401
         assert len(pod.asked) == 1
         assert other.asked == []
+
+    run(scenario)
+
+
+def test_a_batch_that_is_changed_on_the_way_is_not_carried_out() -> None:
+    async def scenario() -> None:
+        pod = Pod(lambda envelope: DONE)
+        changing = Recorder(lambda data: data[:-1] + bytes([data[-1] ^ 1]) if b"MoveRead" in data else data)
+        async with serving(pod) as address, changing.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"))
+            assert await gateway.ask(command()) == Unavailable("outcome_unknown", 0.2)
+            await gateway.close()
+        assert b"MoveRead" in changing.sent
+        assert pod.asked == []
+
+    run(scenario)
+
+
+def test_a_batch_that_is_repeated_on_the_way_is_carried_out_once() -> None:
+    async def scenario() -> None:
+        pod = Pod(lambda envelope: None)
+        repeating = Recorder(lambda data: 2 * data if b"MoveRead" in data else data)
+        async with serving(pod) as address, repeating.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"))
+            assert await gateway.ask(command()) == Unavailable("outcome_unknown", 0.2)
+            await gateway.close()
+        assert len(pod.asked) == 1
+
+    run(scenario)
+
+
+def test_all_batches_to_a_process_share_a_connection() -> None:
+    async def scenario() -> None:
+        recorded = Recorder()
+        async with serving(Pod(lambda envelope: DONE)) as address, recorded.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"), 1_000)
+            for _ in range(20):
+                assert await asyncio.gather(*(gateway.ask(command()) for _ in range(40))) == [DONE] * 40
+            await gateway.close()
+        assert recorded.connections == 1
+
+    run(scenario)
+
+
+def test_a_command_that_fits_in_no_frame_is_not_sent_and_the_others_are() -> None:
+    async def scenario() -> None:
+        pod, recorded = Pod(lambda envelope: DONE), Recorder()
+        async with serving(pod) as address, recorded.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"))
+            assert await gateway.ask(command()) == DONE
+            huge = PostMessage(65, 64, "x" * framing.FRAME_BYTES_MAX)
+            envelope = CommandEnvelope(0, 65, huge, time.monotonic() + 0.5)
+            refused = await gateway.ask(envelope)
+            assert isinstance(refused, Unavailable)
+            assert refused.reason in ("unavailable", "expired")  # and not of unknown outcome
+            assert await gateway.ask(command()) == DONE
+            await gateway.close()
+        assert recorded.connections == 1
+        assert len(pod.asked) == 2
+
+    run(scenario)
+
+
+def test_an_owner_of_the_release_before_takes_nothing_and_leaves_no_doubt() -> None:
+    async def scenario() -> None:
+        pod, app = Pod(lambda envelope: DONE), InternalCommands(keys)
+        app.attach(pod)
+        async with serving_app(app, speaks_frames=False) as address:
+            gateway = open_gateway(Directory(f"{address}/0"))
+            assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
+            await gateway.close()
+        assert pod.asked == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "/0", "127.0.0.1/0", "127.0.0.1:99999/0", "127.0.0.1:0/0", "ä..b:1/0", "\0:1/0"]
+)
+def test_what_is_no_address_is_an_owner_that_is_not_reached(address: str) -> None:
+    async def scenario() -> None:
+        gateway = open_gateway(Directory(address))
+        assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
+        await gateway.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("shard", ["7", "1234567890", "-1", "", "0/0", "x"])
+def test_commands_for_a_shard_that_is_not_there_are_not_carried_out_and_leave_no_doubt(shard: str) -> None:
+    async def scenario() -> None:
+        pod = Pod(lambda envelope: DONE)
+        async with serving(pod) as address:
+            gateway = open_gateway(Directory(f"{address}/{shard}"))
+            assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
+            await gateway.close()
+        assert pod.asked == []
+
+    run(scenario)
+
+
+def test_an_owner_that_ends_answers_what_it_has_taken_and_takes_nothing_more() -> None:
+    async def scenario() -> None:
+        pod, other = Pod(lambda envelope: None), Pod(lambda envelope: DONE)
+        app = InternalCommands(keys)
+        app.attach(pod)
+        server, listening = create_internal_server(app)
+        serving_here = asyncio.create_task(server.serve([listening]))
+        async with serving(other) as there:
+            directory = Directory(f"127.0.0.1:{listening.getsockname()[1]}/0")
+            gateway = open_gateway(directory)
+            taken = asyncio.create_task(gateway.ask(command()))
+            await until(lambda: len(pod.asked) == 1)
+            server.should_exit = True
+            await until(lambda: listening.fileno() == -1)  # it is closed, and edges have been told
+            later = asyncio.create_task(gateway.ask(command()))
+            directory.owner = f"{there}/0"
+            assert await later == DONE
+            pod.held[0].set_result(DONE)
+            assert await taken == DONE
+            await serving_here
+            await gateway.close()
+        assert len(pod.asked) == 1
+
+    run(scenario)
+
+
+def test_a_connection_that_the_network_has_lost_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_TICK_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        pod, recorded = Pod(lambda envelope: DONE), Recorder()
+        async with serving(pod) as address, recorded.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"))
+            assert await gateway.ask(command()) == DONE
+            cut = metrics.owner_connections_cut.labels("silent")
+            before = cut.value
+            recorded.is_silent = True
+            assert await gateway.ask(command()) == Unavailable("outcome_unknown", 0.2)
+            assert cut.value == before + 1
+            recorded.is_silent = False
+            assert await gateway.ask(command()) == DONE
+            await gateway.close()
+        assert len(pod.asked) == 2
+
+    run(scenario)
+
+
+def test_a_connection_on_which_no_commands_go_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_TICK_SECONDS", 0.02)
+
+    async def scenario() -> None:
+        recorded = Recorder()
+        async with serving(Pod(lambda envelope: DONE)) as address, recorded.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"))
+            assert await gateway.ask(command()) == DONE
+            sent = len(recorded.sent)
+            await until(lambda: len(recorded.sent) > sent + 200)  # ten questions for a sign of life
+            assert await gateway.ask(command()) == DONE
+            await gateway.close()
+        assert recorded.connections == 1
+
+    run(scenario)
+
+
+class Wire(asyncio.Transport):
+    """A transport without a network. ``written``: by this end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_cut = False
+        self.reads = True
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.is_cut
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+
+def accepted(pod: Pod) -> tuple[EdgeConnection, Wire]:
+    wire = Wire()
+    owners_end = EdgeConnection(keys, pod.submit, Arrivals())
+    owners_end.connection_made(wire)
+    return owners_end, wire
+
+
+def greeted(pod: Pod, key: bytes = KEYS[0]) -> tuple[EdgeConnection, Wire, framing.Channel]:
+    owners_end, wire = accepted(pod)
+    channel, hello = framing.answer(wire.written, key)
+    owners_end.data_received(hello)
+    return owners_end, wire, channel
+
+
+def test_a_stranger_is_cut_before_it_can_send_a_frame() -> None:
+    async def scenario() -> None:
+        pod = Pod(lambda envelope: DONE)
+        for hello in (b"\0" * framing.HELLO_BYTES, b"\0" * (framing.HELLO_BYTES + 1), b"\xff" * framing.HELLO_BYTES):
+            owners_end, wire = accepted(pod)
+            owners_end.data_received(hello)
+            assert wire.is_cut
+            assert len(wire.written) == framing.CHALLENGE_BYTES
+        _, wire, _ = greeted(pod, b"another internal key")
+        assert wire.is_cut
+
+    run(scenario)
+
+
+def test_who_says_nothing_is_cut_in_time() -> None:
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time()
+        silent, wire = accepted(Pod(lambda envelope: DONE))
+        silent.check_time(now + 5)
+        assert not wire.is_cut
+        silent.check_time(now + 11)
+        assert wire.is_cut
+        owners_end, wire, _ = greeted(Pod(lambda envelope: DONE))
+        owners_end.check_time(now + SILENT_SECONDS - 1)
+        assert not wire.is_cut
+        owners_end.check_time(now + SILENT_SECONDS + 1)
+        assert wire.is_cut
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "content", [b"nonsense", msgspec.msgpack.encode([2, 0, []]), msgspec.msgpack.encode([0, 0, []])]
+)
+def test_a_frame_without_sense_ends_its_connection(content: bytes) -> None:
+    async def scenario() -> None:
+        pod = Pod(lambda envelope: DONE)
+        owners_end, wire, channel = greeted(pod)
+        owners_end.data_received(channel.writer.frame(content))
+        assert wire.is_cut
+        assert pod.asked == []
+
+    run(scenario)
+
+
+def test_an_owner_reads_no_commands_of_an_edge_that_reads_no_replies() -> None:
+    async def scenario() -> None:
+        owners_end, wire, _ = greeted(Pod(lambda envelope: DONE))
+        owners_end.pause_writing()
+        assert not wire.reads
+        owners_end.resume_writing()
+        assert wire.reads
 
     run(scenario)
 
@@ -636,6 +914,22 @@ def test_keys_are_changed_while_commands_are_sent() -> None:
     run(scenario)
 
 
+def test_an_open_connection_takes_no_commands_once_its_key_is_gone() -> None:
+    async def scenario() -> None:
+        pod, accepted_keys = Pod(lambda envelope: DONE), list(KEYS)
+        app = InternalCommands(lambda: accepted_keys)
+        app.attach(pod)
+        async with serving_app(app) as address:
+            gateway = open_gateway(Directory(f"{address}/0"))
+            assert await gateway.ask(command()) == DONE
+            accepted_keys[:] = [b"the new internal key"]
+            assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
+            await gateway.close()
+        assert len(pod.asked) == 1
+
+    run(scenario)
+
+
 def test_a_private_message_goes_to_no_address_outside_the_networks_of_owners() -> None:
     async def scenario() -> None:
         pod, recorded = Pod(lambda envelope: DONE), Recorder()
@@ -661,24 +955,14 @@ def test_deadlines_are_moved_to_the_receivers_clock() -> None:
 def test_what_lay_in_the_socket_of_an_owner_is_refused_once_its_caller_has_given_up() -> None:
     async def scenario() -> None:
         pod = Pod(lambda envelope: DONE)
-        async with serving(pod) as address, aiohttp.ClientSession() as session:
-            for late in (0, 60):
-                now = time.monotonic() - late
-                data = depart(CommandBatch(1, [msgspec.structs.replace(command(), deadline=now + 5)]), now)
-                async with await signed(session, "POST", address, COMMANDS, data) as response:
-                    assert response.status == 200
+        owners_end, _, channel = greeted(pod)
+        for number, late in enumerate((0, 60), 1):
+            now = time.monotonic() - late
+            sent = depart(CommandBatch(1, [msgspec.structs.replace(command(), deadline=now + 5)]), now)
+            frame = BatchFrame(number, 0, msgspec.Raw(sent))
+            owners_end.data_received(channel.writer.frame(encode_frame(frame)))
         in_time, late_one = pod.asked
         assert in_time.deadline > time.monotonic()
         assert late_one.deadline < time.monotonic() - 50
 
     run(scenario)
-
-
-def test_frames_are_put_together_from_whatever_pieces_come() -> None:
-    frames: list[list[tuple[int, Reply]]] = [[(0, DONE)], [(1, Unavailable("expired")), (2, DONE)]]
-    data = b"".join(encode_reply_frame(frame) for frame in frames)
-    for cut in range(len(data) + 1):
-        first, rest = decode_reply_frames(data[:cut])
-        second, rest = decode_reply_frames(rest + data[cut:])
-        assert first + second == frames
-        assert rest == b""

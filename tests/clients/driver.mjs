@@ -43,6 +43,10 @@ const DOES = {
     return done ? null : value;
   },
 
+  watch({ stream, accounts }) {
+    streams.get(stream).watch(accounts);
+  },
+
   leave({ stream }) {
     streams.get(stream).close();
   },

@@ -48,6 +48,8 @@ class Events(Protocol):
     async def next(self) -> Json:
         """Raises Refused, and TimeoutError after a minute."""
 
+    async def watch(self, *accounts: int) -> None: ...
+
     async def leave(self) -> None: ...
 
 
@@ -123,6 +125,9 @@ class _PythonEvents:
         id = data.pop("id")
         inner = data.get("message") or data.get("room") or data
         return {"type": _type(type(event).__name__), "data": inner, "id": id}
+
+    async def watch(self, *accounts: int) -> None:
+        self._stream.watch(accounts)
 
     async def leave(self) -> None:
         await self._stream.aclose()
@@ -255,6 +260,9 @@ class _JavaScriptEvents:
     async def next(self) -> Json:
         event: Json = await asyncio.wait_for(self._driver.ask("next", stream=self._number), _EVENT_SECONDS)
         return event
+
+    async def watch(self, *accounts: int) -> None:
+        await self._driver.ask("watch", stream=self._number, accounts=accounts)
 
     async def leave(self) -> None:
         await self._driver.ask("leave", stream=self._number)

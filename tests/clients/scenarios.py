@@ -373,7 +373,7 @@ async def too_long_an_absence_is_read_by_page(world: World) -> None:
 
 async def every_event_comes_with_its_fields(world: World) -> None:
     anna, ben = await world.person("Anna"), await world.person("Ben")
-    stream = await ben.client.stream(signals=["typing", "presence"])
+    stream = await ben.client.stream(signals=["typing", "presence"], watch=[anna.account_id])
     hello = (await begun(stream))["data"]
     assert (hello["account_id"], hello["rooms"], hello["truncated"]) == (ben.account_id, [], False)
 
@@ -382,8 +382,7 @@ async def every_event_comes_with_its_fields(world: World) -> None:
     assert (created["room_id"], created["role"], created["name"]) == (room, "member", "Tea kitchen")
     hers = await anna.client.stream()
     await begun(hers)
-    presence = (await heard(stream, "presence"))["data"]
-    assert presence["online"] is True
+    assert (await heard(stream, "presence"))["data"] == {"account_id": anna.account_id, "online": True}
     await hers.leave()
 
     await anna.client.call("change_room", room, name="Tea")
@@ -417,6 +416,31 @@ async def every_event_comes_with_its_fields(world: World) -> None:
     await anna.client.call("delete_room", room)
     assert (await heard(stream, "room.deleted"))["data"]["room_id"] == room
     await stream.leave()
+
+
+def of_messages(told: list[Json]) -> list[str]:
+    return [each["data"]["text"] for each in told if each["type"] == "message.posted"]
+
+
+async def a_stream_watches_others_without_losing_an_event(world: World) -> None:
+    anna, ben, cleo = [await world.person(name) for name in ("Anna", "Ben", "Cleo")]
+    room = await anna.room(ben)
+    await anna.client.call("put_member", room, cleo.account_id, "member")
+    stream, hers, cleos = await ben.client.stream(), await anna.client.stream(), await cleo.client.stream()
+    for each in (stream, hers, cleos):
+        await begun(each)
+    for n, watched in enumerate(([anna.account_id], [anna.account_id, cleo.account_id], [])):
+        waiting = asyncio.ensure_future(stream.next())
+        await stream.watch(*watched)
+        await anna.post(room, f"tea {n}")
+        told = [await waiting]
+        while [each["type"] for each in told].count("presence") < len(watched) or not of_messages(told):
+            told.append(await stream.next())
+        assert of_messages(told) == [f"tea {n}"]
+        online = {each["data"]["account_id"] for each in told if each["type"] == "presence"}
+        assert online == set(watched)
+    for each in (stream, hers, cleos):
+        await each.leave()
 
 
 async def a_revoked_token_ends_the_stream(world: World) -> None:
@@ -547,6 +571,19 @@ async def unknown_events_and_fields_are_passed_over(driver: Driver) -> None:
         await stream.leave()
 
 
+async def a_stream_names_those_whom_it_watches(driver: Driver) -> None:
+    first, second = events(HELLO, event("message.posted", MESSAGE, "b")), events(event("caught_up", {}, "c"))
+    async with ScriptedServer(first, second) as server:
+        stream = await (await driver.client(server.url, TOKEN)).stream(watch=[65, 130])
+        assert [(await stream.next())["type"] for _ in range(2)] == ["hello", "message.posted"]
+        await stream.watch(65, 195)
+        await stream.watch(65, 195)
+        assert (await stream.next())["type"] == "caught_up"
+        await stream.leave()
+    assert [request.query["watch"] for request in server.requests] == ["65,130", "65,195"]
+    assert server.requests[1].headers.get("last-event-id", server.requests[1].query.get("resume")) == "b"
+
+
 async def a_broken_stream_goes_on_behind_the_last_event(driver: Driver) -> None:
     first = events(HELLO, event("message.posted", MESSAGE, "b"), event("room.painted", {}, "c"), breaks=True)
     second = events(event("caught_up", {}, "d"))
@@ -609,6 +646,7 @@ SERVED: Final = (
     a_stream_resumes_behind_the_event_that_it_is_given,
     too_long_an_absence_is_read_by_page,
     every_event_comes_with_its_fields,
+    a_stream_watches_others_without_losing_an_event,
     a_revoked_token_ends_the_stream,
     a_stream_of_a_room_that_is_not_ones_own_is_refused,
 )
@@ -623,6 +661,7 @@ SCRIPTED: Final = (
     history_waits_for_what_the_page_does_not_show_yet,
     events_are_read_however_their_bytes_are_cut,
     unknown_events_and_fields_are_passed_over,
+    a_stream_names_those_whom_it_watches,
     a_broken_stream_goes_on_behind_the_last_event,
     after_bye_the_stream_comes_back_when_it_was_told,
     a_stream_that_is_none_is_a_problem,

@@ -21,10 +21,12 @@ class Event(NamedTuple):
 
 
 @asynccontextmanager
-async def listening(caller: Caller, edge: int, since: str | None = None) -> AsyncIterator[AsyncIterator[Event]]:
+async def listening(
+    caller: Caller, edge: int, since: str | None = None, **query: str
+) -> AsyncIterator[AsyncIterator[Event]]:
     """Neither refused, nor asked to come again."""
     headers = {} if since is None else {"Last-Event-ID": since}
-    async with caller.edges[edge].stream("GET", "/v1/stream", headers=headers) as answer:
+    async with caller.edges[edge].stream("GET", "/v1/stream", headers=headers, params=query) as answer:
         assert answer.status_code == 200, await answer.aread()
         yield events(answer)
 
@@ -119,6 +121,37 @@ def test_whoever_moves_to_the_other_edge_with_the_token_of_a_moment_ago_goes_on_
         for place, at_once in enumerate(await asyncio.gather(*moving), 1):
             later = await moves(bob, heard[:place])
             assert by_room(at_once) == by_room(later) == by_room(heard[place:]), f"from event {place}"
+        for caller in (admin, ann, bob):
+            await caller.close()
+
+    asyncio.run(scenario())
+
+
+TOLD_SECONDS = 5.0
+
+
+async def told(heard: AsyncIterator[Event], name: str) -> Any:
+    """The data of the next event with this name."""
+    async with asyncio.timeout(TOLD_SECONDS):
+        while (event := await anext(heard)).name != name:
+            continue
+    return event.data
+
+
+def test_who_is_online_and_who_types_is_told_from_one_edge_to_the_other(described: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        admin = Caller(described["urls"], described["admin_token"])
+        ann, bob = [await newcomer(admin, described["urls"], edge) for edge in (0, 1)]
+        invited = {"name": "Tea", "members": [{"account_id": bob.account_id}]}
+        room = (await ann.done(0, "POST", "/v1/rooms", json=invited))["room_id"]
+        async with listening(ann, 0, watch=str(bob.account_id), signals="typing") as hers:
+            await told(hers, "hello")
+            async with listening(bob, 1) as his:
+                await told(his, "hello")
+                assert await told(hers, "presence") == {"account_id": bob.account_id, "online": True}
+                assert (await bob.edges[1].post(f"/v1/rooms/{room}/typing")).status_code == 204
+                assert await told(hers, "typing") == {"room_id": room, "account_id": bob.account_id}
+            assert await told(hers, "presence") == {"account_id": bob.account_id, "online": False}
         for caller in (admin, ann, bob):
             await caller.close()
 

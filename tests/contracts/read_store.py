@@ -384,6 +384,7 @@ class ReadStoreContract(ABC):
             (998, 70_000),
             (999, 2_000_000),
             (70_000, 70_000),
+            (999, 2**53 - 1),
         ]:
             counted = asyncio.run(store.reads.mentions(ANN, ROOM, after, through))
             assert counted == sum(after < seq <= through for seq in seqs)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,36 @@ class SignalTransportContract:
 
         asyncio.run(talk())
 
+    def test_what_is_said_to_one_only_he_hears(self, make: Callable[[], SignalTransport]) -> None:
+        async def talk() -> None:
+            ears = [Ear(make()) for _ in range(3)]
+            for ear in ears:
+                await _connected(ear, ears)
+            for ear in ears:
+                for number in range(20):
+                    ears[0].transport.send_to(ear.transport.name, b"%d for %b" % (number, ear.transport.name.encode()))
+            for ear in ears:
+                expected = [b"%d for %b" % (number, ear.transport.name.encode()) for number in range(20)]
+                await ear.until(partial(_has, expected[-1]))
+                assert [each for each in ear.heard if b" for " in each] == expected
+            ears[0].transport.send_to("nobody", b"lost")
+            for ear in ears:
+                await ear.transport.close()
+
+        asyncio.run(talk())
+
+    def test_the_last_words_of_one_who_leaves_are_heard(self, make: Callable[[], SignalTransport]) -> None:
+        async def talk() -> None:
+            stays, leaves = Ear(make()), Ear(make())
+            for ear in (stays, leaves):
+                await _connected(ear, [stays, leaves])
+            leaves.transport.send(b"goodbye")
+            await leaves.transport.close()
+            await stays.until(lambda heard: b"goodbye" in heard)
+            await stays.transport.close()
+
+        asyncio.run(talk())
+
     def test_who_has_left_disturbs_nobody(self, make: Callable[[], SignalTransport]) -> None:
         async def talk() -> None:
             stays, leaves = Ear(make()), Ear(make())
@@ -63,11 +94,19 @@ class SignalTransportContract:
         asyncio.run(talk())
 
 
+def _has(signal: bytes, heard: list[bytes]) -> bool:
+    return signal in heard
+
+
 async def _connected(ear: Ear, ears: list[Ear]) -> None:
     """A transport may take a moment until it works: earlier signals may be lost."""
     async with asyncio.timeout(SECONDS):
-        while not all(b"hello" in each.heard for each in ears):
+        for each in ears:
+            each.heard.clear()
+        while not all({b"hello", b"you"} <= {*each.heard} for each in ears):
             ear.transport.send(b"hello")
+            for each in ears:
+                ear.transport.send_to(each.transport.name, b"you")
             await asyncio.sleep(0.05)
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead
-from falcon.domain.rejections import Invalid, NotAMember, RoomNotFound
+from falcon.domain.rejections import Invalid, NotAMember, NotYetReadable, RoomNotFound
 from tests.support.builders import ANN, BOB, DAN, ROOM, a_conversation, a_group, gone, has_read
 from tests.support.given import given
 
@@ -53,6 +53,18 @@ def test_the_reader_is_told_what_is_unread_and_how_many_mentions_wait_there(seq:
     outcome.answered(ReadAnswer(ROOM, read_seq, unread=5 - read_seq, mentions=2))
     if read_seq != 3:
         outcome.then(has_read(BOB, read_seq, unread=5 - read_seq, mentions=2))
+
+
+@pytest.mark.parametrize(("seq", "force"), [(4, False), (1, False), (1, True)])
+def test_mentions_must_be_counted_where_something_stays_unread(seq: int, force: bool) -> None:
+    read_seq = seq if force else max(3, seq)
+    given(*FIVE).when(MoveRead(BOB, ROOM, seq, force, mentions=None)).then_rejected(NotYetReadable(ROOM, read_seq))
+
+
+@pytest.mark.parametrize("mentions", [None, 0, 2])
+def test_who_has_read_all_has_no_mention_left(mentions: int | None) -> None:
+    outcome = given(*FIVE).when(MoveRead(BOB, ROOM, 5, mentions=mentions))
+    outcome.then(has_read(BOB, 5, unread=0)).answered(ReadAnswer(ROOM, 5, 0, 0))
 
 
 def test_one_read_mark_moves_and_no_other() -> None:

@@ -19,6 +19,7 @@ from falcon.journal import codec
 from falcon.journal.record import Record
 from falcon.read.memberships.queries import RoomCursor
 from falcon.streams import resume_tokens
+from falcon.write import framing
 from tests.history import samples
 
 _SECRET: Final = secrets.token_bytes(32)
@@ -84,10 +85,22 @@ def _stored() -> list[bytes]:
     return found
 
 
+_INTERNAL_KEY: Final = secrets.token_bytes(32)
+_CHALLENGE: Final = framing.new_challenge()
+_, _HELLO = framing.answer(_CHALLENGE, _INTERNAL_KEY)
+
+
+def _hello(data: bytes) -> Any:
+    channel = framing.accept(_CHALLENGE, data, [_INTERNAL_KEY])
+    if data != _HELLO:
+        raise Deceived(f"{data!r} was taken for a hello")
+    return channel.internal_key
+
+
 _QUERIES: Final = {
     "page query": (PageQuery, [b"limit=50&before=17", b"after=0&limit=200", b"around=9007199254740991"]),
     "list query": (ListQuery, [b"limit=1&cursor=abc", b"cursor=", b"limit=200"]),
-    "stream query": (StreamQuery, [b"rooms=1,2,3&signals=typing,presence", b"resume=AQID", b"ticket=abc"]),
+    "stream query": (StreamQuery, [b"rooms=1,2,3&signals=typing,presence&watch=65", b"resume=AQID", b"ticket=abc"]),
     "export query": (ExportQuery, [b"resume=message:1:2&since=0:17,1:18", b"resume=changes&since=0:1"]),
 }
 
@@ -114,5 +127,6 @@ PARSERS: Final[dict[str, Parser]] = {
         name: Parser(seeds, partial(requests._decode_query, query_type=kind), (Problem,))
         for name, (kind, seeds) in _QUERIES.items()
     },
+    "hello of an edge": Parser([_HELLO], _hello, (framing.WrongFrame,)),
     "record": Parser(_stored(), _record, (codec.Undecodable,)),
 }

@@ -2,11 +2,14 @@
 
 import re
 import unicodedata
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from falcon.write.protocol import CommandEnvelope
 from tests.support.http import Falcon, Person, Room, problem, seqs, texts, without_reactions
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -281,3 +284,22 @@ def test_an_edit_and_a_deletion_at_once_end_deleted(falcon: Falcon, anna: Person
         assert deleted.status_code == 204
         assert edited.status_code == 200 or problem(edited, 409, "message_deleted")
         assert anna.message(room, seq)["text"] == ""
+
+
+def test_a_short_request_about_a_long_message_weighs_what_it_takes_along(
+    falcon: Falcon, anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of such commands would be larger than an owner takes."""
+    sizes: list[int] = []
+    ask = falcon.edge.gateway.ask
+
+    def weigh(envelope: CommandEnvelope) -> Any:
+        sizes.append(envelope.size)
+        return ask(envelope)
+
+    anna.says(room, "x" * 60_000)
+    monkeypatch.setattr(falcon.edge.gateway, "ask", weigh)
+    assert anna.put(f"{room}/messages/1/reactions/{quote('👍')}").is_success
+    assert anna.delete(f"{room}/messages/1").is_success
+    assert len(sizes) == 2
+    assert all(60_000 < size < 61_000 for size in sizes)

@@ -54,6 +54,7 @@ _SIGNATURES: Final = (
     (HttpToolsProtocol.on_message_complete, "self", _PROTOCOL),
     (HttpToolsProtocol._start_asgi_task, "self cycle app", _PROTOCOL),
     (HttpToolsProtocol._should_upgrade, "self", _PROTOCOL),
+    (HttpToolsProtocol._get_upgrade, "self", _PROTOCOL),
     (WebSocketsSansIOProtocol.__init__, "self config server_state app_state _loop", _WEBSOCKET),
     (WebSocketsSansIOProtocol.connection_made, "self transport", _WEBSOCKET),
     (WebSocketsSansIOProtocol.connection_lost, "self exc", _WEBSOCKET),

@@ -26,8 +26,7 @@ import msgspec
 import falcon.bootstrap as composing
 from falcon import bootstrap
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.owner_http import gateway as pods
-from falcon.adapters.owner_http import watch
+from falcon.adapters.owner_http import connection, watch
 from falcon.bootstrap import FirstAccounts
 from falcon.bootstrap import cluster as roles
 from falcon.domain import limits
@@ -209,7 +208,7 @@ class SimulatedFalcon:
             internal = InternalCommands(roles.internal_keys(settings))
             async with roles.owning(settings, None, Health()) as shards:
                 internal.attach(shards)
-                self.http.serve(f"{name}:8082", internal)
+                self.http.serve(f"{name}:8082", internal, internal.connection)
                 await self._terminated(name)
                 await roles.handing_over(shards)()
                 internal.end_beats()
@@ -275,15 +274,17 @@ class SimulatedFalcon:
                 (limits, "MEMBERS_IN_PART", _MEMBERS_IN_PART),
                 (roles, "kafka_cluster", self._kafka_cluster),
                 (roles, "_hbase", self._gateways),
-                (pods, "aiohttp", _Aiohttp(self.http_of)),
+                (connection, "upgraded", self._upgraded),
                 (watch, "aiohttp", _Aiohttp(self.http_of)),
-                (pods, "connector", _no_connector),
                 (watch, "connector", _no_connector),
                 (httpx._client, "AsyncHTTPTransport", lambda **_: _Transport(self.http)),
                 (os, "_exit", self._exit),
             ):
                 stack.enter_context(patch.object(target, name, new))
             yield
+
+    async def _upgraded(self, address: str, networks: object, protocol: asyncio.Protocol) -> None:
+        await self.http.upgrade(address, protocol)
 
     def http_of(self) -> Http:
         return self.http
@@ -306,7 +307,7 @@ class SimulatedFalcon:
 
 
 class _Aiohttp:
-    """In the place of the module aiohttp where edges speak to owners."""
+    """In the place of the module aiohttp, with which owners watch one another."""
 
     def __init__(self, http: Callable[[], Http]) -> None:
         self._http = http
@@ -333,26 +334,23 @@ class _NotConnected(aiohttp.ClientConnectorError):
 class _Session:
     def __init__(self, http: Http, timeout: Any) -> None:
         self._http = http
-        self._timeout = timeout
+        self._silence: float = timeout.sock_read
 
-    def post(self, url: str, data: bytes, headers: dict[str, str], timeout: Any = None) -> "_Response":
-        return _Response(self._http, "POST", url, headers, data, timeout or self._timeout)
-
-    def get(self, url: str, headers: dict[str, str], timeout: Any = None) -> "_Response":
-        return _Response(self._http, "GET", url, headers, b"", timeout or self._timeout)
+    def get(self, url: str, headers: dict[str, str]) -> "_Response":
+        return _Response(self._http, url, headers, self._silence)
 
     async def close(self) -> None:
         """There is nothing to close."""
 
 
 class _Response:
-    """A request with the time that all of it may take, and its answer."""
+    """A request and its answer. ``silence``: seconds without a part after which it is given up."""
 
-    def __init__(self, http: Http, method: str, url: str, headers: dict[str, str], data: bytes, timeout: Any) -> None:
+    def __init__(self, http: Http, url: str, headers: dict[str, str], silence: float) -> None:
         self._http = http
-        self._request = (method, url, headers, data)
-        self._seconds: float | None = getattr(timeout, "total", None)
-        self._silence: float | None = getattr(timeout, "sock_read", None)
+        self._url = url
+        self._sent = headers
+        self._silence = silence
         self._exchange: Exchange | None = None
         self.content = SimpleNamespace(iter_any=self._parts)
 
@@ -367,37 +365,21 @@ class _Response:
         return {name.decode(): value.decode() for name, value in self._exchange.headers}
 
     async def __aenter__(self) -> "_Response":
-        self._until = None if self._seconds is None else asyncio.get_running_loop().time() + self._seconds
-        self._exchange = await self._in_time(self._http.request(*self._request))
+        self._exchange = await self._in_time(self._http.request("GET", self._url, self._sent, b""))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._exchange is not None
         self._http.drop(self._exchange)
 
-    async def read(self) -> bytes:
-        assert self._exchange is not None
-        body: bytes = await self._in_time(self._exchange.body())
-        return body
-
-    async def text(self) -> str:
-        return (await self.read()).decode()
-
     async def _parts(self) -> AsyncIterator[bytes]:
         assert self._exchange is not None
         while (part := await self._in_time(self._exchange.part())) is not None:
             yield part
 
-    def _soonest(self) -> float | None:
-        """When it is given up: it has taken too long, or nothing has been heard for too long."""
-        if self._silence is None:
-            return self._until
-        silent: float = asyncio.get_running_loop().time() + self._silence
-        return silent if self._until is None else min(silent, self._until)
-
     async def _in_time(self, work: Awaitable[Any]) -> Any:
         try:
-            async with asyncio.timeout_at(self._soonest()):
+            async with asyncio.timeout(self._silence):
                 return await work
         except NotReached as error:
             raise _NotConnected(str(error)) from error

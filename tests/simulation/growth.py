@@ -25,14 +25,14 @@ from unittest.mock import patch
 
 import falcon
 from falcon.adapters.kafka import applied, group, owners, signal_transport, source, tail
-from falcon.adapters.owner_http import watch
+from falcon.adapters.owner_http import connection, watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.http.internal import app as internal
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
-from falcon.streams import revocations, signals
+from falcon.streams import keepers, revocations, signals
 from tests.simulation.acts import ActsCourse, export, nothing_differs, rebuild
 from tests.simulation.cluster import SimulatedFalcon
 from tests.simulation.course import Outcome, Plan, simulate
@@ -54,6 +54,7 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (watch, "_ROSTER_SECONDS", 30.0),
     (watch, "_BEAT_SECONDS", 20.0),
     (watch, "TICK_SECONDS", 5.0),
+    (connection, "_TICK_SECONDS", 20.0),
     (internal, "_BEAT_SECONDS", 6.0),
     (local, "TICK_SECONDS", 5.0),
     (owners, "_WAIT_MILLIS", 60_000),
@@ -63,6 +64,8 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (roles, "_IDLE_SECONDS", 20.0),
     (shared_consumer, "_WAIT_SECONDS", 20.0),
     (signals, "_TURN_SECONDS", 5.0),
+    (signals, "_ALIVE_SECONDS", 60.0),
+    (keepers, "FORGOTTEN_SECONDS", 200.0),
     (applied, "_WAIT_SECONDS", 20.0),
     (applied, "_END_SECONDS", 40.0),
     (revocations, "_PAUSE_SECONDS", 12.0),
@@ -295,7 +298,7 @@ class Growth(ActsCourse):
         counted[_DELETED] = self._deleted
         counted["rows of falcon_meta"] = len(self._falcon.hbase.tables["falcon_meta"].rows)
         cluster = self._falcon.journal()
-        for topic in (cluster.snapshots, cluster.owners, cluster.signals, cluster.applied):
+        for topic in (cluster.snapshots, cluster.owners, cluster.signals, cluster.inboxes, cluster.applied):
             records = [record for each in await self._falcon.brokers.topic(topic) or () for record in each.log.records]
             counted[f"records of {topic}"] = len(records)
             counted[f"kilobytes of {topic}"] = (

@@ -1,4 +1,5 @@
 """HTTP between simulated processes without sockets: requests to ASGI applications, over a road that may fail.
+Connections that have left HTTP by an Upgrade go over the same road.
 
 A server belongs to a process: one that is stopped accepts and does not answer, one that was killed breaks what it had
 in hand and refuses what comes. A pair of processes can be cut off from one another; then nothing arrives, and neither
@@ -32,6 +33,7 @@ class _Server:
     process: Process
     loop: asyncio.AbstractEventLoop
     app: Any
+    upgraded: Callable[[], asyncio.Protocol] | None = None
 
 
 @dataclass(eq=False)
@@ -94,6 +96,50 @@ class Exchange:
             self.waiting.set_result(None)
 
 
+class End(asyncio.Transport):
+    """One end of an upgraded connection: what its process writes arrives at the other end, in order.
+
+    ``is_lost``: the network has lost something on the way there, and what comes after it is of no use.
+    """
+
+    def __init__(self, http: "Http", process: Process, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.process = process
+        self.loop = loop
+        self.protocol: asyncio.Protocol
+        self.peer: End
+        self.is_lost = False
+        self.arrives = 0.0  # when the last bytes written here arrive
+        self.is_over = False
+        self._http = http
+
+    def write(self, data: Any) -> None:
+        if not self.is_over:
+            self._http.carry(self, bytes(data))
+
+    def close(self) -> None:
+        self._http.hang_up(self)
+
+    def abort(self) -> None:
+        self._http.hang_up(self)
+
+    def is_closing(self) -> bool:
+        return self.is_over
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def receive(self, data: bytes) -> None:
+        if not self.is_over:
+            self.protocol.data_received(data)
+
+    def lose(self, error: Exception | None) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self._http.ends.pop(self, None)
+            self.protocol.connection_lost(error)
+
+
 class Http:
     """``delay_max``: seconds, each way. ``broken``: the share of exchanges whose connection breaks at some point."""
 
@@ -103,25 +149,33 @@ class Http:
         self._servers: dict[str, _Server] = {}
         self._cut: set[frozenset[str]] = set()
         self._exchanges: dict[Exchange, None] = {}
+        self.ends: dict[End, None] = {}  # of upgraded connections, on the side of servers
         self._tasks: dict[asyncio.Task[None] | None, None] = {}
         self.delay_max = 0.0
         self.broken = 0.0
 
     # --- servers, and faults ------------------------------------------------------------------------------------------
 
-    def serve(self, address: str, app: Any) -> None:
-        """On the running loop, for as long as its process lives."""
-        self._servers[address] = _Server(self._simulation.current.process, asyncio.get_running_loop(), app)
+    def serve(self, address: str, app: Any, upgraded: Callable[[], asyncio.Protocol] | None = None) -> None:
+        """On the running loop, for as long as its process lives. ``upgraded``: makes the server's end of a connection
+        that leaves HTTP."""
+        self._servers[address] = _Server(self._simulation.current.process, asyncio.get_running_loop(), app, upgraded)
 
     async def close(self, seconds: float) -> None:
         """The running process accepts nothing more, and goes on once what it has in hand is answered, or it is time."""
         process = self._simulation.current.process
         self._servers = {address: each for address, each in self._servers.items() if each.process is not process}
+        for end in self._ends_of(process):
+            end.protocol.shutdown()  # type: ignore[attr-defined]
         until = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < until and any(
-            each.server is not None and each.server.process is process for each in self._exchanges
+        while asyncio.get_running_loop().time() < until and (
+            self._ends_of(process)
+            or any(each.server is not None and each.server.process is process for each in self._exchanges)
         ):
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _ends_of(self, process: Process) -> list[End]:
+        return [end for end in self.ends if end.process is process]
 
     def forget(self, process: Process) -> None:
         """The process has ended. Its peers are told, as by the kernel."""
@@ -129,6 +183,9 @@ class Http:
         for exchange in list(self._exchanges):
             if exchange.client is process or (exchange.server is not None and exchange.server.process is process):
                 self._break(exchange)
+        for end in list(self.ends):
+            if process in (end.process, end.peer.process):
+                self._reset(end)
 
     def cut(self, one: str, other: str) -> None:
         self._cut.add(frozenset((one, other)))
@@ -140,6 +197,53 @@ class Http:
 
     def later(self, seconds: float, do: Callable[[], object]) -> None:
         self._simulation.at(self._simulation.now + seconds, do)
+
+    # --- upgraded connections -----------------------------------------------------------------------------------------
+
+    async def upgrade(self, address: str, protocol: asyncio.Protocol) -> None:
+        """Connect the protocol to the server there. Raises OSError."""
+        process, loop, server = self._simulation.current.process, asyncio.get_running_loop(), self._servers.get(address)
+        if server is None or server.process.dead or server.upgraded is None:
+            raise ConnectionRefusedError(address)
+        await asyncio.sleep(1.0 if self._is_cut(process, server.process) else self._delay())
+        if server.process.dead or self._is_cut(process, server.process):
+            raise TimeoutError(address)
+        here, there = End(self, process, loop), End(self, server.process, server.loop)
+        here.protocol, here.peer, there.peer = protocol, there, here
+        protocol.connection_made(here)
+
+        def accept() -> None:
+            assert server.upgraded is not None
+            self.ends[there] = None
+            there.protocol = server.upgraded()
+            there.protocol.connection_made(there)
+
+        self._call(server.loop, accept)
+
+    def carry(self, end: End, data: bytes) -> None:
+        peer = end.peer
+        if end.is_lost or self._is_cut(end.process, peer.process):
+            end.is_lost = True
+            return
+        end.arrives = max(end.arrives, self._simulation.now + self._delay()) + _APART_SECONDS
+        self._simulation.at(end.arrives, lambda: self._call(peer.loop, lambda: peer.receive(data)))
+        if self.broken and self.random.random() < self.broken:
+            self.later(self.random.uniform(0, 1), lambda: self._reset(end))
+
+    def hang_up(self, end: End) -> None:
+        """One end closes the connection. The other hears of it, unless the network has lost it."""
+        if end.is_over:
+            return
+        end.loop.call_soon(end.lose, None)
+        if not (end.is_lost or self._is_cut(end.process, end.peer.process)):
+            end.arrives = max(end.arrives, self._simulation.now + self._delay()) + _APART_SECONDS
+            self._simulation.at(end.arrives, lambda: self._call(end.peer.loop, lambda: end.peer.lose(None)))
+
+    def _reset(self, end: End) -> None:
+        """The connection breaks. Both ends hear of it, as far as the network lets them."""
+        for each in (end, end.peer):
+            if not (each.peer.is_lost or self._is_cut(end.process, end.peer.process)):
+                self._call(each.loop, lambda each=each: each.lose(ConnectionResetError("it broke")))  # type: ignore[misc]
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 

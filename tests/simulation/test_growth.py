@@ -32,7 +32,7 @@ def test_deleted_rooms_leave_a_snapshot_each_and_nothing_more() -> None:
     assert len(grown([{**each, name: 2 * each[name]} for each in left])) == 1
 
 
-@pytest.mark.parametrize("name", ["signals", "applied"])
+@pytest.mark.parametrize("name", ["signals", "inboxes", "applied"])
 def test_signals_and_positions_are_forgotten_within_the_hour(name: str) -> None:
     (topic,) = [each for each in topics.topics(KafkaCluster((), 1)) if each.name.endswith(name)]
     log = Log({**DEFAULTS, **topics._as_made(topic)})

@@ -1,5 +1,7 @@
-"""Typing and presence: told to clients that ask for them, at no disadvantage to others."""
+"""Typing and presence as clients get them: told to those that ask, at no disadvantage to others."""
 
+import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,12 @@ import msgspec
 import pytest
 
 from falcon.http import bearer_tokens
-from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import signals
-from falcon.streams.signals import Signals
+from falcon.streams.keepers import slot_of
+from falcon.streams.presence import Presence
 from tests.contracts.signal_transport import Other
-from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
-from tests.streams.test_replay import ANN, ROOM, Scene, play
+from tests.streams.processes import Network
+from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
 from tests.support.http import Falcon, Person, Room
 
 Start = Callable[..., Falcon]
@@ -127,40 +129,56 @@ def presence(person: Person, *, online: bool) -> tuple[str, Any]:
     return "presence", {"account_id": person.account_id, "online": online}
 
 
-def test_who_comes_and_goes_is_told_to_those_who_share_a_room(quick: Falcon, listen: Listen) -> None:
+def watch(*people: Person) -> str:
+    return ",".join(str(each.account_id) for each in people)
+
+
+@BOTH
+def test_who_comes_and_goes_is_told_to_those_who_watch(quick: Falcon, listen: Listen, transport: Transport) -> None:
     anna, ben, cleo = (quick.account(name) for name in ("Anna", "Ben", "Cleo"))
-    anna.makes_room("Tea", ben)
-    watching, elsewhere = begun(listen(anna, signals="presence")), begun(listen(cleo, signals="presence"))
+    room = anna.makes_room("Tea", ben, cleo)
+    watching = begun(listen(anna, transport=transport, watch=watch(anna, ben)))
+    watches_nobody = begun(listen(cleo, transport=transport, signals="presence"))
     desk = begun(listen(ben))
     assert told(watching.next()) == presence(ben, online=True)
     phone = begun(listen(ben))
     desk.close()
     phone.close()
     assert told(watching.next()) == presence(ben, online=False)
-    assert elsewhere.unread() == []
+    anna.says(room, "Ben has left")
+    assert watches_nobody.next().name == "message.posted"
 
 
 def test_who_is_there_already_is_told_at_the_beginning(quick: Falcon, listen: Listen) -> None:
     anna, ben = quick.account("Anna"), quick.account("Ben")
     anna.makes_room("Tea", ben)
-    early = begun(listen(anna, signals="presence"))
+    early = begun(listen(anna, watch=watch(ben)))
     begun(listen(ben))
     assert told(early.next()) == presence(ben, online=True)
-    late = begun(listen(anna, signals="presence"))
+    late = begun(listen(anna, watch=watch(ben)))
     assert told(late.next()) == presence(ben, online=True)
 
 
-def test_in_a_large_room_nobody_is_told_who_is_there(
-    quick: Falcon, listen: Listen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(signals, "ROOM_MEMBERS_MAX", 2)
-    anna, ben, cleo = (quick.account(name) for name in ("Anna", "Ben", "Cleo"))
-    anna.makes_room("Large", ben, cleo)
-    anna.makes_room("Small", cleo)
-    watching = begun(listen(anna, signals="presence"))
+def test_a_stranger_is_not_told_until_they_share_a_room(quick: Falcon, listen: Listen) -> None:
+    anna, ben = quick.account("Anna"), quick.account("Ben")
     begun(listen(ben))
-    begun(listen(cleo))
-    assert told(watching.next()) == presence(cleo, online=True)
+    watching = begun(listen(anna, watch=watch(ben)))
+    anna.makes_room("Anna's")
+    assert watching.next().name == "room.created"
+    room = ben.makes_room("Tea", anna)
+    assert [watching.next().name for _ in range(2)] == ["room.created", "presence"]
+    ben.delete(f"{room}/members/{anna.account_id}")
+    assert watching.next().name == "member.left"
+    assert told(watching.next()) == presence(ben, online=False)
+
+
+def test_a_stream_of_one_room_is_told_of_its_members(quick: Falcon, listen: Listen) -> None:
+    anna, ben, cleo = (quick.account(name) for name in ("Anna", "Ben", "Cleo"))
+    tea, coffee = anna.makes_room("Tea", ben), anna.makes_room("Coffee", cleo)
+    watching = begun(listen(anna, rooms=str(tea.room_id), watch=watch(ben, cleo)))
+    begun(listen(cleo, rooms=str(coffee.room_id)))
+    begun(listen(ben, rooms=str(tea.room_id)))
+    assert told(watching.next()) == presence(ben, online=True)
 
 
 def test_who_comes_back_at_once_was_never_away(start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,13 +186,42 @@ def test_who_comes_back_at_once_was_never_away(start: Start, listen: Listen, mon
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea", ben)
-    watching = begun(listen(anna, signals="presence"))
+    watching = begun(listen(anna, watch=watch(ben)))
     first = begun(listen(ben))
     assert told(watching.next()) == presence(ben, online=True)
     first.close()
     begun(listen(ben))
     ben.says(room, "Back")
     assert watching.next().name == "message.posted"
+
+
+def test_who_reads_slowly_is_told_later_who_is_there(quick: Falcon, listen: Listen) -> None:
+    anna, ben = quick.account("Anna"), quick.account("Ben")
+    room = anna.makes_room("Tea", ben)
+    watching = begun(listen(anna, watch=watch(ben)))
+    watching.fill()
+    anna.says(room, "One")
+    soon(quick, lambda: any(each.busy for each in quick.edge.streams._serving))
+    begun(listen(ben))
+    soon(quick, lambda: bool(quick.edge.streams.signals._late))
+    watching.drain()
+    assert watching.next().name == "message.posted"
+    assert told(watching.next()) == presence(ben, online=True)
+
+
+@pytest.mark.parametrize(
+    ("watched", "rule"),
+    [
+        (",".join(map(str, range(1, 502))), "must have at most 500 ids"),
+        ("65,ben", "must be ids of accounts, separated by commas"),
+        ("65,99999999999999999", "must be ids of accounts, separated by commas"),
+        ("", "must be ids of accounts, separated by commas"),
+    ],
+)
+def test_a_stream_watches_at_most_500_accounts(anna: Person, listen: Listen, watched: str, rule: str) -> None:
+    problem = problem_of(listen(anna, watch=watched), 422, "invalid")
+    assert problem["errors"] == [{"field": "watch", "rule": rule}]
+    assert len(watched) < 8_000, "a request has room for it"
 
 
 # --- between processes ------------------------------------------------------------------------------------------------
@@ -189,18 +236,25 @@ def test_two_processes_of_a_machine_hear_of_one_another(
     falcon = start(run_dir=str(folder))
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea", ben)
-    watching = begun(listen(anna, signals="typing,presence"))
+    watching = begun(listen(anna, signals="typing", watch=watch(ben)))
     other = Other(falcon, folder)
-    other.says({"type": "here", "process": "another", "accounts": [[ben.account_id, [room.room_id]]]})
+    rooms = base64.b64encode(room.room_id.to_bytes(8, "little")).decode()
+
+    def tells(put: list[Any], dropped: list[int]) -> None:
+        part = ["h", slot_of(ben.account_id), False, put, dropped]
+        other.says({"type": "parts", "process": "another", "parts": [part]})
+
+    tells([[ben.account_id, rooms]], [])
     assert told(watching.next()) == presence(ben, online=True)
-    other.says({"type": "typing", "room_id": room.room_id, "account_id": ben.account_id})
+    other.says({"type": "types", "room_id": room.room_id, "account_id": ben.account_id})
     assert watching.next().name == "typing"
     other.says({"type": "nonsense"})
-    other.says({"type": "gone", "process": "another", "accounts": [ben.account_id]})
+    tells([], [ben.account_id])
     assert told(watching.next()) == presence(ben, online=False)
-    other.says({"type": "asking"})
-    heard = other.hears("here")
-    assert [anna.account_id, [room.room_id]] in heard["accounts"]
+    other.says({"type": "alive", "process": "another", "keeps": True})
+    assert other.hears("again")["process"].startswith(f"{os.getpid()}-")
+    other.says({"type": "again", "process": "another", "places": [["w", slot_of(ben.account_id)]]})
+    assert other.hears("parts")["parts"]
     other.close()
 
 
@@ -223,129 +277,40 @@ def test_a_ticket_is_used_in_every_process_once_it_is_used_in_one(tmp_path: Path
     other.close()
 
 
-# --- from process to process ------------------------------------------------------------------------------------------
-
-
-class Heard:
-    """A transport that goes nowhere. ``sent``: the kinds of signal, in order."""
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-        self.take: Callable[[bytes], None]
-
-    def open(self, take: Callable[[bytes], None]) -> None:
-        self.take = take
-
-    def send(self, data: bytes) -> None:
-        self.sent.append(msgspec.json.decode(data)["type"])
-
-    async def close(self) -> None: ...
-
-
-class Sizes:
-    """Every room is small, where it can be found out."""
-
-    def __init__(self) -> None:
-        self.fault: Exception | None = None
-
-    async def has_at_most(self, room_id: int, members: int) -> bool:
-        if self.fault is not None:
-            raise self.fault
-        return True
-
-
-class Process:
-    """One that has signals, and a clock that goes when it is told to. Account 65 is in room 321."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.transport, self.sizes = Heard(), Sizes()
-        scene = Scene([])
-        self.signals = Signals(self.transport, scene.feed, self.sizes, lambda: self.now)
-        self.listener, self.ear = scene.subscription()
-        self.listener.signals = frozenset({"presence"})
-        self.listener.rooms = {ROOM: "member"}
-        scene.feed.add(self.listener)
-        self.transport.open(self.signals._take)
-
-    def hears(self, **signal: Any) -> None:
-        self.transport.take(msgspec.json.encode({**signal, "process": "another"}))
-
-    async def passes(self, seconds: int) -> None:
-        for _ in range(seconds):
-            self.now += 1.0
-            await self.signals._turn()
-
-    def told(self) -> list[tuple[str, Any]]:
-        return [(frame.name, msgspec.json.decode(frame.data)) for frame in self.ear.frames]
-
-
-def test_a_process_that_is_heard_of_is_asked_who_is_there_and_again_when_it_was_forgotten() -> None:
-    async def scenario() -> None:
-        here = Process()
-        for _ in range(3):
-            here.hears(type="alive")
-        assert here.transport.sent == ["asking"]
-        await here.passes(40)
-        assert "asking" not in here.transport.sent[1:]
-        here.hears(type="alive")
-        assert here.transport.sent.count("asking") == 2
-
-    play(scenario)
-
-
-def test_who_was_with_a_process_that_has_fallen_silent_is_gone() -> None:
-    async def scenario() -> None:
-        here = Process()
-        here.hears(type="here", accounts=[[ANN, [ROOM]]])
-        await here.passes(30)
-        assert here.told() == [("presence", {"account_id": ANN, "online": True})]
-        await here.passes(10)
-        assert here.told()[1:] == [("presence", {"account_id": ANN, "online": False})]
-
-    play(scenario)
-
-
-def test_who_is_here_is_said_when_he_comes_and_then_once_a_minute() -> None:
-    async def scenario() -> None:
-        here = Process()
-        here.signals.came(here.listener)
-        said = []
-        for _ in range(3):
-            await here.passes(60)
-            said.append(here.transport.sent.count("here"))
-        assert said == [1, 2, 3]
-
-    play(scenario)
-
-
-def test_who_is_here_is_said_later_where_it_cannot_be_found_out_who_may_know(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The tables are away, or we have a fault."""
-    monkeypatch.setattr(signals, "_TURN_SECONDS", 0.005)
-
-    async def scenario() -> None:
-        here = Process()
-        here.sizes.fault = ReadStoreUnavailable("away")
-        here.signals.start()
-        here.signals.came(here.listener)
-        await eventually(lambda: "who is there is told later: away" in caplog.text)
-        here.sizes.fault = RuntimeError("broken")
-        await eventually(lambda: "signals met a fault of ours" in caplog.text)
-        assert "here" not in here.transport.sent
-        here.sizes.fault = None
-        await eventually(lambda: "here" in here.transport.sent)
-        await here.signals.stop()
-
-    play(scenario)
+# --- what is not as it should be --------------------------------------------------------------------------------------
 
 
 def test_what_is_no_signal_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    async def scenario() -> None:
-        here = Process()
-        here.transport.take(b"nonsense")
-        assert (here.transport.sent, here.told()) == ([], [])
-
-    play(scenario)
+    here = Network("here")["here"].signals
+    here._take(b"nonsense")
     assert "a signal is not as Falcon's are" in caplog.text
+
+
+def test_signals_of_earlier_versions_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that does not keep presence is asked for nothing."""
+    network = Network("here")
+    earlier: tuple[dict[str, Any], ...] = (
+        {"type": "here", "process": "earlier", "accounts": [[65, [321]]]},
+        {"type": "gone", "process": "earlier", "accounts": [65]},
+        {"type": "asking"},
+        {"type": "alive", "process": "earlier"},
+    )
+    for signal in earlier:
+        network["here"].signals._take(msgspec.json.encode(signal))
+    network.passes(10)
+    assert list(network["here"].signals._presence.processes) == ["here"]
+    assert caplog.text == ""
+
+
+def test_signals_go_on_behind_a_fault_of_ours(
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(signals, "_TURN_SECONDS", 0.01)
+    falcon = start()
+    with monkeypatch.context() as broken:
+        broken.setattr(Presence, "pass_time", None)
+        soon(falcon, lambda: "signals met a fault of ours" in caplog.text)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    anna.makes_room("Tea", ben)
+    begun(listen(ben))
+    assert told(begun(listen(anna, watch=watch(ben))).next()) == presence(ben, online=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -279,6 +280,26 @@ def test_events_of_rooms_that_nobody_listens_to_are_not_decoded(
     assert room.room_id not in keys
     after = metrics.stream_events.labels("no").value, metrics.stream_events.labels("yes").value
     assert (after[0] - before[0], after[1] - before[1]) == (20, 2)
+
+
+def test_read_marks_of_those_who_do_not_listen_are_not_decoded(
+    anna: Person, ben: Person, room: Room, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, types = feed.decoded, Counter[str]()
+
+    def decoded(raw: Raw) -> Envelope:
+        types[raw.record.type] += 1
+        return decode(raw)
+
+    monkeypatch.setattr(feed, "decoded", decoded)
+    anna.says(room, "Tea?")
+    stream = begun(listen(anna))
+    for force in (False, True):
+        for seq in (1, 0):
+            ben.marks_read(room, seq, force=force)
+    anna.marks_read(room, 0, force=True)
+    assert stream.next("read.moved").data["read_seq"] == 0
+    assert types == {"read-moved": 1}
 
 
 # --- rooms= -----------------------------------------------------------------------------------------------------------

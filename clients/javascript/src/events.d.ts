@@ -114,7 +114,7 @@ export interface EventData {
   "read.moved": StreamedReadMark;
   /** A member is typing. Forget it after six seconds. */
   "typing": TypingShown;
-  /** A member of a room of yours comes online or goes offline. */
+  /** An account that the stream watches comes online or goes offline. */
   "presence": PresenceShown;
   /** The server closes this stream. Reconnect with the last id after retry_after_ms. */
   "bye": StreamEnd;

@@ -72,6 +72,8 @@ export interface StreamOptions {
   /** The id of the last event that was processed. */
   resume?: string | null;
   signals?: Iterable<"typing" | "presence">;
+  /** The accounts whose presence to tell, at most 500. */
+  watch?: Iterable<number>;
   onState?: (state: StreamState) => void;
   firstPauseMs?: number;
   longestPauseMs?: number;
@@ -130,6 +132,8 @@ export class Stream implements AsyncIterableIterator<Event> {
   close(): void;
   /** Do not wait for the next attempt, and reconnect if the connection has been silent for a while. */
   nudge(): void;
+  /** Watch these accounts from now on, instead of those before, over another connection. No event is lost. */
+  watch(accountIds: Iterable<number>): void;
   /** Go on over another connection. No event is lost. */
   reconnect(reason?: string): void;
 }

@@ -8,6 +8,7 @@ import { Parser } from "./sse.js";
 const PATH = "/v1/stream";
 const SILENCE_MS = 25_000; // the server says something at least every 15 seconds
 const STEADY_MS = 5_000;
+const WATCHING = "watching"; // a connection is given up since the stream is to watch other accounts
 
 /** The events that this client knows. A later server may send others, which are passed over. */
 export const EVENTS = Object.freeze([
@@ -49,9 +50,9 @@ export class Stream {
   #heardAt = 0;
   #events;
 
-  constructor(connection, { rooms = null, resume = null, signals = [], onState = null, firstPauseMs, longestPauseMs } = {}) {
+  constructor(connection, { rooms = null, resume = null, signals = [], watch = [], onState = null, firstPauseMs, longestPauseMs } = {}) {
     this.#connection = connection;
-    this.#params = { rooms: rooms && [...rooms].join(","), signals: [...signals].join(",") || null };
+    this.#params = { rooms: rooms && ids(rooms), signals: ids(signals), watch: ids(watch) };
     this.#id = resume;
     this.#onState = onState ?? (() => {});
     this.#pauses = [firstPauseMs, longestPauseMs];
@@ -94,6 +95,16 @@ export class Stream {
     if (this.#abort && Date.now() - this.#heardAt > SILENCE_MS / 2) this.reconnect("silent");
   }
 
+  /** Watch these accounts from now on, instead of those before: ``presence`` tells of them. At most 500.
+   *
+   * The stream goes on over another connection, without losing an event. So keep those whom you will need again. */
+  watch(accountIds) {
+    const watched = ids(accountIds);
+    if (watched === this.#params.watch) return;
+    this.#params.watch = watched;
+    this.reconnect(WATCHING);
+  }
+
   /** Go on over another connection. No event is lost. */
   reconnect(reason = "closed") {
     this.#whyAborted = reason;
@@ -111,7 +122,7 @@ export class Stream {
   /** One connection after another, until the stream is closed or refused. */
   async *#connections() {
     while (!this.#closed) {
-      this.#onState({ state: "connecting" });
+      if (this.#whyAborted !== WATCHING) this.#onState({ state: "connecting" });
       const began = Date.now();
       let lost;
       try {
@@ -119,6 +130,7 @@ export class Stream {
       } catch (fault) {
         if (this.#closed) return;
         if (!passes(fault)) throw fault;
+        if (this.#whyAborted === WATCHING) continue;
         lost = { why: this.#reason(fault), afterMs: fault.retryAfterMs ?? null, met: fault };
       }
       if (this.#closed) return;
@@ -180,6 +192,8 @@ export class Stream {
     return fault instanceof Problem ? fault.code : "unreachable";
   }
 }
+
+const ids = (all) => [...all].join(",") || null;
 
 function read({ id, name, data }, before) {
   const value = parsed(data);

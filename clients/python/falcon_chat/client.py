@@ -269,6 +269,7 @@ class FalconClient:
         resume: str | None = None,
         *,
         signals: Iterable[Literal["typing", "presence"]] = (),
+        watch: Iterable[int] = (),
     ) -> Stream:
         """What happens in these rooms, or in all rooms of the account, those that it joins later included.
 
@@ -287,10 +288,11 @@ class FalconClient:
         After too long an absence CatchUp comes instead of the events: read each room with :meth:`history`. If you were
         removed from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
 
-        ``signals``: typing (Typing), and members of small rooms who come and go (Presence). Both are best effort.
+        ``signals``: typing (Typing). ``watch``: at most 500 accounts with which this one shares a room, whose coming
+        and going is told (Presence); :meth:`Stream.watch` changes them. Both are best effort.
         """
         self._streams = [stream for stream in self._streams if not stream.is_closed]
-        self._streams.append(Stream(self._connection, rooms, resume, signals))
+        self._streams.append(Stream(self._connection, rooms, resume, signals, watch))
         return self._streams[-1]
 
     # Import and export

@@ -135,7 +135,7 @@ class Typing(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """An account in a small room with yours comes online or goes offline. It may be late, or be lost."""
+    """An account that the stream watches comes online or goes offline. It may be late."""
 
     account_id: int
     online: bool

@@ -1,5 +1,6 @@
 """The stream over connections that break: every event once and in order, for as long as someone listens."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from types import TracebackType
@@ -28,17 +29,24 @@ class Stream:
     """
 
     def __init__(
-        self, connection: Connection, rooms: Iterable[int] | None, resume: str | None, signals: Iterable[str] = ()
+        self,
+        connection: Connection,
+        rooms: Iterable[int] | None,
+        resume: str | None,
+        signals: Iterable[str] = (),
+        watch: Iterable[int] = (),
     ) -> None:
         self._connection = connection
+        self._watched = _ids(watch)
         self._signals = ",".join(signals) or None
-        self._rooms = None if rooms is None else ",".join(str(room_id) for room_id in rooms)
+        self._rooms = None if rooms is None else _ids(rooms)
         self._resume = resume
         self._patience = connection.endless_patience()
         self._connected = self._connect()
         self._lost = False
         self._closed = False
-        self._waiting = False
+        self._outdated = False  # the connection has other parameters
+        self._wait: asyncio.Timeout | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -47,7 +55,20 @@ class Stream:
     @property
     def is_waiting(self) -> bool:
         """True if a task waits for the next event."""
-        return self._waiting
+        return self._wait is not None
+
+    def watch(self, account_ids: Iterable[int]) -> None:
+        """Watch these accounts from now on, instead of those before: Presence tells of them. At most 500.
+
+        The stream goes on over another connection, without losing an event. So keep those whom you will need again.
+        """
+        watched = _ids(account_ids)
+        if watched == self._watched:
+            return
+        self._watched = watched
+        self._outdated = True
+        if self._wait is not None:
+            self._wait.reschedule(asyncio.get_running_loop().time())
 
     def __aiter__(self) -> "Stream":
         return self
@@ -55,8 +76,15 @@ class Stream:
     async def __anext__(self) -> Event:
         """Raises Problem."""
         while not self._closed:
+            if self._outdated:
+                self._outdated = False
+                await self._connected.aclose()
+                self._connected = self._connect()
             try:
                 event = await self._next()
+            except TimeoutError:
+                if not self._outdated:
+                    raise
             except StopAsyncIteration:  # the last wait was cancelled, or ended with a Problem
                 self._connected = self._connect()
             except httpx.TransportError as fault:
@@ -70,11 +98,11 @@ class Stream:
         raise StopAsyncIteration
 
     async def _next(self) -> Event:
-        self._waiting = True
         try:
-            return await anext(self._connected)
+            async with asyncio.timeout(None) as self._wait:
+                return await anext(self._connected)
         finally:
-            self._waiting = False
+            self._wait = None
 
     async def __aenter__(self) -> "Stream":
         return self
@@ -98,7 +126,12 @@ class Stream:
 
     async def _connect(self) -> AsyncGenerator[Event, None]:
         """The events of one connection, after those of the connections before. It ends with an exception."""
-        params = {"rooms": self._rooms, "resume": self._resume, "signals": self._signals}
+        params = {
+            "rooms": self._rooms,
+            "resume": self._resume,
+            "signals": self._signals,
+            "watch": self._watched or None,
+        }
         given = {name: value for name, value in params.items() if value is not None}
         async with self._connection.stream(_PATH, given, headers=_HEADERS, silence=_SILENCE_SECONDS) as response:
             async for block in _blocks(response):
@@ -111,6 +144,10 @@ class Stream:
                 if isinstance(event, Bye):
                     raise Busy(_SaidBye(event.reason), event.retry_after_ms / 1000)
         raise httpx.RemoteProtocolError("the stream ended without a bye")
+
+
+def _ids(ids: Iterable[int]) -> str:
+    return ",".join(map(str, ids))
 
 
 class _SaidBye(Problem):

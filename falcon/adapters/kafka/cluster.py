@@ -75,6 +75,10 @@ class KafkaCluster(msgspec.Struct, frozen=True):
         return self.prefix + "signals"
 
     @property
+    def inboxes(self) -> str:
+        return self.prefix + "inboxes"
+
+    @property
     def applied(self) -> str:
         return self.prefix + "applied"
 

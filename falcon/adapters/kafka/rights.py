@@ -47,26 +47,28 @@ class Rights(msgspec.Struct, frozen=True):
 _UNDESCRIBED: Final = ~(1 << AclOperation.Read | 1 << AclOperation.Write | 1 << AclOperation.Describe)
 _LOOK: Final = (AclOperation.Describe, AclOperation.DescribeConfigs)
 _MEMBER: Final = (AclOperation.Read,)
+_SIGNALS_SEEN: Final = dict.fromkeys(("signals", "inboxes"), _LOOK)
 
 
 def of_write(group: str) -> Rights:
     """``group``: the group of the owners."""
     both = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    topics = {"journal": both, "snapshots": both, "owners": both, "signals": _LOOK, "applied": _LOOK}
+    topics = {"journal": both, "snapshots": both, "owners": both, "applied": _LOOK, **_SIGNALS_SEEN}
     return Rights(topics, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
     reads = (AclOperation.Read, *_LOOK)
     applied = (AclOperation.Write, *_LOOK)
-    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": _LOOK, "applied": applied}
+    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": applied, **_SIGNALS_SEEN}
     return Rights(topics, dict.fromkeys(groups, _MEMBER))
 
 
 def of_api() -> Rights:
     reads = (AclOperation.Read, *_LOOK)
     signals = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": signals, "applied": reads})
+    told = dict.fromkeys(_SIGNALS_SEEN, signals)
+    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": reads, **told})
 
 
 def of_operator(groups: Iterable[str]) -> Rights:
@@ -79,8 +81,8 @@ def of_operator(groups: Iterable[str]) -> Rights:
         "journal": _LOOK,
         "snapshots": _LOOK,
         "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
-        "signals": _LOOK,
         "applied": _LOOK,
+        **_SIGNALS_SEEN,
     }
     return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
 

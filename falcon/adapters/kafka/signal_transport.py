@@ -1,67 +1,90 @@
-"""Signals (``falcon.streams.signals``) between the processes of a cluster: a topic of one partition with a short
-retention."""
+"""Signals (``falcon.streams.signals``) between the processes of a cluster: two topics with a short retention.
+
+All processes read ``signals``, which has one partition. Each reads a partition of ``inboxes`` that its name selects.
+"""
 
 import asyncio
 import logging
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
+from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
-from falcon.adapters.kafka.producer import NotWritten, Producer
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.kafka")
 
-_WAITING_MAX: Final = 1_000
+_WAITING_MAX: Final = 1_000  # for each partition
 _BATCH: Final = 100
 _RETRY_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0
 _WAIT_MILLIS: Final = 500
 _STALE_SECONDS: Final = 5.0  # after an outage of the brokers, older signals are dropped
 
+_Place: TypeAlias = tuple[str, int]  # topic, partition
+
 
 class KafkaSignalTransport:
-    """For one event loop. Signals that wait while a batch is on its way go out as the next batch."""
+    """For one event loop. Signals that wait while a batch to their partition is on its way go out as its next batch."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
+        self.name = secrets.token_hex(8)
         self._cluster = cluster
         self._producer = Producer(cluster)
-        self._waiting: deque[bytes] = deque()
-        self._some = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._waiting: dict[_Place, deque[Record]] = {}
+        self._writing: dict[_Place, asyncio.Task[None]] = {}
+        self._following: asyncio.Task[None] | None = None
 
     def open(self, take: Callable[[bytes], None]) -> None:
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._write()), loop.create_task(self._follow(take))]
+        self._following = asyncio.get_running_loop().create_task(self._follow(take))
 
     def send(self, data: bytes) -> None:
-        if len(self._waiting) >= _WAITING_MAX:
-            metrics.signals_lost.inc()
-            return
-        self._waiting.append(data)
-        self._some.set()
+        self._add((self._cluster.signals, 0), (None, data))
+
+    def send_to(self, process: str, data: bytes) -> None:
+        self._add(self._inbox(process), (process.encode(), data))
 
     async def close(self) -> None:
-        for task in self._tasks:
+        """What waits is sent if that takes no longer than a moment."""
+        if self._writing:
+            await asyncio.wait(self._writing.values(), timeout=_CLOSE_SECONDS)
+        tasks = [*self._writing.values(), *([self._following] if self._following else [])]
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks)
         await self._producer.close()
 
-    async def _write(self) -> None:
-        while True:
-            await self._some.wait()
-            self._some.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+    def _inbox(self, process: str) -> _Place:
+        return self._cluster.inboxes, crc32(process.encode()) % self._cluster.partitions
+
+    def _add(self, place: _Place, record: Record) -> None:
+        waiting = self._waiting.setdefault(place, deque())
+        if len(waiting) >= _WAITING_MAX:
+            metrics.signals_lost.inc()
+            return
+        waiting.append(record)
+        if place not in self._writing:
+            self._writing[place] = asyncio.get_running_loop().create_task(self._write(place))
+
+    async def _write(self, place: _Place) -> None:
+        try:
+            waiting = self._waiting[place]
+            while waiting:
+                batch = [waiting.popleft() for _ in range(min(_BATCH, len(waiting)))]
                 try:
-                    await self._producer.write(self._cluster.signals, 0, [(None, data) for data in batch])
+                    await self._producer.write(*place, batch)
                 except NotWritten as error:
                     metrics.signals_lost.inc(len(batch))
                     log.debug("signals are lost: %s", error)
+        finally:
+            del self._writing[place], self._waiting[place]
 
     async def _follow(self, take: Callable[[bytes], None]) -> None:
         while True:
@@ -76,12 +99,13 @@ class KafkaSignalTransport:
                 await consumer.stop()
 
     async def _read(self, consumer: AIOKafkaConsumer, take: Callable[[bytes], None]) -> None:
-        at = TopicPartition(self._cluster.signals, 0)
-        consumer.assign([at])
-        await consumer.seek_to_end(at)
+        places = [TopicPartition(self._cluster.signals, 0), TopicPartition(*self._inbox(self.name))]
+        mine = (None, self.name.encode())  # other processes may share the inbox
+        consumer.assign(places)
+        await consumer.seek_to_end(*places)
         while True:
-            for records in (await consumer.getmany(at, timeout_ms=_WAIT_MILLIS)).values():
+            for records in (await consumer.getmany(*places, timeout_ms=_WAIT_MILLIS)).values():
                 fresh = (time.time() - _STALE_SECONDS) * 1000
                 for record in records:
-                    if record.value is not None and record.timestamp >= fresh:
+                    if record.key in mine and record.value is not None and record.timestamp >= fresh:
                         take(record.value)

@@ -93,18 +93,16 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # An owner compares its clock with the brokers' time in this record.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
-        _fleeting(cluster.signals),
-        _fleeting(cluster.applied),
+        _fleeting(cluster.signals, 1),
+        _fleeting(cluster.inboxes, cluster.partitions),
+        _fleeting(cluster.applied, 1),
     ]
 
 
-def _fleeting(name: str) -> Topic:
-    return Topic(
-        name,
-        1,
-        {"cleanup.policy": "delete", "retention.ms": str(_FLEETING_MILLIS)},
-        {"segment.ms": _FLEETING_MILLIS},  # Kafka drops nothing from a segment that is being written
-    )
+def _fleeting(name: str, partitions: int) -> Topic:
+    kept = {"cleanup.policy": "delete", "retention.ms": str(_FLEETING_MILLIS)}
+    # Kafka drops nothing from a segment that is being written.
+    return Topic(name, partitions, kept, {"segment.ms": _FLEETING_MILLIS})
 
 
 def _tiered(local_retention_seconds: int) -> dict[str, str]:

@@ -13,11 +13,12 @@ import aiohttp
 
 
 def connector(networks: Sequence[str], **options: Any) -> aiohttp.TCPConnector:
-    """For any number of connections. It checks the address that a name resolves to when it connects."""
-    return aiohttp.TCPConnector(limit=0, socket_factory=_sockets_within(networks), **options)
+    """For any number of aiohttp's connections. It checks the address that a name resolves to when it connects."""
+    return aiohttp.TCPConnector(limit=0, socket_factory=sockets_within(networks), **options)
 
 
-def _sockets_within(networks: Sequence[str]) -> Callable[[Any], socket.socket]:
+def sockets_within(networks: Sequence[str]) -> Callable[[Any], socket.socket]:
+    """Makes the socket for one of the addresses that a name resolves to."""
     allowed = [ipaddress.ip_network(each) for each in networks]
 
     def make(address_info: Any) -> socket.socket:

@@ -20,11 +20,12 @@ _RETRY_SECONDS: Final = 0.005
 
 
 class SocketSignalTransport:
-    """``folder``: must exist, and belong to one Falcon. ``name``: this process's name in it."""
+    """``folder``: must exist, and belong to one Falcon. ``name``: this process's name in it, which no other had."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
-        self._name = name + _SUFFIX
+        self.name = name
+        self._file = name + _SUFFIX
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._waiting: dict[str, deque[bytes]] = {}
@@ -33,27 +34,36 @@ class SocketSignalTransport:
 
     def open(self, take: Callable[[bytes], None]) -> None:
         self._take = take
-        with short_path(self._folder, self._name) as path:
-            path.unlink(missing_ok=True)  # left by an earlier process of this name
+        with short_path(self._folder, self._file) as path:
             self._socket.bind(str(path))
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
     def send(self, data: bytes) -> None:
-        for name in [path.name for path in self._folder.glob(f"*{_SUFFIX}")]:
-            waiting = self._waiting.setdefault(name, deque())
-            if len(waiting) < _WAITING_MAX:
-                waiting.append(data)
-            else:
-                metrics.signals_lost.inc()
-        if self._retry is None:
-            self._send_waiting()
+        for file in [path.name for path in self._folder.glob(f"*{_SUFFIX}")]:
+            self._add(file, data)
+        self._begin_sending()
+
+    def send_to(self, process: str, data: bytes) -> None:
+        self._add(process + _SUFFIX, data)
+        self._begin_sending()
 
     async def close(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
-        (self._folder / self._name).unlink(missing_ok=True)
+        (self._folder / self._file).unlink(missing_ok=True)
+
+    def _add(self, file: str, data: bytes) -> None:
+        waiting = self._waiting.setdefault(file, deque())
+        if len(waiting) < _WAITING_MAX:
+            waiting.append(data)
+        else:
+            metrics.signals_lost.inc()
+
+    def _begin_sending(self) -> None:
+        if self._retry is None:
+            self._send_waiting()
 
     def _send_waiting(self) -> None:
         self._retry = None

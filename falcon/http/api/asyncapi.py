@@ -6,6 +6,7 @@ from falcon import __version__
 from falcon.http.api import json_schema
 from falcon.http.stream.events import STREAM_EVENTS
 from falcon.streams.events import StreamEvent
+from falcon.streams.signals import WATCHED_MAX
 
 _ADDRESS: Final = "/v1/stream"
 _CHANNEL: Final = "#/channels/stream"
@@ -21,6 +22,10 @@ _PARAMETERS: Final = {
     "properties": {
         "rooms": {"type": "string", "description": "Ids of the rooms to listen to: at most 100, separated by commas."},
         "signals": {"type": "string", "description": "Signals to receive: typing, presence, or typing,presence."},
+        "watch": {
+            "type": "string",
+            "description": f"Ids of the accounts whose presence to tell: at most {WATCHED_MAX}, separated by commas.",
+        },
         "resume": {"type": "string", "description": "The id of the last event that you processed."},
         "ticket": {"type": "string", "description": "Replaces Authorization: see POST /v1/stream/tickets."},
     },

@@ -51,8 +51,8 @@ curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
 _EVENTS = """
 <p>Each has an <code>id</code>, a name and data. Send the last id that you have processed as
 <code>Last-Event-ID</code> or <code>resume</code>, and you receive everything that you missed, once and in order, then
-<code>caught_up</code>. Signals are best effort: ask for them with <code>signals=typing,presence</code>. Ignore events
-and fields that you do not know.</p>
+<code>caught_up</code>. Signals are best effort: ask who types with <code>signals=typing</code>, and name those whose
+presence you want with <code>watch=65,130</code>. Ignore events and fields that you do not know.</p>
 """
 _ADDRESS = "FALCON-ADDRESS"
 _CODE: Final = re.compile("`([^`]*)`")

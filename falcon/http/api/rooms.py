@@ -208,10 +208,8 @@ async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     mark: ReadMarkShape = await request.json(_read_mark)
-    await edge.reads.reach_positions(request)
-    mentions = await _mentions_after(edge, request.account_id, room_id, mark)
-    command = MoveRead(request.account_id, room_id, mark.seq, mark.force, mentions)
-    result = await edge.commands.dispatch(request, command)
+    command = MoveRead(request.account_id, room_id, mark.seq, mark.force, mentions=None)
+    result = await edge.read_marks.move(request, command)
     answer = result.answer
     assert isinstance(answer, ReadAnswer)
     state = shapes.ReadState(room_id, answer.read_seq, answer.unread, answer.mentions)
@@ -236,16 +234,6 @@ def _room_response(status: int, result: CommandResult, name: str | None = None) 
         rfc3339(answer.created_at),
     )
     return json_response(status, room, *result.headers)
-
-
-async def _mentions_after(edge: Edge, account_id: int, room_id: int, mark: ReadMarkShape) -> int:
-    """How many mentions are unread once the mark has moved. They are counted before the command, so that its answer can
-    be stored with it."""
-    access = await edge.store.access(room_id, account_id)
-    if access is None:
-        return 0  # the owner refuses the command
-    read_seq = mark.seq if mark.force else max(mark.seq, access.read_seq)
-    return await edge.store.mentions(account_id, room_id, read_seq, access.last_seq)
 
 
 def _account_ids(text: str) -> list[int]:

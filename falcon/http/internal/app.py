@@ -1,7 +1,9 @@
-"""``/internal/commands/SHARD``: batches of commands from edges, for the partitions that this process owns.
-``/internal/alive``: beats for the other owners, as long as the process lives.
+"""The port for other processes of the cluster. Edges have authenticated the senders of the commands.
 
-Requests are signed with an internal key. Edges have authenticated the senders of the commands; this port does not.
+An Upgrade to ``framing.PROTOCOL``: batches from an edge, for the partitions that this process owns (``connection.py``).
+``/internal/alive``: beats for the other owners, as long as the process lives; signed with an internal key.
+``/internal/commands/SHARD``: a batch as a signed request, from an edge of the release before this one. Remove it in the
+release after this one, from 2027-03 on.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import msgspec
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from falcon.http.internal.connection import EdgeConnection
 from falcon.write.protocol import CommandEnvelope, Reply, encode_reply_frame
 from falcon.write.signing import HEADER, PROCESS_HEADER, UNSIGNED, Keys, NotSigned, Signed, Verifier
 from falcon.write.transit import Arrivals
@@ -20,6 +23,9 @@ from falcon.write.transit import Arrivals
 PATH: Final = "/internal/commands/"
 _SHARD: Final = re.compile("[0-9]{1,9}")
 ALIVE: Final = "/internal/alive"
+# Edges of the release before close a connection that is idle for 60 s. A request that meets the server's own close
+# would have an unknown outcome.
+IDLE_SECONDS: Final = 75.0
 _SIGNATURE: Final = HEADER.encode()
 _BODY_MAX: Final = 8 << 20
 _BEAT_SECONDS: Final = 0.2
@@ -34,13 +40,14 @@ class LocalShards(Protocol):
     """The shards of this process group."""
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """Raises IndexError where there is no such shard."""
+        """Raises IndexError if there is no such shard."""
 
 
 class InternalCommands:
     """An ASGI application. It answers 503 until it is attached to shards."""
 
     def __init__(self, keys: Keys) -> None:
+        self._keys = keys
         self._verifier = Verifier(keys)
         self._shards: LocalShards | None = None
         self._arrivals = Arrivals()
@@ -48,6 +55,16 @@ class InternalCommands:
 
     def attach(self, shards: LocalShards) -> None:
         self._shards = shards
+
+    def connection(self) -> EdgeConnection:
+        """For a connection that is upgraded to framing.PROTOCOL."""
+        return EdgeConnection(self._keys, self._submit, self._arrivals)
+
+    def _submit(self, shard: int, command: CommandEnvelope) -> "asyncio.Future[Reply]":
+        """Raises LookupError."""
+        if self._shards is None:
+            raise LookupError("starting")
+        return self._shards.submit(shard, command)
 
     def end_beats(self) -> None:
         """End the beats, because this process ends in order: its watchers need not take action."""
@@ -70,8 +87,8 @@ class InternalCommands:
                 await PlainTextResponse("the signature is of another body", UNSIGNED)(scope, receive, send)
                 return
             commands = self._arrivals.received(body)
-            replies = [self._shards.submit(shard, command) for command in commands]  # type: ignore[union-attr]
-        except (msgspec.DecodeError, ValueError, IndexError) as error:
+            replies = [self._submit(shard, command) for command in commands]
+        except (msgspec.DecodeError, ValueError, LookupError) as error:
             await PlainTextResponse(f"no batch of commands for a shard of this process: {error}", 400)(
                 scope, receive, send
             )

@@ -20,6 +20,7 @@ from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
 from falcon.http.server.held import Share
 from falcon.http.server.raw_responses import LastResponse
+from falcon.http.server.upgrades import NO_UPGRADES, Upgrades, switching_to
 from falcon.http.server.whole_responses import write_whole
 from falcon.telemetry import metrics
 
@@ -98,7 +99,9 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     and again, for tens of milliseconds each time.
     """
 
-    def __init__(self, admission: AdmissionControl, sweep: Sweep, **uvicorns: Any) -> None:
+    def __init__(
+        self, admission: AdmissionControl, sweep: Sweep, upgrades: Upgrades = NO_UPGRADES, **uvicorns: Any
+    ) -> None:
         super().__init__(**uvicorns)
         self.share = Share(sweep.held)
         self.app_state = {
@@ -110,6 +113,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._admission = admission
         self._sweep = sweep
         self._limits = sweep.limits
+        self._upgrades = upgrades
         self._reading = _NOTHING
         self._since = 0.0  # when this part began, or the last answer ended; on the loop's clock
         self._taken = 0  # bytes of the head, in whole pieces, or of the body
@@ -164,7 +168,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 return
             self._receive(data[start : start + _PIECE])
             if self.transport.get_protocol() is not self:
-                return  # it is a WebSocket now, whose client may send nothing before the answer
+                return  # it speaks another protocol now, in which the client may send nothing before the answer
 
     def _keep(self, data: bytes) -> None:
         """Keep bytes until the requests before them are answered. Reading is paused meanwhile."""
@@ -217,7 +221,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
-                self.handle_websocket_upgrade()
+                self._upgrade()
                 return False
             log.debug("a client asked for an unknown upgrade")
         except httptools.HttpParserError as error:
@@ -226,12 +230,36 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             return False
         return True
 
+    def _should_upgrade(self) -> bool:
+        """Like uvicorn's, for other protocols too."""
+        return self._get_upgrade() in self._upgrades or super()._should_upgrade()
+
+    def _upgrade(self) -> None:
+        name = self._get_upgrade()
+        if self._running is not None:
+            self._refuse(raw_responses.MALFORMED)
+        elif name is None or name not in self._upgrades:
+            self.handle_websocket_upgrade()
+        else:
+            self._hand_over(name)
+
+    def _hand_over(self, name: bytes) -> None:
+        upgraded = self._upgrades[name]()
+        self.connections.discard(self)
+        self.connections.add(upgraded)  # type: ignore[arg-type]
+
+        def leave() -> None:
+            self.connections.discard(upgraded)
+            self._sweep.per_address.leave(self._address)
+
+        upgraded.on_lost = leave
+        self.transport.write(switching_to(name))
+        self.transport.set_protocol(upgraded)
+        upgraded.connection_made(self.transport)
+
     def handle_websocket_upgrade(self) -> None:
         """Like uvicorn's, which leaves the connection open and unanswered where its WebSocket library refuses the
         request: the library has limits of its own, such as 8 KiB for a field."""
-        if self._running is not None:
-            self._refuse(raw_responses.MALFORMED)
-            return
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )

@@ -15,6 +15,7 @@ from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.http.server.tls import Certificate
+from falcon.http.server.upgrades import NO_UPGRADES, Upgrades
 from falcon.process import LISTEN_BACKLOG
 
 _DRAIN_SECONDS: Final = 3
@@ -29,9 +30,10 @@ def create_server(
     lifespan: Literal["on", "off"] = "off",
     admission: AdmissionControl | None = None,
     certificate: Certificate | None = None,
+    upgrades: Upgrades = NO_UPGRADES,
 ) -> "FalconServer":
     """A server for sockets that are bound already. Without an ``admission`` it admits everything; with a
-    ``certificate`` it speaks TLS."""
+    ``certificate`` it speaks TLS. ``upgrades``: protocols for which connections may leave HTTP, beside WebSockets."""
     admission = admission or AdmissionControl()
     config = uvicorn.Config(
         app,
@@ -39,7 +41,7 @@ def create_server(
         access_log=False,
         lifespan=lifespan,
         loop="none",
-        http=functools.partial(FalconHttpProtocol, admission, sweep),  # type: ignore[arg-type]
+        http=functools.partial(FalconHttpProtocol, admission, sweep, upgrades),  # type: ignore[arg-type]
         ws=FalconWebSocketProtocol,
         ws_max_size=_WEBSOCKET_BYTES_MAX,
         ws_ping_interval=_PING_SECONDS,
@@ -51,17 +53,14 @@ def create_server(
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         backlog=LISTEN_BACKLOG,
     )
-    return FalconServer(config, admission, sweep, certificate)
+    return FalconServer(config, sweep, certificate)
 
 
 class FalconServer(uvicorn.Server):
     """Leaves signals to the process, which may run other things, and accepts connections itself."""
 
-    def __init__(
-        self, config: uvicorn.Config, admission: AdmissionControl, sweep: Sweep, certificate: Certificate | None
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, sweep: Sweep, certificate: Certificate | None) -> None:
         super().__init__(config)
-        self._admission = admission
         self._sweep = sweep
         self._certificate = certificate
         self._acceptors: list[Acceptor] = []
@@ -84,9 +83,7 @@ class FalconServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _make_protocol(self) -> asyncio.Protocol:
-        return FalconHttpProtocol(
-            self._admission,
-            self._sweep,
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

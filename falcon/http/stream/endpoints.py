@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 from starlette.types import Message, Receive, Scope, Send
 
-from falcon.domain.ids import RoomId
+from falcon.domain.ids import AccountId, RoomId
 from falcon.http.problems import Problem, invalid, room_not_found, tables_away
 from falcon.http.requests import decode_query, identity
 from falcon.http.responses import problem_response
@@ -14,7 +14,7 @@ from falcon.http.stream.opening import Opening
 from falcon.http.stream.sessions import Streams
 from falcon.http.stream.sinks import SseSink, WebSocketSink
 from falcon.read.store import ReadStoreUnavailable
-from falcon.streams.signals import SIGNALS
+from falcon.streams.signals import SIGNALS, WATCHED_MAX
 
 _ROOMS_MAX: Final = 100  # that a query may name
 _EVENT_STREAM: Final = [
@@ -31,6 +31,10 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None, Meta(description=f"Ids of the rooms to listen to, at most {_ROOMS_MAX}, separated by commas")
     ] = None
     signals: Annotated[str | None, Meta(description="Signals to receive: typing, presence, or typing,presence")] = None
+    watch: Annotated[
+        str | None,
+        Meta(description=f"Ids of the accounts whose presence to tell, at most {WATCHED_MAX}, separated by commas"),
+    ] = None
     resume: Annotated[str | None, Meta(description="The id of the last event that you processed")] = None
     ticket: Annotated[str | None, Meta(description="Replaces Authorization; from POST /v1/stream/tickets")] = None
 
@@ -80,16 +84,32 @@ async def _open(streams: Streams, scope: Scope) -> Opening:
     signals = frozenset[str]() if query.signals is None else _signals(query.signals)
     headers = dict(scope["headers"])
     token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
-    return await streams.open(scope, query.ticket, only, signals, token)
+    watched = frozenset[AccountId]() if query.watch is None else _account_ids(query.watch)
+    return await streams.open(scope, query.ticket, only, signals, watched, token)
 
 
 def _room_ids(text: str) -> frozenset[RoomId]:
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise invalid("rooms", "must be ids of rooms, separated by commas")
-    if len(parts) > _ROOMS_MAX:
-        raise invalid("rooms", f"must have at most {_ROOMS_MAX} ids")
-    return frozenset(identity(part.strip(), lambda text: room_not_found(text, "rooms")) for part in parts)
+    parts = _ids("rooms", "rooms", text, _ROOMS_MAX)
+    return frozenset(identity(part, lambda text: room_not_found(text, "rooms")) for part in parts)
+
+
+def _account_ids(text: str) -> frozenset[AccountId]:
+    """Of any account: a stream is told of those with which its account shares a room."""
+    parts = _ids("watch", "accounts", text, WATCHED_MAX)
+    return frozenset(identity(part, lambda text: _no_ids("watch", "accounts")) for part in parts)
+
+
+def _ids(field: str, things: str, text: str, most: int) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise _no_ids(field, things)
+    if len(parts) > most:
+        raise invalid(field, f"must have at most {most} ids")
+    return parts
+
+
+def _no_ids(field: str, things: str) -> Problem:
+    return invalid(field, f"must be ids of {things}, separated by commas")
 
 
 def _signals(text: str) -> frozenset[str]:

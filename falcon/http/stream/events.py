@@ -41,7 +41,10 @@ STREAM_EVENTS: Final = (
     *LOGGED_EVENTS,
     StreamEvent("typing", "A member is typing. Forget it after six seconds.", signals.TypingShown, signal=True),
     StreamEvent(
-        "presence", "A member of a room of yours comes online or goes offline.", signals.PresenceShown, signal=True
+        "presence",
+        "An account that the stream watches comes online or goes offline.",
+        signals.PresenceShown,
+        signal=True,
     ),
     StreamEvent("bye", "The server closes this stream. Reconnect with the last id after retry_after_ms.", StreamEnd),
 )

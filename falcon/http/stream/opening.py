@@ -61,6 +61,7 @@ class Opening:
         self.only = only
         self.start = start
         self.signals = frozenset[str]()
+        self.watched = frozenset[AccountId]()
         self.id = replay.id
         self.release: Callable[[], None] = _nothing
         self._replayed = replay

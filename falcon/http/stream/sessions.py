@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
+from falcon.domain.ids import AccountId
 from falcon.http.authenticator import Authenticator
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem
@@ -87,6 +88,7 @@ class Streams:
     def drain(self) -> None:
         """Send every stream to another server, and refuse new ones."""
         self._draining = True
+        self.signals.drain()
         for subscription in list(self._serving):
             subscription.end("draining")
 
@@ -98,9 +100,17 @@ class Streams:
             metrics.streams_queued.set(sum(subscription.queued for subscription in self._serving))
 
     async def open(
-        self, scope: Scope, ticket: str | None, only: Rooms, signals: frozenset[str], token: str | None
+        self,
+        scope: Scope,
+        ticket: str | None,
+        only: Rooms,
+        signals: frozenset[str],
+        watched: frozenset[AccountId],
+        token: str | None,
     ) -> Opening:
-        """A stream that may begin. ``token``: to resume from. Raises Problem, ReadStoreUnavailable."""
+        """A stream that may begin. ``watched``: the accounts whose presence it is told. ``token``: to resume from.
+
+        Raises Problem, ReadStoreUnavailable."""
         if self._draining or sum(self._open.values()) + self._opening >= self._most:
             metrics.streams_refused.inc()
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
@@ -116,13 +126,20 @@ class Streams:
         finally:
             self._opening -= 1
         opening.signals = signals
+        opening.watched = watched
         return opening
 
     async def serve(self, opening: Opening, sink: StreamSink, gone: Coroutine[Any, Any, None]) -> None:
         """Runs until the client is ``gone``, or Falcon has ended the stream."""
         caller = opening.caller
         subscription = Subscription(
-            caller.account_id, caller.token_hash, opening.only, sink, self._buffer_bytes, opening.signals
+            caller.account_id,
+            caller.token_hash,
+            opening.only,
+            sink,
+            self._buffer_bytes,
+            opening.signals,
+            opening.watched,
         )
         subscription.id = opening.id
         self._open[sink.transport] += 1

@@ -12,14 +12,15 @@ from typing import Final
 
 import uvloop
 
-from falcon.adapters.owner_http.gateway import SERVER_KEEP_ALIVE_SECONDS, OwnerGateway
+from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.domain.answers import MessageAnswer
 from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
 from falcon.domain.message import Message
-from falcon.http.internal.app import InternalCommands
+from falcon.http.internal.app import IDLE_SECONDS, InternalCommands
 from falcon.http.server.connections import ConnectionLimits, Sweep
 from falcon.http.server.serving import create_server
+from falcon.write.framing import PROTOCOL
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
 from tools.bench.growing.memory import CpuClock
 from tools.bench.growing.term import Bound, Figures, Term
@@ -69,8 +70,8 @@ async def _gateways() -> AsyncIterator[list[OwnerGateway]]:
     internal = InternalCommands(lambda: [_KEY])
     internal.attach(_Shards())
     trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
-    sweep = Sweep("internal", ConnectionLimits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
-    server = create_server(internal, sweep)
+    sweep = Sweep("internal", ConnectionLimits(idle_seconds=IDLE_SECONDS, **trusted))
+    server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve([listening]))
         directory = _OneOwner(listening.getsockname()[1])

@@ -121,12 +121,14 @@ _WORK: Final = Section(
         ),
         Panel(
             title="Signals beside the log",
-            description="Who types, and who comes or goes: how many are passed on to every process? lost: they could "
-            "not be passed on at once, and are not promised.",
+            description="Who types, and changes in who is online and who watches: how many are told to the processes "
+            "that asked? lost: they could not be passed on at once, and are not promised. repaired: what was lost was "
+            "told again.",
             unit=grafana.PER_SECOND,
             queries=(
                 Query(rate("falcon_signals_total", "kind"), "{{kind}}"),
                 Query(rate("falcon_signals_lost_total"), "lost"),
+                Query(rate("falcon_presence_repairs_total"), "repaired"),
             ),
             width=6,
         ),

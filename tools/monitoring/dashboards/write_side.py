@@ -98,6 +98,19 @@ _MAILBOXES: Final = Section(
             queries=sizes("falcon_batch_commands"),
             width=6,
         ),
+        Panel(
+            title="Connections to owners",
+            description="How many processes of owners does each edge send commands to, and did it cut a connection, "
+            "since it heard nothing or something was wrong with it?",
+            unit=grafana.COUNT,
+            width=24,
+            queries=(
+                Query(total("falcon_owner_connections", "instance"), "{{instance}}"),
+                Query(
+                    increase("falcon_owner_connections_cut_total", "instance, reason"), "cut by {{instance}} {{reason}}"
+                ),
+            ),
+        ),
     ),
 )
 
