@@ -299,7 +299,7 @@ def test_read_marks_of_those_who_do_not_listen_are_not_decoded(
             ben.marks_read(room, seq, force=force)
     anna.marks_read(room, 0, force=True)
     assert stream.next("read.moved").data["read_seq"] == 0
-    assert types == {"read-moved": 1}
+    assert types["read-moved"] == 1
 
 
 # --- rooms= -----------------------------------------------------------------------------------------------------------
