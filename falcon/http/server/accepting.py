@@ -16,7 +16,7 @@ log = logging.getLogger("falcon.http")
 
 # In a turn of the loop. Other processes that accept on the same socket get their share of a burst, and connections that
 # are open already do not wait for all of it.
-_ACCEPTED_A_TURN: Final = 256
+_ACCEPTED_A_TURN: Final = 32
 _PAUSE_SECONDS: Final = 0.1
 _SHUTDOWN_SECONDS: Final = 2.0
 
