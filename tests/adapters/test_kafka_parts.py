@@ -137,6 +137,10 @@ def test_a_room_in_parts_leaves_nothing_but_what_its_head_counts_on(brokers: Bro
         brokers.compact(TOPIC, 0)
         kept = {record.key for record in brokers.topics[TOPIC, 0] if record.value is not None}
         epoch = bob.partition.epoch
-        assert kept == {f"{epoch}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode(), b"0/opened"}
+        assert kept == {
+            f"{epoch}/{snapshots.VERSION}/aggregate:{room}".encode(),
+            f"{epoch}/checkpoint".encode(),
+            b"0/opened",
+        }
 
     asyncio.run(run())
