@@ -114,6 +114,7 @@ class PartitionAggregates:
         self._new_answers: deque[AnswerRow] = deque()
         self._envelopes: list[Envelope] = []
         self._records: list[Record] = []
+        self.untaken_bytes = 0  # of these records
 
     # --- recovery -----------------------------------------------------------------------------------------------------
 
@@ -241,7 +242,7 @@ class PartitionAggregates:
         if not self._envelopes:
             return None
         append = Append(self.number, self.epoch, self._envelopes, self._records)
-        self._envelopes, self._records = [], []
+        self._envelopes, self._records, self.untaken_bytes = [], [], 0
         return append
 
     def confirm(self, append: Append) -> None:
@@ -332,6 +333,7 @@ class PartitionAggregates:
             envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, answer, trace, by)
             record = codec.encode(envelope)
             self._records.append(record)
+            self.untaken_bytes += len(record.data)
             self._envelopes.append(envelope)
             if isinstance(event, RoomCreated | AccountCreated):
                 self._count(event)
@@ -359,7 +361,7 @@ class PartitionAggregates:
         ``void``: what is not known to be durable never will be.
         """
         self._hot, self._idle, self._imports, self._saving = {}, {}, {}, _NOTHING
-        self._envelopes, self._records = [], []
+        self._envelopes, self._records, self.untaken_bytes = [], [], 0
         if void:
             self._answers_in_flight = {}
 
