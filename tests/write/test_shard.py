@@ -111,7 +111,7 @@ def test_messages_of_a_batch_are_numbered_in_its_order(log: MemoryLog) -> None:
 def test_large_rooms_that_are_deleted_at_once_go_in_appends_that_a_journal_takes(log: MemoryLog) -> None:
     host = Host(log)
     members = tuple(Invitation(BOB + number, "member") for number in range(20_000))
-    rooms = []
+    rooms: list[int] = []
     while len(rooms) < 8:
         reply = host.ask(CreateRoom(ANN, "Everyone", members=members))
         assert isinstance(reply, Accepted)
