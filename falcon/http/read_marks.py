@@ -1,4 +1,4 @@
-"""Read marks on their way to the owner: of an account in a room one at a time."""
+"""Sends read marks to their owners: one at a time for each account and room."""
 
 import asyncio
 import time
