@@ -105,6 +105,7 @@ class PartitionAggregates:
         self._dirty: set[int] = set()
         self._imports: dict[str, int] = {}
         self._ahead: dict[int, int] = {}
+        self._reads_all = False  # of the log, since there is no checkpoint
         self._saving = _NOTHING
         self._answers = AnswerWindow(self._limits.answer_window_ms)
         self._keys: KeyCounts | None = None
@@ -126,6 +127,7 @@ class PartitionAggregates:
         self._reset()
         checkpoint = self._store.checkpoint(self.number, snapshots.VERSION)
         if checkpoint is None:
+            self._reads_all = True
             return Position()
         state = snapshots.decode_state(checkpoint.state)
         self._counter, self.at = state.counter, state.at
@@ -414,6 +416,8 @@ class PartitionAggregates:
         return aggregate
 
     def _read(self, identity: int) -> Aggregate | None:
+        if self.epoch == 0 and self._reads_all:
+            return None  # no checkpoint counts on what is stored, so some of it may have been deleted
         stored = self._stored.load(identity)
         if stored is None:
             return None
