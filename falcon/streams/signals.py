@@ -38,10 +38,12 @@ _TURN_SECONDS: Final = 0.25
 _COMPARED_EVERY: Final = 40  # turns: a process compares with each other process after so many
 _MESSAGES_MAX: Final = 200  # that are sent at once; the rest waits, and later changes of it cost nothing more
 _ACCOUNTS_MAX: Final = 5_000  # that are looked at in a turn for streams that have entered rooms: some milliseconds
+_FEW: Final = 8  # a tuple of so many streams takes less memory than a set, and is searched as quickly
 _REMEMBERED_MAX: Final = 10_000
 _TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 
 Kind: TypeAlias = Literal["typing", "presence"]
+_Watching: TypeAlias = tuple[Subscription, ...] | set[Subscription]
 
 
 class SignalTransport(Protocol):
@@ -135,7 +137,7 @@ class Signals:
         self._presence = Presence(transport.name)
         self._mine: dict[AccountId, list[Subscription]] = {}
         self._leaving: dict[AccountId, float] = {}  # those whose last stream has ended, and when to tell
-        self._watching: dict[AccountId, tuple[Subscription, ...]] = {}  # most accounts are watched by few
+        self._watching: dict[AccountId, _Watching] = {}
         self._shown: dict[Subscription, set[AccountId]] = {}  # by stream: those that it was told are online
         self._entered: dict[Subscription, None] = {}  # they have entered or left a room
         self._late: dict[AccountId, set[Subscription]] = {}  # told when the connection is less busy
@@ -199,7 +201,7 @@ class Signals:
             for room_id in subscription.rooms:
                 self._presence.listen(room_id)
         for account_id in subscription.watched:
-            self._watching[account_id] = (*self._watching.get(account_id, ()), subscription)
+            self._watching[account_id] = _with(self._watching.get(account_id, ()), subscription)
             self._presence.watch(account_id)
             self._show_presence(account_id, [subscription])
         self._send_soon()
@@ -217,7 +219,7 @@ class Signals:
             for room_id in subscription.rooms:
                 self._stop_listening(subscription, room_id)
         for account_id in subscription.watched:
-            others = tuple(each for each in self._watching[account_id] if each is not subscription)
+            others = _without(self._watching[account_id], subscription)
             if others:
                 self._watching[account_id] = others
             else:
@@ -407,3 +409,20 @@ class Signals:
 
     def _send_all(self, signal: _Signal) -> None:
         self._transport.send(encode(signal))
+
+
+def _with(watching: _Watching, subscription: Subscription) -> _Watching:
+    """Most accounts are watched by few streams. One that all streams watch must not slow down each that comes or
+    goes."""
+    if isinstance(watching, set):
+        watching.add(subscription)
+        return watching
+    more = (*watching, subscription)
+    return more if len(more) <= _FEW else set(more)
+
+
+def _without(watching: _Watching, subscription: Subscription) -> _Watching:
+    if isinstance(watching, set):
+        watching.discard(subscription)
+        return watching
+    return tuple(each for each in watching if each is not subscription)
