@@ -1,6 +1,7 @@
 """The promises of every signal transport."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,23 @@ class SignalTransportContract:
                 assert [each for each in ear.heard if b" for " in each] == expected
             ears[0].transport.send_to("nobody", b"lost")
             for ear in ears:
+                await ear.transport.close()
+
+        asyncio.run(talk())
+
+    def test_many_large_signals_arrive(self, make: Callable[[], SignalTransport]) -> None:
+        """As when a process is told at once of all that it keeps from now on."""
+
+        async def talk() -> None:
+            says, hears = Ear(make()), Ear(make())
+            for ear in (says, hears):
+                await _connected(ear, [says, hears])
+            told = [b"%d" % number + os.urandom(40 << 10) for number in range(100)]
+            for each in told:
+                says.transport.send_to(hears.transport.name, each)
+            await hears.until(partial(_has, told[-1]))
+            assert [each for each in hears.heard if len(each) > 100] == told
+            for ear in (says, hears):
                 await ear.transport.close()
 
         asyncio.run(talk())

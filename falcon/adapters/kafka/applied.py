@@ -7,6 +7,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -14,7 +15,7 @@ import msgspec
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.producer import NotWritten, Producer
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record, next_batch
 from falcon.adapters.kafka.reader import Reader
 from falcon.domain.ids import Partition
 from falcon.journal.ports import JournalUnavailable
@@ -59,14 +60,18 @@ class AppliedPublisher:
         while True:
             await self._some.wait()
             self._some.clear()
-            await self._write()
+            try:
+                await self._write()
+            except Exception:  # if this task ended, edges would wait a second for each read and nobody would know why
+                log.exception("telling where the tables stand met a fault of ours; it goes on")
 
     async def _write(self) -> None:
         with self._lock:
             taken, self._waiting = self._waiting, {}
-        records = [(None, _encode(Moves(*tables, reached))) for tables, reached in taken.items()]
+        records = deque[Record]((None, _encode(Moves(*tables, reached))) for tables, reached in taken.items())
         try:
-            await self._producer.write(self._cluster.applied, 0, records)
+            while records:
+                await self._producer.write(self._cluster.applied, 0, next_batch(records, _RECORDS))
         except NotWritten as error:
             log.warning("edges ask the tables where they stand, since they cannot be told: %s", error)
             with self._lock:

@@ -15,7 +15,7 @@ from zlib import crc32
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
-from falcon.adapters.kafka.producer import NotWritten, Producer, Record
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record, next_batch
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.kafka")
@@ -77,7 +77,7 @@ class KafkaSignalTransport:
         try:
             waiting = self._waiting[place]
             while waiting:
-                batch = [waiting.popleft() for _ in range(min(_BATCH, len(waiting)))]
+                batch = next_batch(waiting, _BATCH)
                 try:
                     await self._producer.write(*place, batch)
                 except NotWritten as error:
