@@ -238,9 +238,13 @@ class Feed:
         known, begins = self._segments[segment], self.begins(segment)
         older, history = list[Raw](), list[tuple[Raw, Event]]()
         position = await self.seek(segment, offset)
+        size = 0
         while position.offset < begins:
             raws, position = await self.read_range(segment, position, begins, _READ)
             older += raws
+            size += sum(len(raw.record.data) for raw in raws)
+            if size > self._records.room_bytes():
+                return False  # they are larger than the others
             for raw in raws:
                 if raw.record.type in HISTORY_EVENTS:
                     with suppress(Undecodable):  # streams pass over it
