@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -31,7 +31,7 @@ WATCHED_MAX: Final = 500  # accounts that a stream may watch
 AUDIENCE_MAX: Final = 500  # connections of a process that are told about typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
 
-_ROOMS_MAX: Final = 100  # the account's rooms with the newest activity, whose members may watch it
+_ROOMS_MAX: Final = 100  # the account's newest rooms, whose members may watch it
 _LINGER_SECONDS: Final = 3.0  # an account that comes back within them was never away
 _ALIVE_SECONDS: Final = 3.0
 _TURN_SECONDS: Final = 0.25
@@ -241,7 +241,8 @@ class Signals:
         self._send_soon()
 
     def _tell_here(self, account_id: AccountId) -> None:
-        rooms = dict.fromkeys(room_id for each in self._mine[account_id] for room_id in islice(each.rooms, _ROOMS_MAX))
+        newest = (islice(reversed(each.rooms), _ROOMS_MAX) for each in self._mine[account_id])
+        rooms = dict.fromkeys(chain.from_iterable(newest))
         self._presence.tell_here(account_id, islice(rooms, _ROOMS_MAX))
 
     def _stop_listening(self, subscription: Subscription, room_id: RoomId) -> None:

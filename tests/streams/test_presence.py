@@ -352,6 +352,13 @@ def test_a_process_forgets_everything_with_its_last_stream(network: Network) -> 
     assert [each.held for each in network.processes.values()] == [0] * len(NAMES)
 
 
+def test_an_account_in_very_many_rooms_is_shown_to_those_in_its_newest_ones(network: Network) -> None:
+    bens = watching(network)
+    hers = network["one"].begins(ANNA, range(1_000, 1_500))
+    hers.joins(TEA)
+    assert network.until(lambda: seen(bens)) <= TOLD_SECONDS
+
+
 def test_who_stops_watching_costs_the_same_however_many_watch_the_same_accounts(network: Network) -> None:
     """In a company all watch the same accounts, and all streams end when a process drains."""
 
