@@ -41,7 +41,7 @@ class SignalTransportContract:
         async def talk() -> None:
             ears = [Ear(make()), Ear(make())]
             for ear in ears:
-                await _connected(ear, ears)
+                await connected(ear, ears)
             for number in range(20):
                 ears[0].transport.send(b"%d" % number)
             for ear in ears:
@@ -56,7 +56,7 @@ class SignalTransportContract:
         async def talk() -> None:
             ears = [Ear(make()) for _ in range(3)]
             for ear in ears:
-                await _connected(ear, ears)
+                await connected(ear, ears)
             for ear in ears:
                 for number in range(20):
                     ears[0].transport.send_to(ear.transport.name, b"%d for %b" % (number, ear.transport.name.encode()))
@@ -76,7 +76,7 @@ class SignalTransportContract:
         async def talk() -> None:
             says, hears = Ear(make()), Ear(make())
             for ear in (says, hears):
-                await _connected(ear, [says, hears])
+                await connected(ear, [says, hears])
             told = [b"%d" % number + os.urandom(40 << 10) for number in range(100)]
             for each in told:
                 says.transport.send_to(hears.transport.name, each)
@@ -91,7 +91,7 @@ class SignalTransportContract:
         async def talk() -> None:
             stays, leaves = Ear(make()), Ear(make())
             for ear in (stays, leaves):
-                await _connected(ear, [stays, leaves])
+                await connected(ear, [stays, leaves])
             leaves.transport.send(b"goodbye")
             await leaves.transport.close()
             await stays.until(lambda heard: b"goodbye" in heard)
@@ -103,7 +103,7 @@ class SignalTransportContract:
         async def talk() -> None:
             stays, leaves = Ear(make()), Ear(make())
             for ear in (stays, leaves):
-                await _connected(ear, [stays, leaves])
+                await connected(ear, [stays, leaves])
             await leaves.transport.close()
             stays.transport.send(b"still here")
             await stays.until(lambda heard: b"still here" in heard)
@@ -116,7 +116,7 @@ def _has(signal: bytes, heard: list[bytes]) -> bool:
     return signal in heard
 
 
-async def _connected(ear: Ear, ears: list[Ear]) -> None:
+async def connected(ear: Ear, ears: list[Ear]) -> None:
     """A transport may take a moment until it works: earlier signals may be lost."""
     async with asyncio.timeout(SECONDS):
         for each in ears:

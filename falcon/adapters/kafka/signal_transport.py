@@ -25,7 +25,9 @@ _BATCH: Final = 100
 _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 _WAIT_MILLIS: Final = 500
-_STALE_SECONDS: Final = 5.0  # after an outage of the brokers, older signals are dropped
+# A process that could not read for a while drops older signals. The clocks of two machines may differ by 20 s: signals
+# that were dropped for that would make their receiver take all other processes for dead.
+_STALE_SECONDS: Final = 25.0
 
 _Place: TypeAlias = tuple[str, int]  # topic, partition
 
