@@ -315,7 +315,8 @@ class Signals:
             self._show_presence(account_id, self._watching.get(account_id, ()))
 
     def _show_presence(self, account_id: AccountId, watching: Iterable[Subscription]) -> None:
-        """Tell these streams whether the account is online, if that is news. Only members of a common room may know."""
+        """Tell these streams that the account is online or offline, if that is news. Only members of a common room may
+        know."""
         rooms = self._presence.rooms_of(account_id)
         came: list[Subscription] = []
         left: list[Subscription] = []
@@ -336,8 +337,8 @@ class Signals:
         self._push(left, "presence", PresenceShown(account_id, False))
 
     def _show_to_entered(self) -> None:
-        """Tell those that have entered or left a room who is online in their rooms now. A room may be made with many
-        members at once, so it is some of them each turn."""
+        """Tell streams that have entered or left a room which accounts are online in their rooms now. A room may be made
+        with many members at once, so each turn tells some of the streams."""
         accounts = 0
         while self._entered and accounts < _ACCOUNTS_MAX:
             subscription, _ = self._entered.popitem()

@@ -62,8 +62,8 @@ class AppliedPublisher:
             self._some.clear()
             try:
                 await self._write()
-            except Exception:  # if this task ended, edges would wait a second for each read and nobody would know why
-                log.exception("telling where the tables stand met a fault of ours; it goes on")
+            except Exception:  # if this task ended, edges would wait a second for each read, unnoticed
+                log.exception("telling edges where the tables stand met a fault of ours; it goes on")
 
     async def _write(self) -> None:
         with self._lock:
