@@ -36,7 +36,7 @@ from falcon.validation import broken_rule
         (shapes.MemberRole, {"role": "boss"}, "role", "must be admin, member or readonly"),
         (shapes.ReadMarkShape, {"seq": 1, "force": 1}, "force", "must be true or false"),
         (shapes.ListQuery, {"limit": 999}, "limit", "must be at most 200"),
-        (ImportLine, {"type": "poll"}, "type", "must be account, room, message or reaction"),
+        (ImportLine, {"type": "poll"}, "type", "must be account, room, members, message or reaction"),
         (ImportLine, {"type": 1}, "type", "must be a text"),
         (ImportLine, {"type": "account"}, "source", "is missing"),
     ],

@@ -686,7 +686,7 @@ def test_another_number_of_partitions_is_refused(log: KafkaLog) -> None:
     lines = str(raised.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
         f"topic {name} has {PARTITIONS} partitions, not {PARTITIONS * 2}"
-        for name in (log.cluster.journal, log.cluster.snapshots)
+        for name in (log.cluster.journal, log.cluster.snapshots, log.cluster.inboxes)
     ]
     assert all(f"FALCON_PARTITIONS={PARTITIONS}" in line for line in lines)
     assert len(described(log, log.cluster.journal)["partitions"]) == PARTITIONS

@@ -1,5 +1,6 @@
 """The window in which a retry finds its answer."""
 
+import gc
 import tracemalloc
 
 import pytest
@@ -109,10 +110,12 @@ def test_memory_is_given_back_as_keys_are_forgotten() -> None:
     try:
         answers, counts = AnswerWindow(600_000), KeyCounts(1 << 30, 20_000)
         answers.count_in(counts)
+        gc.collect()
         before, _ = tracemalloc.get_traced_memory()
         for i in range(20_000):
             answers.add(i, f"{i}", Remembered(i, 7, i, i))
         answers.forget(1_000_000, 19_000)
+        gc.collect()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -36,6 +36,7 @@ from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.read.catalogue import READ_MODELS
+from falcon.read.store import Moves
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
@@ -67,7 +68,8 @@ class Site:
         self.log = CountedLog(partitions)
         create = through_gateway(self.hbase)
         prepare(self.hbase, PREFIX, _NAME, partitions, create)
-        self._tables = HBaseTables(self.hbase.beside(), PREFIX, partitions, create)
+        self._tables = HBaseTables(self.hbase.beside(), PREFIX, partitions, create, moved=self._tell)
+        self.told: Callable[[Moves], None] = lambda moves: None  # where the tables stand, as projectors tell it
         self._shown: Cursor = dict.fromkeys(range(partitions), Position())
         self._secrets: dict[int, str] = {}
 
@@ -82,6 +84,9 @@ class Site:
             writes = [write for envelope in known for write in model.project(envelope)]
             self._tables.apply(name, self._shown, after, writes)
         self._shown = after
+
+    def _tell(self, moves: Moves) -> None:
+        self.told(moves)
 
     def account(self, account_id: int) -> list[Event]:
         """The events of an account with a token."""
@@ -235,7 +240,14 @@ async def counted_edge(site: Site, **settings: Any) -> AsyncIterator[CountedEdge
         @asynccontextmanager
         async def serving() -> AsyncIterator[Edge]:
             store = HBaseReadStore(site.hbase, PREFIX, threads=1, seconds=60.0)
-            freshness = Freshness(store, OwnersPositions(owners))
+            freshness = Freshness(store, OwnersPositions(owners), lambda: True, store.positions.forget)
+
+            def told(moves: Moves) -> None:
+                store.learn(moves)
+                freshness.moved()
+
+            store.positions.are_told = lambda: True
+            site.told = told
             transport = LocalSignalTransport()
             edges.append(start_edge(chosen, owners, store, freshness, site.log, transport, _NAME, _SECRET))
             edges[0].authenticator.revocations.start()
