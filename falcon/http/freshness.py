@@ -18,8 +18,8 @@ from falcon.telemetry import metrics
 _PAUSE_SECONDS: Final = 0.005
 _PAUSE_SECONDS_MAX: Final = 0.015
 _STILL_SECONDS_MAX: Final = 0.1
-# If Freshness is told of moves and a request still waits after so long, a notice may have been lost. A rebuild by another
-# process sends none.
+# If Freshness is told of moves and a request still waits after so long, a notice may have been lost. A rebuild by
+# another process sends none.
 _TOLD_SECONDS: Final = 1.0
 _ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
 
@@ -44,8 +44,8 @@ class Freshness:
     """One for each event loop. All requests that wait share one task, which looks where the tables stand in their
     partitions. It runs only while a request waits.
 
-    ``is_told``: returns True while :meth:`moved` is called each time that the tables may have moved. Some notices may be
-    lost. While it returns False, Freshness polls. ``doubt``: makes the store ask the tables where they stand in some
+    ``is_told``: returns True while :meth:`moved` is called each time that the tables may have moved. Some notices may
+    be lost. While it returns False, Freshness polls. ``doubt``: makes the store ask the tables where they stand in some
     partitions, if it would answer from memory.
     """
 

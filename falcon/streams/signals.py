@@ -337,8 +337,8 @@ class Signals:
         self._push(left, "presence", PresenceShown(account_id, False))
 
     def _show_to_entered(self) -> None:
-        """Tell streams that have entered or left a room which accounts are online in their rooms now. A room may be made
-        with many members at once, so each turn tells some of the streams."""
+        """Tell streams that have entered or left a room which accounts are online in their rooms now. A room may be
+        made with many members at once, so each turn tells some of the streams."""
         accounts = 0
         while self._entered and accounts < _ACCOUNTS_MAX:
             subscription, _ = self._entered.popitem()
