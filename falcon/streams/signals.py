@@ -254,13 +254,15 @@ class Signals:
 
     def _take(self, data: bytes) -> None:
         try:
-            signal = _decode(data)
+            self._apply(_decode(data))
         except msgspec.ValidationError as error:
             log.debug("a signal is of another version: %s", error)
-            return
         except msgspec.DecodeError as error:
             log.warning("a signal is not as Falcon's are: %s", error)
-            return
+        except Exception:  # if it reached the transport, that might read no further
+            log.exception("a signal met a fault of ours; the others are taken")
+
+    def _apply(self, signal: _Signal) -> None:
         match signal:
             case _Parts(process=process, parts=parts):
                 self._hear_from(process)

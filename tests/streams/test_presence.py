@@ -352,6 +352,15 @@ def test_a_process_forgets_everything_with_its_last_stream(network: Network) -> 
     assert [each.held for each in network.processes.values()] == [0] * len(NAMES)
 
 
+def test_a_signal_at_which_this_process_fails_does_not_keep_it_from_hearing_the_next(network: Network) -> None:
+    bens = watching(network)
+    network["one"].begins(BEN, [TEA], [CLEO])
+    part = ["o", slot_of(CLEO), False, [[CLEO, base64.b64encode(b"half a room").decode()]], []]
+    network["one"].signals._take(msgspec.json.encode({"type": "parts", "process": "two", "parts": [part]}))
+    network["one"].begins(ANNA, [TEA])
+    assert network.until(lambda: seen(bens)) <= TOLD_SECONDS
+
+
 def test_an_account_in_very_many_rooms_is_shown_to_those_in_its_newest_ones(network: Network) -> None:
     bens = watching(network)
     hers = network["one"].begins(ANNA, range(1_000, 1_500))
