@@ -119,6 +119,20 @@ def test_the_positions_of_very_many_partitions_are_told_though_brokers_limit_a_b
     asyncio.run(run())
 
 
+def test_a_projector_that_ends_tells_first_where_its_tables_stand(
+    clusters: Callable[[str], SimulatedCluster], publisher: AppliedPublisher
+) -> None:
+    async def run() -> None:
+        edge = Edge(clusters("api-0"))
+        async with edge.following():
+            for offset in range(20):
+                publisher.publish(moves(offset))
+            await asyncio.to_thread(publisher.close)
+            await until(lambda: edge.heard[-1:] == [moves(19)])
+
+    asyncio.run(run())
+
+
 def test_a_fault_of_ours_does_not_keep_the_projector_from_telling_the_next_position(
     clusters: Callable[[str], SimulatedCluster], publisher: AppliedPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -24,6 +25,7 @@ from falcon.read.store import Moves, Reached
 log = logging.getLogger("falcon.kafka")
 
 _RETRY_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.5
 _END_SECONDS: Final = 1.0  # between two looks for the topic's end
 _HEARD_SECONDS: Final = 3.0  # a topic that was read to its end so long ago may hide moves
@@ -43,6 +45,7 @@ class AppliedPublisher:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, int], dict[Partition, Reached]] = {}
         self._some = asyncio.Event()
+        self._ending = False
         self._producer = Producer(cluster)
         self._publishing = loop.start(self._publish())
 
@@ -53,11 +56,16 @@ class AppliedPublisher:
         self._loop.soon(self._some.set)
 
     def close(self) -> None:
+        """What waits is told if that takes no longer than a moment: without it reads wait for a second."""
+        self._ending = True
+        self._loop.soon(self._some.set)
+        with suppress(TimeoutError):
+            self._publishing.result(_CLOSE_SECONDS)
         self._publishing.cancel()
         self._loop.call(self._producer.close())
 
     async def _publish(self) -> None:
-        while True:
+        while self._waiting or not self._ending:
             await self._some.wait()
             self._some.clear()
             try:
