@@ -1,4 +1,4 @@
-"""Read marks on their way to the owner: of an account in a room one at a time."""
+"""Sends read marks to their owners: one at a time for each account and room."""
 
 import asyncio
 import time
@@ -36,6 +36,10 @@ class _Mark(msgspec.Struct, eq=False):
             self.result.set_exception(outcome)
         else:
             self.result.set_result(outcome)
+
+
+class _TablesBehind(Exception):
+    """The tables do not show in time what the client of one of several requests knows of."""
 
 
 class ReadMarks:
@@ -109,7 +113,13 @@ class ReadMarks:
         try:
             return await self._commands.dispatch(request, command, began=began, others=others)
         except NotReadableYet as uncounted:
-            await self._reads.reach_positions(request)
+            try:
+                for each in (request, *others):
+                    await self._reads.reach_positions(each)
+            except Problem as problem:
+                if others:
+                    raise _TablesBehind from problem
+                raise
             mentions = await self._store.mentions(command.by, command.room_id, uncounted.seq, _NO_END)
             counted = msgspec.structs.replace(command, mentions=mentions)
             return await self._commands.dispatch(request, counted, began=began, others=others)
@@ -119,6 +129,8 @@ def _is_for_all(outcome: CommandResult | Exception) -> bool:
     """False if it may hold for one of the requests only, by its key or its mark."""
     if isinstance(outcome, CommandResult):
         return not outcome.is_replayed
+    if isinstance(outcome, _TablesBehind):
+        return False
     return not isinstance(outcome, Problem) or outcome.status >= _SERVER_ERROR
 
 

@@ -57,12 +57,13 @@ class ReadYourWrites:
 
     async def reach_positions(self, request: AuthedRequest) -> None:
         """Wait for the request's Falcon-Position. Raises Problem 422, 503, ReadStoreUnavailable."""
-        positions, request.positions = request.positions, ()
+        positions = request.positions
         if len(positions) > 1:  # one query finds those that the tables have not reached yet
             applied = await self._store.applied_in([partition for partition, _ in positions])
             positions = tuple(each for each in positions if applied[each[0]] <= each[1])
         for partition, offset in positions:
             await self.freshness.reach(partition, offset, self._seconds_left(request))
+        request.positions = ()
 
     async def reach(self, partition: Partition, offset: int, seconds: float) -> None:
         """Wait until reads show the event at ``offset``. Raises Problem 503 after ``seconds``, ReadStoreUnavailable."""

@@ -70,10 +70,10 @@ class Checkpoint(msgspec.Struct, eq=False):
     """States of a partition's aggregates, such that its log below ``position`` need not be read again.
 
     ``snapshots`` are those that have changed since the last checkpoint, by key. They are written in their order, so
-    that one may count on those before it. ``obsolete``: ranges of keys, the last one excluded, under which nothing is
-    of use once this checkpoint is written. ``answers`` are those given to keyed
-    commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten, those of
-    EXPIRED_MAX checkpoints at a time.
+    that one may count on those before it. ``obsolete``: ranges of keys, each from its first key up to another one that
+    is excluded. The snapshots in them are of no use once this checkpoint is written. ``answers`` are those given to
+    keyed commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten,
+    those of EXPIRED_MAX checkpoints at a time.
     ``version`` names the shape of all these bytes. Only what is durable may be in a checkpoint.
     """
 

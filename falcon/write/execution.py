@@ -1,7 +1,7 @@
 """Carrying out a batch: which of its commands are decided, and why the others are not."""
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 from falcon.journal.ports import Submission
 from falcon.write import refusals
@@ -10,6 +10,10 @@ from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Sender, S
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
+
+# An append of so many bytes takes no further command. A short command may make an event of 5 MB,
+# such as the end of a room of 100,000 members, and a journal takes 8 MB at once.
+_APPEND_BYTES: Final = 1 << 20
 
 
 class Execution:
@@ -24,7 +28,7 @@ class Execution:
     def carry_out(self, batch: CommandBatch, sender: Sender, submissions: list[Submission]) -> list[Serving]:
         """Gives the partitions in which something was decided; adds their appends to ``submissions``.
 
-        All of a partition's events go into one append.
+        All of a partition's events go into one append, unless they are large.
         """
         now, monotonic = self._clock.now(), self._clock.monotonic()
         waiting: dict[int, tuple[Serving, list[Waiter]]] = {}
@@ -44,6 +48,9 @@ class Execution:
                 waiting[envelope.partition] = (owned, [waiter])
             else:
                 touched[1].append(waiter)
+            if aggregates.untaken_bytes >= _APPEND_BYTES:
+                self._replies.hold(owned, waiting[envelope.partition][1], submissions)
+                waiting[envelope.partition] = (owned, [])
         for serving, waiters in waiting.values():
             self._replies.hold(serving, waiters, submissions)
         return [serving for serving, _ in waiting.values()]

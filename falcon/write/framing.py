@@ -2,8 +2,8 @@
 
 The accepting end begins with a challenge of random bytes. The other end answers with random bytes of its own, and both
 derive a key for each direction from these and an internal key, which never travels. The MAC of a frame covers its
-number, so an end refuses a frame that was changed, left out, or sent twice. What was recorded on one connection is
-worth nothing on another, and no clock is asked.
+number, so an end refuses a frame that was changed, left out, or sent twice. A recording of one connection is of
+no use on another, and no clock is compared.
 """
 
 import hmac
@@ -29,7 +29,7 @@ _TO_EDGE: Final = b"falcon frames 1: owner to edge\n"
 
 
 class WrongFrame(Exception):
-    """The other end sent what is no frame of this connection. The connection must be closed."""
+    """The other end sent bytes that are no frame of this connection. The connection must be closed."""
 
 
 class _Macs:

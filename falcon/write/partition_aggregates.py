@@ -105,6 +105,7 @@ class PartitionAggregates:
         self._dirty: set[int] = set()
         self._imports: dict[str, int] = {}
         self._ahead: dict[int, int] = {}
+        self._reads_all = False  # of the log, since there is no checkpoint
         self._saving = _NOTHING
         self._answers = AnswerWindow(self._limits.answer_window_ms)
         self._keys: KeyCounts | None = None
@@ -114,6 +115,7 @@ class PartitionAggregates:
         self._new_answers: deque[AnswerRow] = deque()
         self._envelopes: list[Envelope] = []
         self._records: list[Record] = []
+        self.untaken_bytes = 0  # of these records
 
     # --- recovery -----------------------------------------------------------------------------------------------------
 
@@ -125,6 +127,7 @@ class PartitionAggregates:
         self._reset()
         checkpoint = self._store.checkpoint(self.number, snapshots.VERSION)
         if checkpoint is None:
+            self._reads_all = True
             return Position()
         state = snapshots.decode_state(checkpoint.state)
         self._counter, self.at = state.counter, state.at
@@ -241,7 +244,7 @@ class PartitionAggregates:
         if not self._envelopes:
             return None
         append = Append(self.number, self.epoch, self._envelopes, self._records)
-        self._envelopes, self._records = [], []
+        self._envelopes, self._records, self.untaken_bytes = [], [], 0
         return append
 
     def confirm(self, append: Append) -> None:
@@ -332,6 +335,7 @@ class PartitionAggregates:
             envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, answer, trace, by)
             record = codec.encode(envelope)
             self._records.append(record)
+            self.untaken_bytes += len(record.data)
             self._envelopes.append(envelope)
             if isinstance(event, RoomCreated | AccountCreated):
                 self._count(event)
@@ -359,7 +363,7 @@ class PartitionAggregates:
         ``void``: what is not known to be durable never will be.
         """
         self._hot, self._idle, self._imports, self._saving = {}, {}, {}, _NOTHING
-        self._envelopes, self._records = [], []
+        self._envelopes, self._records, self.untaken_bytes = [], [], 0
         if void:
             self._answers_in_flight = {}
 
@@ -412,6 +416,8 @@ class PartitionAggregates:
         return aggregate
 
     def _read(self, identity: int) -> Aggregate | None:
+        if self.epoch == 0 and self._reads_all:
+            return None  # no checkpoint counts on what is stored, so some of it may have been deleted
         stored = self._stored.load(identity)
         if stored is None:
             return None

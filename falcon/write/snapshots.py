@@ -18,7 +18,7 @@ from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
 from falcon.domain.room import Member, Room
 
 # Raise it whenever the fields of Room, Account, PartitionState or the answers change: recovery then reads the log.
-VERSION: Final = 5
+VERSION: Final = 6
 
 Aggregate: TypeAlias = Room | Account
 AnswerRow: TypeAlias = tuple[
@@ -59,7 +59,7 @@ def head_of(identity: int) -> str:
 
 
 def parts_of(identity: int, before_epoch: int | None = None) -> str:
-    """What the names of an aggregate's parts begin with; or the name behind those of earlier epochs."""
+    """The beginning of the names of an aggregate's parts; or the name behind those of earlier epochs."""
     return f"part:{identity}:" + ("" if before_epoch is None else f"{before_epoch:019d}")
 
 
@@ -112,7 +112,7 @@ _answers = msgspec.msgpack.Decoder(list[AnswerRow])
 
 
 def parted(aggregate: Aggregate) -> "PartedMap[Any] | None":
-    """The map of a large aggregate."""
+    """The map of a large aggregate; None if it is small."""
     entries: IdMap[Any] = aggregate.members if isinstance(aggregate, Room) else aggregate.directs
     return entries if isinstance(entries, PartedMap) else None
 
@@ -177,7 +177,7 @@ def _parted(
 
 
 def decode_parts(data: bytes) -> StoredParts | None:
-    """Of a head: where its parts are."""
+    """Where the parts of a head are; None if it has all of its entries itself."""
     state: _RoomState | _AccountState = _aggregates.decode(data)
     return state.parts
 

@@ -44,7 +44,7 @@ class StoredAggregates:
         return Stored(head.offset, snapshots.decode_aggregate(head.data, self._read))
 
     def changes(self, aggregates: Iterable[tuple[int, Aggregate]], epoch: int) -> Changes:
-        """What is written in ``epoch``. The next call must wait until that is stored."""
+        """Returns what a checkpoint of ``epoch`` writes. The next call must wait until that is stored."""
         changes = Changes([], [])
         for identity, aggregate in aggregates:
             parts = self._change_parts(identity, aggregate, epoch, changes)

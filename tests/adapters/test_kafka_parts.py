@@ -5,6 +5,7 @@ Whatever has happened, a new owner has the room that the log tells of.
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -39,26 +40,42 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
 
 
 class Schedule:
-    """Random acts on one room by one owner after another. Those that were deposed may still write snapshots."""
+    """Random acts on one room by one owner after another. Those that were deposed may still write snapshots.
 
-    def __init__(self, brokers: Brokers, seed: int) -> None:
+    ``versions``: one of them is each owner's.
+    """
+
+    def __init__(self, brokers: Brokers, seed: int, patch: pytest.MonkeyPatch, versions: Sequence[int]) -> None:
         self._brokers = brokers
         self._random = random.Random(seed)
         self._log = MemoryLog(1)
         self._unwritten: dict[Pod, Checkpoint] = {}
         self._pods: list[Pod] = []
         self._room = 0
+        self._patch = patch
+        self._versions = versions
+        self._version_of: dict[Pod, int] = {}
 
     async def run(self) -> None:
-        self._pods.append(await Pod(self._brokers, self._log).take_over())
+        self._pods.append(await self._new_pod())
         self._room = self._pods[0].room(range(1, 12))
         acts = [self._change] * 6 + [self._save] * 4 + [self._take_over, self._arrive_late, self._compact]
         for _ in range(STEPS):
             await self._random.choice(acts)()
         await self._take_over()
 
+    async def _new_pod(self) -> Pod:
+        pod = Pod(self._brokers, self._log)
+        self._version_of[pod] = self._random.choice(self._versions)
+        return await self._acting(pod).take_over()
+
+    def _acting(self, pod: Pod) -> Pod:
+        """It acts now, and with its own version."""
+        self._patch.setattr(snapshots, "VERSION", self._version_of[pod])
+        return pod
+
     async def _change(self) -> None:
-        owner = self._pods[-1]
+        owner = self._acting(self._pods[-1])
         member = self._random.randrange(1, 40)
         state = owner.state_of(self._room)
         if member not in state.members:
@@ -72,7 +89,7 @@ class Schedule:
 
     async def _save(self) -> None:
         """A write may be lost at any record. It is made again later, unless the pod has died."""
-        pod = self._random.choice(self._pods[-3:])
+        pod = self._acting(self._random.choice(self._pods[-3:]))
         checkpoint = self._unwritten.pop(pod, None)
         if checkpoint is None:
             if not pod.partition.capture():
@@ -89,7 +106,7 @@ class Schedule:
         self._brokers.fail_after(None)
 
     async def _take_over(self) -> None:
-        pod = await Pod(self._brokers, self._log).take_over()
+        pod = await self._new_pod()
         self._pods.append(pod)
         assert pod.state_of(self._room) == self._told()
 
@@ -108,11 +125,14 @@ class Schedule:
         return reader.state_of(self._room)
 
 
-def test_a_new_owner_has_the_room_that_the_log_tells_of_whatever_happened_to_its_parts(brokers: Brokers) -> None:
+@pytest.mark.parametrize("versions", [(snapshots.VERSION,), (9, 10)])
+def test_a_new_owner_has_the_room_that_the_log_tells_of_whatever_happened_to_its_parts(
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch, versions: Sequence[int]
+) -> None:
     for seed in range(SCHEDULES):
         brokers.topics.clear()
         brokers.late.clear()
-        asyncio.run(Schedule(brokers, seed).run())
+        asyncio.run(Schedule(brokers, seed, monkeypatch, versions).run())
 
 
 def test_a_room_in_parts_leaves_nothing_but_what_its_head_counts_on(brokers: Brokers) -> None:
@@ -137,6 +157,10 @@ def test_a_room_in_parts_leaves_nothing_but_what_its_head_counts_on(brokers: Bro
         brokers.compact(TOPIC, 0)
         kept = {record.key for record in brokers.topics[TOPIC, 0] if record.value is not None}
         epoch = bob.partition.epoch
-        assert kept == {f"{epoch}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode(), b"0/opened"}
+        assert kept == {
+            f"{epoch}/{snapshots.VERSION}/aggregate:{room}".encode(),
+            f"{epoch}/checkpoint".encode(),
+            b"0/opened",
+        }
 
     asyncio.run(run())

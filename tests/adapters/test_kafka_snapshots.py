@@ -20,6 +20,7 @@ from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Checkpoint, JournalUnavailable
 from falcon.journal.snapshot_record import SnapshotRecord, SnapshotStamp
+from falcon.write import snapshots
 from falcon.write.snapshots import VERSION
 from tests.adapters.kafka_model import CLUSTER, Brokers, Stored, memory_copy
 from tests.support.partition_owner import PartitionOwner
@@ -162,7 +163,7 @@ async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_gen
     bob.post(room, "2")
     await bob.checkpoint()
     epoch = bob.partition.epoch
-    left = {f"{epoch}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode()}
+    left = {f"{epoch}/{VERSION}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode()}
     cat = await Pod(brokers, log).take_over()
     cat.post(room, "3")
     before = len(brokers.topics[TOPIC, 0])
@@ -172,7 +173,7 @@ async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_gen
     brokers.compact(TOPIC, 0)
     kept = {record.key for record in brokers.topics[TOPIC, 0] if record.value is not None}
     epoch = cat.partition.epoch
-    assert kept == {f"{epoch}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode(), b"0/opened"}
+    assert kept == {f"{epoch}/{VERSION}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode(), b"0/opened"}
 
 
 def test_what_is_the_newest_again_is_no_garbage() -> None:
@@ -218,7 +219,7 @@ async def test_garbage_that_cannot_be_deleted_now_is_deleted_with_the_next_check
     ann = await Pod(brokers, log).take_over()
     room = ann.room()
     await ann.checkpoint()
-    old = f"{ann.partition.epoch}/aggregate:{room}".encode()
+    old = f"{ann.partition.epoch}/{VERSION}/aggregate:{room}".encode()
     bob = await Pod(brokers, log).take_over()
     bob.post(room, "1")
     saving = asyncio.ensure_future(bob.save())
@@ -306,6 +307,58 @@ async def test_the_memory_of_a_takeover_does_not_grow_with_the_rooms(brokers: Br
             assert copy.get(0, f"aggregate:{rooms - 1}") == record
             assert len(copy.garbage(0, 2 * rooms)) == rooms
     assert (peaks[20_000] - peaks[2_000]) / 18_000 < 25, "bytes a room"
+
+
+# --- two versions on one log ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "after"), [(VERSION, VERSION + 1), (VERSION + 1, VERSION), (9, 10)])
+def test_a_version_goes_on_though_another_one_stopped_within_its_first_checkpoint(
+    brokers: Brokers, log: MemoryLog, monkeypatch: pytest.MonkeyPatch, before: int, after: int
+) -> None:
+    """An upgrade that is taken back at once, or fails."""
+    monkeypatch.setattr(module, "_BATCH_BYTES_MAX", 1)  # so that a write can fail between any two records
+
+    async def run() -> None:
+        monkeypatch.setattr(snapshots, "VERSION", before)
+        ann = await Pod(brokers, log).take_over()
+        room, quiet = ann.room(), ann.room()
+        ann.post(quiet, "hello")
+        await ann.checkpoint()
+        monkeypatch.setattr(snapshots, "VERSION", after)
+        bob = await Pod(brokers, log).take_over()
+        bob.post(room, "hello")
+        brokers.fail_after(2)
+        with pytest.raises(NotWritten):
+            await bob.save()
+        monkeypatch.setattr(snapshots, "VERSION", before)
+        cat = await Pod(brokers, log).take_over()
+        assert (cat.post(room, "again"), cat.post(quiet, "again")) == (2, 2)
+
+    asyncio.run(run())
+
+
+@in_loop
+async def test_the_states_of_a_version_go_once_another_one_has_a_checkpoint(brokers: Brokers, log: MemoryLog) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshots, "VERSION", VERSION - 1)
+        ann = await Pod(brokers, log).take_over()
+        room = ann.room()
+        await ann.checkpoint()
+    brokers.append(TOPIC, 0, [_unversioned(f"aggregate:{room}"), _unversioned("opposite")])
+    bob = await Pod(brokers, log).take_over()
+    await bob.checkpoint()
+    brokers.compact(TOPIC, 0)
+    kept = {record.key for record in brokers.topics[TOPIC, 0] if record.value is not None}
+    epoch = bob.partition.epoch
+    assert kept == {f"{epoch}/{VERSION}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode(), b"0/opened"}
+    assert (await Pod(brokers, log).take_over()).post(room, "hello") == 1
+
+
+def _unversioned(name: str) -> tuple[bytes, bytes]:
+    """A record as versions of Falcon wrote it whose names had no version."""
+    record = SnapshotRecord(1, 1, VERSION - 1, b"state")
+    return key_of(name, record.stamp), msgspec.msgpack.encode(record)
 
 
 # --- a log that was restored from an older copy, beneath snapshots that were not --------------------------------------

@@ -48,9 +48,9 @@ def watched(
 
 
 def mark(by: Person, room: Room, seq: int, **more: Any) -> httpx.Request:
-    """``key``: the Idempotency-Key."""
-    key = more.pop("key", None)
-    return by.request("PUT", f"{room}/read", {"seq": seq, **more}, key=key)
+    """``key``, ``position``, ``wait``: the headers."""
+    headers = {name: more.pop(name, None) for name in ("key", "position", "wait")}
+    return by.request("PUT", f"{room}/read", {"seq": seq, **more}, **headers)
 
 
 def moved(answer: httpx.Response) -> Json:
@@ -180,6 +180,18 @@ def test_a_mark_beyond_the_newest_message_is_refused_and_the_others_are_not(
 def test_each_of_a_stranger_is_refused(falcon: Falcon, cleo: Person, five: Room) -> None:
     for answer in falcon.together(*(mark(cleo, five, seq) for seq in range(4))):
         problem(answer, 404, "room_not_found")
+
+
+def test_mentions_are_counted_in_tables_that_show_what_each_client_knows_of(
+    falcon: Falcon, ben: Person, five: Room
+) -> None:
+    unread = "0:999999999"
+    first, behind, other = falcon.together(
+        mark(ben, five, 1), mark(ben, five, 2, position=unread, wait="0"), mark(ben, five, 3)
+    )
+    assert moved(first)["read_seq"] == 1
+    problem(behind, 503, "unavailable")
+    assert moved(other) == {"room_id": five.room_id, "read_seq": 3, "unread": 2, "mentions": 1}
 
 
 def test_where_the_owner_cannot_decide_all_that_wait_are_told_so(

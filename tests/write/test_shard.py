@@ -5,11 +5,12 @@ import pytest
 
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
+from falcon.domain.answers import AccountAnswer, Done, MessageAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import (
     CreateAccount,
     CreateRoom,
+    DeleteRoom,
     EditMessage,
     Invitation,
     MoveRead,
@@ -19,6 +20,7 @@ from falcon.domain.commands import (
 )
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable, UnknownAccount
 from falcon.journal.envelope import Position
+from falcon.journal.ports import Append
 from falcon.journal.record import Record
 from falcon.write import snapshots
 from falcon.write.busy import BusyRooms
@@ -104,6 +106,30 @@ def test_messages_of_a_batch_are_numbered_in_its_order(log: MemoryLog) -> None:
     room = host.room()
     host.send(*(PostMessage(ANN, room, f"{i}") for i in range(5)))
     assert [_seq(reply) for reply in host.replies()] == [1, 2, 3, 4, 5]
+
+
+def test_large_rooms_that_are_deleted_at_once_go_in_appends_that_a_journal_takes(log: MemoryLog) -> None:
+    host = Host(log)
+    members = tuple(Invitation(BOB + number, "member") for number in range(20_000))
+    rooms: list[int] = []
+    while len(rooms) < 8:
+        reply = host.ask(CreateRoom(ANN, "Everyone", members=members))
+        assert isinstance(reply, Accepted)
+        assert isinstance(reply.answer, RoomAnswer)
+        rooms.append(reply.answer.room_id)
+    host.journal._held = True
+    host.send(*(DeleteRoom(ANN, room) for room in rooms), PostMessage(ANN, rooms[0], "too late"))
+    sizes = [sum(len(record.data) for record in append.records) for append in _appends(host)]
+    assert sum(sizes) > 4 << 20
+    assert max(sizes) < 2 << 20
+    host.journal.flush()
+    *deleted, late = host.replies()
+    assert [reply.answer for reply in deleted if isinstance(reply, Accepted)] == [Done()] * len(rooms)
+    assert isinstance(late, Rejected)
+
+
+def _appends(host: Host) -> list[Append]:
+    return [submission for submission in host.journal._waiting if isinstance(submission, Append)]
 
 
 def test_no_reply_leaves_before_what_it_rests_on_is_durable(log: MemoryLog) -> None:

@@ -4,6 +4,10 @@ A record's key is the owner's epoch and the name of the thing. With the epoch in
 deposed owner nor compaction can hide a newer one: of all epochs' records about a thing, the highest (epoch, offset)
 counts. A state says at which offset it stands, since between two checkpoints there may be newer states already.
 
+The name of a state begins with the version of its bytes. While processes of two versions run, none hides a state that a
+checkpoint of the other version counts on. All versions share the name of the checkpoint: the newest one counts, and it
+is void for the others. Once it is written, the states of the others are of no use.
+
 The same holds within an epoch. A write of unknown outcome may succeed at any time, and would stand behind newer
 records. So the epoch's keys get a new generation from then on, and the late write can hide only its own generation's.
 """
@@ -92,13 +96,13 @@ class KafkaSnapshots:
         return Checkpointed(data.position, data.state)
 
     def load(self, partition: Partition, key: str, version: int) -> Snapshot | None:
-        kept = self._get(partition, key, version)
+        kept = self._get(partition, _versioned(version, key), version)
         return None if kept is None else Snapshot(kept.offset, kept.data)
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
         with self._lock:
-            rows = self._copy.under(partition, _ANSWERS)
-        return [kept.data for name, kept in rows if kept.version == version and _answered_at(name) >= since]
+            rows = self._copy.under(partition, _versioned(version, _ANSWERS))
+        return [kept.data for name, kept in rows if _answered_at(name) >= since]
 
     def _get(self, partition: Partition, name: str, version: int) -> SnapshotRecord | None:
         with self._lock:
@@ -136,12 +140,14 @@ class KafkaSnapshots:
         return True
 
     def _useless(self, checkpoint: Checkpoint) -> list[tuple[str, SnapshotStamp]]:
-        """Looks at expired answers only, however long the window is, and leaves those that are many to later calls."""
+        """Looks at these records only, however many others there are. Leaves answers that have expired and states of
+        other versions to later calls if they are many."""
+        version = checkpoint.version
         stop = f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}"
-        found = self._copy.stamps_between(checkpoint.partition, _ANSWERS, stop, EXPIRED_MAX)
-        for first, last in checkpoint.obsolete:
-            found += self._copy.stamps_between(checkpoint.partition, first, last)
-        return found
+        ranges = [(_versioned(version, _ANSWERS), _versioned(version, stop), EXPIRED_MAX)]
+        ranges += [(_versioned(version, first), _versioned(version, last), -1) for first, last in checkpoint.obsolete]
+        ranges += [(*each, _TOMBSTONES_MAX) for each in _ranges_of_other_versions(version)]
+        return [each for range_ in ranges for each in self._copy.stamps_between(checkpoint.partition, *range_)]
 
     async def _forget(self, partition: Partition, opened: _OpenEpoch) -> None:
         """Delete the garbage, also what the takeover found. What cannot be deleted now is deleted with the next
@@ -288,6 +294,19 @@ def take(copy: LocalCopy, partition: Partition, records: Sequence[_Record]) -> N
         copy.drop_garbage(partition, [key for key, is_old in is_garbage.items() if not is_old])
 
 
+def _versioned(version: int, name: str) -> str:
+    return f"{version}/{name}"
+
+
+def _ranges_of_other_versions(version: int) -> Iterator[tuple[str, str]]:
+    """All names but those of this version and those that all versions share: the first one, and the one behind."""
+    after = "\0"
+    yield "", f"{version}/"
+    yield f"{version}0", _CHECKPOINT  # "0" is the character behind "/"
+    yield _CHECKPOINT + after, _OPENING
+    yield _OPENING + after, "\U0010ffff"
+
+
 def _name_of(key: bytes) -> str:
     return key.decode().partition("/")[2]
 
@@ -296,11 +315,10 @@ def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, SnapshotRe
     def kept(data: bytes) -> SnapshotRecord:
         return SnapshotRecord(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data, generation)
 
-    rows = [(key, kept(data)) for key, data in checkpoint.snapshots]
+    rows = [(_versioned(checkpoint.version, key), kept(data)) for key, data in checkpoint.snapshots]
     if checkpoint.answers:
-        rows.append(
-            (f"{_ANSWERS}{checkpoint.answers_at:015d}:{checkpoint.position.offset:015d}", kept(checkpoint.answers))
-        )
+        name = f"{_ANSWERS}{checkpoint.answers_at:015d}:{checkpoint.position.offset:015d}"
+        rows.append((_versioned(checkpoint.version, name), kept(checkpoint.answers)))
     state = _CheckpointData(checkpoint.position, checkpoint.state)
     rows.append((_CHECKPOINT, kept(_encode(state))))
     return rows
@@ -320,4 +338,4 @@ def _batches(rows: Iterable[tuple[str, SnapshotRecord]]) -> Iterator[list[Record
 
 
 def _answered_at(name: str) -> Millis:
-    return int(name.removeprefix(_ANSWERS).partition(":")[0])
+    return int(name.partition(_ANSWERS)[2].partition(":")[0])

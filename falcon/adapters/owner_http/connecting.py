@@ -1,4 +1,4 @@
-"""Connections to owners, over which frames go: within the networks of owners, and out of HTTP by an Upgrade."""
+"""Connects to owners, only within their networks, and turns the HTTP connection into one for frames by an Upgrade."""
 
 import asyncio
 import re

@@ -54,7 +54,7 @@ def not_taken(batch: CommandBatch, mailbox: Mailbox) -> None:
 
 
 class OwnerProcess:
-    """A process of owners at ``address``, host:port. It is connected to when a batch is to go there."""
+    """A process of owners at ``address``, host:port. The first batch for it opens the connection."""
 
     def __init__(self, address: str, keys: Keys, networks: Sequence[str]) -> None:
         self._address = address

@@ -1,4 +1,4 @@
-"""What a feature does for exports and imports: what its lines are, how they are checked and what they become."""
+"""The part of a feature in exports and imports: its lines, their checks, and the commands that they become."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ R = TypeVar("R", bound=OfARoom)
 
 
 class ImportedLines(NamedTuple):
-    """``refs``: the id of each ref. ``skipped``: what had been imported before."""
+    """``refs``: the id of each ref. ``skipped``: how many had been imported before."""
 
     refs: Mapping[str, int] = MappingProxyType({})
     imported: int = 0
