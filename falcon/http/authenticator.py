@@ -26,7 +26,6 @@ from falcon.streams.revocations import Revocations
 _FRESH_SECONDS: Final = 1.0
 _USABLE_SECONDS: Final = 600.0
 _CACHED_MAX: Final = 50_000  # tokens
-_AUTHORIZATION_MAX: Final = 200  # bytes of a header that may be cached
 
 _Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -165,7 +164,7 @@ class Authenticator:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
             raise unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
-        if len(authorization) <= _AUTHORIZATION_MAX:
+        if _has_no_spare_space(authorization):
             now = time.monotonic()
             cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)
             self._cache.keep(authorization, cached)
@@ -211,6 +210,12 @@ class Authenticator:
 
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.get_running_loop().create_task(refresh())
+
+
+def _has_no_spare_space(authorization: bytes) -> bool:
+    """Only such a header is cached: by spaces one token could take the place of all others."""
+    credentials = authorization.partition(b" ")[2]
+    return credentials == credentials.strip()
 
 
 def _parse_bearer(authorization: bytes) -> tuple[AccountId, str] | None:

@@ -18,7 +18,7 @@ from falcon.telemetry import metrics
 _PAUSE_SECONDS: Final = 0.005
 _PAUSE_SECONDS_MAX: Final = 0.015
 _STILL_SECONDS_MAX: Final = 0.1
-# A request that has waited for so long where Freshness is told of moves: a notice may have been lost, and a rebuild by
+# If Freshness is told of moves and a request still waits after so long, a notice may have been lost. A rebuild by
 # another process sends none.
 _TOLD_SECONDS: Final = 1.0
 _ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
@@ -29,7 +29,7 @@ def _polls() -> bool:
 
 
 def _knows_nothing(partitions: Collection[Partition]) -> None:
-    """The store asks the tables each time."""
+    """For a store that asks the tables each time."""
 
 
 class _Wanted(NamedTuple):
@@ -44,9 +44,9 @@ class Freshness:
     """One for each event loop. All requests that wait share one task, which looks where the tables stand in their
     partitions. It runs only while a request waits.
 
-    ``is_told``: returns True while :meth:`moved` is called each time that the tables may have moved, but for notices
-    that are lost. While it is not, Freshness polls. ``doubt``: has the store ask the tables where they stand in some
-    partitions, if it knows that without.
+    ``is_told``: returns True while :meth:`moved` is called each time that the tables may have moved. Some notices may
+    be lost. While it returns False, Freshness polls. ``doubt``: makes the store ask the tables where they stand in some
+    partitions, if it would answer from memory.
     """
 
     def __init__(

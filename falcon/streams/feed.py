@@ -202,20 +202,6 @@ class Feed:
         """True if the feed remembers that the message was deleted."""
         return self._history.is_deleted(room_id, seq)
 
-    def remembers_revocations(self, account_id: AccountId, since: float) -> bool:
-        """True if the feed remembers each revocation of the account's tokens that the tables did not show at this time
-        (CLOCK_MONOTONIC), as far as the log has been read."""
-        segment = self.segment_with(account_id)
-        known = self._segments.get(segment)
-        # The tables had reached the first position when the segment was followed.
-        return known is not None and known.followed_at <= since and self.history_begins(segment) <= known.first
-
-    def is_revoked(self, account_id: AccountId, token_hash: str) -> bool:
-        """True if the feed remembers that the token was revoked."""
-        segment = self.segment_with(account_id)
-        history = self.history_about(segment, account_id, self.history_begins(segment))
-        return any(isinstance(event, TokenRevoked) and event.token_hash == token_hash for _, event in history)
-
     async def remember(self, offsets: Mapping[int, int]) -> bool:
         """Read records from these offsets on back into memory, once for all clients that need them.
 
@@ -238,9 +224,13 @@ class Feed:
         known, begins = self._segments[segment], self.begins(segment)
         older, history = list[Raw](), list[tuple[Raw, Event]]()
         position = await self.seek(segment, offset)
+        size = 0
         while position.offset < begins:
             raws, position = await self.read_range(segment, position, begins, _READ)
             older += raws
+            size += sum(len(raw.record.data) for raw in raws)
+            if size > self._records.room_bytes():
+                return False  # they are larger than the others
             for raw in raws:
                 if raw.record.type in HISTORY_EVENTS:
                     with suppress(Undecodable):  # streams pass over it
@@ -424,15 +414,13 @@ class Feed:
 
 
 class _Segment:
-    """How far a segment has been read, from the offset ``first`` on since ``followed_at``.
+    """How far a segment has been read.
 
     ``last``: the place of the newest record, if the position is behind it: the position is made when it is asked for,
     which is seldom.
     """
 
     def __init__(self, position: Position) -> None:
-        self.first = position.offset
-        self.followed_at = time.monotonic()
         self._position = position
         self.last: Position | None = None
 

@@ -1,4 +1,4 @@
-"""Which process keeps the presence of an account, and who listens in a room. Pure: the caller passes the time.
+"""Says which process keeps an account or a room. Pure: the caller passes the time.
 
 Ids are spread over slots, and each slot is kept by one of the processes that serve streams (rendezvous hashing). All
 processes agree without asking one another, and a process that comes or goes moves its own slots only.

@@ -119,7 +119,10 @@ class RecordMemory:
     def room(self) -> int:
         """How many more records may be remembered, if they are as large as the others."""
         mean = self._bytes / len(self._order) if self._order else _EVENT_BYTES
-        return min(self._most - len(self._order), int((self._most_bytes - self._bytes) / mean))
+        return min(self._most - len(self._order), int(self.room_bytes() / mean))
+
+    def room_bytes(self) -> int:
+        return self._most_bytes - self._bytes
 
     def put_before(self, segment: int, offset: int, older: Sequence[Raw]) -> bool:
         """Remember all records of a segment from ``offset`` up to where it begins. False if there is no room."""

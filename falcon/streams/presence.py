@@ -1,5 +1,5 @@
-"""Who is online and who listens where, as the processes of a Falcon tell one another. Pure: the caller passes the time
-and sends what it is given.
+"""The processes of a Falcon tell one another which accounts are online and in which rooms streams listen. Pure: the
+caller passes the time and sends the messages.
 
 Each account and each room has a keeper among the processes (``keepers.py``). A process tells an account's keeper that
 the account is here, or that a stream here watches it; the keeper tells those that watch. For typing a process tells a

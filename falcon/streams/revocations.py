@@ -15,9 +15,7 @@ from falcon.domain.events import TokenRevoked
 from falcon.domain.ids import AccountId
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
-from falcon.read.store import (
-    ReadStoreUnavailable,
-)
+from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.feed import Feed
 
 log = logging.getLogger("falcon.streams")
@@ -27,7 +25,8 @@ _PAUSE_SECONDS: Final = 0.3  # between two looks for the log's end
 _REACH_SECONDS: Final = 5.0  # an end that is reached later says nothing of the present one
 _REMEMBERED: Final = 10_000  # then those that the tables show are forgotten
 _REMEMBERED_MAX: Final = 100_000
-_FORGET_SECONDS: Final = 10.0  # a look-up that began before the tables showed the revocation has ended by then
+# A look-up, or the opening of a stream, that began before the tables showed the revocation has ended by then.
+_FORGET_SECONDS: Final = 20.0
 _TOKENS: Final = ("accounts",)  # the read model that knows tokens
 
 
@@ -38,7 +37,7 @@ class _Place(NamedTuple):
 
 
 class Revocations:
-    """One instance per event loop. While it is not started, the log vouches for nothing."""
+    """One instance per event loop. Before it is started and after it is stopped, the log vouches for nothing."""
 
     def __init__(
         self, store: ReadStore, feed: Feed, revoked: Callable[[AccountId], None] = lambda account_id: None
@@ -59,6 +58,7 @@ class Revocations:
         self._following = asyncio.get_running_loop().create_task(self._follow())
 
     async def stop(self) -> None:
+        self._since = math.inf
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait([self._following])

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -31,17 +31,19 @@ WATCHED_MAX: Final = 500  # accounts that a stream may watch
 AUDIENCE_MAX: Final = 500  # connections of a process that are told about typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
 
-_ROOMS_MAX: Final = 100  # the account's rooms with the newest activity, whose members may watch it
+_ROOMS_MAX: Final = 100  # the account's newest rooms, whose members may watch it
 _LINGER_SECONDS: Final = 3.0  # an account that comes back within them was never away
 _ALIVE_SECONDS: Final = 3.0
 _TURN_SECONDS: Final = 0.25
 _COMPARED_EVERY: Final = 40  # turns: a process compares with each other process after so many
 _MESSAGES_MAX: Final = 200  # that are sent at once; the rest waits, and later changes of it cost nothing more
 _ACCOUNTS_MAX: Final = 5_000  # that are looked at in a turn for streams that have entered rooms: some milliseconds
+_FEW: Final = 8  # a tuple of so many streams takes less memory than a set, and is searched as quickly
 _REMEMBERED_MAX: Final = 10_000
 _TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 
 Kind: TypeAlias = Literal["typing", "presence"]
+_Watching: TypeAlias = tuple[Subscription, ...] | set[Subscription]
 
 
 class SignalTransport(Protocol):
@@ -135,7 +137,7 @@ class Signals:
         self._presence = Presence(transport.name)
         self._mine: dict[AccountId, list[Subscription]] = {}
         self._leaving: dict[AccountId, float] = {}  # those whose last stream has ended, and when to tell
-        self._watching: dict[AccountId, tuple[Subscription, ...]] = {}  # most accounts are watched by few
+        self._watching: dict[AccountId, _Watching] = {}
         self._shown: dict[Subscription, set[AccountId]] = {}  # by stream: those that it was told are online
         self._entered: dict[Subscription, None] = {}  # they have entered or left a room
         self._late: dict[AccountId, set[Subscription]] = {}  # told when the connection is less busy
@@ -199,7 +201,7 @@ class Signals:
             for room_id in subscription.rooms:
                 self._presence.listen(room_id)
         for account_id in subscription.watched:
-            self._watching[account_id] = (*self._watching.get(account_id, ()), subscription)
+            self._watching[account_id] = _with(self._watching.get(account_id, ()), subscription)
             self._presence.watch(account_id)
             self._show_presence(account_id, [subscription])
         self._send_soon()
@@ -217,7 +219,7 @@ class Signals:
             for room_id in subscription.rooms:
                 self._stop_listening(subscription, room_id)
         for account_id in subscription.watched:
-            others = tuple(each for each in self._watching[account_id] if each is not subscription)
+            others = _without(self._watching[account_id], subscription)
             if others:
                 self._watching[account_id] = others
             else:
@@ -239,7 +241,8 @@ class Signals:
         self._send_soon()
 
     def _tell_here(self, account_id: AccountId) -> None:
-        rooms = dict.fromkeys(room_id for each in self._mine[account_id] for room_id in islice(each.rooms, _ROOMS_MAX))
+        newest = (islice(reversed(each.rooms), _ROOMS_MAX) for each in self._mine[account_id])
+        rooms = dict.fromkeys(chain.from_iterable(newest))
         self._presence.tell_here(account_id, islice(rooms, _ROOMS_MAX))
 
     def _stop_listening(self, subscription: Subscription, room_id: RoomId) -> None:
@@ -251,13 +254,15 @@ class Signals:
 
     def _take(self, data: bytes) -> None:
         try:
-            signal = _decode(data)
+            self._apply(_decode(data))
         except msgspec.ValidationError as error:
             log.debug("a signal is of another version: %s", error)
-            return
         except msgspec.DecodeError as error:
             log.warning("a signal is not as Falcon's are: %s", error)
-            return
+        except Exception:  # if it reached the transport, that might read no further
+            log.exception("a signal met a fault of ours; the others are taken")
+
+    def _apply(self, signal: _Signal) -> None:
         match signal:
             case _Parts(process=process, parts=parts):
                 self._hear_from(process)
@@ -312,7 +317,8 @@ class Signals:
             self._show_presence(account_id, self._watching.get(account_id, ()))
 
     def _show_presence(self, account_id: AccountId, watching: Iterable[Subscription]) -> None:
-        """Tell these streams whether the account is online, if that is news. Only members of a common room may know."""
+        """Tell these streams that the account is online or offline, if that is news. Only members of a common room may
+        know."""
         rooms = self._presence.rooms_of(account_id)
         came: list[Subscription] = []
         left: list[Subscription] = []
@@ -333,8 +339,8 @@ class Signals:
         self._push(left, "presence", PresenceShown(account_id, False))
 
     def _show_to_entered(self) -> None:
-        """Tell those that have entered or left a room who is online in their rooms now. A room may be made with many
-        members at once, so it is some of them each turn."""
+        """Tell streams that have entered or left a room which accounts are online in their rooms now. A room may be
+        made with many members at once, so each turn tells some of the streams."""
         accounts = 0
         while self._entered and accounts < _ACCOUNTS_MAX:
             subscription, _ = self._entered.popitem()
@@ -407,3 +413,20 @@ class Signals:
 
     def _send_all(self, signal: _Signal) -> None:
         self._transport.send(encode(signal))
+
+
+def _with(watching: _Watching, subscription: Subscription) -> _Watching:
+    """Most accounts are watched by few streams. One that all streams watch must not slow down each that comes or
+    goes."""
+    if isinstance(watching, set):
+        watching.add(subscription)
+        return watching
+    more = (*watching, subscription)
+    return more if len(more) <= _FEW else set(more)
+
+
+def _without(watching: _Watching, subscription: Subscription) -> _Watching:
+    if isinstance(watching, set):
+        watching.discard(subscription)
+        return watching
+    return tuple(each for each in watching if each is not subscription)

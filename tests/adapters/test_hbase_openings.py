@@ -24,6 +24,7 @@ from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.shared import Shared
 from falcon.streams.feed import Feed
+from falcon.streams.revocations import Revocations
 from falcon.streams.room_lists import RoomLists
 from tests.adapters.test_hbase_reads import HBaseStore
 from tests.contracts.journal import PARTITIONS
@@ -83,7 +84,20 @@ class Edge:
         applied = Shared(lambda: reads.applied_everywhere(PARTITIONS))
         self.lists = RoomLists(reads, self.feed, applied)
         limiter = Limiter(Quotas(), Addresses(()))
-        self.opener = Opener(reads, self.feed, FakeLookups(), self.names, applied, self.lists, limiter, TableTurns())
+        self._revocations = Revocations(reads, self.feed)
+        self.opener = Opener(
+            reads, self.feed, FakeLookups(), self.names, applied, self.lists, limiter, TableTurns(), self._revocations
+        )
+
+    async def vouches(self) -> None:
+        """From now on the log vouches for tokens that the tables have known."""
+        self._revocations.start()
+        while not self._revocations.vouch_for(time.monotonic(), time.monotonic()):
+            await asyncio.sleep(0.01)
+
+    async def ends(self) -> None:
+        await self._revocations.stop()
+        await self.feed.stop()
 
     async def hello(self) -> Any:
         """Of a stream that stays open."""
@@ -111,7 +125,7 @@ def served(
         await store.reads.room(1)  # it knows the generations now
         async with asyncio.timeout(60):
             await scenario(edge)
-        await edge.feed.stop()
+        await edge.ends()
 
     asyncio.run(edge_lives())
 
@@ -122,6 +136,7 @@ def test_a_hello_of_twenty_rooms_is_four_calls(store: HBaseStore) -> None:
     async def scenario(edge: Edge) -> None:
         first, tables, positions = await edge.cost(edge.hello())
         assert (sorted(tables), positions) == (sorted([*LIST, "accounts", "accounts"]), 1), "the token, and the names"
+        await edge.vouches()
         again, tables, positions = await edge.cost(edge.hello())
         assert (tables, positions) == (LIST, 1)
         assert first == again
@@ -139,6 +154,7 @@ def test_rooms_whose_tables_are_ahead_cost_a_hello_no_more(store: HBaseStore) ->
 
     async def scenario(edge: Edge) -> None:
         await edge.hello()
+        await edge.vouches()
         hello, tables, _ = await edge.cost(edge.hello())
         assert tables == LIST[:3], "nothing is unread, so no mentions are counted"
         assert {(room["last_seq"], room["unread"], room["mentions"]) for room in hello["rooms"]} == {(1, 0, 0)}

@@ -1,11 +1,11 @@
 """Reads of the HBase adapter on an HBase in memory: the contract, and what a reader meets between two writes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 import pytest
 
-from falcon.adapters.hbase import read_store
+from falcon.adapters.hbase import queries, read_store
 from falcon.adapters.hbase.meta import Applied, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
@@ -361,6 +361,42 @@ def test_a_move_that_was_not_heard_is_found_in_the_tables(store: HBaseStore, mon
     applied = apply_all(store)
     calls = all_calls(store, freshness.reach(0, applied - 1, 0.0))
     assert calls == [("getRows", "falcon_meta")]
+
+
+def test_who_shares_a_look_is_told_what_was_seen_though_another_request_doubts_it_at_once(
+    store: HBaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = apply_all(store)
+    look = store.reads._look
+
+    async def is_doubted(partitions: Collection[int]) -> None:
+        await look(partitions)
+        asyncio.get_running_loop().call_soon(store.reads.positions.forget, partitions)
+
+    monkeypatch.setattr(store.reads, "_look", is_doubted)
+    assert asyncio.run(store.reads.applied(0)) == applied
+
+
+def test_tables_that_become_live_during_a_look_are_looked_at_too(
+    store: HBaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the log would be read from its beginning by a stream that opens at that moment."""
+    applied = apply_all(store)
+    ask = store.reads.ask
+
+    async def meanwhile(query: Callable[..., object], *args: object) -> object:
+        found = await ask(query, *args)
+        if query is queries.applied:
+            monkeypatch.setattr(store.reads, "ask", ask)
+            rebuilt = store.tables.begin_rebuild("timeline")
+            store.tables.apply(rebuilt, store.tables.cursor(rebuilt), store.cursor(applied), ())
+            assert store.tables.finish_rebuild("timeline", lambda: True)
+            store.reads._look_again()
+            await ask(queries.generations)
+        return found
+
+    monkeypatch.setattr(store.reads, "ask", meanwhile)
+    assert asyncio.run(store.reads.applied_everywhere(PARTITIONS)) == store.cursor(applied)
 
 
 def test_after_a_rebuild_reads_wait_for_the_new_tables_alone(store: HBaseStore) -> None:

@@ -1,6 +1,7 @@
 """The promises of every signal transport."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ class SignalTransportContract:
         async def talk() -> None:
             ears = [Ear(make()), Ear(make())]
             for ear in ears:
-                await _connected(ear, ears)
+                await connected(ear, ears)
             for number in range(20):
                 ears[0].transport.send(b"%d" % number)
             for ear in ears:
@@ -55,7 +56,7 @@ class SignalTransportContract:
         async def talk() -> None:
             ears = [Ear(make()) for _ in range(3)]
             for ear in ears:
-                await _connected(ear, ears)
+                await connected(ear, ears)
             for ear in ears:
                 for number in range(20):
                     ears[0].transport.send_to(ear.transport.name, b"%d for %b" % (number, ear.transport.name.encode()))
@@ -69,11 +70,28 @@ class SignalTransportContract:
 
         asyncio.run(talk())
 
+    def test_many_large_signals_arrive(self, make: Callable[[], SignalTransport]) -> None:
+        """As when a process is told at once of all that it keeps from now on."""
+
+        async def talk() -> None:
+            says, hears = Ear(make()), Ear(make())
+            for ear in (says, hears):
+                await connected(ear, [says, hears])
+            told = [b"%d" % number + os.urandom(40 << 10) for number in range(100)]
+            for each in told:
+                says.transport.send_to(hears.transport.name, each)
+            await hears.until(partial(_has, told[-1]))
+            assert [each for each in hears.heard if len(each) > 100] == told
+            for ear in (says, hears):
+                await ear.transport.close()
+
+        asyncio.run(talk())
+
     def test_the_last_words_of_one_who_leaves_are_heard(self, make: Callable[[], SignalTransport]) -> None:
         async def talk() -> None:
             stays, leaves = Ear(make()), Ear(make())
             for ear in (stays, leaves):
-                await _connected(ear, [stays, leaves])
+                await connected(ear, [stays, leaves])
             leaves.transport.send(b"goodbye")
             await leaves.transport.close()
             await stays.until(lambda heard: b"goodbye" in heard)
@@ -85,7 +103,7 @@ class SignalTransportContract:
         async def talk() -> None:
             stays, leaves = Ear(make()), Ear(make())
             for ear in (stays, leaves):
-                await _connected(ear, [stays, leaves])
+                await connected(ear, [stays, leaves])
             await leaves.transport.close()
             stays.transport.send(b"still here")
             await stays.until(lambda heard: b"still here" in heard)
@@ -98,7 +116,7 @@ def _has(signal: bytes, heard: list[bytes]) -> bool:
     return signal in heard
 
 
-async def _connected(ear: Ear, ears: list[Ear]) -> None:
+async def connected(ear: Ear, ears: list[Ear]) -> None:
     """A transport may take a moment until it works: earlier signals may be lost."""
     async with asyncio.timeout(SECONDS):
         for each in ears:

@@ -146,6 +146,15 @@ def test_the_token_that_was_not_used_for_longest_gives_way(falcon: Falcon, monke
     assert [each.account.name for each in cached.values()] == ["Anna", "Cleo"]
 
 
+def test_one_token_does_not_take_the_place_of_others_by_spaces_before_it(falcon: Falcon) -> None:
+    anna = falcon.account("Anna")
+    before = len(falcon.edge.authenticator._cache)
+    for count in range(1, 20):
+        padded = {b"authorization": b"Bearer " + b" " * count + anna.token.encode()}
+        assert falcon.run(falcon.edge.authenticator.authenticate(padded)).account_id == anna.account_id
+    assert len(falcon.edge.authenticator._cache) == before
+
+
 def test_one_persons_revocation_leaves_the_others_cached(falcon: Falcon) -> None:
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     for person in (anna, ben):

@@ -3,12 +3,16 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from falcon.adapters.kafka import applied, topics
 from falcon.adapters.kafka.applied import AppliedPublisher
 from falcon.adapters.kafka.loop import LoopThread
+from falcon.journal.envelope import Position
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.store import Moves, Reached
 from tests.adapters.test_kafka_applied import (
     Edge,
     moves,
@@ -89,5 +93,62 @@ def test_while_brokers_are_away_the_newest_position_of_each_partition_waits(
             both = {**moves(99).reached, **moves(99, partition=1).reached}
             await until(lambda: bool(edge.heard) and edge.heard[-1].reached == both)
             assert len(edge.heard) < 10
+
+    asyncio.run(run())
+
+
+def test_the_positions_of_very_many_partitions_are_told_though_brokers_limit_a_batch(
+    clusters: Callable[[str], SimulatedCluster], publisher: AppliedPublisher
+) -> None:
+    everywhere = range(4_096)
+    quiet_since = dict.fromkeys(READ_MODELS, 10**12)
+    told = [
+        Moves(name, 1, {partition: Reached(Position(10**12, 99, 10**12), quiet_since) for partition in everywhere})
+        for name in READ_MODELS
+    ]
+
+    async def run() -> None:
+        edge = Edge(clusters("api-0"))
+        async with edge.following():
+            for each in told:
+                publisher.publish(each)
+            await until(
+                lambda: {each.projection: each for each in edge.heard} == {each.projection: each for each in told}
+            )
+
+    asyncio.run(run())
+
+
+def test_a_projector_that_ends_tells_first_where_its_tables_stand(
+    clusters: Callable[[str], SimulatedCluster], publisher: AppliedPublisher
+) -> None:
+    async def run() -> None:
+        edge = Edge(clusters("api-0"))
+        async with edge.following():
+            for offset in range(20):
+                publisher.publish(moves(offset))
+            await asyncio.to_thread(publisher.close)
+            await until(lambda: edge.heard[-1:] == [moves(19)])
+
+    asyncio.run(run())
+
+
+def test_a_fault_of_ours_does_not_keep_the_projector_from_telling_the_next_position(
+    clusters: Callable[[str], SimulatedCluster], publisher: AppliedPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = publisher._producer.write
+
+    async def fails_once(*batch: Any) -> Any:
+        monkeypatch.setattr(publisher._producer, "write", writing)
+        raise RuntimeError("a fault of ours")
+
+    async def run() -> None:
+        edge = Edge(clusters("api-0"))
+        async with edge.following():
+            monkeypatch.setattr(publisher._producer, "write", fails_once)
+            publisher.publish(moves(1))
+            await until(lambda: publisher._producer.write == writing)
+            publisher.publish(moves(2))
+            await until(lambda: edge.heard[-1:] == [moves(2)])
 
     asyncio.run(run())

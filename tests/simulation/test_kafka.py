@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from falcon.adapters.kafka import topics
+from falcon.adapters.kafka import signal_transport, topics
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
 from falcon.adapters.kafka.tail import KafkaTail
@@ -15,7 +17,7 @@ from falcon.streams.signals import SignalTransport
 from falcon.write.clock import SystemClock
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
-from tests.contracts.signal_transport import SignalTransportContract
+from tests.contracts.signal_transport import Ear, SignalTransportContract, connected
 from tests.contracts.tail import TailContract, TailedLog
 from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.cluster import SimulatedCluster
@@ -82,3 +84,19 @@ class TestWire(SignalTransportContract):
         cluster = SimulatedCluster(("simulated:1",), PARTITIONS, f"test{next(_prefixes)}.", servers=brokers)
         asyncio.run(topics.prepare(cluster, 3))
         return lambda: KafkaSignalTransport(cluster)
+
+    def test_a_process_hears_the_others_though_its_clock_is_ahead_of_theirs(
+        self, make: Callable[[], SignalTransport], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By as much as docs/operations.md allows."""
+        now = time.time
+        monkeypatch.setattr(signal_transport, "time", SimpleNamespace(time=lambda: now() + 20))
+
+        async def talk() -> None:
+            ears = [Ear(make()), Ear(make())]
+            for ear in ears:
+                await connected(ear, ears)
+            for ear in ears:
+                await ear.transport.close()
+
+        asyncio.run(talk())

@@ -2,17 +2,16 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from falcon.adapters.kafka import signal_transport
 from falcon.streams import signals
 from falcon.streams.feed import Feed
 from falcon.streams.signals import Signals
 from falcon.streams.subscription import Subscription
 from tests.streams.test_replay import Ear, FakeLookups, FakeTail
-
-_STALE_SECONDS: Final = 5.0  # as over Kafka
 
 
 class Network:
@@ -92,7 +91,7 @@ class Process:
         self.signals._turn()
         while self._inbox:
             at, data = self._inbox.popleft()
-            if self._network.now - at > _STALE_SECONDS:
+            if self._network.now - at > signal_transport._STALE_SECONDS:
                 continue
             signal = msgspec.json.decode(data)
             self.taken[signal["type"]] += 1

@@ -211,6 +211,29 @@ def test_more_than_there_is_room_for_is_not_read_back() -> None:
     play(scenario)
 
 
+def test_records_that_are_larger_than_expected_are_not_all_read_before_there_is_found_to_be_no_room() -> None:
+    """The log would fill the memory of the process, and every client that came back with this token would repeat it."""
+    large = MessagePosted(Message(ROOM, 1, ANN, "x" * 50_000, AT_MILLIS))
+
+    async def scenario() -> None:
+        scene = Scene([created(ANN, BOB), *[large] * 5_000, posted(2)], remembered=10_000)
+        scene.feed._records = RecordMemory(10_000, 20 << 20)
+        beginning = await scene.begins(1, 5_001, MEMBER)
+        read: list[Raw] = []
+        read_range = scene.tail.read_range
+
+        async def counted(segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+            raws, after = await read_range(segment, start, stop, limit)
+            read.extend(raws)
+            return raws, after
+
+        scene.tail.read_range = counted  # type: ignore[method-assign]
+        assert not await beginning.remember()
+        assert 0 < len(read) <= 1_000
+
+    play(scenario)
+
+
 def test_a_log_that_does_not_give_what_is_older_in_time_leaves_it_to_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("falcon.streams.feed._BACK_SECONDS", 0.01)
 

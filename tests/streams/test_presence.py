@@ -3,8 +3,12 @@ signals."""
 
 import asyncio
 import base64
+import sys
+from collections.abc import Callable
 from functools import cache
 from random import Random
+from types import FrameType
+from typing import Any
 
 import msgspec
 import pytest
@@ -346,6 +350,54 @@ def test_a_process_forgets_everything_with_its_last_stream(network: Network) -> 
         stream.ends()
     network.passes(30)
     assert [each.held for each in network.processes.values()] == [0] * len(NAMES)
+
+
+def test_a_signal_at_which_this_process_fails_does_not_keep_it_from_hearing_the_next(network: Network) -> None:
+    bens = watching(network)
+    network["one"].begins(BEN, [TEA], [CLEO])
+    part = ["o", slot_of(CLEO), False, [[CLEO, base64.b64encode(b"half a room").decode()]], []]
+    network["one"].signals._take(msgspec.json.encode({"type": "parts", "process": "two", "parts": [part]}))
+    network["one"].begins(ANNA, [TEA])
+    assert network.until(lambda: seen(bens)) <= TOLD_SECONDS
+
+
+def test_an_account_in_very_many_rooms_is_shown_to_those_in_its_newest_ones(network: Network) -> None:
+    bens = watching(network)
+    hers = network["one"].begins(ANNA, range(1_000, 1_500))
+    hers.joins(TEA)
+    assert network.until(lambda: seen(bens)) <= TOLD_SECONDS
+
+
+def test_who_stops_watching_costs_the_same_however_many_watch_the_same_accounts(network: Network) -> None:
+    """In a company all watch the same accounts, and all streams end when a process drains."""
+
+    def instructions(watchers: int) -> int:
+        streams = [network["one"].begins(10_000 + n, [TEA], range(1_000, 1_020)) for n in range(watchers)]
+        counted = _instructions(streams.pop().ends)
+        for stream in streams:
+            stream.ends()
+        return counted
+
+    assert instructions(500) < 2 * instructions(20)
+
+
+def _instructions(act: Callable[[], None]) -> int:
+    """How many of Python's own instructions the act takes."""
+    counted = 0
+
+    def count(frame: FrameType, event: str, value: object) -> Callable[..., Any]:
+        nonlocal counted
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        counted += event == "opcode"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return counted
 
 
 # --- keepers ----------------------------------------------------------------------------------------------------------

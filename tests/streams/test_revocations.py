@@ -79,7 +79,7 @@ def live(work: Callable[[Pod], Coroutine[Any, Any, None]], *events: Any, shown: 
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -88,6 +88,14 @@ def test_a_pod_that_does_not_follow_the_log_vouches_for_no_token() -> None:
     pod = Pod(Log(()), 0)
     assert not pod.vouches()
     assert "Bob's" not in pod.revocations
+
+
+def test_a_pod_that_has_stopped_to_follow_the_log_vouches_for_no_token() -> None:
+    async def work(pod: Pod) -> None:
+        await pod.revocations.stop()
+        assert not pod.vouches()
+
+    live(work)
 
 
 def test_a_token_is_vouched_for_until_the_log_revokes_it() -> None:

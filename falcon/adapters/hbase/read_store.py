@@ -39,7 +39,7 @@ class HBaseReadStore(HBaseQueries):
         self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
         self.positions = KnownPositions()
-        self._looking: dict[Partition, asyncio.Task[None]] = {}
+        self._looking: dict[Partition, asyncio.Task[int]] = {}
 
     def close(self) -> None:
         self._timed.close()
@@ -48,13 +48,13 @@ class HBaseReadStore(HBaseQueries):
 
     async def applied(self, partition: Partition) -> int:
         """Concurrent callers share one look: many wait for the same event."""
-        if not await self._knows([partition]):
-            looking = self._looking.get(partition)
-            if looking is None or looking.get_loop() is not asyncio.get_running_loop():
-                looking = self._looking[partition] = asyncio.ensure_future(self._look([partition]))
-                looking.add_done_callback(lambda done: self._looked(partition, done))
-            await asyncio.shield(looking)
-        return self._shown([partition])[partition].offset
+        if await self._knows([partition]):
+            return self._shown([partition])[partition].offset
+        looking = self._looking.get(partition)
+        if looking is None or looking.get_loop() is not asyncio.get_running_loop():
+            looking = self._looking[partition] = asyncio.ensure_future(self._look_at(partition))
+            looking.add_done_callback(lambda done: self._looked(partition, done))
+        return await asyncio.shield(looking)
 
     async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         if not await self._knows(partitions):
@@ -85,10 +85,19 @@ class HBaseReadStore(HBaseQueries):
             await self.ask(queries.generations)
         return self.positions.know(self._live[0], partitions)
 
+    async def _look_at(self, partition: Partition) -> int:
+        """Returns what was seen: the position may be forgotten before all callers go on."""
+        await self._look([partition])
+        return self._shown([partition])[partition].offset
+
     async def _look(self, partitions: Collection[Partition]) -> None:
-        for moves in await self.ask(queries.applied, partitions):
-            self.positions.learn(moves)
-        self.positions.drop_before(self._live[0])
+        """If other tables become live meanwhile, these are looked at, too."""
+        while True:
+            for moves in await self.ask(queries.applied, partitions):
+                self.positions.learn(moves)
+            self.positions.drop_before(self._live[0])
+            if self.positions.know(self._live[0], partitions):
+                return
 
     def _shown(
         self, partitions: Collection[Partition], projections: Sequence[str] | None = None
@@ -137,7 +146,7 @@ class HBaseReadStore(HBaseQueries):
         with self._lock:
             self._live = (self._live[0], 0.0)
 
-    def _looked(self, partition: Partition, done: "asyncio.Task[None]") -> None:
+    def _looked(self, partition: Partition, done: "asyncio.Task[int]") -> None:
         if self._looking.get(partition) is done:
             del self._looking[partition]
         if not done.cancelled():

@@ -7,14 +7,16 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.producer import NotWritten, Producer
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record, next_batch
 from falcon.adapters.kafka.reader import Reader
 from falcon.domain.ids import Partition
 from falcon.journal.ports import JournalUnavailable
@@ -23,6 +25,7 @@ from falcon.read.store import Moves, Reached
 log = logging.getLogger("falcon.kafka")
 
 _RETRY_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.5
 _END_SECONDS: Final = 1.0  # between two looks for the topic's end
 _HEARD_SECONDS: Final = 3.0  # a topic that was read to its end so long ago may hide moves
@@ -42,6 +45,7 @@ class AppliedPublisher:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, int], dict[Partition, Reached]] = {}
         self._some = asyncio.Event()
+        self._ending = False
         self._producer = Producer(cluster)
         self._publishing = loop.start(self._publish())
 
@@ -52,21 +56,30 @@ class AppliedPublisher:
         self._loop.soon(self._some.set)
 
     def close(self) -> None:
+        """What waits is told if that takes no longer than a moment: without it reads wait for a second."""
+        self._ending = True
+        self._loop.soon(self._some.set)
+        with suppress(TimeoutError):
+            self._publishing.result(_CLOSE_SECONDS)
         self._publishing.cancel()
         self._loop.call(self._producer.close())
 
     async def _publish(self) -> None:
-        while True:
+        while self._waiting or not self._ending:
             await self._some.wait()
             self._some.clear()
-            await self._write()
+            try:
+                await self._write()
+            except Exception:  # if this task ended, edges would wait a second for each read, unnoticed
+                log.exception("telling edges where the tables stand met a fault of ours; it goes on")
 
     async def _write(self) -> None:
         with self._lock:
             taken, self._waiting = self._waiting, {}
-        records = [(None, _encode(Moves(*tables, reached))) for tables, reached in taken.items()]
+        records = deque[Record]((None, _encode(Moves(*tables, reached))) for tables, reached in taken.items())
         try:
-            await self._producer.write(self._cluster.applied, 0, records)
+            while records:
+                await self._producer.write(self._cluster.applied, 0, next_batch(records, _RECORDS))
         except NotWritten as error:
             log.warning("edges ask the tables where they stand, since they cannot be told: %s", error)
             with self._lock:

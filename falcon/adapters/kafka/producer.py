@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -17,6 +17,8 @@ log = logging.getLogger("falcon.kafka")
 
 # The sequence numbers of an idempotent producer end at 2**31 records a partition, and the producer with them.
 RECORDS_MAX: Final = 1 << 30
+# Brokers refuse a batch of more than 1 MiB, unless its topic has a limit of its own.
+_BATCH_BYTES: Final = 512 << 10
 _STOP_SECONDS: Final = 2.0
 
 Record: TypeAlias = tuple[bytes | None, bytes | None]  # key, value; no value deletes the key in a compacted topic
@@ -118,6 +120,20 @@ class Producer:
         task = asyncio.get_running_loop().create_task(_end(generation.producer))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+def next_batch(waiting: deque[Record], most: int) -> list[Record]:
+    """Take from ``waiting`` as many records as any topic takes in one batch, and no more than ``most``."""
+    batch = [waiting.popleft()]
+    size = _size(batch[0])
+    while waiting and len(batch) < most and size + _size(waiting[0]) <= _BATCH_BYTES:
+        size += _size(waiting[0])
+        batch.append(waiting.popleft())
+    return batch
+
+
+def _size(record: Record) -> int:
+    return sum(len(part or b"") for part in record)
 
 
 async def _end(producer: AIOKafkaProducer) -> None:

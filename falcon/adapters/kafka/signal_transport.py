@@ -15,7 +15,7 @@ from zlib import crc32
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
-from falcon.adapters.kafka.producer import NotWritten, Producer, Record
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record, next_batch
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.kafka")
@@ -25,7 +25,9 @@ _BATCH: Final = 100
 _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 _WAIT_MILLIS: Final = 500
-_STALE_SECONDS: Final = 5.0  # after an outage of the brokers, older signals are dropped
+# A process that could not read for a while drops older signals. The clocks of two machines may differ by 20 s: signals
+# that were dropped for that would make their receiver take all other processes for dead.
+_STALE_SECONDS: Final = 25.0
 
 _Place: TypeAlias = tuple[str, int]  # topic, partition
 
@@ -77,7 +79,7 @@ class KafkaSignalTransport:
         try:
             waiting = self._waiting[place]
             while waiting:
-                batch = [waiting.popleft() for _ in range(min(_BATCH, len(waiting)))]
+                batch = next_batch(waiting, _BATCH)
                 try:
                     await self._producer.write(*place, batch)
                 except NotWritten as error:

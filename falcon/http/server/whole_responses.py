@@ -15,8 +15,8 @@ _CLOSE: Final = b"connection: close\r\n"
 def write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
     """Write the response to the request that ``send`` is for, and end it.
 
-    False where nothing was done and ASGI's way is to be taken: ``send`` is not uvicorn's own or belongs to a layer that
-    changes responses, the request is a HEAD, the connection is full or has ended.
+    Returns False if it did nothing and the caller must take ASGI's way: ``send`` is not uvicorn's own or belongs to a
+    layer that changes responses, the request is a HEAD, or the connection is full or has ended.
     """
     cycle = getattr(send, "__self__", None)
     if (

@@ -1,6 +1,7 @@
 """How a stream begins: with the state of its rooms, or with what has happened since a resume token."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -26,6 +27,7 @@ from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed
 from falcon.streams.frames import encode
 from falcon.streams.replay import NotReached, StreamReplay
+from falcon.streams.revocations import Revocations
 from falcon.streams.room_lists import NewestRooms, RoomLists
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import WrongPlace
@@ -94,6 +96,7 @@ class Opener:
         lists: RoomLists,
         limiter: Limiter,
         turns: TableTurns,
+        revocations: Revocations,
     ) -> None:
         self._store = store
         self._feed = feed
@@ -102,6 +105,7 @@ class Opener:
         self._room_lists = lists
         self._limiter = limiter
         self._turns = turns
+        self._revocations = revocations
         self._all_applied = applied
         self._members_applied = Shared(lambda: store.applied_everywhere(feed.partitions, _MEMBERS))
 
@@ -203,9 +207,8 @@ class Opener:
     # --- shared -------------------------------------------------------------------------------------------------------
 
     async def _is_known(self, caller: StreamCaller) -> bool:
-        """True if the tables knew the caller's token. They need not be asked again if the feed remembers all
-        revocations since."""
-        if self._feed.remembers_revocations(caller.account_id, caller.asked_at):
+        """True if the tables knew the caller's token. They need not be asked again while the log vouches for it."""
+        if self._revocations.vouch_for(caller.asked_at, time.monotonic()):
             return True
         return await self._store.bearer(caller.account_id, caller.token_hash) is not None
 
@@ -222,8 +225,7 @@ class Opener:
     async def _check_access(self, replay: StreamReplay, caller: StreamCaller, only: Rooms, known: bool) -> None:
         """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
         await replay.resolve_membership(caller.account_id)
-        is_revoked = self._feed.is_revoked(caller.account_id, caller.token_hash)
-        if is_revoked or not replay.is_good(caller.token_hash, known=known):
+        if caller.token_hash in self._revocations or not replay.is_good(caller.token_hash, known=known):
             raise wrong_ticket() if caller.by_ticket else unauthenticated("The token is revoked.")
         for room_id in (only or frozenset()) - replay.rooms.keys() - replay.seen_since:
             raise room_not_found(room_id, "rooms")

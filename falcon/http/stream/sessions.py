@@ -59,7 +59,9 @@ class Streams:
         self._feed = feed
         self._turns = TableTurns()
         self._callers = StreamCallers(authenticator, limiter, signals, self._turns, secret)
-        self._opener = Opener(store, feed, lookups, names, applied, self.room_lists, limiter, self._turns)
+        self._opener = Opener(
+            store, feed, lookups, names, applied, self.room_lists, limiter, self._turns, authenticator.revocations
+        )
         self._most = most
         self._buffer_bytes = buffer_bytes
         self._draining = False
