@@ -51,8 +51,8 @@ class _DelayedResponse(BytesResponse):
         self._delay_seconds = delay_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[DELAYED] = self._delay_seconds
         await sleep(self._delay_seconds)
+        scope[DELAYED] = self._delay_seconds
         await super().__call__(scope, receive, send)
 
 
