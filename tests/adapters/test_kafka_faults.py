@@ -454,7 +454,7 @@ def test_what_an_older_epoch_kept_is_deleted_once_a_newer_one_has_replaced_it(lo
     bob.checkpoint(0, second, snapshots=[("aggregate:1", b"bob's")], answers=b"")
     old, new = first.epoch, second.epoch
     until(lambda: f"{old}/checkpoint" not in left(log, 0))
-    assert left(log, 0) == {f"{old}/aggregate:2", f"{new}/aggregate:1", f"{new}/checkpoint", "0/opened"}
+    assert left(log, 0) == {f"{old}/1/aggregate:2", f"{new}/1/aggregate:1", f"{new}/checkpoint", "0/opened"}
     assert load(log.snapshots(), 0, "aggregate:2") == b"ann's"
 
 
@@ -475,7 +475,7 @@ def test_a_deposed_owners_late_snapshot_hides_no_newer_one_even_after_compaction
     second = bob.takeover(0)[0]
     bob.checkpoint(0, second, state=b"bob's", snapshots=[("aggregate:1", b"bob's")])
     ann.checkpoint(0, Position(second.offset - 1, first.epoch, 1), snapshots=[("aggregate:1", b"late")])
-    name = f"{first.epoch}/aggregate:1"
+    name = f"{first.epoch}/1/aggregate:1"
 
     def compacted() -> bool:  # asking writes a record, which lets the brokers close the segment
         return sum(key == name for key, _ in kept(log, 0)) == 1
