@@ -184,6 +184,8 @@ async def serving(
     """An edge that accepts commands and queries. At the end of the block all that it started has ended."""
     metrics.partitions.set(settings.partitions)
     metrics.owners_heard.set(0)  # one machine has no others
+    metrics.owner_connections.set(0)
+    metrics.owner_connections_cut.begin(*((reason,) for reason in metrics.OWNER_CUTS))
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     if health is not None:
         health.ready = gateway.ready

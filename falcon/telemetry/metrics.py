@@ -103,6 +103,7 @@ owner_connections = gauge(
 owner_connections_cut = counter(
     "falcon_owner_connections_cut", "Connections to processes of owners that an edge has cut, by why.", ("reason",)
 )
+OWNER_CUTS = ("malformed", "silent")  # their reasons
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
 keys_remembered = gauge(
     "falcon_keys_remembered", "Idempotency keys that shards remember, each for its window.", ("shard",)

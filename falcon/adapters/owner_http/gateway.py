@@ -46,7 +46,7 @@ class OwnerGateway:
         self._owners: dict[str, _Owner] = {}
         self._processes: dict[str, OwnerProcess] = {}
         self._news: dict[Partition, asyncio.Future[None]] = {}
-        metrics.owner_connections_cut.begin(("malformed",), ("silent",))
+        metrics.owner_connections_cut.begin(*((reason,) for reason in metrics.OWNER_CUTS))
         metrics.owner_connections.set_function(lambda: sum(each.connected for each in [*self._processes.values()]))
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
