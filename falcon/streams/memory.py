@@ -69,30 +69,40 @@ class _Run(Generic[T]):
         return zip(self.offsets[first:], self.items[first:], strict=True)
 
 
-class RecordMemory:
-    """The last records of all segments together, ``most`` of them in ``most_bytes``."""
+class _Memory:
+    """What is remembered of all segments together, in ``most_bytes``."""
 
-    def __init__(self, most: int, most_bytes: int) -> None:
-        self._most = most
+    def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._order: deque[_Run[Record]] = deque()  # an entry for each record
-        self._by_key: dict[int, _Run[Record]] = {}
         self._begins: dict[int, int] = {}
         self._bytes = 0
 
     def follow(self, segment: int, offset: int) -> None:
-        """Records of this segment will come from here on."""
+        """What comes of this segment comes from here on."""
         self._begins[segment] = offset
 
     def clear(self) -> None:
-        self._order.clear()
-        self._by_key.clear()
         self._begins.clear()
         self._bytes = 0
 
     def begins(self, segment: int) -> int:
-        """All records of the segment from this offset on are remembered."""
+        """All of the segment from this offset on is remembered."""
         return self._begins[segment]
+
+
+class RecordMemory(_Memory):
+    """The last records, ``most`` of them."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        super().__init__(most_bytes)
+        self._most = most
+        self._order: deque[_Run[Record]] = deque()  # an entry for each record
+        self._by_key: dict[int, _Run[Record]] = {}
+
+    def clear(self) -> None:
+        super().clear()
+        self._order.clear()
+        self._by_key.clear()
 
     def keep(self, raw: Raw) -> None:
         """Remember the next record of a segment, and drop the oldest ones that are too many."""
@@ -176,31 +186,20 @@ class _Kept(NamedTuple):
     bytes: int
 
 
-class HistoryMemory:
-    """The last events about members, deletions and tokens of all segments together, in ``most_bytes``."""
+class HistoryMemory(_Memory):
+    """The last events about members, deletions and tokens."""
 
     def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+        super().__init__(most_bytes)
         self._order: deque[_Kept] = deque()
         self._by_account: dict[tuple[int, AccountId], _Run[Event]] = {}  # by segment and account
         self._deleted: dict[RoomId, dict[Seq, int]] = {}  # the offset of each deletion
-        self._begins: dict[int, int] = {}
-        self._bytes = 0
-
-    def follow(self, segment: int, offset: int) -> None:
-        """Events of this segment will come from here on."""
-        self._begins[segment] = offset
 
     def clear(self) -> None:
+        super().clear()
         self._order.clear()
         self._by_account.clear()
         self._deleted.clear()
-        self._begins.clear()
-        self._bytes = 0
-
-    def begins(self, segment: int) -> int:
-        """All events of the segment from this offset on are remembered."""
-        return self._begins[segment]
 
     def keep(self, raw: Raw, event: Event) -> None:
         """Remember the next event of a segment, and drop the oldest ones that are too many."""
