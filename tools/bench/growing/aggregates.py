@@ -12,11 +12,11 @@ from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.write.limits import ShardLimits
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import Accepted, CommandEnvelope
+from tools.bench.growing.log import NOW
 from tools.bench.growing.memory import CpuClock
 
 PARTITION: Final = 0
 PARTITIONS: Final = 64
-_NOW: Final = 1_795_000_000_000
 _MEMBERS_MAX: Final = 1_000_000  # what a room costs is the question, and not what Falcon allows
 
 
@@ -37,14 +37,14 @@ class Owned:
         self._aggregates = PartitionAggregates(PARTITION, PARTITIONS, self._log, limits)
         offset = 0
         for event in events:
-            self._aggregates.replay(Recorded(offset, Envelope(PARTITION, 1, offset, _NOW, event)))
+            self._aggregates.replay(Recorded(offset, Envelope(PARTITION, 1, offset, NOW, event)))
             offset += 1
         self._log.take(PARTITION)
         self._aggregates.begin(Position(offset, self._log.epochs[PARTITION], 0))
 
     def does(self, command: Command, account_id: int) -> None:
         """The command is accepted and durable."""
-        reply = self._aggregates.execute(CommandEnvelope(PARTITION, account_id, command, time.monotonic() + 5), _NOW)
+        reply = self._aggregates.execute(CommandEnvelope(PARTITION, account_id, command, time.monotonic() + 5), NOW)
         assert isinstance(reply, Accepted), reply
         append = self._aggregates.take()
         assert append is not None

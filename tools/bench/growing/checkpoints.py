@@ -9,6 +9,7 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import Checkpoint
 from falcon.write import snapshots
 from tools.bench.growing.kafka import Topic
+from tools.bench.growing.log import NOW
 from tools.bench.growing.memory import CpuClock
 from tools.bench.growing.snapshots import EPOCH, PARTITION, counted, take_over
 from tools.bench.growing.term import Bound, Figures, Term
@@ -17,12 +18,11 @@ WINDOW_SECONDS: Final = 600
 _EVENTS: Final = 1_000  # between two checkpoints, or
 _SECONDS: Final = 10.0  # this time
 _MEASURED: Final = 20
-_START_MS: Final = 1_795_000_000_000
 
 
 def checkpoint(number: int, seconds: float, answers: bytes) -> Checkpoint:
     """The checkpoint with this number of a partition that makes one each so many seconds."""
-    at = _START_MS + round(number * seconds * 1_000)
+    at = NOW + round(number * seconds * 1_000)
     return Checkpoint(
         partition=PARTITION,
         epoch=EPOCH,
@@ -37,7 +37,7 @@ def checkpoint(number: int, seconds: float, answers: bytes) -> Checkpoint:
 
 
 def answers(count: int) -> bytes:
-    rows = [(64 * n, f"{n:020x}", 1 << 60, 10**9 + n, 10**9, n, _START_MS) for n in range(1, count + 1)]
+    rows = [(64 * n, f"{n:020x}", 1 << 60, 10**9 + n, 10**9, n, NOW) for n in range(1, count + 1)]
     return snapshots.encode_answers(rows)
 
 

@@ -22,12 +22,12 @@ from falcon.http.server.connections import ConnectionLimits, Sweep
 from falcon.http.server.serving import create_server
 from falcon.write.framing import PROTOCOL
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
+from tools.bench.growing.log import NOW
 from tools.bench.growing.memory import CpuClock
 from tools.bench.growing.term import Bound, Figures, Term
 
 _PARTITION: Final = 1
 _ACCOUNT: Final = 65
-_NOW: Final = 1_795_000_000_000
 _COMMANDS: Final = 6_400
 _GATEWAYS: Final = 16  # as many api processes
 _DURABLE_SECONDS: Final = 0.001
@@ -52,7 +52,7 @@ class _Shards:
         for reply, envelope in accepted:
             command = envelope.command
             assert isinstance(command, PostMessage)
-            message = Message(command.room_id, 1, command.by, command.text, _NOW)
+            message = Message(command.room_id, 1, command.by, command.text, NOW)
             reply.set_result(Accepted(MessageAnswer(message), envelope.partition, 5))
 
 

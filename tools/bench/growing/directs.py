@@ -12,12 +12,12 @@ from falcon.domain.events import (
     DirectRoomOpened,
 )
 from tools.bench.growing.aggregates import PARTITIONS, Owned
+from tools.bench.growing.log import NOW
 from tools.bench.growing.term import Bound, Figures, Term
 
 _BOT: Final = PARTITIONS
 _PEERS: Final = PARTITIONS * 10
 _ROOMS: Final = PARTITIONS * 10_000_000
-_CREATED: Final = 1_795_000_000_000
 
 
 def measure(directs: int) -> Figures:
@@ -34,7 +34,7 @@ def measure(directs: int) -> Figures:
 
 
 def _events(directs: int) -> Iterator[Event]:
-    yield AccountCreated(_BOT, "bot", False, _CREATED)
+    yield AccountCreated(_BOT, "bot", False, NOW)
     for n in range(directs):
         yield DirectRoomOpened(_BOT, _PEERS + PARTITIONS * n, _ROOMS + PARTITIONS * n)
 

@@ -26,6 +26,7 @@ from falcon.journal.envelope import CommandRef, Envelope, Position
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame
 from falcon.streams.subscription import Subscription
+from tools.bench.growing.log import NOW
 from tools.bench.growing.memory import CpuClock
 from tools.bench.growing.term import Bound, Figures, Term
 
@@ -34,7 +35,6 @@ _EPOCH: Final = 1
 _ROOMS: Final = 10  # of each partition
 _EVENTS: Final = 200  # of each partition
 _BATCH: Final = 20  # records
-_NOW: Final = 1_795_000_000_000
 _AUTHOR: Final = 9 * _PARTITIONS
 _MAGIC: Final = 2  # of record batches as Kafka 0.11 and later has them
 
@@ -42,7 +42,7 @@ _Made = Callable[[int, int], Event]  # a room and a number
 
 
 def _posted(room_id: int, n: int) -> Event:
-    return MessagePosted(Message(room_id, 1 + n, _AUTHOR, "x" * 100, _NOW), 1 + n)
+    return MessagePosted(Message(room_id, 1 + n, _AUTHOR, "x" * 100, NOW), 1 + n)
 
 
 def _moved(room_id: int, n: int) -> Event:
@@ -70,7 +70,7 @@ def _fetched(partition: int, made: _Made) -> bytes:
             n = first + index
             room_id = (1 + n % _ROOMS) * _PARTITIONS + partition
             command = CommandRef(_AUTHOR, "0123456789abcdef0123", 1 << 60)
-            record = codec.encode(Envelope(partition, _EPOCH, n, _NOW, made(room_id, n), command, by=_AUTHOR))
+            record = codec.encode(Envelope(partition, _EPOCH, n, NOW, made(room_id, n), command, by=_AUTHOR))
             value = fence.event(_EPOCH, n, records.body(record))
             batch.append(offset=index, timestamp=1, key=records.key(record), value=value, headers=[])
         data = batch.build()

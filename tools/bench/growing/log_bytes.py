@@ -18,11 +18,11 @@ from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope
 from tools.bench.bench import ROOT
+from tools.bench.growing.log import NOW
 from tools.bench.growing.term import Bound, Figures, Term
 
 _PARTITIONS: Final = 64
 _RECORDS: Final = 10_000
-_NOW: Final = 1_795_000_000_000
 _SENTENCE: Final = re.compile(r"[A-Z][^.|`#]{20,200}\.")
 
 
@@ -32,9 +32,9 @@ def log_records(count: int) -> Iterator[Record]:
     sentences = itertools.cycle(_SENTENCE.findall(text))
     for n in range(count):
         author = _PARTITIONS * (n % 37 + 1)
-        message = Message(_PARTITIONS * (n % 100 + 1), n // 100 + 1, author, next(sentences), _NOW + 7 * n)
+        message = Message(_PARTITIONS * (n % 100 + 1), n // 100 + 1, author, next(sentences), NOW + 7 * n)
         command = CommandRef(author, f"{n * 7_919:020x}", (n * 2_654_435_761) << 20)
-        record = codec.encode(Envelope(0, 1, n, _NOW + 7 * n, MessagePosted(message), command, by=author))
+        record = codec.encode(Envelope(0, 1, n, NOW + 7 * n, MessagePosted(message), command, by=author))
         yield records.key(record), fence.event(1, n, records.body(record))
 
 

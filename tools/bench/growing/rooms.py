@@ -13,11 +13,11 @@ from falcon.domain.events import (
     RoomCreated,
 )
 from tools.bench.growing.aggregates import PARTITIONS, Owned
+from tools.bench.growing.log import NOW
 from tools.bench.growing.term import Bound, Figures, Term
 
 _ROOM: Final = PARTITIONS
 _FIRST: Final = PARTITIONS * 1_000
-_CREATED: Final = 1_795_000_000_000
 
 
 def measure(members: int) -> Figures:
@@ -36,7 +36,7 @@ def measure(members: int) -> Figures:
 
 
 def _events(members: int) -> Iterator[Event]:
-    yield RoomCreated(_ROOM, "group", "A large room", "", _CREATED, (Membership(_FIRST, "admin"),))
+    yield RoomCreated(_ROOM, "group", "A large room", "", NOW, (Membership(_FIRST, "admin"),))
     for n in range(1, members):
         yield MemberJoined(_ROOM, _FIRST + PARTITIONS * n, "member", 0)
 

@@ -10,6 +10,7 @@ from falcon.domain.room import Member, Room, members_of
 from falcon.write import snapshots
 from tools.bench.growing.checkpoints import checkpoint
 from tools.bench.growing.kafka import Topic
+from tools.bench.growing.log import NOW
 from tools.bench.growing.memory import CpuClock, resident_bytes
 from tools.bench.growing.snapshots import PARTITION, counted, take_over
 from tools.bench.growing.term import Bound, Figures, Term
@@ -17,7 +18,6 @@ from tools.bench.growing.term import Bound, Figures, Term
 _PARTITIONS: Final = 64
 _MEMBERS: Final = 20
 _NAME: Final = f"aggregate:{_PARTITIONS}"
-_CREATED: Final = 1_795_000_000_000
 
 
 def measure(rooms: int) -> Figures:
@@ -50,7 +50,7 @@ async def _measure(rooms: int) -> Figures:
 async def _snapshot() -> tuple[bytes, bytes]:
     """Key and value of a room's record, as a checkpoint writes it."""
     members = members_of((_PARTITIONS * (1_000 + n), Member("member", 5_000 + n)) for n in range(_MEMBERS))
-    room = Room(_PARTITIONS, "group", "A room's name", "", _CREATED, members, 10_000)
+    room = Room(_PARTITIONS, "group", "A room's name", "", NOW, members, 10_000)
     topic = Topic()
     with counted(topic) as found:
         await take_over(found)
@@ -71,6 +71,6 @@ TERM: Final = Term(
         Bound("bytes a room", 25, at="largest", is_counted=False),
         Bound("µs a room", 40, is_counted=False),
     ),
-    note=f"Rooms of {_MEMBERS} members, one record of each in the topic of snapshots; the time has the making of the "
-    "records in it. Up to 16 MiB of the memory are the local file's cache, whatever its size.",
+    note=f"Rooms of {_MEMBERS} members, one record of each in the topic of snapshots. The time includes making the "
+    "records. Up to 16 MiB of the memory are the local file's cache, whatever its size.",
 )
