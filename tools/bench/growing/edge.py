@@ -128,7 +128,7 @@ class CountedOwners:
         answer: Any
         match envelope.command:
             case PostMessage(by=by, room_id=room_id, text=text):
-                message = Message(room_id, self._log.length(envelope.partition) + 1, by, text, NOW)
+                message = Message(room_id, self._log.last_seqs.get(room_id, 0) + 1, by, text, NOW)
                 self.happened(self._log.happen(MessagePosted(message)))
                 answer = MessageAnswer(message)
             case MoveRead(by=by, room_id=room_id, seq=seq):

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from falcon.domain.catalogue import Event
-from falcon.domain.ids import Partition, partition_of
+from falcon.domain.events import MessagePosted
+from falcon.domain.ids import Partition, RoomId, Seq, partition_of
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of
 from falcon.journal.record import Record
@@ -46,6 +47,7 @@ class CountedLog:
         self.partitions = partitions
         self.turn = 0
         self.looked_at = 0
+        self.last_seqs: dict[RoomId, Seq] = {}  # of rooms with messages
         self._raws: list[list[Raw]] = [[] for _ in range(partitions)]
         self._more = asyncio.Event()
         self._all_read = asyncio.Event()
@@ -55,6 +57,8 @@ class CountedLog:
         partition = partition_of(aggregate_of(event), self.partitions)
         envelope = Envelope(partition, EPOCH, self.length(partition), NOW, event)
         self.append(partition, codec.encode(envelope))
+        if isinstance(event, MessagePosted):
+            self.last_seqs[event.message.room_id] = event.message.seq
         return envelope
 
     def append(self, partition: Partition, record: Record) -> None:
