@@ -41,6 +41,8 @@ def layout(first: Path) -> Layout:
 
 def present(first: Path) -> list[Path]:
     """The files of a folder as it is now. Raises JournalUnavailable."""
+    if moving.is_unfinished(first):
+        raise JournalUnavailable(f"{first.parent} is being moved to another number of files: falcon up finishes that")
     return paths(first, layout(first).files)
 
 
