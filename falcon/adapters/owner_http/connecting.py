@@ -3,18 +3,22 @@
 import asyncio
 import re
 import socket
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
 
 from falcon.adapters.owner_http.networks import sockets_within
 from falcon.write.framing import PROTOCOL
+
+# Connects the protocol to the process at this address. Raises OSError, and ValueError or OverflowError for what is no
+# address.
+Connect: TypeAlias = Callable[[str, asyncio.Protocol], Awaitable[None]]
 
 _ADDRESS: Final = re.compile(r"\[?(.+?)\]?:([0-9]{1,5})")
 _HEAD_BYTES_MAX: Final = 4 << 10
 
 
-async def upgraded(address: str, networks: Sequence[str], protocol: asyncio.Protocol) -> None:
-    """Connect the protocol to the server at ``address``, host:port. Raises OSError."""
+async def upgraded(address: str, protocol: asyncio.Protocol, networks: Sequence[str]) -> None:
+    """Connect the protocol to the server at ``address``, host:port, within these networks. Raises as Connect does."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise ConnectionError("this is no host:port")

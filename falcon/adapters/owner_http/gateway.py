@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import re
 import time
-from collections.abc import Sequence
 from typing import Final, Protocol
 
+from falcon.adapters.owner_http.connecting import Connect
 from falcon.adapters.owner_http.connection import OwnerProcess
 from falcon.domain.ids import Partition
 from falcon.telemetry import metrics
@@ -29,7 +29,7 @@ class Directory(Protocol):
     """The owners of partitions, as far as they are known here."""
 
     def address(self, partition: Partition) -> str | None:
-        """host:port of the owner, and the number of its shard: ``10.0.0.7:8082/0``."""
+        """The address of the owner's process, and the number of its shard there: ``10.0.0.7:8082/0``."""
 
 
 class OwnerGateway:
@@ -38,10 +38,10 @@ class OwnerGateway:
     While a partition moves, its commands wait here, and are tried again until their deadlines.
     """
 
-    def __init__(self, directory: Directory, keys: Keys, mailbox_bound: int, networks: Sequence[str]) -> None:
+    def __init__(self, directory: Directory, keys: Keys, mailbox_bound: int, connect: Connect) -> None:
         self._directory = directory
         self._keys = keys
-        self._networks = networks
+        self._connect = connect
         self._mailbox_bound = mailbox_bound
         self._owners: dict[str, _Owner] = {}
         self._processes: dict[str, OwnerProcess] = {}
@@ -110,7 +110,7 @@ class OwnerGateway:
 
     def _process(self, address: str) -> OwnerProcess:
         if address not in self._processes:
-            self._processes[address] = OwnerProcess(address, self._keys, self._networks)
+            self._processes[address] = OwnerProcess(address, self._keys, self._connect)
         return self._processes[address]
 
     def _forget_idle_owners(self, but_process: str) -> None:
