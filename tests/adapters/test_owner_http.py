@@ -988,3 +988,21 @@ def test_what_lay_in_the_socket_of_an_owner_is_refused_once_its_caller_has_given
         assert late_one.deadline < time.monotonic() - 50
 
     run(scenario)
+
+
+def test_owners_that_are_asked_in_turn_keep_their_connections() -> None:
+    async def scenario() -> None:
+        one, other = Recorder(), Recorder()
+        async with (
+            serving(Pod(lambda envelope: DONE)) as address,
+            one.between(address) as first,
+            other.between(address) as second,
+        ):
+            directory = Directory()
+            gateway = open_gateway(directory)
+            for directory.owner in (f"{first}/0", f"{second}/0", f"{first}/0", f"{second}/0"):
+                assert await gateway.ask(command()) == DONE
+            await gateway.close()
+        assert (one.connections, other.connections) == (1, 1)
+
+    run(scenario)

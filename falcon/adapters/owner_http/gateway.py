@@ -19,6 +19,7 @@ _SHARD: Final = re.compile("[0-9]{1,9}")
 _NO_SHARD: Final = (1 << 31) - 1  # its process takes nothing for it
 _PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2)
 _BATCHES_AWAY: Final = 2
+_OWNERS_MAX: Final = 64  # idle ones are forgotten when there are more
 # An owner that lost a partition and lives has answered by then; one that has gone never will.
 _LAST_WORD_SECONDS: Final = 0.25
 # Not executed: another owner, or the same one a little later, may do it.
@@ -101,7 +102,8 @@ class OwnerGateway:
         owner = self._owners.get(address)
         if owner is None:
             process, _, shard = address.rpartition("/")
-            self._forget_idle_owners(but_process=process)
+            if len(self._owners) >= _OWNERS_MAX:
+                self._forget_idle_owners(but_process=process)
             used = {each.number for each in self._owners.values()}
             number = next(free for free in itertools.count() if free not in used)
             owner = _Owner(self._process(process), shard, number, self._mailbox_bound)
