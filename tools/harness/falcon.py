@@ -29,9 +29,9 @@ TITLES: Final = {
 
 @dataclass
 class Falcon:
-    """``settings``: names of Settings' fields, as in FALCON_ variables. ``descriptors``: the system's limit, 0 for its
-    own. ``variables``: of the environment, beside those. ``within``: a command that runs the rest of its line
-    somewhere, in the same process."""
+    """``settings``: names of Settings' fields, as in FALCON_ variables; one process serves unless they say otherwise.
+    ``descriptors``: the system's limit, 0 for its own. ``variables``: of the environment, beside those. ``within``: a
+    command that runs the rest of its line somewhere, in the same process."""
 
     data_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +43,8 @@ class Falcon:
     seen: set[int] = field(default_factory=set)
 
     def environment(self) -> dict[str, str]:
-        settings = {"http_port": 0, "ops_port": 0, "log_level": "warning", **self.settings, "data_dir": self.data_dir}
+        usual = {"http_port": 0, "ops_port": 0, "processes": 1, "log_level": "warning"}
+        settings = {**usual, **self.settings, "data_dir": self.data_dir}
         own = {f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}
         return {**{k: v for k, v in os.environ.items() if not k.startswith("FALCON_")}, **own, **self.variables}
 
