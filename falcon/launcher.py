@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import math
 import os
 import secrets
 import select
@@ -34,6 +35,7 @@ _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 1.0)  # the pauses before a role that 
 _REFUSED_SECONDS: Final = 2.0
 _STEADY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
+_TELL_SECONDS: Final = 2.0
 
 
 class CannotStart(Exception):
@@ -240,11 +242,13 @@ class Launcher:
         return listening
 
     def _prepare_database(self) -> None:
-        from falcon.adapters.sqlite.database import WrongDatabase, prepare
+        from falcon.adapters.sqlite import files
+        from falcon.adapters.sqlite.database import WrongDatabase
         from falcon.journal.ports import JournalUnavailable
 
+        settings = self._settings
         try:
-            prepare(self._settings.database, self._settings.partitions)
+            files.prepare(settings.database, settings.partitions, settings.processes, _catch_up, _Moving())
         except (WrongDatabase, JournalUnavailable) as error:
             raise CannotStart(str(error)) from error
 
@@ -328,7 +332,8 @@ class Launcher:
         if ready is not None:
             command += ["--ready", str(ready)]
             handles.append(ready)
-        environment = {**os.environ, **_actor_environment(self._settings), "FALCON_RUN_DIR": str(self._run_dir)}
+        shared = {"FALCON_RUN_DIR": str(self._run_dir), "FALCON_PROCESSES": str(self._settings.processes)}
+        environment = {**os.environ, **_actor_environment(self._settings), **shared}
         if self._hosts_actors_apart():
             environment[KEY_VARIABLE] = self._actors_key  # not on the command line, which every user can read
         # Standard output is the launcher's alone, so roles write to standard error: nothing may be mixed with what
@@ -479,6 +484,29 @@ Try it:
 
 Ctrl-C stops it.
 """
+
+
+def _catch_up(path: Path) -> None:
+    """Bring the tables of a file to the end of its log."""
+    from falcon.bootstrap import embedded  # seldom, and it imports much
+
+    embedded.bring_up_to_date(path)
+
+
+class _Moving:
+    """Tells how far the partitions have been moved to another number of files."""
+
+    def __init__(self) -> None:
+        self._told_at = -math.inf
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_SECONDS or done >= total:
+            self._told_at = now
+            print(
+                f"falcon: moving the data folder to FALCON_PROCESSES: {done >> 20} of {total >> 20} MiB",
+                file=sys.stderr,
+            )
 
 
 def _actor_environment(settings: Settings) -> dict[str, str]:

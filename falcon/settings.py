@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
@@ -38,6 +38,9 @@ _RENAMED: Final = {
     "FALCON_TELEMETRY_DIR": "FALCON_RUN_DIR",
 }
 PROJECTIONS: Final = ("inline", "process")
+PROCESSES_MAX: Final = 32
+_MANY_CORES: Final = 4  # from here on one process a core, and a core for everything else
+_CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 class WrongSettings(Exception):
@@ -55,6 +58,7 @@ class Settings:
     ops_token_file: Path | None = None
     data_dir: Path = Path("data")
     partitions: int = 64
+    processes: int = 1
     actors: str = "in_process"
     shards: int = 1
     http_workers: int = 1
@@ -169,16 +173,37 @@ class Settings:
                 except ValueError:
                     wrong.append(f"{name}={environ[name]}: must be {_words(types[field.name])}")
         settings = cls(**values)
+        if "FALCON_PROCESSES" not in environ:
+            settings = replace(settings, processes=settings._processes_for(cores()))
         wrong += settings._wrong()
         if wrong:
             raise WrongSettings("\n".join(wrong))
         return settings
+
+    def _processes_for(self, cores: int) -> int:
+        """The default on a machine with so many cores."""
+        if cores < _MANY_CORES or self._needs_one_process:
+            return 1
+        return min(cores - 1, PROCESSES_MAX, self.partitions)
+
+    @property
+    def _needs_one_process(self) -> bool:
+        return bool(self.kafka) or self.actors != "in_process" or self.shards > 1 or self.projection != "inline"
 
     def _wrong(self) -> list[str]:
         rules = (
             (0 <= self.http_port < 65_536, "FALCON_HTTP_PORT: must be 0 (any free one) to 65535"),
             (-1 <= self.ops_port < 65_536, "FALCON_OPS_PORT: must be -1 (none), 0 (any free one) to 65535"),
             (1 <= self.partitions <= 4_096, "FALCON_PARTITIONS: must be 1 to 4096"),
+            (
+                1 <= self.processes <= min(PROCESSES_MAX, max(1, self.partitions)),
+                f"FALCON_PROCESSES: must be 1 to {PROCESSES_MAX}, and at most the number of partitions",
+            ),
+            (
+                self.processes == 1 or not self._needs_one_process,
+                "FALCON_PROCESSES: more than one needs FALCON_ACTORS=in_process, FALCON_SHARDS=1 and "
+                "FALCON_PROJECTION=inline, and is for falcon up only",
+            ),
             (self.actors in ACTORS, f"FALCON_ACTORS: must be one of {', '.join(ACTORS)}"),
             (self.projection in PROJECTIONS, f"FALCON_PROJECTION: must be one of {', '.join(PROJECTIONS)}"),
             (1 <= self.shards <= self.partitions, "FALCON_SHARDS: must be 1 to the number of partitions"),
@@ -307,6 +332,16 @@ class Settings:
         ]
         members = f"FALCON_ROOM_MEMBERS: must be 2 to {_ROOM_MEMBERS_MAX}"
         return [*each, *bursts, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
+
+
+def cores() -> int:
+    """The cores that this process may use, of which a container's quota counts whole ones."""
+    usable = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _CPU_QUOTA.read_text().split()
+        return max(1, min(usable, int(quota) // int(period)))
+    except (OSError, ValueError):  # there is no quota
+        return usable
 
 
 def is_loopback(host: str) -> bool:

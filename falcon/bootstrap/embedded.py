@@ -1,4 +1,4 @@
-"""Falcon on one machine: the log, the snapshots and the read tables in one SQLite file."""
+"""Falcon on one machine: the log, the snapshots and the read tables in one SQLite file, or in one for each process."""
 
 import asyncio
 import fcntl
@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ import msgspec
 
 from falcon.adapters.memory.signal_transport import LocalSignalTransport
 from falcon.adapters.sockets.signal_transport import SocketSignalTransport
-from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.journal import CommitHook, SqliteJournal
-from falcon.adapters.sqlite.read_store import SqliteReadStore
-from falcon.adapters.sqlite.source import SqliteSource
+from falcon.adapters.sqlite.read_store import read_store
+from falcon.adapters.sqlite.source import SqliteFilesSource, SqliteSource, UniformCursor, source_of
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.bootstrap import (
@@ -68,21 +68,27 @@ def sqlite_version() -> str:
 
 
 def shard_builds(settings: Settings) -> list[Callable[[Wake, SendReply], Shard]]:
-    """Functions that make the shards where they run: they can be pickled."""
-    return [partial(build_shard, settings, index) for index in range(settings.shards)]
+    """Functions that make the shards where they run: they can be pickled. With several processes there is one for
+    each."""
+    return [partial(build_shard, settings, index) for index in range(_shards(settings))]
+
+
+def _shards(settings: Settings) -> int:
+    return settings.shards if settings.processes == 1 else settings.processes
 
 
 def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) -> Shard:
-    """Raises JournalUnavailable."""
+    """With several processes the shard of each has a file of its own. Raises JournalUnavailable."""
     if settings.actors != "in_process":
         begin(settings, f"shard-{index}")
-    connection = database.connect(settings.database)
+    path = database_of(settings, index)
+    connection = database.connect(path)
     within: CommitHook | None = None
     if settings.projection == "inline":
         within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
-    source = SqliteSource(database.connect(settings.database))
+    source = SqliteSource(database.connect(path))
     return Shard(
-        FixedOwnership(range(index, settings.partitions, settings.shards)),
+        FixedOwnership(range(index, settings.partitions, _shards(settings))),
         SqliteJournal(connection, wake, within, str(index)),
         source,
         source,
@@ -94,15 +100,58 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
     )
 
 
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+def database_of(settings: Settings, place: int) -> Path:
+    """The file of the process, or of the shard, at this place."""
+    return settings.database if settings.processes == 1 else databases(settings)[place]
+
+
+def databases(settings: Settings) -> list[Path]:
+    """The files of the folder, when it has been prepared for these settings."""
+    return files.paths(settings.database, settings.processes)
+
+
+def prepare(settings: Settings, report: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Make the data folder one of these settings, before anything serves. The caller holds its lock. ``report`` is
+    called while partitions move to another number of files, with the bytes written so far and the approximate total.
+
+    Raises WrongDatabase, JournalUnavailable.
+    """
+    files.prepare(settings.database, settings.partitions, settings.processes, bring_up_to_date, report)
+
+
+def bring_up_to_date(path: Path) -> None:
+    """Bring the tables of a file to the end of its log, as far as they can be brought there."""
+    with closing(database.connect(path, writable=False)) as reading, closing(database.connect(path)) as writing:
+        catch_up = ProjectionCatchUp(projections(), SqliteSource(reading), SqliteTables(writing))
+        while catch_up.step():
+            pass
+
+
+def open_readers(settings: Settings) -> list[apsw.Connection]:
+    """A read-only connection to each file."""
+    return [database.connect(path, writable=False) for path in databases(settings)]
+
+
+def open_source(settings: Settings) -> SqliteSource | SqliteFilesSource:
+    return source_of(open_readers(settings))
+
+
+def open_tail(settings: Settings) -> SqliteTail:
+    return SqliteTail(open_readers(settings), _poll_seconds(settings))
+
+
 # --- the read side ----------------------------------------------------------------------------------------------------
 
 
 class CatchUpThread:
     """Keeps the read tables up to date on a thread of its own, with connections of its own."""
 
-    def __init__(self, settings: Settings, moved: Callable[[], None]) -> None:
-        """``moved`` is called on that thread when it has applied events."""
-        self._settings = settings
+    def __init__(self, path: Path, moved: Callable[[], None]) -> None:
+        """``path``: of the file. ``moved`` is called on that thread when it has applied events."""
+        self._path = path
         self._moved = moved
         self._ending = threading.Event()
         self._thread = start_thread("catch-up", self._run)
@@ -116,7 +165,7 @@ class CatchUpThread:
         stopped. Then this thread shares the process with requests, so it rests for as long as it has worked."""
         while not self._ending.wait(_IDLE_SECONDS):
             try:
-                catch_up, _ = _catch_up(self._settings)
+                catch_up, _ = _catch_up(self._path)
                 while not self._ending.is_set():
                     began = time.monotonic()
                     has_more = catch_up.step()
@@ -129,31 +178,37 @@ class CatchUpThread:
 
 def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
     """Apply events that the tables lack as soon as they are in the log, until ``ending``."""
-    catch_up, source = _catch_up(settings)
+    catch_up, source = _catch_up(settings.database)
     while not ending():
         if not catch_up.step():
             source.wait(_IDLE_SECONDS)
 
 
-def _catch_up(settings: Settings) -> tuple[ProjectionCatchUp, SqliteSource]:
-    source = SqliteSource(database.connect(settings.database, writable=False))
-    tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
+def _catch_up(path: Path) -> tuple[ProjectionCatchUp, SqliteSource]:
+    source = SqliteSource(database.connect(path, writable=False))
+    tables = SqliteTables(database.connect(path, synchronous="NORMAL"))
     return ProjectionCatchUp(projections(), source, tables), source
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Rebuild the tables of a projection. Returns the number of events. Raises as Rebuild.run does, and
-    WrongDatabase."""
-    database.check(settings.database, settings.partitions)
-    source = SqliteSource(database.connect(settings.database, writable=False))
-    # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
-    tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
-    total = source.end()[0].offset
+    """Rebuild the tables of a projection, in one file after another. Returns the number of events. Raises as Rebuild.run
+    does, and WrongDatabase."""
+    paths = files.check(settings.database, settings.partitions)
+    sources = [SqliteSource(database.connect(path, writable=False)) for path in paths]
+    events, others = 0, sum(source.behind(UniformCursor(0)) for source in sources)
+    for path, source in zip(paths, sources, strict=True):
+        of_file = source.behind(UniformCursor(0))
+        others -= of_file
 
-    def tell(reached: Cursor) -> None:
-        progress(reached[0].offset, max(reached[0].offset, total))
+        def tell(reached: Cursor, source: SqliteSource = source, of_file: int = of_file, before: int = events) -> None:
+            left = source.behind(reached)
+            done = before + max(0, of_file - left)
+            progress(done, done + left + others)
 
-    return Rebuild(name, READ_MODELS[name].project, source, tables, tell).run()
+        # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
+        tables = SqliteTables(database.connect(path, synchronous="NORMAL"))
+        events += Rebuild(name, READ_MODELS[name].project, source, tables, tell).run()
+    return events
 
 
 def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -163,9 +218,10 @@ def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = 
     Raises FileExistsError, OSError, JournalUnavailable.
     """
     folder.mkdir(mode=0o700, parents=True)
-    database_file = folder / settings.database.name
-    os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
-    database.copy(settings.database, database_file, report)
+    for source in files.present(settings.database):
+        target = folder / source.name
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
+    files.copy(settings.database, folder / settings.database.name, report)
     for name in ("secret", "credentials.json"):
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)
@@ -202,12 +258,12 @@ async def serving(
         gateway = await peers.start(await start_gateway(settings, builds[place : place + 1], None, place))
     if health is not None:
         health.ready = gateway.ready
-    read_connection = database.connect(settings.database, writable=False)
-    source = SqliteSource(database.connect(settings.database, writable=False))
-    store = SqliteReadStore(read_connection)
-    catch_up = None
+    readers = open_readers(settings)
+    source = open_source(settings)
+    store = read_store(readers, settings.partitions)
+    catch_ups: list[CatchUpThread] = []
     freshness = Freshness(store, source)
-    tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
+    tail = open_tail(settings)
     committed = freshness.moved if peers is None else _told_to_all(peers, freshness, tail)
     if settings.projection == "inline":
         is_told = gateway.tell_of_commits(committed)
@@ -217,18 +273,20 @@ async def serving(
         def moved() -> None:
             loop.call_soon_threadsafe(committed)
 
-        catch_up = CatchUpThread(settings, moved)
+        written = databases(settings) if place is None else [database_of(settings, place)]
+        catch_ups = [CatchUpThread(path, moved) for path in written]
     edge = start_edge(settings, gateway, store, freshness, tail, _transport(settings), source.instance, secret)
     try:
         yield edge
         await edge.streams.stop()
         if peers is not None:
             await peers.stop()
-        if catch_up is not None:
+        for catch_up in catch_ups:
             await blocking(settings).run(catch_up.stop)
         gateway.close()
     finally:
-        read_connection.close()
+        for reader in readers:
+            reader.close()
 
 
 def _share(settings: Settings) -> Settings:
@@ -300,9 +358,9 @@ class InUse(Exception):
 async def issue_token(settings: Settings, account_id: int) -> str:
     """Issue a token for an account of a data folder that is not in use. It replaces the account's token in the
     credentials, if that is there. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
-    alone = replace(settings, actors="in_process", shards=1, projection="inline", run_dir="")
     with _locked(settings.data_dir):
-        database.prepare(settings.database, settings.partitions)
+        alone = _alone(settings)
+        prepare(alone)
         async with serving(alone) as edge:
             token = await issue_token_of(edge, account_id)
         path = settings.data_dir / "credentials.json"
@@ -311,6 +369,12 @@ async def issue_token(settings: Settings, account_id: int) -> str:
             changed = {"admin_token" if account_id == known.admin_account_id else "token": token}
             _write_private(settings, path.name, msgspec.json.encode(msgspec.structs.replace(known, **changed)))
     return token
+
+
+def _alone(settings: Settings) -> Settings:
+    """For a process that serves the data folder alone, with as many files as it has. Raises JournalUnavailable."""
+    count = len(files.present(settings.database)) if settings.database.exists() else 1
+    return replace(settings, actors="in_process", shards=1, processes=count, projection="inline", run_dir="")
 
 
 @contextmanager

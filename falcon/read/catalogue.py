@@ -114,6 +114,16 @@ class SqliteQueries(
     """The queries as methods of the read store on SQLite."""
 
 
+class SqliteFilesQueries(
+    timeline_sqlite.SqliteFilesTimelineQueries,
+    rooms_sqlite.SqliteFilesRoomQueries,
+    memberships_sqlite.SqliteFilesMembershipQueries,
+    accounts_sqlite.SqliteFilesAccountQueries,
+    reactions_sqlite.SqliteFilesReactionQueries,
+):
+    """The queries as methods of the read store on several files."""
+
+
 class HBaseQueries(
     timeline_hbase.HBaseTimelineQueries,
     rooms_hbase.HBaseRoomQueries,

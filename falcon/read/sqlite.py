@@ -23,12 +23,15 @@ class SqliteModel(NamedTuple):
     """The layout of a read model in SQLite.
 
     ``tables``: the statement that makes each. "{}" is empty for live tables and a suffix for those of a rebuild. An
-    index keeps its name when its table is renamed, so its name contains "{unique}". ``statements``: for each kind of
-    write; ?1, ?2 ... are its fields in order, "{}" is the suffix. ``folded``: writes that come with each message, with
-    the function that gives their key: only the last of a batch is executed.
+    index keeps its name when its table is renamed, so its name contains "{unique}". ``identities``: for each table, the
+    expression of the room or account whose events write a row; a data folder of several files has the row in the file
+    of that one's partition. ``statements``: for each kind of write; ?1, ?2 ... are its fields in order, "{}" is the
+    suffix. ``folded``: writes that come with each message, with the function that gives their key: only the last of a
+    batch is executed.
     """
 
     tables: Mapping[str, str]
+    identities: Mapping[str, str]
     statements: Mapping[type[Any], tuple[str, ...]]
     folded: Mapping[type[Any], Callable[[Any], object]] = MappingProxyType({})
 
@@ -53,6 +56,16 @@ class SqliteQueryContext(Protocol):
 
     def check_shown(self, read_models: Sequence[str]) -> None:
         """Raises BeingFilled."""
+
+
+class Files(Protocol):
+    """The tables of a data folder of several files. Each file has those of its partitions."""
+
+    @property
+    def files(self) -> Sequence[SqliteQueryContext]: ...
+
+    def file_of(self, identity: int) -> SqliteQueryContext:
+        """The file that has the rows of a room or account."""
 
 
 def json_of(values: Iterable[Any]) -> str:
@@ -81,3 +94,25 @@ def query(
             raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
 
     return asked
+
+
+def in_file_of(
+    ask: Callable[Concatenate[SqliteQueryContext, P], Coroutine[Any, Any, T]], argument: int = 0
+) -> Callable[Concatenate[Files, P], Coroutine[Any, Any, T]]:
+    """Makes a method of the read store of several files: one of them answers. ``argument``: the number of the argument
+    that is the room or account; callers give it by position."""
+
+    @functools.wraps(ask)
+    def asked(self: Files, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        identity: Any = args[argument]
+        return ask(self.file_of(identity), *args, **kwargs)
+
+    return asked
+
+
+def by_file(self: Files, identities: Iterable[int]) -> dict[SqliteQueryContext, list[int]]:
+    """The rooms or accounts that each file has, for those files that have some."""
+    found: dict[SqliteQueryContext, list[int]] = {}
+    for identity in identities:
+        found.setdefault(self.file_of(identity), []).append(identity)
+    return found

@@ -116,6 +116,14 @@ class Feed:
 
     # --- segments -----------------------------------------------------------------------------------------------------
 
+    def is_closed(self, segment: int) -> bool:
+        """The segment gets no more events. The feed neither reads nor remembers it; its readers read ranges."""
+        return segment in self._tail.closed
+
+    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        """As :meth:`Tail.resumed`. Raises WrongPlace."""
+        return self._tail.resumed(offsets)
+
     def segment_of(self, partition: Partition) -> int:
         return self._tail.segment(partition)
 
@@ -137,7 +145,7 @@ class Feed:
     def follow(self, starts: Mapping[int, Position]) -> None:
         """Read these segments from now on. Start at these positions those that are not read yet."""
         for segment, position in starts.items():
-            if segment not in self._segments:
+            if segment not in self._segments and not self.is_closed(segment):
                 self._segments[segment] = _Segment(position)
                 self._records.follow(segment, position.offset)
                 self._history.follow(segment, position.offset)
@@ -150,9 +158,7 @@ class Feed:
     async def reach(self, ends: Mapping[int, int]) -> None:
         """Wait until each of these segments has been read up to its end."""
         async with self._moved:
-            await self._moved.wait_for(
-                lambda: all(self._segments[segment].position.offset >= end for segment, end in ends.items())
-            )
+            await self._moved.wait_for(lambda: all(self.reached(segment) >= end for segment, end in ends.items()))
 
     async def ends(self, segments: Collection[int]) -> dict[int, int]:
         """The end of each of these segments at the time of the call or later. Raises JournalUnavailable."""
@@ -161,6 +167,8 @@ class Feed:
         return await self._tail.ends(dict.fromkeys(segments))
 
     def reached(self, segment: int) -> int:
+        if self.is_closed(segment):
+            return self._tail.closed[segment]
         return self._segments[segment].position.offset
 
     def reached_everywhere(self) -> dict[int, int]:
@@ -180,10 +188,12 @@ class Feed:
 
     def begins(self, segment: int) -> int:
         """The feed remembers all records of the segment from this offset on, as far as it has been read."""
-        return self._records.begins(segment)
+        return self.reached(segment) if self.is_closed(segment) else self._records.begins(segment)
 
     def since(self, segment: int, starts: Mapping[RoomId | AccountId, int]) -> Iterator[Raw]:
         """The records of these rooms and accounts of a segment, each from an offset on, in the order of the log."""
+        if self.is_closed(segment):  # a room's records are remembered of the segment that gets them now
+            return
         for offset, record in self._records.since(starts):
             yield Raw(segment, partition_of(record.key, self.partitions), Position(offset), record)
 
@@ -193,7 +203,7 @@ class Feed:
 
     def history_begins(self, segment: int) -> int:
         """The feed remembers all HISTORY_EVENTS of the segment from this offset on, as far as it has been read."""
-        return self._history.begins(segment)
+        return self.reached(segment) if self.is_closed(segment) else self._history.begins(segment)
 
     def history_about(self, segment: int, account_id: AccountId, offset: int) -> Iterator[tuple[int, Event]]:
         """The events of a segment about an account's memberships and tokens from an offset on, each with its own."""
@@ -211,7 +221,11 @@ class Feed:
         """
         try:
             async with asyncio.timeout(_BACK_SECONDS), self._reading_back:
-                missing = {segment: offset for segment, offset in offsets.items() if offset < self.begins(segment)}
+                missing = {
+                    segment: offset
+                    for segment, offset in offsets.items()
+                    if offset < self.begins(segment) and not self.is_closed(segment)
+                }
                 room = self._records.room() - sum(self.begins(segment) - offset for segment, offset in missing.items())
                 for segment, offset in missing.items():
                     more = min(_BACK_RECORDS, room // len(missing))

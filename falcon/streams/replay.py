@@ -193,7 +193,10 @@ class StreamReplay:
             self._feed.add(subscription)
 
     def _behind(self) -> list[int]:
-        return [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
+        """The segments to read next. A closed one is read alone: the account may join a room there whose later events
+        are in another segment."""
+        behind = [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
+        return behind[:1] if behind and self._feed.is_closed(behind[0]) else behind
 
     def _by_segment(self, rooms: Iterable[RoomId]) -> dict[int, list[RoomId]]:
         found: dict[int, list[RoomId]] = {}

@@ -49,9 +49,13 @@ class FakeTail:
         self.shown = len(self.raws)
         self.said_end: int | None = None
         self.away: Exception | None = None
+        self.closed: Mapping[int, int] = {}
 
     def segment(self, partition: int) -> int:
         return 0
+
+    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        return offsets
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         if self.away is not None:

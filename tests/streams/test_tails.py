@@ -28,7 +28,7 @@ class _Log:
     snapshots = source
 
     def tail(self) -> SqliteTail:
-        return SqliteTail(database.connect(self.path, writable=False), 0.005)
+        return SqliteTail([database.connect(self.path, writable=False)], 0.005)
 
 
 class TestSqliteTail(TailContract):

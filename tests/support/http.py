@@ -88,7 +88,7 @@ class Falcon(Api):
             yield edge
 
     def __enter__(self) -> "Falcon":
-        database.prepare(self.settings.database, self.settings.partitions)
+        embedded.prepare(self.settings)
         self.run(self._start())
         return self
 

@@ -50,6 +50,7 @@ MODEL: Final = ReadModel(
             "lengths": "CREATE TABLE lengths{} (room_id INTEGER, seq INTEGER, length INTEGER,"
             " PRIMARY KEY (room_id, seq)) WITHOUT ROWID"
         },
+        identities={"lengths": "room_id"},
         statements={PutLength: ("INSERT OR REPLACE INTO lengths{} VALUES (?1, ?2, ?3)",)},
     ),
     hbase=HBaseModel(

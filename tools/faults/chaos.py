@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Final
 
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.source import record_of
 from falcon.journal import codec
 from falcon.journal.envelope import Recorded
@@ -65,14 +65,15 @@ class _Audit(Audit):
 
 
 def log_in(data_dir: Path) -> Iterator[Recorded]:
-    """Every event of the log of a data folder, in its order."""
-    connection = database.connect(data_dir / "falcon.db", writable=False)
-    try:
-        rows: Any = connection.execute(f"SELECT {database.RECORD_COLUMNS} FROM journal ORDER BY offset")
-        for offset, partition, epoch, n, *record in rows:
-            yield codec.decode(record_of(*record), partition, offset, epoch, n)
-    finally:
-        connection.close()
+    """Every event of the log of a data folder, in the order of each file."""
+    for path in files.present(data_dir / "falcon.db"):
+        connection = database.connect(path, writable=False)
+        try:
+            rows: Any = connection.execute(f"SELECT {database.RECORD_COLUMNS} FROM journal ORDER BY offset")
+            for offset, partition, epoch, n, *record in rows:
+                yield codec.decode(record_of(*record), partition, offset, epoch, n)
+        finally:
+            connection.close()
 
 
 async def hurt(falcon: Falcon, folder: Path, faults: Sequence[Fault[Machine]], seconds: float, seed: int) -> Report:

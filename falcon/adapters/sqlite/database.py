@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import apsw
 
+from falcon.adapters.sqlite.layout import layout_of
 from falcon.journal import naming
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
@@ -17,7 +18,7 @@ from falcon.read.store import Fill
 # 3.51.3 is the first version without a bug that corrupts the WAL when two connections checkpoint at once.
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
 BUSY_MILLISECONDS: Final = 10_000
-_PAGE_BYTES: Final = 2_048
+PAGE_BYTES: Final = 2_048
 _CACHE_KIB: Final = 16_384
 _WAL_PAGES: Final = 1_000
 _REPORT_OPERATIONS: Final = 10_000  # SQLite's operations between two reports on a copy: about fifty reports a second
@@ -65,6 +66,10 @@ _MIGRATIONS: Final[dict[int, str]] = {
 _FIRST_SCHEMA: Final = min(_MIGRATIONS)
 SCHEMA_VERSION: Final = max(_MIGRATIONS) + 1
 
+# The schema's number in the first file of a folder of several, and while partitions move: a Falcon that knows one file
+# only must refuse it, and not serve a part of the log.
+SEVERAL_FILES: Final = 1_000
+
 # A row of the journal; the last five columns are the record.
 RECORD_COLUMNS: Final = "offset, partition, epoch, n, key, type, version, critical, data"
 
@@ -98,7 +103,7 @@ def prepare(path: Path, partitions: int) -> None:
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         # A commit writes whole pages, and most of its messages are on different pages: small pages are cheaper.
-        connection.pragma("page_size", _PAGE_BYTES)
+        connection.pragma("page_size", PAGE_BYTES)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "FULL")
         with transaction(connection):
@@ -123,6 +128,13 @@ def check(path: Path, partitions: int) -> None:
         connection.close()
     except apsw.Error as error:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error
+
+
+def create(connection: apsw.Connection, partitions: int) -> None:
+    """Within the caller's transaction: make all that a file of this schema has."""
+    _create(connection, partitions)
+    _migrate(connection)
+    _install(connection)
 
 
 def copy(path: Path, to: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -170,14 +182,15 @@ def _check(connection: apsw.Connection, path: Path, partitions: int) -> None:
     meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta"))
     if why := refusal(str(path), meta.get("format"), "a new data folder"):
         raise WrongDatabase(why)
-    if meta["schema"] > SCHEMA_VERSION:
+    schema = meta["schema"] % SEVERAL_FILES
+    if schema > SCHEMA_VERSION:
         raise WrongDatabase(
             f"{path} has schema {meta['schema']} and was written by a newer Falcon, so run that; this one knows "
             f"{SCHEMA_VERSION}"
         )
-    if meta["schema"] < _FIRST_SCHEMA:
+    if schema < _FIRST_SCHEMA:
         raise WrongDatabase(
-            f"{path} has schema {meta['schema']}, this Falcon knows {_FIRST_SCHEMA} to {SCHEMA_VERSION}: run the "
+            f"{path} has schema {schema}, this Falcon knows {_FIRST_SCHEMA} to {SCHEMA_VERSION}: run the "
             "version that made it, export, and import into a new data folder"
         )
     if meta["partitions"] != partitions:
@@ -189,13 +202,19 @@ def _check(connection: apsw.Connection, path: Path, partitions: int) -> None:
 
 def _schema(connection: apsw.Connection) -> int:
     row: Any = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    return int(row[0])
+    return int(row[0]) % SEVERAL_FILES
 
 
 def _migrate(connection: apsw.Connection) -> None:
     for version in range(_schema(connection), SCHEMA_VERSION):
         connection.execute(_MIGRATIONS[version])
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
+    mark_schema(connection, several=layout_of(connection).files > 1)
+
+
+def mark_schema(connection: apsw.Connection, *, several: bool) -> None:
+    """Write the schema's number. ``several``: only a Falcon that knows several files may open this one."""
+    number = SCHEMA_VERSION + (SEVERAL_FILES if several else 0)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (number,))
 
 
 def _install(connection: apsw.Connection) -> None:

@@ -1,4 +1,5 @@
-"""The read store. Its queries are in the folders of the read models, and run on the caller's thread."""
+"""The read store over a file, or over several. The queries are in the folders of the read models, and run on the caller's
+thread."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -6,9 +7,9 @@ from typing import Any, Final
 
 import apsw
 
-from falcon.domain.ids import Partition
+from falcon.domain.ids import Partition, partition_of
 from falcon.journal.envelope import Position
-from falcon.read.catalogue import READ_MODELS, SqliteQueries
+from falcon.read.catalogue import READ_MODELS, ReadStore, SqliteFilesQueries, SqliteQueries
 from falcon.read.sqlite import SqliteQueryContext, query
 from falcon.read.store import BeingFilled, Fill
 
@@ -76,3 +77,39 @@ class SqliteReadStore(SqliteQueries):
         for name in read_models:
             if name in filling:
                 raise BeingFilled(name)
+
+
+class SqliteFilesReadStore(SqliteFilesQueries):
+    """ReadStore over the files of a data folder of several, for one thread. ``files``: the store of each, in order."""
+
+    def __init__(self, files: Sequence[SqliteReadStore], partitions: int) -> None:
+        self.files = files
+        self._partitions = partitions
+
+    def file_of(self, identity: int) -> SqliteReadStore:
+        return self._file(partition_of(identity, self._partitions))
+
+    def _file(self, partition: Partition) -> SqliteReadStore:
+        return self.files[partition % len(self.files)]
+
+    async def applied(self, partition: Partition) -> int:
+        return await self._file(partition).applied(partition)
+
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        found: dict[Partition, int] = {}
+        for place, file in enumerate(self.files):
+            if of_file := [partition for partition in partitions if partition % len(self.files) == place]:
+                found |= await file.applied_in(of_file)
+        return found
+
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        of_files = [await file.applied_everywhere(partitions, projections) for file in self.files]
+        return {partition: of_files[partition % len(self.files)][partition] for partition in range(partitions)}
+
+
+def read_store(connections: Sequence[apsw.Connection], partitions: int) -> ReadStore:
+    """Over read-only connections to the files of a data folder, in order."""
+    stores = [SqliteReadStore(connection) for connection in connections]
+    return stores[0] if len(stores) == 1 else SqliteFilesReadStore(stores, partitions)

@@ -1,7 +1,7 @@
 """Reads the journal and the snapshots."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from sys import intern
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 import apsw
 
 from falcon.adapters.sqlite.database import RECORD_COLUMNS
+from falcon.adapters.sqlite.layout import Inherited, begin_of, inherited_of, layout_of, place_of
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Position, Recorded
@@ -68,6 +69,7 @@ class SqliteSource:
             self._seen = self._data_version()  # before the rows are read: later rows count as news
             rows = self._rows("offset >= ?", (cursor.offset,), limit)
             return _decode(rows), UniformCursor(rows[-1][0] + 1) if rows else cursor
+        self._seen = self._data_version()
         end = self._next()  # before the rows are read, so that none that are written meanwhile are passed over
         start = min(position.offset for position in cursor.values())
         where = "offset >= ?"
@@ -94,12 +96,26 @@ class SqliteSource:
     def behind(self, cursor: Cursor) -> int:
         """How many rows are left. Of several partitions: from the first of their positions to the end."""
         start = cursor.offset if isinstance(cursor, UniformCursor) else min(at.offset for at in cursor.values())
-        return max(0, self._next() - start)
+        before = sum(segment.rows_from(start) for segment in self._inherited)
+        return before + max(0, self._next() - max(start, self._begin))
+
+    @cached_property
+    def _inherited(self) -> list[Inherited]:
+        return inherited_of(self._connection)
+
+    @cached_property
+    def _begin(self) -> int:
+        """The first offset that this file gives."""
+        return begin_of(layout_of(self._connection).segment(place_of(self._connection)))
 
     def wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while self._data_version() == self._seen and time.monotonic() < until:
+        while not self.has_news() and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
+
+    def has_news(self) -> bool:
+        """Another connection has committed since the last read."""
+        return bool(self._data_version() != self._seen)
 
     def _next(self) -> int:
         (offset,) = self._row("SELECT next FROM log")
@@ -155,6 +171,64 @@ class SqliteSource:
             return self._connection.execute(sql, bindings).fetchone()
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot read the journal: {error}") from error
+
+
+class SqliteFilesSource:
+    """CheckingSource over the files of a data folder of several, for one thread. ``files``: the source of each, in
+    order."""
+
+    def __init__(self, files: Sequence[SqliteSource]) -> None:
+        self._files = files
+
+    @property
+    def partitions(self) -> int:
+        return self._files[0].partitions
+
+    @property
+    def instance(self) -> str:
+        return self._files[0].instance
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        events = list[Recorded]()
+        after = dict(cursor)
+        for source, of_file in self._by_file(cursor):
+            if len(events) < limit:
+                found, reached = source.read(of_file, limit - len(events))
+                events += found
+                after.update(reached)
+        return events, after
+
+    def check(self, cursor: Cursor) -> None:
+        """CheckingSource: does nothing. Positions in this log are kept in the same files only."""
+
+    def end(self) -> Cursor:
+        ends = [source.end() for source in self._files]
+        return {partition: ends[partition % len(ends)][partition] for partition in range(self.partitions)}
+
+    async def confirmed(self, partition: Partition) -> int:
+        return await self._files[partition % len(self._files)].confirmed(partition)
+
+    def behind(self, cursor: Cursor) -> int:
+        return sum(source.behind(of_file) for source, of_file in self._by_file(cursor))
+
+    def wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not any(source.has_news() for source in self._files) and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+
+    def _by_file(self, cursor: Cursor) -> list[tuple[SqliteSource, dict[Partition, Position]]]:
+        """The part of the cursor that each file has, for those files that have some."""
+        parts: list[tuple[SqliteSource, dict[Partition, Position]]] = []
+        for place, source in enumerate(self._files):
+            if of_file := {p: at for p, at in cursor.items() if p % len(self._files) == place}:
+                parts.append((source, of_file))
+        return parts
+
+
+def source_of(connections: Sequence[apsw.Connection]) -> SqliteSource | SqliteFilesSource:
+    """Over connections to the files of a data folder, in order."""
+    sources = [SqliteSource(connection) for connection in connections]
+    return sources[0] if len(sources) == 1 else SqliteFilesSource(sources)
 
 
 def _decode(rows: list[Any]) -> list[Recorded]:

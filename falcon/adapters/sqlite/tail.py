@@ -1,67 +1,109 @@
-"""The log as streams read it on one machine: it has one order, so it is one segment."""
+"""The log as streams read it on one machine: each database file has one order, so it writes one segment."""
 
 import asyncio
-from collections.abc import Mapping
+import heapq
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import apsw
 
 from falcon.adapters.sqlite.database import RECORD_COLUMNS
+from falcon.adapters.sqlite.layout import begin_of, layout_of
 from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams.tail import Raw, WrongPlace
 
-_SEGMENT: Final = 0
+_place: Final = attrgetter("at")
 
 
 class SqliteTail:
-    """Over one connection, for one event loop: a few rows are read quickly. ``poll_seconds``: how often it looks for
-    rows from other processes."""
+    """Over a connection to each file of the data folder, in order, for one event loop: a few rows are read quickly.
+    ``poll_seconds``: how often it looks for rows from other processes."""
 
-    def __init__(self, connection: apsw.Connection, poll_seconds: float) -> None:
-        self._connection = connection
+    def __init__(self, connections: Sequence[apsw.Connection], poll_seconds: float) -> None:
+        self._layout = layout_of(connections[0])
+        self._first = self._layout.segment(0)
+        self._files = dict(zip(self._layout.segments, connections, strict=True))
+        self.closed: Mapping[int, int] = self._layout.ends
         self._poll_seconds = poll_seconds
         self._news = asyncio.Event()
-        self._end = -1
+        self._ends: dict[int, int] = {}  # by segment: the last read found nothing further
 
     def segment(self, partition: Partition) -> int:
-        return _SEGMENT
+        return self._first + self._layout.place(partition)
+
+    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        """The segments of one layout follow those of the one before. A token of an earlier layout names segments of that
+        one, and some of later ones if a reader was just going through them."""
+        generations = self._layout.generations
+        while generations and not any(segment in offsets for segment in generations[0]):
+            del generations[0]
+        if len(generations) <= 1:
+            return offsets
+        found: dict[int, int] = {}
+        for number, segments in enumerate(generations):
+            for segment in segments:
+                begin, end = begin_of(segment), self.closed.get(segment)
+                # The token does not name segments that had nothing for its reader.
+                start = offsets.get(segment, begin if number or end is None else end)
+                if start < begin or (end is not None and start > end):
+                    raise WrongPlace(f"there is no offset {start} in segment {segment}")
+                if start != end:
+                    found[segment] = start
+        return found
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
-        ((end,),) = self._rows("SELECT next FROM log", ())
-        return dict.fromkeys(segments, end)
+        return {segment: self._end(segment) for segment in segments}
+
+    def _end(self, segment: int) -> int:
+        if segment in self.closed:
+            return self.closed[segment]
+        ((end,),) = self._rows(self._files[segment], "SELECT next FROM log", ())
+        return int(end)
 
     async def position(self, segment: int, offset: int) -> Position:
-        if segment != _SEGMENT or offset > (await self.ends({_SEGMENT: None}))[_SEGMENT]:
+        """A file has events of closed segments too, so a reader of it may stand before its own segment."""
+        if not (segment in self._files or segment in self.closed) or offset > self._end(segment):
             raise WrongPlace(f"there is no offset {offset} in segment {segment}")
         return Position(offset)
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        start = cursor[_SEGMENT].offset
-        # The last read found nothing further: do not look again before a nudge.
-        raws = self._look(start, limit) if start != self._end else []
+        # Where the last read found nothing further, do not look again before a nudge.
+        raws, after = self._look({s: at for s, at in cursor.items() if at.offset != self._ends.get(s)}, limit)
         if not raws:
             await self._wait()
-            raws = self._look(start, limit)
-        return raws, {_SEGMENT: Position(raws[-1].at.offset + 1 if raws else start)}
+            raws, after = self._look(cursor, limit)
+        return raws, {**cursor, **after}
 
-    def _look(self, start: int, limit: int) -> list[Raw]:
-        raws = self._raws("offset >= ?", (start, limit))
-        if len(raws) < limit:
-            self._end = raws[-1].at.offset + 1 if raws else start
-        return raws
+    def _look(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+        found, after = list[Raw](), dict[int, Position]()
+        for segment, at in cursor.items():
+            share = max(1, limit // len(cursor))  # so that no file holds up the others
+            raws = self._raws(self._files[segment], segment, "offset >= ?", (at.offset, share))
+            behind = raws[-1].at.offset + 1 if raws else at.offset
+            if len(raws) < share:
+                self._ends[segment] = behind
+            found += raws
+            after[segment] = Position(behind)
+        return found, after
 
     async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-        raws = self._raws("offset >= ? AND offset < ?", (start.offset, stop, limit))
+        files = self._files.values() if segment in self.closed else (self._files[segment],)
+        parts = [
+            self._raws(file, segment, "offset >= ? AND offset < ?", (start.offset, stop, limit)) for file in files
+        ]
+        raws = parts[0] if len(parts) == 1 else list(heapq.merge(*parts, key=_place))[:limit]
         return raws, Position(raws[-1].at.offset + 1 if len(raws) == limit else stop)
 
     def nudge(self) -> None:
         self._news.set()
 
     async def close(self) -> None:
-        self._connection.close()
+        for connection in self._files.values():
+            connection.close()
 
     async def _wait(self) -> None:
         timer = asyncio.get_running_loop().call_later(self._poll_seconds, self._news.set)
@@ -69,16 +111,16 @@ class SqliteTail:
         timer.cancel()
         self._news.clear()
 
-    def _raws(self, where: str, bindings: tuple[int, ...]) -> list[Raw]:
-        rows = self._rows(f"SELECT {RECORD_COLUMNS} FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings)
+    def _raws(self, file: apsw.Connection, segment: int, where: str, bindings: tuple[int, ...]) -> list[Raw]:
+        rows = self._rows(file, f"SELECT {RECORD_COLUMNS} FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings)
         new = tuple.__new__  # every record comes by here, and this takes half as long as a call of Position
         return [
-            Raw(_SEGMENT, partition, new(Position, (offset, epoch, n)), record_of(key, type, version, critical, data))
+            Raw(segment, partition, new(Position, (offset, epoch, n)), record_of(key, type, version, critical, data))
             for offset, partition, epoch, n, key, type, version, critical, data in rows
         ]
 
-    def _rows(self, sql: str, bindings: tuple[int, ...]) -> list[Any]:
+    def _rows(self, file: apsw.Connection, sql: str, bindings: tuple[int, ...]) -> list[Any]:
         try:
-            return self._connection.execute(sql, bindings).fetchall()
+            return file.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot read the journal: {error}") from error

@@ -155,9 +155,13 @@ class Opener:
             known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
             roles = await self._roles(caller.account_id)
         segments = self._segments(tables.applied, caller.account_id, only)
+        offsets = self._feed.resumed(offsets)
+        closed = {segment: offset for segment, offset in offsets.items() if self._feed.is_closed(segment)}
         # A token does not name segments that had nothing for the account then.
-        since = {segment: offsets.get(segment, position.offset) for segment, position in segments.items()}
-        replay = StreamReplay(self._feed, self._lookups, since, segments, roles)
+        since = closed | {segment: offsets.get(segment, position.offset) for segment, position in segments.items()}
+        # The tables show closed segments to their ends.
+        stand = {segment: Position(self._feed.reached(segment)) for segment in closed} | segments
+        replay = StreamReplay(self._feed, self._lookups, since, stand, roles)
         await replay.prepare()
         if replay.length > self._feed.remembered or not await replay.remember():
             return None

@@ -1,12 +1,13 @@
 """Accounts and tokens in SQLite."""
 
 from collections.abc import Collection
+from operator import attrgetter
 from typing import Any, Final
 
 from falcon.domain.ids import AccountId
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of, query
+from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, json_of, query
 
 MODEL: Final = SqliteModel(
     tables={
@@ -18,6 +19,7 @@ MODEL: Final = SqliteModel(
         created_at TEXT NOT NULL, PRIMARY KEY (account_id, token_id)
     ) WITHOUT ROWID""",
     },
+    identities={"accounts": "account_id", "tokens": "account_id"},
     statements={
         UpsertAccount: ("INSERT OR REPLACE INTO accounts{} VALUES (?1, ?2, ?3, ?4)",),
         UpsertToken: ("INSERT OR REPLACE INTO tokens{} VALUES (?1, ?2, ?3, ?4)",),
@@ -76,3 +78,19 @@ class SqliteAccountQueries:
     names_of = query(names_of, "accounts")
     bearer = query(bearer, "accounts")
     tokens = query(tokens, "accounts")
+
+
+class SqliteFilesAccountQueries:
+    account = in_file_of(SqliteAccountQueries.account)
+    bearer = in_file_of(SqliteAccountQueries.bearer)
+    tokens = in_file_of(SqliteAccountQueries.tokens)
+
+    async def accounts(self: Files, after: AccountId, limit: int) -> list[AccountRow]:
+        rows = [row for file in self.files for row in await SqliteAccountQueries.accounts(file, after, limit)]
+        return sorted(rows, key=attrgetter("account_id"))[:limit]
+
+    async def names_of(self: Files, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
+        names: dict[AccountId, str] = {}
+        for file, of_file in by_file(self, account_ids).items():
+            names |= await SqliteAccountQueries.names_of(file, of_file)
+        return names

@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
+
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
@@ -17,7 +19,8 @@ from falcon.read.memberships.queries import (
     room_summary,
 )
 from falcon.read.rooms import sqlite as rooms
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of, query
+from falcon.read.accounts.sqlite import SqliteAccountQueries
+from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, json_of, query
 from falcon.read.timeline import sqlite as timeline
 
 MODEL: Final = SqliteModel(
@@ -32,6 +35,7 @@ MODEL: Final = SqliteModel(
         PRIMARY KEY (account_id, room_id, seq)
     ) WITHOUT ROWID""",
     },
+    identities={"memberships": "room_id", "mentions": "room_id"},
     statements={
         UpsertMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
         SetRole: ("UPDATE memberships{} SET role = ?3 WHERE room_id = ?1 AND account_id = ?2",),
@@ -187,3 +191,79 @@ class SqliteMembershipQueries:
     summaries_of = query(summaries_of, "memberships", "rooms", "timeline")
     members = query(members, "memberships", "accounts")
     mentions = query(mentions, "memberships")
+
+
+class SqliteFilesMembershipQueries:
+    """The memberships of a room are in the file of the room, so those of an account are in all of them."""
+
+    access = in_file_of(SqliteMembershipQueries.access)
+    room_of = in_file_of(SqliteMembershipQueries.room_of, 1)
+    mentions = in_file_of(SqliteMembershipQueries.mentions, 1)
+
+    async def rooms_of(
+        self: Files, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    ) -> list[RoomSummaryRow]:
+        if most is not None and len(await _roles_of(self, account_id, most + 1)) > most:
+            raise ManyRooms
+        rows = [
+            row
+            for file in self.files
+            for row in await SqliteMembershipQueries.rooms_of(file, account_id, cursor, limit)
+        ]
+        return _newest_first(rows)[:limit]
+
+    async def roles_of(self: Files, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+        return await _roles_of(self, account_id, limit, after)
+
+    async def member_rooms(
+        self: Files, account_id: AccountId, limit: int, after: RoomId = 0
+    ) -> tuple[list[MemberRoom], RoomId | None]:
+        found: list[MemberRoom] = []
+        for file in self.files:
+            of_file, _ = await SqliteMembershipQueries.member_rooms(file, account_id, limit, after)
+            found += of_file
+        found = sorted(found, key=lambda each: each.room.room_id)[:limit]
+        return found, found[-1].room.room_id if len(found) == limit else None
+
+    async def member_rooms_among(self: Files, account_id: AccountId, room_ids: Collection[RoomId]) -> list[MemberRoom]:
+        return [
+            each
+            for file, of_file in by_file(self, room_ids).items()
+            for each in await SqliteMembershipQueries.member_rooms_among(file, account_id, of_file)
+        ]
+
+    async def summaries(self: Files, account_id: AccountId, of: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
+        members = {each.room.room_id: each for each in of}
+        found: dict[RoomId, RoomSummaryRow] = {}
+        for file, of_file in by_file(self, members).items():
+            rows = await SqliteMembershipQueries.summaries(file, account_id, [members[each] for each in of_file])
+            found |= zip(of_file, rows, strict=True)
+        return [found[each.room.room_id] for each in of]
+
+    async def summaries_of(self: Files, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+        return _newest_first(
+            [
+                row
+                for file, of_file in by_file(self, room_ids).items()
+                for row in await SqliteMembershipQueries.summaries_of(file, account_id, of_file)
+            ]
+        )
+
+    async def members(self: Files, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+        """The names are in the files of the accounts."""
+        rows = await SqliteMembershipQueries.members(self.file_of(room_id), room_id, after, limit)
+        names: dict[AccountId, str] = {}
+        for file, account_ids in by_file(self, (row.account_id for row in rows)).items():
+            names |= await SqliteAccountQueries.names_of(file, account_ids)
+        return [msgspec.structs.replace(row, name=names.get(row.account_id, "")) for row in rows]
+
+
+async def _roles_of(store: Files, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+    roles: dict[RoomId, Role] = {}
+    for file in store.files:
+        roles |= await SqliteMembershipQueries.roles_of(file, account_id, limit, after)
+    return dict(sorted(roles.items())[:limit])
+
+
+def _newest_first(rows: Sequence[RoomSummaryRow]) -> list[RoomSummaryRow]:
+    return sorted(rows, key=lambda row: (row.room.updated_at, row.room.room_id), reverse=True)

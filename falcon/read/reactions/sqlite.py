@@ -15,7 +15,7 @@ from falcon.read.reactions.queries import (
     ShownReactions,
     shown_by_seq,
 )
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, query
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, in_file_of, query
 
 _SEQ_MAX: Final = 2**32 - 1
 
@@ -33,6 +33,11 @@ MODEL: Final = SqliteModel(
         "reaction_revisions": """CREATE TABLE reaction_revisions{} (
         room_id INTEGER PRIMARY KEY, revision INTEGER NOT NULL
     )""",
+    },
+    identities={
+        "reactions": "place >> 32",
+        "reaction_kinds": "place >> 32",
+        "reaction_revisions": "room_id",
     },
     statements={
         PutReaction: ("INSERT OR REPLACE INTO reactions{} VALUES (?1 << 32 | ?2, ?3, ?4, ?5, ?6)",),
@@ -93,3 +98,9 @@ class SqliteReactionQueries:
     shown_reactions = query(shown_reactions, "reactions")
     reactions = query(reactions, "reactions")
     known_reactions = query(known_reactions, "reactions")
+
+
+class SqliteFilesReactionQueries:
+    shown_reactions = in_file_of(SqliteReactionQueries.shown_reactions)
+    reactions = in_file_of(SqliteReactionQueries.reactions)
+    known_reactions = in_file_of(SqliteReactionQueries.known_reactions)

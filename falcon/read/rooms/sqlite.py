@@ -6,7 +6,7 @@ from typing import Any, Final
 from falcon.domain.ids import AccountId, RoomId
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, query
+from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, in_file_of, query
 
 COLUMNS: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
@@ -21,6 +21,7 @@ MODEL: Final = SqliteModel(
     );
     CREATE INDEX rooms_{unique} ON rooms{} (smaller, larger) WHERE smaller IS NOT NULL""",
     },
+    identities={"rooms": "room_id"},
     statements={
         UpsertRoom: (
             "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger, imported)"
@@ -67,3 +68,22 @@ class SqliteRoomQueries:
     direct_room = query(direct_room, "rooms")
     all_rooms = query(all_rooms, "rooms")
     totals = query(totals, "rooms", "accounts")
+
+
+class SqliteFilesRoomQueries:
+    room = in_file_of(SqliteRoomQueries.room)
+
+    async def direct_room(self: Files, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+        for file in self.files:
+            if (found := await SqliteRoomQueries.direct_room(file, smaller, larger)) is not None:
+                return found
+        return None
+
+    async def all_rooms(self: Files, after: RoomId, limit: int) -> list[RoomRow]:
+        rows = [row for file in self.files for row in await SqliteRoomQueries.all_rooms(file, after, limit)]
+        return sorted(rows, key=attrgetter("room_id"))[:limit]
+
+    async def totals(self: Files) -> tuple[int, int, int]:
+        of_files = [await SqliteRoomQueries.totals(file) for file in self.files]
+        accounts, rooms, messages = map(sum, zip(*of_files, strict=True))
+        return accounts, rooms, messages

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, query
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, in_file_of, query
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, fitting, run_from, run_to
@@ -30,6 +30,7 @@ MODEL: Final = SqliteModel(
         "timeline": "CREATE TABLE timeline{} (place INTEGER PRIMARY KEY, message BLOB NOT NULL)",
         "revisions": "CREATE TABLE revisions{} (room_id INTEGER PRIMARY KEY, revision INTEGER NOT NULL)",
     },
+    identities={"timeline": "place >> 32", "revisions": "room_id"},
     statements={
         UpsertMessage: (
             "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message",
@@ -117,3 +118,10 @@ class SqliteTimelineQueries:
     message = query(message, "timeline")
     message_at = query(message_at, "timeline")
     newest = query(newest, "timeline")
+
+
+class SqliteFilesTimelineQueries:
+    page = in_file_of(SqliteTimelineQueries.page)
+    message = in_file_of(SqliteTimelineQueries.message)
+    message_at = in_file_of(SqliteTimelineQueries.message_at)
+    newest = in_file_of(SqliteTimelineQueries.newest)

@@ -1,0 +1,209 @@
+"""The database files of a data folder: one, or one for each process that serves.
+
+``first`` is the path of the first one, everywhere.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from falcon.adapters.sqlite import database, moving
+from falcon.adapters.sqlite.database import WrongDatabase
+from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, layout_of, place_of
+from falcon.domain.ids import Partition
+from falcon.journal import naming
+from falcon.journal.ports import JournalUnavailable
+
+Report = Callable[[int, int], None]
+
+_PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
+# While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
+_CLOSED_MILLISECONDS: Final = 200
+_CLOSINGS_MAX: Final = 100
+
+
+def paths(first: Path, count: int) -> list[Path]:
+    """The paths of so many files."""
+    return [first, *(first.with_stem(f"{first.stem}-{place}") for place in range(1, count))]
+
+
+def layout(first: Path) -> Layout:
+    """The layout of a folder as it is now. Raises JournalUnavailable."""
+    try:
+        with contextlib.closing(database.connect(first, writable=False)) as connection:
+            return layout_of(connection)
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {first}: {error}") from error
+
+
+def present(first: Path) -> list[Path]:
+    """The files of a folder as it is now. Raises JournalUnavailable."""
+    return paths(first, layout(first).files)
+
+
+def prepare(
+    first: Path,
+    partitions: int,
+    count: int = 1,
+    catch_up: Callable[[Path], None] = lambda path: None,
+    report: Report = lambda done, total: None,
+) -> None:
+    """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds the folder's lock.
+
+    If the folder has another number of files, the partitions are moved. ``catch_up`` is called for each file before
+    that: it brings the read tables to the end of the log. ``report`` is called with the bytes written so far and the
+    approximate total. All of it or nothing is done, however this process ends. Raises WrongDatabase, JournalUnavailable.
+    """
+    moving.finish(first)
+    if not first.exists() and _others(first):
+        raise WrongDatabase(f"{first} is missing beside {_others(first)[0].name}: put it back, or restore a copy")
+    database.prepare(first, partitions)
+    before = layout(first)
+    for path in paths(first, before.files)[1:]:
+        _check_exists(path, before)
+        database.prepare(path, partitions)
+    _check_places(first, before)
+    if before.files != count:
+        for path in paths(first, before.files):
+            catch_up(path)
+        try:
+            moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
+        except NoSegmentsLeft as error:
+            raise WrongDatabase(str(error)) from error
+        except (apsw.Error, OSError) as error:
+            raise JournalUnavailable(f"cannot move {first.parent} to {count} files: {error}") from error
+
+
+def check(first: Path, partitions: int) -> list[Path]:
+    """Check, without writing, that the files are this Falcon's: another Falcon may be using them. Returns their paths.
+    Raises WrongDatabase, JournalUnavailable."""
+    if moving.is_unfinished(first):
+        raise WrongDatabase(f"{first.parent} is being moved to another number of files: falcon up finishes that")
+    database.check(first, partitions)
+    found = layout(first)
+    for path in paths(first, found.files)[1:]:
+        _check_exists(path, found)
+        database.check(path, partitions)
+    _check_places(first, found)
+    return paths(first, found.files)
+
+
+def _others(first: Path) -> list[Path]:
+    pattern = re.compile(rf"{re.escape(first.stem)}-\d+{re.escape(first.suffix)}")
+    found = first.parent.iterdir() if first.parent.is_dir() else ()
+    return sorted(path for path in found if pattern.fullmatch(path.name))
+
+
+def _check_exists(path: Path, folder: Layout) -> None:
+    if not path.exists():
+        raise WrongDatabase(f"{path} is missing, one of {folder.files} files: put it back, or restore a copy")
+
+
+def _check_places(first: Path, folder: Layout) -> None:
+    """Each file is the one of its place, and of this log."""
+    names = set()
+    try:
+        for place, path in enumerate(paths(first, folder.files)):
+            with contextlib.closing(database.connect(path, writable=False)) as connection:
+                names.add(_name_of(connection))
+                fits = (layout_of(connection), place_of(connection)) == (folder, place)
+            if len(names) > 1 or not fits:
+                raise WrongDatabase(f"{path} does not fit {first.name}: it is of another data folder, or another copy")
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {first.parent}: {error}") from error
+
+
+def _name_of(connection: apsw.Connection) -> str:
+    ((name,),) = connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
+    return str(name)
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+def copy(first: Path, to: Path, report: Report = lambda done, total: None) -> list[Path]:
+    """Copy what is committed by now to other files, while others write. ``to`` is the path of the first one. None of
+    them may exist with content. Returns their paths. ``report`` is called with the bytes copied so far and the
+    approximate total.
+
+    All files are copied as they were at one moment: a membership in one refers to an account in another. The copy has
+    another name as a log: a Falcon that goes on from it writes another history. Raises JournalUnavailable.
+    """
+    sources = present(first)
+    targets = paths(to, len(sources))
+    if len(sources) == 1:
+        database.copy(first, to, report)
+        return targets
+    try:
+        with contextlib.ExitStack() as stack:
+            readers = [stack.enter_context(contextlib.closing(database.connect(path, writable=False))) for path in sources]
+            with _closed_to_writers(sources):
+                for reader in readers:
+                    reader.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
+            total = sum(reader.pragma("page_count") * reader.pragma("page_size") for reader in readers)
+            done = 0
+            for reader, target in zip(readers, targets, strict=True):
+                for size in _copied(reader, target):
+                    report(done + size, max(done + size, total))
+                done += size
+        report(done, done)
+        _rename(targets)
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot copy {first.parent} to {to.parent}: {error}") from error
+    return targets
+
+
+@contextlib.contextmanager
+def _closed_to_writers(files: Sequence[Path]) -> Iterator[None]:
+    """No other process commits to any of these files within the block. Raises apsw.Error."""
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(contextlib.closing(database.connect(path))) for path in files]
+        for attempt in range(1, _CLOSINGS_MAX + 1):
+            try:
+                for number, writer in enumerate(writers):
+                    if number:
+                        writer.set_busy_timeout(_CLOSED_MILLISECONDS)
+                    writer.execute("BEGIN IMMEDIATE")
+                break
+            except apsw.BusyError:
+                _roll_back(writers)
+                if attempt == _CLOSINGS_MAX:
+                    raise
+        try:
+            yield
+        finally:
+            _roll_back(writers)
+
+
+def _roll_back(connections: Sequence[apsw.Connection]) -> None:
+    for connection in connections:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _copied(reader: apsw.Connection, target: Path) -> Iterator[int]:
+    """Copy what the reader's transaction sees. Gives the bytes copied so far."""
+    with contextlib.closing(apsw.Connection(str(target))) as connection:
+        with connection.backup("main", reader, "main") as backup:
+            while not backup.done:
+                backup.step(_PAGES_AT_ONCE)
+                yield (backup.page_count - backup.remaining) * database.PAGE_BYTES
+
+
+def _rename(files: Sequence[Path]) -> None:
+    """Give the log of these files another name."""
+    renamed = ""
+    for path in files:
+        with contextlib.closing(apsw.Connection(str(path))) as connection, database.transaction(connection):
+            renamed = renamed or naming.renamed(_name_of(connection))
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'instance'", (renamed,))
+
+
+def path_of(first: Path, partition: Partition) -> Path:
+    """The file that has the partition. Raises JournalUnavailable."""
+    found = layout(first)
+    return paths(first, found.files)[found.place(partition)]
