@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 from falcon.process import descendants
@@ -79,10 +80,17 @@ class Falcon:
         self.seen |= {self.process.pid, *found}
         return [pid for pid in found if role is None or title(pid).startswith(TITLES[role])]
 
-    def kill(self, role: str) -> int:
-        """kill -9 of one process of the role; its pid. The launcher itself is the role ``launcher``."""
+    def place(self, number: int) -> int:
+        """The process that serves at this place."""
+        (pid,) = [pid for pid in self.pids("serve") if title(pid).endswith(f" {number}")]
+        return pid
+
+    def kill(self, role: str, chance: Random | None = None) -> int:
+        """kill -9 of one process of the role; its pid. The launcher itself is the role ``launcher``. Without a
+        ``chance`` it is the last of them."""
         assert self.process is not None
-        pid = self.process.pid if role == "launcher" else self.pids(role)[-1]
+        pids = [self.process.pid] if role == "launcher" else self.pids(role)
+        pid = pids[-1] if chance is None else chance.choice(pids)
         os.kill(pid, signal.SIGKILL)
         if role == "launcher":
             self.process.wait()
