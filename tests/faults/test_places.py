@@ -129,19 +129,22 @@ class Sender:
     def _run(self) -> None:
         client = Client(self._falcon)
         while not self._ending.is_set():
-            number = len(self.acknowledged)
-            try:
-                answer = client.post_message(self.room, f"{number}", f"{self.room}-{number}")
-            except httpx.TransportError:  # the process was killed: connect again
+            while not self._is_sent(client, len(self.acknowledged)):
                 client.close()
                 client = Client(self._falcon)
-                self._ending.wait(0.05)
-                continue
-            if answer.status_code == 201:
-                self.acknowledged.append(answer.json()["seq"])
-            elif answer.status_code != 503 or "retry-after" not in answer.headers:
-                self.wrong.append(f"{answer.status_code} {answer.text}")
         client.close()
+
+    def _is_sent(self, client: Client, number: int) -> bool:
+        try:
+            answer = client.post_message(self.room, f"{number}", f"{self.room}-{number}")
+        except httpx.TransportError:  # the process was killed
+            self._ending.wait(0.05)
+            return False
+        if answer.status_code == 201:
+            self.acknowledged.append(answer.json()["seq"])
+        elif answer.status_code != 503 or "retry-after" not in answer.headers:
+            self.wrong.append(f"{answer.status_code} {answer.text}")
+        return answer.status_code == 201
 
 
 @pytest.mark.timeout(180)
