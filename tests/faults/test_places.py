@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +147,61 @@ class Sender:
         return answer.status_code == 201
 
 
+class Listener:
+    """Follows a stream, and resumes it when it ends. ``heard``: by room, the seqs of the messages that came."""
+
+    def __init__(self, falcon: Falcon) -> None:
+        self.heard: dict[int, list[int]] = {}
+        self.wrong: list[str] = []
+        self._falcon = falcon
+        self._last = ""
+        self._ending = threading.Event()
+        self._began = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self._began.wait(20)
+
+    def end(self) -> None:
+        self._ending.set()
+        self._thread.join()
+        assert self.wrong == []
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            with suppress(httpx.TransportError), Client(self._falcon) as client:
+                headers = {"Last-Event-ID": self._last} if self._last else {}
+                with client.stream("GET", "/v1/stream", headers=headers) as stream:
+                    self._follow(stream)
+            self._ending.wait(0.05)
+
+    def _follow(self, stream: httpx.Response) -> None:
+        name = place = ""
+        for line in stream.iter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "id":
+                place = value
+            elif field == "data":
+                self._take(name, json.loads(value))
+                self._last = place
+            if self._ending.is_set():
+                return
+
+    def _take(self, name: str, data: dict[str, Any]) -> None:
+        if name == "message.posted":
+            self.heard.setdefault(data["room_id"], []).append(data["seq"])
+        elif name in ("hello", "catch_up") and self._began.is_set():
+            self.wrong.append(f"{name} in place of a resumed stream")
+        self._began.set()
+
+
 @pytest.mark.timeout(180)
 def test_no_message_is_lost_or_doubled_whatever_process_is_killed(tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, {"processes": 3}).start()
     with Client(falcon) as client:
         rooms = [room_at(falcon, client, place) for place in (0, 1, 2) for _ in range(2)]
+    listener = Listener(falcon)
     senders = [Sender(falcon, room) for room in rooms]
     for place in (0, 1, 2, 1):
         enough = [len(sender.acknowledged) + 5 for sender in senders]
@@ -163,8 +213,11 @@ def test_no_message_is_lost_or_doubled_whatever_process_is_killed(tmp_path: Path
     until(lambda: all(len(s.acknowledged) >= goal for s, goal in zip(senders, enough, strict=True)))
     for sender in senders:
         sender.end()
+    until(lambda: all(len(listener.heard[each.room]) >= len(each.acknowledged) for each in senders))
+    listener.end()
     with Client(falcon) as client:
         for sender in senders:
+            assert listener.heard[sender.room] == sender.acknowledged
             assert everything(client, sender.room) == [f"{number}" for number in range(len(sender.acknowledged))]
     falcon.stop()
     assert until(lambda: falcon.left() == [])
