@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import math
 import os
 import secrets
 import select
@@ -34,6 +35,7 @@ _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 1.0)  # the pauses before a role that 
 _REFUSED_SECONDS: Final = 2.0
 _STEADY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
+_TELL_SECONDS: Final = 2.0
 
 
 class CannotStart(Exception):
@@ -240,75 +242,89 @@ class Launcher:
         return listening
 
     def _prepare_database(self) -> None:
-        from falcon.adapters.sqlite.database import WrongDatabase, prepare
+        from falcon.adapters.sqlite import files
+        from falcon.adapters.sqlite.database import WrongDatabase
         from falcon.journal.ports import JournalUnavailable
 
+        settings = self._settings
         try:
-            prepare(self._settings.database, self._settings.partitions)
+            files.prepare(settings.database, settings.partitions, settings.processes, _catch_up, _Moving())
         except (WrongDatabase, JournalUnavailable) as error:
             raise CannotStart(str(error)) from error
 
     # --- the roles ----------------------------------------------------------------------------------------------------
 
     def _start_group(self, public: socket.socket | None, ops: socket.socket | None) -> dict[str, Any] | None:
-        """Start the roles. Returns the first server's line once it serves; None if it never did."""
+        """Start the roles. Returns the first server's line once all servers serve; None if one of them never did."""
         self._roles = []
-        first, *others = self._servers(public)
+        servers = self._servers(public)
         if ops is not None:
             watched = ["--launcher", str(os.getpid()), "--watched", _SERVERS[self._plan.command]]
             self._roles.append(_Role("ops", ["ops", "--ops-socket", str(ops.fileno()), *watched], [ops.fileno()]))
             self._start(self._roles[-1])
         if self._hosts_actors_apart():
             port = str(_free_port())
-            for role in (first, *others):
+            for role in servers:
                 role.arguments += ["--actors-port", port]
-            self._roles.append(_Role("actors", ["actors", "--actors-port", port], [], vital=True))
-            if self._start_and_wait(self._roles[-1]) is None:
+            actors = _Role("actors", ["actors", "--actors-port", port], [], vital=True)
+            if self._start_and_wait([actors]) is None:
                 return None
         if self._plan.command == "up" and self._settings.projection == "process":
             self._roles.append(_Role("project", ["project"], []))
             self._start(self._roles[-1])  # before the server, which waits to read what this one has written
-        self._roles.append(first)
-        ready = self._start_and_wait(first)
-        if ready is None:
-            return None
-        for role in others:
-            self._roles.append(role)
-            self._start(role)
-        return ready
+        return self._start_and_wait(servers)
 
     def _servers(self, public: socket.socket | None) -> list[_Role]:
         name = _SERVERS[self._plan.command]
         shared = [] if public is None else ["--public-socket", str(public.fileno())]
         handles = [] if public is None else [public.fileno()]
-        count = self._settings.http_workers if self._plan.command in ("up", "api") else 1
-        return [_Role("serve", [name, *shared, "--place", str(place)], list(handles)) for place in range(count)]
+        return [_Role("serve", [name, *shared, "--place", str(place)], list(handles)) for place in range(self._count())]
+
+    def _count(self) -> int:
+        """How many servers share the socket."""
+        if self._plan.command == "up":
+            return max(self._settings.http_workers, self._settings.processes)  # one of the two is 1
+        return self._settings.http_workers if self._plan.command == "api" else 1
 
     def _hosts_actors_apart(self) -> bool:
         return self._plan.command in ("up", "write") and self._settings.actors != "in_process"
 
-    def _start_and_wait(self, role: _Role) -> dict[str, Any] | None:
-        reading, writing = os.pipe()
-        self._start(role, writing)
-        os.close(writing)
-        line = b""
+    def _start_and_wait(self, roles: list[_Role]) -> dict[str, Any] | None:
+        """Start these roles at the same time. Returns the line of the first once each has said one; None if one of them
+        has not."""
+        lines = {self._start_with_pipe(role): b"" for role in roles}
+        waiting = set(lines)
         ended = False  # the pipe alone does not tell: processes that the role has forked hold it open
         until = time.monotonic() + _READY_SECONDS
         with selectors.DefaultSelector() as selector:
-            selector.register(reading, selectors.EVENT_READ)
             selector.register(self._waking, selectors.EVENT_READ)
-            for watched in {id(role): role, **{id(r): r for r in self._roles if r.vital}}.values():
-                selector.register(watched.pidfd, selectors.EVENT_READ, watched)
-            while not line.endswith(b"\n") and time.monotonic() < until and not self._stopping:
+            for reading in lines:
+                selector.register(reading, selectors.EVENT_READ)
+            for watched in self._roles:
+                if watched.vital or watched in roles:
+                    selector.register(watched.pidfd, selectors.EVENT_READ, watched)
+            while waiting and not ended and time.monotonic() < until and not self._stopping:
                 for key, _ in selector.select(_POLL_SECONDS):
-                    data = os.read(reading, 4096) if key.fd == reading else b""
-                    if key.fd == reading or isinstance(key.data, _Role):
-                        ended = not data
-                    line += data
-                if ended:
-                    break
-        os.close(reading)
-        return json.loads(line) if line.endswith(b"\n") else None
+                    if isinstance(key.data, _Role):
+                        ended = True
+                    elif key.fd in waiting:
+                        data = os.read(key.fd, 4096)
+                        ended = ended or not data
+                        lines[key.fd] += data
+                        if data.endswith(b"\n"):
+                            waiting.remove(key.fd)
+                            selector.unregister(key.fd)
+        for reading in lines:
+            os.close(reading)
+        return None if waiting else json.loads(next(iter(lines.values())))
+
+    def _start_with_pipe(self, role: _Role) -> int:
+        """Returns the end of a pipe from which the role's line can be read."""
+        reading, writing = os.pipe()
+        self._roles.append(role)
+        self._start(role, writing)
+        os.close(writing)
+        return reading
 
     def _start(self, role: _Role, ready: int | None = None) -> None:
         command = [sys.executable, "-m", "falcon.roles", *role.arguments, "--parent", str(os.getpid())]
@@ -316,7 +332,8 @@ class Launcher:
         if ready is not None:
             command += ["--ready", str(ready)]
             handles.append(ready)
-        environment = {**os.environ, **_actor_environment(self._settings), "FALCON_RUN_DIR": str(self._run_dir)}
+        shared = {"FALCON_RUN_DIR": str(self._run_dir), "FALCON_PROCESSES": str(self._settings.processes)}
+        environment = {**os.environ, **_actor_environment(self._settings), **shared}
         if self._hosts_actors_apart():
             environment[KEY_VARIABLE] = self._actors_key  # not on the command line, which every user can read
         # Standard output is the launcher's alone, so roles write to standard error: nothing may be mixed with what
@@ -467,6 +484,29 @@ Try it:
 
 Ctrl-C stops it.
 """
+
+
+def _catch_up(path: Path) -> None:
+    """Bring the tables of a file to the end of its log."""
+    from falcon.bootstrap import embedded  # seldom, and it imports much
+
+    embedded.bring_up_to_date(path)
+
+
+class _Moving:
+    """Tells how far the partitions have been moved to another number of files."""
+
+    def __init__(self) -> None:
+        self._told_at = -math.inf
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_SECONDS or done >= total:
+            self._told_at = now
+            print(
+                f"falcon: moving the data folder to FALCON_PROCESSES: {done >> 20} of {total >> 20} MiB",
+                file=sys.stderr,
+            )
 
 
 def _actor_environment(settings: Settings) -> dict[str, str]:

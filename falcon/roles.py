@@ -46,8 +46,9 @@ def main(argv: list[str] | None = None) -> None:
     die_with_parent(arguments.parent)
     # Ctrl-C reaches all processes of the terminal. Only the launcher acts on it, so that they end in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    setproctitle(f"falcon: {arguments.role}")
     settings = Settings.from_env()
+    has_place = arguments.role == "serve" and settings.processes > 1
+    setproctitle(f"falcon: {arguments.role} {arguments.place}" if has_place else f"falcon: {arguments.role}")
     begin(settings, f"{arguments.role}-{arguments.place}")
     _ROLES[arguments.role](settings, arguments)
 
@@ -69,11 +70,12 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.telemetry.health import Health
 
     health = Health()
+    place = arguments.place if settings.processes > 1 else None
 
     @asynccontextmanager
     async def edge() -> AsyncIterator[Edge]:
-        async with embedded.serving(settings, arguments.actors_port, health) as edge:
-            credentials = await embedded.credentials(settings, edge)
+        async with embedded.serving(settings, arguments.actors_port, health, place) as edge:
+            credentials = await embedded.credentials(settings, edge) if arguments.place == 0 else {}
             _started(health, arguments.ready, credentials)
             yield edge
 
@@ -332,7 +334,8 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
 
     tree = ProcessTree(Path(settings.run_dir), arguments.launcher, arguments.watched)
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
-    app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators)
+    needed = settings.processes if arguments.watched == "serve" else 1
+    app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators, needed)
     server = create_server(app, Sweep("operations"))
 
     async def serve_operations() -> None:

@@ -127,14 +127,14 @@ def edge_limits(settings: Settings) -> EdgeLimits:
 
 
 async def start_gateway(
-    settings: Settings, builds: Sequence[Callable[[Wake, SendReply], Shard]], actors_port: int | None
+    settings: Settings, builds: Sequence[Callable[[Wake, SendReply], Shard]], actors_port: int | None, first: int = 0
 ) -> HostedGateway:
-    """Start shards in this process, or attach to the actor system at ``actors_port``. Thespian is imported only when it
-    is used."""
+    """Start shards in this process, the number ``first`` and those behind it, or attach to the actor system at
+    ``actors_port``. Thespian is imported only when it is used."""
     if actors_port is None:
         from falcon.adapters.thespian.local import LocalGateway
 
-        return await LocalGateway.start(builds, settings.mailbox_bound)
+        return await LocalGateway.start(builds, settings.mailbox_bound, first)
     from falcon.adapters.thespian.remote import RemoteGateway
 
     return await RemoteGateway.attach(actors_port, settings.shards, settings.mailbox_bound)

@@ -44,6 +44,7 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
+from falcon.adapters.owner_http.connecting import upgraded
 from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of, precedes
 from falcon.adapters.owner_http.watch import OwnerWatch
@@ -307,7 +308,8 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         hbase = stack.enter_context(_hbase(settings))
         instance = await blocking(settings).run(_check_tables, settings, hbase, log_name)
         owners = Owners(cluster)
-        gateway = OwnerGateway(owners, internal_keys(settings), settings.mailbox_bound, settings.internal_networks)
+        connect = partial(upgraded, networks=settings.internal_networks)
+        gateway = OwnerGateway(owners, internal_keys(settings), settings.mailbox_bound, connect)
         stack.push_async_callback(gateway.close)
         owners.moved = gateway.moved
         owners.start()

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from falcon.bootstrap import (
     start_gateway,
 )
 from falcon.bootstrap import issue_token as issue_token_of
+from falcon.bootstrap.places import Peers
 from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
@@ -118,10 +119,10 @@ def prepare(settings: Settings, report: Callable[[int, int], None] = lambda done
 
     Raises WrongDatabase, JournalUnavailable.
     """
-    files.prepare(settings.database, settings.partitions, settings.processes, _bring_up_to_date, report)
+    files.prepare(settings.database, settings.partitions, settings.processes, bring_up_to_date, report)
 
 
-def _bring_up_to_date(path: Path) -> None:
+def bring_up_to_date(path: Path) -> None:
     """Bring the tables of a file to the end of its log, as far as they can be brought there."""
     with closing(database.connect(path, writable=False)) as reading, closing(database.connect(path)) as writing:
         catch_up = ProjectionCatchUp(projections(), SqliteSource(reading), SqliteTables(writing))
@@ -235,14 +236,26 @@ def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, actors_port: int | None = None, health: Health | None = None
+    settings: Settings, actors_port: int | None = None, health: Health | None = None, place: int | None = None
 ) -> AsyncIterator[Edge]:
-    """An edge that accepts commands and queries. At the end of the block all that it started has ended."""
+    """An edge that accepts commands and queries. At the end of the block all that it started has ended.
+
+    ``place``: of this process, if others own their share of the partitions. Otherwise it has them all.
+    """
+    if place is not None:
+        settings = _share(settings)
     metrics.partitions.set(settings.partitions)
     metrics.owners_heard.set(0)  # one machine has no others
     metrics.owner_connections.set(0)
     metrics.owner_connections_cut.begin(*((reason,) for reason in metrics.OWNER_CUTS))
-    gateway = await start_gateway(settings, shard_builds(settings), actors_port)
+    secret = server_secret(settings)
+    builds = shard_builds(settings)
+    peers = None
+    if place is None:
+        gateway = await start_gateway(settings, builds, actors_port)
+    else:
+        peers = Peers(Path(settings.run_dir), place, settings.processes, secret, settings.mailbox_bound)
+        gateway = await peers.start(await start_gateway(settings, builds[place : place + 1], None, place))
     if health is not None:
         health.ready = gateway.ready
     readers = open_readers(settings)
@@ -250,27 +263,56 @@ async def serving(
     store = read_store(readers, settings.partitions)
     catch_ups: list[CatchUpThread] = []
     freshness = Freshness(store, source)
+    tail = open_tail(settings)
+    committed = freshness.moved if peers is None else _told_to_all(peers, freshness, tail)
     if settings.projection == "inline":
-        is_told = gateway.tell_of_commits(freshness.moved)
+        is_told = gateway.tell_of_commits(committed)
         freshness.is_told = lambda: is_told
         loop = asyncio.get_running_loop()
 
         def moved() -> None:
-            loop.call_soon_threadsafe(freshness.moved)
+            loop.call_soon_threadsafe(committed)
 
-        catch_ups = [CatchUpThread(path, moved) for path in databases(settings)]
-    tail = open_tail(settings)
-    secret = server_secret(settings)
+        written = databases(settings) if place is None else [database_of(settings, place)]
+        catch_ups = [CatchUpThread(path, moved) for path in written]
     edge = start_edge(settings, gateway, store, freshness, tail, _transport(settings), source.instance, secret)
     try:
         yield edge
         await edge.streams.stop()
+        if peers is not None:
+            await peers.stop()
         for catch_up in catch_ups:
             await blocking(settings).run(catch_up.stop)
         gateway.close()
     finally:
         for reader in readers:
             reader.close()
+
+
+def _share(settings: Settings) -> Settings:
+    """For one of several processes: they share the memory that one would have."""
+    return replace(
+        settings,
+        answers_bytes=settings.answers_bytes // settings.processes,
+        stream_events=settings.stream_events // settings.processes,
+        stream_events_bytes=settings.stream_events_bytes // settings.processes,
+    )
+
+
+def _told_to_all(peers: Peers, freshness: Freshness, tail: SqliteTail) -> Callable[[], None]:
+    """Call it after a commit here. Reads and streams of every place learn of it, those of this one also of others'
+    commits."""
+
+    def changed() -> None:
+        freshness.moved()
+        tail.nudge()
+
+    def committed() -> None:
+        changed()
+        peers.nudge()
+
+    peers.open(changed)
+    return committed
 
 
 def _transport(settings: Settings) -> SignalTransport:
@@ -287,10 +329,12 @@ def _poll_seconds(settings: Settings) -> float:
 
 
 def server_secret(settings: Settings) -> bytes:
-    """Made once for a data folder. Tokens of keyed commands are derived from it."""
+    """Made once for a data folder, also if several processes start at the same time. Tokens of keyed commands are
+    derived from it."""
     path = settings.data_dir / "secret"
     if not path.exists():
-        _write_private(settings, "secret", secrets.token_bytes(32))
+        with _private_file(settings, path.name, secrets.token_bytes(32)) as made, suppress(FileExistsError):
+            path.hardlink_to(made)
     return path.read_bytes()
 
 
@@ -346,11 +390,21 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _write_private(settings: Settings, name: str, data: bytes) -> None:
     """Write the file whole or not at all, readable by its owner only."""
+    with _private_file(settings, name, data) as made:
+        made.replace(settings.data_dir / name)
+
+
+@contextmanager
+def _private_file(settings: Settings, name: str, data: bytes) -> Iterator[Path]:
+    """A file beside the one with this name, readable by its owner only. It is gone after the block."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    partial_file = settings.data_dir / f".{name}.{os.getpid()}"
-    handle = os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    path = settings.data_dir / f".{name}.{secrets.token_hex(4)}"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    partial_file.replace(settings.data_dir / name)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

@@ -42,6 +42,7 @@ _RETRY_SECONDS: Final = 0.2
 _TURN_BYTES: Final = 8 << 10
 _TURNS_MAX: Final = 20
 _HISTORY_BYTES_MAX: Final = 32 << 20
+_HISTORY_SHARE: Final = 8  # a feed with little memory for records has an eighth of it for the history
 _BACK_SECONDS: Final = 10.0
 _BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
 # Events that a replay needs from the time before it: memberships, deleted messages, tokens. The feed decodes and keeps
@@ -79,7 +80,7 @@ class Feed:
         self.partitions = partitions
         self.remembered = remembered
         self._records = RecordMemory(remembered, remembered_bytes)
-        self._history = HistoryMemory(_HISTORY_BYTES_MAX)
+        self._history = HistoryMemory(min(_HISTORY_BYTES_MAX, remembered_bytes // _HISTORY_SHARE))
         self._reading_back = asyncio.Lock()
         self._segments: dict[int, _Segment] = {}
         self._token = resume_tokens.ResumeToken(log_name, {})
@@ -157,9 +158,7 @@ class Feed:
     async def reach(self, ends: Mapping[int, int]) -> None:
         """Wait until each of these segments has been read up to its end."""
         async with self._moved:
-            await self._moved.wait_for(
-                lambda: all(self.reached(segment) >= end for segment, end in ends.items())
-            )
+            await self._moved.wait_for(lambda: all(self.reached(segment) >= end for segment, end in ends.items()))
 
     async def ends(self, segments: Collection[int]) -> dict[int, int]:
         """The end of each of these segments at the time of the call or later. Raises JournalUnavailable."""

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from falcon.adapters.owner_http import connection
+from falcon.adapters.owner_http.connecting import upgraded
 from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of
 from falcon.adapters.owner_http.watch import OwnerWatch
@@ -44,6 +46,7 @@ from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
 
 KEYS = [b"an internal key of a test"]
 NETWORKS = ("127.0.0.0/8",)
+CONNECT = partial(upgraded, networks=NETWORKS)
 
 
 def keys() -> list[bytes]:
@@ -51,7 +54,7 @@ def keys() -> list[bytes]:
 
 
 def open_gateway(directory: "Directory", mailbox_bound: int = 100) -> OwnerGateway:
-    return OwnerGateway(directory, keys, mailbox_bound, NETWORKS)
+    return OwnerGateway(directory, keys, mailbox_bound, CONNECT)
 
 
 class Directory:
@@ -914,7 +917,7 @@ def test_keys_are_changed_while_commands_are_sent() -> None:
         app = InternalCommands(lambda: list(owner))
         app.attach(Pod(lambda envelope: DONE))
         async with serving_app(app) as address:
-            gateway = OwnerGateway(Directory(f"{address}/0"), lambda: list(edge), 100, NETWORKS)
+            gateway = OwnerGateway(Directory(f"{address}/0"), lambda: list(edge), 100, CONNECT)
             for edge[:], owner[:] in (
                 ([old], [old]),
                 ([old], [old, new]),
@@ -954,7 +957,8 @@ def test_a_private_message_goes_to_no_address_outside_the_networks_of_owners() -
         async with serving(pod) as address, recorded.between(address) as between:
             for host in ("127.0.0.1", "localhost"):
                 port = between.rpartition(":")[2]
-                gateway = OwnerGateway(Directory(f"{host}:{port}/0"), keys, 100, ("10.0.0.0/8", "fc00::/7"))
+                connect = partial(upgraded, networks=("10.0.0.0/8", "fc00::/7"))
+                gateway = OwnerGateway(Directory(f"{host}:{port}/0"), keys, 100, connect)
                 assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
                 await gateway.close()
         assert recorded.connections == 0
@@ -982,5 +986,23 @@ def test_what_lay_in_the_socket_of_an_owner_is_refused_once_its_caller_has_given
         in_time, late_one = pod.asked
         assert in_time.deadline > time.monotonic()
         assert late_one.deadline < time.monotonic() - 50
+
+    run(scenario)
+
+
+def test_owners_that_are_asked_in_turn_keep_their_connections() -> None:
+    async def scenario() -> None:
+        one, other = Recorder(), Recorder()
+        async with (
+            serving(Pod(lambda envelope: DONE)) as address,
+            one.between(address) as first,
+            other.between(address) as second,
+        ):
+            directory = Directory()
+            gateway = open_gateway(directory)
+            for directory.owner in (f"{first}/0", f"{second}/0", f"{first}/0", f"{second}/0"):
+                assert await gateway.ask(command()) == DONE
+            await gateway.close()
+        assert (one.connections, other.connections) == (1, 1)
 
     run(scenario)

@@ -26,7 +26,7 @@ import msgspec
 import falcon.bootstrap as composing
 from falcon import bootstrap
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.owner_http import connection, watch
+from falcon.adapters.owner_http import watch
 from falcon.bootstrap import FirstAccounts
 from falcon.bootstrap import cluster as roles
 from falcon.domain import limits
@@ -274,7 +274,7 @@ class SimulatedFalcon:
                 (limits, "MEMBERS_IN_PART", _MEMBERS_IN_PART),
                 (roles, "kafka_cluster", self._kafka_cluster),
                 (roles, "_hbase", self._gateways),
-                (connection, "upgraded", self._upgraded),
+                (roles, "upgraded", self._upgraded),
                 (watch, "aiohttp", _Aiohttp(self.http_of)),
                 (watch, "connector", _no_connector),
                 (httpx._client, "AsyncHTTPTransport", lambda **_: _Transport(self.http)),
@@ -283,7 +283,7 @@ class SimulatedFalcon:
                 stack.enter_context(patch.object(target, name, new))
             yield
 
-    async def _upgraded(self, address: str, networks: object, protocol: asyncio.Protocol) -> None:
+    async def _upgraded(self, address: str, protocol: asyncio.Protocol, networks: object) -> None:
         await self.http.upgrade(address, protocol)
 
     def http_of(self) -> Http:

@@ -1,4 +1,5 @@
-"""``make faults``: random kills under load for as long as you like, on both system bases. Exits 1 on a violation."""
+"""``make faults``: random kills under load for as long as you like: of one process, of several that share the
+partitions, and with actors in processes of their own. Exits 1 on a violation."""
 
 import argparse
 import asyncio
@@ -13,7 +14,7 @@ from tools.harness.falcon import Falcon
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools.faults", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="in all; half on each system base")
+    parser.add_argument("--seconds", type=float, default=600, help="in all, shared by these")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     arguments = parser.parse_args()
     violations = 0

@@ -103,7 +103,7 @@ def _quiet(line: str) -> None:
 def kill(role: str) -> ActOn[Machine]:
     async def act(machine: Machine, chance: Random) -> None:
         before = machine.running()
-        pid = machine.falcon.kill(role)
+        pid = machine.falcon.kill(role, chance)
         await eventually(lambda: not alive(pid), f"{role} is gone", _GRACE_SECONDS)
         await _whole(machine, before)
 
@@ -127,7 +127,7 @@ def freeze(role: str, seconds: float) -> ActOn[Machine]:
     """Stopped for longer than any command may wait, then it goes on as if nothing had been."""
 
     async def act(machine: Machine, chance: Random) -> float:
-        pid = machine.falcon.pids(role)[-1]
+        pid = chance.choice(machine.falcon.pids(role))
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(seconds)
         os.kill(pid, signal.SIGCONT)
@@ -168,9 +168,15 @@ PROCESSES: Final = (
     _fault("kill supervisor", kill("supervisor")),
     _fault("freeze shard", freeze("shard", 2.0)),
 )
+PLACES: Final = (
+    _fault("kill serve", kill("serve")),
+    _fault("kill launcher", kill_launcher),
+    _fault("freeze serve", freeze("serve", 2.0)),
+)
 FULL_DISK: Final = (_fault("fill disk", fill_disk),)
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "in_process": {"projection": "process", "command_seconds": 1.0, "partitions": PARTITIONS},
+    "places": {"processes": 3, "command_seconds": 1.0, "partitions": PARTITIONS},
     "processes": {
         "actors": "processes",
         "shards": 2,
@@ -180,4 +186,4 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
         "partitions": PARTITIONS,
     },
 }
-FAULTS: Final = {"in_process": IN_PROCESS, "processes": PROCESSES}
+FAULTS: Final = {"in_process": IN_PROCESS, "places": PLACES, "processes": PROCESSES}

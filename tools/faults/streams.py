@@ -612,10 +612,10 @@ def main() -> int:
     parser.add_argument("--subscribers", type=int, default=200)
     parser.add_argument("--rate", type=float, default=40, help="commands a second")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    parser.add_argument("--base", choices=list(SETTINGS), action="append", help="only this system base")
+    parser.add_argument("--base", choices=list(VICTIMS), action="append", help="only this system base")
     arguments = parser.parse_args()
     violations = 0
-    bases = arguments.base or list(SETTINGS)
+    bases = arguments.base or list(VICTIMS)
     for base in bases:
         with tempfile.TemporaryDirectory(prefix="falcon-streams-") as folder:
             report = torture(

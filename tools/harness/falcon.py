@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 from falcon.process import descendants
@@ -29,9 +30,9 @@ TITLES: Final = {
 
 @dataclass
 class Falcon:
-    """``settings``: names of Settings' fields, as in FALCON_ variables. ``descriptors``: the system's limit, 0 for its
-    own. ``variables``: of the environment, beside those. ``within``: a command that runs the rest of its line
-    somewhere, in the same process."""
+    """``settings``: names of Settings' fields, as in FALCON_ variables; one process serves unless they say otherwise.
+    ``descriptors``: the system's limit, 0 for its own. ``variables``: of the environment, beside those. ``within``: a
+    command that runs the rest of its line somewhere, in the same process."""
 
     data_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +44,8 @@ class Falcon:
     seen: set[int] = field(default_factory=set)
 
     def environment(self) -> dict[str, str]:
-        settings = {"http_port": 0, "ops_port": 0, "log_level": "warning", **self.settings, "data_dir": self.data_dir}
+        usual = {"http_port": 0, "ops_port": 0, "processes": 1, "log_level": "warning"}
+        settings = {**usual, **self.settings, "data_dir": self.data_dir}
         own = {f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}
         return {**{k: v for k, v in os.environ.items() if not k.startswith("FALCON_")}, **own, **self.variables}
 
@@ -78,10 +80,17 @@ class Falcon:
         self.seen |= {self.process.pid, *found}
         return [pid for pid in found if role is None or title(pid).startswith(TITLES[role])]
 
-    def kill(self, role: str) -> int:
-        """kill -9 of one process of the role; its pid. The launcher itself is the role ``launcher``."""
+    def place(self, number: int) -> int:
+        """The process that serves at this place."""
+        (pid,) = [pid for pid in self.pids("serve") if title(pid).endswith(f" {number}")]
+        return pid
+
+    def kill(self, role: str, chance: Random | None = None) -> int:
+        """kill -9 of one process of the role; its pid. The launcher itself is the role ``launcher``. Without a
+        ``chance`` it is the last of them."""
         assert self.process is not None
-        pid = self.process.pid if role == "launcher" else self.pids(role)[-1]
+        pids = [self.process.pid] if role == "launcher" else self.pids(role)
+        pid = pids[-1] if chance is None else chance.choice(pids)
         os.kill(pid, signal.SIGKILL)
         if role == "launcher":
             self.process.wait()

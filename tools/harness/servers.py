@@ -143,7 +143,7 @@ class Announcement(msgspec.Struct, frozen=True):
 
 
 class FalconServer(ProcessServer):
-    """`falcon up` on a data folder, with its defaults but for what `settings` says."""
+    """`falcon up` on a data folder, as one process and with its defaults but for what `settings` says."""
 
     def __init__(self, name: str, core: int, data: Path, settings: dict[str, str] | None = None) -> None:
         super().__init__(name, core, data.with_suffix(".log"))
@@ -171,7 +171,7 @@ class FalconServer(ProcessServer):
             FALCON_DATA_DIR=str(self.data),
             FALCON_HTTP_PORT=str(self._port),
             FALCON_OPS_PORT=str(self._ops_port),
-            **self._settings,
+            **{"FALCON_PROCESSES": "1", **self._settings},
         )
 
     def start(self) -> None:

@@ -147,9 +147,9 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "of": ("`account`, `process`: which share is used up", "written in the code (`falcon/http/server/held.py`)"),
     "stage": ("`durable`, `readable`, `pushed`", "written in the code"),
     "shard": (
-        "the number of a shard in its process tree; for the mailboxes of `falcon api`, `owner-` and a number that is "
-        "given again when an owner has gone",
-        "`FALCON_SHARDS`; as many owners as there are at once",
+        "the number of a shard in its process tree; for mailboxes of owners in other processes, `owner-` and a number "
+        "that is given again when an owner has gone",
+        "`FALCON_SHARDS` or `FALCON_PROCESSES`; as many owners as there are at once",
     ),
     "actor": ("an actor's class, such as `RoomShard`", "the classes in `falcon/adapters/thespian`"),
     "change": ("`taken over`, `lost` (to another owner), `left` (handed over)", "written in the code"),

@@ -1,20 +1,28 @@
-"""Connects to owners, only within their networks, and turns the HTTP connection into one for frames by an Upgrade."""
+"""Connects to owners: to those of other machines by HTTP and an Upgrade, only within their networks; to those of this
+machine by a socket in a folder."""
 
 import asyncio
 import re
 import socket
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from falcon.adapters.owner_http.networks import sockets_within
+from falcon.process import short_path
 from falcon.write.framing import PROTOCOL
+
+# Connects the protocol to the process at this address. Raises OSError, and ValueError or OverflowError for what is no
+# address.
+Connect: TypeAlias = Callable[[str, asyncio.Protocol], Awaitable[None]]
 
 _ADDRESS: Final = re.compile(r"\[?(.+?)\]?:([0-9]{1,5})")
 _HEAD_BYTES_MAX: Final = 4 << 10
+_PAUSE_SECONDS: Final = 0.02
 
 
-async def upgraded(address: str, networks: Sequence[str], protocol: asyncio.Protocol) -> None:
-    """Connect the protocol to the server at ``address``, host:port. Raises OSError."""
+async def upgraded(address: str, protocol: asyncio.Protocol, networks: Sequence[str]) -> None:
+    """Connect the protocol to the server at ``address``, host:port, within these networks. Raises as Connect does."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise ConnectionError("this is no host:port")
@@ -26,6 +34,30 @@ async def upgraded(address: str, networks: Sequence[str], protocol: asyncio.Prot
     except BaseException:
         upgrade.transport.abort()
         raise
+
+
+async def connected_locally(address: str, protocol: asyncio.Protocol, folder: Path) -> None:
+    """Connect the protocol to the socket that is called ``address`` in ``folder``. If no process listens there, one is
+    being started: wait for it until the caller gives up. Raises as Connect does."""
+    connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)
+        while not _is_listening(connecting, folder, address):
+            await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.get_running_loop().create_unix_connection(lambda: protocol, sock=connecting)
+    except BaseException:
+        connecting.close()
+        raise
+
+
+def _is_listening(connecting: socket.socket, folder: Path, name: str) -> bool:
+    """Connects if it is."""
+    with short_path(folder, name) as path:
+        try:
+            connecting.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):  # the last: its queue is full
+            return False
+    return True
 
 
 async def _connected(host: str, port: int, networks: Sequence[str]) -> socket.socket:

@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 import msgspec
 
-from falcon.adapters.owner_http.connecting import upgraded
+from falcon.adapters.owner_http.connecting import Connect
 from falcon.telemetry import metrics
 from falcon.write import refusals
 from falcon.write.framing import CHALLENGE_BYTES, FRAME_BYTES_MAX, Channel, WrongFrame, answer
@@ -54,12 +53,12 @@ def not_taken(batch: CommandBatch, mailbox: Mailbox) -> None:
 
 
 class OwnerProcess:
-    """A process of owners at ``address``, host:port. The first batch for it opens the connection."""
+    """A process of owners at ``address``. The first batch for it opens the connection."""
 
-    def __init__(self, address: str, keys: Keys, networks: Sequence[str]) -> None:
+    def __init__(self, address: str, keys: Keys, connect: Connect) -> None:
         self._address = address
         self._keys = keys
-        self._networks = networks
+        self._connect = connect
         self._connection: _OwnerConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._waiting: list[tuple[int, CommandBatch, Mailbox]] = []
@@ -76,7 +75,7 @@ class OwnerProcess:
             return
         self._waiting.append((shard, batch, mailbox))
         if self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting = asyncio.get_running_loop().create_task(self._reach())
 
     def close(self) -> None:
         if self._connecting is not None:
@@ -84,7 +83,7 @@ class OwnerProcess:
         if self._connection is not None:
             self._connection.close()
 
-    async def _connect(self) -> None:
+    async def _reach(self) -> None:
         connection: _OwnerConnection | None = None
         try:
             connection = await self._open()
@@ -105,7 +104,7 @@ class OwnerProcess:
         connection = _OwnerConnection(self._keys, self._address)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                await upgraded(self._address, self._networks, connection)
+                await self._connect(self._address, connection)
                 await connection.opened
         except BaseException:
             connection.close()

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import re
 import time
-from collections.abc import Sequence
 from typing import Final, Protocol
 
+from falcon.adapters.owner_http.connecting import Connect
 from falcon.adapters.owner_http.connection import OwnerProcess
 from falcon.domain.ids import Partition
 from falcon.telemetry import metrics
@@ -19,6 +19,7 @@ _SHARD: Final = re.compile("[0-9]{1,9}")
 _NO_SHARD: Final = (1 << 31) - 1  # its process takes nothing for it
 _PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2)
 _BATCHES_AWAY: Final = 2
+_OWNERS_MAX: Final = 64  # idle ones are forgotten when there are more
 # An owner that lost a partition and lives has answered by then; one that has gone never will.
 _LAST_WORD_SECONDS: Final = 0.25
 # Not executed: another owner, or the same one a little later, may do it.
@@ -29,7 +30,7 @@ class Directory(Protocol):
     """The owners of partitions, as far as they are known here."""
 
     def address(self, partition: Partition) -> str | None:
-        """host:port of the owner, and the number of its shard: ``10.0.0.7:8082/0``."""
+        """The address of the owner's process, and the number of its shard there: ``10.0.0.7:8082/0``."""
 
 
 class OwnerGateway:
@@ -38,10 +39,10 @@ class OwnerGateway:
     While a partition moves, its commands wait here, and are tried again until their deadlines.
     """
 
-    def __init__(self, directory: Directory, keys: Keys, mailbox_bound: int, networks: Sequence[str]) -> None:
+    def __init__(self, directory: Directory, keys: Keys, mailbox_bound: int, connect: Connect) -> None:
         self._directory = directory
         self._keys = keys
-        self._networks = networks
+        self._connect = connect
         self._mailbox_bound = mailbox_bound
         self._owners: dict[str, _Owner] = {}
         self._processes: dict[str, OwnerProcess] = {}
@@ -101,7 +102,8 @@ class OwnerGateway:
         owner = self._owners.get(address)
         if owner is None:
             process, _, shard = address.rpartition("/")
-            self._forget_idle_owners(but_process=process)
+            if len(self._owners) >= _OWNERS_MAX:
+                self._forget_idle_owners(but_process=process)
             used = {each.number for each in self._owners.values()}
             number = next(free for free in itertools.count() if free not in used)
             owner = _Owner(self._process(process), shard, number, self._mailbox_bound)
@@ -110,7 +112,7 @@ class OwnerGateway:
 
     def _process(self, address: str) -> OwnerProcess:
         if address not in self._processes:
-            self._processes[address] = OwnerProcess(address, self._keys, self._networks)
+            self._processes[address] = OwnerProcess(address, self._keys, self._connect)
         return self._processes[address]
 
     def _forget_idle_owners(self, but_process: str) -> None:

@@ -32,11 +32,12 @@ class LocalGateway:
         self.close = close
 
     @classmethod
-    async def start(cls, builds: Sequence[BuildShard], mailbox_bound: int) -> "LocalGateway":
+    async def start(cls, builds: Sequence[BuildShard], mailbox_bound: int, first: int = 0) -> "LocalGateway":
+        """``first``: the number of the first shard, among those of all processes."""
         loop = asyncio.get_running_loop()
         system = ActorSystem("simpleSystemBase", logDefs=False, transientUnique=True)
         ticks: list[asyncio.TimerHandle] = []
-        hosted = [_HostedShard(system, loop, str(i), build, mailbox_bound) for i, build in enumerate(builds)]
+        hosted = [_HostedShard(system, loop, str(i), build, mailbox_bound) for i, build in enumerate(builds, first)]
 
         def tick() -> None:
             ticks[:] = [loop.call_later(TICK_SECONDS, tick)]

@@ -4,7 +4,7 @@ All of it blocks, and runs on a dispatcher of its own, which bounds how many req
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -64,8 +64,11 @@ class _OfProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle: bool = False
 
 
-def create_ops_app(processes: InspectedProcesses, dispatcher: Dispatcher, operators: Operators) -> Starlette:
-    shown = OpsPages(processes)
+def create_ops_app(
+    processes: InspectedProcesses, dispatcher: Dispatcher, operators: Operators, needed: int = 1
+) -> Starlette:
+    """``needed``: so many of the processes that share the port must serve. All must if each owns partitions."""
+    shown = OpsPages(processes, needed)
     open_pages: dict[str, _Page] = {
         "/livez": shown.live,
         "/startupz": shown.started,
@@ -109,8 +112,9 @@ def _endpoint(page: _Page, dispatcher: Dispatcher) -> Any:
 class OpsPages:
     """One method for each page."""
 
-    def __init__(self, processes: InspectedProcesses) -> None:
+    def __init__(self, processes: InspectedProcesses, needed: int) -> None:
         self._processes = processes
+        self._needed = needed
         self._heaps = Heaps()
         self._profiling = False
 
@@ -123,18 +127,21 @@ class OpsPages:
 
     def started(self, request: Request) -> Response:
         said = self._processes.health().values()
-        return PlainTextResponse("ok") if any(s.get("started") for s in said) else PlainTextResponse("starting", 503)
+        return PlainTextResponse("ok") if self._enough(said, "started") else PlainTextResponse("starting", 503)
 
     def ready(self, request: Request) -> Response:
-        """One of the processes that share the port can serve, and none is draining."""
+        """As many processes as are needed can serve, and none is draining."""
         said = self._processes.health().values()
-        if not any(each.get("started") for each in said):
-            return PlainTextResponse("starting", 503)
         if any(each.get("draining") for each in said):
             return PlainTextResponse("draining", 503)
-        if not any(each.get("ready") for each in said):
+        if not self._enough(said, "started"):
+            return PlainTextResponse("starting", 503)
+        if not self._enough(said, "ready"):
             return PlainTextResponse("the shards are recovering", 503)
         return PlainTextResponse("ok")
+
+    def _enough(self, said: Collection[Mapping[str, bool]], what: str) -> bool:
+        return sum(each.get(what, False) for each in said) >= self._needed
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 

@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import uvloop
 
+from falcon.adapters.owner_http.connecting import upgraded
 from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.domain.answers import MessageAnswer
 from falcon.domain.commands import PostMessage
@@ -75,7 +77,8 @@ async def _gateways() -> AsyncIterator[list[OwnerGateway]]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve([listening]))
         directory = _OneOwner(listening.getsockname()[1])
-        gateways = [OwnerGateway(directory, lambda: [_KEY], 10_000, ["127.0.0.0/8"]) for _ in range(_GATEWAYS)]
+        connect = partial(upgraded, networks=["127.0.0.0/8"])
+        gateways = [OwnerGateway(directory, lambda: [_KEY], 10_000, connect) for _ in range(_GATEWAYS)]
         try:
             yield gateways
         finally:

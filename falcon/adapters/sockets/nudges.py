@@ -1,0 +1,54 @@
+"""Nudges between the processes of one machine: one of them has written something that the others may wait for."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_READ_BYTES: Final = 1 << 16  # as many as a pipe holds
+
+
+class Nudges:
+    """Each process has a pipe in ``folder``, named for its number. A byte in it is a nudge, and those that come before
+    the process looks are one.
+
+    ``here``: the number of this process, of ``processes``. A process that was killed leaves its pipe to the next one
+    with its number.
+    """
+
+    def __init__(self, folder: Path, here: int, processes: int) -> None:
+        self._pipe = _open(folder, here)
+        self._others = [_open(folder, number) for number in range(processes) if number != here]
+        self._nudged: Callable[[], None]
+
+    def open(self, nudged: Callable[[], None]) -> None:
+        """``nudged`` is called on the running event loop."""
+        self._nudged = nudged
+        asyncio.get_running_loop().add_reader(self._pipe, self._read)
+
+    def send(self) -> None:
+        """Nudge every other process."""
+        for pipe in self._others:
+            try:
+                os.write(pipe, b"\0")
+            except BlockingIOError:
+                continue  # it is full: its process has been nudged and has not looked
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pipe)
+        for pipe in (self._pipe, *self._others):
+            os.close(pipe)
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._pipe, _READ_BYTES)
+        self._nudged()
+
+
+def _open(folder: Path, number: int) -> int:
+    path = folder / f"{number}.nudges"
+    with suppress(FileExistsError):
+        os.mkfifo(path, 0o600)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

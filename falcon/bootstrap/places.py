@@ -1,0 +1,123 @@
+"""Processes of one machine that share the partitions. Each has a place, a number from 0 on, and owns the partitions p
+with p % processes == place."""
+
+import asyncio
+import fcntl
+import hmac
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from falcon.adapters.owner_http.connecting import connected_locally
+from falcon.adapters.owner_http.gateway import OwnerGateway
+from falcon.adapters.sockets.nudges import Nudges
+from falcon.bootstrap import HostedGateway
+from falcon.domain.ids import Partition
+from falcon.http.internal.local import LocalCommands
+from falcon.write.mailbox import Mailbox
+from falcon.write.protocol import CommandEnvelope, Reply
+
+_STOP_SECONDS: Final = 3.5  # the launcher kills what has not ended after 4.5 s
+_PAUSE_SECONDS: Final = 0.02
+_KEY: Final = b"commands between the processes of a machine"
+
+
+class PlaceGateway:
+    """HostedGateway. Commands for the partitions of this place go to its shard, all others to their places."""
+
+    def __init__(self, place: int, places: int, here: HostedGateway, others: OwnerGateway) -> None:
+        self._place = place
+        self._places = places
+        self._here = here
+        self._others = others
+        self.submit = here.submit
+        self.tell_of_commits = here.tell_of_commits
+        self.ready = here.ready
+        self.leave = here.leave
+        self.close = here.close
+
+    async def ask(self, envelope: CommandEnvelope) -> Reply:
+        return await self._gateway(envelope.partition).ask(envelope)
+
+    def mailbox(self, partition: Partition) -> Mailbox | None:
+        return self._gateway(partition).mailbox(partition)
+
+    def _gateway(self, partition: Partition) -> HostedGateway | OwnerGateway:
+        return self._here if partition % self._places == self._place else self._others
+
+
+class Peers:
+    """The processes at the other places, as one process knows them. They share ``folder``; ``secret`` is the server's.
+
+    Commands go to them and come from them. Each is nudged when another has committed something, since a stream or a
+    read may wait for it.
+    """
+
+    def __init__(self, folder: Path, place: int, places: int, secret: bytes, mailbox_bound: int) -> None:
+        key = hmac.digest(secret, _KEY, "sha256")
+        self._place = place
+        self._places = places
+        self._commands = LocalCommands(folder, _socket(place), lambda: (key,))
+        self._others = OwnerGateway(
+            _Directory(places), lambda: (key,), mailbox_bound, partial(connected_locally, folder=folder)
+        )
+        self._nudges = Nudges(folder, place, places)
+        self._serving = _Serving(folder)
+        self.nudge = self._nudges.send
+
+    async def start(self, here: HostedGateway) -> PlaceGateway:
+        """From now on the shard of ``here`` decides commands of other places, too."""
+        await self._commands.start(here.submit)
+        return PlaceGateway(self._place, self._places, here, self._others)
+
+    def open(self, nudged: Callable[[], None]) -> None:
+        """``nudged`` is called on the running event loop when another process has committed something."""
+        self._nudges.open(nudged)
+
+    async def stop(self) -> None:
+        """This process has answered its requests. Decide the commands of the other places until they have, too."""
+        await self._serving.end()
+        await self._commands.close()
+        await self._others.close()
+        self._nudges.close()
+
+
+class _Directory:
+    """The owners of partitions: each place has one shard."""
+
+    def __init__(self, places: int) -> None:
+        self._addresses = [f"{_socket(place)}/0" for place in range(places)]
+
+    def address(self, partition: Partition) -> str:
+        return self._addresses[partition % len(self._addresses)]
+
+
+def _socket(place: int) -> str:
+    """The name of the socket on which the place takes commands."""
+    return f"{place}.commands"
+
+
+class _Serving:
+    """A lock that each place shares with the others while it serves requests. A process that is killed loses it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._handle = os.open(folder / "serving.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._handle, fcntl.LOCK_SH)
+
+    async def end(self) -> None:
+        """Let go of the lock, and wait until all others have. Gives up in time to end before the launcher kills."""
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _STOP_SECONDS
+        while not self._has_it_alone() and loop.time() < until:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        os.close(self._handle)
+
+    def _has_it_alone(self) -> bool:
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

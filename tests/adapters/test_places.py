@@ -1,0 +1,286 @@
+"""Processes that share the partitions of one machine keep the gateway's contract, and show one another's commits."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from falcon.bootstrap import embedded, start_gateway
+from falcon.bootstrap.places import Peers, PlaceGateway
+from falcon.domain.answers import MessageAnswer, RoomAnswer
+from falcon.domain.commands import CreateRoom, PostMessage
+from falcon.http.edge import Edge
+from falcon.settings import Settings
+from falcon.write.gateway import CommandGateway
+from falcon.write.protocol import Accepted, CommandEnvelope, Reply, Unavailable
+from tests.contracts.command_gateway import ANN, PARTITIONS, CommandGatewayContract
+from tools.harness.waiting import eventually
+
+SECRET = b"the server's secret of a test"
+
+
+def settings(data_dir: Path, processes: int = 2) -> Settings:
+    """Of a data folder that has been prepared for so many processes."""
+    shared = data_dir / "run"
+    shared.mkdir(exist_ok=True)
+    found = Settings(data_dir=data_dir, partitions=PARTITIONS, processes=processes, run_dir=str(shared))
+    embedded.prepare(found)
+    return found
+
+
+class Place:
+    """A process at a place, without an edge. ``nudged``: how often another has nudged it."""
+
+    def __init__(self, number: int, found: Settings) -> None:
+        self.gateway: PlaceGateway
+        self.nudged = 0
+        self._number = number
+        self._settings = found
+        self._peers = Peers(Path(found.run_dir), number, found.processes, SECRET, found.mailbox_bound)
+
+    async def start(self) -> "Place":
+        build = embedded.shard_builds(self._settings)[self._number]
+        self.gateway = await self._peers.start(await start_gateway(self._settings, [build], None, self._number))
+        self.gateway.tell_of_commits(self._peers.nudge)
+        self._peers.open(self._count)
+        return self
+
+    async def stop(self) -> None:
+        await self._peers.stop()
+        self.gateway.close()
+
+    def _count(self) -> None:
+        self.nudged += 1
+
+
+@asynccontextmanager
+async def all_places(found: Settings) -> AsyncIterator[list[Place]]:
+    started = [await Place(number, found).start() for number in range(found.processes)]
+    yield started
+    await asyncio.gather(*(each.stop() for each in started))
+
+
+@asynccontextmanager
+async def gateway_among(data_dir: Path, processes: int) -> AsyncIterator[CommandGateway]:
+    async with all_places(settings(data_dir, processes)) as started:
+        yield started[0].gateway
+
+
+class TestAmongTwoPlaces(CommandGatewayContract):
+    def gateway(self, data_dir: Path) -> AbstractAsyncContextManager[CommandGateway]:
+        return gateway_among(data_dir, 2)
+
+
+class TestAmongThreePlaces(CommandGatewayContract):
+    def gateway(self, data_dir: Path) -> AbstractAsyncContextManager[CommandGateway]:
+        return gateway_among(data_dir, 3)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+def post(room: int, text: str, key: str | None = None, seconds: float = 10.0) -> CommandEnvelope:
+    return CommandEnvelope(room % PARTITIONS, ANN, PostMessage(ANN, room, text), time.monotonic() + seconds, key, 1)
+
+
+def seq_of(reply: Reply) -> int:
+    assert isinstance(reply, Accepted), reply
+    assert isinstance(reply.answer, MessageAnswer)
+    return reply.answer.message.seq
+
+
+async def room_in(partition: int, gateway: CommandGateway) -> int:
+    reply = await gateway.ask(CommandEnvelope(partition, ANN, CreateRoom(ANN, "Tea kitchen"), time.monotonic() + 10))
+    assert isinstance(reply, Accepted), reply
+    assert isinstance(reply.answer, RoomAnswer)
+    return reply.answer.room_id
+
+
+def test_a_room_has_one_order_whatever_place_its_messages_come_to(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with all_places(settings(tmp_path, 3)) as started:
+            gateways = [each.gateway for each in started]
+            for partition in (0, 1, 2):
+                room = await room_in(partition, gateways[0])
+                asks = [gateway.ask(post(room, f"{n}")) for n in range(50) for gateway in gateways]
+                assert sorted(map(seq_of, await asyncio.gather(*asks))) == list(range(1, 151))
+
+    run(scenario())
+
+
+def test_a_retry_at_another_place_gets_the_answer_of_the_first_try(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with all_places(settings(tmp_path)) as (ann, ben):
+            room = await room_in(1, ann.gateway)
+            first = await ann.gateway.ask(post(room, "hello", "k"))
+            again = await ben.gateway.ask(post(room, "hello", "k"))
+            assert isinstance(first, Accepted)
+            assert isinstance(again, Accepted)
+            assert (again.answer, again.replayed) == (first.answer, True)
+
+    run(scenario())
+
+
+def test_every_other_place_is_nudged_by_a_commit(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with all_places(settings(tmp_path, 3)) as started:
+            room = await room_in(2, started[0].gateway)
+            before = [each.nudged for each in started]
+            assert seq_of(await started[0].gateway.ask(post(room, "hello"))) == 1
+            await eventually(lambda: all(started[n].nudged > before[n] for n in (0, 1)))
+
+    run(scenario())
+
+
+def test_a_command_waits_for_a_place_that_is_being_started_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        found = settings(tmp_path)
+        ann, ben = await Place(0, found).start(), await Place(1, found).start()
+        room = await room_in(1, ann.gateway)
+        ending = asyncio.create_task(ben.stop())
+        await eventually(lambda: ben.gateway.mailbox(1) is not None and ending.done(), seconds=10)
+        sent = asyncio.create_task(ann.gateway.ask(post(room, "hello")))
+        ben = await Place(1, found).start()
+        assert seq_of(await sent) == 1
+        await asyncio.gather(ann.stop(), ben.stop())
+
+    run(scenario())
+
+
+def test_a_command_for_a_place_that_stays_away_is_refused_and_leaves_no_doubt(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        found = settings(tmp_path)
+        ann = await Place(0, found).start()
+        refused = await ann.gateway.ask(post(PARTITIONS + 1, "hello", seconds=0.5))
+        assert isinstance(refused, Unavailable)
+        assert refused.reason in ("unavailable", "expired")
+        await ann.stop()
+
+    run(scenario())
+
+
+def test_a_place_that_stops_decides_the_commands_of_the_others_until_they_stop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        found = settings(tmp_path)
+        ann, ben = await Place(0, found).start(), await Place(1, found).start()
+        room = await room_in(1, ann.gateway)
+        ending = asyncio.create_task(ben.stop())
+        for number in range(1, 20):
+            assert seq_of(await ann.gateway.ask(post(room, "hello"))) == number
+            assert not ending.done()
+        await asyncio.gather(ending, ann.stop())
+
+    run(scenario())
+
+
+def test_a_stranger_to_the_servers_secret_sends_no_command(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        found = settings(tmp_path)
+        ann, ben = await Place(0, found).start(), await Place(1, found).start()
+        room = await room_in(1, ann.gateway)
+        stranger = Peers(Path(found.run_dir), 2, 2, b"another secret", 100)
+        refused = await stranger._others.ask(post(room, "let me in", seconds=0.5))
+        assert isinstance(refused, Unavailable)
+        assert seq_of(await ann.gateway.ask(post(room, "hello"))) == 1
+        await asyncio.gather(ann.stop(), ben.stop())
+
+    run(scenario())
+
+
+# --- with an edge -----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def edges(found: Settings) -> AsyncIterator[list[Edge]]:
+    """All places serve. They are entered one after the other, and left together."""
+    stopping = asyncio.Event()
+    ready: list[asyncio.Future[Edge]] = [asyncio.get_running_loop().create_future() for _ in range(found.processes)]
+
+    async def serve(place: int) -> None:
+        async with embedded.serving(found, place=place) as edge:
+            ready[place].set_result(edge)
+            await stopping.wait()
+
+    serving = [asyncio.create_task(serve(place)) for place in range(found.processes)]
+    waiting = asyncio.gather(*ready)
+    await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
+    yield await waiting
+    stopping.set()
+    await asyncio.gather(*serving)
+
+
+def test_what_one_place_acknowledged_another_shows_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with edges(settings(tmp_path)) as (ann, ben):
+            for partition in (0, 1):
+                room = await room_in(partition, ann.gateway)
+                for number in range(1, 20):
+                    posted = await ann.gateway.ask(post(room, f"{number}"))
+                    assert isinstance(posted, Accepted)
+                    await ben.reads.reach(posted.partition, posted.offset, 0)
+                    page = await ben.store.page(room, 1, 100)
+                    assert len(page.messages) == number
+
+    run(scenario())
+
+
+def test_no_place_denies_what_another_has_acknowledged(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with edges(settings(tmp_path)) as (ann, ben):
+            for partition in (0, 1):
+                room = await room_in(partition, ann.gateway)
+                await ben.reads.catch_up(room, 0)
+                assert await ben.store.room(room) is not None
+
+    run(scenario())
+
+
+def test_the_log_is_read_at_every_place_as_soon_as_one_has_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_poll_seconds", lambda found: 3_600.0)
+
+    async def scenario() -> None:
+        async with edges(settings(tmp_path)) as served:
+            room = await room_in(1, served[0].gateway)
+            for edge in served:
+                segments = {edge.tail.segment(partition): None for partition in range(PARTITIONS)}
+                ends = await edge.tail.ends(segments)
+                cursor = {segment: await edge.tail.position(segment, end) for segment, end in ends.items()}
+                reading = asyncio.create_task(_next(edge, cursor))
+                assert seq_of(await served[0].gateway.ask(post(room, "hello")))
+                assert await asyncio.wait_for(reading, 10) == room
+
+    run(scenario())
+
+
+async def _next(edge: Edge, cursor: Any) -> int:
+    """The room of the next record."""
+    while True:
+        raws, cursor = await edge.tail.read(cursor, 10)
+        if raws:
+            return raws[0].record.key
+
+
+def test_several_processes_take_no_more_memory_than_one(tmp_path: Path) -> None:
+    found = settings(tmp_path, 3)
+    shared = embedded._share(found)
+    assert 3 * shared.stream_events_bytes <= found.stream_events_bytes
+    assert 3 * shared.stream_events <= found.stream_events
+    assert 3 * shared.answers_bytes <= found.answers_bytes
+
+
+def test_all_places_that_start_at_once_have_the_same_secret(tmp_path: Path) -> None:
+    found = Settings(data_dir=tmp_path)
+
+    async def scenario() -> None:
+        made = await asyncio.gather(*(asyncio.to_thread(embedded.server_secret, found) for _ in range(20)))
+        assert len(set(made)) == 1
+
+    run(scenario())
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]

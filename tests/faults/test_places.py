@@ -1,0 +1,324 @@
+"""Several processes share the partitions of one machine, and their clients see one Falcon."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tools.harness.falcon import Falcon, alive
+from tools.harness.waiting import until
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+PARTITIONS = 64
+
+
+@pytest.fixture
+def falcon(tmp_path: Path) -> Iterator[Falcon]:
+    """Of two processes."""
+    running = Falcon(tmp_path / "data", {"processes": 2}).start()
+    yield running
+    running.stop()
+
+
+class Client(httpx.Client):
+    """One connection, to the process at one place."""
+
+    def __init__(self, falcon: Falcon) -> None:
+        headers = {"Authorization": f"Bearer {falcon.info['token']}"}
+        super().__init__(base_url=falcon.info["url"], headers=headers, timeout=20)
+
+    def post_message(self, room: int, text: str, key: str | None = None) -> httpx.Response:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.post(f"/v1/rooms/{room}/messages", json={"text": text}, headers=headers)
+
+    def texts(self, room: int, position: str = "") -> list[str]:
+        """Of its first messages."""
+        headers = {"Falcon-Position": position} if position else {}
+        page = self.get(f"/v1/rooms/{room}/messages", params={"after": 0}, headers=headers)
+        assert page.status_code == 200, page.text
+        return [message["text"] for message in page.json()["messages"]]
+
+
+@contextmanager
+def at(falcon: Falcon, place: int) -> Iterator[Client]:
+    """A client of the process at this place: all others are stopped while it connects."""
+    others = [pid for pid in falcon.pids("serve") if pid != falcon.place(place)]
+    with Client(falcon) as client:
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            assert client.get("/v1/me").status_code == 200
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
+        yield client
+
+
+def room_at(falcon: Falcon, client: Client, place: int) -> int:
+    """A room that the process at this place owns."""
+    while True:
+        made = client.post("/v1/rooms", json={"name": "Tea kitchen"})
+        assert made.status_code == 201, made.text
+        room: int = made.json()["room_id"]
+        if room % PARTITIONS % falcon.settings["processes"] == place:
+            return room
+
+
+def test_each_process_owns_its_share_of_the_partitions_in_a_file_of_its_own(falcon: Falcon) -> None:
+    rows = httpx.get(f"{falcon.info['ops_url']}/debug/shards", timeout=20).json()["partitions"]
+    owners = {row["partition"]: row["process"] for row in rows}
+    assert owners == {partition: f"serve-{partition % 2}" for partition in range(PARTITIONS)}
+    assert {row["state"] for row in rows} == {"serving"}
+    assert {path.name for path in falcon.data_dir.glob("*.db")} == {"falcon.db", "falcon-1.db"}
+
+
+@pytest.mark.parametrize("owner", [0, 1])
+def test_what_is_posted_at_one_place_is_read_at_the_other_by_its_position(falcon: Falcon, owner: int) -> None:
+    with at(falcon, 0) as ann, at(falcon, 1) as ben:
+        room = room_at(falcon, ann, owner)
+        sent: list[str] = []
+        for number in range(20):
+            for writer, reader in ((ann, ben), (ben, ann)):
+                posted = writer.post_message(room, f"{len(sent)}")
+                assert posted.status_code == 201, posted.text
+                sent.append(f"{number * 2 + (writer is ben)}")
+                assert reader.texts(room, posted.headers["falcon-position"]) == sent
+
+
+@pytest.mark.parametrize("owner", [0, 1])
+def test_a_stream_at_one_place_tells_what_is_posted_at_the_other(falcon: Falcon, owner: int) -> None:
+    with at(falcon, 0) as ann, at(falcon, 1) as ben:
+        room = room_at(falcon, ann, owner)
+        for listener, writer in ((ann, ben), (ben, ann)):
+            with listener.stream("GET", "/v1/stream") as stream:
+                lines = stream.iter_lines()
+                assert "hello" in next(line for line in lines if line.startswith("event: "))
+                assert writer.post_message(room, "Hi").status_code == 201
+                assert "message.posted" in next(line for line in lines if line.startswith("event: message"))
+
+
+class Sender:
+    """Posts with keys, one message after the other, and asks again until each is accepted. ``acknowledged``: the seqs
+    of its messages."""
+
+    def __init__(self, falcon: Falcon, room: int) -> None:
+        self.room = room
+        self.acknowledged: list[int] = []
+        self.wrong: list[str] = []
+        self._falcon = falcon
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ending.set()
+        self._thread.join()
+        assert self.wrong == []
+        assert self.acknowledged == list(range(1, len(self.acknowledged) + 1))
+
+    def _run(self) -> None:
+        client = Client(self._falcon)
+        while not self._ending.is_set():
+            while not self._is_sent(client, len(self.acknowledged)):
+                client.close()
+                client = Client(self._falcon)
+        client.close()
+
+    def _is_sent(self, client: Client, number: int) -> bool:
+        try:
+            answer = client.post_message(self.room, f"{number}", f"{self.room}-{number}")
+        except httpx.TransportError:  # the process was killed
+            self._ending.wait(0.05)
+            return False
+        if answer.status_code == 201:
+            self.acknowledged.append(answer.json()["seq"])
+        elif answer.status_code != 503 or "retry-after" not in answer.headers:
+            self.wrong.append(f"{answer.status_code} {answer.text}")
+        return answer.status_code == 201
+
+
+class Listener:
+    """Follows a stream, and resumes it when it ends. ``heard``: by room, the seqs of the messages that came."""
+
+    def __init__(self, falcon: Falcon) -> None:
+        self.heard: dict[int, list[int]] = {}
+        self.wrong: list[str] = []
+        self._falcon = falcon
+        self._last = ""
+        self._ending = threading.Event()
+        self._began = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self._began.wait(20)
+
+    def end(self) -> None:
+        self._ending.set()
+        self._thread.join()
+        assert self.wrong == []
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            with suppress(httpx.TransportError), Client(self._falcon) as client:
+                headers = {"Last-Event-ID": self._last} if self._last else {}
+                with client.stream("GET", "/v1/stream", headers=headers) as stream:
+                    self._follow(stream)
+            self._ending.wait(0.05)
+
+    def _follow(self, stream: httpx.Response) -> None:
+        name = place = ""
+        for line in stream.iter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "id":
+                place = value
+            elif field == "data":
+                self._take(name, json.loads(value))
+                self._last = place
+            if self._ending.is_set():
+                return
+
+    def _take(self, name: str, data: dict[str, Any]) -> None:
+        if name == "message.posted":
+            self.heard.setdefault(data["room_id"], []).append(data["seq"])
+        elif name in ("hello", "catch_up") and self._began.is_set():
+            self.wrong.append(f"{name} in place of a resumed stream")
+        self._began.set()
+
+
+@pytest.mark.timeout(180)
+def test_no_message_is_lost_or_doubled_whatever_process_is_killed(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, {"processes": 3}).start()
+    with Client(falcon) as client:
+        rooms = [room_at(falcon, client, place) for place in (0, 1, 2) for _ in range(2)]
+    listener = Listener(falcon)
+    senders = [Sender(falcon, room) for room in rooms]
+    for place in (0, 1, 2, 1):
+        enough = [len(sender.acknowledged) + 5 for sender in senders]
+        until(lambda goals=enough: all(len(s.acknowledged) >= goal for s, goal in zip(senders, goals, strict=True)))
+        pid = falcon.place(place)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda killed=pid: not alive(killed) and len(falcon.pids("serve")) == 3)
+    enough = [len(sender.acknowledged) + 5 for sender in senders]
+    until(lambda: all(len(s.acknowledged) >= goal for s, goal in zip(senders, enough, strict=True)))
+    for sender in senders:
+        sender.end()
+    until(lambda: all(len(listener.heard[each.room]) >= len(each.acknowledged) for each in senders))
+    listener.end()
+    with Client(falcon) as client:
+        for sender in senders:
+            assert listener.heard[sender.room] == sender.acknowledged
+            assert everything(client, sender.room) == [f"{number}" for number in range(len(sender.acknowledged))]
+    falcon.stop()
+    assert until(lambda: falcon.left() == [])
+
+
+def everything(client: Client, room: int) -> list[str]:
+    found: list[str] = []
+    while True:
+        page = client.get(f"/v1/rooms/{room}/messages", params={"after": len(found)}).json()["messages"]
+        if not page:
+            return found
+        found += [message["text"] for message in page]
+
+
+def test_it_is_ready_only_while_every_process_serves(falcon: Falcon) -> None:
+    def status() -> int:
+        return httpx.get(f"{falcon.info['ops_url']}/readyz", timeout=20).status_code
+
+    assert status() == 200
+    os.kill(falcon.place(1), signal.SIGKILL)
+    assert until(lambda: status() == 503)
+    assert until(lambda: status() == 200)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_in_order_within_five_seconds_and_denies_nothing(falcon: Falcon, number: int) -> None:
+    with Client(falcon) as client:
+        senders = [Sender(falcon, room_at(falcon, client, place)) for place in (0, 1)]
+    until(lambda: all(len(sender.acknowledged) > 10 for sender in senders))
+    assert falcon.stop(number) < 5
+    assert falcon.left() == []
+    falcon.start()
+    with Client(falcon) as client:
+        for sender in senders:
+            sender.end()
+            assert everything(client, sender.room) == [f"{each}" for each in range(len(sender.acknowledged))]
+
+
+def test_a_folder_of_one_process_is_taken_over_by_several_and_back(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, {"processes": 1}).start()
+    with Client(falcon) as client:
+        rooms = [client.post("/v1/rooms", json={"name": f"Room {n}"}).json()["room_id"] for n in range(8)]
+        for room in rooms:
+            assert client.post_message(room, "1", f"first-{room}").status_code == 201
+    for count, processes in enumerate((2, 3, 1), 2):
+        falcon.stop()
+        falcon.settings["processes"] = processes
+        falcon.start()
+        assert len(falcon.pids("serve")) == processes
+        with Client(falcon) as client:
+            for room in rooms:
+                again = client.post_message(room, "1", f"first-{room}")
+                assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+                assert client.post_message(room, f"{count}").json()["seq"] == count
+                assert client.texts(room) == [f"{n}" for n in range(1, count + 1)]
+            listed = client.get("/v1/rooms").json()["rooms"]
+            assert [room["room_id"] for room in listed] == rooms[::-1]
+    falcon.stop()
+
+
+def command(falcon: Falcon, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "falcon", *arguments],
+        env=falcon.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_line_works_as_with_one_process(falcon: Falcon, tmp_path: Path) -> None:
+    with Client(falcon) as client:
+        rooms = [room_at(falcon, client, place) for place in (0, 1)]
+        for room in rooms:
+            assert client.post_message(room, f"Hello {room}").status_code == 201
+    doctor = command(falcon, "doctor")
+    assert doctor.returncode == 0, doctor.stdout
+    exported = tmp_path / "export.jsonl"
+    assert command(falcon, "export", str(exported)).returncode == 0
+    lines = [json.loads(line) for line in exported.read_text().splitlines()]
+    assert {f"Hello {room}" for room in rooms} <= {line.get("text") for line in lines}
+    assert command(falcon, "rebuild", "timeline").returncode == 0
+    with Client(falcon) as client:
+        assert [client.texts(room) for room in rooms] == [[f"Hello {room}"] for room in rooms]
+    health = command(falcon, "health", "--ready")
+    assert health.returncode == 0, health.stderr
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"processes": 2, "actors": "processes"},
+        {"processes": 2, "shards": 2},
+        {"processes": 2, "projection": "process"},
+        {"processes": 33},
+        {"processes": 0},
+    ],
+)
+def test_processes_that_make_no_sense_are_refused_in_one_line(settings: dict[str, Any], tmp_path: Path) -> None:
+    refused = command(Falcon(tmp_path, settings), "up")
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("FALCON_PROCESSES: ")
