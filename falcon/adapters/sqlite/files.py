@@ -53,11 +53,13 @@ def prepare(
     catch_up: Callable[[Path], None] = lambda path: None,
     report: Report = lambda done, total: None,
 ) -> None:
-    """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds the folder's lock.
+    """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds its lock.
 
     If the folder has another number of files, the partitions are moved. ``catch_up`` is called for each file before
     that: it brings the read tables to the end of the log. ``report`` is called with the bytes written so far and the
-    approximate total. All of it or nothing is done, however this process ends. Raises WrongDatabase, JournalUnavailable.
+    approximate total. All of it or nothing is done, however this process ends.
+
+    Raises WrongDatabase, JournalUnavailable.
     """
     moving.finish(first)
     if not first.exists() and _others(first):
@@ -141,7 +143,9 @@ def copy(first: Path, to: Path, report: Report = lambda done, total: None) -> li
         return targets
     try:
         with contextlib.ExitStack() as stack:
-            readers = [stack.enter_context(contextlib.closing(database.connect(path, writable=False))) for path in sources]
+            readers = [
+                stack.enter_context(contextlib.closing(database.connect(path, writable=False))) for path in sources
+            ]
             with _closed_to_writers(sources):
                 for reader in readers:
                     reader.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
@@ -188,11 +192,14 @@ def _roll_back(connections: Sequence[apsw.Connection]) -> None:
 
 def _copied(reader: apsw.Connection, target: Path) -> Iterator[int]:
     """Copy what the reader's transaction sees. Gives the bytes copied so far."""
-    with contextlib.closing(apsw.Connection(str(target))) as connection:
-        with connection.backup("main", reader, "main") as backup:
-            while not backup.done:
-                backup.step(_PAGES_AT_ONCE)
-                yield (backup.page_count - backup.remaining) * database.PAGE_BYTES
+    page_bytes = int(reader.pragma("page_size"))
+    with (
+        contextlib.closing(apsw.Connection(str(target))) as connection,
+        connection.backup("main", reader, "main") as backup,
+    ):
+        while not backup.done:
+            backup.step(_PAGES_AT_ONCE)
+            yield (backup.page_count - backup.remaining) * page_bytes
 
 
 def _rename(files: Sequence[Path]) -> None:

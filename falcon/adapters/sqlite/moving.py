@@ -99,7 +99,7 @@ def _mark(first: Path, *, several: bool) -> bool:
 
 
 def _check_caught_up(files: Sequence[Path]) -> None:
-    """The new tables have one position each, the end of the log. Tables that are behind cannot be merged with others."""
+    """A table of a new file has one position, the end of the log. One that is behind cannot be merged with others."""
     for path in files:
         with contextlib.closing(database.connect(path, writable=False)) as connection:
             end = _log_end(connection)
@@ -133,8 +133,8 @@ def _next(path: Path) -> int:
 
 
 def _log_end(connection: apsw.Connection) -> int:
-    ((end,),) = connection.execute("SELECT next FROM log").fetchall()
-    return int(end)
+    row: Any = connection.execute("SELECT next FROM log").fetchone()
+    return int(row[0])
 
 
 # --- the new files ----------------------------------------------------------------------------------------------------
@@ -178,8 +178,8 @@ def tables() -> Mapping[str, str]:
 def _build(
     path: Path, place: int, sources: Sequence[Path], layout: Layout, partitions: int, tell: Callable[[], bool]
 ) -> Counter[str]:
-    """Write a file. Returns the number of rows by table. Nothing of it counts before the marker is there, so SQLite need
-    not be careful."""
+    """Write a file. Returns the number of rows by table. SQLite need not be careful: without the marker nothing of it
+    counts."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
     copied: Counter[str] = Counter()
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
@@ -233,9 +233,7 @@ def _attached(connection: apsw.Connection, source: Path) -> Iterator[None]:
     connection.execute("DETACH source")
 
 
-def _partitions_of(
-    sources: Sequence[Path], source: Path, partitions: int, place: int, layout: Layout
-) -> Iterator[int]:
+def _partitions_of(sources: Sequence[Path], source: Path, partitions: int, place: int, layout: Layout) -> Iterator[int]:
     """The partitions that go from a file to the file of a place."""
     before = list(sources).index(source)
     for partition in range(partitions):
@@ -244,10 +242,10 @@ def _partitions_of(
 
 
 def _take_heads(connection: apsw.Connection, heads: bytearray, partitions: Iterator[int]) -> None:
-    ((found,),) = connection.execute("SELECT heads FROM source.log").fetchall()
+    row: Any = connection.execute("SELECT heads FROM source.log").fetchone()
     for partition in partitions:
         start = partition * _HEAD_BYTES
-        heads[start : start + _HEAD_BYTES] = found[start : start + _HEAD_BYTES]
+        heads[start : start + _HEAD_BYTES] = row[0][start : start + _HEAD_BYTES]
 
 
 def _check_counts(old: Sequence[Path], copied: Counter[str]) -> None:
