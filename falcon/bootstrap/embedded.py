@@ -196,6 +196,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     Raises as Rebuild.run does, and WrongDatabase.
     """
     paths = files.check(settings.database, settings.partitions)
+    opened = [path.stat().st_ino for path in paths]
     sources = [SqliteSource(database.connect(path, writable=False)) for path in paths]
     left = {source: source.behind(UniformCursor(0)) for source in sources}
     total = sum(left.values())
@@ -210,6 +211,10 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
         # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
         tables = SqliteTables(database.connect(path, synchronous="NORMAL"))
         events += Rebuild(name, READ_MODELS[name].project, source, tables, tell).run()
+    if [path.stat().st_ino for path in paths if path.exists()] != opened:
+        raise JournalUnavailable(
+            "the folder has got another number of files meanwhile, so nothing was rebuilt: repeat it"
+        )
     return events
 
 

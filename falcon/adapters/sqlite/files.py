@@ -61,24 +61,29 @@ def prepare(
 
     Raises WrongDatabase, JournalUnavailable.
     """
-    moving.finish(first)
-    if not first.exists() and _others(first):
-        raise WrongDatabase(f"{first} is missing beside {_others(first)[0].name}: put it back, or restore a copy")
-    database.prepare(first, partitions)
-    before = layout(first)
-    for path in paths(first, before.files)[1:]:
-        _check_exists(path, before)
-        database.prepare(path, partitions)
-    _check_places(first, before)
-    if before.files != count:
-        for path in paths(first, before.files):
-            catch_up(path)
-        try:
+    try:
+        moving.finish(first)
+        before = _prepare_present(first, partitions)
+        if before.files != count:
+            for path in paths(first, before.files):
+                catch_up(path)
             moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
-        except NoSegmentsLeft as error:
-            raise WrongDatabase(str(error)) from error
-        except (apsw.Error, OSError) as error:
-            raise JournalUnavailable(f"cannot move {first.parent} to {count} files: {error}") from error
+    except NoSegmentsLeft as error:
+        raise WrongDatabase(str(error)) from error
+    except (apsw.Error, OSError) as error:
+        raise JournalUnavailable(f"cannot make {first.parent} a folder of {count} files: {error}") from error
+
+
+def _prepare_present(first: Path, partitions: int) -> Layout:
+    if not first.exists() and (others := _others(first)):
+        raise WrongDatabase(f"{first} is missing beside {others[0].name}: put it back, or restore a copy")
+    database.prepare(first, partitions)
+    found = layout(first)
+    for path in paths(first, found.files)[1:]:
+        _check_exists(path, found)
+        database.prepare(path, partitions)
+    _check_places(first, found)
+    return found
 
 
 def check(first: Path, partitions: int) -> list[Path]:

@@ -21,7 +21,7 @@ import msgspec
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.layout import Layout, begin_of, note_inherited
+from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, note_inherited
 from falcon.read.catalogue import READ_MODELS
 
 _FOLDER: Final = "falcon.next"
@@ -83,6 +83,7 @@ def move(
 
 
 def _give_up(folder: Path, first: Path, *, several: bool) -> None:
+    (folder / _MARKER).unlink(missing_ok=True)  # before the files: with the marker they count
     shutil.rmtree(folder, ignore_errors=True)  # finish() tries again
     _mark(first, several=several)
 
@@ -283,12 +284,21 @@ def _put_in_place(folder: Path, first: Path) -> None:
             _delete(first.with_name(name), ("-wal", "-shm"))  # those of the old file do not belong to the new one
             (folder / name).replace(first.with_name(name))
             _sync(first.parent)
+    _check_in_place(first, marker)
     for name in marker.old:
         if name not in marker.new:
             _delete(first.with_name(name), ("-wal", "-shm", ""))
     _sync(first.parent)
     (folder / _MARKER).unlink()
     shutil.rmtree(folder)
+
+
+def _check_in_place(first: Path, marker: _Marker) -> None:
+    """Before old files are deleted. Anything else than this is a fault of ours, or of someone who moved files."""
+    with contextlib.closing(database.connect(first, writable=False)) as connection:
+        count = layout_of(connection).files
+    if count != len(marker.new) or not all(first.with_name(name).exists() for name in marker.new):
+        raise WrongDatabase(f"{first.parent} misses files of a change to {len(marker.new)} files: restore a copy")
 
 
 def _delete(path: Path, suffixes: Sequence[str]) -> None:
