@@ -121,6 +121,8 @@ class ProjectionCatchUp:
                 self._fillings[name].look()
             if not events:
                 lag.caught_up()
+                if after != cursor:  # the log has no offsets in between
+                    self._tables.apply(name, cursor, after, ())
                 return 0
             lag.read(events)
             began = time.monotonic()

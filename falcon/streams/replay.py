@@ -142,6 +142,7 @@ class StreamReplay:
             offset, stop = self._covered[segment], self._feed.history_begins(segment)
             raws, self._covered[segment] = await self._read_range(segment, offset, stop)
             self._history.add(segment, _history_events(raws))
+            await asyncio.sleep(0)  # a closed segment may have much
 
     def is_good(self, token_hash: str, *, known: bool) -> bool:
         """A token may be used if it was issued and not revoked. ``known``: the tables have it. They may be behind in

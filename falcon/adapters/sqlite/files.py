@@ -14,7 +14,6 @@ import apsw
 from falcon.adapters.sqlite import database, moving
 from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, layout_of, place_of
-from falcon.domain.ids import Partition
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 
@@ -42,6 +41,8 @@ def layout(first: Path) -> Layout:
 
 def present(first: Path) -> list[Path]:
     """The files of a folder as it is now. Raises JournalUnavailable."""
+    if moving.is_unfinished(first):
+        raise JournalUnavailable(f"{first.parent} is being moved to another number of files: falcon up finishes that")
     return paths(first, layout(first).files)
 
 
@@ -201,9 +202,3 @@ def _rename(files: Sequence[Path]) -> None:
         with contextlib.closing(apsw.Connection(str(path))) as connection, database.transaction(connection):
             renamed = renamed or naming.renamed(_name_of(connection))
             connection.execute("UPDATE meta SET value = ? WHERE key = 'instance'", (renamed,))
-
-
-def path_of(first: Path, partition: Partition) -> Path:
-    """The file that has the partition. Raises JournalUnavailable."""
-    found = layout(first)
-    return paths(first, found.files)[found.place(partition)]

@@ -87,6 +87,11 @@ def begin_of(segment: int) -> int:
     return segment << _SEGMENT_BITS
 
 
+def segment_of(offset: int) -> int:
+    """The segment that the offset is of. The end of a segment is an offset of it too."""
+    return offset >> _SEGMENT_BITS
+
+
 def layout_of(connection: apsw.Connection) -> Layout:
     """The layout of the folder that the file belongs to."""
     meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('files', 'closed')"))

@@ -23,7 +23,6 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.layout import Layout, begin_of, note_inherited
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.store import Fill
 
 _FOLDER: Final = "falcon.next"
 _MARKER: Final = "complete"
@@ -74,7 +73,8 @@ def move(
     folder = first.with_name(_FOLDER)
     with contextlib.ExitStack() as stack:
         stack.callback(_give_up, folder, first, several=len(old) > 1)
-        _mark(first, several=True)
+        if not _mark(first, several=True):
+            raise WrongDatabase(f"another program reads {first}, such as falcon copy: try again when it has ended")
         folder.mkdir(mode=0o700)
         _write(folder, old, new, after, partitions, report)
         _write_marker(folder, _Marker(tuple(path.name for path in new), tuple(path.name for path in old)))
@@ -87,11 +87,12 @@ def _give_up(folder: Path, first: Path, *, several: bool) -> None:
     _mark(first, several=several)
 
 
-def _mark(first: Path, *, several: bool) -> None:
-    """In the file itself and not in its WAL, which the change deletes."""
+def _mark(first: Path, *, several: bool) -> bool:
+    """Returns False if the mark is in the file's WAL only, which the change deletes."""
     with contextlib.closing(database.connect(first)) as connection:
         database.mark_schema(connection, several=several)
-        connection.pragma("wal_checkpoint(TRUNCATE)")
+        busy, *_ = next(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+    return not busy
 
 
 # --- before -----------------------------------------------------------------------------------------------------------
@@ -102,10 +103,8 @@ def _check_caught_up(files: Sequence[Path]) -> None:
     for path in files:
         with contextlib.closing(database.connect(path, writable=False)) as connection:
             end = _log_end(connection)
-            for name, applied, filling, stopped in connection.execute(
-                "SELECT name, applied, filling, stopped FROM projections"
-            ):
-                if name in READ_MODELS and (applied < end or filling != Fill.SHOWN or stopped is not None):
+            for name, applied, stopped in connection.execute("SELECT name, applied, stopped FROM projections"):
+                if name in READ_MODELS and (applied < end or stopped is not None):
                     raise WrongDatabase(
                         f"the read model {name} does not show all of the log, so {path.parent} cannot be moved to "
                         f"another number of files: start with FALCON_PROCESSES={len(files)}, run "
@@ -168,7 +167,7 @@ def _write(
     _check_counts(old, copied)
 
 
-def _tables() -> Mapping[str, str]:
+def tables() -> Mapping[str, str]:
     """Every table with rows of partitions, with the expression of a row's partition, or of an id that has it."""
     tables = dict.fromkeys(_LOG_TABLES, "partition")
     for model in READ_MODELS.values():
@@ -196,7 +195,7 @@ def _build(
         generations: Counter[str] = Counter()
         for source in sources:
             with _attached(connection, source):
-                for table, identity in _tables().items():
+                for table, identity in tables().items():
                     of_place = f"({identity}) % {partitions} % {layout.files} = {place}"
                     connection.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table} WHERE {of_place}")
                     copied[table] += connection.changes()
@@ -256,10 +255,10 @@ def _check_counts(old: Sequence[Path], copied: Counter[str]) -> None:
     found: Counter[str] = Counter()
     for path in old:
         with contextlib.closing(database.connect(path, writable=False)) as connection:
-            for table in _tables():
+            for table in tables():
                 row: Any = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
                 found[table] += row[0]
-    if wrong := [table for table in _tables() if found[table] != copied[table]]:
+    if wrong := [table for table in tables() if found[table] != copied[table]]:
         raise WrongDatabase(
             f"{old[0].parent} was not moved to another number of files, and is as it was: rows of "
             f"{', '.join(f'{table} ({copied[table]} of {found[table]})' for table in wrong)} would be lost"

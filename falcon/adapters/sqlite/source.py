@@ -68,7 +68,9 @@ class SqliteSource:
         if isinstance(cursor, UniformCursor):
             self._seen = self._data_version()  # before the rows are read: later rows count as news
             rows = self._rows("offset >= ?", (cursor.offset,), limit)
-            return _decode(rows), UniformCursor(rows[-1][0] + 1) if rows else cursor
+            reached = rows[-1][0] + 1 if rows else cursor.offset
+            # There are no offsets between the last event of closed segments and the file's own segment.
+            return _decode(rows), UniformCursor(reached if len(rows) == limit else max(reached, self._begin))
         self._seen = self._data_version()
         end = self._next()  # before the rows are read, so that none that are written meanwhile are passed over
         start = min(position.offset for position in cursor.values())

@@ -9,13 +9,16 @@ from typing import Any, Final
 import apsw
 
 from falcon.adapters.sqlite.database import RECORD_COLUMNS
-from falcon.adapters.sqlite.layout import begin_of, layout_of
+from falcon.adapters.sqlite.layout import begin_of, layout_of, segment_of
 from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams.tail import Raw, WrongPlace
 
+# To streams the segment that a file writes has the number of the file: as it has in a token of a Falcon that knows one
+# file only, which may go on with a folder that has one again. The numbers of closed segments begin here.
+_CLOSED: Final = 64
 _place: Final = attrgetter("at")
 
 
@@ -25,35 +28,38 @@ class SqliteTail:
 
     def __init__(self, connections: Sequence[apsw.Connection], poll_seconds: float) -> None:
         self._layout = layout_of(connections[0])
-        self._first = self._layout.segment(0)
-        self._files = dict(zip(self._layout.segments, connections, strict=True))
-        self.closed: Mapping[int, int] = self._layout.ends
+        self._files = dict(enumerate(connections))
+        self._begins = [begin_of(segment) for segment in self._layout.segments]
+        self.closed: Mapping[int, int] = {_CLOSED + segment: end for segment, end in self._layout.ends.items()}
         self._poll_seconds = poll_seconds
         self._news = asyncio.Event()
         self._ends: dict[int, int] = {}  # by segment: the last read found nothing further
 
     def segment(self, partition: Partition) -> int:
-        return self._first + self._layout.place(partition)
+        return self._layout.place(partition)
 
     def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        """The segments of one layout follow those of the one before. A token of an earlier layout names segments of that
-        one, and some of later ones if a reader was just going through them."""
+        """An offset tells its segment. A token of an earlier layout names segments of that one, and of later ones too if
+        its reader was just going through them."""
+        if not self.closed:
+            return offsets
+        known = {segment_of(offset): offset for offset in offsets.values()}
         generations = self._layout.generations
-        while generations and not any(segment in offsets for segment in generations[0]):
+        while generations and known.keys().isdisjoint(generations[0]):
             del generations[0]
         if len(generations) <= 1:
             return offsets
         found: dict[int, int] = {}
-        for number, segments in enumerate(generations):
+        for number, segments in enumerate(generations[:-1]):
             for segment in segments:
-                begin, end = begin_of(segment), self.closed.get(segment)
-                # The token does not name segments that had nothing for its reader.
-                start = offsets.get(segment, begin if number or end is None else end)
-                if start < begin or (end is not None and start > end):
+                end = self.closed[_CLOSED + segment]
+                # The token does not name segments of its own layout that had nothing for its reader.
+                start = known.get(segment, begin_of(segment) if number else end)
+                if start > end:
                     raise WrongPlace(f"there is no offset {start} in segment {segment}")
-                if start != end:
-                    found[segment] = start
-        return found
+                if start < end:
+                    found[_CLOSED + segment] = start
+        return found | {place: known.get(segment, begin_of(segment)) for place, segment in enumerate(generations[-1])}
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         return {segment: self._end(segment) for segment in segments}
@@ -65,7 +71,7 @@ class SqliteTail:
         return int(end)
 
     async def position(self, segment: int, offset: int) -> Position:
-        """A file has events of closed segments too, so a reader of it may stand before its own segment."""
+        """A file has events of closed segments too, so its reader may stand at an offset of one."""
         if not (segment in self._files or segment in self.closed) or offset > self._end(segment):
             raise WrongPlace(f"there is no offset {offset} in segment {segment}")
         return Position(offset)
@@ -85,7 +91,7 @@ class SqliteTail:
             raws = self._raws(self._files[segment], segment, "offset >= ?", (at.offset, share))
             behind = raws[-1].at.offset + 1 if raws else at.offset
             if len(raws) < share:
-                self._ends[segment] = behind
+                behind = self._ends[segment] = max(behind, self._begins[segment])
             found += raws
             after[segment] = Position(behind)
         return found, after

@@ -1,0 +1,445 @@
+"""Several database files keep the contracts that one file keeps, and partitions move between them."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import apsw
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from falcon.adapters.sqlite import database, files, moving
+from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
+from falcon.adapters.sqlite.tail import SqliteTail
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
+from falcon.read.catalogue import READ_MODELS
+from falcon.streams.tail import Raw, WrongPlace
+from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
+from tests.contracts.read_store import ReadStoreContract, Store
+from tests.contracts.tail import TailContract, TailedLog
+from tests.history.test_folders import FOLDERS, SCHEMAS
+from tests.history.test_folders import PARTITIONS as STORED_PARTITIONS
+from tests.projections.embedded import Embedded
+from tests.support.builders import a_group, posted
+from tests.support.several_files import FilesLog, FilesStore
+
+
+class TestSqliteFilesJournal(JournalContract):
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Iterator[Log]:
+        yield FilesLog(tmp_path / "falcon.db", PARTITIONS, 2)
+
+
+class TestSqliteFilesTail(TailContract):
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Iterator[TailedLog]:
+        yield FilesLog(tmp_path / "falcon.db", PARTITIONS, 2)
+
+
+class TestTailOfMovedPartitions(TailContract):
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Iterator[TailedLog]:
+        """Its partitions have been in three files, and in two of them events were written."""
+        before = Writer(FilesLog(tmp_path / "falcon.db", PARTITIONS, 3))
+        before.takeover(0, 3)
+        before.append(0, "long ago")
+        before.append(3, "long ago")
+        before.journal.close()
+        yield FilesLog(tmp_path / "falcon.db", PARTITIONS, 1)
+
+
+class TestSqliteFilesReadStore(ReadStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        yield FilesStore(tmp_path / "falcon.db", 3, 3)  # the contract's rooms are in two of them
+
+
+# --- a folder and all that it has -------------------------------------------------------------------------------------
+
+
+class Everything(NamedTuple):
+    """All rows of a folder by table, where the log of each partition ends, and its name."""
+
+    rows: dict[str, Counter[tuple[Any, ...]]]
+    heads: dict[int, int]
+    name: str
+
+
+_TABLES: Final = (
+    *("journal", "epochs", "checkpoints", "snapshots", "answers"),
+    *(table for model in READ_MODELS.values() for table in model.sqlite.tables),
+)
+
+
+def everything(first: Path, partitions: int, count: int | None = None) -> Everything:
+    """``count``: only so many files, the first ones."""
+    rows: dict[str, Counter[tuple[Any, ...]]] = {table: Counter() for table in _TABLES}
+    heads: dict[int, int] = {}
+    names = set()
+    paths = files.present(first)[:count]
+    for place, path in enumerate(paths):
+        with closing(database.connect(path, writable=False)) as connection:
+            for table in _TABLES:
+                rows[table] += Counter(tuple(row) for row in connection.execute(f"SELECT * FROM {table}"))
+            ((found, end),) = connection.execute("SELECT heads, next FROM log").fetchall()
+            for partition in range(place, partitions, len(paths)):
+                heads[partition] = int.from_bytes(found[8 * partition : 8 * partition + 8], "little")
+                assert heads[partition] <= end
+            names.update(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall())
+            assert connection.pragma("integrity_check") == "ok"
+    ((name,),) = names
+    return Everything(rows, heads, name)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A folder of today's Falcon with something of everything."""
+    shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], tmp_path / "falcon.db")
+    return tmp_path / "falcon.db"
+
+
+@pytest.mark.parametrize("name", SCHEMAS.values())
+@pytest.mark.parametrize("counts", [(2,), (3, 1), (2, 1, 2), (1, 2, 3, 1, 32)])
+def test_partitions_move_with_all_that_is_theirs(tmp_path: Path, name: str, counts: tuple[int, ...]) -> None:
+    first = tmp_path / "falcon.db"
+    shutil.copy(FOLDERS / name, first)
+    files.prepare(first, STORED_PARTITIONS)
+    before = everything(first, STORED_PARTITIONS)
+    for count in counts:
+        files.prepare(first, STORED_PARTITIONS, count)
+        assert {path.name for path in tmp_path.glob("*.db")} == {path.name for path in files.paths(first, count)}
+        assert everything(first, STORED_PARTITIONS) == before
+        assert files.check(first, STORED_PARTITIONS) == files.paths(first, count)
+
+
+def test_a_folder_with_one_file_is_left_as_it_is(first: Path) -> None:
+    files.prepare(first, STORED_PARTITIONS)
+    before = _meta(first)
+    files.prepare(first, STORED_PARTITIONS)
+    assert _meta(first) == before
+    assert before["schema"] == SCHEMA_VERSION
+    assert not {"place", "files", "closed", "inherited"} & before.keys()
+
+
+def test_each_row_is_in_the_file_of_its_partition(first: Path) -> None:
+    files.prepare(first, STORED_PARTITIONS, 3)
+    for place, path in enumerate(files.paths(first, 3)):
+        with closing(database.connect(path, writable=False)) as connection:
+            for table, identity in moving.tables().items():
+                rows = connection.execute(f"SELECT DISTINCT ({identity}) % 64 % 3 FROM {table}").fetchall()
+                assert rows in ([], [(place,)])
+            positions = set(connection.execute("SELECT applied, filling, stopped FROM projections"))
+            assert positions == {(*next(connection.execute("SELECT next FROM log")), 0, None)}  # type: ignore[call-overload]
+
+
+def test_every_table_of_a_read_model_says_whose_its_rows_are() -> None:
+    for model in READ_MODELS.values():
+        assert model.sqlite.identities.keys() == model.sqlite.tables.keys()
+
+
+def test_a_falcon_that_knows_one_file_refuses_a_folder_of_two_and_may_go_on_with_one_again(first: Path) -> None:
+    files.prepare(first, STORED_PARTITIONS, 2)
+    for path in files.paths(first, 2):
+        assert _meta(path)["schema"] > SCHEMA_VERSION
+    files.prepare(first, STORED_PARTITIONS, 1)
+    assert _meta(first)["schema"] == SCHEMA_VERSION
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    with closing(database.connect(path, writable=False)) as connection:
+        return dict(connection.execute("SELECT key, value FROM meta"))
+
+
+# --- killed at any point ----------------------------------------------------------------------------------------------
+
+_CHANGES: Final = frozenset({"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "os.open", "open"})
+
+
+def killed_while(work: Callable[[Callable[[], None]], None], step: int) -> bool:
+    """Do the work in a process that is killed at its so many-th step. Returns True if it was. A step is a change of the
+    file system, or each call of the function that the work is given."""
+    pid = os.fork()
+    if pid == 0:
+        left = step
+
+        def count(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(lambda event, _: count() if event in _CHANGES else None)
+            work(count)
+        except BaseException:  # the parent must not go on twice
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+def test_a_change_that_is_killed_at_any_point_loses_nothing(
+    tmp_path: Path, first: Path, before: int, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.prepare(first, STORED_PARTITIONS, before)
+    everything_before = everything(first, STORED_PARTITIONS)
+    shutil.copytree(tmp_path, tmp_path / "kept")
+    step = kills = 0
+    while True:
+        step += 1
+        folder = tmp_path / f"killed-{step}"
+        shutil.copytree(tmp_path / "kept", folder)
+        path = folder / first.name
+
+        def change(count: Callable[[], None], path: Path = path) -> None:
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "fsync", lambda handle: count())  # each is a step, and none is needed here
+                files.prepare(path, STORED_PARTITIONS, after, report=lambda done, total: count())
+
+        if not killed_while(change, step):
+            break
+        kills += 1
+        _check_what_an_older_falcon_finds(path, everything_before)
+        wanted = (before, after)[step % 2]
+        if step % 3 == 0:  # the next one is killed too
+            killed_while(change, 1 + step // 2)
+        files.prepare(path, STORED_PARTITIONS, wanted)
+        assert files.present(path) == files.paths(path, wanted)
+        assert everything(path, STORED_PARTITIONS) == everything_before
+        assert {each.name for each in folder.glob("*.db")} == {each.name for each in files.paths(path, wanted)}
+        assert not (folder / "falcon.next").exists()
+        shutil.rmtree(folder)
+    assert kills > 30
+
+
+def _check_what_an_older_falcon_finds(path: Path, before: Everything) -> None:
+    """It opens the first file alone. It must refuse it, or find all that there is."""
+    if _meta(path)["schema"] <= SCHEMA_VERSION:
+        assert everything(path, STORED_PARTITIONS, 1).rows == before.rows
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_misses_a_file_is_refused(first: Path) -> None:
+    files.prepare(first, STORED_PARTITIONS, 2)
+    second = files.paths(first, 2)[1]
+    second.rename(second.with_suffix(".away"))
+    for refused in (files.prepare, files.check):
+        with pytest.raises(WrongDatabase, match=f"{second} is missing"):
+            refused(first, STORED_PARTITIONS)
+    second.with_suffix(".away").rename(second)
+    first.rename(first.with_suffix(".away"))
+    with pytest.raises(WrongDatabase, match=f"{first} is missing"):
+        files.prepare(first, STORED_PARTITIONS, 2)
+    assert not first.exists(), "an empty log must not take its place"
+
+
+def test_files_of_different_copies_are_refused(first: Path, tmp_path: Path) -> None:
+    files.prepare(first, STORED_PARTITIONS, 2)
+    (tmp_path / "copy").mkdir()
+    copied = files.copy(first, tmp_path / "copy" / first.name)
+    shutil.copy(copied[1], files.paths(first, 2)[1])
+    with pytest.raises(WrongDatabase, match="is of another data folder, or another copy"):
+        files.prepare(first, STORED_PARTITIONS, 2)
+
+
+def test_without_room_on_the_disk_nothing_changes(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.prepare(first, STORED_PARTITIONS)
+    before = everything(first, STORED_PARTITIONS), _meta(first)
+    free = shutil.disk_usage(first.parent)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(WrongDatabase, match="MiB are free"):
+        files.prepare(first, STORED_PARTITIONS, 2)
+    assert (everything(first, STORED_PARTITIONS), _meta(first)) == before
+
+
+def test_a_change_that_fails_leaves_the_folder_as_it_was(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.prepare(first, STORED_PARTITIONS)
+    before = everything(first, STORED_PARTITIONS), _meta(first)
+    monkeypatch.setitem(READ_MODELS["rooms"].sqlite.identities, "rooms", "0")  # type: ignore[arg-type]  # as if a model were wrong
+    with pytest.raises(WrongDatabase, match="rooms"):
+        files.prepare(first, STORED_PARTITIONS, 2)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(moving, "_build", full)
+    with pytest.raises(JournalUnavailable, match="no space left"):
+        files.prepare(first, STORED_PARTITIONS, 2)
+    assert (everything(first, STORED_PARTITIONS), _meta(first)) == before
+    assert not (first.parent / "falcon.next").exists()
+
+
+def test_tables_that_are_behind_the_log_are_brought_to_its_end_first_or_the_change_is_refused(first: Path) -> None:
+    files.prepare(first, STORED_PARTITIONS)
+    with Embedded(first, {}) as falcon:
+        falcon.append(a_group(), posted(1))
+    with pytest.raises(WrongDatabase, match="start with FALCON_PROCESSES=1, run falcon rebuild"):
+        files.prepare(first, STORED_PARTITIONS, 2)
+
+    def catch_up(path: Path) -> None:
+        with Embedded(path, {}) as falcon:
+            falcon.caught_up()
+
+    files.prepare(first, STORED_PARTITIONS, 2, catch_up)
+    assert len(files.present(first)) == 2
+
+
+# --- readers over changes ---------------------------------------------------------------------------------------------
+
+
+class Told(NamedTuple):
+    """What a client has when it goes away: its token's offsets, and the events that it has seen."""
+
+    offsets: dict[int, int]
+    seen: list[tuple[int, str]]
+
+
+def _append(log: FilesLog, partitions: Sequence[int], written: list[tuple[int, str]]) -> None:
+    ann = Writer(log)
+    ann.takeover(*range(PARTITIONS))
+    for partition in partitions:
+        text = f"{len(written)}"
+        ann.append(partition, text)
+        written.append((partition, text))
+    ann.journal.close()
+
+
+async def _read_up_to(tail: SqliteTail, offsets: dict[int, int], most: int) -> Told:
+    """Read on as a stream does, at most so many events: closed segments first, in order."""
+    offsets = dict(tail.resumed(offsets)) or dict.fromkeys(range(PARTITIONS), 0)
+    seen: list[tuple[int, str]] = []
+    ends = await tail.ends({segment: None for segment in offsets})
+    for segment in offsets:
+        while offsets[segment] < ends[segment] and len(seen) < most:
+            position = await tail.position(segment, offsets[segment])
+            raws, after = await tail.read_range(segment, position, ends[segment], 1)
+            seen += [(raw.partition, text) for raw, text in zip(raws, _texts(raws), strict=True)]
+            offsets[segment] = after.offset
+    return Told(offsets, seen)
+
+
+def _texts(raws: list[Raw]) -> list[str]:
+    from tests.contracts.tail import texts as texts_of
+
+    return texts_of(raws)
+
+
+_COUNTS: Final = st.integers(1, PARTITIONS)
+_APPENDS: Final = st.lists(st.integers(0, PARTITIONS - 1), max_size=8)
+
+
+@settings(max_examples=60)
+@given(changes=st.lists(st.tuples(_COUNTS, _APPENDS, st.integers(0, 12)), min_size=2, max_size=6))
+def test_a_token_of_any_layout_gives_exactly_the_missed_events_in_the_order_of_their_partitions(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, list[int], int]]
+) -> None:
+    """At each step the folder gets a number of files, events are written, and the client reads some, with the token
+    that it has."""
+    first = tmp_path_factory.mktemp("folder") / "falcon.db"
+    written: list[tuple[int, str]] = []
+    client = Told({}, [])
+    for count, partitions, most in [*changes, (1, [], 1_000)]:
+        log = FilesLog(first, PARTITIONS, count)
+        _append(log, partitions, written)
+        tail = log.tail()
+        start = client.offsets or {segment: 0 for segment in {tail.segment(p) for p in range(PARTITIONS)}}
+        told = asyncio.run(_read_up_to(tail, start, most))
+        asyncio.run(tail.close())
+        client = Told(told.offsets, client.seen + told.seen)
+    for partition in range(PARTITIONS):
+        expected = [text for p, text in written if p == partition]
+        assert [text for p, text in client.seen if p == partition] == expected
+        assert texts(read_all(log.source(), partition)) == expected
+
+
+def test_an_offset_that_no_reader_of_a_closed_segment_can_have_is_refused(tmp_path: Path) -> None:
+    log = FilesLog(tmp_path / "falcon.db", PARTITIONS, 1)
+    _append(log, [0, 1], [])
+    tail = FilesLog(tmp_path / "falcon.db", PARTITIONS, 2).tail()
+    assert tail.resumed({0: 2}) == {0: 1 << 40, 1: 2 << 40}
+    assert tail.resumed({0: 1}) == {64: 1, 0: 1 << 40, 1: 2 << 40}
+    with pytest.raises(WrongPlace):
+        tail.resumed({0: 3})
+    asyncio.run(tail.close())
+
+
+def test_lag_counts_events_and_not_the_offsets_between_segments(tmp_path: Path) -> None:
+    first = tmp_path / "falcon.db"
+    written: list[tuple[int, str]] = []
+    for count, partitions in ((1, [0, 1, 2, 3]), (2, [0, 0, 1]), (1, [2])):
+        log = FilesLog(first, PARTITIONS, count)
+        _append(log, partitions, written)
+    source = log.source()
+    assert source.behind(dict.fromkeys(range(PARTITIONS), Position())) == len(written)
+    assert source.behind(source.end()) == 0
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_has_all_files_as_of_one_moment(tmp_path: Path) -> None:
+    """Each event in the second file follows one in the first, as a membership follows its account."""
+    import threading
+
+    log = FilesLog(tmp_path / "falcon.db", PARTITIONS, 2)
+    ann = Writer(log)
+    ann.takeover(0, 1)
+    ending, written = threading.Event(), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not ending.is_set():
+            ann.append(0, f"{number}")
+            ann.append(1, f"{number}")
+            number += 1
+            if number == 20:
+                written.set()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        assert written.wait(30)
+        told: list[tuple[int, int]] = []
+        for number in range(5):
+            (tmp_path / f"copy-{number}").mkdir()
+            files.copy(tmp_path / "falcon.db", tmp_path / f"copy-{number}" / "falcon.db", lambda *far: told.append(far))
+    finally:
+        ending.set()
+        writing.join()
+    for number in range(5):
+        first = tmp_path / f"copy-{number}" / "falcon.db"
+        files.check(first, PARTITIONS)
+        copied = FilesLog(first, PARTITIONS, 2).source()
+        one, other = (texts(read_all(copied, partition)) for partition in (0, 1))
+        assert len(other) >= 20
+        assert len(one) - len(other) in (0, 1)
+        assert one[: len(other)] == other == [f"{each}" for each in range(len(other))]
+        assert copied.instance != log.source().instance
+    assert all(done <= total for done, total in told)
+
+
+def test_a_copy_gives_up_in_the_end_where_a_writer_never_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = FilesLog(tmp_path / "falcon.db", PARTITIONS, 2)
+    monkeypatch.setattr(files, "_CLOSED_MILLISECONDS", 1)
+    monkeypatch.setattr(files, "_CLOSINGS_MAX", 3)
+    with closing(database.connect(log.paths[1])) as stuck:
+        stuck.execute("BEGIN IMMEDIATE")
+        (tmp_path / "copy").mkdir()
+        with pytest.raises(JournalUnavailable, match="cannot copy"):
+            files.copy(tmp_path / "falcon.db", tmp_path / "copy" / "falcon.db")
+    with closing(apsw.Connection(str(log.paths[0]))) as free:
+        free.execute("BEGIN IMMEDIATE")  # nothing holds it

@@ -1,0 +1,172 @@
+"""A Falcon with several database files is the same to its clients as one with a single file. To change their number is
+no news to them."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from falcon.adapters.sqlite import files
+from falcon.bootstrap import FirstAccounts, embedded
+from falcon.read.catalogue import READ_MODELS
+from falcon.settings import Settings
+from tests.streams.reader import Event, Listen
+from tests.support.http import Falcon, Json, Person, Room
+
+ROOMS = 12
+
+
+class Known(NamedTuple):
+    """A person, whichever Falcon serves."""
+
+    account_id: int
+    name: str
+    token: str
+
+    def at(self, falcon: Falcon) -> Person:
+        return Person(falcon, self.account_id, self.name, self.token)
+
+
+def known(person: Person) -> Known:
+    return Known(person.account_id, person.name, person.token)
+
+
+@contextmanager
+def served(folder: Path, count: int) -> Iterator[tuple[Falcon, Listen]]:
+    """By so many files."""
+    with Falcon(folder, processes=count) as falcon:
+        assert len(files.present(falcon.settings.database)) == count
+        listen = Listen()
+        yield falcon, listen
+        listen.close()
+
+
+def told(events: list[Event]) -> list[tuple[str, int, Any]]:
+    """Of each event its name, its room, and the message or the member."""
+    return [(e.name, e.data["room_id"], e.data.get("seq", e.data.get("account_id"))) for e in events]
+
+
+def of_room(events: list[tuple[str, int, Any]], room_id: int) -> list[tuple[str, int, Any]]:
+    return [event for event in events if event[1] == room_id]
+
+
+@pytest.mark.parametrize("counts", [(1, 2, 1), (2, 3, 1, 2)])
+def test_a_stream_resumes_with_exactly_what_was_missed_after_any_change(tmp_path: Path, counts: tuple[int, ...]) -> None:
+    """At each change the client has missed messages, a room that it was added to, and a deletion."""
+    with served(tmp_path, counts[0]) as (falcon, listen):
+        anna, ben = known(falcon.account("Anna")), known(falcon.account("Ben"))
+        rooms = [anna.at(falcon).makes_room(f"Room {number}", ben.at(falcon)).room_id for number in range(ROOMS)]
+        last = listen(ben.at(falcon)).next("hello").id
+        missed = _chatter(falcon, anna, ben, rooms)
+    for count in counts[1:]:
+        with served(tmp_path, count) as (falcon, listen):
+            live = _chatter(falcon, anna, ben, rooms)
+            stream = listen(ben.at(falcon), resume=last)
+            replayed = stream.until("caught_up")
+            expected = missed + live
+            for room_id in rooms:
+                assert of_room(told(replayed), room_id) == of_room(expected, room_id)
+            assert len(replayed) == len(expected)
+            # from any event in the middle the rest comes, once
+            for number in range(0, len(replayed), 7):
+                again = told(listen(ben.at(falcon), resume=replayed[number].id).until("caught_up"))
+                for room_id in rooms:
+                    assert of_room(again, room_id) == of_room(told(replayed[number + 1 :]), room_id)
+            missed = _chatter(falcon, anna, ben, rooms)
+            heard = [stream.next() for _ in missed[: len(missed) // 2]]
+            last = heard[-1].id
+            missed = [event for event in missed if event not in told(heard)]
+    assert len(rooms) > ROOMS
+
+
+def _chatter(falcon: Falcon, anna: Known, ben: Known, rooms: list[int]) -> list[tuple[str, int, Any]]:
+    """Anna says something in each room, makes one more with Ben, and takes a message back. Gives what Ben is to
+    hear."""
+    author, heard = anna.at(falcon), list[tuple[str, int, Any]]()
+    for room_id in rooms:
+        heard.append(("message.posted", room_id, author.says(Room(falcon, room_id), "Tea?")))
+    made = author.makes_room("Another", ben.at(falcon))
+    rooms.append(made.room_id)
+    heard.append(("room.created", made.room_id, None))
+    heard += [("message.posted", made.room_id, author.says(made, "Welcome")) for _ in range(2)]
+    assert author.delete(f"{made}/messages/1").status_code == 200
+    heard.append(("message.deleted", made.room_id, 1))
+    return heard
+
+
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_list_is_the_same_from_any_number_of_files(tmp_path: Path) -> None:
+    with served(tmp_path, 1) as (falcon, _):
+        anna = falcon.account("Anna")
+        people = [falcon.account(f"Person {number}") for number in range(9)]
+        rooms = [anna.makes_room(f"Room {number}", *people[: number % 9]) for number in range(30)]
+        rooms += [anna.direct_with(person) for person in people]
+        for number, room in enumerate(rooms):
+            for _ in range(number % 4):
+                anna.says(room, "Tea?", mentions=[])
+        person, admin = known(anna), known(falcon.admin)
+        before = _all_lists(falcon, person, admin, rooms)
+    for count in (2, 5, 1):
+        with served(tmp_path, count) as (falcon, _):
+            assert _all_lists(falcon, person, admin, rooms) == before
+
+
+def _all_lists(falcon: Falcon, person: Known, admin: Known, rooms: list[Room]) -> list[Any]:
+    anna = person.at(falcon)
+    found: list[Any] = [_pages(anna, "/v1/rooms", "rooms", limit) for limit in (1, 7, 200)]
+    for room in rooms:
+        found += [anna.get(str(room)).json(), anna.reads(room), _pages(anna, f"{room}/members", "members", 2)]
+    export = admin.at(falcon).get("/v1/export")
+    lines = [msgspec.json.decode(line) for line in export.text.splitlines()]
+    assert lines[-1]["type"] == "end"
+    found.append([{**line, "position": None} for line in lines if line["type"] not in ("changes", "end")])
+    return found
+
+
+def _pages(person: Person, path: str, name: str, limit: int) -> list[Json]:
+    listed: list[Json] = []
+    query: Json = {"limit": limit}
+    while True:
+        page = person.get(path, params=query)
+        assert page.status_code == 200, page.text
+        listed += page.json()[name]
+        following = page.json().get("next_cursor")
+        if following is None:
+            return listed
+        query["cursor"] = following
+
+
+# --- upkeep -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_files_are_rebuilt_copied_and_given_a_token_as_one_is(tmp_path: Path) -> None:
+    folder, copy = tmp_path / "data", tmp_path / "copy"
+    with served(folder, 2) as (falcon, _):
+        anna = falcon.account("Anna")
+        rooms = [anna.makes_room(f"Room {number}") for number in range(6)]
+        for room in rooms:
+            anna.says(room, "Tea?")
+        pages = [anna.reads(room) for room in rooms]
+        progress: list[tuple[int, int]] = []
+        events = {
+            embedded.rebuild(Settings(data_dir=folder), name, lambda done, total: progress.append((done, total)))
+            for name in READ_MODELS
+        }
+        assert len(events) == 1
+        assert progress[-1] == (*events, *events)
+        assert all(done <= total for done, total in progress)
+        assert [anna.reads(room) for room in rooms] == pages
+        embedded.copy(Settings(data_dir=folder), copy)
+        person = known(anna)
+    assert {path.name for path in copy.iterdir()} == {"falcon.db", "falcon-1.db", "secret", "credentials.json"}
+    token = asyncio.run(embedded.issue_token(Settings(data_dir=copy), person.account_id))
+    with served(copy, 2) as (falcon, _):
+        anna = person._replace(token=token).at(falcon)
+        assert [anna.reads(room) for room in rooms] == pages
+        assert msgspec.json.decode((copy / "credentials.json").read_bytes(), type=FirstAccounts)
