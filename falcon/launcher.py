@@ -44,17 +44,22 @@ class CannotStart(Exception):
 
 @dataclass
 class _Role:
-    """A process that is to run. ``vital``: its end is the end of all."""
+    """A process that is to run. ``place``: among several of its role. ``vital``: its end is the end of all."""
 
     name: str
     arguments: list[str]
     handles: list[int]
+    place: int | None = None
     vital: bool = False
     process: "subprocess.Popen[bytes] | None" = None
     pidfd: int = -1
     started_at: float = 0.0
     failures: int = 0
     restart_at: float = field(default=0.0)
+
+    @property
+    def title(self) -> str:
+        return self.name if self.place is None else f"{self.name} {self.place}"
 
 
 @dataclass
@@ -278,7 +283,11 @@ class Launcher:
         name = _SERVERS[self._plan.command]
         shared = [] if public is None else ["--public-socket", str(public.fileno())]
         handles = [] if public is None else [public.fileno()]
-        return [_Role("serve", [name, *shared, "--place", str(place)], list(handles)) for place in range(self._count())]
+        count = self._count()
+        return [
+            _Role("serve", [name, *shared, "--place", str(place)], list(handles), place if count > 1 else None)
+            for place in range(count)
+        ]
 
     def _count(self) -> int:
         """How many servers share the socket."""
@@ -366,7 +375,7 @@ class Launcher:
             self._start(role)
         except OSError as error:
             role.restart_at = time.monotonic() + _RESTART_SECONDS[-1]
-            print(f"falcon: {role.name} cannot be started ({error}); trying again", file=sys.stderr)
+            print(f"falcon: {role.title} cannot be started ({error}); trying again", file=sys.stderr)
 
     def _count_cpu(self) -> None:
         cpu = time.process_time()
@@ -389,7 +398,7 @@ class Launcher:
         role.restart_at = now + _RESTART_SECONDS[min(role.failures, len(_RESTART_SECONDS) - 1)]
         if not self._stopping:
             metrics.process_restarts.labels(role.name).inc()
-            print(f"falcon: {role.name} has ended ({_how(code)}); starting it again", file=sys.stderr)
+            print(f"falcon: {role.title} has ended ({_how(code)}); starting it again", file=sys.stderr)
 
     def _let_go(self, role: _Role) -> None:
         self._selector.unregister(role.pidfd)

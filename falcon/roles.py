@@ -75,8 +75,8 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     @asynccontextmanager
     async def edge() -> AsyncIterator[Edge]:
         async with embedded.serving(settings, arguments.actors_port, health, place) as edge:
-            credentials = await embedded.credentials(settings, edge) if arguments.place == 0 else {}
-            _started(health, arguments.ready, credentials)
+            first = await embedded.credentials(settings, edge) if arguments.place == 0 else None
+            _started(health, arguments.ready, first)
             yield edge
 
     _serve_edge(settings, arguments, edge, health)

@@ -207,9 +207,7 @@ async def edges(found: Settings) -> AsyncIterator[list[Edge]]:
             await stopping.wait()
 
     serving = [asyncio.create_task(serve(place)) for place in range(found.processes)]
-    waiting = asyncio.gather(*ready)
-    await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
-    yield await waiting
+    yield [await each for each in ready]
     stopping.set()
     await asyncio.gather(*serving)
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,13 +205,11 @@ def test_no_message_is_lost_or_doubled_whatever_process_is_killed(tmp_path: Path
     listener = Listener(falcon)
     senders = [Sender(falcon, room) for room in rooms]
     for place in (0, 1, 2, 1):
-        enough = [len(sender.acknowledged) + 5 for sender in senders]
-        until(lambda goals=enough: all(len(s.acknowledged) >= goal for s, goal in zip(senders, goals, strict=True)))
+        until_all_send(senders)
         pid = falcon.place(place)
         os.kill(pid, signal.SIGKILL)
-        until(lambda killed=pid: not alive(killed) and len(falcon.pids("serve")) == 3)
-    enough = [len(sender.acknowledged) + 5 for sender in senders]
-    until(lambda: all(len(s.acknowledged) >= goal for s, goal in zip(senders, enough, strict=True)))
+        until(partial(is_replaced, falcon, pid))
+    until_all_send(senders)
     for sender in senders:
         sender.end()
     until(lambda: all(len(listener.heard[each.room]) >= len(each.acknowledged) for each in senders))
@@ -221,6 +220,15 @@ def test_no_message_is_lost_or_doubled_whatever_process_is_killed(tmp_path: Path
             assert everything(client, sender.room) == [f"{number}" for number in range(len(sender.acknowledged))]
     falcon.stop()
     assert until(lambda: falcon.left() == [])
+
+
+def until_all_send(senders: list[Sender]) -> None:
+    goals = [(sender, len(sender.acknowledged) + 5) for sender in senders]
+    until(lambda: all(len(sender.acknowledged) >= goal for sender, goal in goals))
+
+
+def is_replaced(falcon: Falcon, killed: int) -> bool:
+    return not alive(killed) and len(falcon.pids("serve")) == falcon.settings["processes"]
 
 
 def everything(client: Client, room: int) -> list[str]:

@@ -75,7 +75,9 @@ class OwnerProcess:
             return
         self._waiting.append((shard, batch, mailbox))
         if self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._reach())
+            # A batch that waits here beyond its deadline would leave in doubt what was never sent.
+            left = max(command.deadline for command in batch.commands) - time.monotonic()
+            self._connecting = asyncio.get_running_loop().create_task(self._reach(min(_CONNECT_SECONDS, left)))
 
     def close(self) -> None:
         if self._connecting is not None:
@@ -83,10 +85,10 @@ class OwnerProcess:
         if self._connection is not None:
             self._connection.close()
 
-    async def _reach(self) -> None:
+    async def _reach(self, seconds: float) -> None:
         connection: _OwnerConnection | None = None
         try:
-            connection = await self._open()
+            connection = await self._open(seconds)
         except (OSError, ValueError, OverflowError) as error:  # the address comes from the log, and may be none
             log.warning("no owner takes commands at %s: %s", self._address, str(error) or "it does not answer")
         finally:
@@ -99,11 +101,11 @@ class OwnerProcess:
             else:
                 connection.send(shard, batch, mailbox)
 
-    async def _open(self) -> "_OwnerConnection":
+    async def _open(self, seconds: float) -> "_OwnerConnection":
         """Raises OSError, and ValueError or OverflowError for what is no address."""
         connection = _OwnerConnection(self._keys, self._address)
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._connect(self._address, connection)
                 await connection.opened
         except BaseException:

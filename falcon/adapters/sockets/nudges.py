@@ -37,8 +37,10 @@ class Nudges:
                 continue  # it is full: its process has been nudged and has not looked
 
     def close(self) -> None:
+        """From now on nothing is sent."""
         asyncio.get_running_loop().remove_reader(self._pipe)
-        for pipe in (self._pipe, *self._others):
+        others, self._others = self._others, []
+        for pipe in (self._pipe, *others):
             os.close(pipe)
 
     def _read(self) -> None:
