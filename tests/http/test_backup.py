@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.source import SqliteSource
+from falcon.adapters.sqlite.source import source_of
+from falcon.bootstrap import embedded
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
 from falcon.client import Imported
@@ -47,8 +48,8 @@ def places_in(position: str) -> dict[int, int]:
 def everything_at(falcon: Falcon, position: str) -> list[Json]:
     """The rows that a backup should have: those of the log's events up to a position."""
     through = places_in(position)
-    connection = database.connect(falcon.settings.database, writable=False)
-    source = SqliteSource(connection)
+    readers = embedded.open_readers(falcon.settings)
+    source = source_of(readers)
     accounts: dict[str, Json] = {}
     rooms: dict[str, Json] = {}
     members: dict[str, dict[str, str]] = {}
@@ -98,7 +99,8 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
         if not events:
             break
         cursor = dict(after)
-    connection.close()
+    for reader in readers:
+        reader.close()
     for ref, room in rooms.items():
         room["members"] = [{"account": who, "role": role} for who, role in members[ref].items()]
     there = {place for place, line in messages.items() if not line["deleted"]}
@@ -181,8 +183,9 @@ class Busy:
 
 
 @pytest.fixture
-def crowded(tmp_path: Path) -> Any:
-    with Falcon(tmp_path / "crowded") as falcon:
+def crowded(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    """On so many database files as the test asks for."""
+    with Falcon(tmp_path / "crowded", processes=request.param) as falcon:
         people = [falcon.account(name) for name in ("Anna", "Ben", "Cleo")]
         made = falcon.together(
             *(people[0].request("POST", "/v1/rooms", {"name": f"Room {number}"}) for number in range(_ROOMS))
@@ -214,7 +217,7 @@ def let_others_act(edge: Any, busy: list[Busy], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(edge.tail, "ends", ends_later)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("crowded", "seed"), [(1, 1), (1, 2), (2, 3)], indirect=["crowded"])
 def test_a_backup_made_under_load_is_what_the_log_says_at_its_position(
     crowded: tuple[Falcon, list[Person], list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -296,9 +299,10 @@ def restored(export: bytes, to: Falcon) -> Ids:
     return ids
 
 
-def test_a_backup_that_was_broken_off_is_exact_however_much_happened_since(tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_backup_that_was_broken_off_is_exact_however_much_happened_since(tmp_path: Path, files: int) -> None:
     """Cut at each line: the rest of the export follows messages, rooms and people that the first part lacks."""
-    with Falcon(tmp_path / "here") as falcon:
+    with Falcon(tmp_path / "here", processes=files) as falcon:
         anna, ben = falcon.account("Anna"), falcon.account("Ben")
         tea, den = anna.makes_room("Tea", ben), anna.makes_room("Den", ben)
         for room in (tea, den):
