@@ -191,23 +191,30 @@ def _catch_up(path: Path) -> tuple[ProjectionCatchUp, SqliteSource]:
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Rebuild the tables of a projection, in one file after another. Returns the number of events. Raises as Rebuild.run
-    does, and WrongDatabase."""
-    paths = files.check(settings.database, settings.partitions)
-    sources = [SqliteSource(database.connect(path, writable=False)) for path in paths]
-    events, others = 0, sum(source.behind(UniformCursor(0)) for source in sources)
-    for path, source in zip(paths, sources, strict=True):
-        of_file = source.behind(UniformCursor(0))
-        others -= of_file
+    """Rebuild the tables of a projection, in one file after another. Returns the number of events.
 
-        def tell(reached: Cursor, source: SqliteSource = source, of_file: int = of_file, before: int = events) -> None:
-            left = source.behind(reached)
-            done = before + max(0, of_file - left)
-            progress(done, done + left + others)
+    Raises as Rebuild.run does, and WrongDatabase.
+    """
+    paths = files.check(settings.database, settings.partitions)
+    opened = [path.stat().st_ino for path in paths]
+    sources = [SqliteSource(database.connect(path, writable=False)) for path in paths]
+    left = {source: source.behind(UniformCursor(0)) for source in sources}
+    total = sum(left.values())
+    events = 0
+    for path, source in zip(paths, sources, strict=True):
+
+        def tell(reached: Cursor, source: SqliteSource = source) -> None:
+            left[source] = source.behind(reached)
+            now = sum(left.values())
+            progress(max(0, total - now), max(total, now))
 
         # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
         tables = SqliteTables(database.connect(path, synchronous="NORMAL"))
         events += Rebuild(name, READ_MODELS[name].project, source, tables, tell).run()
+    if [path.stat().st_ino for path in paths if path.exists()] != opened:
+        raise JournalUnavailable(
+            "the folder has got another number of files meanwhile, so nothing was rebuilt: repeat it"
+        )
     return events
 
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -65,6 +65,19 @@ def data_directory(path: Path) -> Finding:
         return Finding("Data directory", State.OK, shown)
     advice = f"not writable: chown it to {os.getuid()}, or set FALCON_DATA_DIR"
     return Finding("Data directory", State.FAIL, shown, advice)
+
+
+def database(files: Sequence[Path], processes: int) -> Finding:
+    """The files of the database are all there. ``processes``: as the settings have it, and so many files with it."""
+    if missing := [file.name for file in files if not file.exists()]:
+        found = f"{', '.join(missing)} of {len(files)} files missing"
+        return Finding("Database", State.FAIL, found, "put it back beside the others, or restore a copy of the folder")
+    size = sum(file.stat().st_size for file in files)
+    found = f"{len(files)} {'file' if len(files) == 1 else 'files'}, {size / 2**20:,.0f} MiB"
+    if len(files) == processes:
+        return Finding("Database", State.OK, found)
+    advice = f"falcon up moves the data to {processes}, since FALCON_PROCESSES is {processes} here"
+    return Finding("Database", State.OK, found, advice)
 
 
 def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> Finding:

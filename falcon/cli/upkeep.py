@@ -172,6 +172,8 @@ def _examine(data_dir: Path) -> "list[Finding]":
         settings = _settings(data_dir)
     except Fault as fault:
         return [*findings, look.Finding("Settings", look.State.FAIL, str(fault), "correct the variable, or unset it")]
+    if settings.database.exists():
+        findings.append(_database(settings))
     return [
         *findings,
         look.Finding("Settings", look.State.OK, "valid"),
@@ -179,6 +181,17 @@ def _examine(data_dir: Path) -> "list[Finding]":
         look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),
         look.server(running),
     ]
+
+
+def _database(settings: "Settings") -> "Finding":
+    from falcon.adapters.sqlite import files
+    from falcon.cli import doctor as look
+    from falcon.journal.ports import JournalUnavailable
+
+    try:
+        return look.database(files.present(settings.database), settings.processes)
+    except JournalUnavailable as fault:
+        return look.Finding("Database", look.State.FAIL, str(fault))
 
 
 def _print_findings(findings: "list[Finding]") -> None:

@@ -31,8 +31,8 @@ class Tail(Protocol):
         """The segment that gets the partition's events."""
 
     def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        """The offsets of a resume token, with those of all segments that came after its own. Closed segments come first,
-        in the order in which they are to be read, those left out that have been read to their ends.
+        """The offsets of a resume token, with those of all segments that came after its own. Closed segments come
+        first, in the order in which they are to be read. Those that have been read to their ends are left out.
 
         Raises WrongPlace if no reader can stand there.
         """

@@ -112,6 +112,16 @@ def test_a_data_directory_that_is_a_file_fails(tmp_path: Path) -> None:
     assert doctor.data_directory(tmp_path / "data").state is State.FAIL
 
 
+def test_a_database_of_several_files_misses_none(tmp_path: Path) -> None:
+    files = [tmp_path / "falcon.db", tmp_path / "falcon-1.db"]
+    files[0].write_bytes(bytes(2 << 20))
+    missing = doctor.database(files, 2)
+    assert (missing.state, missing.found) == (State.FAIL, "falcon-1.db of 2 files missing")
+    files[1].write_bytes(bytes(1 << 20))
+    assert doctor.database(files, 2) == doctor.Finding("Database", State.OK, "2 files, 3 MiB")
+    assert "FALCON_PROCESSES is 3" in doctor.database(files, 3).advice
+
+
 def test_little_disk_fails(tmp_path: Path) -> None:
     assert doctor.free_disk(tmp_path, lambda _: 2**30 - 1).state is State.FAIL
     assert doctor.free_disk(tmp_path, lambda _: 2**30).state is State.OK

@@ -1,6 +1,7 @@
 """A log and tables in several database files, for tests of one thread. In Falcon each process writes its own file."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from falcon.adapters.sqlite import database, files
@@ -20,7 +21,7 @@ class FilesLog:
     """A log in so many files, as the contracts want one."""
 
     def __init__(self, path: Path, partitions: int, count: int) -> None:
-        files.prepare(path, partitions, count)
+        files.prepare(path, partitions, count, _as_if_shown)
         self.paths = files.paths(path, count)
 
     def journal(self, wake: Wake) -> Journal:
@@ -34,6 +35,12 @@ class FilesLog:
 
     def tail(self) -> SqliteTail:
         return SqliteTail([database.connect(path, writable=False) for path in self.paths], 0.005)
+
+
+def _as_if_shown(path: Path) -> None:
+    """Tests of the log write messages of one room into all partitions, which no tables can show."""
+    with closing(database.connect(path)) as connection:
+        connection.execute("UPDATE projections SET applied = (SELECT next FROM log)")
 
 
 class FilesJournal:
@@ -130,7 +137,8 @@ class FilesTables:
             tables.resume_rebuild(projection, shadow, recipe)
 
     def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
-        return all([tables.finish_rebuild(projection, catch_up) for tables in self._tables])
+        finished = [tables.finish_rebuild(projection, catch_up) for tables in self._tables]
+        return all(finished)
 
     def stopped(self, projection: str, error: str | None) -> None:
         for tables in self._tables:

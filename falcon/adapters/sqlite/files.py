@@ -53,30 +53,37 @@ def prepare(
     catch_up: Callable[[Path], None] = lambda path: None,
     report: Report = lambda done, total: None,
 ) -> None:
-    """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds the folder's lock.
+    """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds its lock.
 
     If the folder has another number of files, the partitions are moved. ``catch_up`` is called for each file before
     that: it brings the read tables to the end of the log. ``report`` is called with the bytes written so far and the
-    approximate total. All of it or nothing is done, however this process ends. Raises WrongDatabase, JournalUnavailable.
+    approximate total. All of it or nothing is done, however this process ends.
+
+    Raises WrongDatabase, JournalUnavailable.
     """
-    moving.finish(first)
-    if not first.exists() and _others(first):
-        raise WrongDatabase(f"{first} is missing beside {_others(first)[0].name}: put it back, or restore a copy")
-    database.prepare(first, partitions)
-    before = layout(first)
-    for path in paths(first, before.files)[1:]:
-        _check_exists(path, before)
-        database.prepare(path, partitions)
-    _check_places(first, before)
-    if before.files != count:
-        for path in paths(first, before.files):
-            catch_up(path)
-        try:
+    try:
+        moving.finish(first)
+        before = _prepare_present(first, partitions)
+        if before.files != count:
+            for path in paths(first, before.files):
+                catch_up(path)
             moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
-        except NoSegmentsLeft as error:
-            raise WrongDatabase(str(error)) from error
-        except (apsw.Error, OSError) as error:
-            raise JournalUnavailable(f"cannot move {first.parent} to {count} files: {error}") from error
+    except NoSegmentsLeft as error:
+        raise WrongDatabase(str(error)) from error
+    except (apsw.Error, OSError) as error:
+        raise JournalUnavailable(f"cannot make {first.parent} a folder of {count} files: {error}") from error
+
+
+def _prepare_present(first: Path, partitions: int) -> Layout:
+    if not first.exists() and (others := _others(first)):
+        raise WrongDatabase(f"{first} is missing beside {others[0].name}: put it back, or restore a copy")
+    database.prepare(first, partitions)
+    found = layout(first)
+    for path in paths(first, found.files)[1:]:
+        _check_exists(path, found)
+        database.prepare(path, partitions)
+    _check_places(first, found)
+    return found
 
 
 def check(first: Path, partitions: int) -> list[Path]:
@@ -141,7 +148,9 @@ def copy(first: Path, to: Path, report: Report = lambda done, total: None) -> li
         return targets
     try:
         with contextlib.ExitStack() as stack:
-            readers = [stack.enter_context(contextlib.closing(database.connect(path, writable=False))) for path in sources]
+            readers = [
+                stack.enter_context(contextlib.closing(database.connect(path, writable=False))) for path in sources
+            ]
             with _closed_to_writers(sources):
                 for reader in readers:
                     reader.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
@@ -188,11 +197,14 @@ def _roll_back(connections: Sequence[apsw.Connection]) -> None:
 
 def _copied(reader: apsw.Connection, target: Path) -> Iterator[int]:
     """Copy what the reader's transaction sees. Gives the bytes copied so far."""
-    with contextlib.closing(apsw.Connection(str(target))) as connection:
-        with connection.backup("main", reader, "main") as backup:
-            while not backup.done:
-                backup.step(_PAGES_AT_ONCE)
-                yield (backup.page_count - backup.remaining) * database.PAGE_BYTES
+    page_bytes = int(reader.pragma("page_size"))
+    with (
+        contextlib.closing(apsw.Connection(str(target))) as connection,
+        connection.backup("main", reader, "main") as backup,
+    ):
+        while not backup.done:
+            backup.step(_PAGES_AT_ONCE)
+            yield (backup.page_count - backup.remaining) * page_bytes
 
 
 def _rename(files: Sequence[Path]) -> None:

@@ -70,7 +70,7 @@ class Layout(NamedTuple):
 
 
 class Inherited(NamedTuple):
-    """The events of a closed segment that a file has: their number, the first offset, and the offset behind the last."""
+    """The events that a file has of a closed segment: how many, the first offset, and the offset behind the last."""
 
     rows: int
     begin: int
@@ -111,7 +111,7 @@ def note_inherited(connection: apsw.Connection) -> None:
     rows = connection.execute(
         f"SELECT count(*), min(offset), max(offset) + 1 FROM journal GROUP BY offset >> {_SEGMENT_BITS}"
     )
-    encoded = msgspec.json.encode([Inherited(*row) for row in rows]).decode()  # type: ignore[arg-type]
+    encoded = msgspec.json.encode([Inherited(*row) for row in rows]).decode()
     connection.execute("INSERT INTO meta VALUES ('inherited', ?)", (encoded,))
 
 

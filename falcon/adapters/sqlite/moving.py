@@ -21,7 +21,7 @@ import msgspec
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.layout import Layout, begin_of, note_inherited
+from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, note_inherited
 from falcon.read.catalogue import READ_MODELS
 
 _FOLDER: Final = "falcon.next"
@@ -83,6 +83,7 @@ def move(
 
 
 def _give_up(folder: Path, first: Path, *, several: bool) -> None:
+    (folder / _MARKER).unlink(missing_ok=True)  # before the files: with the marker they count
     shutil.rmtree(folder, ignore_errors=True)  # finish() tries again
     _mark(first, several=several)
 
@@ -99,7 +100,7 @@ def _mark(first: Path, *, several: bool) -> bool:
 
 
 def _check_caught_up(files: Sequence[Path]) -> None:
-    """The new tables have one position each, the end of the log. Tables that are behind cannot be merged with others."""
+    """A table of a new file has one position, the end of the log. One that is behind cannot be merged with others."""
     for path in files:
         with contextlib.closing(database.connect(path, writable=False)) as connection:
             end = _log_end(connection)
@@ -133,8 +134,8 @@ def _next(path: Path) -> int:
 
 
 def _log_end(connection: apsw.Connection) -> int:
-    ((end,),) = connection.execute("SELECT next FROM log").fetchall()
-    return int(end)
+    row: Any = connection.execute("SELECT next FROM log").fetchone()
+    return int(row[0])
 
 
 # --- the new files ----------------------------------------------------------------------------------------------------
@@ -178,8 +179,8 @@ def tables() -> Mapping[str, str]:
 def _build(
     path: Path, place: int, sources: Sequence[Path], layout: Layout, partitions: int, tell: Callable[[], bool]
 ) -> Counter[str]:
-    """Write a file. Returns the number of rows by table. Nothing of it counts before the marker is there, so SQLite need
-    not be careful."""
+    """Write a file. Returns the number of rows by table. SQLite need not be careful: without the marker nothing of it
+    counts."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
     copied: Counter[str] = Counter()
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
@@ -233,9 +234,7 @@ def _attached(connection: apsw.Connection, source: Path) -> Iterator[None]:
     connection.execute("DETACH source")
 
 
-def _partitions_of(
-    sources: Sequence[Path], source: Path, partitions: int, place: int, layout: Layout
-) -> Iterator[int]:
+def _partitions_of(sources: Sequence[Path], source: Path, partitions: int, place: int, layout: Layout) -> Iterator[int]:
     """The partitions that go from a file to the file of a place."""
     before = list(sources).index(source)
     for partition in range(partitions):
@@ -244,10 +243,10 @@ def _partitions_of(
 
 
 def _take_heads(connection: apsw.Connection, heads: bytearray, partitions: Iterator[int]) -> None:
-    ((found,),) = connection.execute("SELECT heads FROM source.log").fetchall()
+    row: Any = connection.execute("SELECT heads FROM source.log").fetchone()
     for partition in partitions:
         start = partition * _HEAD_BYTES
-        heads[start : start + _HEAD_BYTES] = found[start : start + _HEAD_BYTES]
+        heads[start : start + _HEAD_BYTES] = row[0][start : start + _HEAD_BYTES]
 
 
 def _check_counts(old: Sequence[Path], copied: Counter[str]) -> None:
@@ -285,12 +284,21 @@ def _put_in_place(folder: Path, first: Path) -> None:
             _delete(first.with_name(name), ("-wal", "-shm"))  # those of the old file do not belong to the new one
             (folder / name).replace(first.with_name(name))
             _sync(first.parent)
+    _check_in_place(first, marker)
     for name in marker.old:
         if name not in marker.new:
             _delete(first.with_name(name), ("-wal", "-shm", ""))
     _sync(first.parent)
     (folder / _MARKER).unlink()
     shutil.rmtree(folder)
+
+
+def _check_in_place(first: Path, marker: _Marker) -> None:
+    """Before old files are deleted. Anything else than this is a fault of ours, or of someone who moved files."""
+    with contextlib.closing(database.connect(first, writable=False)) as connection:
+        count = layout_of(connection).files
+    if count != len(marker.new) or not all(first.with_name(name).exists() for name in marker.new):
+        raise WrongDatabase(f"{first.parent} misses files of a change to {len(marker.new)} files: restore a copy")
 
 
 def _delete(path: Path, suffixes: Sequence[str]) -> None:

@@ -1,5 +1,5 @@
-"""The read store over a file, or over several. The queries are in the folders of the read models, and run on the caller's
-thread."""
+"""The read store over a file, or over several. The queries are in the folders of the read models, and run on the
+caller's thread."""
 
 import time
 from collections.abc import Collection, Sequence

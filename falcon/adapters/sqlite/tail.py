@@ -39,8 +39,8 @@ class SqliteTail:
         return self._layout.place(partition)
 
     def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        """An offset tells its segment. A token of an earlier layout names segments of that one, and of later ones too if
-        its reader was just going through them."""
+        """An offset tells its segment. A token of an earlier layout names segments of that one, and of later ones too
+        if its reader was just going through them."""
         if not self.closed:
             return offsets
         known = {segment_of(offset): offset for offset in offsets.values()}
@@ -98,9 +98,7 @@ class SqliteTail:
 
     async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
         files = self._files.values() if segment in self.closed else (self._files[segment],)
-        parts = [
-            self._raws(file, segment, "offset >= ? AND offset < ?", (start.offset, stop, limit)) for file in files
-        ]
+        parts = [self._raws(file, segment, "offset >= ? AND offset < ?", (start.offset, stop, limit)) for file in files]
         raws = parts[0] if len(parts) == 1 else list(heapq.merge(*parts, key=_place))[:limit]
         return raws, Position(raws[-1].at.offset + 1 if len(raws) == limit else stop)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.read.accounts.sqlite import SqliteAccountQueries
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
     Access,
@@ -19,7 +20,6 @@ from falcon.read.memberships.queries import (
     room_summary,
 )
 from falcon.read.rooms import sqlite as rooms
-from falcon.read.accounts.sqlite import SqliteAccountQueries
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, json_of, query
 from falcon.read.timeline import sqlite as timeline
 

@@ -85,6 +85,13 @@ class CountedLog:
 
     # --- Tail ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def closed(self) -> dict[int, int]:
+        return {}
+
+    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        return offsets
+
     def segment(self, partition: Partition) -> int:
         return partition
 
