@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import fcntl
 import json
-import math
 import os
 import secrets
 import select
@@ -506,11 +505,11 @@ class _Moving:
     """Tells how far the partitions have been moved to another number of files."""
 
     def __init__(self) -> None:
-        self._told_at = -math.inf
+        self._told_at = time.monotonic()  # there is nothing to tell of a move that takes a moment
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._told_at >= _TELL_SECONDS or done >= total:
+        if now - self._told_at >= _TELL_SECONDS:
             self._told_at = now
             print(
                 f"falcon: moving the data folder to FALCON_PROCESSES: {done >> 20} of {total >> 20} MiB",

@@ -16,7 +16,7 @@ from tools.harness.waiting import until
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
 TCP = {"actors": "processes", "shards": 2, "http_workers": 2, "projection": "process"}
-BOTH = pytest.mark.parametrize("settings", [{}, TCP], ids=["in_process", "processes"])
+EACH_WAY = pytest.mark.parametrize("settings", [{}, {"processes": 2}, TCP], ids=["in_process", "places", "processes"])
 
 
 def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Response:
@@ -24,7 +24,7 @@ def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Resp
     return httpx.request(method, falcon.info["url"] + path, headers=headers, timeout=10, **arguments)
 
 
-@BOTH
+@EACH_WAY
 def test_a_first_message_is_there_after_a_restart(settings: dict[str, Any], tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()
     room = call(falcon, "POST", "/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
@@ -38,7 +38,7 @@ def test_a_first_message_is_there_after_a_restart(settings: dict[str, Any], tmp_
     falcon.stop()
 
 
-@BOTH
+@EACH_WAY
 def test_what_it_keeps_is_for_its_user_alone(settings: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "data"
     falcon = Falcon(folder, dict(settings))
@@ -53,7 +53,7 @@ def test_what_it_keeps_is_for_its_user_alone(settings: dict[str, Any], tmp_path:
     falcon.stop()
 
 
-@BOTH
+@EACH_WAY
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_in_order_within_five_seconds_and_leaves_nothing(
     settings: dict[str, Any], number: int, tmp_path: Path
@@ -66,7 +66,7 @@ def test_it_stops_in_order_within_five_seconds_and_leaves_nothing(
     assert not (tmp_path / "up.json").exists()
 
 
-@BOTH
+@EACH_WAY
 @pytest.mark.parametrize("role", ["launcher", "serve"])
 def test_no_orphan_survives_a_kill(settings: dict[str, Any], role: str, tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()
@@ -150,7 +150,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert "FALCON_HTTP_PORT" in ended.stderr
 
 
-@BOTH
+@EACH_WAY
 def test_the_probes_say_what_is_so(settings: dict[str, Any], tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()
     for probe in ("livez", "readyz", "startupz"):
