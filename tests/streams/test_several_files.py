@@ -14,6 +14,7 @@ from falcon.adapters.sqlite import files
 from falcon.bootstrap import FirstAccounts, embedded
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
+from tests.http.test_backup import comparable, everything_at, merged
 from tests.streams.reader import Event, Listen
 from tests.support.http import Falcon, Json, Person, Room
 
@@ -98,6 +99,44 @@ def _chatter(falcon: Falcon, anna: Known, ben: Known, rooms: list[int]) -> list[
     assert author.delete(f"{made}/messages/1").status_code == 204
     heard.append(("message.deleted", made.room_id, 1))
     return heard
+
+
+# --- what clients keep ------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_gets_the_answer_that_another_number_of_files_gave(tmp_path: Path) -> None:
+    answers: dict[int, bytes] = {}
+    positions: list[str] = []
+    for count in (1, 2, 1):
+        with served(tmp_path, count) as (falcon, _):
+            if not answers:
+                anna = known(falcon.account("Anna"))
+                rooms = [anna.at(falcon).makes_room(f"Room {number}").room_id for number in range(8)]
+            for room_id in rooms:
+                sent = anna.at(falcon).post(f"/v1/rooms/{room_id}/messages", {"text": "Tea?"}, key=f"key-{room_id}")
+                assert answers.setdefault(room_id, sent.content) == sent.content
+                positions.append(sent.headers["falcon-position"])
+            for room_id, position in zip(rooms * 3, positions, strict=False):
+                read = anna.at(falcon).get(f"/v1/rooms/{room_id}/messages", position=position, wait="0")
+                assert [message["seq"] for message in read.json()["messages"]] == [1]
+
+
+def test_an_export_that_was_broken_off_goes_on_from_another_number_of_files(tmp_path: Path) -> None:
+    with served(tmp_path, 1) as (falcon, _):
+        anna, ben = known(falcon.account("Anna")), known(falcon.account("Ben"))
+        rooms = [anna.at(falcon).makes_room(f"Room {number}", ben.at(falcon)).room_id for number in range(6)]
+        _chatter(falcon, anna, ben, rooms)
+        lines = falcon.admin.get("/v1/export").content.splitlines(keepends=True)
+    since = msgspec.json.decode(lines[0])["position"]
+    cut = 1 + next(number for number, line in enumerate(lines) if msgspec.json.decode(line)["type"] == "room")
+    resume = f"room:{msgspec.json.decode(lines[cut - 1])['ref']}"
+    for count in (2, 3):
+        with served(tmp_path, count) as (falcon, _):
+            _chatter(falcon, anna, ben, rooms)
+            rest = falcon.admin.get("/v1/export", params={"resume": resume, "since": since}).content
+            _, *rows = merged(b"".join(lines[:cut]) + rest)
+            position = msgspec.json.decode(rest.splitlines()[-1])["position"]
+            assert comparable(rows) == comparable(everything_at(falcon, position))
 
 
 # --- queries ----------------------------------------------------------------------------------------------------------
