@@ -222,7 +222,7 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
 
 
 def _commands_address(settings: Settings) -> str:
-    """host:port where others reach the shards of this process."""
+    """host:port at which other processes reach the shards of this one."""
     return f"{settings.advertise_host or settings.host}:{settings.internal_port}"
 
 
@@ -277,7 +277,7 @@ async def owning(settings: Settings, actors_port: int | None, health: Health) ->
 
 
 def handing_over(gateway: HostedGateway) -> Callable[[], Awaitable[None]]:
-    """What a process that owns partitions waits for before it stops to serve them."""
+    """A function that gives the partitions up, and serves them for some seconds more, while others take them over."""
 
     async def hand_over() -> None:
         gateway.leave()
@@ -333,7 +333,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
 
 
 def _following_tables(cluster: KafkaCluster, store: HBaseReadStore, freshness: Freshness) -> AppliedFollower:
-    """From now on the store hears from projectors where the tables stand."""
+    """While the block runs, projectors tell the store where the tables stand."""
 
     def take(moves: Moves) -> None:
         store.learn(moves)

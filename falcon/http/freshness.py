@@ -1,4 +1,4 @@
-"""How far the read tables show what was acknowledged, and how to wait for them."""
+"""Waits until the read tables show what was acknowledged."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ def _polls() -> bool:
 
 
 def _knows_nothing(partitions: Collection[Partition]) -> None:
-    """For a store that asks the tables each time."""
+    """Does nothing: the store asks the tables each time."""
 
 
 class _Wanted(NamedTuple):

@@ -44,7 +44,7 @@ _Place = tuple[int, int]  # a segment, and an offset in it
 
 
 class RoomListPage(NamedTuple):
-    """``next``: where the list goes on; None at its end."""
+    """``next``: the cursor at which the list goes on; None at its end."""
 
     rows: list[RoomSummaryRow]
     next: RoomCursor | None
@@ -274,7 +274,7 @@ class _List:
             insort(self._order, (standing.updated_at, room_id))
 
     def pick(self, cursor: RoomCursor | None, limit: int) -> tuple[list[RoomId], RoomCursor | None]:
-        """The newest rooms behind the cursor, and where the list goes on behind them."""
+        """The newest rooms behind the cursor, and the cursor behind them."""
         order = self._order
         end = len(order) if cursor is None else bisect_left(order, (cursor.updated_at, cursor.room_id))
         start = max(0, end - limit)
@@ -282,7 +282,7 @@ class _List:
 
 
 def newest_first(rooms: Sequence[MemberRoom], limit: int) -> NewestRooms:
-    """Of all of an account's rooms."""
+    """The newest of all of an account's rooms."""
     ordered = sorted(rooms, key=lambda each: (each.room.updated_at, each.room.room_id), reverse=True)
     return NewestRooms(ordered[:limit], _standings(rooms))
 

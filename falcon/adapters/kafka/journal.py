@@ -232,8 +232,8 @@ class KafkaJournal:
                     self._write_next(writing)
 
     def _refuse(self, submission: Submission) -> None:
-        """The events' epoch ended before they were sent, so they are never written. Whether another owner ended it may
-        be known or not."""
+        """The events' epoch ended before they were sent, so they are never written. FENCED if another owner is known to
+        have ended it, else UNKNOWN."""
         fenced = submission.epoch <= self._over.get(submission.partition, -1)
         submission.outcome = AppendOutcome.FENCED if fenced else AppendOutcome.UNKNOWN
         self._collected.append(submission)

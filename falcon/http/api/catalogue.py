@@ -15,7 +15,7 @@ OPERATIONS: Final = (
     *typing_signals.OPERATIONS,
     *accounts.OPERATIONS,
 )
-# In the order in which someone who builds on Falcon learns them.
+# In the order in which a developer who builds on Falcon learns them.
 GROUPS: Final = (
     rooms.ROOMS,
     messages.GROUP,

@@ -1,4 +1,4 @@
-"""How a stream begins: with the state of its rooms, or with what has happened since a resume token."""
+"""Opens streams: with the state of their rooms, or with what has happened since a resume token."""
 
 import logging
 import time
@@ -44,7 +44,7 @@ Start: TypeAlias = Literal["hello", "catch_up", "replay"]
 
 
 class TablePositions(NamedTuple):
-    """Where the tables of members stood; they were asked before ``asked_at``, on CLOCK_MONOTONIC."""
+    """The positions of the tables of members. The tables were asked before ``asked_at``, on CLOCK_MONOTONIC."""
 
     applied: Mapping[Partition, Position]
     asked_at: float
@@ -110,7 +110,7 @@ class Opener:
         self._members_applied = Shared(lambda: store.applied_everywhere(feed.partitions, _MEMBERS))
 
     async def members_applied(self) -> Mapping[Partition, Position]:
-        """Where the tables that a replay needs stand. Raises ReadStoreUnavailable."""
+        """The positions of the tables that a replay needs. Raises ReadStoreUnavailable."""
         return await self._members_applied.get()
 
     async def open(
@@ -150,7 +150,7 @@ class Opener:
     async def _replay(
         self, caller: StreamCaller, only: Rooms, offsets: Mapping[int, int], tables: TablePositions
     ) -> Opening | None:
-        """From the log and the account's memberships; None where too much has happened since ``offsets``."""
+        """From the log and the account's memberships; None if too much has happened since ``offsets``."""
         async with self._turns.turn():
             known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
             roles = await self._roles(caller.account_id)
