@@ -1,4 +1,4 @@
-"""Where each Falcon process spends a message's time at the limit, and how a change has moved it.
+"""Shows in which parts each Falcon process spends a message's time at the limit, and what a change has moved.
 
 py-spy samples the processes a hundred times a second while wrk sends, or reads, as fast as it is answered. Each sample
 counts for the innermost part of the program in its stack.

@@ -40,7 +40,7 @@ _WAIT_SECONDS: Final = 60.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """``ports``: where to listen; a client that is turned away at one goes to the next. ``tokens``: each client has one
+    """``ports``: of the servers; a client that one of them refuses goes to the next. ``tokens``: each client has one
     of them. ``rooms``: of which it listens to one, or to all of its account's where none is named."""
 
     ports: tuple[int, ...]
@@ -64,7 +64,7 @@ class Returned(msgspec.Struct, frozen=True):
 
 
 class _Heard(msgspec.Struct, frozen=True):
-    """By the monotonic clock, which all processes share."""
+    """Times on the monotonic clock, which all processes share."""
 
     killed: float
 

@@ -101,7 +101,7 @@ def table(found: dict[str, list[FanOut]]) -> Table:
 
 
 def judged(found: dict[str, list[FanOut]]) -> list[Target]:
-    """Beside Centrifugo, where that was there."""
+    """The figures beside Centrifugo's, if Centrifugo was measured."""
     targets: list[Target] = []
     for count in SUBSCRIBERS:
         for kind, bound in _BOUNDS:
@@ -267,7 +267,7 @@ def _measure_idle_once(plan: Plan, tree: Tree, cores: Cores) -> Idle:
         _expect(process, plan, b"end\n")
         _go_on(process)
         assert process.stdout is not None
-        process.stdout.readline()  # what they found, which is nothing here
+        process.stdout.readline()  # their findings, which are empty here
     found = Idle(plan.subscribers, before, during, share)
     say(f"{plan.kind}, {plan.subscribers:,} idle: {found.kib_each:.1f} KiB each, {share * 100:.1f} % of a core")
     return found

@@ -1,4 +1,4 @@
-"""Many who listen to one room, and one who speaks there; a process of its own, on the load generator's core.
+"""Many listeners of one room, and one sender; a process of its own, on the load generator's core.
 
 Run as ``python -m tools.bench.subscribers`` with a plan as JSON on standard input; prints what it found as JSON. The
 time at which a message was handed over stands in its text, so that a delivery tells how long it was under way.
@@ -50,7 +50,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Listener(asyncio.Protocol):
-    """Opens a stream, and notes when each message came. What is cut into two packets is put together."""
+    """Opens a stream, and notes when each message came. Joins a message that two packets have brought."""
 
     def __init__(self, opening: list[bytes], opened: Callable[[], None], ready: bytes) -> None:
         self._opening = opening

@@ -1,4 +1,4 @@
-"""The neighbours: what aiokafka and happybase alone make of the same records and cells.
+"""The neighbours: aiokafka and happybase alone with the same records and cells.
 
 ``python -m tools.bench.cluster.bare producer|reader|writer …``: measures once and prints a line of JSON.
 """

@@ -78,7 +78,7 @@ class Host:
         self._shard.close()
 
     def leave(self) -> None:
-        """The group, without a last checkpoint: who takes over has a tail to read."""
+        """Leave the group without a last checkpoint, so that the next owner has a tail to read."""
         self._shard.leave()
         time.sleep(1.0)
 

@@ -38,7 +38,7 @@ class Past:
         return rooms
 
     def grow(self, to: int) -> Filled:
-        """To so many messages a room. ``falcon write`` is away meanwhile, and serves again afterwards."""
+        """Fill each room up to so many messages. ``falcon write`` is away meanwhile, and serves again afterwards."""
         running = self._site
         running.stop("write")
         try:

@@ -19,7 +19,7 @@ from tools.harness.progress import say
 
 COUNTS: Final = (1, 2, 3)
 _IDLE_SECONDS: Final = 2.0
-GROWTH_BOUND: Final = 1.05  # what may be noise
+GROWTH_BOUND: Final = 1.05  # smaller growth may be noise
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ class _Embedded:
 
     def measure(self, found: Sends, paces: Mapping[int, float]) -> None:
         """``paces``: by connections, a rate with which it is asked as well: few messages a second share less."""
-        # No strays to claim: all of its processes descend from its launcher.
+        # It has no strays to claim: all of its processes descend from its launcher.
         cores, server = self._site.cores, self._server
         server.start()
         try:

@@ -1,4 +1,4 @@
-"""Asks a chat as fast as it answers, over some connections; a process of its own, on the load generator's core.
+"""Sends requests to a chat as fast as it answers, over some connections, from a process on the generator's core.
 
 Run as ``python -m tools.bench.peers.asking`` with a plan as JSON on a line of standard input. Says ``open`` when all
 connections are; then, for each line with a number of seconds, asks for so long and prints what it found as JSON.

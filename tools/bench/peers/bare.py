@@ -1,4 +1,4 @@
-"""The ceiling: what uvicorn, Starlette and msgspec cost when nothing is kept.
+"""The ceiling: uvicorn, Starlette and msgspec, without storing anything.
 
 Sending parses the body and answers a message of the same size; reading answers the same bytes each time.
 """

@@ -1,7 +1,7 @@
 """The neighbour: the chat that one writes by hand on Starlette and PostgreSQL.
 
 Each send is one durable transaction that allots the room's next `seq`, and each request checks its token and the
-membership in the database. It is what a competent person writes: asyncpg's pool as it comes, statements that it
+membership in the database. A competent engineer would write it so: asyncpg's pool as it comes, statements that it
 prepares by itself, one statement to authorise and one to send or read, the JSON by msgspec.
 """
 
