@@ -18,11 +18,6 @@ from falcon.telemetry.instruments import REGISTRY
 
 ROOT = Path(__file__).parent.parent
 
-# Class names that two modules define and that have yet to be renamed.
-_TO_BE_RENAMED = {
-    "Outcome",
-    "State",
-}
 # Words of riddles: they hide who acts. Comments name the actor instead (CONTRIBUTING.md).
 _RIDDLES = re.compile(r"\b(?:[Ww]ho(?:m|so)?ever|[Aa]new|[Mm]end(?:s|ed|ing)?|[Nn]obody|[Ss]omebody)\b")
 _QUOTED = re.compile(r"`+[^`]*`+")
@@ -119,15 +114,12 @@ def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
         assert (ROOT / f"tests/memory/{folder.name}.py").is_file(), "the plainest form of it"
 
 
-def test_a_class_name_is_used_once_but_for_the_client_which_is_a_library_of_its_own() -> None:
+def test_a_class_name_is_used_once() -> None:
     homes: dict[str, set[str]] = defaultdict(set)
     for path in (ROOT / "falcon").rglob("*.py"):
-        if not path.is_relative_to(ROOT / "falcon/client"):
-            for name in re.findall(r"^ *class (\w+)[(:]", path.read_text(), re.MULTILINE):
-                homes[name].add(str(path.relative_to(ROOT)))
-    twice = {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1}
-    assert {name: paths for name, paths in twice.items() if name not in _TO_BE_RENAMED} == {}
-    assert twice.keys() >= _TO_BE_RENAMED, "these are exceptions no longer"
+        for name in re.findall(r"^ *class (\w+)[(:]", path.read_text(), re.MULTILINE):
+            homes[name].add(str(path.relative_to(ROOT)))
+    assert {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1} == {}
 
 
 def test_comments_name_who_acts() -> None:
