@@ -182,20 +182,20 @@ class Opener:
             newest = await self._rooms(caller.account_id, only)
         tables = self._segments(applied, caller.account_id, only)
         offsets = {segment: position.offset for segment, position in tables.items()}
-        roles = {room_id: standing.role for room_id, standing in newest.standings.items()}
+        roles = {room_id: membership.role for room_id, membership in newest.memberships.items()}
         replay = StreamReplay(self._feed, self._lookups, offsets, tables, roles)
         await replay.prepare()
         await self._check_access(replay, caller, only, known)
         seqs = await replay.newest_before()
         if name == "catch_up":
-            last = {room_id: at.last_seq for room_id, at in newest.standings.items() if room_id in replay.rooms}
+            last = {room_id: at.last_seq for room_id, at in newest.memberships.items() if room_id in replay.rooms}
             reach = [RoomReach(room_id, seqs.get(room_id, seq)) for room_id, seq in last.items()]
             return Opening(caller, only, replay, "catch_up", encode(CatchUp(reach)))
         shown = [_as_of(replay, seqs, each) for each in newest.rooms if each.room.room_id in replay.rooms]
         async with self._turns.turn():
             rows = await self._store.summaries(caller.account_id, shown)
             rooms = await room_views.room_summaries(self._names, caller.account_id, rows)
-        hello = Hello(caller.account_id, rooms, len(newest.standings) > len(newest.rooms))
+        hello = Hello(caller.account_id, rooms, len(newest.memberships) > len(newest.rooms))
         return Opening(caller, only, replay, "hello", encode(hello))
 
     async def _rooms(self, account_id: AccountId, only: Rooms) -> NewestRooms:
