@@ -54,6 +54,12 @@ def test_a_setting_that_was_renamed_is_refused_with_its_new_name() -> None:
         Settings.from_env({"FALCON_SYSTEM_BASE": "multiprocTCPBase"})
 
 
+@pytest.mark.parametrize("page", ["operations", "kubernetes"])
+def test_the_pages_count_the_connections_of_a_projector_to_hbase(page: str) -> None:
+    connections = f"{len(READ_MODELS) + 1} × (`FALCON_PROJECT_THREADS` + 1)"
+    assert connections in (ROOT / f"docs/{page}.md").read_text()
+
+
 @pytest.mark.parametrize("lock", ["run", "dev", "build"])
 def test_a_lock_has_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / f"requirements/{lock}.lock").read_text()

@@ -64,7 +64,7 @@ def measure(running: RunningCluster, plan: Plan, past: Past) -> Section:
     note = (
         f"Backlogs of about {plan.history_rooms * step:,} imported messages in {plan.history_rooms:,} rooms. The bare "
         f"program puts the timeline's rows alone, made beforehand, with as many threads as the projector writes with "
-        f"({running.settings().project_threads}); the projector reads the log and writes all four projections."
+        f"({running.settings().project_threads}); the projector reads the log and writes all projections."
     )
     targets = [
         at_least("`falcon project`, events/s", rates, RATE_BOUND, "", "{:,.0f}"),
