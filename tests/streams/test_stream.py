@@ -21,8 +21,9 @@ from falcon.streams.tail import Raw
 from falcon.telemetry import metrics
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
-from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
+from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
 from tests.support.http import Falcon, Json, Person, Room, without_reactions
+from tools.harness.waiting import eventually
 
 Start = Callable[..., Falcon]
 BOTH = pytest.mark.parametrize("transport", ["sse", "websocket"])
