@@ -48,7 +48,7 @@ class Reconnector(FalconUser):
 
 class Newcomer(FalconUser):
     weight = 1
-    person = newcomer.Door
+    person = newcomer.Arrivals
 
 
 CLASSES: tuple[Any, ...] = (Chatter, Lurker, Bot, Reconnector, Newcomer)

@@ -42,7 +42,7 @@ class Newcomer(Person):
         await following.begin("open stream")
 
 
-class Door(Person):
+class Arrivals(Person):
     """Newcomers arrive at random, independent of one another."""
 
     acts = 4 * EACH_SECOND  # an account, a stream, a room, a message
