@@ -179,7 +179,7 @@ class Switching:
         after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live), fill=fill)
         ours = before.closing == name and before.rebuilding == generation
         if not ours or not self._meta().swap_generations(projection, before, after):
-            raise ReadStoreUnavailable(f"the switch-over of {projection} was called off by somebody else")
+            raise ReadStoreUnavailable(f"the switch-over of {projection} was called off by another process")
 
     def _call_off_quietly(self, projection: str, name: str) -> None:
         try:

@@ -149,7 +149,7 @@ class HBaseTables:
         except TableMissing as error:
             self._known.pop(projection, None)
             if self._generation(projection) == generation:
-                raise ReadStoreUnavailable(f"a table of {projection} is missing, which a rebuild mends") from error
+                raise ReadStoreUnavailable(f"a table of {projection} is missing: rebuild the read model") from error
             raise StaleProjector(f"the tables of {projection} have been replaced by rebuilt ones") from error
 
     def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
