@@ -19,7 +19,8 @@ from typing import Final
 import msgspec
 
 from falcon.adapters.kafka import topics
-from falcon.bootstrap.cluster import build_shard, kafka_cluster
+from falcon.bootstrap.cluster import build_shard
+from falcon.bootstrap.servers import kafka_cluster
 from falcon.domain.answers import RoomAnswer
 from falcon.domain.catalogue import Answer, Command
 from falcon.domain.commands import ImportMessages, ImportRoom, Invitation

@@ -16,7 +16,7 @@ import msgspec
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
-from falcon.bootstrap.cluster import kafka_cluster
+from falcon.bootstrap.servers import kafka_cluster
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from tools.bench.cluster.figures import FALCON, SERVERS, Work
