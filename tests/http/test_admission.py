@@ -35,7 +35,7 @@ class Owner:
         self._mailbox = Mailbox("test", self._batches.append, 2, 1)
 
     def fill(self) -> None:
-        """With account 1's commands, which stay in the queue."""
+        """Fill the mailbox with account 1's commands, which stay in the queue."""
         self._mailbox._batching.may_go = lambda queued: False  # type: ignore[method-assign]
         for _ in range(2):
             self._mailbox.ask(CommandEnvelope(0, 1, PostMessage(1, 640, "tea"), time.monotonic() + 60))

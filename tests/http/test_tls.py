@@ -288,7 +288,7 @@ def holds_ten(falcon: Falcon, certificate: Path, holding: contextlib.ExitStack) 
     return True
 
 
-# --- whether it starts ------------------------------------------------------------------------------------------------
+# --- refusals to start ------------------------------------------------------------------------------------------------
 
 
 def refused(tmp_path: Path, **settings: object) -> str:

@@ -1,4 +1,4 @@
-"""What Falcon uses of uvicorn's inside is as Falcon takes it to be, and the ways around ASGI are really taken.
+"""Uvicorn's inside is as Falcon expects it, and responses really take the ways around ASGI.
 
 When a test here fails after an upgrade, its message says which part of ``falcon/http/server`` to compare with uvicorn.
 """

@@ -64,7 +64,7 @@ class Listener:
     # --- what a test does with it -------------------------------------------------------------------------------------
 
     def open(self) -> "Listener":
-        """Wait until it is known whether it may listen."""
+        """Wait until the server has accepted or refused the stream."""
         self.falcon.run(self._open())
         return self
 

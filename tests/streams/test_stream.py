@@ -104,7 +104,7 @@ def test_a_room_that_is_talked_in_while_the_list_is_read_is_heard(
     async def member_rooms(account_id: int, limit: int, after: int = 0) -> Any:
         found = await read(account_id, limit, after)
         parts.append(limit)
-        if parts == [3, 2]:  # behind the look whether they are few
+        if parts == [3, 2]:  # the account was found to be in many rooms
             await said(falcon, anna, rooms[0])
         return found
 

@@ -58,7 +58,7 @@ class Shard:
 
 
 def bound() -> float:
-    """As it is measured."""
+    """The bound that the metric shows."""
     return metrics.mailbox_bound.labels("test").value
 
 

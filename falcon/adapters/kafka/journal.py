@@ -202,7 +202,7 @@ class KafkaJournal:
         return opened
 
     async def _check_clock(self, owner: str) -> None:
-        """Check before anyone is deposed: an owner whose clock is wrong must write nothing to the log."""
+        """Check before an owner is deposed: one whose clock is wrong must write nothing to the log."""
         try:
             probe: Record = (b"clock", owner.encode())
             written = await self._producer.write(self._cluster.owners, 0, [probe])
