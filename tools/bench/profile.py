@@ -92,7 +92,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Workload:
     name: str
     ask: Callable[[int, Address, Path, int, int], wrk.Load]
     in_flight: int
@@ -102,9 +102,9 @@ class Load:
 
 
 LOADS: Final = (
-    Load(f"send, {_IN_FLIGHT} in flight", wrk.send, _IN_FLIGHT),
-    Load("send, 1 in flight", wrk.send, 1),
-    Load(f"latest 50, {_IN_FLIGHT} in flight", wrk.read, _IN_FLIGHT),
+    Workload(f"send, {_IN_FLIGHT} in flight", wrk.send, _IN_FLIGHT),
+    Workload("send, 1 in flight", wrk.send, 1),
+    Workload(f"latest 50, {_IN_FLIGHT} in flight", wrk.read, _IN_FLIGHT),
 )
 
 

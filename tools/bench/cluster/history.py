@@ -36,7 +36,7 @@ _TICK_SECONDS: Final = 0.25
 _BEGIN: Final = 1_767_225_600_000  # the first of January 2026
 
 
-class Refused(Exception):
+class NotAccepted(Exception):
     """A command was not accepted."""
 
 
@@ -56,7 +56,7 @@ class Host:
             self._pump()
 
     def submit(self, commands: list[Command]) -> None:
-        """Waits while too many are on their way. Raises Refused."""
+        """Waits while too many are on their way. Raises NotAccepted."""
         while len(self._missing) >= _AWAY:
             self._pump()
         deadline = time.monotonic() + 60
@@ -94,7 +94,7 @@ class Host:
     def _take(self, sender: None, reply: BatchReply) -> None:
         for index, answer in reply.replies:
             if not isinstance(answer, Accepted):
-                raise Refused(f"{answer}")
+                raise NotAccepted(f"{answer}")
             self._answers[reply.number, index] = answer.answer
         self._missing[reply.number] -= len(reply.replies)
         if not self._missing[reply.number]:

@@ -11,7 +11,7 @@ from tools.harness.calls import Caller
 from tools.harness.progress import say
 
 
-class Filled(msgspec.Struct, frozen=True):
+class FilledRooms(msgspec.Struct, frozen=True):
     events: int
     seconds: float
 
@@ -37,7 +37,7 @@ class Past:
         caller.close()
         return rooms
 
-    def grow(self, to: int) -> Filled:
+    def grow(self, to: int) -> FilledRooms:
         """Fill each room up to so many messages. ``falcon write`` is away meanwhile, and serves again afterwards."""
         running = self._site
         running.stop("write")
@@ -46,7 +46,7 @@ class Past:
             found = running.run("history", *options, f"--author={running.account_id}")
         finally:
             running.scale_write(1)
-        filled = msgspec.convert(found, Filled)
+        filled = msgspec.convert(found, FilledRooms)
         self.filled = to
         say(f"{filled.events:,} events put into the log in {filled.seconds:.1f} s")
         return filled
