@@ -17,7 +17,9 @@ from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
 
 ROOT = Path(__file__).parent.parent
-
+# Each of these is a program or a library of its own.
+_TOOLS = sorted(path.parent.name for path in (ROOT / "tools").glob("*/__init__.py"))
+_PROGRAMS = ["falcon", "load_tests", "clients/python", *(f"tools/{name}" for name in _TOOLS)]
 # Words of riddles: they hide who acts. Comments name the actor instead (CONTRIBUTING.md).
 _RIDDLES = re.compile(r"\b(?:[Ww]ho(?:m|so)?ever|[Aa]new|[Mm]end(?:s|ed|ing)?|[Nn]obody|[Ss]omebody)\b")
 _QUOTED = re.compile(r"`+[^`]*`+")
@@ -120,9 +122,10 @@ def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
         assert (ROOT / f"tests/memory/{folder.name}.py").is_file(), "the plainest form of it"
 
 
-def test_a_class_name_is_used_once() -> None:
+@pytest.mark.parametrize("folder", _PROGRAMS)
+def test_a_class_name_is_used_once(folder: str) -> None:
     homes: dict[str, set[str]] = defaultdict(set)
-    for path in (ROOT / "falcon").rglob("*.py"):
+    for path in (ROOT / folder).rglob("*.py"):
         for name in re.findall(r"^ *class (\w+)[(:]", path.read_text(), re.MULTILINE):
             homes[name].add(str(path.relative_to(ROOT)))
     assert {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1} == {}

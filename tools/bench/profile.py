@@ -92,7 +92,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class ProfiledLoad:
     name: str
     ask: Callable[[int, Address, Path, int, int], wrk.Load]
     in_flight: int
@@ -102,9 +102,9 @@ class Workload:
 
 
 LOADS: Final = (
-    Workload(f"send, {_IN_FLIGHT} in flight", wrk.send, _IN_FLIGHT),
-    Workload("send, 1 in flight", wrk.send, 1),
-    Workload(f"latest 50, {_IN_FLIGHT} in flight", wrk.read, _IN_FLIGHT),
+    ProfiledLoad(f"send, {_IN_FLIGHT} in flight", wrk.send, _IN_FLIGHT),
+    ProfiledLoad("send, 1 in flight", wrk.send, 1),
+    ProfiledLoad(f"latest 50, {_IN_FLIGHT} in flight", wrk.read, _IN_FLIGHT),
 )
 
 

@@ -546,7 +546,7 @@ Note: TypeAlias = list[Any]
 
 
 @dataclass
-class Report:
+class FenceReport:
     faults: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     log: Counter[str] = field(default_factory=Counter)
@@ -570,7 +570,7 @@ class Reckoning:
     """Holds the owners' notes against the log."""
 
     def __init__(self, setting: Setting, followers: Sequence[Follower], seed: int) -> None:
-        self.report = Report()
+        self.report = FenceReport()
         self._setting = setting
         self._followers = followers
         self._random = random.Random(seed)
@@ -578,7 +578,7 @@ class Reckoning:
             note for path in sorted(Path(setting.folder).glob("*.notes")) for note in _notes(path.read_bytes())
         ]
 
-    def check(self, ends: Mapping[int, Position], loop: LoopThread) -> Report:
+    def check(self, ends: Mapping[int, Position], loop: LoopThread) -> FenceReport:
         """``ends``: of a last takeover, behind which no record of an earlier owner can be valid."""
         for word, *rest in self._notes:
             if word != "was":
@@ -697,7 +697,7 @@ def torture(
     twice: bool = False,
     mutation: str | None = None,
     spare_brokers: bool = False,
-) -> Report:
+) -> FenceReport:
     """Torture the fence on three nodes, which all run again when this returns. ``folder``: for the owners' notes."""
     cluster = KafkaCluster(tuple(kafka.bootstrap.split(",")), PARTITIONS, f"fence{time.time_ns()}.")
     loop = LoopThread()

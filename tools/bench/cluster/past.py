@@ -16,7 +16,7 @@ class FilledRooms(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Past:
+class ClusterPast:
     """The cluster's rooms; each has as many messages as were asked for last."""
 
     def __init__(self, running: RunningCluster, plan: Plan) -> None:

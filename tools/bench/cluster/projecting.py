@@ -10,7 +10,7 @@ from falcon.adapters.hbase import schema
 from falcon.read.catalogue import READ_MODELS
 from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
-from tools.bench.cluster.past import Past
+from tools.bench.cluster.past import ClusterPast
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section, Table, at_least, numbers
@@ -24,7 +24,7 @@ _CELLS = 500  # a call's most, as Falcon's
 _PATIENCE_SECONDS = 300.0
 
 
-def measure(running: RunningCluster, plan: Plan, past: Past) -> Section:
+def measure(running: RunningCluster, plan: Plan, past: ClusterPast) -> Section:
     rates: list[float] = []
     starts: list[float] = []
     bare: list[float] = []

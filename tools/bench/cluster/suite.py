@@ -11,7 +11,7 @@ from typing import Final
 from falcon.journal.ports import JournalUnavailable
 from tools.bench.bench import ROOT, Bench, Measures, Size, Suite
 from tools.bench.cluster import projecting, reading, reconnects, recovering, scaling, sending, visible
-from tools.bench.cluster.past import Past
+from tools.bench.cluster.past import ClusterPast
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section
@@ -54,7 +54,7 @@ def _open(bench: Bench) -> Iterator[Measures]:
         FOLDER, bench.cores, bench.sizes["partitions"], free_ports(range(bench.sizes["port"], 31_000, 600))
     )
     plan = plan_of(bench)
-    past = Past(running, plan)
+    past = ClusterPast(running, plan)
     try:
         running.start()
         measures = {

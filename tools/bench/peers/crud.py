@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tools.bench.peers.serve import serve
-from tools.bench.peers.shapes import Message, Page, Rooms, RoomSummary, SendBody
+from tools.bench.peers.shapes import Message, MessagePage, Rooms, RoomSummary, SendBody
 
 SCHEMA = """
 CREATE TABLE accounts (account_id bigserial PRIMARY KEY, name text NOT NULL);
@@ -173,7 +173,7 @@ async def latest(request: Request) -> Response:
         else:
             rows = await connection.fetch(BEFORE, room_id, limit, before)
     rows.reverse()
-    page = Page(
+    page = MessagePage(
         [_message(room_id, row) for row in rows],
         has_before=bool(rows) and rows[0]["seq"] > 1,
         has_after=before is not None,
