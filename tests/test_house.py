@@ -21,7 +21,9 @@ ROOT = Path(__file__).parent.parent
 _TOOLS = sorted(path.parent.name for path in (ROOT / "tools").glob("*/__init__.py"))
 _PROGRAMS = ["falcon", "load_tests", "clients/python", *(f"tools/{name}" for name in _TOOLS)]
 # Words of riddles: they hide who acts. Comments name the actor instead (CONTRIBUTING.md).
-_RIDDLES = re.compile(r"\b(?:[Ww]ho(?:m|so)?ever|[Aa]new|[Mm]end(?:s|ed|ing)?|[Nn]obody|[Ss]omebody)\b")
+_RIDDLES = re.compile(
+    r"\b(?:[Ww]ho(?:m|so)?ever|[Aa]new|[Mm]end(?:s|ed|ing)?|[Nn]obody|[Ss]ome(?:body|one)|[Aa]ny(?:body|one))\b"
+)
 _QUOTED = re.compile(r"`+[^`]*`+")
 
 
