@@ -41,9 +41,10 @@ class Away(msgspec.Struct, eq=False):
 
 
 class Batching:
-    """The batches of one mailbox that are away, by number. Up to ``batches_away`` of them hold up the next one."""
+    """The batches of one mailbox that are away, by number. Up to ``batches_away`` of them hold up the next one; with
+    None it waits for no other."""
 
-    def __init__(self, batches_away: int) -> None:
+    def __init__(self, batches_away: int | None) -> None:
         self.away: dict[int, Away] = {}
         self._batches_away = batches_away
         self._holding: set[int] = set()  # numbers of the batches that the next one waits for
@@ -51,7 +52,7 @@ class Batching:
 
     def may_go(self, queued: int) -> bool:
         """True if a batch may go now, with ``queued`` commands to choose from."""
-        if not self._holding:
+        if not self._holding or self._batches_away is None:
             return True
         return len(self._holding) < self._batches_away and queued >= _LARGE
 

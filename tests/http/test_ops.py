@@ -27,11 +27,19 @@ def health(tmp_path: Path) -> Health:
 
 @pytest.fixture
 def ops(health: Health, tmp_path: Path) -> Iterator[Api]:
+    yield from operations_port(tmp_path)
+
+
+@pytest.fixture
+def ops_of_two(health: Health, tmp_path: Path) -> Iterator[Api]:
+    """Of a Falcon with two processes, each of which owns partitions. One of them runs."""
+    yield from operations_port(tmp_path, needed=2)
+
+
+def operations_port(folder: Path, needed: int = 1) -> Iterator[Api]:
     dispatcher = Dispatcher("operations", threads=2, queue=4)
-    api = Api(
-        create_ops_app(ProcessTree(tmp_path, os.getpid(), "serve"), dispatcher, Operators(None, on_loopback=True)),
-        "http://127.0.0.1",
-    )
+    tree, operators = ProcessTree(folder, os.getpid(), "serve"), Operators(None, on_loopback=True)
+    api = Api(create_ops_app(tree, dispatcher, operators, needed), "http://127.0.0.1")
     yield api
     api.close()
     dispatcher.close()
@@ -77,6 +85,11 @@ def test_readiness_is_asked_each_time(ops: Api, health: Health) -> None:
     assert statuses(ops) == (200, 200, 503)
     health.ready = lambda: True
     assert statuses(ops) == (200, 200, 200)
+
+
+def test_while_a_process_that_owns_partitions_is_away_it_is_not_ready(ops_of_two: Api, health: Health) -> None:
+    health.started = True
+    assert statuses(ops_of_two) == (200, 503, 503)
 
 
 def test_metrics_are_in_prometheus_text_and_count_what_happens(ops: Api, anna: Person, room: Room) -> None:

@@ -30,6 +30,7 @@ from falcon.write.transit import depart
 log = logging.getLogger("falcon.gateway")
 
 _CONNECT_SECONDS: Final = 1.0
+_EARLIER_SECONDS: Final = 0.1
 _TICK_SECONDS: Final = 1.0
 # Its loop serves no commands, or the network has lost the connection without telling this end.
 _SILENT_TICKS: Final = 3
@@ -75,8 +76,8 @@ class OwnerProcess:
             return
         self._waiting.append((shard, batch, mailbox))
         if self._connecting is None:
-            # A batch that waits here beyond its deadline would leave in doubt what was never sent.
-            left = max(command.deadline for command in batch.commands) - time.monotonic()
+            # The mailbox gives a batch up at its deadline, in doubt what became of it. This one was never sent.
+            left = max(command.deadline for command in batch.commands) - time.monotonic() - _EARLIER_SECONDS
             self._connecting = asyncio.get_running_loop().create_task(self._reach(min(_CONNECT_SECONDS, left)))
 
     def close(self) -> None:
