@@ -292,6 +292,24 @@ def test_a_change_that_fails_leaves_the_folder_as_it_was(first: Path, monkeypatc
     assert not (first.parent / "falcon.next").exists()
 
 
+def test_old_files_stay_if_a_new_one_was_taken_away(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(first, 2)
+
+    def stop(*_: object) -> None:
+        raise OSError("stopped before the new files were put in place")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(moving, "_put_in_place", stop)
+        with pytest.raises(JournalUnavailable, match="stopped"):
+            prepare(first, 1)
+    with pytest.raises(JournalUnavailable, match="falcon up finishes that"):
+        files.present(first)
+    (first.parent / "falcon.next" / first.name).unlink()
+    with pytest.raises(WrongDatabase, match="misses files of a change to 1 files"):
+        prepare(first, 1)
+    assert all(path.exists() for path in files.paths(first, 2))
+
+
 def test_tables_that_are_behind_the_log_are_brought_to_its_end_first_or_the_change_is_refused(first: Path) -> None:
     with Embedded(first, {}) as falcon:
         falcon.append(a_group(), posted(1))

@@ -294,7 +294,7 @@ def _put_in_place(folder: Path, first: Path) -> None:
 
 
 def _check_in_place(first: Path, marker: _Marker) -> None:
-    """Call this before old files are deleted. A new one is missing only by a fault of ours, or if an operator moved it."""
+    """Call this before old files are deleted: a fault of ours or an operator may have taken a new one away."""
     with contextlib.closing(database.connect(first, writable=False)) as connection:
         count = layout_of(connection).files
     if count != len(marker.new) or not all(first.with_name(name).exists() for name in marker.new):
