@@ -72,7 +72,7 @@ def reads(bench: Bench) -> Section:
     return Section(
         "read",
         [asked("Reading the newest 50 messages", samples)],
-        _judge(samples, _READ_TARGETS),
+        [*_judge(samples, _READ_TARGETS), *_judge_tail(samples)],
         notes,
         [*(slower if share else ()), *_beside_the_chats(samples)],
     )
@@ -152,6 +152,7 @@ _READ_TARGETS: Final = (
     _Wanted("pages/s, 64 in flight", READS[0].name, CRUD, rate, 6),
     _Wanted("pages/s, 64 in flight", READS[0].name, CRUD_GO, rate, 1),
     _Wanted("pages/s, 64 in flight", READS[0].name, "bare", rate, 40, percent=True),
+    _Wanted("CPU a page, 64 in flight", READS[0].name, "bare", cpu, 1.6, False),
 )
 _OTHERS: Final = {CRUD: "of the CRUD chat's", CRUD_GO: "of the CRUD chat's in Go", "bare": "of the bare route's"}
 _FLUSH_BOUND: Final = 8
@@ -177,6 +178,11 @@ def _judge_flushes(samples: Samples) -> list[Target]:
     shared = [each.per_flush for each in samples.get(FALCON, {}).get("send, 64 in flight", ()) if each.per_flush]
     what = "messages a flush of the disk, 64 in flight"
     return [at_least(what, shared, _FLUSH_BOUND, "", "{:.1f}")] if shared else []
+
+
+def _judge_tail(samples: Samples) -> list[Target]:
+    tails = [each.p99 / each.p50 for each in samples.get(FALCON, {}).get(READS[0].name, ())]
+    return [at_most("p99 of a page, 64 in flight, of its p50", tails, 4, "×")] if tails else []
 
 
 def _beside_the_ceiling(samples: Samples) -> list[str]:
