@@ -25,6 +25,7 @@ _TO_BE_RENAMED = {
 }
 # Words of riddles: they hide who acts. Comments name the actor instead (CONTRIBUTING.md).
 _RIDDLES = re.compile(r"\b(?:[Ww]ho(?:m|so)?ever|[Aa]new|[Mm]end(?:s|ed|ing)?|[Nn]obody|[Ss]omebody)\b")
+_RIDDLES_BEHIND_HASH = re.compile(f"#.*{_RIDDLES.pattern}")
 _QUOTED = re.compile(r"`+[^`]*`+")
 
 
@@ -143,10 +144,11 @@ def test_comments_name_who_acts() -> None:
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
-    """Comments and docstrings, each with its first line's number."""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
+    """Comments in which there may be a riddle, and docstrings, each with its first line's number."""
+    if _RIDDLES_BEHIND_HASH.search(source):  # to tokenize takes long
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
             docstring := ast.get_docstring(node)
