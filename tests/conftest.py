@@ -63,7 +63,7 @@ _SLOW: Final = frozenset(
 
 # `make test` runs lanes beside each other, each a process: most tests of real processes wait most of the time. Tests
 # that start no process are in the lane "units". Those that do, or kill some, are in the first lane below that names the
-# beginning of their path, else in the lane "processes". All tests that need the session's Kafka and HBase are in one.
+# beginning of their path, else in the lane "processes". Each lane starts servers of its own if its tests need them.
 _UNITS: Final = "units"
 _LANES: Final = {
     "servers": (
@@ -75,12 +75,11 @@ _LANES: Final = {
         "cluster/test_secured",
         "cluster/test_smoke",
         "cluster/test_streams",
-        "faults/test_fence",
         "simulation/test_beside",
         "streams/",
     ),
     "faults": ("cluster/test_restore", "faults/", "tools/servers/"),
-    "simulation": ("simulation/", "tools/bench/"),
+    "simulation": ("simulation/",),
     "watched": ("attack/", "monitoring/", "web/"),
     "processes": ("",),
 }
