@@ -208,13 +208,14 @@ def test_a_rebuild_that_an_earlier_version_began_starts_over(falcon: Embedded, m
 
 
 class BusyLog:
-    """A log that grows by ``arriving`` events for each one that is read, and by some each time that its end is looked
-    up."""
+    """A log that grows by ``arriving`` events for each one that is read, and by as many as come with ``some`` each time
+    that its end is looked up."""
 
-    def __init__(self, events: int, arriving: float) -> None:
+    def __init__(self, events: int, arriving: float, some: int = 500) -> None:
         self.partitions = PARTITIONS
         self._end = float(events)
         self._arriving = arriving
+        self._some = some
         self._event = Recorded(0, Envelope(PARTITION, 1, 0, NOW, posted(1)))
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
@@ -225,7 +226,7 @@ class BusyLog:
 
     def end(self) -> Cursor:
         end = {**dict.fromkeys(range(self.partitions), Position()), PARTITION: Position(int(self._end))}
-        self.grow(500 * self._arriving)
+        self.grow(self._some * self._arriving)
         return end
 
     def grow(self, events: float) -> None:
@@ -278,7 +279,7 @@ def tenth(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("history", [10, 1_000, 300_000])
 def test_tables_are_closed_for_few_events_however_long_the_history_is(history: int, arriving: float) -> None:
     tables = ClosingTables()
-    Rebuild("accounts", READ_MODELS["accounts"].project, BusyLog(history, arriving), tables).run()
+    Rebuild("accounts", READ_MODELS["accounts"].project, BusyLog(history, arriving, some=50), tables).run()
     assert len(tables.closed) == 1, "it ends the first time"
     assert tables.closed[0] <= CLOSED_MAX // 10
 
