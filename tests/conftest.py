@@ -65,7 +65,8 @@ _SLOW: Final = frozenset(
 # that start no process are in the lane "units". Those that do, or kill some, are in the first lane below that names the
 # beginning of their path, else in the lane "processes". Each lane starts servers of its own if its tests need them.
 _UNITS: Final = "units"
-_LANES: Final = {
+LANES: Final = {
+    _UNITS: (),
     "servers": (
         "adapters/test_hbase",
         "adapters/test_kafka",
@@ -88,11 +89,16 @@ _STARTS_PROCESSES: Final = ("processes", "faults")
 
 def _lane_of_processes(name: str) -> str:
     """``name``: the path of a module below tests/."""
-    return next(lane for lane, beginnings in _LANES.items() if name.startswith(beginnings))
+    return next(lane for lane, beginnings in LANES.items() if name.startswith(beginnings))
+
+
+def _names_processes(text: str) -> bool:
+    """Returns True if a test of this module may start processes. The lanes of those import no other module."""
+    return any(f"mark.{mark}" in text for mark in _STARTS_PROCESSES)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--lane", choices=(_UNITS, *_LANES), help="run the tests of this lane only (tests/conftest.py)")
+    parser.addoption("--lane", choices=LANES, help="run the tests of this lane only (tests/conftest.py)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -100,17 +106,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if gone := [name for name in _SLOW if not (tests / name).is_file()]:
         raise pytest.UsageError(f"tests/conftest.py calls tests slow that are not there: {', '.join(gone)}")
     lane: str | None = config.option.lane
-    elsewhere = []
+    mine: list[pytest.Item] = []
+    elsewhere: list[pytest.Item] = []
     for item in items:
         name = item.path.relative_to(tests).as_posix()
         if name in _SLOW:
             item.add_marker(pytest.mark.slow)
         starts = any(item.get_closest_marker(mark) for mark in _STARTS_PROCESSES)
-        if lane is not None and lane != (_lane_of_processes(name) if starts else _UNITS):
-            elsewhere.append(item)
-    if elsewhere:
-        config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if item not in set(elsewhere)]
+        if lane == _UNITS and starts and not _names_processes(item.path.read_text()):
+            raise pytest.UsageError(f"{item.nodeid} is in no lane: its module must name the mark")
+        is_mine = lane in (None, _lane_of_processes(name) if starts else _UNITS)
+        (mine if is_mine else elsewhere).append(item)
+    items[:] = mine
+    config.hook.pytest_deselected(items=elsewhere)
 
 
 def pytest_collection_finish() -> None:
@@ -135,7 +143,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     text = collection_path.read_text()
     if lane == _UNITS:
         left_out += _STARTS_PROCESSES
-    elif lane and (lane != _lane_of_processes(name) or not any(f"mark.{mark}" in text for mark in _STARTS_PROCESSES)):
+    elif lane and (lane != _lane_of_processes(name) or not _names_processes(text)):
         return True
     marked = _MARKS.search(text)
     if marked and any(f"pytest.mark.{mark}" in marked[1] for mark in left_out):

@@ -15,6 +15,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
+from tests.conftest import LANES
 
 ROOT = Path(__file__).parent.parent
 
@@ -169,6 +170,11 @@ def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None
         assert path.name == "metrics.py" or not declaring.search(path.read_text()), path
     declared = re.findall(r"\b(?:counter|gauge|histogram)\(\s*\"(\w+)\"", Path(metrics.__file__).read_text())
     assert all(re.fullmatch(r"falcon(_[a-z]+)+", name) for name in declared)
+
+
+def test_make_test_runs_each_lane() -> None:
+    (lanes,) = re.findall(r"^LANES := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert sorted(lanes.split()) == sorted(LANES)
 
 
 def test_every_threat_names_a_test_that_is_there() -> None:
