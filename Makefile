@@ -36,7 +36,7 @@ $(LANES:%=test-%): test-%:
 	$(PRIORITY) $(BIN)/python -m pytest tests --lane $*
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
-	@$(MAKE) --no-print-directory -j2 --output-sync check-rules check-http check-others
+	@$(MAKE) --no-print-directory -j3 --output-sync check-rules check-http check-others
 
 check-rules:
 	$(BIN)/ruff format --check --quiet .

@@ -14,7 +14,7 @@ pytest_plugins = ["tests.support.servers"]
 # A machine that is full of other work would fail an example for its time, which says nothing of the rule.
 settings.register_profile("falcon", deadline=None)
 settings.load_profile("falcon")
-# For `make check`: properties that name no number of examples try fewer.
+# For `make check`: a fifth.
 settings.register_profile("quick", deadline=None, max_examples=20)
 
 # Each of these starts a Falcon or a command for most of its tests, or runs thousands of examples. `make check` leaves
