@@ -31,7 +31,7 @@ test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	@$(MAKE) --no-print-directory --keep-going -j$(words $(LANES)) --output-sync=target $(LANES:%=test-%)
 
 # Simulated time does not mind to wait, and the others do.
-test-simulation: PRIORITY := nice -n 10
+test-simulation: PRIORITY := nice -n 5
 $(LANES:%=test-%): test-%:
 	$(PRIORITY) $(BIN)/python -m pytest tests --lane $*
 
