@@ -30,7 +30,7 @@ test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	@echo "Running $(words $(LANES)) lanes beside each other; each tells when it is done: $(LANES)"
 	@$(MAKE) --no-print-directory --keep-going -j$(words $(LANES)) --output-sync=target $(LANES:%=test-%)
 
-# Simulated time does not mind to wait, and the others do.
+# A simulation judges by simulated time, so it gives way to the other lanes.
 test-simulation: PRIORITY := nice -n 5
 $(LANES:%=test-%): test-%:
 	$(PRIORITY) $(BIN)/python -m pytest tests --lane $*
@@ -67,7 +67,7 @@ simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster 
 		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
 
 attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loopback, SECONDS=600
-	$(BIN)/python -m tests.attack --seconds $(or $(SECONDS),600) $(ARGS)
+	$(BIN)/python -m tools.attack --seconds $(or $(SECONDS),600) $(ARGS)
 
 fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; and requests by each role
 	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),5000000) $(ARGS)
