@@ -7,9 +7,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from falcon.telemetry import metrics
@@ -58,8 +57,8 @@ class Activity:
         with self._lock:
             self._waiting.remove(ticket)
 
-    @contextmanager
-    def at_work(self, ticket: float) -> Iterator[None]:
+    def began(self, ticket: float) -> float:
+        """The task starts to run. Returns when."""
         began = time.monotonic()
         with self._lock:
             self._waiting.remove(ticket)  # it is usually the first one
@@ -67,16 +66,17 @@ class Activity:
             if self._active == self._threads:
                 self._all_active_since = began
         self._wait.observe(began - ticket)
-        try:
-            yield
-        finally:
-            ended = time.monotonic()
-            with self._lock:
-                if self._active == self._threads:
-                    self._all_active_seconds += ended - self._all_active_since
-                self._active -= 1
-            self._run.observe(ended - began)
-            self._completed.inc()
+        return began
+
+    def ended(self, began: float) -> None:
+        """The task that began then has ended."""
+        ended = time.monotonic()
+        with self._lock:
+            if self._active == self._threads:
+                self._all_active_seconds += ended - self._all_active_since
+            self._active -= 1
+        self._run.observe(ended - began)
+        self._completed.inc()
 
     def _sample(self) -> float:
         """Time in which all threads are active counts while it lasts, since a thread that hangs would never show
@@ -113,8 +113,11 @@ class Dispatcher(ThreadPoolExecutor):
         ticket = self._activity.queued()
 
         def work() -> T:
-            with self._activity.at_work(ticket):
+            began = self._activity.began(ticket)
+            try:
                 return fn(*args, **kwargs)
+            finally:
+                self._activity.ended(began)
 
         def leave(future: "Future[T]") -> None:
             self._places.release()
