@@ -57,10 +57,8 @@ class SqliteTables:
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
         """Within the caller's transaction, by projection. The caller rolls back if it raises."""
-        for projection, of_projection in writes.items():
-            if of_projection:
-                for sql, rows in _statements(projection, of_projection):
-                    self._connection.executemany(sql, rows)
+        for sql, rows in _statements(writes):
+            self._connection.executemany(sql, rows)
 
     def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         shadow = projection + _REBUILDING
@@ -180,17 +178,18 @@ def _not_there(projection: str) -> ReadStoreUnavailable:
     return ReadStoreUnavailable(f"the data folder has no tables of {projection}: falcon up makes them")
 
 
-def _statements(projection: str, writes: Sequence[Write]) -> Iterator[tuple[str, Iterable[Write]]]:
+def _statements(writes: Mapping[str, Sequence[Write]]) -> Iterator[tuple[str, Iterable[Write]]]:
     """Each statement with its rows: runs of writes of one kind, in order. If a mark moves several times within a run,
     only the last move is kept."""
-    name = projection.removesuffix(_REBUILDING)
-    suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
-    for kind, run in groupby(writes, type):
-        rows, key = list(run), model.folded.get(kind)
-        if key is not None and len(rows) > 1:
-            rows = list({key(write): write for write in rows}.values())
-        for sql in model.statements[kind]:
-            yield _for_tables(sql, suffix), rows
+    for projection, of_projection in writes.items():
+        name = projection.removesuffix(_REBUILDING)
+        suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
+        for kind, run in groupby(of_projection, type):
+            rows, key = list(run), model.folded.get(kind)
+            if key is not None and len(rows) > 1:
+                rows = list({key(write): write for write in rows}.values())
+            for sql in model.statements[kind]:
+                yield _for_tables(sql, suffix), rows
 
 
 # The same text again and again: SQLite's driver then finds its prepared statement at once.
