@@ -57,8 +57,8 @@ class Activity:
         with self._lock:
             self._waiting.remove(ticket)
 
-    def began(self, ticket: float) -> float:
-        """The task starts to run. Returns when."""
+    def run(self, ticket: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the task that has this ticket. Raises what it raises."""
         began = time.monotonic()
         with self._lock:
             self._waiting.remove(ticket)  # it is usually the first one
@@ -66,17 +66,16 @@ class Activity:
             if self._active == self._threads:
                 self._all_active_since = began
         self._wait.observe(began - ticket)
-        return began
-
-    def ended(self, began: float) -> None:
-        """The task that began then has ended."""
-        ended = time.monotonic()
-        with self._lock:
-            if self._active == self._threads:
-                self._all_active_seconds += ended - self._all_active_since
-            self._active -= 1
-        self._run.observe(ended - began)
-        self._completed.inc()
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            ended = time.monotonic()
+            with self._lock:
+                if self._active == self._threads:
+                    self._all_active_seconds += ended - self._all_active_since
+                self._active -= 1
+            self._run.observe(ended - began)
+            self._completed.inc()
 
     def _sample(self) -> float:
         """Time in which all threads are active counts while it lasts, since a thread that hangs would never show
@@ -113,11 +112,7 @@ class Dispatcher(ThreadPoolExecutor):
         ticket = self._activity.queued()
 
         def work() -> T:
-            began = self._activity.began(ticket)
-            try:
-                return fn(*args, **kwargs)
-            finally:
-                self._activity.ended(began)
+            return self._activity.run(ticket, fn, *args, **kwargs)
 
         def leave(future: "Future[T]") -> None:
             self._places.release()

@@ -250,15 +250,13 @@ class SqliteJournal:
             if step is _Step.END:
                 return
             error: apsw.Error | None = None
-            began = self._activity.began(ticket)
             try:
-                self._connection.execute(step.value)
+                self._activity.run(ticket, self._connection.execute, step.value)
             except apsw.Error as failed:
                 error = failed
             except BaseException:
                 log.exception("the journal's thread failed; without it nothing can be written, so the process ends")
                 os._exit(70)
-            self._activity.ended(began)
             self._outcomes.put(error)
             self._wake()
 
