@@ -93,7 +93,6 @@ class _HostedShard:
         self._woken = False
         self.committed: Callable[[], None] = _nothing
         self._address = system.createActor(RoomShardActor)
-        self._actor: RoomShardActor | None = None
         self.mailbox = Mailbox(name, self._deliver, mailbox_bound, near=True)
 
         def build_and_keep(wake: Wake, reply: SendReply) -> Shard:
@@ -126,7 +125,7 @@ class _HostedShard:
             self._system.tell(self._address, message)
 
     def _deliver(self, batch: CommandBatch) -> None:
-        if self._actor is not None and not self._closed:
+        if not self._closed:
             carry_out(self._actor.execute, batch, None)
 
     def _drain(self) -> None:
