@@ -60,9 +60,8 @@ class Peers:
         self._place = place
         self._places = places
         self._commands = LocalCommands(folder, _socket(place), lambda: (key,))
-        # A commit of the owner costs more than a frame. So commands wait there, and all of them go with the next one.
         self._others = OwnerGateway(
-            _Directory(places), lambda: (key,), mailbox_bound, partial(connected_locally, folder=folder), None
+            _Directory(places), lambda: (key,), mailbox_bound, partial(connected_locally, folder=folder)
         )
         self._nudges = Nudges(folder, place, places)
         self._serving = _Serving(folder)

@@ -41,10 +41,9 @@ class Away(msgspec.Struct, eq=False):
 
 
 class Batching:
-    """The batches of one mailbox that are away, by number. Up to ``batches_away`` of them hold up the next one; with
-    None it waits for no other."""
+    """The batches of one mailbox that are away, by number. Up to ``batches_away`` of them hold up the next one."""
 
-    def __init__(self, batches_away: int | None) -> None:
+    def __init__(self, batches_away: int) -> None:
         self.away: dict[int, Away] = {}
         self._batches_away = batches_away
         self._holding: set[int] = set()  # numbers of the batches that the next one waits for
@@ -52,7 +51,7 @@ class Batching:
 
     def may_go(self, queued: int) -> bool:
         """True if a batch may go now, with ``queued`` commands to choose from."""
-        if not self._holding or self._batches_away is None:
+        if not self._holding:
             return True
         return len(self._holding) < self._batches_away and queued >= _LARGE
 

@@ -29,7 +29,7 @@ class Mailbox:
         name: str,
         send: Callable[[CommandBatch], None],
         bound: int,
-        batches_away: int | None = 1,
+        batches_away: int = 1,
         *,
         near: bool = False,
     ) -> None:

@@ -45,7 +45,7 @@ def answer(batch: CommandBatch) -> BatchReply:
 class Shard:
     """Takes batches, and answers when the test says so."""
 
-    def __init__(self, bound: int = 100, batches_away: int | None = 1, *, near: bool = False) -> None:
+    def __init__(self, bound: int = 100, batches_away: int = 1, *, near: bool = False) -> None:
         self.batches: list[CommandBatch] = []
         self.mailbox = Mailbox("test", self.batches.append, bound, batches_away, near=near)
 
@@ -148,15 +148,6 @@ async def test_a_large_batch_does_not_wait_for_another() -> None:
         shard.mailbox.ask(envelope(f"{n}"))
     await turn()
     assert len(shard.batches) == 2
-
-
-@in_loop
-async def test_where_commands_wait_at_their_owner_no_batch_waits_for_another() -> None:
-    shard = Shard(batches_away=None)
-    for number in range(3):
-        _ = shard.mailbox.ask(envelope(f"{number}"))
-        await turn()
-    assert [texts(batch) for batch in shard.batches] == [["0"], ["1"], ["2"]]
 
 
 @in_loop

@@ -39,20 +39,11 @@ class OwnerGateway:
     While a partition moves, its commands wait here, and are tried again until their deadlines.
     """
 
-    def __init__(
-        self,
-        directory: Directory,
-        keys: Keys,
-        mailbox_bound: int,
-        connect: Connect,
-        batches_away: int | None = _BATCHES_AWAY,
-    ) -> None:
-        """``batches_away``: to an owner; None if commands wait at the owner only (``Batching``)."""
+    def __init__(self, directory: Directory, keys: Keys, mailbox_bound: int, connect: Connect) -> None:
         self._directory = directory
         self._keys = keys
         self._connect = connect
         self._mailbox_bound = mailbox_bound
-        self._batches_away = batches_away
         self._owners: dict[str, _Owner] = {}
         self._processes: dict[str, OwnerProcess] = {}
         self._news: dict[Partition, asyncio.Future[None]] = {}
@@ -115,7 +106,7 @@ class OwnerGateway:
                 self._forget_idle_owners(but_process=process)
             used = {each.number for each in self._owners.values()}
             number = next(free for free in itertools.count() if free not in used)
-            owner = _Owner(self._process(process), shard, number, self._mailbox_bound, self._batches_away)
+            owner = _Owner(self._process(process), shard, number, self._mailbox_bound)
             self._owners[address] = owner
         return owner
 
@@ -148,13 +139,11 @@ class _Owner:
     ``number``: the owner's name in metrics. Numbers of owners that have gone are given again, so they stay few.
     """
 
-    def __init__(
-        self, process: OwnerProcess, shard: str, number: int, mailbox_bound: int, batches_away: int | None
-    ) -> None:
+    def __init__(self, process: OwnerProcess, shard: str, number: int, mailbox_bound: int) -> None:
         self.process = process
         self.number = number
         self._shard = int(shard) if _SHARD.fullmatch(shard) else _NO_SHARD
-        self.mailbox = Mailbox(f"owner-{number}", self._send, mailbox_bound, batches_away)
+        self.mailbox = Mailbox(f"owner-{number}", self._send, mailbox_bound, _BATCHES_AWAY)
 
     def _send(self, batch: CommandBatch) -> None:
         self.process.send(self._shard, batch, self.mailbox)
