@@ -18,7 +18,7 @@ from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
 from falcon.domain.room import Member, Room
 
 # Raise it whenever the fields of Room, Account, PartitionState or the answers change: recovery then reads the log.
-VERSION: Final = 6
+VERSION: Final = 7
 
 Aggregate: TypeAlias = Room | Account
 AnswerRow: TypeAlias = tuple[

@@ -25,14 +25,15 @@ ROOM = Room(
     reactions_forgotten=8,
     imported=True,
     admins=1,
+    member_left=True,
 )
 ACCOUNT = Account(1_000, "Ann", True, Map({2: "hash"}), 2, directs_of([(1_001, 128)]))
-# As version 5 of the snapshots has them.
+# As version 7 of the snapshots has them.
 STORED_ROOM = [
     "room",
     [
         *(64, "group", "Tea kitchen", "All about tea", 1_700_000_000_000, 7, 2, [[3, 1], [5, 2]], 1),
-        *(9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8, True, False, 1),
+        *(9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8, True, False, 1, True),
     ],
     [[1_000, "admin", 5], [1_001, "member", 3]],
     None,
@@ -45,7 +46,7 @@ def no_part(name: str) -> bytes:
 
 
 @pytest.mark.parametrize(("aggregate", "stored"), [(ROOM, STORED_ROOM), (ACCOUNT, STORED_ACCOUNT)])
-def test_an_aggregate_is_written_as_version_5_has_it_and_read_again(aggregate: Aggregate, stored: list[object]) -> None:
+def test_an_aggregate_is_written_as_version_7_has_it_and_read_again(aggregate: Aggregate, stored: list[object]) -> None:
     written = msgspec.msgpack.decode(encode_aggregate(aggregate))
     assert [sorted(part) if part is written[-2] else part for part in written] == stored
     assert decode_aggregate(msgspec.msgpack.encode(stored), no_part) == aggregate
