@@ -163,7 +163,8 @@ class Authenticator:
         if account is None:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
-            raise unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
+            problem = unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
+            raise self._limiter.delayed(problem)
         if _has_no_spare_space(authorization):
             now = time.monotonic()
             cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)

@@ -5,10 +5,12 @@ import base64
 import resource
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from falcon.http.server import connections
 from falcon.http.server.connections import descriptors_for_connections
 from falcon.telemetry import metrics
 from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
@@ -229,6 +231,22 @@ def test_a_head_has_to_be_complete_in_time(drip: bytes) -> None:
         assert 0.3 < seconds < 3
 
     at_a_server(ask, QUICK)
+
+
+def test_of_many_broken_requests_some_wait_for_their_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_BROKEN_AT_ONCE", 1)
+
+    async def ask(server: Server) -> None:
+        hostile = [await server.connect() for _ in range(2)]
+        other = await server.connect()
+        began = time.monotonic()
+        answers = await asyncio.gather(*(client.asks(b"no request\r\n\r\n") for client in hostile))
+        assert [(answer.status, answer.closes) for answer in answers] == [(400, True)] * 2
+        assert time.monotonic() - began >= 0.2
+        assert (await other.asks(GET)).status == 201
+        assert all([await client.is_closed() for client in hostile])
+
+    at_a_server(ask, replace(QUICK, sweep_seconds=2, idle_seconds=10, linger_seconds=10))
 
 
 def test_a_connection_without_a_request_is_closed_without_a_word() -> None:

@@ -177,6 +177,26 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
     assert sent[0]["status"] == 429
 
 
+def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(responses, "sleep", sleep)
+    falcon = start(address_requests=1_000, address_burst=1_000)
+    stranger = Person(falcon, 7, "Nobody", WRONG)
+    assert statuses(*(stranger.get("/v1/me") for _ in range(100))) == [401] * 100
+    assert not waits
+    assert stranger.get("/v1/me").status_code == 401
+    assert stranger.get("/v1/stream?ticket=invented").status_code == 401
+    assert waits == [1.0, 1.0]
+    assert falcon.account("Anna").get("/v1/me").status_code == 200
+    assert waits == [1.0, 1.0], "a good token does not wait"
+
+
 def test_the_time_for_which_a_refusal_waits_does_not_count_as_falcons() -> None:
     async def observed() -> list[float]:
         meter = Meter([("/delayed", "GET")])

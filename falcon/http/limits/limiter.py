@@ -19,6 +19,9 @@ _READING: Final = frozenset({"GET", "HEAD"})
 # it would get as many as the processor can make, and others would wait.
 _REFUSALS: Final = 20
 _DELAY_SECONDS: Final = 1.0
+# And a process gives so many refusals a second at once to all clients without a good token. Many addresses together
+# would otherwise take the processor, although each keeps to its own share.
+_REFUSALS_UNAUTHENTICATED: Final = 100
 _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addresses share one bucket
 
 
@@ -41,6 +44,7 @@ class Limiter:
         self._reads = self._buckets(self.policies.account_reads)
         self._unauthenticated = self._buckets_of_addresses()
         self._issued = self._buckets_of_addresses()
+        self._unauthenticated_at_once = Buckets(_REFUSALS_UNAUTHENTICATED * self.limits_addresses, 1.0, clock=clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
         self._under_way = Counts(self.policies.account_requests.quota)
         self.leave = self._under_way.leave  # the request of an account ends
@@ -120,14 +124,20 @@ class Limiter:
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.wait(key)
         if wait:
-            raise self._refused(key, self.policies.address_requests, wait)
+            raise self.delayed(self._refused(key, self.policies.address_requests, wait))
 
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """Count a request without a good token. Raises Problem 429."""
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.take(key)
         if wait:
-            raise self._refused(key, self.policies.address_requests, wait)
+            raise self.delayed(self._refused(key, self.policies.address_requests, wait))
+
+    def delayed(self, problem: Problem) -> Problem:
+        """The refusal of a request without a good token. It waits where too many clients are refused at the time."""
+        if self._unauthenticated_at_once.take(None):
+            problem.delay_seconds = _DELAY_SECONDS
+        return problem
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])

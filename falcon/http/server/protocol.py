@@ -123,6 +123,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._body = 0  # bytes of the bodies of all requests that are not answered
         self._behind = b""  # bytes behind requests that wait for their turn: not parsed yet
         self._address: AddressKey | None = None
+        self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -398,6 +399,10 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._reading == _NOTHING:
             if seconds > limits.idle_seconds:
                 self.transport.close()
+        elif self._late is not None:
+            response, self._late = self._late, None
+            self._since = now
+            self._respond_last(response)
         elif self._reading == _LEAVING:
             if seconds > limits.linger_seconds and self._running is None:
                 self.transport.abort()
@@ -427,6 +432,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._running is not None:
             self.cycle.keep_alive = False  # the connection closes after the answers that are under way
             return
+        if response.reason in metrics.JUNK and self._sweep.must_wait():
+            self._late = response
+        else:
+            self._respond_last(response)
+
+    def _respond_last(self, response: LastResponse) -> None:
         metrics.http_requests.labels("none", "other", response.status).inc()
         self.transport.write(response.data)
         if self.transport.can_write_eof():

@@ -50,7 +50,7 @@ class StreamCallers:
             self._limiter.check_stream(found.account_id)  # before the ticket is used up
         if found is None or not self._signals.is_first_use(found.signature):
             self._limiter.count_unauthenticated(scope)
-            raise wrong_ticket()
+            raise self._limiter.delayed(wrong_ticket())
         return StreamCaller(found.account_id, found.token_hash, by_ticket=True)
 
 
