@@ -124,8 +124,8 @@ class _Reader:
             found[partition] = stored[start : start + limit]
         return found
 
-    async def ends(self, partitions: Iterable[int], topic: str | None = None) -> dict[int, int]:
-        return {partition: self._brokers.end(topic or self.topic, partition) for partition in partitions}
+    async def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return {partition: self._brokers.end(self.topic, partition) for partition in partitions}
 
     async def close(self) -> None:
         pass

@@ -85,15 +85,14 @@ class Reader:
             ) from error
         return [at for at in found if at.offset < stop]
 
-    async def ends(self, partitions: Sequence[Partition], topic: str | None = None) -> dict[Partition, int]:
-        """The ends that the brokers state, of this topic or another one. They may be stale for a moment after a change
-        of leader: the partition is at least that long. Raises JournalUnavailable."""
-        topic = topic or self.topic
+    async def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """The ends that the brokers state. They may be stale for a moment after a change of leader: a partition is at
+        least that long. Raises JournalUnavailable."""
         try:
             consumer = await self._started()
-            ends = await consumer.end_offsets([TopicPartition(topic, p) for p in partitions])
+            ends = await consumer.end_offsets([TopicPartition(self.topic, p) for p in partitions])
         except CLIENT_ERRORS as error:
-            raise JournalUnavailable(f"cannot read the ends of {topic}: {error!r}") from error
+            raise JournalUnavailable(f"cannot read the ends of {self.topic}: {error!r}") from error
         return {partition.partition: end for partition, end in ends.items()}
 
     def end_seen(self, partition: Partition) -> int:

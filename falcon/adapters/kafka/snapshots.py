@@ -92,6 +92,7 @@ class KafkaSnapshots:
         self._lock = threading.Lock()
         self._open: dict[Partition, _OpenEpoch] = {}
         self._idle: list[Reader] = []
+        self._log: Reader | None = None
         self._closing: set[asyncio.Task[None]] = set()  # closing may take long, and runs in the background
         self._restoring = 0
         self._readers = asyncio.Semaphore(_READERS)
@@ -194,7 +195,7 @@ class KafkaSnapshots:
         async with self._reader() as reader:
             with self._lock:
                 self._copy.clear(partition)
-            asking = asyncio.ensure_future(self._log_end(reader, partition))
+            asking = asyncio.ensure_future(self._log_end(partition))
             try:
                 async for records in read_compacted(reader, partition, stop):
                     parsed = [self._parse(partition, record) for record in records]
@@ -204,7 +205,7 @@ class KafkaSnapshots:
                 until = time.monotonic() + _STALE_SECONDS
                 while self._is_lost(partition, end) and time.monotonic() < until:
                     await asyncio.sleep(_ASK_AGAIN_SECONDS)
-                    end = await self._log_end(reader, partition)
+                    end = await self._log_end(partition)
             finally:
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
@@ -234,9 +235,11 @@ class KafkaSnapshots:
             with self._lock:
                 self._copy.drop(partition, [_name_of(key) for key in keys])
 
-    async def _log_end(self, reader: Reader, partition: Partition) -> int:
-        """The end of the log's partition, as a broker states it."""
-        return (await reader.ends([partition], self._cluster.journal))[partition]
+    async def _log_end(self, partition: Partition) -> int:
+        """The end of the log's partition, as a broker states it. Call it during a restore only."""
+        if self._log is None:
+            self._log = Reader(self._cluster, self._cluster.journal)
+        return (await self._log.ends([partition]))[partition]
 
     def _is_lost(self, partition: Partition, end: int) -> bool:
         """True if a snapshot holds what stood behind the end of the log."""
@@ -302,9 +305,11 @@ class KafkaSnapshots:
                 self._idle.append(reader)
         finally:
             self._restoring -= 1
-            while self._idle and not self._restoring:
-                self._closing.add(task := asyncio.ensure_future(self._idle.pop().close()))
-                task.add_done_callback(self._closing.discard)
+            if not self._restoring:
+                for unused in (*self._idle, *([self._log] if self._log else [])):
+                    self._closing.add(task := asyncio.ensure_future(unused.close()))
+                    task.add_done_callback(self._closing.discard)
+                self._idle, self._log = [], None
 
     def _parse(self, partition: Partition, record: ConsumerRecord) -> _Record:
         """Raises JournalUnavailable if a state cannot be read: a checkpoint may count on it, so none may be left
