@@ -577,7 +577,7 @@ def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
     at_a_server(ask, per_address=ten_an_address("127.0.0.0/8"))
 
 
-# --- whether there are limits -----------------------------------------------------------------------------------------
+# --- limits on and off ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

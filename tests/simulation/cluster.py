@@ -273,7 +273,7 @@ class SimulatedFalcon:
                 (bootstrap, "_CHECKPOINT_EVENTS", _CHECKPOINT_EVENTS),
                 (limits, "MEMBERS_IN_PART", _MEMBERS_IN_PART),
                 (roles, "kafka_cluster", self._kafka_cluster),
-                (roles, "_hbase", self._gateways),
+                (roles, "hbase_gateways", self._gateways),
                 (connection, "upgraded", self._upgraded),
                 (watch, "aiohttp", _Aiohttp(self.http_of)),
                 (watch, "connector", _no_connector),

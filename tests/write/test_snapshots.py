@@ -28,7 +28,7 @@ ROOM = Room(
     member_left=True,
 )
 ACCOUNT = Account(1_000, "Ann", True, Map({2: "hash"}), 2, directs_of([(1_001, 128)]))
-# As version 7 of the snapshots has them.
+# The bytes of version 7 of the snapshots.
 STORED_ROOM = [
     "room",
     [

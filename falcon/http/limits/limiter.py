@@ -77,7 +77,7 @@ class Limiter:
             raise self._refused(account_id, self.policies.account_reads, wait)
 
     def check_stream(self, account_id: AccountId) -> None:
-        """A request for a stream counts as a read. Raises Problem 429, also where the account has too many streams."""
+        """A request for a stream counts as a read. Raises Problem 429, also if the account has too many streams."""
         self.read(account_id)
         if self._streams.is_full(account_id):
             raise self._refused(account_id, self.policies.account_streams)
@@ -93,7 +93,7 @@ class Limiter:
             self._streams.leave(account_id)
 
     def check_new_room(self, account_id: AccountId) -> None:
-        """Raises Problem 429 where the account has made as many rooms as it may in a day."""
+        """Raises Problem 429 if the account has made as many rooms as it may in a day."""
         wait = self._new_rooms.wait(account_id)
         if wait:
             raise self._refused(account_id, self.policies.account_new_rooms, wait)
@@ -115,7 +115,7 @@ class Limiter:
         return self.policies.address_requests.quota > 0
 
     def check_unauthenticated(self, scope: Scope, issued: str | None) -> None:
-        """Raises Problem 429 where the request's address has used up its requests without a good token.
+        """Raises Problem 429 if the request's address has used up its requests without a good token.
 
         ``issued``: the hash of a secret that this deployment has issued. The token may have been revoked, or may name
         another account. Each such secret has a count of its own, so that clients that share an address with an attacker

@@ -177,7 +177,7 @@ class Sweep:
 
 
 def _acknowledged(transport: asyncio.Transport) -> bytes:
-    """Bytes that the other end has acknowledged, as the kernel's counter; empty where it does not count them."""
+    """Bytes that the other end has acknowledged, as the kernel's counter; empty if it does not count them."""
     try:
         info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     except OSError:

@@ -26,7 +26,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
 
-# What a connection is reading.
+# The part that a connection is reading.
 _NOTHING: Final = 0  # it is between two requests
 _HEAD: Final = 1
 _BODY: Final = 2
@@ -217,7 +217,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 self._refuse(raw_responses.HEAD_TOO_LARGE)
 
     def _take(self, data: bytes) -> bool:
-        """Feed the parser. Returns whether this protocol goes on reading."""
+        """Feed the parser. Returns True if this protocol goes on reading."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -259,7 +259,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         upgraded.connection_made(self.transport)
 
     def handle_websocket_upgrade(self) -> None:
-        """Like uvicorn's, which leaves the connection open and unanswered where its WebSocket library refuses the
+        """Like uvicorn's, which leaves the connection open and unanswered if its WebSocket library refuses the
         request: the library has limits of its own, such as 8 KiB for a field."""
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
