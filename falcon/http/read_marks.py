@@ -47,7 +47,7 @@ class ReadMarks:
     mark moves forward only. A forced mark goes by itself, in its place.
 
     The owner remembers the keys of all of them. If it does not accept the mark that goes for several, each goes by
-    itself, so that each request has the answer that is right for it. Where the time of the oldest is over, the others
+    itself, so that each request has the answer that is right for it. If the time of the oldest is over, the others
     go again, so that no request is refused before its own time. For one event loop.
     """
 
