@@ -28,15 +28,16 @@ ROOM = Room(
     reactions_forgotten=8,
     imported=True,
     admins=1,
+    member_left=True,
 )
 ACCOUNT = Account(1_000, "Ann", True, Map({2: "hash"}), 2, directs_of([(1_001, 128)]))
 # The version of the states below. If VERSION differs, all that owners have stored is void, and they read the whole log.
-STORED_VERSION = 479473190
+STORED_VERSION = 1271978544
 STORED_ROOM = [
     "room",
     [
         *(64, "group", "Tea kitchen", "All about tea", 1_700_000_000_000, 7, 2, [[3, 1], [5, 2]], 1),
-        *(9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8, True, False, 1),
+        *(9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8, True, False, 1, True),
     ],
     [[1_000, "admin", 5], [1_001, "member", 3]],
     None,

@@ -1,6 +1,6 @@
 """Messages of a room: post, read by page or one, edit, delete."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
@@ -11,7 +11,7 @@ from falcon.domain.answers import ImportAnswer, MessageAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import DeleteMessage, EditMessage, ImportMessages, PostMessage
 from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
-from falcon.domain.ids import ID_MAX, NOBODY, RoomId, Seq
+from falcon.domain.ids import ID_MAX, NOBODY, AccountId, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.http import shapes
 from falcon.http.api import examples
@@ -28,7 +28,7 @@ from falcon.http.api.lines import (
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, NotReadableYet
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
+from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
 from falcon.http.requests import AuthedRequest, check_text
 from falcon.http.responses import BytesResponse, encoded_json_response, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
@@ -296,6 +296,8 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
     last_seq = await checks.last_seq(line.room_id, line.seq, at)
     if line.seq > last_seq + 1:
         raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
+    if line.seq <= last_seq:
+        checks.skipped[line.room_id] = (line, at)
     checks.reached(line)
     if line.author_id != NOBODY:
         await checks.account(line.author_id, f"{at}author_id")
@@ -303,6 +305,25 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
         await checks.account(account_id, f"{at}mentions")
     if line.reply_to is not None and line.reply_to >= line.seq:
         raise invalid(f"{at}reply_to", "must be a message before this one")
+
+
+async def _check_skipped(checks: Checks) -> None:
+    """The room has these messages, unless people have written in it before all of its messages were imported. Theirs
+    stand behind those that were imported, so the last one of the request tells."""
+    for room_id, (line, at) in checks.skipped.items():
+        row = await checks.store.message(room_id, line.seq)
+        if row is None:
+            row = await checks.newest(room_id, checks.store.message, room_id, line.seq)
+        found = None if row is None else message_in(row)
+        if found is None or NOBODY in (found.author_id, line.author_id):
+            continue  # it is missing here, or was there
+        if (found.author_id, found.posted_at) != (line.author_id, parse_rfc3339(line.posted_at)):
+            rule = f"room {room_id} has another message {line.seq}: people wrote in it before its import had ended"
+            raise not_allowed(f"{at}seq", rule)
+
+
+def _accounts(line: MessageLineShape) -> Iterable[AccountId]:
+    return (line.author_id, *line.mentions) if line.author_id != NOBODY else line.mentions
 
 
 async def _import_messages(commands: ImportCommands, lines: Sequence[MessageLineShape]) -> ImportedLines:
@@ -354,6 +375,8 @@ LINES: Final = LineKind(
     {MessagePosted: _event_line, MessageEdited: _event_line, MessageDeleted: _event_line},
     _rules,
     _check,
+    accounts=_accounts,
+    check_all=_check_skipped,
 )
 
 
