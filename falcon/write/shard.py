@@ -96,10 +96,10 @@ class Shard:
         submissions: list[Submission] = []
         for serving in self._execution.carry_out(batch, sender, submissions):
             self._checkpoints.after_decisions(serving, submissions)
-        if submissions:
-            self._journal.submit(submissions)
         self._busy.sample(batch)
         self._replies.send_ready()
+        if submissions:  # last: a thread that the journal wakes must not wait for the interpreter
+            self._journal.submit(submissions)
 
     def drain(self) -> None:
         """The journal has completed something, or a recovery or a retry has come to its end."""
@@ -202,6 +202,8 @@ class Shard:
         Likewise those are counted that came or went with their partition.
         """
         self._keys.count(FORGOTTEN_EACH_TICK)
+        if not self._keys.total:
+            return
         known = deque(each for owned in self._cycle.states.values() if (each := known_of(owned)) is not None)
         self._ticks += 1
         known.rotate(self._ticks)

@@ -66,14 +66,15 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     query = request.query(PageQuery)
     access = await edge.reads.access(request, room_id)
     first, last = _bounds(query, access.last_seq)
-    reactions = await _reactions(edge, room_id, first, last)
-    etag = _page_etag(room_id, access.version, reactions.version, access.last_seq, first, last)
+    reactions = await _reactions(edge, access, room_id, first, last)
     known = request.headers.get(b"if-none-match")
-    if known is not None and matches(known, etag[1]):
-        return BytesResponse(304, b"", etag)
-    page, last_seq = await _page(edge, room_id, access, query)
+    if known is not None:
+        etag = _page_etag(room_id, access.version, reactions.version, access.last_seq, first, last)
+        if matches(known, etag[1]):
+            return BytesResponse(304, b"", etag)
+    page, last_seq = await _page(edge, room_id, access, query, first, last)
     if page.first < first:
-        reactions = await _reactions(edge, room_id, page.first, page.last)
+        reactions = await _reactions(edge, access, room_id, page.first, page.last)
     if reactions.by_seq:
         page = page.with_reactions(reactions.by_seq, _middle(query, page))
     has_before = b"true" if page.first > 1 and last_seq else b"false"
@@ -85,15 +86,17 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return encoded_json_response(200, body, etag)
 
 
-async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[TimelinePage, Seq]:
-    """The page, and the last seq of the room as the page shows it.
+async def _page(
+    edge: Edge, room_id: RoomId, access: Access, query: PageQuery, first: Seq, last: Seq
+) -> tuple[TimelinePage, Seq]:
+    """The page, and the last seq of the room as the page shows it. ``first`` and ``last``: as :func:`_bounds` gives
+    them.
 
     The timeline's table may be behind the room's row. Then the page ends where the timeline does, so that it still has
     as many messages as the client asked for, if the timeline has that many.
     """
     last_seq = access.last_seq
     while True:
-        first, last = _bounds(query, last_seq)
         if query.around is None:
             page = await edge.pages.page(room_id, access.version, first, last, from_last=query.after is None)
         else:
@@ -102,11 +105,12 @@ async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -
         if page.last >= last or page.more:
             return page, last_seq
         last_seq = page.last if page.count else await edge.store.newest(room_id, first - 1)
+        first, last = _bounds(query, last_seq)
 
 
-async def _reactions(edge: Edge, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
+async def _reactions(edge: Edge, access: Access, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
     """While they are being filled from the log messages are shown without: people read on, and react later."""
-    if first > last:
+    if first > last or not access.has_reactions:
         return NO_REACTIONS
     try:
         return await edge.store.shown_reactions(room_id, first, last)
@@ -131,7 +135,7 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     access = await edge.reads.access(request, room_id)
     seq = request.path_id("seq", message_not_found)
-    reactions = await _reactions(edge, room_id, seq, seq)
+    reactions = await _reactions(edge, access, room_id, seq, seq)
     etag = (b"etag", b'"%d.%d.%d.%d"' % (room_id, seq, access.version, reactions.version))
     known = request.headers.get(b"if-none-match")
     if known is not None and seq <= access.last_seq and matches(known, etag[1]):
@@ -201,6 +205,8 @@ async def _dispatch_with_view(edge: Edge, request: AuthedRequest, command: C) ->
 
 def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
     """The first and the last seq of a page. An empty page has first > last."""
+    if query.before is None and query.after is None and query.around is None:
+        return max(1, last_seq - query.limit + 1), last_seq
     cursors = [name for name in ("before", "after", "around") if getattr(query, name) is not None]
     if len(cursors) > 1:
         raise invalid(cursors[1], f"cannot go with {cursors[0]}")
@@ -210,7 +216,8 @@ def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
     if query.around is not None:
         last = min(max(query.around - query.limit // 2, 1) + query.limit - 1, last_seq)
         return max(1, last - query.limit + 1), last
-    last = last_seq if query.before is None else min(max(query.before, 1) - 1, last_seq)
+    assert query.before is not None
+    last = min(max(query.before, 1) - 1, last_seq)
     return max(1, last - query.limit + 1), last
 
 
