@@ -36,13 +36,13 @@ async def _names_afterwards(edge: Any, request: Any, peer: Any) -> Any:
 _replay = Opener._replay
 
 
-async def _waits_for_tables(self: Opener, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
+async def _waits_for_tables(self: Opener, caller: Any, only: Any, place: Any, tables: Any) -> Any:
     """A resume waits until all tables have reached the token."""
     until = time.monotonic() + 5.0
     while True:
         applied = await self._store.applied_everywhere(self._feed.partitions)
-        if all(applied[self._feed.segment_of(partition)].offset >= offset for partition, offset in offsets.items()):
-            return await _replay(self, caller, only, offsets, tables)
+        if all(applied[self._feed.segment_of(partition)].offset >= at for partition, at in place.offsets.items()):
+            return await _replay(self, caller, only, place, tables)
         if time.monotonic() > until:
             raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
         await asyncio.sleep(0.02)
