@@ -1,7 +1,7 @@
 """Cuts: an offset in each segment of the log, under a number that every process can look up.
 
 A resume token names a cut and has only the differences to it. Any process may write a cut, and each one is as good as
-another, so nobody has to lead. A process uses a cut once it has read it from where all cuts are kept. So a client that
+another, so no process has to lead. A process uses a cut once it has read it from where all cuts are kept. So a client that
 has a token finds its cut at every other process, too.
 
 A process whose tokens grow writes a cut. The one that has written the cut which they name does so at once, and the
@@ -230,7 +230,7 @@ class Cuts:
             metrics.stream_cuts.labels("failed").inc()
             log.warning("resume tokens grow, since no cut can be written: %r", error)
             await asyncio.sleep(_RETRY_SECONDS)
-        except Exception:  # tokens grow, and nobody would know why
+        except Exception:  # tokens grow until it is repaired
             log.exception("writing a cut met a fault of ours; it is tried again")
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -265,4 +265,4 @@ def _is_between(cut: Cut, least: Mapping[int, int], most: Mapping[int, int]) -> 
 
 
 def _nothing() -> None:
-    """Nobody has to know."""
+    """No token names a cut."""

@@ -334,7 +334,7 @@ class Feed:
         is_long = len(self._shortened(self._token.text(), self._cuts)) > TOKEN_GROWN
         return self.reached_everywhere() if is_long else None
 
-    async def place_of(self, token: str) -> resume_tokens.Place:
+    async def place_of(self, token: str) -> resume_tokens.ResumePlace:
         """The place that a client's token says. Raises WrongToken, JournalUnavailable."""
         found: dict[int, Cut] = {}
         for number in resume_tokens.cuts_named(token):
@@ -343,10 +343,10 @@ class Feed:
                 found[number] = cut
         return resume_tokens.decode(self.log_name, token, found)
 
-    def beginning(self, offsets: Mapping[int, int]) -> resume_tokens.Place:
+    def beginning(self, offsets: Mapping[int, int]) -> resume_tokens.ResumePlace:
         """The place at these offsets, or at a cut shortly before them if its token is shorter."""
         if self._cuts is None:
-            return resume_tokens.Place(offsets)
+            return resume_tokens.ResumePlace(offsets)
         near = self._cuts.nearest(offsets)
         reference = None if near is None else resume_tokens.Reference(near)
         if len(resume_tokens.encode(self.log_name, offsets, reference)) > resume_tokens.LENGTH_MAX:
@@ -354,8 +354,8 @@ class Feed:
             before = self._cuts.newest_before(offsets, begins) if begins.keys() == offsets.keys() else None
             if before is not None:
                 at_cut = {segment: before.offsets[segment] for segment in offsets}
-                return resume_tokens.Place(at_cut, resume_tokens.Reference(before))
-        return resume_tokens.Place(offsets, reference)
+                return resume_tokens.ResumePlace(at_cut, resume_tokens.Reference(before))
+        return resume_tokens.ResumePlace(offsets, reference)
 
     def newest_cut(self) -> Cut | None:
         return None if self._cuts is None else self._cuts.newest_cut()

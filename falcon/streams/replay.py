@@ -61,7 +61,7 @@ class StreamReplay:
         self,
         feed: Feed,
         lookups: Lookups,
-        since: resume_tokens.Place,
+        since: resume_tokens.ResumePlace,
         tables: Mapping[int, Position],
         roles: Mapping[RoomId, Role],
     ) -> None:

@@ -43,7 +43,7 @@ class Reference(NamedTuple):
         return [*self.cut.offsets[: self.split], *self.older.offsets[self.split :]]
 
 
-class Place(NamedTuple):
+class ResumePlace(NamedTuple):
     """What a token says. ``reference``: None in a token without a cut."""
 
     offsets: Mapping[int, int]
@@ -63,7 +63,7 @@ def cuts_named(text: str) -> tuple[int, ...]:
         raise WrongToken(str(error)) from error
 
 
-def decode(log: str, text: str, cuts: Mapping[int, Cut] | None = None) -> Place:
+def decode(log: str, text: str, cuts: Mapping[int, Cut] | None = None) -> ResumePlace:
     """Raises WrongToken."""
     body, check = _parts(text)
     try:
@@ -72,11 +72,11 @@ def decode(log: str, text: str, cuts: Mapping[int, Cut] | None = None) -> Place:
         if _check(body, _seed(log, *named)) != check:
             raise WrongToken("it is not one of this log's")
         if not named:
-            return Place(_pairs(body))
+            return ResumePlace(_pairs(body))
         reference = Reference(named[0], *((named[1], split) if len(named) > 1 else ()))
         if reference.older is not None and len(reference.older.offsets) != len(reference.cut.offsets):
             raise WrongToken("it names cuts of two logs")
-        return Place(dict(enumerate(read(body[at:], reference.offsets))), reference)
+        return ResumePlace(dict(enumerate(read(body[at:], reference.offsets))), reference)
     except KeyError as error:
         raise WrongToken("it names a cut that is not kept") from error
     except Malformed as error:

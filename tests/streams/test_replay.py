@@ -29,7 +29,7 @@ from falcon.streams import resume_tokens
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, Reason
 from falcon.streams.replay import NotReached, StreamReplay
-from falcon.streams.resume_tokens import Place
+from falcon.streams.resume_tokens import ResumePlace
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
 from tests.streams.reader import eventually
@@ -164,7 +164,7 @@ class Scene:
         return ear
 
     async def begins(self, offset: int, applied: int, roles: Mapping[int, Role]) -> StreamReplay:
-        beginning = StreamReplay(self.feed, self.lookups, Place({0: offset}), {0: Position(applied)}, roles)
+        beginning = StreamReplay(self.feed, self.lookups, ResumePlace({0: offset}), {0: Position(applied)}, roles)
         await beginning.prepare()
         await beginning.resolve_membership(BOB)
         return beginning

@@ -148,7 +148,7 @@ class Opener:
     # --- from a resume token ------------------------------------------------------------------------------------------
 
     async def _replay(
-        self, caller: StreamCaller, only: Rooms, place: resume_tokens.Place, tables: TablePositions
+        self, caller: StreamCaller, only: Rooms, place: resume_tokens.ResumePlace, tables: TablePositions
     ) -> Opening | None:
         """From the log and the account's memberships; None where too much has happened since then."""
         async with self._turns.turn():
