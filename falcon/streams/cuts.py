@@ -1,8 +1,8 @@
 """Cuts: an offset in each segment of the log, under a number that every process can look up.
 
 A resume token names a cut and has only the differences to it. Any process may write a cut, and each one is as good as
-another, so no process has to lead. A process uses a cut once it has read it from where all cuts are kept. So a client that
-has a token finds its cut at every other process, too.
+another, so no process has to lead. A process uses a cut once it has read it from where all cuts are kept. So every
+other process finds the cut of a client's token, too.
 
 A process whose tokens grow writes a cut. The one that has written the cut which they name does so at once, and the
 others a moment later, if that one has not done it by then.
