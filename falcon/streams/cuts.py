@@ -10,6 +10,7 @@ others a moment later, if that one has not done it by then.
 
 import asyncio
 import logging
+import math
 import random
 import zlib
 from collections import OrderedDict, deque
@@ -100,9 +101,15 @@ class Cuts:
     # --- cuts that are known ------------------------------------------------------------------------------------------
 
     def nearest(self, offsets: Mapping[int, int]) -> Cut | None:
-        """The one of the newest cuts to which these offsets have the least differences."""
-        cuts = self._newest_first()
-        return min(cuts, key=lambda cut: _distance(cut, offsets), default=None)
+        """One of the newest cuts to which these offsets have small differences."""
+        nearest, least = None, math.inf
+        for cut in self._newest_first():
+            distance = _distance(cut, offsets)
+            if distance < least:
+                nearest, least = cut, distance
+            if least <= len(offsets):  # the common case: as near as one event for each segment
+                break
+        return nearest
 
     def newest_before(self, offsets: Mapping[int, int], begins: Mapping[int, int]) -> Cut | None:
         """One of the newest cuts that lies between the two everywhere."""
@@ -209,9 +216,14 @@ class Cuts:
     def propose(self, wanted: Callable[[], Mapping[int, int] | None], used: int | None = None) -> None:
         """Write a cut soon, unless one is under way. ``wanted`` is asked for its offsets just before; it returns None
         if no cut is needed any more. ``used``: the cut that tokens name now."""
-        if self._writing is None or self._writing.done():
+        if not self.writes:
             seconds = _APART_SECONDS if used in self._mine else random.uniform(*_OTHERS_SECONDS)  # noqa: S311
             self._writing = asyncio.get_running_loop().create_task(self._write(wanted, seconds))
+
+    @property
+    def writes(self) -> bool:
+        """True if a cut is under way."""
+        return self._writing is not None and not self._writing.done()
 
     async def _write(self, wanted: Callable[[], Mapping[int, int] | None], seconds: float) -> None:
         try:

@@ -51,10 +51,9 @@ class Differences:
         self.move(segment, self._offsets[segment])
 
     def encoded(self) -> bytes:
-        others = self._others
-        order = _order(len(self._offsets), len(others))
-        bits, size, segment = self._fields, self._width * len(self._offsets), 0
-        least_gap = 1 << order
+        bits, size, others = self._fields, self._width * len(self._offsets), self._others
+        order = _order(len(self._offsets), len(others)) if others else 0
+        least_gap, segment = 1 << order, 0
         for other in sorted(others):
             gap, value = other - segment + least_gap, others[other]
             gap_size, value_size = 2 * gap.bit_length() - 1 - order, 2 * value.bit_length() - 1

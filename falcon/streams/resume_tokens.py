@@ -22,6 +22,7 @@ _TO_ONE_CUT: Final = b"\x02"
 _TO_TWO_CUTS: Final = b"\x03"
 _CHECK_BYTES: Final = 4
 _TEXT_MAX: Final = 64 << 10
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 class WrongToken(ValueError):
@@ -69,7 +70,7 @@ def decode(log: str, text: str, cuts: Mapping[int, Cut] | None = None) -> Resume
     try:
         numbers, split, at = _header(body)
         named = [(cuts or {})[number] for number in numbers]
-        if _check(body, _seed(log, *named)) != check:
+        if zlib.crc32(body, _seed(log, *named)).to_bytes(_CHECK_BYTES) != check:
             raise WrongToken("it is not one of this log's")
         if not named:
             return ResumePlace(_pairs(body))
@@ -213,7 +214,8 @@ def _parts(text: str) -> tuple[bytes, bytes]:
 
 
 def _text(body: bytes, seed: int) -> str:
-    return base64.urlsafe_b64encode(body + _check(body, seed)).rstrip(b"=").decode()
+    data = body + zlib.crc32(body, seed).to_bytes(_CHECK_BYTES)
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def _seed(log: str, *cuts: Cut) -> int:
@@ -221,10 +223,6 @@ def _seed(log: str, *cuts: Cut) -> int:
     for cut in cuts:
         seed = zlib.crc32(cut.check.to_bytes(_CHECK_BYTES), seed)
     return seed
-
-
-def _check(body: bytes, seed: int) -> bytes:
-    return zlib.crc32(body, seed).to_bytes(_CHECK_BYTES)
 
 
 def _pair(segment: int, offset: int) -> bytes:

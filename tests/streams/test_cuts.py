@@ -42,16 +42,12 @@ class Process:
     async def writes(self) -> Cut:
         """A cut of where it has read to."""
         before = self.cuts.newest
-        await eventually(self.rests)
+        await eventually(lambda: not self.cuts.writes)
         self.cuts.propose(lambda: self.offsets)
         await eventually(lambda: self.cuts.newest > before)
         cut = self.cuts.newest_cut()
         assert cut is not None
         return cut
-
-    def rests(self) -> bool:
-        """True if it does not write a cut."""
-        return self.cuts._writing is None or self.cuts._writing.done()
 
     def moves(self, by: int) -> None:
         for segment in self.offsets:
@@ -139,7 +135,7 @@ def test_a_cut_of_another_process_makes_ones_own_unnecessary(monkeypatch: pytest
             for process in processes:
                 process.moves(10)
                 process.cuts.propose(lambda process=process, number=number: _needed(process, number), number - 1)  # type: ignore[misc]
-            await eventually(lambda: all(process.rests() for process in processes))
+            await eventually(lambda: not any(process.cuts.writes for process in processes))
         assert len(kept.cuts) == 6, "the one that has written the newest one writes the next one"
 
     play(scenario)

@@ -195,7 +195,7 @@ def test_live_events_have_short_tokens(segments: int) -> None:
             log.grows(5)
             await process.has_read_all()
             if log.chance.random() < 0.2:  # a cut takes a while
-                await eventually(lambda: rests(process))
+                await eventually(lambda: not process.cuts.writes)
         del ear.frames[:200]
         assert len(ear.frames) == 800 and max(lengths(ear.frames)) <= LENGTH_MAX
         assert len(log.kept.cuts) <= 150
@@ -229,14 +229,9 @@ def test_a_long_replay_has_short_tokens_and_so_has_one_that_goes_on_where_it_was
     play(scenario)
 
 
-def rests(process: Process) -> bool:
-    """True if it does not write a cut."""
-    return process.cuts._writing is None or process.cuts._writing.done()
-
-
 async def cut(process: Process) -> None:
     before = process.cuts.newest
-    await eventually(lambda: rests(process))
+    await eventually(lambda: not process.cuts.writes)
     process.cuts.propose(process.feed.reached_everywhere)
     await eventually(lambda: process.cuts.newest > before)
 
