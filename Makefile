@@ -59,7 +59,7 @@ simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster 
 		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
 
 attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loopback, SECONDS=600
-	$(BIN)/python -m tests.attack --seconds $(or $(SECONDS),600) $(ARGS)
+	$(BIN)/python -m tools.attack --seconds $(or $(SECONDS),600) $(ARGS)
 
 fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; and requests by each role
 	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),5000000) $(ARGS)

@@ -293,7 +293,7 @@ class Settings:
         )
 
     def _limit_rules(self) -> list[tuple[bool, str]]:
-        """Each rule: whether it holds, and the message if it does not."""
+        """Each rule: True if it holds, and the message if it does not."""
         each = [
             (0 <= getattr(self, name) <= _LIMIT_MAX, f"FALCON_{name.upper()}: must be 0 (no limit) to {_LIMIT_MAX}")
             for name in _LIMITS

@@ -1,1 +1,1 @@
-"""A load test of Falcon: users by locust, what they look for, and the report."""
+"""A load test of Falcon: users by locust, their checks, and the report."""

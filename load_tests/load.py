@@ -29,14 +29,14 @@ _PEOPLE_MAX: Final = 100_000
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong and not, besides, all that there is."""
+    """Prints what is wrong with the arguments, without the list of all options."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(NO_RUN, f"load: {message}\n")
 
 
 def parse(arguments: list[str]) -> Options:
-    """Ends the process where they are wrong, and where it is to be a worker."""
+    """Ends the process if they are wrong, or if it is a worker's."""
     parser = _Parser(
         prog="python -m load_tests.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

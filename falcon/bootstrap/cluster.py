@@ -4,29 +4,21 @@ import asyncio
 import logging
 import os
 import secrets
-import shlex
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
 from falcon.adapters.hbase.client import HBase
-from falcon.adapters.hbase.connection import ThriftConnection
-from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import (
     WrongTables,
-    by_command,
     check_family_of_log,
     check_log,
-    compressing,
     start_over,
-    through_gateway,
 )
 from falcon.adapters.hbase.prepare import check as check_tables
 from falcon.adapters.hbase.prepare import prepare as prepare_tables
 from falcon.adapters.hbase.read_store import HBaseReadStore
-from falcon.adapters.hbase.switching import Create
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.kafka import rights, topics
 from falcon.adapters.kafka.applied import AppliedFollower, AppliedPublisher
@@ -39,7 +31,6 @@ from falcon.adapters.kafka.owners import GroupOwnership, Owners
 from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
-from falcon.adapters.kafka.security import Security
 from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
@@ -59,7 +50,18 @@ from falcon.bootstrap import (
     start_gateway,
 )
 from falcon.bootstrap import issue_token as issue_token_of
-from falcon.certificates import TlsFiles, WrongCertificate, client_tls
+from falcon.bootstrap.servers import (
+    hbase_gateways,
+    hbase_tables,
+    server_secret,
+    table_creator,
+)
+from falcon.bootstrap.servers import (
+    internal_keys as internal_keys,
+)
+from falcon.bootstrap.servers import (
+    kafka_cluster as kafka_cluster,
+)
 from falcon.domain.ids import Partition
 from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
@@ -73,7 +75,6 @@ from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS, VOUCHING, projections, vouched_for
 from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
-from falcon.secret_files import SecretFile, WrongSecret
 from falcon.settings import Settings, WrongSettings
 from falcon.startup import begin
 from falcon.streams.cuts import Cuts
@@ -99,55 +100,15 @@ _HANDOVER_SECONDS = 1.5
 _IDLE_SECONDS = 0.5
 
 
-def kafka_cluster(settings: Settings) -> KafkaCluster:
-    """Raises WrongSettings."""
-    return KafkaCluster(
-        settings.kafka,
-        settings.partitions,
-        settings.kafka_prefix,
-        settings.append_seconds,
-        _kafka_security(settings),
-        compression=None if settings.kafka_compression == "none" else settings.kafka_compression,
-        rack=settings.kafka_rack or None,
-        fetch_min_bytes=settings.kafka_fetch_min_bytes,
-        local_retention_seconds=settings.kafka_local_retention_seconds,
-    )
-
-
-@cache
-def _kafka_security(settings: Settings) -> Security | None:
-    """One instance a process: it knows when it last read the files. Raises WrongSettings."""
-    if settings.kafka_security_protocol == "PLAINTEXT":
-        return None
-    tls = _client_tls("FALCON_KAFKA_CA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key)
-    if settings.kafka_password_file is None:
-        return Security(tls)
-    passwords = _secret_file(settings.kafka_password_file)
-    _only_line(passwords, f"FALCON_KAFKA_PASSWORD_FILE={settings.kafka_password_file}")
-
-    def password() -> str:
-        return passwords()[0].decode(errors="replace")  # brokers refuse it, and the refusal is logged
-
-    return Security(tls, settings.kafka_user, settings.kafka_sasl_mechanism, password)
-
-
-def _client_tls(setting: str, authorities: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles:
-    """Raises WrongSettings."""
-    try:
-        return client_tls(authorities, certificate, key)
-    except WrongCertificate as error:
-        raise WrongSettings(f"{error}; see {setting} in docs/settings.md") from error
-
-
 async def prepare(settings: Settings) -> str:
     """Make the missing topics and tables. Returns the log's name. Raises RightsMissing, WrongTopics, WrongTables,
     JournalUnavailable, ReadStoreUnavailable."""
     cluster = kafka_cluster(settings)
     await rights.check(cluster, rights.of_operator(()))
     instance = await topics.prepare(cluster, settings.kafka_replicas)
-    with _hbase(settings) as hbase:
+    with hbase_gateways(settings) as hbase:
         await blocking(settings).run(
-            prepare_tables, hbase, settings.hbase_prefix, instance, settings.partitions, _creator(settings, hbase)
+            prepare_tables, hbase, settings.hbase_prefix, instance, settings.partitions, table_creator(settings, hbase)
         )
     return instance
 
@@ -165,21 +126,16 @@ async def restored(settings: Settings) -> str:
     if running := await active(cluster, groups):
         raise StillRunning(f"stop every falcon api, write and project first: {', '.join(running)} have members")
     prefix, partitions = settings.hbase_prefix, settings.partitions
-    with _hbase(settings) as hbase:
+    with hbase_gateways(settings) as hbase:
         await blocking(settings).run(check_family_of_log, hbase, prefix, before, partitions)
         name = await topics.rename(cluster)
-        create = _creator(settings, hbase)
+        create = table_creator(settings, hbase)
         await blocking(settings).run(start_over, hbase, prefix, name, partitions, create)
     return name
 
 
 class StillRunning(Exception):
     """Processes that know the lost history must end first."""
-
-
-def internal_keys(settings: Settings) -> SecretFile:
-    """The keys with which edges and owners sign what they send one another. Raises WrongSettings."""
-    return _secret_file(settings.internal_token_file)
 
 
 # --- the write side ---------------------------------------------------------------------------------------------------
@@ -224,7 +180,7 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
 
 
 def _commands_address(settings: Settings) -> str:
-    """host:port where others reach the shards of this process."""
+    """host:port at which other processes reach the shards of this one."""
     return f"{settings.advertise_host or settings.host}:{settings.internal_port}"
 
 
@@ -279,7 +235,7 @@ async def owning(settings: Settings, actors_port: int | None, health: Health) ->
 
 
 def handing_over(gateway: HostedGateway) -> Callable[[], Awaitable[None]]:
-    """What a process that owns partitions waits for before it stops to serve them."""
+    """A function that gives the partitions up, and serves them for some seconds more, while others take them over."""
 
     async def hand_over() -> None:
         gateway.leave()
@@ -306,7 +262,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
     except JournalUnavailable as error:
         log.warning("reads are served, commands are refused until the log is there: %s", error)
     async with AsyncExitStack() as stack:
-        hbase = stack.enter_context(_hbase(settings))
+        hbase = stack.enter_context(hbase_gateways(settings))
         instance = await blocking(settings).run(_check_tables, settings, hbase, log_name)
         owners = Owners(cluster)
         gateway = OwnerGateway(owners, internal_keys(settings), settings.mailbox_bound, settings.internal_networks)
@@ -327,7 +283,8 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         stack.push_async_callback(follower.stop)
         tail, transport = KafkaTail(cluster), KafkaSignalTransport(cluster)
         cuts = Cuts(KafkaCuts(cluster), settings.partitions)
-        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, _secret(settings), cuts)
+        secret = server_secret(settings)
+        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, secret, cuts)
         stack.push_async_callback(edge.streams.stop)
         # On one machine the tables are in a file, and asking them costs less than reading the log when no stream does.
         edge.authenticator.revocations.start()
@@ -336,7 +293,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
 
 
 def _following_tables(cluster: KafkaCluster, store: HBaseReadStore, freshness: Freshness) -> AppliedFollower:
-    """From now on the store hears from projectors where the tables stand."""
+    """While the block runs, projectors tell the store where the tables stand."""
 
     def take(moves: Moves) -> None:
         store.learn(moves)
@@ -350,7 +307,7 @@ def _following_tables(cluster: KafkaCluster, store: HBaseReadStore, freshness: F
 
 async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
     """The first two accounts. They and their tokens follow from the secret, so every process finds the same ones."""
-    secret = _secret(settings)
+    secret = server_secret(settings)
     admin_id, admin_token = await create_account(
         edge,
         "Admin",
@@ -381,26 +338,6 @@ async def issue_token(settings: Settings, account_id: int) -> str:
         return await issue_token_of(edge, account_id)
 
 
-def _secret_file(path: Path) -> SecretFile:
-    """Raises WrongSettings."""
-    try:
-        return SecretFile(path)
-    except WrongSecret as error:
-        raise WrongSettings(str(error)) from error
-
-
-def _secret(settings: Settings) -> bytes:
-    """The secret that tokens are derived from. It cannot be rotated, so the file holds one. Raises WrongSettings."""
-    return _only_line(_secret_file(settings.secret_file), f"FALCON_SECRET_FILE={settings.secret_file}")
-
-
-def _only_line(secrets: SecretFile, setting: str) -> bytes:
-    """Raises WrongSettings if there are more."""
-    if len(secrets()) != 1:
-        raise WrongSettings(f"{setting}: must hold one line")
-    return secrets()[0]
-
-
 # --- the projections --------------------------------------------------------------------------------------------------
 
 
@@ -411,7 +348,7 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     groups = [*map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
     loop.call(rights.check(cluster, rights.of_project(groups)))
     instance = loop.call(topics.check(cluster))
-    with _hbase(settings) as hbase:
+    with hbase_gateways(settings) as hbase:
         _check_tables(settings, hbase, instance)
         shared = SharedLogReader(_projected_log(settings, loop))
         publisher = AppliedPublisher(cluster, loop)
@@ -459,7 +396,7 @@ class _Projecting:
         self._loop = loop
         self._member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
         self._source = shared.stream(partial(_projected_log, settings, loop))
-        self._tables = _tables(settings, hbase, f"hbase-{name}", publisher.publish)
+        self._tables = hbase_tables(settings, hbase, f"hbase-{name}", publisher.publish)
         self._stream = ProjectionConsumer(
             name,
             READ_MODELS[name].project,
@@ -491,7 +428,7 @@ class _SharingRebuilds:
 
     def __init__(self, settings: Settings, hbase: HBase, loop: LoopThread) -> None:
         self._source = KafkaSource(kafka_cluster(settings), loop)
-        self._tables = _tables(settings, hbase, "hbase-rebuilds")
+        self._tables = hbase_tables(settings, hbase, "hbase-rebuilds")
         self._share = RebuildShare(projections(), self._source, self._tables, partial(_sharing, settings, loop))
 
     def run(self, ending: threading.Event) -> None:
@@ -519,49 +456,8 @@ def _sharing(
         loop.call(member.leave())
 
 
-def _tables(
-    settings: Settings,
-    hbase: HBase,
-    dispatcher: str = "hbase-writes",
-    moved: Callable[[Moves], None] = lambda moves: None,
-) -> HBaseTables:
-    return HBaseTables(
-        hbase,
-        settings.hbase_prefix,
-        settings.partitions,
-        _creator(settings, hbase),
-        settings.project_threads,
-        dispatcher=dispatcher,
-        moved=moved,
-    )
-
-
-def _creator(settings: Settings, hbase: HBase) -> Create:
-    command = shlex.split(settings.hbase_create_command)
-    return compressing(by_command(command) if command else through_gateway(hbase), settings.hbase_compression)
-
-
 def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str:
     return check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
-
-
-def _line(settings: Settings) -> Callable[[str, int], ThriftConnection]:
-    """A function that connects to a gateway. Raises WrongSettings."""
-    if settings.hbase_ca is None:
-        return ThriftConnection
-    tls = _client_tls("FALCON_HBASE_CA", settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
-    return lambda host, port: ThriftConnection(host, port, tls.context())
-
-
-@contextmanager
-def _hbase(settings: Settings) -> Iterator[Gateways]:
-    writers = (len(READ_MODELS) + 1) * (settings.project_threads + 1)
-    connections = max(settings.read_threads, writers)
-    gateways = Gateways(settings.hbase, connections, connect=_line(settings))
-    try:
-        yield gateways
-    finally:
-        gateways.close()
 
 
 # --- looking after the tables -----------------------------------------------------------------------------------------
@@ -579,10 +475,10 @@ def _looking_after(
         loop.call(rights.check(cluster, rights.of_project(groups)))
         instance = loop.call(topics.check(cluster))
         source = KafkaSource(cluster, loop)
-        with _hbase(settings) as hbase:
+        with hbase_gateways(settings) as hbase:
             check = check_tables if whole else check_log
             check(hbase, settings.hbase_prefix, instance, settings.partitions)
-            tables = _tables(settings, hbase)
+            tables = hbase_tables(settings, hbase)
             yield source, tables, loop
             tables.close()
             source.close()

@@ -205,7 +205,7 @@ def rooms(
         typer.echo(f"There are more; falcon rooms -n {lines * 2} shows some of them.", err=True)
 
 
-# In the order in which the help lists them.
+# The help lists the commands in this order.
 COMMANDS: Final = (rooms, send, react, tail, read)
 
 _COLUMNS = (

@@ -24,7 +24,7 @@ CLOCK_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 _CLOCK_TOLERANCE_SECONDS = 60
 
 
-class State(Enum):
+class FindingState(Enum):
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
@@ -35,7 +35,7 @@ class Finding:
     """``advice``: what to do; empty if there is nothing to do."""
 
     check: str
-    state: State
+    state: FindingState
     found: str
     advice: str = ""
 
@@ -43,16 +43,16 @@ class Finding:
 def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
     found = ".".join(map(str, version))
     if version >= PYTHON_MIN:
-        return Finding("Python", State.OK, found)
-    return Finding("Python", State.FAIL, found, "Falcon needs 3.11 or later: make PYTHON=python3.12 run")
+        return Finding("Python", FindingState.OK, found)
+    return Finding("Python", FindingState.FAIL, found, "Falcon needs 3.11 or later: make PYTHON=python3.12 run")
 
 
 def sqlite(version: str) -> Finding:
     if tuple(int(part) for part in version.split(".")) >= SQLITE_MIN:
-        return Finding("SQLite", State.OK, version)
+        return Finding("SQLite", FindingState.OK, version)
     wanted = ".".join(map(str, SQLITE_MIN))
     advice = f"before {wanted} two connections can corrupt a WAL: pip install --upgrade apsw"
-    return Finding("SQLite", State.FAIL, version, advice)
+    return Finding("SQLite", FindingState.FAIL, version, advice)
 
 
 def data_directory(path: Path) -> Finding:
@@ -60,19 +60,19 @@ def data_directory(path: Path) -> Finding:
     there = _nearest_existing(path)
     shown = f"{path.absolute()}" + ("" if there == path else " (not created yet)")
     if not there.is_dir():
-        return Finding("Data directory", State.FAIL, f"{there} is not a directory", "see FALCON_DATA_DIR")
+        return Finding("Data directory", FindingState.FAIL, f"{there} is not a directory", "see FALCON_DATA_DIR")
     if os.access(there, os.W_OK | os.X_OK):
-        return Finding("Data directory", State.OK, shown)
+        return Finding("Data directory", FindingState.OK, shown)
     advice = f"not writable: chown it to {os.getuid()}, or set FALCON_DATA_DIR"
-    return Finding("Data directory", State.FAIL, shown, advice)
+    return Finding("Data directory", FindingState.FAIL, shown, advice)
 
 
 def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> Finding:
     left = free(_nearest_existing(path))
     found = f"{left / 2**30:,.1f} GiB free"
     if left >= FREE_BYTES_MIN:
-        return Finding("Disk", State.OK, found)
-    return Finding("Disk", State.FAIL, found, "free 1 GiB: a full disk stops every command")
+        return Finding("Disk", FindingState.OK, found)
+    return Finding("Disk", FindingState.FAIL, found, "free 1 GiB: a full disk stops every command")
 
 
 def port(name: str, host: str, number: int, running: Running | None) -> Finding:
@@ -87,26 +87,26 @@ def port(name: str, host: str, number: int, running: Running | None) -> Finding:
             if fault.errno == errno.EADDRINUSE:
                 return _taken(check, name, number, running)
             advice = f"set FALCON_HOST to an address of this machine, and {name} to a port that you may use"
-            return Finding(check, State.FAIL, f"{host}: {fault.strerror}", advice)
-    return Finding(check, State.OK, "free" if number else "any free one")
+            return Finding(check, FindingState.FAIL, f"{host}: {fault.strerror}", advice)
+    return Finding(check, FindingState.OK, "free" if number else "any free one")
 
 
 def _taken(check: str, name: str, number: int, running: Running | None) -> Finding:
     if running and running.alive and number in (urlsplit(running.url).port, urlsplit(running.ops_url).port):
-        return Finding(check, State.OK, f"in use by this Falcon (process {running.pid})")
+        return Finding(check, FindingState.OK, f"in use by this Falcon (process {running.pid})")
     advice = f"`ss -ltnp sport = :{number}` shows by whom; or set {name}"
-    return Finding(check, State.FAIL, "taken by another program", advice)
+    return Finding(check, FindingState.FAIL, "taken by another program", advice)
 
 
 def open_files(hard: int | None = None) -> Finding:
     """Falcon raises its soft limit to the hard limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if hard is None else hard
     if hard in (resource.RLIM_INFINITY, -1):
-        return Finding("Open files", State.OK, "no limit")
+        return Finding("Open files", FindingState.OK, "no limit")
     if hard >= OPEN_FILES_MIN:
-        return Finding("Open files", State.OK, f"{hard:,}")
+        return Finding("Open files", FindingState.OK, f"{hard:,}")
     advice = f"each connection is one: ulimit -Hn {OPEN_FILES_MIN * 4}"
-    return Finding("Open files", State.WARN, f"{hard:,}", advice)
+    return Finding("Open files", FindingState.WARN, f"{hard:,}", advice)
 
 
 def clock(data_dir: Path, now: float | None = None) -> Finding:
@@ -115,31 +115,33 @@ def clock(data_dir: Path, now: float | None = None) -> Finding:
     found = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     advice = "set it, and keep it right with NTP: messages carry its time"
     if now < CLOCK_EARLIEST.timestamp():
-        return Finding("Clock", State.FAIL, found, advice)
+        return Finding("Clock", FindingState.FAIL, found, advice)
     files = data_dir.iterdir() if data_dir.is_dir() else ()
     newest = max((file.stat().st_mtime for file in files), default=0.0)
     if newest > now + _CLOCK_TOLERANCE_SECONDS:
-        return Finding("Clock", State.WARN, f"{found}; the data is {newest - now:,.0f} s ahead of it", advice)
-    return Finding("Clock", State.OK, found)
+        return Finding("Clock", FindingState.WARN, f"{found}; the data is {newest - now:,.0f} s ahead of it", advice)
+    return Finding("Clock", FindingState.OK, found)
 
 
 def server(running: Running | None) -> Finding:
     """The state that a running Falcon reports."""
     if running is None:
-        return Finding("Server", State.OK, "not running", "falcon up starts it")
+        return Finding("Server", FindingState.OK, "not running", "falcon up starts it")
     if not running.alive:
         found = f"process {running.pid} has crashed or was killed"
-        return Finding("Server", State.WARN, found, "falcon up starts it again; acknowledged messages are safe")
+        return Finding("Server", FindingState.WARN, found, "falcon up starts it again; acknowledged messages are safe")
     import httpx
 
     try:
         answer = httpx.get(f"{running.ops_url}/readyz", timeout=3.0, trust_env=False)
     except httpx.HTTPError as fault:
         advice = f"see its output; if that does not help: kill {running.pid}, then falcon up"
-        return Finding("Server", State.FAIL, f"{running.ops_url} does not answer ({fault})", advice)
+        return Finding("Server", FindingState.FAIL, f"{running.ops_url} does not answer ({fault})", advice)
     if answer.is_success:
-        return Finding("Server", State.OK, f"ready at {running.url}")
-    return Finding("Server", State.FAIL, f"not ready: {answer.text[:200]}", f"see its output, and {running.ops_url}")
+        return Finding("Server", FindingState.OK, f"ready at {running.url}")
+    return Finding(
+        "Server", FindingState.FAIL, f"not ready: {answer.text[:200]}", f"see its output, and {running.ops_url}"
+    )
 
 
 def _nearest_existing(path: Path) -> Path:

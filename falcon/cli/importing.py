@@ -51,7 +51,7 @@ class Batch:
 
 
 @dataclass
-class Outcome:
+class ImportOutcome:
     """The number of lines, of messages that were new to the server, and of those that it had."""
 
     lines: int = 0
@@ -65,7 +65,7 @@ async def import_lines(
     send: Callable[[bytes], Awaitable[Imported]],
     advance: Callable[[int], None] = lambda _: None,
     check: Callable[[HeaderLine], Awaitable[None]] | None = None,
-) -> Outcome:
+) -> ImportOutcome:
     """Send the lines of the file called ``name``, each with its number. ``advance`` is called with the lines done.
 
     ``check`` gets the header before the first request, and raises if the file must not be imported.
@@ -73,7 +73,7 @@ async def import_lines(
     Repeating an import is safe: the server skips what it has. Raises Fault with file, line and rule at the first
     line that is not in order, after sending those before it; and whatever ``send`` raises.
     """
-    outcome = Outcome()
+    outcome = ImportOutcome()
     refs: Refs | None = None
     batch = Batch()
 

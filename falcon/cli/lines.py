@@ -228,7 +228,7 @@ class ReactionRemovedLine(msgspec.Struct, tag="reaction-removed"):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """Of the line that it removes, among those of the message."""
+        """The identity of the removed line among those of the message."""
         return "reaction", self.emoji, self.account
 
 
@@ -261,7 +261,7 @@ def _id_of(ref: str, known: dict[str, int], field: str, kind: str) -> int:
 
 
 def _utc(moment: datetime) -> str:
-    """As the API writes times."""
+    """The time as the API writes it."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

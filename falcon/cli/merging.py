@@ -114,8 +114,8 @@ class _Changes:
                 self.of_room.setdefault(change.room, []).append(change)
 
     def behind(self, place: _Place, rows: dict[_Identity, Numbered]) -> Iterator[Numbered]:
-        """What follows a message: the rows that no change removed or replaced, then the new lines. Nothing follows a
-        deleted message."""
+        """The lines behind a message: the rows that no change removed or replaced, then the new lines. A deleted
+        message has none."""
         if place in self.emptied:
             return
         changed = self.following.get(place, {})
@@ -123,7 +123,7 @@ class _Changes:
         yield from (line for line in changed.values() if line is not None)
 
     def applied_to(self, room: RoomLine) -> RoomLine:
-        """As the events would have it, which set and never add."""
+        """The row with the changes: they set, and never add."""
         members = {member.account: member for member in room.members}
         for change in self.of_room.get(room.ref, ()):
             match change:

@@ -110,11 +110,11 @@ def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
       falcon doctor
       FALCON_HTTP_PORT=9000 falcon doctor && FALCON_HTTP_PORT=9000 falcon up
     """
-    from falcon.cli.doctor import State
+    from falcon.cli.doctor import FindingState
 
     findings = _examine(data_dir)
     _print_findings(findings)
-    if any(finding.state is State.FAIL for finding in findings):
+    if any(finding.state is FindingState.FAIL for finding in findings):
         raise typer.Exit(1)
 
 
@@ -167,14 +167,17 @@ def _examine(data_dir: Path) -> "list[Finding]":
         running = find_running(data_dir)
     except Fault as fault:
         running = None
-        findings.append(look.Finding("up.json", look.State.WARN, str(fault)))
+        findings.append(look.Finding("up.json", look.FindingState.WARN, str(fault)))
     try:
         settings = _settings(data_dir)
     except Fault as fault:
-        return [*findings, look.Finding("Settings", look.State.FAIL, str(fault), "correct the variable, or unset it")]
+        return [
+            *findings,
+            look.Finding("Settings", look.FindingState.FAIL, str(fault), "correct the variable, or unset it"),
+        ]
     return [
         *findings,
-        look.Finding("Settings", look.State.OK, "valid"),
+        look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
         look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),
         look.server(running),

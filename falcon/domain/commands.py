@@ -34,8 +34,8 @@ class CreateRoom(msgspec.Struct, frozen=True, tag=True):
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
     """The room of two accounts. It is decided where the smaller of their ids lives, so there is one for ever.
 
-    The sender has made sure that the peer is an account. ``peer_exists``: a sender of an earlier version has the owner
-    refuse where it is false.
+    The sender has made sure that the peer is an account. ``peer_exists``: False from a sender of an earlier version,
+    which has the owner refuse.
     """
 
     by: AccountId
@@ -137,7 +137,7 @@ class IssueToken(msgspec.Struct, frozen=True, tag=True):
 
 
 class RevokeToken(msgspec.Struct, frozen=True, tag=True):
-    """``token_hash``: names the token where ``token_id`` is 0."""
+    """``token_hash``: names the token if ``token_id`` is 0."""
 
     account_id: AccountId
     token_id: int = 0

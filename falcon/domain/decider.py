@@ -324,7 +324,7 @@ def put_member(room: Room, command: PutMember) -> Decision:
 
 
 def members_after(room: Room | None, events: Sequence[Event]) -> int:
-    """How many members the room has once the events have happened; 0 where they bring no member in."""
+    """How many members the room has once the events have happened; 0 if they bring no member in."""
     match events:
         case (RoomCreated(members=members), *_):
             return len(members)
@@ -456,7 +456,7 @@ def _current(
 ) -> Message | MessageNotFound | NotYetReadable | MessageIsDeleted:
     """The message as it now stands, if the sender's view of it is no older than its last change.
 
-    Where the view shows no message, readers see a deleted one: so it counts as deleted, for every author.
+    If the view shows no message, readers see a deleted one: so it counts as deleted, for every author.
     """
     if not 1 <= command.seq <= room.last_seq:
         return MessageNotFound(room.room_id, command.seq)

@@ -122,7 +122,7 @@ class AccountCreated(msgspec.Struct, frozen=True):
 
 
 class TokenIssued(msgspec.Struct, frozen=True):
-    """``token_hash`` is the hex SHA-256 of the secret; the secret itself is nowhere."""
+    """``token_hash`` is the hex SHA-256 of the secret. Falcon stores the secret nowhere."""
 
     account_id: AccountId
     token_id: int

@@ -11,7 +11,7 @@ RoomId: TypeAlias = int
 Seq: TypeAlias = int
 Partition: TypeAlias = int
 OrganizationId: TypeAlias = int
-Millis: TypeAlias = int  # since 1970-01-01T00:00:00Z; what times are, everywhere but where they are shown
+Millis: TypeAlias = int  # since 1970-01-01T00:00:00Z; read.times has the form in which clients see times
 
 NOBODY: Final[AccountId] = 0  # no account has this id: Falcon itself, or an author of whom nothing is known
 DEFAULT_ORGANIZATION: Final[OrganizationId] = 1  # the one that everything belongs to, until there are others

@@ -21,7 +21,7 @@ def normalized(name: str) -> str:
 
 
 def broken_rule(name: str) -> str | None:
-    """Why a normalized name is none; None for a good one."""
+    """The rule that a normalized name breaks; None for a good one."""
     if not 1 <= len(name) <= NAME_CHARS_MAX:
         return f"must have 1 to {NAME_CHARS_MAX} characters"
     if _FORBIDDEN.search(name):
@@ -32,7 +32,7 @@ def broken_rule(name: str) -> str | None:
 
 
 def cleaned(name: str) -> str:
-    """A name from elsewhere, which is not refused for what is wrong with it: that is replaced."""
+    """An imported name with what is wrong in it replaced: an import refuses no name."""
     name = _FORBIDDEN.sub(_REPLACEMENT, normalized(name))[:NAME_CHARS_MAX]
     return name if not name or any(_is_seen(character) for character in name) else _REPLACEMENT
 

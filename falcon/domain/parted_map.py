@@ -83,7 +83,7 @@ class PartedMap(Mapping[int, V]):
         return PartedMap(self._most, (*self.parts[:place], part, *self.parts[place + 1 :]), self._size - 1)
 
     def _split(self) -> "PartedMap[V]":
-        """With one part more, into which entries of one other part go."""
+        """The map with one part more, which takes entries of one other part."""
         new = len(self.parts)
         source = new - (1 << (new.bit_length() - 1))
         stay: dict[int, V] = {}
@@ -131,7 +131,7 @@ def with_entry(entries: "IdMap[V]", most: int, key: int, value: V) -> "IdMap[V]"
 
 
 def _place(key: int, count: int) -> int:
-    """The part of an id among so many."""
+    """The number of the part that has this id, if there are ``count`` parts."""
     mixed = (key * _SPREAD & _BITS) >> 32
     place = mixed & ((1 << (count - 1).bit_length()) - 1)
     return place if place < count else place & ((1 << ((count - 1).bit_length() - 1)) - 1)

@@ -141,7 +141,7 @@ class ReactionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class MessageReactions:
     """``revision``: of the room's reactions. ``changes``: those that the room remembers, oldest first.
 
-    All that is set twice is set once, since the tables may show some of the changes already.
+    The tables may show some of the changes already, so applying a change twice is applying it once.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ log = logging.getLogger("falcon.http")
 
 
 class EdgeLifespan(Protocol):
-    """What the application needs of its process: an edge, for as long as it serves."""
+    """Gives the application its edge, for as long as it serves."""
 
     def __call__(self) -> AbstractAsyncContextManager[Edge]: ...
 

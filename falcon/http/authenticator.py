@@ -1,4 +1,4 @@
-"""Which account a request's bearer token belongs to."""
+"""Finds the account of a request's bearer token."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ class _Cache(OrderedDict[bytes, _Cached]):
         self._headers: dict[AccountId, set[bytes]] = {}
 
     def keep(self, authorization: bytes, cached: _Cached) -> None:
-        """In place of the one that was not used for the longest time, if there are too many."""
+        """Cache the token. If there are too many, drop the one that was not used for the longest time."""
         self.drop(authorization)
         if len(self) >= _CACHED_MAX:
             self.drop(next(iter(self)))
@@ -137,7 +137,7 @@ class Authenticator:
         self._cache.drop_account(account_id)
 
     def count_public(self, scope: Scope) -> None:
-        """Count a request that needs no token: for its account where its token is cached, else for its address.
+        """Count a request that needs no token: for its account if its token is cached, else for its address.
         Raises Problem 429."""
         if not self._limiter.limits_addresses:
             return
@@ -163,7 +163,8 @@ class Authenticator:
         if account is None:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
-            raise unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
+            problem = unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
+            raise self._limiter.delayed(problem)
         if _has_no_spare_space(authorization):
             now = time.monotonic()
             cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)
@@ -192,9 +193,9 @@ class Authenticator:
         return None if token_hash in self.revocations else account  # it may have been read meanwhile
 
     def _hash_of_issued(self, authorization: bytes) -> str | None:
-        """The hash of a secret that this deployment has issued, whether it is still good or not; else None.
+        """The hash of a secret that this deployment has issued, even if it is no longer good; else None.
 
-        The account is not signed: anybody may write another account's number before a secret."""
+        The account is not signed: a client may write another account's number before a secret."""
         parsed = _parse_bearer(authorization)
         if parsed is None or not bearer_tokens.is_issued(self._secret, parsed[1]):
             return None

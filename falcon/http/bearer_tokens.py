@@ -80,7 +80,7 @@ def parse(text: str) -> tuple[int, str] | None:
 
 
 def ticket(server_secret: bytes, account_id: int, token_hash: str, now: float | None = None) -> str:
-    """Stands for the token with this hash for a minute, where the token itself must not appear: in addresses."""
+    """Stands for the token with this hash for a minute, in addresses, in which the token itself must not appear."""
     until = round((time.time() if now is None else now) + TICKET_SECONDS)
     body = _TICKET.pack(account_id, until, secrets.token_bytes(8)) + bytes.fromhex(token_hash)
     return _text(body + _sign(server_secret, body))

@@ -1,4 +1,4 @@
-"""Commands on their way to the owner of their partition, and what the owner's replies mean to the client."""
+"""Sends commands to the owners of their partitions, and turns the owners' replies into results and problems."""
 
 import hashlib
 import re
@@ -93,9 +93,9 @@ class CommandClient:
     ) -> CommandResult:
         """Send the command to its owner and wait for the decision.
 
-        ``size``: the command's in bytes, where it is not that of the request's body. ``began``: when the request came,
+        ``size``: the command's in bytes, if it is not that of the request's body. ``began``: when the request came,
         if that was before this call. ``others``: requests of the same account that the command answers too.
-        Raises Problem for a refusal, 503 where the command cannot be decided in time, and NotReadableYet.
+        Raises Problem for a refusal, 503 if the command cannot be decided in time, and NotReadableYet.
         """
         account_id = request.account_id
         began = time.monotonic() if began is None else began

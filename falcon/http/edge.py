@@ -1,4 +1,4 @@
-"""What the handlers of the public API share."""
+"""The parts that the handlers of the public API share."""
 
 from dataclasses import dataclass
 

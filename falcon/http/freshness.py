@@ -1,8 +1,8 @@
-"""How far the read tables show what was acknowledged, and how to wait for them."""
+"""Waits until the read tables show what was acknowledged."""
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -29,7 +29,7 @@ def _polls() -> bool:
 
 
 def _knows_nothing(partitions: Collection[Partition]) -> None:
-    """For a store that asks the tables each time."""
+    """Does nothing: the store asks the tables each time."""
 
 
 class _Wanted(NamedTuple):
@@ -136,11 +136,7 @@ class Freshness:
                 applied = await self._store.applied_in({wanted.partition for wanted in self._waiting.values()})
                 if any(applied[partition] != last.get(partition) for partition in applied):
                     last, moved_at = applied, time.monotonic()
-                for reached, wanted in list(self._waiting.items()):
-                    if applied.get(wanted.partition, -1) > wanted.offset:
-                        del self._waiting[reached]
-                        if not reached.done():
-                            reached.set_result(None)
+                self._release(applied)
                 still = min((time.monotonic() - moved_at) / 10, _STILL_SECONDS_MAX)
                 pause = min(2 * pause, max(still, _PAUSE_SECONDS_MAX))
                 if self._waiting and self.is_told():
@@ -151,6 +147,14 @@ class Freshness:
                     reached.set_exception(error)
         finally:
             self._looking = None
+
+    def _release(self, applied: Mapping[Partition, int]) -> None:
+        """Let the requests go on whose position the tables have passed."""
+        for reached, wanted in list(self._waiting.items()):
+            if applied.get(wanted.partition, -1) > wanted.offset:
+                del self._waiting[reached]
+                if not reached.done():
+                    reached.set_result(None)
 
     def _doubt_what_is_late(self) -> None:
         now = time.monotonic()

@@ -74,7 +74,7 @@ KINDS: Final = {
 class Problem(Exception):
     """A response that names the error and the field. ``retry_after`` in seconds.
 
-    ``delay_seconds``: how long the response waits, where a client goes on in spite of refusals.
+    ``delay_seconds``: how long the response to a client that goes on in spite of refusals waits.
     """
 
     delay_seconds = 0.0
@@ -102,7 +102,7 @@ class Problem(Exception):
 
 
 def tables_away(error: ReadStoreUnavailable) -> Problem:
-    """Names the reason where it is not a fault: the read model is being filled."""
+    """Names the reason if it is no fault: the read model is being filled."""
     if isinstance(error, BeingFilled):
         return Problem(503, "unavailable", str(error), retry_after=_FILLING_SECONDS)
     return Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1)

@@ -72,7 +72,7 @@ class ReadYourWrites:
     # --- the newest state, where the tables say no --------------------------------------------------------------------
 
     async def access(self, request: AuthedRequest, room_id: RoomId) -> Access:
-        """The caller's membership of the room. Raises Problem 404 where the caller is no member, 503."""
+        """The caller's membership of the room. Raises Problem 404 if the caller is no member, 503."""
         account_id = request.account_id
         access = await self._store.access(room_id, account_id)
         if access is None:
@@ -82,7 +82,7 @@ class ReadYourWrites:
         return access
 
     async def account(self, request: AuthedRequest, account_id: AccountId) -> AccountRow | None:
-        """None only where there is no such account. Raises Problem 503."""
+        """None only if there is no such account. Raises Problem 503."""
         account = await self._store.account(account_id)
         return account or await self.newest(request, account_id, self._store.account, account_id)
 

@@ -1,4 +1,4 @@
-"""What a request says: its body within bounds, and typed values from its body, query, path and headers."""
+"""Reads requests: the body within bounds, and typed values from body, query, path and headers."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from falcon.validation import broken_rule
 
 T = TypeVar("T")
 
-Headers = dict[bytes, bytes]  # by lower-case name; the last one where a client sends several
+Headers = dict[bytes, bytes]  # by lower-case name; the last one if a client sends several
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
 _CACHED_QUERY_MAX = 128  # bytes
@@ -60,7 +60,7 @@ class AuthedRequest(msgspec.Struct):
         return decode_body(self.body, self.headers, decoder)
 
     async def no_body(self) -> None:
-        """Raises Problem 422 where there is one, and as :meth:`json`."""
+        """Raises Problem 422 if there is one, and as :meth:`json`."""
         await self.json(_nothing)
 
 

@@ -12,7 +12,7 @@ from falcon.http.problems import Problem
 # In a request's scope: the seconds for which its refusal waited.
 DELAYED: Final = "falcon.delayed"
 
-# In scope["state"], where the server has one: a function that writes a whole response at once, or returns False.
+# In scope["state"], if the server has one: a function that writes a whole response at once, or returns False.
 WRITE_WHOLE: Final = "falcon.write_whole"
 
 _JSON: Final = (b"content-type", b"application/json")

@@ -31,7 +31,7 @@ Render = Callable[[Request], Response]
 
 
 def documents() -> dict[str, Render]:
-    """What renders each path. The files are read now, so that all of them are of one version while the process runs."""
+    """A renderer for each path. Reads the files now, so that all are of one version while the process runs."""
     files = _files(_FOLDER)
     page = files.pop(_PAGE)
 

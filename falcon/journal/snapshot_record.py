@@ -9,7 +9,7 @@ from falcon.domain.ids import Partition
 
 
 class SnapshotStamp(NamedTuple):
-    """Of all records about a thing, the one with the highest stamp counts."""
+    """The record with the highest stamp counts among all records about a thing."""
 
     epoch: int
     offset: int
@@ -51,13 +51,13 @@ class LocalCopy(Protocol):
         """The records under names that begin so, in the order of the names."""
 
     def stamps(self, partition: Partition, names: Iterable[str]) -> dict[str, SnapshotStamp]:
-        """Those of the names that have a record."""
+        """The stamps of those of the names that have a record."""
 
     def stamps_between(
         self, partition: Partition, first: str, stop: str, most: int = -1
     ) -> list[tuple[str, SnapshotStamp]]:
-        """Of the names from ``first`` on, up to ``stop`` (excluded), in their order; at most ``most``, unless that is
-        negative."""
+        """The stamps of the names from ``first`` up to ``stop`` (excluded), in their order; at most ``most``, unless
+        that is negative."""
 
     def drop(self, partition: Partition, names: Iterable[str]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A read model that is installed where there is a log already: finds out when it has been filled and may be shown."""
+"""Finds out when a read model that was installed beside an older log has been filled and may be shown."""
 
 import logging
 import time

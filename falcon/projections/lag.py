@@ -42,7 +42,7 @@ class Lag:
             readable([recorded.envelope for recorded in events])
 
     def caught_up(self) -> None:
-        """Nothing is left to apply."""
+        """The projection has applied everything."""
         self._oldest.clear()
 
     def behind(self, events: int) -> None:

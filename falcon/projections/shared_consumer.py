@@ -139,7 +139,7 @@ class SharedLogReader:
             self._cursors.pop(stream, None)
 
     def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
-        """What is kept behind the cursor, with partitions in turn, so that none waits for another's backlog."""
+        """The kept events behind the cursor, with partitions in turn, so that none waits for another's backlog."""
         events: list[Recorded] = []
         after = dict(cursor)
         with self._changed:

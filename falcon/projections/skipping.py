@@ -129,7 +129,7 @@ def _event_at(source: EventSource, partition: Partition, offset: int, start: Pos
 def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
     if isinstance(event, Recorded):
         return f"{name_of(event.envelope.event)}. What is lost: {_loss(name, event.envelope.event)}"
-    about = f"room or account {event.aggregate_id}" if event.aggregate_id else "nobody knows what"
+    about = f"room or account {event.aggregate_id}" if event.aggregate_id else "an unknown room or account"
     return (
         f"a record about {about} that this version cannot read. What is lost: whatever it said, in {name}; if it was a "
         "message, that is shown as missing once the next one of its room is there"

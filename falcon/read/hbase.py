@@ -1,4 +1,4 @@
-"""What the HBase read models share: keys, cells, and the context of queries.
+"""Keys, cells and the context of queries, which the read models in HBase share.
 
 Keys begin with two bytes of a hash. It spreads them over a table's regions, which are split by the first byte. If a
 table has several kinds of rows, a byte for the kind follows.

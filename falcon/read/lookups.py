@@ -1,4 +1,4 @@
-"""What streams look up in the read tables, which may be behind the log or ahead of it."""
+"""Look-ups of streams in the read tables, which may be behind the log or ahead of it."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What the SQLite read models share.
+"""The layout and the context of queries, which the read models in SQLite share.
 
 Queries run on the caller's thread: a page of a warm database takes some tens of microseconds, less than handing it to
 another thread and back. docs/decisions says when that is right.
@@ -42,7 +42,7 @@ class SqliteQueryContext(Protocol):
 
     @property
     def faults(self) -> type[Exception]:
-        """What ``execute`` raises when the file cannot be read."""
+        """The errors that ``execute`` raises when the file cannot be read."""
 
     @property
     def shows_all(self) -> bool:

@@ -51,7 +51,7 @@ class Skip(NamedTuple):
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """What decides what a rebuild makes of the log: the version of Falcon, and the events to pass over."""
+    """A rebuild makes the same of the log with the same recipe: the version of Falcon, and the events to pass over."""
 
     version: str = __version__
     skips: tuple[Skip, ...] = ()
@@ -172,7 +172,7 @@ class Reached(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """Where the tables of a projection stand in some partitions, since they have moved there. ``generation``: of the
+    """The positions to which the tables of a projection have moved in some partitions. ``generation``: of the
     tables; positions in one only rise."""
 
     projection: str

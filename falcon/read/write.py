@@ -1,4 +1,4 @@
-"""What projections write."""
+"""The writes of projections."""
 
 from typing import Any, TypeAlias
 

@@ -112,7 +112,7 @@ class Copies:
         self._change(process, place).update(() if told is None else told.entries)
 
     def messages(self, most: int) -> Iterator[tuple[str, list[MapChanges]]]:
-        """What has changed and was not given before, by receiver, in at most so many messages."""
+        """The changes that were not given before, by receiver, in at most so many messages."""
         for process in list(self._changed):
             places = self._changed[process]
             while places and most:

@@ -182,7 +182,7 @@ class Delivery:
         subscription.push(self._frame("", READ_MOVED, lambda: encode(mark)))
 
     def _to_room(self, subscription: Subscription, event: InARoom) -> None:
-        """Push what everybody in the room sees in the same way."""
+        """Push an event that all members of the room see in the same way."""
         if event.room_id in subscription.rooms:
             shown = TO_THE_ROOM[type(event)]
             subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))

@@ -1,6 +1,6 @@
 """The events of the stream that come from the log: when each is sent, and its data.
 
-An event that everybody in its room sees in the same way is declared here alone: ``TO_THE_ROOM`` says what it is made
+An event that all members of its room see in the same way is declared here alone: ``TO_THE_ROOM`` says what it is made
 of. ``delivery`` knows the others by their type.
 """
 

@@ -1,4 +1,4 @@
-"""Reads the log once for all subscriptions of a process. It decodes an event only where one of them may want it."""
+"""Reads the log once for all subscriptions of a process. It decodes an event only if one of them may want it."""
 
 import asyncio
 import logging
@@ -89,7 +89,7 @@ class Feed:
         self._segments: dict[int, _Segment] = {}
         self._token = resume_tokens.ResumeToken(log_name, {})
         self._token_newest = -1  # the newest cut when the token's reference was last chosen
-        # by segment: the offset up to which it was read, where that has changed since token() was last called
+        # by segment that has moved since token() was last called: the offset up to which it was read
         self._read: dict[int, int] = {}
         self._rooms: dict[RoomId, set[Subscription]] = {}
         self._accounts: dict[AccountId, set[Subscription]] = {}
@@ -258,7 +258,7 @@ class Feed:
     # --- subscriptions ------------------------------------------------------------------------------------------------
 
     def add(self, subscription: Subscription) -> None:
-        """Deliver to this subscription everything from where the segments have been read to."""
+        """Deliver to this subscription everything that the segments have from the feed's positions on."""
         self._accounts.setdefault(subscription.account_id, set()).add(subscription)
         rooms = self._rooms
         for room_id in subscription.rooms:  # may be thousands, so this does what enter() does without a call for each

@@ -1,5 +1,5 @@
-"""What a feed remembers of the log for streams that begin or resume, by room and account: a stream looks at its own
-records only, however many are remembered."""
+"""The memory of a feed for streams that begin or resume, by room and account: a stream looks at its own records only,
+however many the feed remembers."""
 
 from bisect import bisect_left
 from collections import deque
@@ -70,7 +70,7 @@ class _Run(Generic[T]):
 
 
 class _Memory:
-    """What is remembered of all segments together, in ``most_bytes``."""
+    """The memory of all segments together, in ``most_bytes``."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -78,7 +78,7 @@ class _Memory:
         self._bytes = 0
 
     def follow(self, segment: int, offset: int) -> None:
-        """What comes of this segment comes from here on."""
+        """The feed reads this segment from here on."""
         self._begins[segment] = offset
 
     def clear(self) -> None:

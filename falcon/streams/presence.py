@@ -23,7 +23,7 @@ _KEPT: Final = (HERE, WATCHED, LISTENING)
 # When a slot moves, processes tell its earlier keeper, too, for so long, and believe what that keeper told: they do not
 # all see the move at the same moment.
 HANDOVER_SECONDS: Final = 5.0
-# What a process that ended by itself has told is believed for so long: its clients are on their way to other processes.
+# After a process ended by itself, others believe what it told for so long: its clients are on their way to them.
 LEAVING_SECONDS: Final = 15.0
 
 
@@ -129,7 +129,7 @@ class Presence:
             self._copies.tell_again(process, place)
 
     def messages(self, most: int) -> Iterator[tuple[str, list[MapChanges]]]:
-        """What other processes have to be told, in at most so many messages."""
+        """The messages for other processes, at most so many."""
         return self._copies.messages(most)
 
     def sums(self, process: str, now: float) -> list[Sum] | None:

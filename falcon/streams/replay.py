@@ -83,7 +83,7 @@ class StreamReplay:
 
     @property
     def length(self) -> int:
-        """The number of records between the offsets and where the segments have been read to."""
+        """The number of records between the offsets and the feed's positions."""
         return sum(self._feed.reached(segment) - offset for segment, offset in self._offsets.items())
 
     async def prepare(self) -> None:
@@ -294,7 +294,7 @@ class StreamReplay:
 
 
 class _History:
-    """What happened around some offsets.
+    """The account's memberships, tokens and deleted messages around some offsets.
 
     ``roles``: the account's role in a room at these offsets, None if it was no member. It has the rooms of which an
     event mentions the account. ``seen_since``: those of them where such an event lies behind the offsets. ``joined``:

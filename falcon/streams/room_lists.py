@@ -44,7 +44,7 @@ _Place = tuple[int, int]  # a segment, and an offset in it
 
 
 class RoomListPage(NamedTuple):
-    """``next``: where the list goes on; None at its end."""
+    """``next``: the cursor at which the list goes on; None at its end."""
 
     rows: list[RoomSummaryRow]
     next: RoomCursor | None
@@ -54,7 +54,7 @@ class NewestRooms(NamedTuple):
     """The rooms of an account with the newest activity, and its membership in each of its rooms."""
 
     rooms: list[MemberRoom]
-    standings: dict[RoomId, MembershipAt]
+    memberships: dict[RoomId, MembershipAt]
 
 
 class RoomLists:
@@ -89,7 +89,7 @@ class RoomLists:
         current = await self._current(account_id)
         picked, _ = current.pick(None, limit)
         rooms = await self._store.member_rooms_among(account_id, picked)
-        return NewestRooms(newest_first(rooms, limit).rooms, dict(current.standings))
+        return NewestRooms(newest_first(rooms, limit).rooms, dict(current.memberships))
 
     async def _pick(self, current: "_List", cursor: RoomCursor | None, limit: int) -> RoomListPage:
         picked, following = current.pick(cursor, limit)
@@ -154,7 +154,7 @@ class RoomLists:
         following: RoomId | None = 0
         while following is not None:
             rooms, following = await self._store.member_rooms(account_id, _PART, following)
-            found |= _standings(rooms)
+            found |= _memberships(rooms)
             await asyncio.sleep(0)
         return _List(account_id, found, asyncio.get_running_loop().time())
 
@@ -168,7 +168,7 @@ class RoomLists:
             for offset, event in feed.history_about(segment, kept.account_id, position.offset):
                 if isinstance(event, RoomCreated | MemberJoined):
                     kept.doubts[event.room_id] = (segment, max(offset, feed.last_of(event.room_id)))
-        for room_id in kept.standings:
+        for room_id in kept.memberships:
             segment, last = feed.segment_with(room_id), feed.last_of(room_id)
             if last >= applied[segment].offset:
                 kept.doubts[room_id] = (segment, last)
@@ -182,7 +182,7 @@ class RoomLists:
         found: dict[RoomId, MembershipAt] = {}
         for first in range(0, len(room_ids), _PART):
             part = await self._store.member_rooms_among(kept.account_id, room_ids[first : first + _PART])
-            found |= _standings(part)
+            found |= _memberships(part)
             await asyncio.sleep(0)
         for room_id, place in doubts.items():
             segment, offset = place
@@ -198,23 +198,23 @@ class RoomLists:
         self._lists[kept.account_id] = kept
         for room_id in kept.rooms():
             self._by_room.setdefault(room_id, set()).add(kept)
-        self._entries += len(kept.standings)
+        self._entries += len(kept.memberships)
         while self._entries > _ENTRIES_MAX and len(self._lists) > 1:
             self._drop(next(iter(self._lists.values())))
 
     def _put(self, kept: "_List", changed: Mapping[RoomId, MembershipAt | None]) -> None:
-        before = len(kept.standings)
+        before = len(kept.memberships)
         kept.put(changed)
         if self._lists.get(kept.account_id) is not kept:  # it was dropped meanwhile
             return
-        self._entries += len(kept.standings) - before
-        for room_id, standing in changed.items():
-            if standing is None and room_id not in kept.doubts:
+        self._entries += len(kept.memberships) - before
+        for room_id, membership in changed.items():
+            if membership is None and room_id not in kept.doubts:
                 self._unlink(kept, room_id)
 
     def _drop(self, kept: "_List") -> None:
         del self._lists[kept.account_id]
-        self._entries -= len(kept.standings)
+        self._entries -= len(kept.memberships)
         for room_id in kept.rooms():
             self._unlink(kept, room_id)
         if not self._lists:
@@ -240,41 +240,41 @@ class RoomLists:
 class _List:
     """``doubts``: rooms that may have changed, each with the place in the log of the last such event."""
 
-    def __init__(self, account_id: AccountId, standings: dict[RoomId, MembershipAt], now: float) -> None:
+    def __init__(self, account_id: AccountId, memberships: dict[RoomId, MembershipAt], now: float) -> None:
         self.account_id = account_id
-        self.standings = standings
+        self.memberships = memberships
         self.doubts: dict[RoomId, _Place] = {}
         self.read_at = self.used_at = now
-        self._order = sorted(_places(standings))
+        self._order = sorted(_places(memberships))
 
     def rooms(self) -> set[RoomId]:
         """The rooms of the list, and those that it may have by now."""
-        return self.standings.keys() | self.doubts.keys()
+        return self.memberships.keys() | self.doubts.keys()
 
     def put(self, changed: Mapping[RoomId, MembershipAt | None]) -> None:
         """``None``: the account is not in the room."""
         if len(changed) < _MANY:
-            for room_id, standing in changed.items():
-                self._move(room_id, standing)
+            for room_id, membership in changed.items():
+                self._move(room_id, membership)
             return
-        present = {room_id: standing for room_id, standing in changed.items() if standing is not None}
+        present = {room_id: membership for room_id, membership in changed.items() if membership is not None}
         for room_id in changed:
-            self.standings.pop(room_id, None)
-        self.standings |= present
+            self.memberships.pop(room_id, None)
+        self.memberships |= present
         self._order = [place for place in self._order if place[1] not in changed]
         self._order += _places(present)
         self._order.sort()
 
-    def _move(self, room_id: RoomId, standing: MembershipAt | None) -> None:
-        before = self.standings.pop(room_id, None)
+    def _move(self, room_id: RoomId, membership: MembershipAt | None) -> None:
+        before = self.memberships.pop(room_id, None)
         if before is not None:
             del self._order[bisect_left(self._order, (before.updated_at, room_id))]
-        if standing is not None:
-            self.standings[room_id] = standing
-            insort(self._order, (standing.updated_at, room_id))
+        if membership is not None:
+            self.memberships[room_id] = membership
+            insort(self._order, (membership.updated_at, room_id))
 
     def pick(self, cursor: RoomCursor | None, limit: int) -> tuple[list[RoomId], RoomCursor | None]:
-        """The newest rooms behind the cursor, and where the list goes on behind them."""
+        """The newest rooms behind the cursor, and the cursor behind them."""
         order = self._order
         end = len(order) if cursor is None else bisect_left(order, (cursor.updated_at, cursor.room_id))
         start = max(0, end - limit)
@@ -282,17 +282,17 @@ class _List:
 
 
 def newest_first(rooms: Sequence[MemberRoom], limit: int) -> NewestRooms:
-    """Of all of an account's rooms."""
+    """The newest of all of an account's rooms."""
     ordered = sorted(rooms, key=lambda each: (each.room.updated_at, each.room.room_id), reverse=True)
-    return NewestRooms(ordered[:limit], _standings(rooms))
+    return NewestRooms(ordered[:limit], _memberships(rooms))
 
 
-def _standings(rooms: Sequence[MemberRoom]) -> dict[RoomId, MembershipAt]:
-    return {each.room.room_id: each.standing for each in rooms}
+def _memberships(rooms: Sequence[MemberRoom]) -> dict[RoomId, MembershipAt]:
+    return {each.room.room_id: each.membership for each in rooms}
 
 
-def _places(standings: Mapping[RoomId, MembershipAt]) -> list[tuple[str, RoomId]]:
-    return [(standing.updated_at, room_id) for room_id, standing in standings.items()]
+def _places(memberships: Mapping[RoomId, MembershipAt]) -> list[tuple[str, RoomId]]:
+    return [(membership.updated_at, room_id) for room_id, membership in memberships.items()]
 
 
 def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomListPage:

@@ -297,7 +297,7 @@ class Signals:
             self._send(process, _Again(self._presence.here))
 
     def _hear_from(self, process: str) -> None:
-        """What another process tells is a sign of life, too. What this one tells itself is none (`Keepers.silent`)."""
+        """A message of another process is a sign of life, too. A message of this one is none (`Keepers.silent`)."""
         if process != self._presence.here:
             self._hear(process)
 

@@ -1,4 +1,4 @@
-"""What a process tells the probes about itself."""
+"""The answers of a process to the probes."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -90,7 +90,7 @@ class _Child:
             cells[at + i] += self._cells[self._at + i]
 
     def forget(self) -> None:
-        """Start again with new cells, also after a fork, where a thread that is not there may hold the lock."""
+        """Start again with new cells, also after a fork: a thread of the parent may have held the lock."""
         self._cells, self._at = array("d", [0.0] * self.length), 0
         self._lock = threading.Lock()
 
@@ -346,7 +346,7 @@ def histogram(
 
 
 def attach(folder: Path, name: str) -> None:
-    """From here on all measurements of this process stand in its slot. Once a process."""
+    """Put all measurements of this process into its slot from here on. Once a process."""
     global _slot
     _slot = Slot(folder, name)
     for metric in list(REGISTRY.values()):

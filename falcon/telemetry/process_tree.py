@@ -110,7 +110,7 @@ class ProcessTree:
 
 
 def _figures(pid: int) -> dict[str, float]:
-    """What can be read of a process that may have just ended, or may be another user's."""
+    """The figures that can be read of a process, which may have just ended, or may be another user's."""
     figures: dict[str, float] = {}
     proc = Path(f"/proc/{pid}")
     try:

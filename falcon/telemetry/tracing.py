@@ -69,7 +69,7 @@ def enter(name: str, header: bytes | None, key: bytes | None) -> str | None:
 
 
 def leave(status: int) -> None:
-    """The request is answered. Call it where there is an ``exporter``."""
+    """The request is answered. Call it if there is an ``exporter``."""
     if (span := _current.get().span) is not None:
         span.end(status)
 

@@ -12,7 +12,7 @@ from falcon.domain.ids import AccountId, Millis
 from falcon.journal.envelope import Position
 from falcon.write.packed_table import PackedTable
 
-# By how much a process grows with a key, and with an account that some keys are counted for: measured under churn.
+# A process grows by so much with a key, and with an account that has keys: measured under churn.
 KEY_BYTES: Final = 54
 ACCOUNT_BYTES: Final = 20
 _FINGERPRINT_BITS: Final = 32
@@ -29,7 +29,7 @@ _NO_PLACES: Final[frozenset[Position]] = frozenset()
 _CHUNK_BITS: Final = 7
 _CHUNK_KEYS: Final = 1 << _CHUNK_BITS
 _CHUNK_NUMBERS: Final = 1 << 31 - _CHUNK_BITS
-# With each chunk that is begun: more than are added to it, so that keys whose window is over do not pile up.
+# Keys that are forgotten with each new chunk: more than it takes, so that keys whose window is over do not pile up.
 _FORGOTTEN_WITH_CHUNK: Final = 2 * _CHUNK_KEYS
 
 

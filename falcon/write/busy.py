@@ -33,7 +33,7 @@ class BusyRooms:
             self._counts[envelope.partition, room_id] += len(commands)
 
     def turn(self) -> None:
-        """Call it at each tick: it begins a new period where the last one is over."""
+        """Call it at each tick: it begins a new period when the last one is over."""
         now = self._monotonic()
         if now - self._since >= _SECONDS:
             self._since = now

@@ -16,8 +16,8 @@ class Capacity:
     ``queue`` has those that are not away yet.
 
     ``is_near``: the shard decides on this loop's thread, and nothing is read or refused meanwhile. Once such a mailbox
-    was full it takes no more than a batch until it is nearly empty. So a burst finds all the room there is; and where
-    more comes than can be carried, no command waits at the end of a long queue, which carries no more than a short one.
+    was full it takes no more than a batch until it is nearly empty. So a burst finds all the room there is. If more
+    comes than the shard can decide, no command waits at the end of a long queue, which gains nothing over a short one.
     """
 
     def __init__(self, bound: int, queue: Sized, *, is_near: bool) -> None:
@@ -39,8 +39,8 @@ class Capacity:
     def expects(self) -> bool:
         """True if there is room for a command that is on its way to the mailbox.
 
-        It is then counted on until the end of this turn of the loop: all that has come in one turn is looked at before
-        any of it asks.
+        The command counts until the end of this turn of the loop: every command of a turn is looked at before the first
+        one asks.
         """
         expected = self._expected
         if self.commands + expected >= self._bound or self.bytes >= BYTES_MAX:

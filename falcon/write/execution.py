@@ -56,7 +56,7 @@ class Execution:
         return [serving for serving, _ in waiting.values()]
 
     def _cause(self, owned: Owned | None, envelope: CommandEnvelope, monotonic: float) -> Cause | None:
-        """Why the command cannot be decided here and now; None where it can."""
+        """Why the command cannot be decided here and now; None if it can."""
         match owned:
             case Serving(in_flight=in_flight):
                 if envelope.deadline < monotonic:

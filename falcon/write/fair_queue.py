@@ -31,7 +31,7 @@ class FairQueue(Generic[T]):
         self.size += 1
 
     def popleft(self) -> T:
-        """The first of the account whose turn it is. Raises IndexError."""
+        """The oldest item of the account whose turn it is. Raises IndexError."""
         turn = self._turns.popleft()
         account_id, waiting = turn
         item = waiting.popleft()

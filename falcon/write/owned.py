@@ -96,7 +96,7 @@ class Lost(msgspec.Struct, frozen=True):
     """Another owner has taken it: the log has refused an append.
 
     ``assignment``: the number of the assignment that was the newest then. From ``retry_at`` on this shard asks for it
-    again, or takes it over where a newer assignment says so.
+    again, or takes it over if a newer assignment says so.
     """
 
     assignment: int
@@ -111,7 +111,7 @@ Owned: TypeAlias = Down | Recovering | Serving | Leaving | Lost
 
 
 def serving_of(owned: Owned | None) -> Serving | None:
-    """What still decides or waits for its log here."""
+    """The Serving of a partition that still decides, or waits for its log, here; else None."""
     match owned:
         case Serving():
             return owned
@@ -135,7 +135,7 @@ def known_of(owned: Owned) -> PartitionAggregates | None:
 
 
 def name_of(owned: Owned) -> str:
-    """As operators read it."""
+    """The state's name for operators."""
     return type(owned).__name__.lower()
 
 
@@ -177,7 +177,7 @@ def assigned(owned: Owned) -> Owned:
 
 
 def assigned_elsewhere(owned: Owned) -> Owned | None:
-    """None where nothing is left to do: the shard forgets it."""
+    """None if nothing is left to do: the shard forgets it."""
     match owned:
         case Serving():
             return Leaving(owned)

@@ -7,7 +7,7 @@ from falcon.domain.ids import Partition
 
 
 class Ownership(Protocol):
-    """``reclaims``: whether the shard takes a lost partition back once it is assigned to it again.
+    """``reclaims``: True if the shard takes a lost partition back once it is assigned to it again.
 
     Otherwise a shard that has lost a partition should end: the new owner has the better claim.
     """

@@ -56,7 +56,7 @@ class OwnershipCycle:
 
     @property
     def serving(self) -> list[Serving]:
-        """Those that leave included."""
+        """Includes the partitions that leave."""
         return [serving for each in self.states.values() if (serving := serving_of(each)) is not None]
 
     @property
@@ -128,7 +128,7 @@ class OwnershipCycle:
     def _prove_what_stays(self) -> None:
         """Between two assignments another shard may have been the owner, if this one has missed an assignment.
 
-        This shard would not notice where no commands come any more, since they go to the other one. So it writes
+        This shard would not notice: no commands come any more, since they go to the other one. So it writes
         something, which the log refuses then.
         """
         self._prove([each for each in self.states.values() if isinstance(each, Serving)])
@@ -178,7 +178,7 @@ class OwnershipCycle:
         return True
 
     def _ask_for(self, number: int, lost: Lost, now: float) -> None:
-        """Usually the group moves a lost partition, and says so in a moment. Where it does not, it is asked."""
+        """Usually the group moves a lost partition within a moment, and says so. If it does not, ask it."""
         self.states[number] = Lost(lost.assignment, now + self._limits.reclaim_seconds, lost.before)
         self._ownership.doubt()
 
@@ -214,7 +214,7 @@ class OwnershipCycle:
     def _recovering(self, number: int) -> Down | Recovering | None:
         """The state of a partition that a recovery has reported.
 
-        None where it was assigned elsewhere meanwhile; Down where it came back after that.
+        None if it was assigned elsewhere meanwhile; Down if it came back after that.
         """
         each = self.states.get(number)
         match each:

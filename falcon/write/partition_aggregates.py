@@ -196,7 +196,7 @@ class PartitionAggregates:
         return Rejected(decision, self.number, self.confirmed)
 
     def answered_at(self, replay: Replay) -> list[Position]:
-        """Where the log may have the answer of a command that was asked again; nowhere if it was forgotten meanwhile.
+        """The places at which the log may have the answer to a retry; none if it was forgotten meanwhile.
 
         Everything decided before it must be durable.
         """
@@ -220,15 +220,15 @@ class PartitionAggregates:
         self._answers.count_out()
 
     def forget_keys(self, most: int) -> int:
-        """Forget keys whose window is over. Returns how many. Call it where no commands come: commands do it too."""
+        """Forget keys whose window is over. Returns how many. Each command does it too: call it if none come."""
         return self._answers.forget(self._window_time.now(self.at), most)
 
     def knows(self, account_id: AccountId, key: str) -> bool:
-        """True if a command with this key was decided here within the window, or hardly ever one with another."""
+        """True if a command with this key was decided here within the window. Another key seldom looks the same."""
         return (account_id, key) in self._answers_in_flight or bool(self._places(account_id, key))
 
     def _places(self, account_id: AccountId, key: str, at: Millis | None = None) -> list[Position]:
-        """Where the log may have the answer to this key. ``at``: when, if not now."""
+        """The places at which the log may have the answer to this key. ``at``: as of this time, by default now."""
         found = self._answers.find(account_id, key, self._window_time.now(self.at) if at is None else at)
         if not found:
             return []
@@ -443,7 +443,7 @@ class PartitionAggregates:
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def capture(self) -> bool:
-        """Keep the state as it is, for a checkpoint. False while the last one is under way, or where nothing changed.
+        """Keep the state as it is, for a checkpoint. False while the last one is under way, or if nothing changed.
 
         Everything decided so far must have been taken.
         """

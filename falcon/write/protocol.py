@@ -119,7 +119,7 @@ class RepliesFrame(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class NotTaken(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Nothing of the batch was carried out, and nothing will be."""
+    """The owner has carried out nothing of the batch, and never will."""
 
     number: int
     reason: str

@@ -119,5 +119,5 @@ _some = partial(Recovered, 0)
 
 
 def at_once(recovery: Callable[[], None]) -> None:
-    """A Background where the journal is quick and belongs to one thread."""
+    """A Background for a journal that is quick and belongs to one thread."""
     recovery()

@@ -83,7 +83,7 @@ key_may_be_done: Final = Cause("key_may_be_done", "outcome_unknown", "partitions
 
 # --- retries ----------------------------------------------------------------------------------------------------------
 
-# The command was done or refused before, and where its answer stands is forgotten.
+# The command was done or refused before, and the place of its answer is forgotten.
 answer_forgotten: Final = Cause("answer_forgotten", "outcome_unknown", "appends")
 # The log cannot be read there, or this version does not know the answer.
 answer_unreadable: Final = Cause("answer_unreadable", "outcome_unknown", "appends")

@@ -50,7 +50,7 @@ class Replies:
                 self._reply(sender, BatchReply(number, replies))
 
     def give_up_retries(self) -> None:
-        """Those that still wait for the log are told that their answer is not known here."""
+        """Tell the retries that still wait for the log that their answer is not known here."""
         self._add_all(self._retries.give_up())
 
     def hold(self, serving: Serving, waiters: list[Waiter], submissions: list[Submission]) -> None:
@@ -102,7 +102,7 @@ class Replies:
         while serving.in_flight:
             waiters += serving.in_flight.popleft().waiters
         for waiter in waiters:
-            # What was asked before was done, or refused, whatever became of this append.
+            # A retry's first request was done or refused, whatever became of this append.
             was_decided = isinstance(waiter.executed, Replay)
             refuse = refusals.append_fenced if fenced and not was_decided else refusals.append_unknown
             self.add(waiter, refuse())

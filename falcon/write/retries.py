@@ -34,7 +34,7 @@ _EMPTY_READS_MAX: Final = 20
 
 
 class _ReadAnswer:
-    """The record at the place where a command's answer should stand."""
+    """The record at the place at which a command's answer should stand."""
 
     def __init__(self, recorded: Recorded) -> None:
         self._command = recorded.envelope.command

@@ -59,8 +59,8 @@ class Shard:
     ) -> None:
         """``reply`` takes the replies that may leave, on the thread that calls the shard.
 
-        ``name`` tells it from the other shards of its pod. Where recoveries run on a thread of their own
-        (``background``) they read from ``recovery_source``. The answers of retries are read from ``source``, perhaps on
+        ``name`` tells it from the other shards of its process. Recoveries that run on a thread of their own
+        (``background``) read from ``recovery_source``. The answers of retries are read from ``source``, perhaps on
         another thread (``reading``).
         """
         self._ownership = ownership
@@ -183,7 +183,7 @@ class Shard:
         return sum(each.aggregates.in_memory for each in self._cycle.serving)
 
     def owned(self, partition: int) -> Owned | None:
-        """The state of a partition; None where it is neither owned nor assigned here."""
+        """The state of a partition; None if it is neither owned nor assigned here."""
         return self._cycle.states.get(partition)
 
     def describe(self) -> list[dict[str, object]]:

@@ -118,7 +118,7 @@ def parted(aggregate: Aggregate) -> "PartedMap[Any] | None":
 
 
 def encode_aggregate(aggregate: Aggregate, parts: StoredParts | None = None) -> bytes:
-    """Its head. ``parts``: where its members or direct rooms are; without them the head has these too."""
+    """The aggregate's head. ``parts`` have its members or direct rooms; without parts the head has these too."""
     match aggregate:
         case Account():
             row = _AccountRow(*_account_fields(aggregate))
@@ -177,7 +177,7 @@ def _parted(
 
 
 def decode_parts(data: bytes) -> StoredParts | None:
-    """Where the parts of a head are; None if it has all of its entries itself."""
+    """The places of a head's parts; None if the head has all entries itself."""
     state: _RoomState | _AccountState = _aggregates.decode(data)
     return state.parts
 

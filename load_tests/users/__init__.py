@@ -1,4 +1,4 @@
-"""People who use Falcon, as locust's users: what they do, when they mean to do it, and what they hold Falcon to."""
+"""Locust's users of Falcon: their acts, the times of these, and their checks of Falcon's promises."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""After the run: all that was confirmed to anybody here is read once more, and held to what was confirmed."""
+"""Reads all confirmed messages once more after the run, and holds them to what was confirmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One that sends steadily, whether it was answered or not."""
+"""A user that sends at a steady rate, also without answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The distributions that everything is drawn from: when something is meant to begin, how long one thinks, which room.
+"""The distributions of the users' acts: when an act is meant to begin, how long a user thinks, which room it picks.
 
 Each takes its source of chance, so a seed makes a run's plan the same again.
 """

@@ -1,4 +1,4 @@
-"""A run as figures: what the report shows, and what its JSON says. Times in ms, rates a second, sizes in MiB."""
+"""The figures of a run, for the report and its JSON. Times in ms, rates a second, sizes in MiB."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from load_tests.users.checks import Follower, mark_of
 from load_tests.users.person import CALL_SECONDS, Person
 from load_tests.users.recorder import PUSHED
 
-PUSHED_SECONDS: Final = 10.0  # what was confirmed, or could be read, and has not come by then is missing
+PUSHED_SECONDS: Final = 10.0  # a message that was confirmed, or could be read, and has not come by then is missing
 
 
 class Following:
@@ -120,7 +120,7 @@ class Following:
             self._person.stage.recorder.answered(PUSHED, time.monotonic() - meant)
 
     async def _read_up(self, event: CatchUp) -> None:
-        """Too much was missed to be told, so it is read, page by page, as a client has to."""
+        """Read what was missed page by page, as a client must after a CatchUp."""
         for room in event.rooms:
             at = self._follower.reach(room.room_id)
             while at < room.last_seq:

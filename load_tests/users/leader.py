@@ -1,4 +1,4 @@
-"""Leads the workers through a run: gives them the chat, has locust spawn and end people, gathers what they met."""
+"""Leads the workers through a run: gives them the chat, has locust spawn and end users, gathers their records."""
 
 from __future__ import annotations
 
@@ -130,5 +130,5 @@ class Leader:
 
 
 def quiet() -> None:
-    """Locust tells of each step; what matters of that is said by others."""
+    """Keep locust's own log lines out: the progress line has what matters."""
     logging.getLogger("locust").setLevel(logging.ERROR)

@@ -18,7 +18,7 @@ _GENERATOR_DELAY: Final = 0.25  # s, past which a stage says more about the gene
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The finding. ``rate``: acts a second that held, with so many ``people``; ``reason``: why it was not more.
+    """The finding. ``rate``: the acts a second that held, with so many ``people``. ``reason``: why there were no more.
 
     ``of_falcon``: an objective was broken. Otherwise Falcon can do more than could be asked of it here.
     """

@@ -26,32 +26,32 @@ class FalconUser(User):
         self.environment.falcon_thread.run(self.person(stage, identity, chance).live())
 
 
-class Chatter(FalconUser):
+class ChatterUser(FalconUser):
     weight = 10
     person = chatter.Chatter
 
 
-class Lurker(FalconUser):
+class LurkerUser(FalconUser):
     weight = 5
     person = lurker.Lurker
 
 
-class Bot(FalconUser):
+class BotUser(FalconUser):
     weight = 2
     person = bot.Bot
 
 
-class Reconnector(FalconUser):
+class ReconnectorUser(FalconUser):
     weight = 2
     person = reconnector.Reconnector
 
 
-class Newcomer(FalconUser):
+class NewcomerUser(FalconUser):
     weight = 1
-    person = newcomer.Door
+    person = newcomer.Arrivals
 
 
-CLASSES: tuple[Any, ...] = (Chatter, Lurker, Bot, Reconnector, Newcomer)
+CLASSES: tuple[Any, ...] = (ChatterUser, LurkerUser, BotUser, ReconnectorUser, NewcomerUser)
 
 
 def acts_each_second() -> float:

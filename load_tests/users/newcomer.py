@@ -21,7 +21,7 @@ class Newcomer(Person):
     acts: ClassVar[float] = 1.0
 
     async def live(self) -> None:
-        """Once. The cold start is from its first request to the event that says what its rooms are."""
+        """Act once. The cold start lasts from the first request to the event with the user's rooms."""
         with suppress(GaveUp):
             async with self.client(self.identity.token) as self.falcon:
                 following = Following(self)
@@ -42,7 +42,7 @@ class Newcomer(Person):
         await following.begin("open stream")
 
 
-class Door(Person):
+class Arrivals(Person):
     """Newcomers arrive at random, independent of one another."""
 
     acts = 4 * EACH_SECOND  # an account, a stream, a room, a message

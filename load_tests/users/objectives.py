@@ -17,7 +17,7 @@ Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class WrongThresholds(Exception):
-    """The file says something that cannot be held to; the text says what, in one line."""
+    """The file has an objective that makes no sense. The message names it in one line."""
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):

@@ -100,7 +100,7 @@ class Person:
         return answer
 
     def hold(self, violations: list[str]) -> None:
-        """To what was promised."""
+        """Hold what was seen to the promises."""
         self.stage.recorder.violated(violations)
 
     def a_room(self) -> int:

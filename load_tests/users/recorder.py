@@ -1,4 +1,4 @@
-"""What users meet, second by second: recorded in each process, sent to the leader, and added up there."""
+"""Records times and failures, second by second, in each process. The leader adds them up."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Recorder:
                     self._for_locust.append(("promise", 0.0, text))
 
     def faulted(self, text: str) -> None:
-        """Something of the load test itself went wrong, after which its figures mean nothing."""
+        """The load test itself failed, so its figures mean nothing."""
         with self._lock:
             _count(self._faults, text)
 

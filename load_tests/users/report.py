@@ -26,7 +26,7 @@ code, pre { background: #f3f5f9; padding: .1rem .3rem }
 """  # noqa: E501
 
 
-class Plan(msgspec.Struct, frozen=True):
+class RunPlan(msgspec.Struct, frozen=True):
     """What the run was to do."""
 
     shape: str
@@ -47,7 +47,7 @@ class Run(msgspec.Struct, frozen=True):
 
     version: int
     began: str
-    plan: Plan
+    plan: RunPlan
     seconds: float
     machine: dict[str, str]
     held: bool

@@ -140,7 +140,7 @@ def _judged(
     return report.Run(
         version=1,
         began=datetime.fromtimestamp(begin, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        plan=report.Plan(
+        plan=report.RunPlan(
             shape=options.shape,
             seconds=options.seconds,
             people=max((second.people for second in timeline.seconds.values()), default=0),

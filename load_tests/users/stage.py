@@ -1,4 +1,4 @@
-"""The chat in which users act, and what they share in one process."""
+"""The chat in which users act, and the state that they share in one process."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class NoTarget(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``ended``: what of it has ended that must not, as far as that can be seen from here."""
+    """``ended``: its processes that have ended and must not, as far as this process can see them."""
 
     urls: tuple[str, ...]
     ops_urls: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Makes a chat ready to be acted in: brings in a past, and gives each of its accounts a token."""
+"""Prepares the chat: imports its past, and gives each of its accounts a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AT_ONCE: Final = 16
 
 
 class NotReady(Exception):
-    """There is no Falcon that could be put to a test; the text says what there is instead, in one line."""
+    """There is no Falcon to test. The message says what there is instead, in one line."""
 
 
 async def look(urls: Sequence[str], admin_token: str, token: str | None) -> None:

@@ -21,6 +21,7 @@ from falcon.adapters.hbase.thrift import GatewayError, Hbase, TCell, TRowResult
 from falcon.adapters.hbase.timed_client import TimedClient
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry.dispatchers import Dispatcher
+from tests.support.gate import Gate
 
 
 class Gateway:
@@ -81,21 +82,6 @@ class Gateway:
                 TProcessor(Hbase, self).process(protocol, protocol)
         except Exception:  # hung up, by either
             connection.close()
-
-
-class Gate:
-    """Manners of one that hangs until it is let on."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Semaphore(0)
-        self._open = threading.Event()
-
-    def __call__(self) -> None:
-        self.reached.release()
-        self._open.wait(30)
-
-    def open(self) -> None:
-        self._open.set()
 
 
 def say(error: Exception) -> Callable[[], None]:

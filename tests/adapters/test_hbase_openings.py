@@ -1,4 +1,4 @@
-"""What a stream that opens, and a page of rooms, cost the servers of HBase."""
+"""Counts the calls to HBase of a stream that opens, and of a page of rooms."""
 
 import asyncio
 import time
@@ -72,7 +72,7 @@ def _room(room_id: int, peer: int | None) -> UpsertRoom:
 
 
 class Edge:
-    """What a process has that opens streams and lists rooms."""
+    """The parts of a process that opens streams and lists rooms."""
 
     def __init__(self, store: HBaseStore, tail: FakeTail) -> None:
         self.store = store
@@ -100,7 +100,7 @@ class Edge:
         await self.feed.stop()
 
     async def hello(self) -> Any:
-        """Of a stream that stays open."""
+        """The hello of a stream that stays open."""
         opening = await self.opener.open(StreamCaller(ANN, "hash", time.monotonic()), None, None, None)
         self.open.append(opening)
         return msgspec.json.decode(opening._data)
@@ -110,7 +110,7 @@ class Edge:
         return await room_views.room_summaries(self.names, ANN, listed.rows)
 
     async def cost(self, work: Coroutine[Any, Any, Any]) -> tuple[Any, list[str], int]:
-        """What the work returns, the tables that it reads, a call each, and how often it asks where they stand."""
+        """The result of the work, the tables that it reads, a call each, and how often it asks for their positions."""
         before = len(self.store.hbase.asked)
         found = await work
         tables = [table.removeprefix("falcon_").removesuffix("_1") for _, table in self.store.hbase.asked[before:]]

@@ -312,7 +312,7 @@ class Confirmed:
 
 
 def told(store: HBaseStore) -> Freshness:
-    """As at an edge that hears the projectors, and has looked at the tables once."""
+    """A store as of an edge that hears the projectors, and has looked at the tables once."""
     store.reads.positions.are_told = lambda: True
     freshness = Freshness(store.reads, Confirmed(), lambda: True, store.reads.positions.forget)
     asyncio.run(store.reads.applied_everywhere(PARTITIONS))

@@ -13,6 +13,7 @@ from falcon.adapters.kafka.loop import LoopThread
 from falcon.journal.envelope import Position
 from falcon.read.store import Moves, Reached
 from tests.adapters.test_kafka import KafkaLog
+from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
@@ -41,15 +42,9 @@ class Edge:
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         self.follower.start()
-        await until(self.follower.hears)
+        await eventually(self.follower.hears)
         yield
         await self.follower.stop()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -68,7 +63,7 @@ def test_what_a_projector_tells_is_heard_at_every_edge(
         first, second = Edge(clusters("api-0")), Edge(clusters("api-1"))
         async with first.following(), second.following():
             publisher.publish(moves(7))
-            await until(lambda: first.heard == second.heard == [moves(7)])
+            await eventually(lambda: first.heard == second.heard == [moves(7)])
 
     asyncio.run(run())
 
@@ -83,9 +78,9 @@ def test_an_edge_that_has_missed_what_was_told_begins_again(
         async with edge.following():
             assert edge.beginnings == 1
             edge.follower._offset = 99
-            await until(lambda: edge.beginnings == 2 and edge.follower.hears())
+            await eventually(lambda: edge.beginnings == 2 and edge.follower.hears())
             publisher.publish(moves(9))
-            await until(lambda: edge.heard == [moves(9)])
+            await eventually(lambda: edge.heard == [moves(9)])
 
     asyncio.run(run())
 
@@ -99,6 +94,6 @@ def test_what_is_not_as_falcon_tells_it_is_passed_over(
             strange = publisher._producer.write(publisher._cluster.applied, 0, [(None, b"hello"), (None, None)])
             await asyncio.wrap_future(publisher._loop.start(strange))
             publisher.publish(moves(3))
-            await until(lambda: edge.heard == [moves(3)])
+            await eventually(lambda: edge.heard == [moves(3)])
 
     asyncio.run(run())

@@ -73,7 +73,7 @@ def log(kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
 
 @pytest.fixture
 def brokers(kafka: Kafka, log: KafkaLog) -> Iterator[Kafka]:
-    """To be hurt: they all run again afterwards, and every replica has caught up."""
+    """Brokers for faults: they all run again afterwards, and every replica has caught up."""
     yield kafka
     for node in range(1, kafka.nodes + 1):
         kafka.resume(node)

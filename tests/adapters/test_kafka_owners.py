@@ -1,4 +1,4 @@
-"""Whom the edge takes for the owner of a partition, by what the owners have told."""
+"""The edge finds the owner of a partition among the owners that have published themselves."""
 
 import msgspec
 import pytest

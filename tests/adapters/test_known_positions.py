@@ -1,4 +1,4 @@
-"""What an edge hears of the tables is never more than what they show."""
+"""An edge never believes more of the tables than they show."""
 
 from collections.abc import Mapping
 

@@ -41,6 +41,7 @@ from falcon.write.protocol import (
 from falcon.write.signing import Signer
 from falcon.write.transit import Arrivals, depart
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
+from tools.harness.waiting import eventually
 
 KEYS = [b"an internal key of a test"]
 NETWORKS = ("127.0.0.0/8",)
@@ -340,7 +341,7 @@ def test_a_command_that_waits_for_an_owner_goes_to_it_as_soon_as_it_is_known() -
             directory = Directory(None)
             gateway = open_gateway(directory)
             asking = [asyncio.create_task(gateway.ask(command())) for _ in range(20)]
-            await until(lambda: directory.asked >= 5 * 20)  # by now they try again five times a second
+            await eventually(lambda: directory.asked >= 5 * 20)  # by now they try again five times a second
             directory.owner = f"{there}/0"
             began = time.monotonic()
             gateway.moved(0, None)
@@ -430,15 +431,6 @@ class Beating:
         self.break_connections()
 
 
-async def until(condition: Callable[[], bool]) -> float:
-    """Gives the seconds that it took."""
-    began = time.monotonic()
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-    return time.monotonic() - began
-
-
 def test_an_owner_that_was_killed_is_removed_from_the_group_at_once() -> None:
     async def scenario() -> None:
         group, owner = Group(), Beating()
@@ -446,9 +438,9 @@ def test_an_owner_that_was_killed_is_removed_from_the_group_at_once() -> None:
         async with watching(group):
             await owner.beaten()
             owner.end()
-            assert await until(lambda: bool(group.removed)) < 1.0
+            assert await eventually(lambda: bool(group.removed)) < 1.0
             asked = group.asked
-            await until(lambda: group.asked > asked + 1)
+            await eventually(lambda: group.asked > asked + 1)
         assert group.removed == ["the owner"]
 
     run(scenario)
@@ -460,10 +452,10 @@ def test_an_owner_that_is_frozen_is_removed_from_the_group() -> None:
         group.members_by_process[await owner.start()] = "the owner"
         async with watching(group):
             await owner.beaten()
-            await until(lambda: metrics.owners_heard.value == 1)
+            await eventually(lambda: metrics.owners_heard.value == 1)
             owner.silent = True
-            assert 1.0 < await until(lambda: bool(group.removed)) < 2.5
-            await until(lambda: metrics.owners_heard.value == 0)
+            assert 1.0 < await eventually(lambda: bool(group.removed)) < 2.5
+            await eventually(lambda: metrics.owners_heard.value == 0)
         assert group.removed == ["the owner"]
         owner.end()
 
@@ -495,12 +487,12 @@ def test_nobody_is_removed_by_a_watcher_that_cannot_reach_the_brokers_nor_when_i
             group.reachable = False
             owner.silent = True  # to this watcher: its network is down
             failed = group.failed
-            await until(lambda: group.failed >= failed + 3)
+            await eventually(lambda: group.failed >= failed + 3)
             group.reachable = True
             asked = group.asked
-            await until(lambda: group.asked > asked)  # the way to the brokers is there first
+            await eventually(lambda: group.asked > asked)  # the way to the brokers is there first
             owner.silent = False
-            await until(lambda: group.asked > asked + 2)
+            await eventually(lambda: group.asked > asked + 2)
         assert group.removed == []
         owner.end()
 
@@ -514,11 +506,11 @@ def test_an_owner_that_ended_while_the_brokers_were_away_is_removed_once_they_ar
         async with watching(group):
             await owner.beaten()
             group.reachable = False
-            await until(lambda: group.failed >= 1)
+            await eventually(lambda: group.failed >= 1)
             owner.end()
-            await until(lambda: group.failed >= 3)
+            await eventually(lambda: group.failed >= 3)
             group.reachable = True
-            await until(lambda: bool(group.removed))
+            await eventually(lambda: bool(group.removed))
         assert group.removed == ["the owner"]
 
     run(scenario)
@@ -740,9 +732,9 @@ def test_an_owner_that_ends_answers_what_it_has_taken_and_takes_nothing_more() -
             directory = Directory(f"127.0.0.1:{listening.getsockname()[1]}/0")
             gateway = open_gateway(directory)
             taken = asyncio.create_task(gateway.ask(command()))
-            await until(lambda: len(pod.asked) == 1)
+            await eventually(lambda: len(pod.asked) == 1)
             server.should_exit = True
-            await until(lambda: listening.fileno() == -1)  # it is closed, and edges have been told
+            await eventually(lambda: listening.fileno() == -1)  # it is closed, and edges have been told
             later = asyncio.create_task(gateway.ask(command()))
             directory.owner = f"{there}/0"
             assert await later == DONE
@@ -785,7 +777,7 @@ def test_a_connection_on_which_no_commands_go_stays(monkeypatch: pytest.MonkeyPa
             gateway = open_gateway(Directory(f"{between}/0"))
             assert await gateway.ask(command()) == DONE
             sent = len(recorded.sent)
-            await until(lambda: len(recorded.sent) > sent + 200)  # ten questions for a sign of life
+            await eventually(lambda: len(recorded.sent) > sent + 200)  # ten questions for a sign of life
             assert await gateway.ask(command()) == DONE
             await gateway.close()
         assert recorded.connections == 1

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -29,6 +28,7 @@ from falcon.write.protocol import (
     encode_batch,
 )
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
+from tools.harness.servers import free_port
 
 
 def settings(data_dir: Path) -> Settings:
@@ -47,9 +47,7 @@ async def in_process(data_dir: Path) -> AsyncIterator[CommandGateway]:
 @asynccontextmanager
 async def over_tcp(data_dir: Path) -> AsyncIterator[CommandGateway]:
     made = replace(settings(data_dir), actors="processes")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     os.environ[KEY_VARIABLE] = secrets.token_hex(KEY_BYTES)
     process = _start_actors(made, port)
     gateway = await RemoteGateway.attach(port, made.shards, made.mailbox_bound)

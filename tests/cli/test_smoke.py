@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,6 +20,7 @@ from falcon_chat import FalconClient
 from tests.cli.broken import Break, Broken, Forward, answering, changing, streaming, without
 from tests.cli.fake import Json
 from tools.harness.falcon import Falcon
+from tools.harness.servers import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
@@ -148,20 +148,14 @@ def test_the_help_has_an_example() -> None:
 # --- it is not reached ------------------------------------------------------------------------------------------------
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_one_that_is_not_there() -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     result = CliRunner().invoke(app, ["smoke", url, "--token", "t0ken", "--timeout", "1"])
     failed(result, "reach", f"{url} does not answer", "kubectl get pods")
 
 
 def test_each_address_must_answer(falcon: Falcon) -> None:
-    dead = f"http://127.0.0.1:{closed_port()}"
+    dead = f"http://127.0.0.1:{free_port()}"
     urls = f"{falcon.info['url']},{dead}"
     failed(CliRunner().invoke(app, ["smoke", urls, "--token", "t0ken", "--timeout", "1"]), "reach", dead)
 

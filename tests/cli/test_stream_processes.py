@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from falcon_chat import FalconClient, Message
 from tools.harness.falcon import Falcon
+from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
@@ -29,12 +30,6 @@ def server(tmp_path: Path) -> Iterator[Falcon]:
 
 def client(server: Falcon) -> FalconClient:
     return FalconClient(server.info["url"], server.info["token"], timeout=60)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def kill_everything(server: Falcon) -> None:
@@ -72,14 +67,14 @@ def test_tail_follows_a_room_over_restarts_of_the_server(server: Falcon, tmp_pat
             try:
                 for n in (4, 5, 6, 7):
                     await falcon.post(room, f"text {n}")
-                await until(lambda: len(shown()) == 7)
+                await eventually(lambda: len(shown()) == 7)
                 await falcon.edit(room, 7, "text seven")
-                await until(lambda: len(shown()) == 8)
+                await eventually(lambda: len(shown()) == 8)
                 await kill_everything(server)
                 await falcon.post(room, "text 8")
                 await falcon.delete_message(room, 8)
                 await falcon.post(room, "text 9")
-                await until(lambda: "#9 text 9" in shown())
+                await eventually(lambda: "#9 text 9" in shown())
                 following.send_signal(signal.SIGINT)
                 assert await asyncio.to_thread(following.wait, 10) == 130
             finally:
@@ -128,9 +123,10 @@ class Asking:
         return [message for message in page.messages if message.author_id == self._bot_id]
 
     async def wait_for_answer(self, asked: int) -> None:
-        async with asyncio.timeout(60):
-            while asked not in [answer.reply_to for answer in await self.answers()]:
-                await asyncio.sleep(0.05)
+        async def is_answered() -> bool:
+            return asked in [answer.reply_to for answer in await self.answers()]
+
+        await eventually(is_answered, f"message {asked} is answered", every=0.05)
 
 
 def test_a_bot_that_is_killed_answers_each_mention_once(server: Falcon, tmp_path: Path) -> None:
@@ -151,7 +147,7 @@ def test_a_bot_that_is_killed_answers_each_mention_once(server: Falcon, tmp_path
 
 async def _three_lives(bot: Bot, asking: Asking) -> None:
     bot.start()
-    await until(bot.place.exists)
+    await eventually(bot.place.exists)
     before = bot.place.read_text()
     asked = [await asking.ask("tea or coffee?")]
     await asking.wait_for_answer(asked[0])

@@ -18,7 +18,7 @@ from falcon.cli.top import figures
 from falcon.cli.top.change import Change, Distribution
 from falcon.cli.top.rendering import Screenful, allotted
 from falcon.cli.top.rows import LatencyRow, View
-from falcon.cli.top.scraping import Scrape, State, parse
+from falcon.cli.top.scraping import PortState, Scrape, parse
 from falcon.cli.top.view import Reading, chosen, short_names, view
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from falcon.telemetry.buckets import maximum_name
@@ -49,11 +49,11 @@ def histogram(name: str, buckets: Mapping[str, float], labels: str = "") -> str:
 
 
 def seen(before: str, after: str, seconds: float = 2.0) -> View:
-    return view([Reading("pod", State.UP, "", change(before, after, seconds))], NOON)
+    return view([Reading("pod", PortState.UP, "", change(before, after, seconds))], NOON)
 
 
-def hurting(before: str, after: str, seconds: float = 2.0) -> list[str]:
-    return [hurt.what for hurt in seen(before, after, seconds).hurts]
+def problems_of(before: str, after: str, seconds: float = 2.0) -> list[str]:
+    return [problem.what for problem in seen(before, after, seconds).problems]
 
 
 def shown(found: View, width: int = 80, height: int = 24, *, fit: bool = False) -> list[str]:
@@ -150,24 +150,24 @@ def test_distributions_of_several_addresses_come_together() -> None:
     assert (both.quantile(0.5) or 0) > 1.0
 
 
-# --- what hurts -------------------------------------------------------------------------------------------------------
+# --- problems ---------------------------------------------------------------------------------------------------------
 
 
-def test_when_nothing_hurts_it_says_so() -> None:
+def test_without_problems_it_says_so() -> None:
     found = seen("", "falcon_partitions 64\n")
-    assert found.hurts == []
-    assert shown(found)[1] == "Nothing hurts."
+    assert found.problems == []
+    assert shown(found)[1] == "No problems."
 
 
 def test_a_command_that_waits_is_told_with_its_age() -> None:
     text = 'falcon_mailbox_size{shard="0"} 3\nfalcon_mailbox_oldest_seconds{shard="0"} 4.2\n'
-    assert hurting("", text) == ["mailbox 0: oldest command 4.2 s"]
+    assert problems_of("", text) == ["mailbox 0: oldest command 4.2 s"]
 
 
 def test_a_dispatcher_without_a_free_thread_is_told_with_its_share_of_the_time() -> None:
     threads = 'falcon_dispatcher_threads_max{dispatcher="hbase-reads"} 16\n'
     busy = 'falcon_dispatcher_all_active_seconds_total{dispatcher="hbase-reads"} '
-    assert hurting(f"{threads}{busy}10\n", f"{threads}{busy}11.96\n") == [
+    assert problems_of(f"{threads}{busy}10\n", f"{threads}{busy}11.96\n") == [
         "dispatcher hbase-reads: all 16 threads active 98 % of the time"
     ]
 
@@ -177,7 +177,7 @@ def test_a_dispatcher_is_never_busy_for_more_than_all_of_the_time() -> None:
         'falcon_dispatcher_threads_max{dispatcher="d"} 1\n'
         'falcon_dispatcher_all_active_seconds_total{dispatcher="d"} 9\n'
     )
-    assert hurting("", text) == ["dispatcher d: its one thread active 100 % of the time"]
+    assert problems_of("", text) == ["dispatcher d: its one thread active 100 % of the time"]
 
 
 def test_what_has_stopped_comes_before_what_fails_before_what_is_slow() -> None:
@@ -187,7 +187,7 @@ def test_what_has_stopped_comes_before_what_fails_before_what_is_slow() -> None:
         'falcon_http_requests_total{status="5xx"} 6\nfalcon_http_requests_total{status="2xx"} 600\n'
         'falcon_projection_lag_seconds{projection="rooms"} 50\n'
     )
-    assert hurting("", text) == [
+    assert problems_of("", text) == [
         "projection timeline has stopped",
         "requests answered 5xx: 3.0 a second",
         "projection rooms: 0 events behind, the oldest 50.0 s",
@@ -199,37 +199,40 @@ def test_a_wait_of_minutes_is_worse_than_a_single_failure() -> None:
     text = (
         'falcon_mailbox_size{shard="0"} 1\nfalcon_mailbox_oldest_seconds{shard="0"} 60\nfalcon_dead_letters_total 1\n'
     )
-    assert [what.partition(":")[0] for what in hurting("", text)] == ["mailbox 0", "messages to actors that had ended"]
+    assert [what.partition(":")[0] for what in problems_of("", text)] == [
+        "mailbox 0",
+        "messages to actors that had ended",
+    ]
 
 
-def test_an_event_loop_that_is_held_up_hurts_but_not_that_of_the_operations_port() -> None:
+def test_an_event_loop_that_is_held_up_is_a_problem_but_not_that_of_the_operations_port() -> None:
     text = "".join(
         f'falcon_process_uptime_seconds{{process="{name}"}} 90\n'
         f'falcon_event_loop_delay_max_seconds{{process="{name}"}} 0.3\n'
         for name in ("ops-0", "serve-0")
     )
-    assert hurting("", text) == ["process serve-0: event loop held up in the last minute for 300 ms"]
+    assert problems_of("", text) == ["process serve-0: event loop held up in the last minute for 300 ms"]
 
 
-def test_commands_that_were_refused_by_a_rule_do_not_hurt_and_those_not_carried_out_do() -> None:
+def test_commands_refused_by_a_rule_are_no_problem_and_those_not_carried_out_are() -> None:
     text = 'falcon_commands_total{outcome="rejected"} 9\nfalcon_commands_total{outcome="overloaded"} 2\n'
-    assert hurting("", text) == ["commands not carried out (overloaded): 1.0 a second"]
+    assert problems_of("", text) == ["commands not carried out (overloaded): 1.0 a second"]
 
 
-def test_slow_routes_hurt_but_not_those_that_carry_everything() -> None:
+def test_slow_routes_are_a_problem_but_not_those_that_carry_everything() -> None:
     slow = {"1.0": 0, "2.0": 10, "+Inf": 10}
     name = "falcon_http_request_seconds"
     text = histogram(name, slow, 'method="GET",route="/v1/me"') + histogram(
         name, slow, 'method="GET",route="/v1/export"'
     )
-    assert hurting("", text) == ["GET /v1/me: 99 % within 2.0 s"]
+    assert problems_of("", text) == ["GET /v1/me: 99 % within 2.0 s"]
 
 
 def test_an_address_alone_should_own_what_it_was_assigned_and_all_together_everything() -> None:
     text = 'falcon_partitions 64\nfalcon_partitions_owned{shard="0"} 30\nfalcon_partitions_assigned{shard="0"} 32\n'
-    assert hurting("", text) == ["2 of 32 partitions are not owned though assigned"]
-    both = view([Reading(name, State.UP, "", change("", text)) for name in (":1", ":2")], NOON)
-    assert [hurt.what for hurt in both.hurts] == ["4 of 64 partitions are not owned by any of these"]
+    assert problems_of("", text) == ["2 of 32 partitions are not owned though assigned"]
+    both = view([Reading(name, PortState.UP, "", change("", text)) for name in (":1", ":2")], NOON)
+    assert [problem.what for problem in both.problems] == ["4 of 64 partitions are not owned by any of these"]
 
 
 def test_with_several_addresses_it_says_where() -> None:
@@ -238,12 +241,12 @@ def test_with_several_addresses_it_says_where() -> None:
         'falcon_projection_stopped{projection="rooms"} 1\n'
     )
     readings = [
-        Reading(":1", State.UP, "", change("", "")),
-        Reading(":2", State.UP, "", change("", text)),
-        Reading(":3", State.NOT_READY, "draining", change("", "")),
-        Reading(":4", State.NOT_REACHABLE, "connection refused"),
+        Reading(":1", PortState.UP, "", change("", "")),
+        Reading(":2", PortState.UP, "", change("", text)),
+        Reading(":3", PortState.NOT_READY, "draining", change("", "")),
+        Reading(":4", PortState.NOT_REACHABLE, "connection refused"),
     ]
-    assert [hurt.what for hurt in view(readings, NOON).hurts] == [
+    assert [problem.what for problem in view(readings, NOON).problems] == [
         ":4: not reachable (connection refused)",
         ":3: not ready (draining)",
         "projection rooms has stopped at :2",
@@ -282,7 +285,7 @@ def test_the_worst_are_shown_and_the_busiest_too() -> None:
 
 def test_what_several_addresses_count_is_added() -> None:
     one = 'falcon_projected_events_total{projection="rooms"} 20\nfalcon_http_requests_total{status="2xx"} 2\n'
-    found = view([Reading(name, State.UP, "", change("", one)) for name in (":1", ":2")], NOON)
+    found = view([Reading(name, PortState.UP, "", change("", one)) for name in (":1", ":2")], NOON)
     assert (found.throughput.events_projected, found.throughput.requests) == (20.0, {"2xx": 2.0})
     assert [row.per_second for row in found.projections] == [20.0]
 
@@ -352,7 +355,7 @@ def full() -> View:
         + histogram("falcon_message_seconds", {"1.0": 1, "+Inf": 1}, 'stage="durable"')
         for i in range(20)
     )
-    return view([Reading(name, State.UP, "", change("", text)) for name in (":1", ":2")], NOON)
+    return view([Reading(name, PortState.UP, "", change("", text)) for name in (":1", ":2")], NOON)
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
@@ -365,7 +368,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 def test_it_fits_the_height_of_the_terminal_and_says_what_it_leaves_out(height: int) -> None:
     lines = shown(full(), 80, height, fit=True)
     assert len(lines) <= height
-    assert any("of 4" in line for line in lines if line.startswith("What hurts"))
+    assert any("of 4" in line for line in lines if line.startswith("Problems"))
     assert height < 24 or any(re.match(r"Mailboxes \(\+\d+\)", line) for line in lines)
 
 
@@ -383,7 +386,7 @@ def test_tables_share_the_room() -> None:
 
 
 def test_what_a_server_says_cannot_move_the_cursor() -> None:
-    found = view([Reading("pod", State.NOT_READY, "\x1b[2Jgone", change("", ""))], NOON)
+    found = view([Reading("pod", PortState.NOT_READY, "\x1b[2Jgone", change("", ""))], NOON)
     assert not any("\x1b" in line for line in shown(found))
 
 
@@ -431,7 +434,7 @@ def test_a_reading_is_json_for_programs() -> None:
     found: dict[str, Any] = msgspec.json.decode(result.stdout)
     assert found["throughput"]["commands"] == {"accepted": 15.0}
     assert found["addresses"][0]["state"] == "up"
-    assert found["hurts"] == []
+    assert found["problems"] == []
 
 
 def test_json_without_once_is_a_fault_of_usage() -> None:
@@ -456,7 +459,7 @@ def test_on_a_terminal_it_has_the_screen_for_itself_and_gives_it_back() -> None:
     result = CliRunner().invoke(app, ["top", OPS], obj=outside, env=terminal)
     assert result.exit_code == 0
     assert result.stdout.startswith("\x1b[?1049h")
-    assert "Nothing hurts." in result.stdout
+    assert "No problems." in result.stdout
     assert result.stdout.rindex("\x1b[?1049l") > result.stdout.rindex("falcon top")
 
 
@@ -473,7 +476,7 @@ def test_an_address_that_goes_and_comes_back_does_not_end_the_view() -> None:
     assert ":9081: not reachable (connection refused)" in away
     assert "2 of 2 addresses up" in back
     assert "Commands 2.0/s" in back  # over the four seconds since the last scrape
-    assert "Nothing hurts." in back
+    assert "No problems." in back
 
 
 def test_what_is_not_known_is_not_shown_as_nothing() -> None:

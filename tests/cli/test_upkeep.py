@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from falcon.bootstrap import embedded
 from falcon.cli import app, doctor
 from falcon.cli.calling import Running
-from falcon.cli.doctor import State
+from falcon.cli.doctor import FindingState
 from falcon.projections.skipping import ProjectionFailed
 from falcon.settings import Settings
 
@@ -20,8 +20,8 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine without problems, on free ports."""
     monkeypatch.setenv("FALCON_HTTP_PORT", "0")
     monkeypatch.setenv("FALCON_OPS_PORT", "0")
-    monkeypatch.setattr(doctor, "open_files", lambda: doctor.Finding("Open files", State.OK, "8,192"))
-    monkeypatch.setattr(doctor, "free_disk", lambda _: doctor.Finding("Disk", State.OK, "9.0 GiB free"))
+    monkeypatch.setattr(doctor, "open_files", lambda: doctor.Finding("Open files", FindingState.OK, "8,192"))
+    monkeypatch.setattr(doctor, "free_disk", lambda _: doctor.Finding("Disk", FindingState.OK, "9.0 GiB free"))
     return monkeypatch
 
 
@@ -91,43 +91,43 @@ def test_the_doctor_names_a_setting_that_is_not_in_order(healthy: pytest.MonkeyP
 
 
 def test_an_old_python_fails() -> None:
-    assert doctor.python_version((3, 10, 9)).state is State.FAIL
-    assert doctor.python_version((3, 11, 0)).state is State.OK
+    assert doctor.python_version((3, 10, 9)).state is FindingState.FAIL
+    assert doctor.python_version((3, 11, 0)).state is FindingState.OK
 
 
 def test_versions_of_sqlite_are_compared_as_numbers() -> None:
-    assert doctor.sqlite("3.9.9").state is State.FAIL
-    assert doctor.sqlite("3.51.2").state is State.FAIL
-    assert doctor.sqlite("3.51.3").state is State.OK
-    assert doctor.sqlite("3.100.0").state is State.OK
+    assert doctor.sqlite("3.9.9").state is FindingState.FAIL
+    assert doctor.sqlite("3.51.2").state is FindingState.FAIL
+    assert doctor.sqlite("3.51.3").state is FindingState.OK
+    assert doctor.sqlite("3.100.0").state is FindingState.OK
 
 
 def test_a_data_directory_that_can_be_made_is_in_order(tmp_path: Path) -> None:
-    assert doctor.data_directory(tmp_path / "a" / "b").state is State.OK
+    assert doctor.data_directory(tmp_path / "a" / "b").state is FindingState.OK
     assert doctor.data_directory(tmp_path).found == str(tmp_path)
 
 
 def test_a_data_directory_that_is_a_file_fails(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    assert doctor.data_directory(tmp_path / "data").state is State.FAIL
+    assert doctor.data_directory(tmp_path / "data").state is FindingState.FAIL
 
 
 def test_little_disk_fails(tmp_path: Path) -> None:
-    assert doctor.free_disk(tmp_path, lambda _: 2**30 - 1).state is State.FAIL
-    assert doctor.free_disk(tmp_path, lambda _: 2**30).state is State.OK
+    assert doctor.free_disk(tmp_path, lambda _: 2**30 - 1).state is FindingState.FAIL
+    assert doctor.free_disk(tmp_path, lambda _: 2**30).state is FindingState.OK
 
 
 def test_few_open_files_are_warned_of() -> None:
-    assert doctor.open_files(1024).state is State.WARN
-    assert doctor.open_files(65_536).state is State.OK
+    assert doctor.open_files(1024).state is FindingState.WARN
+    assert doctor.open_files(65_536).state is FindingState.OK
 
 
 def test_a_clock_behind_the_data_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "falcon.db").touch()
     now = (tmp_path / "falcon.db").stat().st_mtime
-    assert doctor.clock(tmp_path, now).state is State.OK
-    assert doctor.clock(tmp_path, now - 3600).state is State.WARN
-    assert doctor.clock(tmp_path, 0.0).state is State.FAIL
+    assert doctor.clock(tmp_path, now).state is FindingState.OK
+    assert doctor.clock(tmp_path, now - 3600).state is FindingState.WARN
+    assert doctor.clock(tmp_path, 0.0).state is FindingState.FAIL
 
 
 def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
@@ -136,22 +136,22 @@ def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
         mine = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=1)
         ended = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=GONE)
         found = [doctor.port("FALCON_HTTP_PORT", "127.0.0.1", number, running) for running in (mine, ended, None)]
-    assert [finding.state for finding in found] == [State.OK, State.FAIL, State.FAIL]
+    assert [finding.state for finding in found] == [FindingState.OK, FindingState.FAIL, FindingState.FAIL]
     assert "FALCON_HTTP_PORT" in found[2].advice
-    assert doctor.port("FALCON_HTTP_PORT", "127.0.0.1", 0, None).state is State.OK
+    assert doctor.port("FALCON_HTTP_PORT", "127.0.0.1", 0, None).state is FindingState.OK
 
 
 def test_a_host_that_this_machine_has_not_fails() -> None:
-    assert doctor.port("FALCON_HTTP_PORT", "192.0.2.1", 0, None).state is State.FAIL
+    assert doctor.port("FALCON_HTTP_PORT", "192.0.2.1", 0, None).state is FindingState.FAIL
 
 
 def test_a_server_that_ended_without_saying_so_is_warned_of() -> None:
-    assert doctor.server(Running("http://127.0.0.1:1", "http://127.0.0.1:1", pid=GONE)).state is State.WARN
-    assert doctor.server(None).state is State.OK
+    assert doctor.server(Running("http://127.0.0.1:1", "http://127.0.0.1:1", pid=GONE)).state is FindingState.WARN
+    assert doctor.server(None).state is FindingState.OK
 
 
 def test_a_server_that_does_not_answer_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         number = closed.getsockname()[1]
     running = Running("http://127.0.0.1:1", f"http://127.0.0.1:{number}", pid=1)
-    assert doctor.server(running).state is State.FAIL
+    assert doctor.server(running).state is FindingState.FAIL

@@ -61,7 +61,7 @@ class ScriptedServer:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def headers(self, name: str) -> list[str | None]:
-        """Of each request, in order."""
+        """The headers of each request, in order."""
         return [request.headers.get(name) for request in self.requests]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

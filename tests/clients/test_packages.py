@@ -1,4 +1,4 @@
-"""What the client packages are made of: their dependencies, sizes, types and names."""
+"""The client packages: their dependencies, sizes, types and names."""
 
 import ast
 import gzip
@@ -54,7 +54,7 @@ def operations() -> set[str]:
 
 
 def methods(text: str) -> set[str]:
-    """Of the class FalconClient in JavaScript or TypeScript, as they are named in Python."""
+    """The methods of the class FalconClient in JavaScript or TypeScript, with their names in Python."""
     (body,) = re.findall(r"^export class FalconClient {\n(.*?)^}", text, re.DOTALL | re.MULTILINE)
     found = set(re.findall(r"^  (?:async )?\*?(\w+)\(", body, re.MULTILINE)) - {"constructor"}
     return {re.sub(r"(?<=[a-z])[A-Z]", lambda capital: f"_{capital[0].lower()}", name) for name in found}

@@ -1,4 +1,4 @@
-"""What docs/quick-start.md shows runs."""
+"""The commands and samples of docs/quick-start.md run."""
 
 import re
 import subprocess

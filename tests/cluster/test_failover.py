@@ -18,6 +18,7 @@ from falcon.process import descendants
 from tests.cluster.conftest import PARTITIONS
 from tests.cluster.test_cluster import Caller
 from tools.bench.cluster.metrics import scrape
+from tools.harness.waiting import eventually
 from tools.servers.cluster import Cluster
 from tools.servers.daemon import HOST, Daemon
 
@@ -84,15 +85,15 @@ def scenario(owners: tuple[Cluster, dict[str, Any]], run: Callable[[Cluster, Roo
 
 async def both_own(cluster: Cluster) -> list[Daemon]:
     """Each has partitions, and has heard of the other."""
-    async with asyncio.timeout(30):
-        while True:
-            found = cluster.processes("write")
-            seen = [scrape(cluster.ops_url(each)) for each in found]
-            owned = [each.total("falcon_partitions_owned") for each in seen]
-            heard = [each.total("falcon_owners_heard") for each in seen]
-            if heard == [1, 1] and all(owned) and sum(owned) == PARTITIONS:
-                return found
-            await asyncio.sleep(0.1)
+
+    def share() -> bool:
+        seen = [scrape(cluster.ops_url(each)) for each in cluster.processes("write")]
+        owned = [each.total("falcon_partitions_owned") for each in seen]
+        heard = [each.total("falcon_owners_heard") for each in seen]
+        return heard == [1, 1] and all(owned) and sum(owned) == PARTITIONS
+
+    await eventually(share, "both own partitions and hear each other", 30, every=0.1)
+    return cluster.processes("write")
 
 
 async def start_again(cluster: Cluster) -> None:

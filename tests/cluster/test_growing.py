@@ -15,6 +15,7 @@ from falcon.read.store import Fill
 from tests.cluster.conftest import PARTITIONS
 from tests.support import lengths
 from tests.support.lengths import LENGTHS
+from tools.harness.waiting import until
 from tools.servers.cluster import Cluster
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
@@ -116,16 +117,16 @@ def _sent_and_read(http: httpx.Client, room: int) -> int:
 
 def _until_done(ask: Callable[[], httpx.Response]) -> httpx.Response:
     """While processes come and go an answer may be 503; it is no other refusal."""
-    until = time.monotonic() + _SECONDS
-    while True:
+
+    def attempt() -> httpx.Response | None:
         try:
             answer = ask()
         except httpx.TransportError:
-            answer = httpx.Response(503)
-        if answer.is_success:
-            return answer
-        assert answer.status_code == 503 and time.monotonic() < until, answer.text
-        time.sleep(0.05)
+            return None
+        assert answer.is_success or answer.status_code == 503, answer.text
+        return answer if answer.is_success else None
+
+    return until(attempt, "it is done", _SECONDS)
 
 
 def _meta(gateways: Gateways) -> Meta:

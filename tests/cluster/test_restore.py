@@ -2,8 +2,8 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ import pytest
 from falcon.read.catalogue import READ_MODELS
 from tests.cluster.conftest import ports_for
 from tests.support.servers import start_or_skip
+from tools.harness.waiting import until
 from tools.servers.cluster import ROLES, Cluster
 from tools.servers.daemon import ServerFault
 from tools.servers.hbase import HBase
@@ -74,14 +75,15 @@ class Deployment:
         """The seqs they were given; until they can be read."""
         seqs = []
         for text in texts:
-            until = time.monotonic() + _SECONDS
-            while (answer := self.http.post(f"/v1/rooms/{room}/messages", json={"text": text})).status_code != 201:
-                assert time.monotonic() < until, answer.text
-                time.sleep(0.2)
+            answer = until(partial(self._posted, room, text), f"{text!r} is posted", _SECONDS)
             seqs.append(int(answer.json()["seq"]))
         wait = {"Falcon-Position": answer.headers["Falcon-Position"], "Falcon-Wait": "10"}
         assert self.http.get(f"/v1/rooms/{room}/messages", headers=wait).status_code == 200
         return seqs
+
+    def _posted(self, room: int, text: str) -> httpx.Response | None:
+        answer = self.http.post(f"/v1/rooms/{room}/messages", json={"text": text})
+        return answer if answer.status_code == 201 else None
 
     def texts(self, room: int) -> list[str]:
         page = self.http.get(f"/v1/rooms/{room}/messages", params={"after": 0, "limit": 200})
@@ -89,12 +91,11 @@ class Deployment:
         return [message["text"] for message in page.json()["messages"]]
 
     def until_texts(self, room: int, *texts: str) -> None:
-        until = time.monotonic() + _SECONDS
-        while (page := self.http.get(f"/v1/rooms/{room}/messages", params={"after": 0})).status_code != 200 or [
-            message["text"] for message in page.json()["messages"]
-        ] != [*texts]:
-            assert time.monotonic() < until, page.text
-            time.sleep(0.2)
+        def shows_them() -> bool:
+            page = self.http.get(f"/v1/rooms/{room}/messages", params={"after": 0})
+            return page.status_code == 200 and [each["text"] for each in page.json()["messages"]] == [*texts]
+
+        until(shows_them, f"room {room} has {texts}", _SECONDS)
 
     def resume_token(self) -> str:
         with self.http.stream("GET", "/v1/stream") as stream:

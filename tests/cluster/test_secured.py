@@ -7,8 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from tests.support.certificates import Authority, Pair, needs_openssl
 from tests.support.secured_kafka import SecuredKafka
 from tests.support.servers import start_or_skip
 from tests.support.tls_front import FRONT, tls_in_front_of
+from tools.harness.waiting import eventually, until
 from tools.servers.cluster import Cluster
 from tools.servers.hbase import HBase
 from tools.servers.session import start_server
@@ -43,7 +43,6 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), needs_openssl]
 ROOT: Final = Path(__file__).parents[2]
 ROLES: Final = ("write", "project", "api", "operator")
 _SPARE: Final = 40  # users without rights of their own
-_WAIT_SECONDS: Final = 20.0
 _GROUPS: Final = [f"projection-{name}{of}" for name in READ_MODELS for of in ("", "-rebuild")]
 NEEDED: Final = {
     "write": rights.of_write("shards"),
@@ -202,10 +201,11 @@ class Ann:
         self._edge = httpx.Client(base_url=described["urls"][0], headers=headers, timeout=20)
 
     def done(self, method: str, path: str, headers: dict[str, str] | None = None, **request: Any) -> httpx.Response:
-        until = time.monotonic() + 60
-        while (answer := self._edge.request(method, path, headers=headers, **request)).status_code == 503:
-            assert time.monotonic() < until, answer.text
-            time.sleep(0.05)
+        def attempt() -> httpx.Response | None:
+            answer = self._edge.request(method, path, headers=headers, **request)
+            return None if answer.status_code == 503 else answer
+
+        answer = until(attempt, f"{method} {path} is answered")
         assert answer.is_success, answer.text
         return answer
 
@@ -269,7 +269,7 @@ def change_passwords(secured: Secured, users: list[str]) -> None:
         old = secured.folder / f"{user}.old"
         old.write_text(before[user])
         shut = partial(refusal, secured.cluster(user, old))
-        wait_for(lambda shut=shut: "does not let" in shut(), f"{user}'s old password is good no more")  # type: ignore[misc]
+        until(lambda shut=shut: "does not let" in shut(), f"{user}'s old password is good no more")  # type: ignore[misc]
 
 
 def test_no_password_and_no_key_is_in_any_log_error_page_or_metric(
@@ -331,13 +331,6 @@ def missing(cluster: KafkaCluster, needed: Rights) -> list[str]:
     return []
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + _WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < until, f"not so within {_WAIT_SECONDS:g} s: {what}"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_without_one_of_its_rights_is_told_which(secured: Secured, role: str) -> None:
     principal = f"User:falcon-{role}"
@@ -356,7 +349,7 @@ def test_a_role_without_one_of_its_rights_is_told_which(secured: Secured, role: 
             lines = missing(secured.cluster(user), NEEDED[role])
             return bool(lines) and all(told.match(line) for line in lines)
 
-        wait_for(is_told, f"{told.pattern} and nothing else, of {missing(secured.cluster(user), NEEDED[role])}")
+        until(is_told, f"{told.pattern} and nothing else, of {missing(secured.cluster(user), NEEDED[role])}")
 
 
 def spare_user(secured: Secured) -> str:
@@ -372,7 +365,7 @@ def test_an_operator_who_may_not_make_topics_is_told_so(secured: Secured) -> Non
     cluster = secured.cluster(user)
     other = KafkaCluster(cluster.brokers, 1, "other.", security=cluster.security)
     told = f"Kafka refuses {user} Create on the topic other.journal"
-    wait_for(lambda: told in refusal(other, topics.prepare(other, 1)), told)
+    until(lambda: told in refusal(other, topics.prepare(other, 1)), told)
 
 
 def test_an_owner_without_a_right_does_not_start_and_names_it(secured: Secured, cluster: Cluster) -> None:
@@ -446,15 +439,17 @@ def test_a_password_that_is_written_to_the_file_is_used_by_the_next_connection(s
         with pytest.raises(Exception, match="does not let falcon-operator in"):
             await admin.start()
         path.write_text(secured.passwords["falcon-operator"])
-        async with asyncio.timeout(_WAIT_SECONDS):
-            while True:
-                try:
-                    await admin.start()
-                    break
-                except OSError:
-                    raise
-                except Exception:
-                    await asyncio.sleep(0.05)
+
+        async def is_let_in() -> bool:
+            try:
+                await admin.start()
+            except OSError:
+                raise
+            except Exception:
+                return False
+            return True
+
+        await eventually(is_let_in, "the right password is taken", every=0.05)
         assert await admin.describe_topics([cluster.journal])
         await admin.close()
 

@@ -273,10 +273,10 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.summaries_of(ANN, [third, ROOM, OTHER])) == listed
         assert asyncio.run(store.reads.summaries_of(ANN, [OTHER])) == listed[:1]
         among = asyncio.run(store.reads.member_rooms_among(ANN, {OTHER, ROOM, 999}))
-        standings = {each.room.room_id: each.standing for each in among}
-        assert standings.keys() == {OTHER, ROOM}
-        assert standings[OTHER] == MembershipAt("member", LATER, 2)
-        assert standings[ROOM].role == "member"
+        memberships = {each.room.room_id: each.membership for each in among}
+        assert memberships.keys() == {OTHER, ROOM}
+        assert memberships[OTHER] == MembershipAt("member", LATER, 2)
+        assert memberships[ROOM].role == "member"
         rooms, following = asyncio.run(store.reads.member_rooms(ANN, 9))
         assert ([each.room.room_id for each in rooms], following) == (sorted([ROOM, OTHER, third]), None)
         for each in rooms:

@@ -13,6 +13,7 @@ import pytest
 from falcon.adapters.sockets.signal_transport import SocketSignalTransport
 from falcon.streams.signals import SignalTransport
 from tests.support.http import Falcon
+from tools.harness.waiting import eventually
 
 SECONDS = 20.0
 
@@ -26,9 +27,7 @@ class Ear:
         transport.open(self.heard.append)
 
     async def until(self, holds: Callable[[list[bytes]], bool]) -> None:
-        async with asyncio.timeout(SECONDS):
-            while not holds(self.heard):
-                await asyncio.sleep(0.005)
+        await eventually(lambda: holds(self.heard), seconds=SECONDS)
 
 
 class SignalTransportContract:

@@ -1,4 +1,4 @@
-"""What holds for accounts, their tokens and their direct rooms, whatever is asked in whatever order."""
+"""Properties of accounts, their tokens and their direct rooms, after any requests in any order."""
 
 from collections.abc import Iterator
 

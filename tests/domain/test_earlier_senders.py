@@ -13,7 +13,7 @@ from tests.support.given import given
 
 
 class CreateRoom(msgspec.Struct, tag=True):
-    """As they sent it where the tables did not show one of the members."""
+    """The command of an earlier sender whose tables did not show one of the members."""
 
     by: int
     name: str

@@ -97,5 +97,5 @@ def test_a_refusal_says_why_and_changes_nothing(history: Sequence[Event], comman
 
 
 def test_there_is_an_example_of_every_refusal() -> None:
-    # Whether a key was used before is for the owner of the log to say: it is no question to a room.
+    # The owner of the log says if a key was used before: a room does not know.
     assert {type(refusal) for _, _, refusal in EXAMPLES} | {KeyReused} == {*get_args(Rejection), UnknownAccount}

@@ -1,4 +1,4 @@
-"""What holds for a room after any requests, in any order, by any account.
+"""Properties of a room after any requests, in any order, by any account.
 
 A sequence of random requests is played against a room. Beside it stands a model that keeps the whole history: each
 message as it was at each revision of the room. So it knows what an author with a view of some age would have seen,
@@ -187,7 +187,7 @@ def conversations(*, quiet: bool = False, longest: int = 40) -> st.SearchStrateg
 
 
 def holds(room: Room) -> None:
-    """What is true of every room at every moment."""
+    """The rules that every room keeps at every moment."""
     assert room.admins == sum(member.role == "admin" for member in room.members.values())
     if room.deleted:
         assert not room.members

@@ -1,4 +1,4 @@
-"""``make fuzz``: millions of inputs for every parser of what anybody may send, or may stand in a log. Prints how many
+"""``make fuzz``: millions of inputs for every parser of requests and of the log. Prints how many
 were taken and refused; exits 1 at the first that was neither, and prints it."""
 
 import argparse

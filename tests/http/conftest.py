@@ -2,7 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.http import Falcon, Person, Room
+from tests.support.http import Falcon, Person
+from tests.support.people import anna as anna
+from tests.support.people import ben as ben
+from tests.support.people import cleo as cleo
+from tests.support.people import room as room
 
 
 @pytest.fixture(scope="package")
@@ -17,25 +21,3 @@ def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
 def admin(falcon: Falcon) -> Person:
     """May make accounts, and is in no room."""
     return falcon.admin
-
-
-@pytest.fixture
-def anna(falcon: Falcon) -> Person:
-    return falcon.account("Anna")
-
-
-@pytest.fixture
-def ben(falcon: Falcon) -> Person:
-    return falcon.account("Ben")
-
-
-@pytest.fixture
-def cleo(falcon: Falcon) -> Person:
-    """Is in none of the others' rooms."""
-    return falcon.account("Cleo")
-
-
-@pytest.fixture
-def room(anna: Person, ben: Person) -> Room:
-    """Anna's room, with Ben."""
-    return anna.makes_room("Tea kitchen", ben)

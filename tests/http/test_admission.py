@@ -18,6 +18,7 @@ from falcon.http.server.connections import Sweep
 from falcon.http.server.protocol import FalconHttpProtocol
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
+from tools.harness.waiting import eventually
 
 SEND = (
     b"POST /v1/rooms/640/messages HTTP/1.1\r\nHost: falcon\r\nAuthorization: Bearer token\r\n"
@@ -34,7 +35,7 @@ class Owner:
         self._mailbox = Mailbox("test", self._batches.append, 2, 1)
 
     def fill(self) -> None:
-        """With account 1's commands, which stay in the queue."""
+        """Fill the mailbox with account 1's commands, which stay in the queue."""
         self._mailbox._batching.may_go = lambda queued: False  # type: ignore[method-assign]
         for _ in range(2):
             self._mailbox.ask(CommandEnvelope(0, 1, PostMessage(1, 640, "tea"), time.monotonic() + 60))
@@ -56,8 +57,7 @@ class Client:
 
     async def send_piece(self, piece: bytes) -> None:
         self.writer.write(piece)
-        while not b"".join(self._arrived).endswith(piece):
-            await asyncio.sleep(0.001)
+        await eventually(lambda: b"".join(self._arrived).endswith(piece), every=0.001)
 
     async def send(self, request: bytes = SEND) -> tuple[bytes, bytes]:
         """Gives the head and the body of the answer."""
@@ -83,8 +83,7 @@ async def with_admission(admission: AdmissionControl, ask: Callable[[Client], Aw
     protocol: Any = partial(Watched, admission, Sweep("test"))
     server = uvicorn.Server(uvicorn.Config(app, http=protocol, lifespan="off", port=0, log_level="error"))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started)
     client = Client(*await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()), arrived)
     try:
         await ask(client)

@@ -45,7 +45,7 @@ def unchanged(own: Falcon, scene: Scene) -> Iterator[None]:
 
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
-# What a valid request is turned into.
+# A valid request is turned into each of these.
 NO_JSON: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda data: b"",
     "blanks": lambda data: b"  \n",
@@ -197,7 +197,7 @@ def test_a_message_that_cannot_be_names_the_field(scene: Scene, unchanged: None,
     problem(scene.ben.post(f"{scene.room}/messages", body), 422, "invalid", field)
 
 
-# What breaks the rule of a field, whatever its type is.
+# These values break the rule of a field of any type.
 BROKEN: tuple[Any, ...] = ("", "x" * 70_000, -1, 2**53, 1.5, True, None, [], [None], {})
 
 

@@ -13,6 +13,7 @@ from falcon.http.problems import Problem
 from falcon.read.accounts.queries import AccountRow
 from tests.http.test_tables_away import revoked_elsewhere
 from tests.support.http import Falcon, Person
+from tools.harness.waiting import eventually
 
 ACCOUNTS = 10_000
 
@@ -34,13 +35,7 @@ def falcon(tmp_path: Path) -> Iterator[Falcon]:
 async def followed(falcon: Falcon) -> None:
     """Wait until the log has been read up to its end."""
     revocations = falcon.edge.authenticator.revocations
-    await until(lambda: revocations.vouch_for(time.monotonic(), time.monotonic()))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)
+    await eventually(lambda: revocations.vouch_for(time.monotonic(), time.monotonic()))
 
 
 class Calls:
@@ -114,15 +109,10 @@ def test_a_token_that_the_log_has_revoked_is_refused_though_the_tables_still_sho
             return problem.status == 401
         return False
 
-    async def wait_for_refusal() -> None:
-        async with asyncio.timeout(2):
-            while not await refused():
-                await asyncio.sleep(0.01)
-
     monkeypatch.setattr(falcon.edge.store, "bearer", bearer)
     falcon.run(followed(falcon))
     revoked_elsewhere(falcon, anna)
-    falcon.run(wait_for_refusal())
+    falcon.run(eventually(refused, "the token is refused", seconds=2))
     assert anna.get("/v1/me").status_code == 401
 
 

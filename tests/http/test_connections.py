@@ -5,13 +5,16 @@ import base64
 import resource
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from falcon.http.server import connections
 from falcon.http.server.connections import descriptors_for_connections
 from falcon.telemetry import metrics
 from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
+from tools.harness.waiting import eventually
 
 KIB = 1024
 GET = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"
@@ -183,8 +186,7 @@ def test_an_upgrade_that_cannot_be_is_refused_and_not_left_open(upgrade: bytes, 
         client = await server.connect()
         assert (await client.asks(upgrade)).status == status
         await asyncio.wait_for(client.reader.read(), 10)  # up to its end
-        while server.state.connections:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not server.state.connections)
 
     at_a_server(ask)
 
@@ -229,6 +231,22 @@ def test_a_head_has_to_be_complete_in_time(drip: bytes) -> None:
         assert 0.3 < seconds < 3
 
     at_a_server(ask, QUICK)
+
+
+def test_of_many_broken_requests_some_wait_for_their_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_BROKEN_AT_ONCE", 1)
+
+    async def ask(server: Server) -> None:
+        hostile = [await server.connect() for _ in range(2)]
+        other = await server.connect()
+        began = time.monotonic()
+        answers = await asyncio.gather(*(client.asks(b"no request\r\n\r\n") for client in hostile))
+        assert [(answer.status, answer.closes) for answer in answers] == [(400, True)] * 2
+        assert time.monotonic() - began >= 0.2
+        assert (await other.asks(GET)).status == 201
+        assert all([await client.is_closed() for client in hostile])
+
+    at_a_server(ask, replace(QUICK, sweep_seconds=2, idle_seconds=10, linger_seconds=10))
 
 
 def test_a_connection_without_a_request_is_closed_without_a_word() -> None:
@@ -296,10 +314,8 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut() -> None:
         client = await server.connect(receive_buffer=4096)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(GET.replace(b"/v1/me", b"/large"))
-        while not server.bodies:
-            await asyncio.sleep(0.01)
-        while server.state.connections:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.bodies)
+        await eventually(lambda: not server.state.connections)
 
     at_a_server(ask, QUICK)
     assert cut("stalled") == before + 1
@@ -310,8 +326,7 @@ def test_so_is_one_on_a_websocket() -> None:
         client = await server.connect(receive_buffer=4096)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(UPGRADE.replace(b"/v1/stream", b"/large"))
-        while not server.gone:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.gone)
         assert not server.state.connections
 
     at_a_server(ask, QUICK)
@@ -357,8 +372,7 @@ def test_a_stream_ends_with_its_connection_also_if_a_request_waits_behind_it() -
         await client.send(GET.replace(b"/v1/me", b"/stream") + GET)
         await client.reader.readuntil(b"event")
         client.writer.transport.abort()
-        while not server.gone:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.gone)
         assert (server.gone, server.bodies) == (1, []), "the request behind it is not begun"
 
     at_a_server(ask)
@@ -393,8 +407,7 @@ def test_a_connection_too_many_is_refused_and_there_is_room_again_when_one_ends(
         assert await refused.is_closed()
         assert (await clients[0].asks(GET)).status == 201, "those that were there are served on"
         clients[1].writer.close()
-        while len(server.state.connections) > 2:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: len(server.state.connections) <= 2)
         assert (await (await server.connect()).asks(GET)).status == 201
 
     at_a_server(ask, PATIENT, connections_max=3)
@@ -461,15 +474,13 @@ def test_of_requests_that_wait_for_their_turn_a_few_are_parsed_and_all_are_answe
         for number in range(count):
             assert (await client.answer()).body == b"%d" % (number % 50)
         assert (await client.asks(GET)).status == 201
-        while server.held():
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not server.held())
 
     at_a_server(ask)
 
 
 async def waiting_one(server: Server) -> Any:
-    while not server.state.connections:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.state.connections)
     (protocol,) = server.state.connections
     return protocol
 

@@ -221,7 +221,7 @@ def test_the_document_is_for_everybody(falcon: Falcon) -> None:
 
 
 class Page(HTMLParser):
-    """What a page loads and links to, and whether its tags match."""
+    """The resources and links of a page. It checks that the page's tags match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What one account may take of the write side, and what is left for others."""
+"""One account takes a share of the write side, and leaves enough for others."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

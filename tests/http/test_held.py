@@ -1,6 +1,5 @@
 """Memory for clients is bounded: bodies that are not complete, and answers that are not read."""
 
-import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from falcon.http.problems import Problem
 from falcon.http.server.held import Held, Share
 from tests.support.protocol_server import PATIENT, QUICK, Server, at_a_server
 from tools.harness.falcon import Falcon
+from tools.harness.waiting import eventually
 
 KIB = 1024
 GET = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"
@@ -95,20 +95,17 @@ def test_a_body_too_many_is_refused_and_there_is_room_again_when_one_ends() -> N
         waiting = [await server.connect() for _ in range(3)]
         for client in waiting[:2]:
             await client.send(beginning_of(b"x" * 40 * KIB, 50 * KIB))
-        while server.held() < 80 * KIB:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.held() >= 80 * KIB)
         await waiting[2].send(beginning_of(b"x" * 40 * KIB, 50 * KIB))
         answer = await waiting[2].answer()
         assert (answer.status, answer.code, answer.closes) == (503, "overloaded", True)
         assert (await (await server.connect()).asks(GET)).status == 201, "what is small is taken"
         assert (await waiting[0].asks(b"x" * 10 * KIB)).body == b"%d" % (50 * KIB)
-        while server.held() > 40 * KIB:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.held() <= 40 * KIB)
         again = await server.connect()
         assert (await again.asks(beginning_of(b"x" * 40 * KIB, 40 * KIB))).status == 201
         waiting[1].writer.close()
-        while server.held():
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not server.held())
 
     at_a_server(ask, replace(PATIENT, held_bytes=100 * KIB))
 
@@ -135,11 +132,9 @@ def test_what_a_client_does_not_take_is_counted_until_it_has_gone(path: bytes) -
         client = await server.connect(receive_buffer=4096)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(request)
-        while server.held() < 4 << 20:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.held() >= 4 << 20)
         client.writer.transport.abort()
-        while server.held():
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not server.held())
 
     at_a_server(ask, PATIENT)
 
@@ -149,10 +144,8 @@ def test_where_too_much_waits_a_client_that_takes_nothing_is_cut_at_once() -> No
         client = await server.connect(receive_buffer=4096)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(GET.replace(b"/v1/me", b"/large"))
-        while not server.bodies:
-            await asyncio.sleep(0.01)
-        while server.state.connections:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.bodies)
+        await eventually(lambda: not server.state.connections)
         assert server.held() == 0
 
     at_a_server(ask, replace(QUICK, stalled_seconds=60, account_held_bytes=1 << 20))

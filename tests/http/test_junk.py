@@ -8,6 +8,7 @@ import pytest
 from falcon.http.server.junk import Junk
 from falcon.telemetry import metrics
 from tests.support.protocol_server import PATIENT, Server, at_a_server
+from tools.harness.waiting import eventually
 
 
 def counted(kind: str) -> float:
@@ -19,8 +20,7 @@ def test_the_first_is_logged_at_once_and_what_follows_is_summed_up(caplog: pytes
         junk = Junk(seconds=0.05)
         for kind in ("malformed", "nowhere", "malformed"):
             junk.count(kind)
-        while len(caplog.records) < 2:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: len(caplog.records) >= 2)
 
     with caplog.at_level(logging.WARNING, "falcon.http"):
         asyncio.run(come())

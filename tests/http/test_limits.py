@@ -152,6 +152,26 @@ def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
     assert waits == [5.0], "nobody else waits"
 
 
+def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(responses, "sleep", sleep)
+    falcon = start(address_requests=1_000, address_burst=1_000)
+    stranger = Person(falcon, 7, "Nobody", WRONG)
+    assert statuses(*(stranger.get("/v1/me") for _ in range(100))) == [401] * 100
+    assert not waits
+    assert stranger.get("/v1/me").status_code == 401
+    assert stranger.get("/v1/stream?ticket=invented").status_code == 401
+    assert waits == [1.0, 1.0]
+    assert falcon.account("Anna").get("/v1/me").status_code == 200
+    assert waits == [1.0, 1.0], "a good token does not wait"
+
+
 def test_the_time_for_which_a_refusal_waits_does_not_count_as_falcons() -> None:
     async def observed() -> list[float]:
         meter = Meter([("/delayed", "GET")])
@@ -532,7 +552,7 @@ def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
     at_a_server(ask, per_address=ten_an_address("127.0.0.0/8"))
 
 
-# --- whether there are limits -----------------------------------------------------------------------------------------
+# --- limits on and off ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who may see the operators' pages: clients on the machine itself, and others with a token."""
+"""The operators' pages admit clients on the machine itself, and others with a token."""
 
 import base64
 import os

@@ -21,6 +21,7 @@ from falcon import certificates
 from falcon.certificates import WrongCertificate
 from falcon.http.server.tls import Certificate
 from tools.harness.falcon import Falcon
+from tools.harness.waiting import until
 
 pytestmark = [
     pytest.mark.processes,
@@ -195,9 +196,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
     with client(falcon, certificate) as before:
         assert before.get("/v1/me").status_code == 200
         certify(tmp_path, "renewed")
-        until = time.monotonic() + 20
-        while not _is_shown(falcon, certificate) and time.monotonic() < until:
-            time.sleep(0.1)
+        until(lambda: _is_shown(falcon, certificate), "the renewed certificate is shown")
         with client(falcon, certificate) as after:
             assert after.get("/v1/me").status_code == 200
         assert before.get("/v1/me").status_code == 200  # on its open connection
@@ -289,13 +288,7 @@ def holds_ten(falcon: Falcon, certificate: Path, holding: contextlib.ExitStack) 
     return True
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-
-
-# --- whether it starts ------------------------------------------------------------------------------------------------
+# --- refusals to start ------------------------------------------------------------------------------------------------
 
 
 def refused(tmp_path: Path, **settings: object) -> str:

@@ -1,4 +1,4 @@
-"""What Falcon uses of uvicorn's inside is as Falcon takes it to be, and the ways around ASGI are really taken.
+"""Uvicorn's inside is as Falcon expects it, and responses really take the ways around ASGI.
 
 When a test here fails after an upgrade, its message says which part of ``falcon/http/server`` to compare with uvicorn.
 """
@@ -32,6 +32,7 @@ from falcon.http.server.serving import create_server
 from falcon.http.server.whole_responses import write_whole
 from falcon.http.stream.sinks import SseSink, StreamSink, WebSocketSink
 from falcon.streams.frames import Frame
+from tools.harness.waiting import eventually
 
 _SECONDS: Final = 10  # by then a test has failed
 _FRAME: Final = Frame("1", "message.posted", b'{"text":"tea"}')
@@ -174,8 +175,7 @@ async def serving(app: Any) -> AsyncIterator[int]:
     listening.bind(("127.0.0.1", 0))
     server = create_server(app, Sweep("test"))
     running = asyncio.create_task(server.serve([listening]))
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started)
     try:
         yield listening.getsockname()[1]
     finally:

@@ -1,4 +1,4 @@
-"""What the in-memory read models share."""
+"""The base of the in-memory read models."""
 
 import functools
 from collections.abc import Callable, Coroutine

@@ -28,7 +28,7 @@ from tests.memory.models import MemoryModel, ModelTables
 from tests.memory.timeline import TimelineTables
 
 _REBUILDING = "_rebuilding"
-# Those of falcon/read/catalogue.py, each in its plainest form.
+# The read models of falcon/read/catalogue.py, each in its plainest form.
 _MODELS: Final[dict[str, MemoryModel]] = {
     "timeline": timeline.TimelineTables,
     "rooms": rooms.RoomTables,

@@ -1,8 +1,8 @@
 """Every series that dashboards and alerts ask for is there before the first event."""
 
 import re
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from falcon.telemetry.instruments import REGISTRY
 from tools.harness.falcon import Falcon
+from tools.harness.waiting import NotInTime, until
 from tools.monitoring import rules
 from tools.monitoring.dashboards import DASHBOARDS
 from tools.monitoring.thresholds import Thresholds
@@ -69,10 +70,9 @@ def test_dashboards_and_alerts_ask_for_much() -> None:
 @pytest.mark.processes
 def test_a_fresh_falcon_has_every_metric_and_label_that_dashboards_and_alerts_ask_for(tmp_path: Path) -> None:
     falcon = Falcon(tmp_path).start()
-    deadline = time.monotonic() + 20
     try:
-        while (found := missing(falcon.info["ops_url"])) and time.monotonic() < deadline:
-            time.sleep(0.2)  # gauges of sizes and ages are sampled once a second, whether or not anything happens
+        with suppress(NotInTime):  # the assertion says what is missing
+            until(lambda: not missing(falcon.info["ops_url"]), seconds=20, every=0.2)  # gauges come once a second
+        assert missing(falcon.info["ops_url"]) == set()
     finally:
         falcon.stop()
-    assert found == set()

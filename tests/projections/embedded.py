@@ -112,7 +112,7 @@ class Embedded:
         return Rebuild(name, project or READ_MODELS[name].project, self.source, self.tables, progress).run()
 
     def stand_at(self, offset: int) -> None:
-        """As if a crash had come after the tables were written and before their position was."""
+        """Put the position back, as a crash between the writes of the tables and of their position leaves it."""
         self._other.execute("UPDATE projections SET applied = ?", (offset,))
 
     def rows(self, *names: str) -> Rows:
@@ -134,7 +134,7 @@ class Embedded:
 
 
 def lose(path: Path, read_model: str) -> None:
-    """As if the model had never been installed."""
+    """Remove the model, as if it had never been installed."""
     connection = database.connect(path)
     for table in READ_MODELS[read_model].sqlite.tables:
         connection.execute(f"DROP TABLE {table}")

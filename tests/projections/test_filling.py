@@ -26,7 +26,7 @@ class Log:
 
 
 class Cluster:
-    """Tables with a new read model, a log, and projectors that look whether it has been filled, once a second."""
+    """Tables with a new read model, a log, and projectors that look once a second if it has been filled."""
 
     def __init__(self) -> None:
         self.tables = MemoryTables(PARTITIONS, [])

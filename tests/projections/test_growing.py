@@ -1,8 +1,8 @@
 """A read model that is installed where there is a log already is filled from it, while people go on sending."""
 
 import signal
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from tests.support import lengths
 from tests.support.builders import ANN, PARTITIONS, ROOM, a_conversation, a_group, a_message, an_account, edited, posted
 from tests.support.lengths import LENGTHS
 from tools.harness.falcon import Falcon as FalconUp
+from tools.harness.waiting import until
 
 _SECONDS: Final = 60.0
 
@@ -199,16 +200,11 @@ def test_a_falcon_that_is_killed_while_it_fills_goes_on_where_it_was(tmp_path: P
             begun = _applied(connection)
             with httpx.Client(base_url=falcon.info["url"]) as http:
                 _sends_and_reads(http, falcon.info["token"])
-            until = time.monotonic() + _SECONDS
-            while _applied(connection) <= begun + 1_000:
-                assert time.monotonic() < until, "nothing is filled"
+            until(partial(_is_filled_further, connection, begun), "events are filled", _SECONDS, every=0.001)
             assert _applied(connection) < before, "filled before it could be killed"
             falcon.kill("launcher")  # which takes all others with it
         falcon.start()
-        until = time.monotonic() + _SECONDS
-        while _fill(connection) is not Fill.SHOWN:
-            assert time.monotonic() < until, falcon.log()
-            time.sleep(0.05)
+        until(lambda: _fill(connection) is Fill.SHOWN, "the read model is shown", _SECONDS)
         falcon.stop(signal.SIGTERM)
         ((messages,),) = connection.execute("SELECT count(*) FROM timeline")
         ((there,),) = connection.execute("SELECT count(*) FROM lengths")
@@ -229,6 +225,10 @@ def _sends_and_reads(http: httpx.Client, token: str) -> None:
     headers["Falcon-Position"] = sent.headers["Falcon-Position"]
     page = http.get(f"/v1/rooms/{room}/messages", headers=headers).raise_for_status().json()
     assert [message["text"] for message in page["messages"]] == ["hello"]
+
+
+def _is_filled_further(connection: apsw.Connection, begun: int) -> bool:
+    return _applied(connection) > begun + 1_000
 
 
 def _applied(connection: apsw.Connection) -> int:

@@ -23,7 +23,7 @@ class Log:
     def __init__(self, world: World) -> None:
         self.partitions = PARTITIONS
         self.events_read = 0
-        self.waited: list[bool] = []  # whether each read was to wait for news
+        self.waited: list[bool] = []  # for each read: True if it was to wait for news
         self.away = False
         self._log = world.log
 

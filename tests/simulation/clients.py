@@ -277,7 +277,7 @@ class _Newcomer(_Visitor):
         await self.chance.choice(uses)()
 
     async def _invite(self, owner: Account, account_id: int, token: str, edge: str, position: str) -> Reply | None:
-        """To a hall, and read it there, and speak."""
+        """Invite the visitor to a hall, read it there, and speak."""
         hall = self.chance.choice(self.visit.halls)
         path = f"/v1/rooms/{hall}/members/{account_id}"
         joined = await self.insist("PUT", path, owner.token, edge=edge, body={"role": "member"}, position=position)

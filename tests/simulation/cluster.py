@@ -278,7 +278,7 @@ class SimulatedFalcon:
                 (feed, "TOKEN_GROWN", _TOKEN_GROWN),
                 (cuts, "KEPT_MAX", _CUTS_KEPT),
                 (roles, "kafka_cluster", self._kafka_cluster),
-                (roles, "_hbase", self._gateways),
+                (roles, "hbase_gateways", self._gateways),
                 (connection, "upgraded", self._upgraded),
                 (watch, "aiohttp", _Aiohttp(self.http_of)),
                 (watch, "connector", _no_connector),

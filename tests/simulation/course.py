@@ -167,7 +167,7 @@ def _log(simulation: Simulation, *, shown: bool) -> None:
 
 
 class _Line(logging.Formatter):
-    """With the simulated second and the process."""
+    """A log line with the simulated second and the process."""
 
     def __init__(self, simulation: Simulation) -> None:
         super().__init__()
@@ -468,7 +468,7 @@ async def lose_answers_of_brokers(falcon: SimulatedFalcon, chance: Chance) -> No
 
 
 async def cut_a_process_off_from_brokers(falcon: SimulatedFalcon, chance: Chance) -> None:
-    """What it sends meanwhile arrives later."""
+    """Cut a process off. Its messages of that time arrive later."""
     name = chance.choice(list(falcon.processes))
     nodes = chance.sample(falcon.brokers.nodes, chance.randint(1, 3))
     for node in nodes:

@@ -191,7 +191,7 @@ class Http:
         self._cut.add(frozenset((one, other)))
 
     def heal(self) -> None:
-        """What was sent meanwhile never arrives: its senders have given up."""
+        """End the cut. Requests of that time never arrive: their senders have given up."""
         self._cut.clear()
         self.delay_max = self.broken = 0.0
 

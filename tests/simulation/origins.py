@@ -68,7 +68,7 @@ def explore(
 
 
 def _alone(asked: Asked, mistake: Mistake, *, log: bool) -> Outcome:
-    """With a cluster of its own."""
+    """Run it with a cluster of its own."""
     reading, writing = Pipe(duplex=False)
     with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
         child = os.fork()

@@ -20,11 +20,11 @@ from tests.adapters.test_kafka_applied import (
     test_an_edge_that_has_missed_what_was_told_begins_again,
     test_what_a_projector_tells_is_heard_at_every_edge,
     test_what_is_not_as_falcon_tells_it_is_passed_over,
-    until,
 )
 from tests.contracts.journal import PARTITIONS
 from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.cluster import SimulatedCluster
+from tools.harness.waiting import eventually
 
 __all__ = [
     "publisher",
@@ -72,7 +72,7 @@ def test_an_edge_that_is_cut_off_knows_that_it_hears_nothing(
             assert not edge.follower.hears()
             publisher.publish(moves(8))
             brokers.loop.call_soon_threadsafe(brokers.heal)
-            await until(lambda: edge.follower.hears() and (edge.beginnings > 1 or edge.heard == [moves(8)]))
+            await eventually(lambda: edge.follower.hears() and (edge.beginnings > 1 or edge.heard == [moves(8)]))
 
     asyncio.run(run())
 
@@ -91,7 +91,7 @@ def test_while_brokers_are_away_the_newest_position_of_each_partition_waits(
                 await asyncio.sleep(0.1)
             brokers.loop.call_soon_threadsafe(brokers.heal)
             both = {**moves(99).reached, **moves(99, partition=1).reached}
-            await until(lambda: bool(edge.heard) and edge.heard[-1].reached == both)
+            await eventually(lambda: bool(edge.heard) and edge.heard[-1].reached == both)
             assert len(edge.heard) < 10
 
     asyncio.run(run())
@@ -112,7 +112,7 @@ def test_the_positions_of_very_many_partitions_are_told_though_brokers_limit_a_b
         async with edge.following():
             for each in told:
                 publisher.publish(each)
-            await until(
+            await eventually(
                 lambda: {each.projection: each for each in edge.heard} == {each.projection: each for each in told}
             )
 
@@ -128,7 +128,7 @@ def test_a_projector_that_ends_tells_first_where_its_tables_stand(
             for offset in range(20):
                 publisher.publish(moves(offset))
             await asyncio.to_thread(publisher.close)
-            await until(lambda: edge.heard[-1:] == [moves(19)])
+            await eventually(lambda: edge.heard[-1:] == [moves(19)])
 
     asyncio.run(run())
 
@@ -147,8 +147,8 @@ def test_a_fault_of_ours_does_not_keep_the_projector_from_telling_the_next_posit
         async with edge.following():
             monkeypatch.setattr(publisher._producer, "write", fails_once)
             publisher.publish(moves(1))
-            await until(lambda: publisher._producer.write == writing)
+            await eventually(lambda: publisher._producer.write == writing)
             publisher.publish(moves(2))
-            await until(lambda: edge.heard[-1:] == [moves(2)])
+            await eventually(lambda: edge.heard[-1:] == [moves(2)])
 
     asyncio.run(run())

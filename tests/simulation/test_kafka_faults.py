@@ -65,7 +65,7 @@ pytestmark = pytest.mark.simulated
 
 
 class Brokers:
-    """To be hurt from the test's thread, by the names that real ones are hurt by."""
+    """Brokers for faults from the test's thread, with the methods of the real ones."""
 
     def __init__(self, thread: LoopThread, servers: Servers) -> None:
         self._thread = thread

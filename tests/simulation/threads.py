@@ -209,7 +209,7 @@ class Simulation:
             other.greenlet.switch()
 
     def _end(self) -> None:
-        """End all threads where they stand, without telling anyone."""
+        """End all threads where they stand, without a word to them."""
         for strand in list(self._strands):
             strand.process.dead = True
         for strand in list(self._strands):

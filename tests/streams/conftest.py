@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.streams.reader import Listen
-from tests.support.http import Falcon, Person, Room
+from tests.support.http import Falcon
+from tests.support.people import anna as anna
+from tests.support.people import ben as ben
+from tests.support.people import cleo as cleo
+from tests.support.people import room as room
 
 
 @pytest.fixture(scope="package")
@@ -13,28 +17,6 @@ def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
     """One for all who do not hurt it: tests bring people and rooms of their own."""
     with Falcon(tmp_path_factory.mktemp("falcon")) as started:
         yield started
-
-
-@pytest.fixture
-def anna(falcon: Falcon) -> Person:
-    return falcon.account("Anna")
-
-
-@pytest.fixture
-def ben(falcon: Falcon) -> Person:
-    return falcon.account("Ben")
-
-
-@pytest.fixture
-def cleo(falcon: Falcon) -> Person:
-    """An account that shares no room with the others."""
-    return falcon.account("Cleo")
-
-
-@pytest.fixture
-def room(anna: Person, ben: Person) -> Room:
-    """Anna's, with Ben in it."""
-    return anna.makes_room("Tea kitchen", ben)
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ class Stream:
 
     @property
     def online(self) -> set[int]:
-        """Those that its client shows as online."""
+        """The accounts that its client shows as online."""
         shown = {each["account_id"]: each["online"] for each in self.told if "online" in each}
         return {account_id for account_id, online in shown.items() if online}
 

@@ -10,6 +10,7 @@ import msgspec
 from starlette.types import Message
 
 from tests.support.http import Falcon, Json, Person
+from tools.harness.waiting import eventually
 
 SECONDS: Final = 5.0
 
@@ -63,7 +64,7 @@ class Listener:
     # --- what a test does with it -------------------------------------------------------------------------------------
 
     def open(self) -> "Listener":
-        """Wait until it is known whether it may listen."""
+        """Wait until the server has accepted or refused the stream."""
         self.falcon.run(self._open())
         return self
 
@@ -262,13 +263,6 @@ def problem_of(refused: Listener, status: int, code: str) -> Json:
     return body
 
 
-async def eventually(holds: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Waits within the caller's loop. Raises TimeoutError."""
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.005)
-
-
 def soon(falcon: Falcon, holds: Callable[[], bool]) -> None:
     """Let the loop run until it is so."""
-    falcon.run(eventually(holds))
+    falcon.run(eventually(holds, seconds=SECONDS))

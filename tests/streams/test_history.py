@@ -79,7 +79,7 @@ class Chat:
 
 
 def told(events: list[Event], deleted: set[tuple[int, int]]) -> list[tuple[str, str, Json]]:
-    """As a replay tells it: without the text of all messages that are deleted in that history."""
+    """The history as a replay shows it: without the texts of messages that are deleted in it."""
     return [(event.id, event.name, withheld(event, deleted)) for event in events]
 
 

@@ -1,4 +1,4 @@
-"""What a feed remembers: a stream that begins or resumes looks at its own events, however many others there are."""
+"""The memory of a feed: a stream that begins or resumes looks at its own events, however many others there are."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -43,7 +43,7 @@ STRANGERS: Final = range(500, 600)
 
 
 def of_others(count: int) -> list[Event]:
-    """What happens in rooms that Bob is not in: messages, comings and goings, deletions."""
+    """Events in rooms that Bob is not in: messages, comings and goings, deletions."""
     events: list[Event] = []
     for n in range(count):
         room_id, seq = OTHERS[n % len(OTHERS)], n // len(OTHERS) + 1

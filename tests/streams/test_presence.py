@@ -317,8 +317,8 @@ def test_what_a_process_holds_and_takes_does_not_grow_with_the_accounts_online(m
 
 
 def cost_of(processes: int) -> tuple[float, float, float]:
-    """Of a process, on average, while every account comes, types and goes: the facts that it holds; the facts that it
-    takes; the signals about typing that it takes."""
+    """The cost of a process, on average, while every account comes, types and goes: the facts that it holds, the
+    facts that it takes, and the signals about typing that it takes."""
     network = Network(*(f"process-{number}" for number in range(processes)))
     chance = Random(7)
     accounts = range(10_000, 10_000 + processes * STREAMS)

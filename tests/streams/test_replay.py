@@ -32,7 +32,7 @@ from falcon.streams.replay import NotReached, StreamReplay
 from falcon.streams.resume_tokens import ResumePlace
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
-from tests.streams.reader import eventually
+from tools.harness.waiting import eventually
 
 ANN, BOB, ROOM, OTHER = 65, 129, 321, 385
 AT = "2026-11-25T09:30:00.123Z"

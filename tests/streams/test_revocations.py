@@ -16,6 +16,7 @@ from falcon.streams.revocations import Revocations
 from falcon.streams.tail import Raw
 from tests.simulation.threads import Simulation
 from tests.streams.test_replay import BOB, FakeLookups, FakeTail, posted, raw
+from tools.harness.waiting import eventually
 
 PARTITIONS: Final = 4
 
@@ -71,17 +72,11 @@ def live(work: Callable[[Pod], Coroutine[Any, Any, None]], *events: Any, shown: 
     async def run() -> None:
         pod = Pod(Log(events), shown)
         pod.start()
-        await until(pod.vouches)
+        await eventually(pod.vouches)
         await work(pod)
         await pod.stop()
 
     Simulation().run(lambda: asyncio.run(run()))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 def test_a_pod_that_does_not_follow_the_log_vouches_for_no_token() -> None:
@@ -104,7 +99,7 @@ def test_a_token_is_vouched_for_until_the_log_revokes_it() -> None:
         await asyncio.sleep(60)
         assert pod.vouches(asked_at)
         pod.log.append(posted(1), revoked("Bob's"))
-        await until(lambda: "Bob's" in pod.revocations)
+        await eventually(lambda: "Bob's" in pod.revocations)
         assert pod.told == [BOB]
         assert "Ann's" not in pod.revocations
 
@@ -136,7 +131,7 @@ def test_while_the_log_cannot_be_read_nothing_is_vouched_for_and_then_as_before(
         assert not pod.vouches(asked_at)
         pod.log.append(revoked("Bob's"))
         pod.log.away = None
-        await until(lambda: pod.vouches(asked_at))
+        await eventually(lambda: pod.vouches(asked_at))
         assert "Bob's" in pod.revocations
 
     live(work)
@@ -161,9 +156,9 @@ def test_revocations_that_the_tables_show_are_forgotten(monkeypatch: pytest.Monk
     async def work(pod: Pod) -> None:
         pod.log.append(*(revoked(f"token {number}") for number in range(3)))
         pod.shown = 2
-        await until(lambda: "token 2" in pod.revocations)
+        await eventually(lambda: "token 2" in pod.revocations)
         assert "token 0" in pod.revocations, "a look-up may be under way that began before the tables showed it"
-        await until(lambda: "token 0" not in pod.revocations)
+        await eventually(lambda: "token 0" not in pod.revocations)
         assert "token 2" in pod.revocations, "the tables do not show it"
 
     live(work)
@@ -175,11 +170,11 @@ def test_more_revocations_than_are_remembered_are_left_to_the_tables(monkeypatch
     async def work(pod: Pod) -> None:
         asked_at = time.monotonic()
         pod.log.append(*(revoked(f"token {number}") for number in range(4)))
-        await until(lambda: "token 3" in pod.revocations)
+        await eventually(lambda: "token 3" in pod.revocations)
         await asyncio.sleep(5)
         assert not pod.vouches(), "the tables do not show what was forgotten"
         pod.shown = 4
-        await until(pod.vouches)
+        await eventually(pod.vouches)
         assert not pod.vouches(asked_at), "the tables were asked before they showed it"
 
     live(work)

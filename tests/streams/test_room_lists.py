@@ -146,7 +146,7 @@ def test_what_is_said_in_a_room_that_one_just_came_to_moves_it_up(
         assert listed(ben)[0] == rooms[0].room_id
     assert listed(ben) == by_table(ben)
     assert listed(ben)[0] == new.room_id
-    assert of(falcon, ben).standings[new.room_id].last_seq == 1
+    assert of(falcon, ben).memberships[new.room_id].last_seq == 1
 
 
 def test_a_list_with_rooms_in_doubt_is_let_go_whole(
@@ -206,7 +206,7 @@ def test_a_list_is_in_order_whether_rooms_move_one_by_one_or_together(
     ben.delete(f"{rooms[2]}/members/{ben.account_id}")
     assert listed(ben) == by_table(ben)
     assert listed(ben)[0] == new.room_id
-    assert of(falcon, ben).standings.keys() == set(by_table(ben))
+    assert of(falcon, ben).memberships.keys() == set(by_table(ben))
     assert falcon.edge.streams.room_lists._entries == len(by_table(ben))
 
 

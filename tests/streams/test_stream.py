@@ -21,8 +21,9 @@ from falcon.streams.tail import Raw
 from falcon.telemetry import metrics
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
-from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
+from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
 from tests.support.http import Falcon, Json, Person, Room, without_reactions
+from tools.harness.waiting import eventually
 
 Start = Callable[..., Falcon]
 BOTH = pytest.mark.parametrize("transport", ["sse", "websocket"])
@@ -103,7 +104,7 @@ def test_a_room_that_is_talked_in_while_the_list_is_read_is_heard(
     async def member_rooms(account_id: int, limit: int, after: int = 0) -> Any:
         found = await read(account_id, limit, after)
         parts.append(limit)
-        if parts == [3, 2]:  # behind the look whether they are few
+        if parts == [3, 2]:  # the account was found to be in many rooms
             await said(falcon, anna, rooms[0])
         return found
 

@@ -1,4 +1,4 @@
-"""What the read models write to HBase, for tests that look at cells."""
+"""The cells that the read models write to HBase, for tests that look at cells."""
 
 from collections.abc import Iterator, Sequence
 

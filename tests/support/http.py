@@ -241,7 +241,7 @@ class Person:
 
 
 class Room:
-    """As a string it is its path."""
+    """A room. As a string it is its path."""
 
     def __init__(self, falcon: Falcon, room_id: int) -> None:
         self.falcon = falcon

@@ -16,6 +16,7 @@ from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import ConnectionLimits, Sweep
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
+from tools.harness.waiting import eventually
 
 # Short times, so that a test need not wait for seconds. Sizes are the usual ones, but room for the answer of /large.
 QUICK: Final = ConnectionLimits(
@@ -170,8 +171,7 @@ async def serving(
     )
     running = uvicorn.Server(config)
     task = asyncio.create_task(running.serve())
-    while not running.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: running.started)
     server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state, sweep)
     try:
         yield server

@@ -1,4 +1,4 @@
-"""What a shard has replied, for a test that hosts one."""
+"""Collects the replies of a shard, for a test that hosts one."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class Replied:
         self._batches.append(reply)
 
     def take(self) -> list[BatchReply]:
-        """Those that have come since the last call."""
+        """The replies since the last call."""
         batches, self._batches = self._batches, []
         return batches
 

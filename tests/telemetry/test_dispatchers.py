@@ -1,7 +1,6 @@
 """Every thread has a name, and every pool its bounds and its figures."""
 
 import re
-import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -10,24 +9,10 @@ import pytest
 
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher, Saturated, start_thread
+from tests.support.gate import Gate
 from tools.harness.waiting import until
 
 FALCON = Path(__file__).parents[2] / "falcon"
-
-
-class Gate:
-    """Holds a task until it is opened."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Semaphore(0)
-        self._open = threading.Event()
-
-    def __call__(self) -> None:
-        self.reached.release()
-        assert self._open.wait(10)
-
-    def open(self) -> None:
-        self._open.set()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What instruments measure, and what of it is shown."""
+"""Instruments measure, and show what they measured."""
 
 import math
 import os

@@ -10,15 +10,9 @@ from playwright.sync_api import Route, expect
 
 from tests.web.conftest import Open, Person, Screen
 from tools.harness.falcon import Falcon
+from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.05)
 
 
 # --- two who talk -----------------------------------------------------------------------------------------------------

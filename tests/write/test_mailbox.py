@@ -21,6 +21,7 @@ from falcon.write.protocol import (
     encode_batch,
     encode_replies,
 )
+from tools.harness.waiting import eventually
 
 DONE = Unavailable("not_mine")
 
@@ -53,13 +54,11 @@ class Shard:
 
     async def sent(self, batches: int) -> None:
         """Wait until so many have come."""
-        async with asyncio.timeout(5):
-            while len(self.batches) < batches:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: len(self.batches) >= batches, seconds=5)
 
 
 def bound() -> float:
-    """As it is measured."""
+    """The bound that the metric shows."""
     return metrics.mailbox_bound.labels("test").value
 
 

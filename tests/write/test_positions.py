@@ -33,7 +33,7 @@ class Owners:
         return None
 
     def say(self, offset: int) -> None:
-        """To the one who has asked the longest ago."""
+        """Answer the oldest question."""
         self._replies.pop(0).set_result(Accepted(PositionAnswer(offset), 3, offset + 1))
 
     def refuse(self) -> None:

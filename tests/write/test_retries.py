@@ -95,7 +95,7 @@ class Host:
         return self.replied.take_replies()
 
     def read(self) -> list[Reply]:
-        """What the answers are that are being read."""
+        """Read the answers."""
         self.readings.pop(0)()
         return self.replies()
 
@@ -405,7 +405,7 @@ class Client:
             assert content(reply) == content(known[1])
 
     def move(self, *, orderly: bool) -> None:
-        """To another owner, which finds the last checkpoint and the log."""
+        """Move the partition to another owner, which finds the last checkpoint and the log."""
         if orderly:
             self._host.shard.close()
         self._host = Host(self._log, self._clock)

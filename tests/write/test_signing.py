@@ -1,4 +1,4 @@
-"""Who may send commands to an owner, how long a signature is good, and how its key is changed."""
+"""Owners take commands of senders with the key. A signature is good for some seconds, and keys can be changed."""
 
 import time
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def clock() -> Iterator[Time]:
 
 
 def met(verifier: Verifier) -> Signer:
-    """Of a sender that knows which process it speaks to."""
+    """A signer that knows to which process it speaks."""
     signer = Signer(lambda: [KEY])
     refused = verifier.check("POST", PATH, header(signer))
     assert isinstance(refused, NotSigned)

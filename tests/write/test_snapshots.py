@@ -27,7 +27,7 @@ ROOM = Room(
     admins=1,
 )
 ACCOUNT = Account(1_000, "Ann", True, Map({2: "hash"}), 2, directs_of([(1_001, 128)]))
-# As version 5 of the snapshots has them.
+# The bytes of version 5 of the snapshots.
 STORED_ROOM = [
     "room",
     [

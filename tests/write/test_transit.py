@@ -1,4 +1,4 @@
-"""What lay on its way past its deadline is not executed, whatever the machines' clocks say."""
+"""A command that was on its way past its deadline is not executed, whatever the machines' clocks say."""
 
 import pytest
 

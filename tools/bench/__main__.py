@@ -68,7 +68,7 @@ class Options(NamedTuple):
 
 
 def parse(suite: Suite, arguments: list[str]) -> Options:
-    """Ends the program with a line that says what is wrong with the arguments, where something is."""
+    """Ends the program with a line about wrong arguments."""
     sizes = {"runs": RUNS, "seconds": SECONDS, **suite.sizes}
     parser = argparse.ArgumentParser(prog=f"python -m tools.bench {suite.name}", description=suite.title)
     parser.add_argument("--only", metavar="NAME,..", help=f"of {', '.join(suite.sections)}")
@@ -113,7 +113,7 @@ def parse(suite: Suite, arguments: list[str]) -> Options:
 
 
 def earlier(suite: Suite, options: Options) -> Page:
-    """The findings of earlier runs, when this run measures only a part. A complete run begins with none."""
+    """The findings of earlier runs, if this run measures only a part. A complete run begins with none."""
     if options.page is None or set(options.only) == set(suite.sections) or not options.kept.exists():
         return Page()
     try:

@@ -1,4 +1,4 @@
-"""Suites, and what their sections measure with."""
+"""Suites, and the tools with which their sections measure."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Bench:
         return [name for name in self.servers if name in (FALCON, FALCON_TCP)]
 
     def draw(self, name: str, title: str, paint: Callable[[Any], None]) -> Sequence[Picture]:
-        """The picture, where there is a page for it and matplotlib. ``paint`` draws on an empty Figure."""
+        """Draw the picture, if there is a page for it and matplotlib. ``paint`` draws on an empty Figure."""
         if self.images is None or not draw(self.images / f"{name}.png", paint):
             return ()
         return [Picture(name, title)]

@@ -36,7 +36,7 @@ _SPREAD_ROOMS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class GrowthSize:
     """``messages``: in the rooms in use, before those that are sent to measure it; ``rooms``: with the idle ones."""
 
     messages: int
@@ -47,27 +47,27 @@ class Size:
 
 
 # By size, the smallest first, then by workload.
-Growth = Mapping[Size, Mapping[str, Sequence[Sample]]]
+Growth = Mapping[GrowthSize, Mapping[str, Sequence[Sample]]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Falcon:
     """A server of one size; ``spread``: for sends to any of its rooms, where there are more than those in use."""
 
-    size: Size
+    size: GrowthSize
     server: FalconServer
     targets: Path
     pages: Path
     spread: Path | None
 
 
-def sizes(messages: int, rooms: int) -> list[Size]:
+def sizes(messages: int, rooms: int) -> list[GrowthSize]:
     """Up to that many, by tens; the first is the smallest of both."""
     least = max(USED_ROOMS, messages // 100)
     return [
-        Size(least, USED_ROOMS),
-        *(Size(count, USED_ROOMS) for count in (messages // 10, messages) if count > least),
-        *(Size(least, count) for count in (rooms // 100, rooms // 10, rooms) if count > USED_ROOMS),
+        GrowthSize(least, USED_ROOMS),
+        *(GrowthSize(count, USED_ROOMS) for count in (messages // 10, messages) if count > least),
+        *(GrowthSize(least, count) for count in (rooms // 100, rooms // 10, rooms) if count > USED_ROOMS),
     ]
 
 
@@ -106,7 +106,7 @@ def table(growth: Growth) -> Table:
     return Table("Growth", columns, rows, note)
 
 
-def _ends(growth: Growth) -> tuple[Size, Size, Size]:
+def _ends(growth: Growth) -> tuple[GrowthSize, GrowthSize, GrowthSize]:
     """The smallest size, that with the most messages, that with the most rooms."""
     first = next(iter(growth))
     return first, max(growth, key=lambda size: size.messages), max(growth, key=lambda size: size.rooms)
@@ -169,9 +169,11 @@ def _paint(figure: Any, growth: Growth) -> None:
     right.legend(frameon=False)
 
 
-def _measure(servers: list[tuple[Size, FalconServer]], runs: int, seconds: int, cores: Cores, folder: Path) -> Growth:
+def _measure(
+    servers: list[tuple[GrowthSize, FalconServer]], runs: int, seconds: int, cores: Cores, folder: Path
+) -> Growth:
     falcons = [_fill(size, server, cores, folder) for size, server in servers]
-    samples: dict[Size, dict[str, list[Sample]]] = {falcon.size: {} for falcon in falcons}
+    samples: dict[GrowthSize, dict[str, list[Sample]]] = {falcon.size: {} for falcon in falcons}
     with running([falcon.server for falcon in falcons], cores):
         for falcon in falcons:
             wrk.send(cores.generator, falcon.server.address, falcon.targets, _CONNECTIONS, 1)
@@ -195,7 +197,7 @@ def _measure(servers: list[tuple[Size, FalconServer]], runs: int, seconds: int, 
     return samples
 
 
-def _fill(size: Size, server: FalconServer, cores: Cores, folder: Path) -> _Falcon:
+def _fill(size: GrowthSize, server: FalconServer, cores: Cores, folder: Path) -> _Falcon:
     with running([server], cores):
         used = journals.fill(server, USED_ROOMS, size.messages, source="used")
         token = server.announcement.token

@@ -1,4 +1,4 @@
-"""Where each Falcon process spends a message's time at the limit, and how a change has moved it.
+"""Shows in which parts each Falcon process spends a message's time at the limit, and what a change has moved.
 
 py-spy samples the processes a hundred times a second while wrk sends, or reads, as fast as it is answered. Each sample
 counts for the innermost part of the program in its stack.
@@ -92,7 +92,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ProfiledLoad:
     name: str
     ask: Callable[[int, Address, Path, int, int], wrk.Load]
     in_flight: int
@@ -102,9 +102,9 @@ class Load:
 
 
 LOADS: Final = (
-    Load(f"send, {_IN_FLIGHT} in flight", wrk.send, _IN_FLIGHT),
-    Load("send, 1 in flight", wrk.send, 1),
-    Load(f"latest 50, {_IN_FLIGHT} in flight", wrk.read, _IN_FLIGHT),
+    ProfiledLoad(f"send, {_IN_FLIGHT} in flight", wrk.send, _IN_FLIGHT),
+    ProfiledLoad("send, 1 in flight", wrk.send, 1),
+    ProfiledLoad(f"latest 50, {_IN_FLIGHT} in flight", wrk.read, _IN_FLIGHT),
 )
 
 

@@ -43,7 +43,7 @@ class ReadableRun:
     polled_p99: float
     positioned_p50: float
     positioned_p99: float
-    unseen: int  # reads with the position of a write that did not show that write
+    unseen: int  # reads that named the position of a write and did not show the write
 
 
 class Asked(Protocol):

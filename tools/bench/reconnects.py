@@ -39,8 +39,8 @@ _AGAIN_SECONDS: Final = 0.05  # while the port is closed; each pause is randomiz
 _WAIT_SECONDS: Final = 60.0
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """``ports``: where to listen; a client that is turned away at one goes to the next. ``tokens``: each client has one
+class ReconnectPlan(msgspec.Struct, frozen=True):
+    """``ports``: of the servers; a client that one of them refuses goes to the next. ``tokens``: each client has one
     of them. ``rooms``: of which it listens to one, or to all of its account's where none is named."""
 
     ports: tuple[int, ...]
@@ -64,15 +64,15 @@ class Returned(msgspec.Struct, frozen=True):
 
 
 class _Heard(msgspec.Struct, frozen=True):
-    """By the monotonic clock, which all processes share."""
+    """Times on the monotonic clock, which all processes share."""
 
     killed: float
 
 
-class Client:
+class ReconnectClient:
     """Listens by SSE, and goes on from the last event that it was shown wherever it can."""
 
-    def __init__(self, plan: Plan, number: int) -> None:
+    def __init__(self, plan: ReconnectPlan, number: int) -> None:
         self._ports = plan.ports
         self._token = plan.tokens[number % len(plan.tokens)].encode()
         self._query = b"?rooms=%d" % plan.rooms[number % len(plan.rooms)] if plan.rooms else b""
@@ -113,8 +113,8 @@ class Client:
             writer.close()
 
 
-async def _run(plan: Plan) -> None:
-    clients = [Client(plan, number) for number in range(plan.count)]
+async def _run(plan: ReconnectPlan) -> None:
+    clients = [ReconnectClient(plan, number) for number in range(plan.count)]
     tasks: list[asyncio.Task[None]] = []
     for start in range(0, plan.count, _OPEN_AT_ONCE):
         some = clients[start : start + _OPEN_AT_ONCE]
@@ -143,7 +143,7 @@ def section(bench: Bench) -> Section:
             caller = Caller(server.address, server.announcement.token)
             room: int = caller.must("POST", "/v1/rooms", {"name": "Hall"}).json()["room_id"]
             caller.close()
-            plan = Plan((server.address.port,), (server.announcement.token,), count, (room,))
+            plan = ReconnectPlan((server.address.port,), (server.announcement.token,), count, (room,))
             returned = come_back(plan, cores, lambda: os.kill(_serving(server), signal.SIGKILL))
         found.append(returned)
         say(f"{turn + 1}/{runs} {count:,} come back: the first after {returned.first:.2f} s, all {returned.last:.2f} s")
@@ -161,7 +161,7 @@ def table(found: Sequence[Returned]) -> Table:
     return Table("Coming back", columns, [row], note)
 
 
-def come_back(plan: Plan, cores: Cores, kill: Callable[[], None]) -> Returned:
+def come_back(plan: ReconnectPlan, cores: Cores, kill: Callable[[], None]) -> Returned:
     """``kill``: what they listen to. Raises ServerFailed."""
     command = [sys.executable, "-m", "tools.bench.reconnects"]
     with spawn(command, cores.generator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -188,7 +188,7 @@ def _serving(server: FalconServer) -> int:
 
 
 def main() -> None:
-    uvloop.run(_run(msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)))
+    uvloop.run(_run(msgspec.json.decode(sys.stdin.buffer.readline(), type=ReconnectPlan)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A target and whether it was met. ``over_tcp``: the figure with actors over TCP."""
+    """A target, and True if it was met. ``over_tcp``: the figure with actors over TCP."""
 
     what: str
     wanted: str
@@ -45,7 +45,7 @@ def today() -> str:
 
 
 class Section(msgspec.Struct, frozen=True):
-    """``slower``: in words, where Falcon is the slower one. ``failure``: why it has no figures."""
+    """``slower``: the comparisons in which Falcon is slower, in words. ``failure``: why it has no figures."""
 
     name: str
     tables: Sequence[Table] = ()
@@ -68,7 +68,7 @@ class Page(msgspec.Struct):
 
 
 def numbers(values: Iterable[float], form: str) -> str:
-    """Their median, with the least and the most where there are several."""
+    """Their median, with the least and the most if there are several."""
     found = list(values)
     if not found:
         return "–"
@@ -171,7 +171,7 @@ def show(section: Section, console: Console) -> None:
 
 
 def _targets(sections: Iterable[Section]) -> list[Table]:
-    """None where nothing was wanted."""
+    """None if there is no target."""
     targets = [target for section in sections for target in section.targets]
     if not targets:
         return []

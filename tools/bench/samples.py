@@ -95,7 +95,7 @@ def compared(ours: Sequence[Sample], theirs: Sequence[Sample], figure: Figure) -
 
 
 def against(samples: Samples, workload: str, other: str, figure: Figure, server: str = FALCON) -> list[float]:
-    """The same for two servers at one workload; nothing where either was not measured."""
+    """The same for two servers at one workload; nothing if either was not measured."""
     return compared(samples.get(server, {}).get(workload, ()), samples.get(other, {}).get(workload, ()), figure)
 
 
@@ -105,7 +105,7 @@ def workloads(samples: Samples) -> list[str]:
 
 
 def behind(samples: Samples, other: str) -> list[str]:
-    """In what Falcon is worse than another server, with both figures."""
+    """The figures in which Falcon is worse than another server, with both values."""
     found: list[str] = []
     for workload in workloads(samples):
         ours, theirs = (samples.get(server, {}).get(workload, ()) for server in (FALCON, other))

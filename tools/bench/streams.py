@@ -19,7 +19,7 @@ from tools.bench.bench import Bench
 from tools.bench.peers.centrifugo import CHANNEL, CentrifugoMissing, CentrifugoServer, build
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import NAMES, ratios
-from tools.bench.subscribers import Found, Kind, Plan
+from tools.bench.subscribers import Found, Kind, SubscribersPlan
 from tools.harness.calls import Caller
 from tools.harness.machine import Cores, raise_open_files
 from tools.harness.processes import Tree, spawn
@@ -101,7 +101,7 @@ def table(found: dict[str, list[FanOut]]) -> Table:
 
 
 def judged(found: dict[str, list[FanOut]]) -> list[Target]:
-    """Beside Centrifugo, where that was there."""
+    """The figures beside Centrifugo's, if Centrifugo was measured."""
     targets: list[Target] = []
     for count in SUBSCRIBERS:
         for kind, bound in _BOUNDS:
@@ -166,13 +166,15 @@ def _measure(server: FalconServer, runs: int, seconds: int, cores: Cores, folder
             caller = Caller(server.address, server.announcement.token)
             room: int = caller.must("POST", "/v1/rooms", {"name": "Hall"}).json()["room_id"]
             plans = [
-                Plan(kind, server.address.port, count, seconds, _DELIVERIES / count, server.announcement.token, room)
+                SubscribersPlan(
+                    kind, server.address.port, count, seconds, _DELIVERIES / count, server.announcement.token, room
+                )
                 for count in SUBSCRIBERS
                 for kind in ("falcon-sse", "falcon-websocket")
             ]
             if centrifugo is not None:
                 plans += [
-                    Plan(kind, centrifugo.address.port, count, seconds, _DELIVERIES / count, channel=CHANNEL)
+                    SubscribersPlan(kind, centrifugo.address.port, count, seconds, _DELIVERIES / count, channel=CHANNEL)
                     for count in SUBSCRIBERS
                     for kind in ("centrifugo-sse", "centrifugo-websocket")
                 ]
@@ -243,19 +245,19 @@ def _measure_idle(server: FalconServer, count: int, cores: Cores, folder: Path) 
             caller = Caller(server.address, server.announcement.token)
             room: int = caller.must("POST", "/v1/rooms", {"name": "Waiting room"}).json()["room_id"]
             caller.close()
-            plan = Plan(kind, server.address.port, count, 0.0, 1.0, server.announcement.token, room)
+            plan = SubscribersPlan(kind, server.address.port, count, 0.0, 1.0, server.announcement.token, room)
             found[kind] = _measure_idle_once(plan, server.tree, cores)
     centrifugo = _centrifugo(cores, folder)
     centrifugo_kinds: tuple[Kind, ...] = ("centrifugo-sse", "centrifugo-websocket")
     for kind in centrifugo_kinds if centrifugo is not None else ():
         assert centrifugo is not None
         with running([centrifugo], cores):
-            plan = Plan(kind, centrifugo.address.port, count, 0.0, 1.0, channel=CHANNEL)
+            plan = SubscribersPlan(kind, centrifugo.address.port, count, 0.0, 1.0, channel=CHANNEL)
             found[kind] = _measure_idle_once(plan, centrifugo.tree, cores)
     return found
 
 
-def _measure_idle_once(plan: Plan, tree: Tree, cores: Cores) -> Idle:
+def _measure_idle_once(plan: SubscribersPlan, tree: Tree, cores: Cores) -> Idle:
     before = sum(each.pss for each in tree.memory())
     with _subscribers(plan, cores) as process:
         _expect(process, plan, b"begin\n")
@@ -267,18 +269,18 @@ def _measure_idle_once(plan: Plan, tree: Tree, cores: Cores) -> Idle:
         _expect(process, plan, b"end\n")
         _go_on(process)
         assert process.stdout is not None
-        process.stdout.readline()  # what they found, which is nothing here
+        process.stdout.readline()  # their findings, which are empty here
     found = Idle(plan.subscribers, before, during, share)
     say(f"{plan.kind}, {plan.subscribers:,} idle: {found.kib_each:.1f} KiB each, {share * 100:.1f} % of a core")
     return found
 
 
-def _measure_once(plan: Plan, tree: Tree, cores: Cores, lone_cpu: float) -> FanOut:
+def _measure_once(plan: SubscribersPlan, tree: Tree, cores: Cores, lone_cpu: float) -> FanOut:
     cpu, found = listen(plan, tree, cores)
     return FanOut(plan.subscribers, found.expected - found.delivered, cpu, lone_cpu, found.p50, found.p99)
 
 
-def listen(plan: Plan, tree: Tree, cores: Cores) -> tuple[float, Found]:
+def listen(plan: SubscribersPlan, tree: Tree, cores: Cores) -> tuple[float, Found]:
     """The cost of a delivery in µs of the server's CPU, and the listeners' figures."""
     with _subscribers(plan, cores) as process:
         cpu = [0.0, 0.0]
@@ -292,7 +294,7 @@ def listen(plan: Plan, tree: Tree, cores: Cores) -> tuple[float, Found]:
 
 
 @contextmanager
-def _subscribers(plan: Plan, cores: Cores) -> Iterator[subprocess.Popen[bytes]]:
+def _subscribers(plan: SubscribersPlan, cores: Cores) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "tools.bench.subscribers"]
     with spawn(command, cores.generator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -301,7 +303,7 @@ def _subscribers(plan: Plan, cores: Cores) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def _expect(process: subprocess.Popen[bytes], plan: Plan, word: bytes) -> None:
+def _expect(process: subprocess.Popen[bytes], plan: SubscribersPlan, word: bytes) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     if line != word:

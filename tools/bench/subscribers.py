@@ -1,4 +1,4 @@
-"""Many who listen to one room, and one who speaks there; a process of its own, on the load generator's core.
+"""Many listeners of one room, and one sender; a process of its own, on the load generator's core.
 
 Run as ``python -m tools.bench.subscribers`` with a plan as JSON on standard input; prints what it found as JSON. The
 time at which a message was handed over stands in its text, so that a delivery tells how long it was under way.
@@ -26,7 +26,7 @@ _OPEN_SECONDS = 60.0
 Kind: TypeAlias = Literal["falcon-sse", "falcon-websocket", "centrifugo-sse", "centrifugo-websocket"]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class SubscribersPlan(msgspec.Struct, frozen=True):
     kind: Kind
     port: int
     subscribers: int
@@ -50,7 +50,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Listener(asyncio.Protocol):
-    """Opens a stream, and notes when each message came. What is cut into two packets is put together."""
+    """Opens a stream, and notes when each message came. Joins a message that two packets have brought."""
 
     def __init__(self, opening: list[bytes], opened: Callable[[], None], ready: bytes) -> None:
         self._opening = opening
@@ -82,7 +82,7 @@ class Listener(asyncio.Protocol):
         self._rest = data[max(end, len(data) - 32) :] if self._is_open else data
 
 
-def opening(plan: Plan) -> tuple[list[bytes], bytes]:
+def opening(plan: SubscribersPlan) -> tuple[list[bytes], bytes]:
     """The bytes that a listener writes, each after the answer to the one before; and the bytes that show that it
     listens."""
     host = f"Host: 127.0.0.1:{plan.port}\r\n"
@@ -115,7 +115,7 @@ def masked(text: bytes) -> bytes:
 class Speaker:
     """Sends at an even rate over one connection, without waiting for answers."""
 
-    def __init__(self, plan: Plan, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, plan: SubscribersPlan, writer: asyncio.StreamWriter) -> None:
         self._plan = plan
         self._writer = writer
 
@@ -141,7 +141,7 @@ class Speaker:
         return head.encode() + body
 
 
-async def measure(plan: Plan, measured: Callable[[str], None]) -> Found:
+async def measure(plan: SubscribersPlan, measured: Callable[[str], None]) -> Found:
     """``measured``: is told when it is about to begin, and when everything has arrived."""
     loop = asyncio.get_running_loop()
     count = 0
@@ -196,7 +196,7 @@ async def _drain(reader: asyncio.StreamReader) -> None:
 
 
 def main() -> None:
-    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)
+    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=SubscribersPlan)
 
     def measured(what: str) -> None:
         """Waits until the reader has noted the server's CPU."""

@@ -101,7 +101,7 @@ def fresh(folder: Path) -> Path:
 
 
 def _measure(bench: Bench, workloads: Sequence[Workload]) -> tuple[Samples, list[str]]:
-    """And what to say of sizes and the machine."""
+    """Measures all servers. Returns the samples, with notes on sizes and the machine."""
     servers, cores, runs = _servers(bench), bench.cores, bench.runs
     samples: dict[str, dict[str, list[Sample]]] = {
         server.name: {workload.name: [] for workload in workloads} for server in servers

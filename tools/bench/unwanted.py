@@ -76,7 +76,7 @@ def _posted(epoch: int, n: int) -> Envelope:
 
 async def pass_over(file: Path, events: int) -> float:
     """µs of this process for each."""
-    nobody: Any = None  # nothing has to be looked up for those who want nothing
+    nobody: Any = None  # without a subscriber nothing has to be looked up
     feed = Feed(SqliteTail(database.connect(file, writable=False), 0.05), nobody, "a log", _PARTITIONS)
     feed.start()
     began = time.process_time()

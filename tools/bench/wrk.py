@@ -21,7 +21,7 @@ _session = secrets.token_hex(3)
 
 
 class LoadFailed(Exception):
-    """wrk did not give a result; the text is what it said."""
+    """wrk did not give a result. The text is its output."""
 
 
 class Load(msgspec.Struct, frozen=True):

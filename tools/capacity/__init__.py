@@ -1,1 +1,1 @@
-"""How many processes and servers a site needs, computed from what was measured."""
+"""How many processes and servers a site needs, computed from measured figures."""

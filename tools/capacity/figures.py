@@ -1,4 +1,4 @@
-"""What was measured, as far as the size of a site depends on it."""
+"""The measured figures on which the size of a site depends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a site asks of each role, and how many processes and servers that takes."""
+"""The load of a site on each role, and the processes and servers that it takes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEPT_SECONDS: Final = 600  # of keys
 
 
 class Assumptions(NamedTuple):
-    """What depends on people and machines, and was not measured. Each is an argument of the program."""
+    """Figures that depend on people and machines, and were not measured. Each is an argument of the program."""
 
     recipients: float = 20.0
     marks: float = 1.0
@@ -130,7 +130,7 @@ def needed(load: Load, figures: Figures, assumed: Assumptions) -> Need:
 
 
 def _most(needs: Mapping[str, float], least: int = 2) -> tuple[int, str]:
-    """The largest number, and what needs it. Two at least, so that one may fail."""
+    """The largest number, and the cause that needs it. Two at least, so that one may fail."""
     bound = max(needs, key=lambda name: needs[name])
     return max(least, math.ceil(needs[bound])), bound if needs[bound] > least else "the least"
 

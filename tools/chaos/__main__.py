@@ -28,7 +28,7 @@ def main() -> int:
         check(arguments.recheck, report)
         _say(report)
         return 1 if report.violations else 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended then too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all that runs is ended then, too
     return _run(arguments)
 
 

@@ -1,4 +1,4 @@
-"""After everything has healed: what each API shows, and what the log holds, as lines of the history."""
+"""Notes, after everything has healed, what each API shows and what the log holds, as lines of the history."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ class Audit:
         for api, url in enumerate(self._urls):
             clients = [self._client(url, each) for each in self._accounts]
             for client in clients if self._position else []:
-                client._connection.positions.remember(self._position)  # what the log has can be read, says the contract
+                client._connection.positions.remember(self._position)  # so that reads show all of the log
             try:
                 await self._all(
                     lambda room, session, api=api, clients=clients: self._note_room(api, room, clients[session]),  # type: ignore[misc]
@@ -95,8 +95,8 @@ class Audit:
         self._history.note(Operation(kind="members", api=api, room=room, answer=" ".join(roles)))
 
     async def _note_summaries(self, api: int, session: int, client: FalconClient, rooms: Container[int]) -> None:
-        """Note what the account is shown of these rooms. The sessions know the outcome of everything that they sent
-        there. A message that someone else has sent to another room may still arrive between two APIs."""
+        """Note these rooms in the account's list. The sessions know the outcome of everything that they sent there. A
+        message of another client to another room may still arrive between two APIs."""
         cursor = None
         while True:
             page = await client.rooms(limit=_PAGE, cursor=cursor)

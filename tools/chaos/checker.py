@@ -1,4 +1,4 @@
-"""Holds a history against what was promised. It knows nothing of servers: lines in, violations out."""
+"""Holds a history against Falcon's promises. It knows nothing of servers: lines in, violations out."""
 
 import re
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""The cluster that is hurt: Kafka, HBase and Falcon's pods; the second pod of each role has a network of its own."""
+"""The cluster under faults: Kafka, HBase and Falcon's pods. The second pod of each role has a network of its own."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 
 class NotHealed(NotInTime):
-    """Something that was hurt has not come back."""
+    """A process or server has not come back after a fault."""
 
 
 class ChaosCluster(Cluster):
@@ -138,7 +138,7 @@ class ChaosCluster(Cluster):
         return below[0] if below else None
 
     async def kill_serving(self, role: str, number: int) -> None:
-        """And wait until the launcher has brought up another."""
+        """Kill it, and wait until the launcher has brought up another."""
         pid = await self._serving(role, number)
         os.kill(pid, signal.SIGKILL)
         await eventually(
@@ -171,7 +171,7 @@ class ChaosCluster(Cluster):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
 
-    # --- what the reckoning asks for ----------------------------------------------------------------------------------
+    # --- checks after the run -----------------------------------------------------------------------------------------
 
     async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None:
         await Audit(self.urls, accounts, guests, history).run(self.journal())
@@ -181,7 +181,7 @@ class ChaosCluster(Cluster):
         return self.falcon("verify")
 
     def judge_exports(self) -> Iterator[list[str]]:
-        """What is wrong with each export."""
+        """The faults of each export."""
         for path in sorted(self.exports.glob("*.jsonl")):
             yield judge_export(path, log_of(self.journal()), self.skipped)
 

@@ -14,7 +14,7 @@ from tools.chaos import operators
 from tools.chaos.cluster import PARTITIONS, ChaosCluster
 from tools.servers.cluster import ROLES
 
-F = TypeVar("F")  # what is hurt
+F = TypeVar("F")  # the target of a fault
 # Gives the moment (monotonic seconds) since when things could go on, where that is not when the fault began.
 ActOn: TypeAlias = Callable[[F, Random], Awaitable[float | None]]
 Act: TypeAlias = ActOn[ChaosCluster]
@@ -98,7 +98,7 @@ async def fill_disk(cluster: ChaosCluster, chance: Random) -> None:
 
 
 def kill_hbase(*roles: str) -> Act:
-    """One of these roles. A region server is never paused: awake again it could write what is no longer its own."""
+    """Kill one of these roles. A region server is never paused: awake again it could write to regions of another."""
 
     async def act(cluster: ChaosCluster, chance: Random) -> None:
         await _kill_hbase(cluster, [chance.choice(roles)], chance.uniform(*_DOWN_SECONDS))
@@ -157,7 +157,7 @@ def kill_pod(role: str) -> Act:
 
 
 async def zombie_writer(cluster: ChaosCluster, chance: Random) -> None:
-    """Stopped until others have taken over what it owns; then it goes on as if nothing had been."""
+    """Stop it until others have taken over its partitions. Then it goes on as if nothing had happened."""
     await cluster.pause_serving("write", chance.randint(1, cluster.counts["write"]), _ZOMBIE_SECONDS)
 
 
@@ -246,5 +246,5 @@ FAULTS: Final[tuple[Fault[ChaosCluster], ...]] = (
 
 
 def go_together(one: Fault[F], other: Fault[F]) -> bool:
-    """Not when both hurt the same, nor anything beside a restart of everything."""
+    """False if both hurt the same, or if one restarts everything."""
     return one.hurts != other.hurts and "everything" not in (one.hurts, other.hurts)

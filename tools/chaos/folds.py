@@ -128,7 +128,7 @@ def _said(message: Message) -> Said:
 
 
 def as_exported(path: Path, log: Iterable[Recorded]) -> tuple[Chat, Chat]:
-    """What an export holds, and what the log said at the position in its last line."""
+    """The contents of an export, and of the log up to the position in its last line."""
     *_, last = path.read_bytes().splitlines()
     places = (place.split(":") for place in msgspec.json.decode(last)["position"].split(","))
     through = {int(partition): int(offset) for partition, offset in places}
@@ -182,7 +182,7 @@ def _differences(what: str, one: Mapping[K, V], other: Mapping[K, V]) -> list[st
 
 
 def judge_export(path: Path, log: Iterable[Recorded], skipped: Collection[tuple[int, int]]) -> list[str]:
-    """What is wrong with an export: it must hold what the log said at its position, except skipped messages."""
+    """The faults of an export: it must hold what the log said at its position, except skipped messages."""
     held, then = as_exported(path, log)
     wrong = held.differences_from_log(then, skipped)
     return [f"export {path.name}: {each[:_TEXT_MAX]}" for each in wrong[:_SHOWN]]

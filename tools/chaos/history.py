@@ -1,4 +1,4 @@
-"""Records what was done and seen, a line of JSON each, on disk at once: a long run needs no more memory than a short
+"""Records each act and answer, a line of JSON each, on disk at once: a long run needs no more memory than a short
 one.
 
 A message's text begins with a *token*, ``SESSION.NUMBER/VERSION``, from which the rest of the text follows, so the
@@ -20,7 +20,7 @@ DELETED: Final = ""
 
 
 class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One attempt at one request, or a line of what was found afterwards.
+    """One attempt at one request, or a finding afterwards.
 
     ``kind``, as attempts: post, edit, delete, mark, open, direct, member, read. As findings: final (a room's messages
     as one API shows them), summary (an account's view of a room: ``seq`` the last, ``at`` the read mark), members,

@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 
 
 async def export(cluster: ChaosCluster, chance: Random) -> None:
-    """A backup: what it holds is judged when the run is over (``judge_export``)."""
+    """Make a backup. Its contents are judged when the run is over (``judge_export``)."""
     path = cluster.exports / f"{next(_numbers)}.jsonl"
     path.parent.mkdir(exist_ok=True)
     await _until_done(cluster, "export", str(path), "--url", ",".join(cluster.urls), "--token", cluster.admin_token)
@@ -70,7 +70,7 @@ async def skip(cluster: ChaosCluster, chance: Random) -> None:
 
 
 def texts_of(room: int) -> list[str]:
-    """Of three messages in the operator's room: each another message, with a name that no other room's has."""
+    """The texts of three messages in the operator's room, with names that no other room's have."""
     return [spoken(f"operator.{room}.{place}/0") for place in range(3)]
 
 

@@ -70,7 +70,7 @@ async def _run(seconds: float, seed: int, names: Sequence[str], say: Say) -> Rep
 
 
 def check(path: Path, report: Report) -> None:
-    """Hold a history that is on disk against what was promised."""
+    """Hold a history that is on disk against the promises."""
     checker = Checker()
     report.violations += checker.check(operations(path))
     report.counts = checker.counts
@@ -228,7 +228,7 @@ class Chaos(Generic[F]):
         await eventually(served, "sends and reads go through in each partition", _SERVED_SECONDS, every=0.05)
 
     def _note_recovery(self, chosen: list[Fault[F]], name: str, since: float) -> None:
-        """The longest that anybody who probes had to wait, counted from when things could go on."""
+        """Note the longest wait of a probe, counted from when things could go on."""
         for fault in chosen:
             self._report.faults[fault.name].times += 1
         if len(chosen) > 1:

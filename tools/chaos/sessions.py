@@ -1,4 +1,4 @@
-"""The load: sessions that chat, note what they were told, and retry with the same key until they know."""
+"""The load: sessions that chat, note the answers, and retry with the same key until they know the outcome."""
 
 import asyncio
 import hashlib
@@ -189,13 +189,13 @@ class Session:
     def _waited(self, kind: str, room: int, started: float) -> None:
         self._load.waits.append(Wait(kind, room, started, self._load.history.now()))
 
-    # --- what sessions do ---------------------------------------------------------------------------------------------
+    # --- acts of sessions ---------------------------------------------------------------------------------------------
 
     async def post(self) -> None:
         await self._post(self._some_room())
 
     async def post_without_key(self) -> None:
-        """Asked once: what comes of it when there is no answer only the log can tell."""
+        """Post once. If there is no answer, only the log can tell the outcome."""
         operation, request = self._message(self._some_room())
         await self._attempt(operation, request)
 

@@ -1,1 +1,1 @@
-"""What the client packages have from the documents of the API."""
+"""Generates the parts of the client packages that follow from the documents of the API."""

@@ -12,7 +12,7 @@ from falcon.http.api import asyncapi, openapi
 
 FOLDER: Final = Path(__file__).parents[2] / "clients" / "javascript" / "src"
 _HEAD: Final = "// Made by `python -m tools.clients.types`. Do not edit.\n"
-# Fields that an answer has only where they say something.
+# Fields that an answer leaves out if they have their default.
 _SOMETIMES: Final = {
     ("ProblemBody", "errors"),
     ("ShownMessage", "missing"),

@@ -34,7 +34,7 @@ _PAUSES: Final = (0.3, 1.5)
 
 
 class Machine:
-    """Falcon on one machine, as what is hurt."""
+    """Falcon on one machine, as the target of faults."""
 
     def __init__(self, falcon: Falcon) -> None:
         self.falcon = falcon
@@ -47,7 +47,7 @@ class Machine:
         await _Audit(self.falcon, accounts, guests, history).run(KafkaCluster((), PARTITIONS))
 
     def verify(self) -> str:
-        return ""  # the command is the cluster's; what the tables show is read back and held against the log
+        return ""  # only a cluster has the command; here the audit holds the tables against the log
 
     def judge_exports(self) -> Iterable[list[str]]:
         return ()
@@ -76,7 +76,7 @@ def log_in(data_dir: Path) -> Iterator[Recorded]:
 
 
 async def hurt(falcon: Falcon, folder: Path, faults: Sequence[Fault[Machine]], seconds: float, seed: int) -> Report:
-    """Each kind at least once. ``folder``: for the history of what was done and seen."""
+    """Run faults, each kind at least once. ``folder``: for the history of acts and answers."""
     history, report = History(folder / f"history-{seed}.jsonl"), Report(seed)
     chaos = Chaos(Machine(falcon), history, report, _quiet, _PAUSES, each=True)
     try:
@@ -110,7 +110,7 @@ def kill(role: str) -> ActOn[Machine]:
 
 
 async def _whole(machine: Machine, before: Counter[str]) -> None:
-    """Wait until as many processes run as before. Raises NotInTime."""
+    """Wait until as many processes run as before the fault. Raises NotInTime."""
     await eventually(lambda: machine.running() == before, "as many processes run as before", _GRACE_SECONDS)
 
 
@@ -123,7 +123,7 @@ async def kill_launcher(machine: Machine, chance: Random) -> None:
 
 
 def freeze(role: str, seconds: float) -> ActOn[Machine]:
-    """Stopped for longer than any command may wait, then it goes on as if nothing had been."""
+    """Stop it for longer than any command may wait. Then it goes on as if nothing had happened."""
 
     async def act(machine: Machine, chance: Random) -> float:
         pid = machine.falcon.pids(role)[-1]

@@ -4,7 +4,7 @@
 happened and what was found, and exits 1 on a violation. ``--mutate`` breaks a rule on purpose: then there must be some.
 
 A partition is a room with one rule: its messages are numbered 1, 2, 3 … An owner that decides on a state that is not
-the log's gives a number twice, or leaves one out. Each owner writes down what it was told and what it found; at the end
+the log's gives a number twice, or leaves one out. Each owner writes down each outcome and what it read; at the end
 all of that is held against the log.
 """
 
@@ -132,7 +132,7 @@ class Contender:
         while time.monotonic() < self._setting.until:
             if self._claim(self._random.sample(self._rooms, self._random.randint(1, len(self._rooms)))):
                 self._write_for(self._random.uniform(0.1, 1.5))
-            # Without pauses that differ two that believe to be the owner depose each other for ever.
+            # Without pauses of different length two owners would depose each other for ever.
             time.sleep(self._random.uniform(0, 0.7))
         self._journal.close()
         self._source.close()
@@ -163,7 +163,7 @@ class Contender:
         if checkpoint is not None:
             self._note("found", room.partition, checkpoint.position, int(checkpoint.state), began)
             if checkpoint.position.offset > end.offset:
-                return  # saved by one that has deposed this one since: there is nothing to own
+                return  # another owner has saved it and deposed this one since
             if room.position == _START:
                 room.position, room.seq = checkpoint.position, int(checkpoint.state)
         while room.position.offset < end.offset:
@@ -195,7 +195,7 @@ class Contender:
         until = min(time.monotonic() + seconds, self._setting.until)
         while time.monotonic() < until and not all(room.lost for room in self._rooms):
             room = self._random.choice(self._rooms)
-            believes = not room.lost or self._random.random() < 0.02  # now and then one that knows better writes on
+            believes = not room.lost or self._random.random() < 0.02  # sometimes writes though it knows better
             if not room.lost and not room.in_flight and self._random.random() < 0.1:
                 self._save(room)
             if believes and room.epoch and room.in_flight < _IN_FLIGHT:
@@ -305,7 +305,7 @@ def _ignore_n() -> None:
 
 
 def _read_before_the_marker() -> None:
-    """The state of the end as it was, and then the marker: what got in between is missed."""
+    """Read the log to its end, and write the marker then: events between the two are missed."""
     takeover = KafkaJournal.takeover
 
     def take_over(self: KafkaJournal, partitions: Sequence[int], owner: str) -> dict[int, Position]:
@@ -320,7 +320,7 @@ def _read_before_the_marker() -> None:
 
 
 def _ask_the_last_epoch() -> None:
-    """Fenced is who finds another epoch open now, though a first copy may stand before its marker."""
+    """An owner counts as fenced if another epoch is open now, though a first copy may stand before its marker."""
     judge = KafkaJournal._judge
 
     async def judge_last(self: KafkaJournal, writing: _Writing, base: int, group: list[Append], count: int) -> int:
@@ -485,11 +485,11 @@ class Chaos:
         if node is not None:
             self.done["broker stopped"] += 1
             self._kafka.pause(node)
-            seconds = self._random.choice((1, 3, 9))  # from six on it loses what it leads
+            seconds = self._random.choice((1, 3, 9))  # from six seconds on the node loses the partitions that it leads
             self._do_later(seconds, self._heal, node, lambda: self._kafka.resume(node))
 
     async def _choose_node(self) -> int | None:
-        """Mostly one that leads, seldom a second one at once: then nothing is written until one is back."""
+        """Mostly a leader, seldom a second one at once: then nothing is written until one is back."""
         if len(self._hurt) >= (2 if self._random.random() < 0.15 else 1):
             return None
         node = self._random.randint(1, NODES) if self._random.random() < 0.2 else await self._leader()
@@ -546,7 +546,7 @@ Note: TypeAlias = list[Any]
 
 
 @dataclass
-class Report:
+class FenceReport:
     faults: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     log: Counter[str] = field(default_factory=Counter)
@@ -570,7 +570,7 @@ class Reckoning:
     """Holds the owners' notes against the log."""
 
     def __init__(self, setting: Setting, followers: Sequence[Follower], seed: int) -> None:
-        self.report = Report()
+        self.report = FenceReport()
         self._setting = setting
         self._followers = followers
         self._random = random.Random(seed)
@@ -578,8 +578,8 @@ class Reckoning:
             note for path in sorted(Path(setting.folder).glob("*.notes")) for note in _notes(path.read_bytes())
         ]
 
-    def check(self, ends: Mapping[int, Position], loop: LoopThread) -> Report:
-        """``ends``: of a last takeover, behind which nothing of anybody else's can be valid."""
+    def check(self, ends: Mapping[int, Position], loop: LoopThread) -> FenceReport:
+        """``ends``: of a last takeover, behind which no record of an earlier owner can be valid."""
         for word, *rest in self._notes:
             if word != "was":
                 self.report.told[word] += 1
@@ -634,7 +634,7 @@ class Reckoning:
                         )
 
     def _check_checkpoints(self, notes: list[Note], offsets: list[int]) -> None:
-        """A takeover finds none older than those that were saved before it began; each says what the log does."""
+        """A takeover finds no checkpoint older than those that were saved before it began. Each agrees with the log."""
         saved = [(tuple(note[2]), note[4]) for note in notes if note[0] == "saved"]
         for word, partition, position, seq, began in (note for note in notes if note[0] in ("saved", "found")):
             if seq != sum(offset < position[0] for offset in offsets):
@@ -665,7 +665,7 @@ class Reckoning:
                 again = loop.call(_records(self._setting.cluster, partition, expected[-1].offset + 1, at))
                 if again[: len(expected)] != expected:
                     self._violation(f"partition {partition}: reading on at {at} gives other messages")
-            elif expected and expected[0].at != at:  # the verdicts rest on nothing but the position and what follows
+            elif expected and expected[0].at != at:  # the verdicts rest on the position and the records behind it only
                 self._violation(f"partition {partition}: who reads up to offset {at.offset} does not stand at {at}")
 
     def _violation(self, what: str) -> None:
@@ -697,8 +697,8 @@ def torture(
     twice: bool = False,
     mutation: str | None = None,
     spare_brokers: bool = False,
-) -> Report:
-    """On three nodes, which all run again when this returns. ``folder``: for what the owners write down."""
+) -> FenceReport:
+    """Torture the fence on three nodes, which all run again when this returns. ``folder``: for the owners' notes."""
     cluster = KafkaCluster(tuple(kafka.bootstrap.split(",")), PARTITIONS, f"fence{time.time_ns()}.")
     loop = LoopThread()
     try:
@@ -734,7 +734,7 @@ def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int
 
 @contextmanager
 def _mutated(mutation: str | None) -> Iterator[None]:
-    """Here too: what is broken about reading is broken for every reader."""
+    """Break the rule here, too: a broken rule of reading is broken for every reader."""
     names = [(fence, "judge"), (KafkaJournal, "takeover"), (KafkaJournal, "_judge"), (SnapshotStamp, "newer_than")]
     kept = [(where, name, getattr(where, name)) for where, name in names]
     if mutation is not None:
@@ -758,7 +758,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.contend:
         setting = msgspec.json.decode(arguments.contend[1], type=Setting)
-        logging.disable(logging.CRITICAL)  # that owners lose their partitions is what they are here for
+        logging.disable(logging.CRITICAL)  # owners lose their partitions on purpose here
         with _mutated(setting.mutation):
             Contender(setting, arguments.contend[0]).run()
         return 0

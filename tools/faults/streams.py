@@ -3,8 +3,8 @@
 ``python -m tools.faults.streams --seconds 300 --subscribers 200 --seed 1 [--base NAME]`` runs a real ``falcon up`` on
 both system bases in turn, prints what happened and what was found, and exits 1 on a violation.
 
-Each listener goes on from the last event that it has got. In the end everything that it ever got, over all of its
-connections, is held against the log: what its account was to see there, in that order, once, and nothing else.
+Each listener resumes from its last event. In the end the events that it got, over all of its connections, are held
+against the log: all events that its account may see, in their order, each once, and no others.
 """
 
 import argparse
@@ -224,7 +224,7 @@ def numbers(data: bytes) -> Iterator[int]:
             value = shift = 0
 
 
-# --- who listens ------------------------------------------------------------------------------------------------------
+# --- listeners --------------------------------------------------------------------------------------------------------
 
 
 class Person(NamedTuple):
@@ -240,7 +240,7 @@ class Listener:
         self.person = person
         self.got: list[Got] = []
         self.last: str | None = None
-        self.staying = asyncio.Event()  # no more mischief
+        self.staying = asyncio.Event()  # set: listeners disconnect no more
         self._url = url
         self._report = report
         self._random = random.Random(seed * 1_000 + number)
@@ -316,7 +316,7 @@ class Listener:
             self._report.longest_away = max(self._report.longest_away, now - self._live_at)
 
 
-# --- what happens -----------------------------------------------------------------------------------------------------
+# --- commands and kills -----------------------------------------------------------------------------------------------
 
 
 class Torture:
@@ -382,7 +382,7 @@ class Torture:
         return room_id
 
     async def _ask(self, method: str, path: str, by: Person, body: Json | None = None) -> Json:
-        """The answer, however often it takes; what is not possible is answered with nothing."""
+        """Ask until there is an answer. Empty if the request is refused for good."""
         headers = {"Authorization": f"Bearer {by.token}", "Idempotency-Key": f"{next(self._numbers)}"}
         until = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < until:
@@ -497,7 +497,7 @@ class Log:
         }
 
     def lacks(self, posted: Iterable[tuple[int, int, str]]) -> list[str]:
-        """Acknowledged messages that are not there, and rooms whose seqs have a gap."""
+        """Acknowledged messages that the log lacks, and rooms whose seqs have a gap."""
         there: dict[tuple[int, int], str] = {}
         wrong: list[str] = []
         for _, event, _ in self.events:

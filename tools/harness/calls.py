@@ -21,7 +21,7 @@ class Address:
 
 
 class CallRefused(Exception):
-    """A server answered a call of the benchmark with something else than success."""
+    """A server refused a call of the benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Caller:
             raise
 
     def must(self, method: str, path: str, body: bytes | dict[str, Any] | None = None, **more: Any) -> Answer:
-        """Ask once and want success. Raises CallRefused, and what `call` raises."""
+        """Ask once, and expect success. Raises CallRefused, and what `call` raises."""
         answer = self.call(method, path, body, **more)
         if not 200 <= answer.status < 300:
             raise CallRefused(f"{method} {path}: {answer.status} {answer.body[:500].decode(errors='replace')}")

@@ -1,4 +1,4 @@
-"""An HBase in memory, behind the calls of its Thrift gateway, where no real server is the point: it counts.
+"""An HBase in memory, behind the calls of its Thrift gateway. It counts calls and rows.
 
 It keeps what the adapter relies on: rows in the order of their keys; one version of a cell, of which the higher
 timestamp wins, and the later write where they are equal; a row is written whole; the server stamps the cells that

@@ -98,7 +98,7 @@ class Falcon:
         return time.monotonic() - started
 
     def left(self) -> list[int]:
-        """Processes that were part of it at some time and are alive still."""
+        """Processes that belonged to it at some time and are still alive."""
         return [pid for pid in self.seen if alive(pid)]
 
     def log(self) -> str:

@@ -16,7 +16,7 @@ import apsw
 
 
 class MachineUnfit(Exception):
-    """The benchmark cannot be run here; the text says what is missing and how to get it."""
+    """The benchmark cannot run here. The message says what is missing and how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def choose_cores() -> Cores:
 
 
 def only_core() -> Cores:
-    """The same core for everything, where no server is put under load."""
+    """The same core for everything, if no server is put under load."""
     core = min(os.sched_getaffinity(0))
     return Cores(server=core, generator=core)
 

@@ -26,7 +26,7 @@ START_SECONDS = 60.0
 
 
 class ServerFailed(Exception):
-    """A server did not start, or answers wrongly; the text says which and how."""
+    """A server did not start, or answers wrongly. The message says which and how."""
 
 
 class Service(Protocol):
@@ -39,10 +39,10 @@ class Service(Protocol):
     def address(self) -> Address: ...
 
     def start(self) -> None:
-        """Start it and wait until it serves. Raises ServerFailed."""
+        """Start the server, and wait until it serves. Raises ServerFailed."""
 
     def stop(self) -> None:
-        """Stop it in order, and the rest by force."""
+        """Stop the server in order, and processes that remain by force."""
 
     def last_words(self) -> str:
         """The end of what it wrote to its log, for when it fails."""
@@ -85,7 +85,7 @@ def free_port() -> int:
 
 
 class ProcessServer:
-    """A server that is one process, and what that starts, on one core. ``log``: takes what it writes."""
+    """A server that is one process with its children, on one core. ``log``: takes its output."""
 
     def __init__(self, name: str, core: int, log: Path) -> None:
         self.name = name

@@ -14,7 +14,7 @@ class NotInTime(TimeoutError):
     """The condition did not come true in time."""
 
 
-def until(holds: Callable[[], T], what: str = "it was so", seconds: float = 60.0, every: float = 0.02) -> T:
+def until(holds: Callable[[], T | None], what: str = "it was so", seconds: float = 60.0, every: float = 0.02) -> T:
     """Ask again ``every`` so many seconds; gives the first answer that is true. Raises NotInTime."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
@@ -25,14 +25,14 @@ def until(holds: Callable[[], T], what: str = "it was so", seconds: float = 60.0
 
 
 async def eventually(
-    holds: Callable[[], Any], what: str = "it was so", seconds: float = 60.0, every: float = 0.02
-) -> None:
-    """The same on an event loop; ``holds`` may be a coroutine function. Raises NotInTime."""
-    deadline = time.monotonic() + seconds
+    holds: Callable[[], Any], what: str = "it was so", seconds: float = 60.0, every: float = 0.01
+) -> float:
+    """The same on an event loop; gives the seconds that it took. ``holds`` may be a coroutine function."""
+    began = time.monotonic()
     while True:
         found = holds()
         if await found if asyncio.iscoroutine(found) else found:
-            return
-        if time.monotonic() > deadline:
+            return time.monotonic() - began
+        if time.monotonic() > began + seconds:
             raise NotInTime(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(every)

@@ -1,4 +1,4 @@
-"""Looks at Falcon while it is under load, once a second, at what its operations ports say of it."""
+"""Reads Falcon's operations ports once a second while it is under load."""
 
 from __future__ import annotations
 

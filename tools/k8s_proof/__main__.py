@@ -1,6 +1,6 @@
-"""``make k8s-test``: proofs on the node that ``make k8s-up`` has started. Exits 1 where something was not proven.
+"""``make k8s-test``: proofs on the node that ``make k8s-up`` has started. Exits 1 if something was not proven.
 
-What is found is written to docs/kubernetes-proof.md, beside what was found before by proofs that are not run now.
+It writes its findings to docs/kubernetes-proof.md, beside earlier findings of proofs that do not run now.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _chosen(wanted: list[str]) -> list[str]:
-    """In their order; all where none is wanted."""
+    """The chosen proofs in their order; all if none is named."""
     return [name for name in NAMES if not wanted or name in wanted or name.partition(" ")[0] in wanted]
 
 

@@ -156,7 +156,7 @@ def _cpu(found: list[dict[str, Any]]) -> dict[str, int]:
     for scaler in (each for each in found if each["kind"] == "HorizontalPodAutoscaler"):
         role = scaler["spec"]["scaleTargetRef"]["name"].removeprefix("falcon-")
         for metric in scaler.get("status", {}).get("currentMetrics") or ():
-            # The container's where the autoscaler asks for that, so that what stands beside it does not count.
+            # The container's if the autoscaler asks for that, so that a sidecar does not count.
             current = (metric.get("resource") or metric.get("containerResource") or {}).get("current", {})
             if "averageUtilization" in current:
                 seen[role] = current["averageUtilization"]
@@ -173,7 +173,7 @@ async def _fewest(kubectl: Kubectl, role: str) -> int:
     return count
 
 
-# --- what came of it --------------------------------------------------------------------------------------------------
+# --- findings ---------------------------------------------------------------------------------------------------------
 
 
 def _judged(course: Course) -> Proof:

@@ -1,4 +1,4 @@
-"""What an autoscaler did over time, and a picture of it."""
+"""The course of an autoscaler, and a picture of it."""
 
 import time
 from collections import defaultdict

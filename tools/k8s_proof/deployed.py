@@ -67,7 +67,7 @@ def url_of(kubectl: Kubectl) -> str:
 
 
 async def scale_single(kubectl: Kubectl, count: int) -> None:
-    """And wait until it serves, where it is to."""
+    """Scale it, and wait until its ``count`` pods serve."""
     await kubectl("scale", "statefulset/falcon", f"--replicas={count}")
     await kubectl("rollout", "status", "statefulset/falcon", f"--timeout={_READY_SECONDS:g}s")
 

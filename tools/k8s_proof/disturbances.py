@@ -10,7 +10,7 @@ from tools.harness.waiting import NotInTime
 from tools.k8s_proof.images import BROKEN, DEV, NEXT
 from tools.k8s_proof.kubectl import ROLES, Kubectl, Pod, Unexpected, until
 
-# Gives what there is to say about it; an empty text where the figures say it all.
+# Gives a remark for the report; empty if the figures need none.
 Act: TypeAlias = Callable[[Kubectl], Awaitable[str]]
 
 USUAL: Final = {"write": 2, "project": 2, "api": 2}

@@ -27,7 +27,7 @@ class Journal:
             yield from found
 
     def skip(self) -> None:
-        """Pass over what is there by now."""
+        """Pass over the events that the log has by now."""
         for _ in self.news():
             pass
 

@@ -23,7 +23,7 @@ class KubectlFailed(Exception):
 
 
 class Unexpected(Exception):
-    """Something else happened than should have."""
+    """The cluster did something else than expected."""
 
 
 @dataclass(frozen=True)

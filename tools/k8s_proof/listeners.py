@@ -43,7 +43,7 @@ class Listener:
         return all(any(seq == end for seq, _ in self.told[room]) for room, end in ends.items() if end)
 
     def judge(self, said: Mapping[int, Mapping[int, str]]) -> Iterator[str]:
-        """What is wrong, given the message at each seq of each room ("" if it is not known any more)."""
+        """The violations, given the message at each seq of each room ("" if it is not known any more)."""
         who = f"listener {self._account.account_id}"
         for room, messages in said.items():
             seqs = [seq for seq, _ in self.told[room]]

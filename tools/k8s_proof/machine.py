@@ -10,7 +10,7 @@ from tools.node.programs import KUBERNETES
 
 
 def describe() -> Proof:
-    """Raises FileNotFoundError where no node can run."""
+    """Raises FileNotFoundError if no node can run here."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"{platform.system()} {platform.release()}"
     lines = [

@@ -60,7 +60,7 @@ async def make_namespace(kubectl: Kubectl) -> None:
 
 
 async def _taken(kubectl: Kubectl, manifest: str) -> list[str]:
-    """The objects' names. Raises KubectlFailed where one is refused, or pods that it makes would be."""
+    """The objects' names. Raises KubectlFailed if one is refused, or pods that it makes would be."""
     code, said, complaint = await kubectl.attempt(*_STRICTLY, "--filename=-", given=manifest)
     if code or "PodSecurity" in complaint:
         raise KubectlFailed(complaint.strip())

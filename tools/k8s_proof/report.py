@@ -1,4 +1,4 @@
-"""docs/kubernetes-proof.md, out of what each proof has found last."""
+"""docs/kubernetes-proof.md, from the last findings of each proof."""
 
 from collections.abc import Callable, Iterator
 from typing import Final

@@ -14,7 +14,7 @@ FOLDER: Final = ROOT / "build" / "kubernetes" / "results"
 
 
 class Proof(msgspec.Struct):
-    """``lines``: of Markdown, what there is to show. ``violations``: empty where it was proven."""
+    """``lines``: the findings as Markdown. ``violations``: empty if it was proven."""
 
     name: str
     at: str

@@ -23,7 +23,7 @@ class Writer(Session):
 
 class Chatter(Session):
     async def chat(self) -> None:
-        """Each request is tried until it is answered."""
+        """It sends each request until it is answered."""
         acts = {self.post: 35, self.edit: 12, self.delete: 3, self.mark: 10, self.read_latest: 30, self.ask_again: 10}
         while not self._load.ending:
             [act] = self._random.choices(list(acts), list(acts.values()))

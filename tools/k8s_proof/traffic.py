@@ -1,4 +1,4 @@
-"""The load on a Falcon in pods, from outside of them, and what came of it."""
+"""The load on a Falcon in pods, from outside of them, and its findings."""
 
 import asyncio
 import random
@@ -120,7 +120,7 @@ class Traffic:
         return figures
 
     async def abandon(self) -> None:
-        """After a failure: nothing of it goes on."""
+        """End all sessions after a failure."""
         for task in (*self._sessions, *self._listening):
             task.cancel()
         await asyncio.gather(*self._sessions, *self._listening, return_exceptions=True)
@@ -133,7 +133,7 @@ class Traffic:
 
     async def _judge_listeners(self, audit: "_Audit") -> list[str]:
         ends = {room: len(audit.said.get(room, {})) for room in self._halls}
-        with suppress(TimeoutError):  # what did not come by then is missing, and judged so
+        with suppress(TimeoutError):  # events that have not come by then count as missing
             async with asyncio.timeout(_TOLD_SECONDS):
                 while not all(each.has(ends) for each in self._listeners):
                     await asyncio.sleep(0.1)
@@ -179,7 +179,7 @@ class Traffic:
 
 
 class _Audit(Audit):
-    """``said``: which message stands at each seq of each room, by the log; "" where its text is gone."""
+    """``said``: the message at each seq of each room, by the log; "" if its text is gone."""
 
     def __init__(self, journal: Journal, url: str, accounts: Sequence[Account], history: History) -> None:
         super().__init__([url], accounts, [], history)

@@ -19,7 +19,7 @@ from tools.k8s_proof.traffic import Target
 _AT_ONCE: Final = 3  # pods that start, on a machine with two cores
 _SAID_SECONDS: Final = 90.0
 _UNREADY_SECONDS: Final = 10
-_PATIENCE: Final = "15"  # seconds for which a start that is refused is tried again, where its end is to be seen
+_PATIENCE: Final = "15"  # seconds for which a refused start is tried again, in cases that have to see its end
 _OWN: Final = "wrong"  # what these pods are called
 
 
@@ -42,7 +42,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Told:
-    """``served``: it became ready, or did what it is for. ``restarts``: of the container, until it was looked at."""
+    """``served``: it became ready, or completed. ``restarts``: of the container, until it was looked at."""
 
     mistake: Mistake
     line: str
@@ -139,7 +139,7 @@ MISTAKES: Final = (
 
 
 async def prove(kubectl: Kubectl, target: Target) -> Proof:
-    """Beside the Falcon that runs, with its settings save for the mistake; that one must not notice."""
+    """Make each mistake in a pod beside the running Falcon, which must not notice. Other settings are Falcon's."""
     await asyncio.to_thread(target.journal.skip)
     before = await _state(kubectl, target)
     templates = await _templates(kubectl)
@@ -221,7 +221,7 @@ def _pod(name: str, template: Json, mistake: Mistake) -> Json:
 
 
 async def _line(kubectl: Kubectl, name: str, mistake: Mistake) -> str:
-    """The one that says it; what was said last where none does."""
+    """The line with the message; the last line if none has it."""
     found = ""
 
     async def said() -> bool:
@@ -231,7 +231,7 @@ async def _line(kubectl: Kubectl, name: str, mistake: Mistake) -> str:
         found = next((line for line in lines if mistake.said in line), "") or (lines[-1] if lines else "nothing")
         return mistake.said in found
 
-    with suppress(NotInTime):  # then the line is another one
+    with suppress(NotInTime):  # the proof then reports the other line
         await until(said, f"{name} says what is wrong", seconds=_SAID_SECONDS)
     return found
 

@@ -473,7 +473,7 @@ def _projections(t: Thresholds) -> list[Alert]:
             description='The log grows by {{ $value | printf "%.2f" }} events a second; '
             "{{ with $labels.projection }}projection {{ . }}{{ else }}every projection{{ end }} applies none.",
             runbook="projection-lag",
-            # The second half: where no projector is left, there is no series that could stand still.
+            # The second half: if no projector is left, there is no series that could stand still.
             expr=(
                 f"(sum by (job, projection) (rate(falcon_projected_events_total[{window}])) == 0)\n"
                 f"  + on (job) group_left () ({growth} > 0)\n"

@@ -8,13 +8,13 @@ Severity: TypeAlias = Literal["page", "ticket"]
 
 T = TypeVar("T")
 
-# A range with fewer than two scrapes in it has no rate. Who makes it all faster scrapes each second.
+# A range with fewer than two scrapes in it has no rate. Faster thresholds need a scrape each second.
 _SHORTEST: Final = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """``share``: of all there were, how many must be good. ``seconds``: the time by which they are, where it is a
+    """``share``: of all there were, how many must be good. ``seconds``: the time by which they are, if it is a
     question of time; a bound of the histogram's buckets."""
 
     share: float
@@ -119,7 +119,7 @@ class Thresholds:
 
     restarts: int = 2  # more than these
     restarts_window: timedelta = timedelta(minutes=15)
-    pod_restarts_window: timedelta = timedelta(minutes=30)  # what starts pods waits longer and longer in between
+    pod_restarts_window: timedelta = timedelta(minutes=30)  # Kubernetes waits longer before each restart
     gc_share: float = 0.1  # of the time
     gc_for: timedelta = timedelta(minutes=10)
     loop_delay_seconds: float = 0.5
@@ -136,7 +136,7 @@ class Thresholds:
     memory_for: timedelta = timedelta(hours=1)
     fds_share: float = 0.8  # of the limit
     fds_for: timedelta = timedelta(minutes=5)
-    events_window: timedelta = timedelta(minutes=10)  # for what should not happen at all
+    events_window: timedelta = timedelta(minutes=10)  # for events that should never happen
     # How long a counter that cannot be scraped is remembered, so that it does not count as new when it is back.
     series_remembered: timedelta = timedelta(days=1)
     down_for: timedelta = timedelta(minutes=2)

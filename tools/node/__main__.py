@@ -1,4 +1,4 @@
-"""``python -m tools.node …``: a Kubernetes node on this machine, and Falcon on it."""
+"""``python -m tools.node …``: runs a Kubernetes node on this machine, and Falcon on it."""
 
 import argparse
 import os

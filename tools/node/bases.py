@@ -1,4 +1,4 @@
-"""The images that others begin with: pulled, or where no registry can be reached, made of Debian's packages."""
+"""The images that others begin with: pulled, or made of Debian's packages if no registry can be reached."""
 
 import tempfile
 import time
@@ -25,7 +25,7 @@ for name in pip pip3; do ln -sf /usr/bin/pip3 "$1/usr/local/bin/$name"; done
 
 
 def have(name: str, say: Say) -> None:
-    """See to it that buildah's store has the image: it can be pulled, or there is a stand-in. Raises ServerFault."""
+    """Have the image in buildah's store: pull it, or make a stand-in. Raises ServerFault."""
     if succeeds("buildah", "inspect", "--type=image", name):
         return
     say(f"pulling {name} ...")

@@ -48,7 +48,7 @@ def processes() -> set[int]:
 
 
 def remove() -> None:
-    """Raises ServerFault when something still runs in it."""
+    """Raises ServerFault if a process still runs in it."""
     until = time.monotonic() + _GONE_SECONDS
     while trees := _trees():
         for tree in trees:

@@ -1,4 +1,4 @@
-"""Commands of this machine: what they print, or a fault with what they said."""
+"""Runs commands of this machine."""
 
 import subprocess
 from collections.abc import Mapping

@@ -154,7 +154,7 @@ def arguments(folder: Path) -> dict[str, tuple[str, ...]]:
             "--use-service-account-credentials",
             "--bind-address=127.0.0.1",
             "--leader-elect=false",
-            # Sooner than the usual 15 s, 5 min and 30 s: who watches it scale is waiting.
+            # Sooner than the usual 15 s, 5 min and 30 s: the proof waits for it to scale.
             "--horizontal-pod-autoscaler-sync-period=5s",
             "--horizontal-pod-autoscaler-cpu-initialization-period=20s",
             "--horizontal-pod-autoscaler-initial-readiness-delay=5s",

@@ -20,7 +20,7 @@ _WORKLOADS: Final = "deployments,statefulsets"
 def deploy(node: Node, overlay: str, say: Say) -> dict[str, Any]:
     """Everything from nothing to a Falcon that serves; gives the first account's credentials. Raises ServerFault.
 
-    What is there already is kept; a workload whose image is a new one is rolled.
+    Existing objects are kept. A workload whose image is a new one is rolled.
     """
     node.up(say)
     tags = _build(overlay, say)

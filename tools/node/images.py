@@ -76,7 +76,7 @@ def _what_it_is() -> dict[str, str]:
 
 
 def _revision() -> str:
-    """``unknown`` where there is no history."""
+    """``unknown`` if there is no history."""
     if not succeeds("git", "-C", ROOT, "rev-parse", "HEAD"):
         return "unknown"
     revision = run("git", "-C", ROOT, "rev-parse", "HEAD").strip()
@@ -85,7 +85,7 @@ def _revision() -> str:
 
 
 def _changed_at() -> str:
-    """Seconds since 1970: SOURCE_DATE_EPOCH if that is set; 0 where there is no history."""
+    """Seconds since 1970: SOURCE_DATE_EPOCH if that is set; 0 if there is no history."""
     if set_so := os.environ.get("SOURCE_DATE_EPOCH"):
         return set_so
     if not succeeds("git", "-C", ROOT, "rev-parse", "HEAD"):

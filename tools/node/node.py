@@ -46,7 +46,7 @@ class Node:
             if self.runs():
                 say("node: runs already")
                 return
-            self._clear()  # what a crash has left; a half of a node is of no use
+            self._clear()  # the remains of a crash: half a node is of no use
             began = time.monotonic()
             self._lay_out()
             self._launch(built)
@@ -169,7 +169,7 @@ class Node:
 
 
 def _unmount() -> None:
-    """Raises ServerFault when something stays mounted: what is below must not be deleted then."""
+    """Raises ServerFault if something stays mounted: nothing below it may be deleted then."""
     for mounted in reversed(_mounts()):
         with suppress(ServerFault):  # it went with the one below it
             run("umount", "--lazy", str(mounted))

@@ -21,7 +21,7 @@ class Process(Daemon):
     """Known by a variable, since these programs take no argument that they do not know."""
 
     def run(self, program: str | Path, *options: str) -> None:
-        """In the background. What a proxy is set for on this machine is not in the node."""
+        """Run it in the background, without this machine's proxies, which the node cannot reach."""
         no_proxy = dict.fromkeys((name for name in os.environ if name.lower().endswith("_proxy")), "")
         self.launch(str(program), options, {**no_proxy, _MARK: f"{self.folder}/{self.name}"})
 
@@ -36,7 +36,7 @@ class Process(Daemon):
 
 
 def marked(folder: Path) -> set[int]:
-    """Every process of the node in this folder, and what those have started in their turn; pods are not among them."""
+    """Every process of the node in this folder, with their descendants; pods are not among them."""
     pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
     return {pid for pid in pids if _mark(pid).startswith(f"{folder}/")}
 

@@ -52,7 +52,7 @@ class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
     ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
-    and ``wipe`` leave them alone. ``dedicated``: whether Kafka is (see there). ``settings_of``: more variables, by
+    and ``wipe`` leave them alone. ``dedicated``: of the Kafka; see there. ``settings_of``: more variables, by
     role and command.
     """
 
@@ -156,7 +156,7 @@ class Cluster:
         return Daemon(f"{role}-{number}", port, self.folder / "falcon", "-X")
 
     def scale(self, role: str, count: int) -> None:
-        """Let so many run; those that are too many are asked to end, and have when this returns."""
+        """Run so many. Those that are too many have ended when this returns."""
         for number in range(1, count + 1):
             self.start(role, number)
         end_all(each for number in range(count + 1, _EACH_MAX + 1) if (each := self.process(role, number)).running())

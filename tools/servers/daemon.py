@@ -160,7 +160,7 @@ class Daemon:
         self._forget()
 
     def pause(self) -> None:
-        """It does nothing any more when this returns."""
+        """The process does nothing any more when this returns."""
         self._send(signal.SIGSTOP)
         until = time.monotonic() + _END_SECONDS
         while self.status().state not in _STOPPED and time.monotonic() < until:
@@ -175,7 +175,7 @@ class Daemon:
             _ask_to_end(process)
 
     def end(self) -> None:
-        """Ask it to end, and make it end when it does not. It is gone when this returns."""
+        """Ask it to end, and kill it if it does not. It is gone when this returns."""
         with self.ending():
             pass
 

@@ -75,7 +75,7 @@ def settings() -> dict[str, str]:
         "hbase.thrift.minWorkerThreads": 256,
         "hbase.thrift.maxWorkerThreads": 256,
         "hbase.thrift.server.socket.read.timeout": 600_000,
-        # Start quickly.
+        # These let it start quickly.
         "hbase.master.wait.on.regionservers.timeout": 500,
         "hbase.master.wait.on.regionservers.interval": 100,
         "hbase.regionserver.msginterval": 300,

@@ -54,7 +54,7 @@ def settings(nodes: int) -> dict[str, str]:
         "transaction.state.log.min.isr": in_sync,
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,
-        # A topic with other settings than Falcon's would be worse than none.
+        # Falcon makes its topics: one that a client made by chance would have other settings.
         "auto.create.topics.enable": "false",
         "num.partitions": 8,
         "log.retention.ms": -1,

@@ -1,4 +1,4 @@
-"""The stream over connections that break: every event once and in order, for as long as someone listens."""
+"""The stream over connections that break: every event once and in order, for as long as it is read."""
 
 import asyncio
 import logging

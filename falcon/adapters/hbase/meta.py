@@ -83,7 +83,7 @@ def log_key() -> bytes:
 
 
 def went_back_key() -> bytes:
-    """Of the tables as a whole: the log has lost events that they show."""
+    """Row of the note that the log has lost events that the tables show."""
     return b"went-back"
 
 
@@ -106,7 +106,7 @@ def beats_key(projection: str) -> bytes:
 
 
 def stopped_key(projection: str, generation: int) -> bytes:
-    """One a generation: a rebuild gets past a stop."""
+    """Row of a stop. Each generation has its own, since a rebuild gets past a stop."""
     return f"stopped/{projection}/{generation}".encode()
 
 
@@ -120,7 +120,8 @@ def skips_key(projection: str) -> bytes:
 
 
 def skip_key(projection: str, partition: Partition, offset: int) -> bytes:
-    """One for all generations, since a rebuild passes over the same events, but not for the log's next history."""
+    """Row of a skip. All generations share it, since a rebuild passes over the same events. The log's next history does
+    not."""
     return b"%b%d/%d" % (skips_key(projection), partition, offset)
 
 

@@ -82,7 +82,7 @@ def _migrate(hbase: HBase, create: Create, prefix: str, found: Log, regions: Map
             switching.start_over(projection, Fill.FILLING)
         migrated = msgspec.structs.replace(found, format=version + 1)
         if not Meta(hbase.within(_SECONDS), prefix).swap_log(found, migrated):
-            raise ReadStoreUnavailable(f"somebody else changes the tables {prefix}_* as well: do it again")
+            raise ReadStoreUnavailable(f"another process changes the tables {prefix}_* as well: do it again")
         found = migrated
 
 
@@ -115,7 +115,7 @@ def start_over(
                 meta.say(skips_key(projection) + place, None)
         meta.say(went_back_key(), None)
         if not meta.swap_log(found, Log(instance, partitions, FORMAT)):
-            raise ReadStoreUnavailable(f"somebody else changes the tables {prefix}_* as well: do it again")
+            raise ReadStoreUnavailable(f"another process changes the tables {prefix}_* as well: do it again")
     prepare(hbase, prefix, instance, partitions, create, regions=regions)
 
 

@@ -1,4 +1,4 @@
-"""What all queries use, and how far the tables show the log."""
+"""The context of each query, and how far the tables show the log."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class QueryContext(NamedTuple):
 
 
 def applied(view: QueryContext, partitions: Collection[Partition]) -> list[Moves]:
-    """Where all projections stand in these partitions, one for each projection with its live generation."""
+    """The positions of all projections in these partitions, one for each projection with its live generation."""
     keys = {
         (name, partition): applied_key(name, generations.live, partition)
         for name, generations in view.live.items()

@@ -153,18 +153,18 @@ class Switching:
     def _close(self, projection: str, live: int, name: str) -> dict[Partition, Position]:
         """Close each partition. Returns the positions."""
         meta = self._meta()
-        standing = meta.applied(projection, live, self._partitions)
+        open_positions = meta.applied(projection, live, self._partitions)
         closed: dict[Partition, Position] = {}
-        while standing:
-            for partition, applied in standing.items():
+        while open_positions:
+            for partition, applied in open_positions.items():
                 key = applied_key(projection, live, partition)
                 if meta.move(key, applied, Applied(applied.position, name)):
                     closed[partition] = applied.position
-            moved_meanwhile = standing.keys() - closed.keys()
+            moved_meanwhile = open_positions.keys() - closed.keys()
             if not moved_meanwhile:
                 return closed
             now = meta.applied(projection, live, self._partitions)
-            standing = {partition: now[partition] for partition in moved_meanwhile}
+            open_positions = {partition: now[partition] for partition in moved_meanwhile}
         return closed
 
     def _check(self, projection: str, generation: int, closed: Mapping[Partition, Position]) -> None:
@@ -179,7 +179,7 @@ class Switching:
         after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live), fill=fill)
         ours = before.closing == name and before.rebuilding == generation
         if not ours or not self._meta().swap_generations(projection, before, after):
-            raise ReadStoreUnavailable(f"the switch-over of {projection} was called off by somebody else")
+            raise ReadStoreUnavailable(f"the switch-over of {projection} was called off by another process")
 
     def _call_off_quietly(self, projection: str, name: str) -> None:
         try:

@@ -136,11 +136,11 @@ class HBaseTables:
             generation = self._known[projection] = self._generation(projection)
         moving = [p for p, position in after.items() if p in grouped or position != expected[p]]
         try:
-            standing = self._check(projection, generation, {partition: expected[partition] for partition in moving})
+            recorded = self._check(projection, generation, {partition: expected[partition] for partition in moving})
             moved = {p: Applied(after[p], quiet_since=tuple(quiet_since.get(p, {}).items())) for p in moving}
             _each(
                 self._threads,
-                lambda p: self._apply(projection, generation, p, standing[p], moved[p], grouped.get(p, ())),
+                lambda p: self._apply(projection, generation, p, recorded[p], moved[p], grouped.get(p, ())),
                 moving,
             )
         except StaleProjector:
@@ -149,7 +149,7 @@ class HBaseTables:
         except TableMissing as error:
             self._known.pop(projection, None)
             if self._generation(projection) == generation:
-                raise ReadStoreUnavailable(f"a table of {projection} is missing, which a rebuild mends") from error
+                raise ReadStoreUnavailable(f"a table of {projection} is missing: rebuild the read model") from error
             raise StaleProjector(f"the tables of {projection} have been replaced by rebuilt ones") from error
 
     def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
@@ -256,20 +256,20 @@ class HBaseTables:
         and the position is moved by compare and set.
         """
         now = time.monotonic()
-        standing: dict[Partition, Applied] = {}
+        recorded: dict[Partition, Applied] = {}
         keys: dict[bytes, Partition] = {}
         for partition, position in expected.items():
             moved, at = self._moved.get((projection, generation, partition), (Applied(), now))
             if moved.position == position and 0 < now - at <= _TRUSTED_SECONDS:
-                standing[partition] = moved
+                recorded[partition] = moved
             else:
                 keys[applied_key(_base(projection), generation, partition)] = partition
         found = self._meta().get_all(keys)
         for key, partition in keys.items():
-            applied = standing[partition] = applied_of(found.get(key))
+            applied = recorded[partition] = applied_of(found.get(key))
             if applied.closed_by or applied.position != expected[partition]:
                 raise _stale(projection, partition, expected[partition])
-        return standing
+        return recorded
 
     def _apply(
         self,

@@ -56,7 +56,7 @@ class AppliedPublisher:
         self._loop.soon(self._some.set)
 
     def close(self) -> None:
-        """What waits is told if that takes no longer than a moment: without it reads wait for a second."""
+        """Tell what waits, if that takes no longer than a moment: without it reads wait for a second."""
         self._ending = True
         self._loop.soon(self._some.set)
         with suppress(TimeoutError):

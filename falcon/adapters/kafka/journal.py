@@ -202,7 +202,7 @@ class KafkaJournal:
         return opened
 
     async def _check_clock(self, owner: str) -> None:
-        """Check before anyone is deposed: an owner whose clock is wrong must write nothing to the log."""
+        """Check before an owner is deposed: one whose clock is wrong must write nothing to the log."""
         try:
             probe: Record = (b"clock", owner.encode())
             written = await self._producer.write(self._cluster.owners, 0, [probe])
@@ -232,8 +232,8 @@ class KafkaJournal:
                     self._write_next(writing)
 
     def _refuse(self, submission: Submission) -> None:
-        """The events' epoch ended before they were sent, so they are never written. Whether another owner ended it may
-        be known or not."""
+        """The events' epoch ended before they were sent, so they are never written. FENCED if another owner is known to
+        have ended it, else UNKNOWN."""
         fenced = submission.epoch <= self._over.get(submission.partition, -1)
         submission.outcome = AppendOutcome.FENCED if fenced else AppendOutcome.UNKNOWN
         self._collected.append(submission)

@@ -145,7 +145,7 @@ class Owners:
                     self._take(record.key, record.value)
 
     def _take(self, key: bytes | None, value: bytes | None) -> None:
-        """Of two owners the one with the later epoch counts, in whichever order they published.
+        """The owner with the later epoch counts, even if it published first.
 
         A log with another name starts another history: the epochs of the lost one may be later.
         """

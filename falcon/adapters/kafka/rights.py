@@ -204,7 +204,7 @@ class _Metadata(Request[_MetadataRequest_v8]):  # type: ignore[misc]
 
 
 class _DescribeGroupRequest_v3(DescribeGroupsRequest_v3):  # type: ignore[misc]
-    """With the response of this version."""
+    """The request with the response of this version."""
 
     RESPONSE_TYPE = DescribeGroupsResponse_v3
 

@@ -53,7 +53,7 @@ class KafkaSignalTransport:
         self._add(self._inbox(process), (process.encode(), data))
 
     async def close(self) -> None:
-        """What waits is sent if that takes no longer than a moment."""
+        """Send what waits, if that takes no longer than a moment."""
         if self._writing:
             await asyncio.wait(self._writing.values(), timeout=_CLOSE_SECONDS)
         tasks = [*self._writing.values(), *([self._following] if self._following else [])]

@@ -15,7 +15,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.streams.tail import Raw, WrongPlace
 
 _WAIT_SECONDS: Final = 0.2
-_AGAIN_SECONDS: Final = 5.0
+_READ_SECONDS: Final = 5.0
 # Clients that were away for long get consumers of their own, so many at a time.
 _READERS: Final = 4
 _LOOKED_BACK_AT: Final = 200
@@ -79,7 +79,7 @@ class KafkaTail:
         """The records from ``start`` to ``stop`` (excluded), with their offsets. Raises JournalUnavailable."""
         found: list[tuple[int, bytes]] = []
         while start < stop:
-            more = await self._again(segment, start, stop - start)
+            more = await self._read_at(segment, start, stop - start)
             found += [(record.offset, record.value or b"") for record in more]
             start = more[-1].offset + 1
         return found
@@ -95,7 +95,7 @@ class KafkaTail:
         return raws, after
 
     async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-        found = await self._again(segment, start.offset, min(limit, stop - start.offset))
+        found = await self._read_at(segment, start.offset, min(limit, stop - start.offset))
         return self._judged(segment, start, found)
 
     def nudge(self) -> None:
@@ -109,12 +109,12 @@ class KafkaTail:
         valid, after = judge_all(self._cluster.journal, segment, at, found)
         return [Raw(segment, segment, position, records.record(key, body)) for position, key, body in valid], after
 
-    async def _again(self, segment: int, offset: int, count: int) -> list[ConsumerRecord]:
+    async def _read_at(self, segment: int, offset: int, count: int) -> list[ConsumerRecord]:
         """The next records there, at least one. Raises JournalUnavailable."""
         async with self._readers:
             reader = self._idle.pop() if self._idle else Reader(self._cluster, self._cluster.journal)
             try:
-                async with asyncio.timeout(_AGAIN_SECONDS):
+                async with asyncio.timeout(_READ_SECONDS):
                     while True:
                         found = (await reader.records({segment: offset}, count, _WAIT_SECONDS)).get(segment, [])
                         if found:

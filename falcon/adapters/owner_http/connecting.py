@@ -29,7 +29,7 @@ async def upgraded(address: str, networks: Sequence[str], protocol: asyncio.Prot
 
 
 async def _connected(host: str, port: int, networks: Sequence[str]) -> socket.socket:
-    """To the first address of the host that can be reached. Raises OSError."""
+    """A connection to the first address of the host that can be reached. Raises OSError."""
     loop = asyncio.get_running_loop()
     make, refusal = sockets_within(networks), OSError(f"{host} has no address")
     for info in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):

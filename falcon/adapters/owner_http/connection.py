@@ -101,7 +101,7 @@ class OwnerProcess:
                 connection.send(shard, batch, mailbox)
 
     async def _open(self) -> "_OwnerConnection":
-        """Raises OSError, and ValueError or OverflowError for what is no address."""
+        """Raises OSError; ValueError or OverflowError for text that is not an address."""
         connection = _OwnerConnection(self._keys, self._address)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -189,7 +189,7 @@ class _OwnerConnection(asyncio.Protocol):
             self._cut("malformed")
 
     def connection_lost(self, error: Exception | None) -> None:
-        """What became of the batches that are away, only retries can tell."""
+        """Only a retry can tell if a command of a batch on its way was executed."""
         self.is_lost = True
         if self._ticking is not None:
             self._ticking.cancel()

@@ -15,7 +15,7 @@ TICK_SECONDS: Final = 0.2
 SILENT_TICKS: Final = 7
 # Its connection has ended and a new one brings no beat: only a process that has ended does that.
 ENDED_TICKS: Final = 2
-# So long a wrong removal is remembered.
+# A wrong removal is remembered for so long.
 REMEMBER_SECONDS: Final = 600.0
 
 Name = str
@@ -77,7 +77,7 @@ class Patience:
             self._removals.pop(name, None)
 
     def of(self, names: Iterable[Name]) -> float:
-        """Patience with the process of these members; infinite where the brokers' time-out would be as quick."""
+        """Patience with the process of these members; infinite if the brokers' time-out would be as quick."""
         since = self._monotonic() - REMEMBER_SECONDS
         removals = max((sum(at > since for at in self._removals.get(name, ())) for name in names), default=0)
         patience = 2.0**removals
@@ -113,7 +113,7 @@ def name_of(address: str, started: str) -> Name:
 
 
 def process_of(name: Name) -> Process | None:
-    """host:port; None where the name is not from ``name_of``."""
+    """host:port; None if the name is not from ``name_of``."""
     address, tilde, _ = name.rpartition("~")
     process, slash, _ = address.rpartition("/")
     return process if tilde and slash else None

@@ -61,7 +61,7 @@ class OwnerWatch:
         self._roster = roster
         self._patience = Patience(session_seconds, time.monotonic)
         self._peers: dict[Process, _Peer] = {}
-        self._informed = False  # of who is in the group: without a way to the brokers, the fault may be on this side
+        self._informed = False  # about the group: if the brokers cannot be reached, the fault may be on this side
         self._tasks: list[asyncio.Task[None]] = []
         self._session = aiohttp.ClientSession(
             connector=connector(networks, force_close=True),

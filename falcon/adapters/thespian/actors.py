@@ -64,7 +64,7 @@ class Host(Protocol):
 
 
 class StartShard(msgspec.Struct, frozen=True):
-    """``build`` makes the shard, with its journal. It must pickle where an actor is a process.
+    """``build`` makes the shard, with its journal. It must pickle if an actor is a process.
 
     ``host``: None there; the actor then watches a socket and replies by messages.
     """

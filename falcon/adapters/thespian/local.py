@@ -59,7 +59,7 @@ class LocalGateway:
         return self._mailboxes[partition % len(self._mailboxes)]
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """To the shard that is known to own the partition. Raises IndexError."""
+        """Pass the command to the shard that is known to own the partition. Raises IndexError."""
         return self._mailboxes[shard].ask(envelope)
 
     def tell_of_commits(self, tell: Callable[[], None]) -> bool:
@@ -126,4 +126,4 @@ class _HostedShard:
 
 
 def _nothing() -> None:
-    """For a gateway that was given no one to tell of commits."""
+    """Does nothing: no caller asked to be told of commits."""

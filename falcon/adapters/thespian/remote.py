@@ -24,7 +24,7 @@ from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply, decode_r
 
 log = logging.getLogger("falcon.gateway")
 
-# How often a mailbox that waits asks whether its shard is still the one that it sent to.
+# How often a mailbox that waits asks if its shard is still the one to which it sent.
 _LISTEN_SECONDS: Final = 0.1
 _ATTACH_SECONDS: Final = 10
 
@@ -38,7 +38,7 @@ class RemoteGateway:
 
     @classmethod
     async def attach(cls, port: int, shards: int, mailbox_bound: int) -> "RemoteGateway":
-        """To a system that runs, and must: otherwise Thespian would start one here. Raises OSError, NoKey."""
+        """Attach to a system that runs: without one Thespian would start one here. Raises OSError, NoKey."""
         transport.secure()
         with socket.create_connection(("127.0.0.1", port), _ATTACH_SECONDS):
             pass  # a process listens
@@ -59,7 +59,7 @@ class RemoteGateway:
         return self._mailboxes[partition % len(self._mailboxes)]
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """To the shard that is known to own the partition. Raises IndexError."""
+        """Pass the command to the shard that is known to own the partition. Raises IndexError."""
         return self._mailboxes[shard].ask(envelope)
 
     def ready(self) -> bool:

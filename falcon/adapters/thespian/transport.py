@@ -1,7 +1,7 @@
 """Thespian's TCP transport, bound to loopback, and changed to read no pickle without our key's MAC.
 
-Thespian's own listens on every address and unpickles what arrives, so that anybody who can connect runs code in the
-server. The launcher makes the key at each start. The processes below get it in their environment, which only their
+Thespian's own listens on every address and unpickles what arrives, so that any client that can connect runs code in
+the server. The launcher makes the key at each start. The processes below get it in their environment, which only their
 user can read, and the processes that they fork inherit it.
 
 A message is ``SIZE>``, the MAC of the pickle, the pickle.

@@ -14,7 +14,7 @@ from falcon.cli.display import visible
 from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
-    from falcon.cli.smoke.trying import Step
+    from falcon.cli.smoke.runner import Step
 
 
 def smoke(
@@ -56,11 +56,11 @@ def smoke(
       FALCON_TOKEN=... falcon smoke https://chat.example.com --timeout 120
       falcon smoke http://falcon-api --token-file /etc/falcon/smoke/token --json
     """  # noqa: E501
-    from falcon.cli.smoke.trying import try_out
+    from falcon.cli.smoke.runner import run_checks
 
     urls, found_token = find_server(url, _token(token, token_file, first_account, data_dir), data_dir, admin=False)
     outcome = asyncio.run(
-        try_out(urls, found_token, timeout, outside_of(ctx), (lambda step: None) if as_json else _print)
+        run_checks(urls, found_token, timeout, outside_of(ctx), (lambda step: None) if as_json else _print)
     )
     if as_json:
         typer.echo(msgspec.json.encode(outcome).decode())

@@ -52,7 +52,7 @@ def top(
     Examples:
       falcon top
       falcon top http://10.0.0.7:8081 http://10.0.0.8:8081 --interval 5
-      falcon top --once --json | jq .hurts
+      falcon top --once --json | jq .problems
     """  # noqa: E501
     if as_json and not once:
         raise typer.BadParameter("it goes with --once", param_hint="--json")

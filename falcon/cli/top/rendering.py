@@ -8,13 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from falcon.cli.display import counted, visible
-from falcon.cli.top import hurts
+from falcon.cli.top import problems
 from falcon.cli.top.figures import count, rate, seconds, share, size
 from falcon.cli.top.rows import LatencyRow, View
-from falcon.cli.top.scraping import State
+from falcon.cli.top.scraping import PortState
 from falcon.cli.top.view import chosen
 
-_HURTS_MIN: Final = 3
+_PROBLEMS_MIN: Final = 3
 _LATENCIES_MAX: Final = 12  # if the height sets no limit
 _NAME_WIDTH_MIN: Final = 14
 _HEADING: Final = "bold cyan"
@@ -46,7 +46,7 @@ class Screenful:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = console.size.height if self._fit else None
-        lines = [_title(self._view), *_hurts(self._view, height), *_throughput(self._view)]
+        lines = [_title(self._view), *_problems(self._view, height), *_throughput(self._view)]
         yield from lines
         sections = _sections(self._view, _LATENCIES_MAX if height is None else max(1, height // 4))
         wanted = [len(section.rows) for section in sections]
@@ -76,7 +76,7 @@ def allotted(wanted: Sequence[int], room: int) -> list[int]:
 
 def _title(view: View) -> Text:
     states = [row.state for row in view.addresses]
-    up = f"{states.count(State.UP)} of {counted(len(states), 'address', 'addresses')} up"
+    up = f"{states.count(PortState.UP)} of {counted(len(states), 'address', 'addresses')} up"
     only = view.addresses[0]
     where = f"{only.address} {only.state.value}" if len(states) == 1 else up
     running = "" if only.uptime_seconds is None or len(states) > 1 else f" for {seconds(only.uptime_seconds)}"
@@ -84,13 +84,16 @@ def _title(view: View) -> Text:
     return _line(line, "bold")
 
 
-def _hurts(view: View, height: int | None) -> list[Text]:
-    if not view.hurts:
-        return [_line("Nothing hurts.", "green")]
-    shown = view.hurts if height is None else view.hurts[: max(_HURTS_MIN, height // 5)]
-    more = len(view.hurts) - len(shown)
-    heading = "What hurts" + (f" (the worst {len(shown)} of {len(view.hurts)})" if more else "")
-    return [_line(heading, _BAD), *(_line(f"  {hurt.what}", "red" if hurt.severity >= 10 else "") for hurt in shown)]
+def _problems(view: View, height: int | None) -> list[Text]:
+    if not view.problems:
+        return [_line("No problems.", "green")]
+    shown = view.problems if height is None else view.problems[: max(_PROBLEMS_MIN, height // 5)]
+    more = len(view.problems) - len(shown)
+    heading = "Problems" + (f" (the worst {len(shown)} of {len(view.problems)})" if more else "")
+    return [
+        _line(heading, _BAD),
+        *(_line(f"  {problem.what}", "red" if problem.severity >= 10 else "") for problem in shown),
+    ]
 
 
 def _throughput(view: View) -> list[Text]:
@@ -137,7 +140,7 @@ def _sections(view: View, latencies_max: int) -> list[_Section]:
 
 
 def _latencies(title: str, rows: Iterable[LatencyRow]) -> _Section:
-    limit = hurts.LATENCY_SECONDS
+    limit = problems.LATENCY_SECONDS
     return _Section(
         (title, *_LATENCY_TITLES),
         [
@@ -159,7 +162,7 @@ def _addresses(view: View) -> _Section:
         [
             [
                 _Cell(row.address),
-                _Cell(row.state.value, row.state is not State.UP),
+                _Cell(row.state.value, row.state is not PortState.UP),
                 _Cell(" ".join(row.roles)),
                 _Cell(row.version),
                 _Cell(seconds(row.uptime_seconds)),
@@ -176,10 +179,10 @@ def _mailboxes(view: View, several: bool) -> _Section:
         [
             [
                 _Cell(_named(row.shard, row.address, several)),
-                _Cell(count(row.size), bool(row.bound) and row.size / row.bound >= hurts.FILLED),
+                _Cell(count(row.size), bool(row.bound) and row.size / row.bound >= problems.FILLED),
                 _Cell(count(row.bound) if row.bound else "–"),
-                _Cell(seconds(row.oldest_seconds), row.oldest_seconds >= hurts.OLDEST_SECONDS),
-                _Cell(seconds(row.oldest_append_seconds), row.oldest_append_seconds >= hurts.OLDEST_SECONDS),
+                _Cell(seconds(row.oldest_seconds), row.oldest_seconds >= problems.OLDEST_SECONDS),
+                _Cell(seconds(row.oldest_append_seconds), row.oldest_append_seconds >= problems.OLDEST_SECONDS),
             ]
             for row in view.mailboxes
         ],
@@ -193,9 +196,9 @@ def _dispatchers(view: View, several: bool) -> _Section:
             [
                 _Cell(_named(row.dispatcher, row.address, several)),
                 _Cell(f"{count(row.active)}/{count(row.threads_max)}"),
-                _Cell(share(row.all_active), row.all_active >= hurts.ALL_ACTIVE),
+                _Cell(share(row.all_active), row.all_active >= problems.ALL_ACTIVE),
                 _Cell(f"{count(row.queue)}/{count(row.queue_bound)}"),
-                _Cell(seconds(row.oldest_seconds), row.oldest_seconds >= hurts.DISPATCHER_OLDEST_SECONDS),
+                _Cell(seconds(row.oldest_seconds), row.oldest_seconds >= problems.DISPATCHER_OLDEST_SECONDS),
                 _Cell(seconds(row.wait_p99_seconds)),
                 _Cell(rate(row.per_second)),
             ]
@@ -213,7 +216,7 @@ def _projections(view: View) -> _Section:
                 _Cell("stopped" if row.stopped_at else "runs", bool(row.stopped_at)),
                 _Cell(rate(row.per_second)),
                 _Cell(count(row.lag_events)),
-                _Cell(seconds(row.lag_seconds), row.lag_seconds >= hurts.LAG_SECONDS),
+                _Cell(seconds(row.lag_seconds), row.lag_seconds >= problems.LAG_SECONDS),
             ]
             for row in view.projections
         ],
@@ -226,13 +229,13 @@ def _processes(view: View, several: bool) -> _Section:
         [
             [
                 _Cell(_named(row.process, row.address, several)),
-                _Cell(share(row.cpu), row.cpu >= hurts.CPU),
+                _Cell(share(row.cpu), row.cpu >= problems.CPU),
                 _Cell(size(row.resident_bytes)),
                 _Cell(size(row.pss_bytes)),
                 _Cell(count(row.threads)),
-                _Cell(count(row.fds), bool(row.fds_max) and row.fds / row.fds_max >= hurts.FDS),
-                _Cell(seconds(row.loop_delay_max_seconds), row.loop_delay_max_seconds >= hurts.LOOP_DELAY_SECONDS),
-                _Cell(share(row.gc), row.gc >= hurts.GC),
+                _Cell(count(row.fds), bool(row.fds_max) and row.fds / row.fds_max >= problems.FDS),
+                _Cell(seconds(row.loop_delay_max_seconds), row.loop_delay_max_seconds >= problems.LOOP_DELAY_SECONDS),
+                _Cell(share(row.gc), row.gc >= problems.GC),
             ]
             for row in view.processes
         ],

@@ -4,10 +4,10 @@ from datetime import datetime
 
 import msgspec
 
-from falcon.cli.top.scraping import State
+from falcon.cli.top.scraping import PortState
 
 
-class Hurt(msgspec.Struct, frozen=True):
+class TopProblem(msgspec.Struct, frozen=True):
     """A problem in words. ``severity``: from 1 a problem, 10 a failure, from 100 a part is out of service."""
 
     severity: float
@@ -16,7 +16,7 @@ class Hurt(msgspec.Struct, frozen=True):
 
 class AddressRow(msgspec.Struct, frozen=True):
     address: str
-    state: State
+    state: PortState
     note: str
     roles: list[str]
     version: str
@@ -112,7 +112,7 @@ class View(msgspec.Struct, frozen=True):
 
     at: datetime
     seconds: float
-    hurts: list[Hurt]
+    problems: list[TopProblem]
     addresses: list[AddressRow]
     throughput: Throughput
     partitions: Partitions

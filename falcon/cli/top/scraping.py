@@ -24,7 +24,7 @@ class Scrape(msgspec.Struct, frozen=True):
     samples: Samples
 
 
-class State(Enum):
+class PortState(Enum):
     UP = "up"
     NOT_READY = "not ready"
     NOT_REACHABLE = "not reachable"
@@ -34,7 +34,7 @@ class State(Enum):
 class Answer(msgspec.Struct, frozen=True):
     """``note``: why the state is not "up". ``scrape``: None if there were no metrics."""
 
-    state: State
+    state: PortState
     note: str = ""
     scrape: Scrape | None = None
 
@@ -44,15 +44,15 @@ async def ask(client: httpx.AsyncClient, url: str, now: Callable[[], float]) -> 
     try:
         answer = await client.get(f"{url}/metrics", headers={"accept": "text/plain"})
     except httpx.HTTPError as fault:
-        return Answer(State.NOT_REACHABLE, _reason(fault))
+        return Answer(PortState.NOT_REACHABLE, _reason(fault))
     if not answer.is_success:
-        return Answer(State.NOT_OPERATIONS, f"{answer.status_code} at /metrics")
+        return Answer(PortState.NOT_OPERATIONS, f"{answer.status_code} at /metrics")
     samples = parse(answer.text)
     if samples is None:
-        return Answer(State.NOT_OPERATIONS, "no metrics of Falcon at /metrics")
+        return Answer(PortState.NOT_OPERATIONS, "no metrics of Falcon at /metrics")
     scrape = Scrape(now(), samples)
     not_ready = await _why_not_ready(client, url)
-    return Answer(State.UP if not_ready is None else State.NOT_READY, not_ready or "", scrape)
+    return Answer(PortState.UP if not_ready is None else PortState.NOT_READY, not_ready or "", scrape)
 
 
 def parse(text: str) -> Samples | None:

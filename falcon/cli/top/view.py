@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from falcon.cli.top.change import Change, Distribution, Key
-from falcon.cli.top.hurts import hurts
+from falcon.cli.top.problems import problems
 from falcon.cli.top.rows import (
     AddressRow,
     DispatcherRow,
@@ -21,7 +21,7 @@ from falcon.cli.top.rows import (
     Throughput,
     View,
 )
-from falcon.cli.top.scraping import State
+from falcon.cli.top.scraping import PortState
 
 _STAGES: Final = ("durable", "readable", "pushed")
 _SUPPORT: Final = ("launcher", "ops")  # processes that every address has, whatever its role
@@ -45,14 +45,14 @@ class Reading(msgspec.Struct, frozen=True):
     """One address in this interval. ``name``: its short name. No change: there were no metrics."""
 
     name: str
-    state: State
+    state: PortState
     note: str = ""
     change: Change | None = None
 
 
 def view(readings: Sequence[Reading], at: datetime) -> View:
     figures = _figures(readings, at)
-    return msgspec.structs.replace(figures, hurts=hurts(figures))
+    return msgspec.structs.replace(figures, problems=problems(figures))
 
 
 def short_names(urls: Sequence[str]) -> list[str]:
@@ -76,8 +76,8 @@ def _figures(readings: Sequence[Reading], at: datetime) -> View:
     return View(
         at=at,
         seconds=max((change.seconds for change in together), default=0.0),
-        hurts=[],
-        addresses=[_address(reading) for reading in sorted(readings, key=lambda each: each.state is State.UP)],
+        problems=[],
+        addresses=[_address(reading) for reading in sorted(readings, key=lambda each: each.state is PortState.UP)],
         throughput=_throughput(together),
         partitions=_partitions(together),
         life=_life(together),

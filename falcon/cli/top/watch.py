@@ -11,7 +11,7 @@ from falcon.cli.calling import Outside
 from falcon.cli.faults import Fault
 from falcon.cli.top.change import Change
 from falcon.cli.top.rows import View
-from falcon.cli.top.scraping import TIMEOUT_SECONDS, Answer, Scrape, State, ask
+from falcon.cli.top.scraping import TIMEOUT_SECONDS, Answer, PortState, Scrape, ask
 from falcon.cli.top.view import Reading, short_names, view
 from falcon_chat import Clock
 from falcon_chat.addresses import Addresses
@@ -75,6 +75,6 @@ class Watch:
 
 
 def _told(url: str, answer: Answer) -> str:
-    if answer.state is State.NOT_OPERATIONS:
+    if answer.state is PortState.NOT_OPERATIONS:
         return f"{url} is no operations port of Falcon ({answer.note}); its number is FALCON_OPS_PORT"
     return f"{url} is {answer.state.value} ({answer.note})"

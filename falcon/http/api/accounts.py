@@ -101,7 +101,7 @@ def require_admin(request: AuthedRequest) -> None:
 
 
 def _manageable_account_id(request: AuthedRequest) -> int:
-    """The account in the path, where the caller may manage its tokens. Raises Problem 403, 404."""
+    """The account in the path, if the caller may manage its tokens. Raises Problem 403, 404."""
     account_id = request.path_id("account_id", account_not_found)
     if account_id != request.account_id:
         require_admin(request)

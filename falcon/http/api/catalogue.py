@@ -3,26 +3,27 @@ the documents, and its lines in exports and imports."""
 
 from typing import Final, TypeAlias
 
-from falcon.http.api import accounts, messages, reactions, rooms, tickets, typing_signals
+from falcon.http.api import accounts, members, messages, reactions, rooms, tickets, typing_signals
 
 # Routes are tried in order, so the most frequent operations come first. Those of a group are in the order in which
 # one learns them.
 OPERATIONS: Final = (
     *messages.OPERATIONS,
     *reactions.OPERATIONS,
+    *members.OPERATIONS,
     *rooms.OPERATIONS,
     *tickets.OPERATIONS,
     *typing_signals.OPERATIONS,
     *accounts.OPERATIONS,
 )
-# In the order in which someone who builds on Falcon learns them.
+# In the order in which a developer who builds on Falcon learns them.
 GROUPS: Final = (
     rooms.ROOMS,
     messages.GROUP,
     reactions.GROUP,
     tickets.GROUP,
-    rooms.MEMBERS,
-    rooms.READ_MARKS,
+    members.MEMBERS,
+    members.READ_MARKS,
     rooms.CHANGES,
     accounts.GROUP,
 )

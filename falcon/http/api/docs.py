@@ -211,7 +211,7 @@ def _described(schema: dict[str, Any], more: dict[str, Any] | None = None) -> st
 
 
 def _rule(schema: dict[str, Any]) -> str:
-    """A schema in a few words: a link to its type where it has a name."""
+    """A schema in a few words: a link to its type if it has a name."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{escape(name)}">{escape(name)}</a>'

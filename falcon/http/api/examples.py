@@ -1,4 +1,4 @@
-"""What examples in the documents are about, and those that several operations share."""
+"""The rooms, accounts and messages of the documents' examples, and examples that several operations share."""
 
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ TEXTS: Final = {
 
 
 def as_sent(body: msgspec.Struct) -> Any:
-    """As a client sends it: without the fields that it leaves out."""
+    """The body as a client sends it: without the fields that the client leaves out."""
     return {field: value for field, value in as_json(body).items() if value not in (None, [])}
 
 

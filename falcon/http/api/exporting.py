@@ -280,7 +280,7 @@ async def _all_rooms(edge: Edge, after: int) -> AsyncIterator[RoomRow]:
 
 
 async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator[bytes]:
-    """All messages up to the room's last seq. Raises ExportFailed where the timeline does not get that far."""
+    """All messages up to the room's last seq. Raises ExportFailed if the timeline does not get that far."""
     until = time.monotonic() + _SHORT_SECONDS
     while True:
         rows = (await edge.store.page(room.room_id, after + 1, after + _ROWS)).messages

@@ -94,7 +94,7 @@ class ImportCommands:
         self._positions: dict[int, int] = {}
 
     async def dispatch(self, command: Command) -> CommandResult:
-        """Retries for some seconds where the mailbox is full: an import can wait."""
+        """Retries for some seconds if the mailbox is full: an import can wait."""
         size = len(_pack(command))  # one request makes many commands
         while True:
             try:

@@ -181,7 +181,7 @@ async def decided_on_view(
     view: Callable[[], Awaitable[Command]],
     dispatch: Callable[[Command], Awaitable[CommandResult]],
 ) -> CommandResult:
-    """Dispatch the command that ``view`` makes from the read tables. Where the write side knows a newer revision, wait
+    """Dispatch the command that ``view`` makes from the read tables. If the write side knows a newer revision, wait
     until the tables show that one, and dispatch again."""
     for _ in range(_VIEWS_MAX):
         try:

@@ -17,7 +17,7 @@ _ID: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": ID_MAX
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Operations that someone who builds on Falcon learns together."""
+    """Operations that a developer who builds on Falcon learns together."""
 
     name: str
     description: str
@@ -29,7 +29,7 @@ class PathParameter(msgspec.Struct, frozen=True):
     schema: Mapping[str, Any] = MappingProxyType(_ID)
 
 
-# Those that several features have.
+# Groups that several features share.
 _PATH_PARAMETERS: Final = {
     "room_id": PathParameter("The id of the room", examples.ROOM),
     "account_id": PathParameter("The id of the account", examples.BEN),
@@ -41,10 +41,10 @@ _PATH_PARAMETERS: Final = {
 class ApiOperation(msgspec.Struct, frozen=True):
     """``handler``: None for the stream, which ``app`` routes. ``description``: Markdown.
 
-    ``answers``: an example of the body by status; None for no body. ``body``: an example of it; ``one_of``: where it is
-    one of several types. The types of these examples are those that validate, so that an example cannot have a field
-    that the type has not. ``command``: it takes an Idempotency-Key. ``parameters``: those of the path that no other
-    feature has.
+    ``answers``: an example of the body by status; None for no body. ``body``: an example of it. ``one_of``: its types,
+    if there are several. The types of these examples are those that validate, so that an example cannot have a field
+    that its type does not have. ``command``: it takes an Idempotency-Key. ``parameters``: those of the path that no
+    other feature has.
     """
 
     method: str
@@ -63,7 +63,7 @@ class ApiOperation(msgspec.Struct, frozen=True):
 
     @property
     def body_type(self) -> Any:
-        """What validates the body; None for no body."""
+        """The type that validates the body; None for no body."""
         return None if self.body is None else self.one_of or type(self.body)
 
     def parameter(self, name: str) -> PathParameter:

@@ -206,7 +206,7 @@ async def _check(checks: Checks, line: ReactionLineShape, at: str) -> None:
 
 async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLineShape]) -> ImportedLines:
     async def imported(of_room: Sequence[ReactionLineShape]) -> None:
-        """In their order, which is that in which they are shown."""
+        """Imports reactions one after another: their order is the order in which messages show them."""
         for (room_id, seq, emoji), run in groupby(of_room, lambda line: (line.room_id, line.seq, line.emoji)):
             new = tuple(ImportedReaction(line.account_id, parse_rfc3339(line.reacted_at)) for line in run)
             for start in range(0, len(new), CHUNK_LINES):

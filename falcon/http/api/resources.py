@@ -109,7 +109,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
 
 
 def unless_full(scope: Scope, response: T) -> T | BytesResponse:
-    """The large response to a request that changed nothing, or a refusal where unread answers hold too much memory."""
+    """The large response to a request that changed nothing, or a refusal if unread answers hold too much memory."""
     problem = held.refusal(scope)
     return response if problem is None else problem_response(problem)
 

@@ -1,4 +1,4 @@
-"""Rooms, their members, and their read marks."""
+"""Rooms, and their lines in exports and imports, members included."""
 
 import base64
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain import limits, names
-from falcon.domain.answers import MemberAnswer, ReadAnswer, RoomAnswer
+from falcon.domain.answers import RoomAnswer
 from falcon.domain.commands import (
     ChangeRoom,
     CreateRoom,
@@ -16,10 +16,7 @@ from falcon.domain.commands import (
     ImportMembers,
     ImportRoom,
     Invitation,
-    MoveRead,
     OpenDirect,
-    PutMember,
-    RemoveMember,
     RoomKind,
 )
 from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
@@ -36,14 +33,15 @@ from falcon.http.api.lines import (
     check_time,
     reference,
 )
+from falcon.http.api.members import MEMBERS
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
-from falcon.http.requests import AuthedRequest, identity, read_name
+from falcon.http.problems import account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
+from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, encoded_json_response, json_response
 from falcon.http.room_views import room_name, room_summaries
-from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMarkShape, RoomChange
+from falcon.http.shapes import ListQuery, NewRoom, RoomChange
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
 from falcon.read.rooms.queries import RoomRow
@@ -52,8 +50,6 @@ from falcon.read.times import parse_rfc3339, rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
 _room_change: Final = msgspec.json.Decoder(RoomChange)
-_member_role: Final = msgspec.json.Decoder(MemberRole)
-_read_mark: Final = msgspec.json.Decoder(ReadMarkShape)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
 _CHUNK_MEMBERS: Final = 1_000
@@ -154,68 +150,6 @@ async def delete_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return BytesResponse(204, b"", *result.headers)
 
 
-# --- members ----------------------------------------------------------------------------------------------------------
-
-
-async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = request.path_id("room_id", room_not_found)
-    query = request.query(ListQuery)
-    await edge.reads.access(request, room_id)
-    after = 0
-    if query.cursor is not None:
-        after = identity(query.cursor, wrong_cursor)
-    rows = await edge.store.members(room_id, after, query.limit + 1)
-    page = rows[: query.limit]
-    next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
-    members = [shapes.MemberShape(row.account_id, row.name, row.role, row.read_seq) for row in page]
-    return json_response(200, shapes.Members(members, next_cursor))
-
-
-async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """Names for a room's history. Authors who have left the room are not among its members."""
-    room_id = request.path_id("room_id", room_not_found)
-    account_ids = _account_ids(request.query(AuthorsQuery).ids)
-    await edge.reads.access(request, room_id)
-    rows = [await edge.reads.account(request, account_id) for account_id in account_ids]
-    authors = [shapes.Author(row.account_id, row.name) for row in rows if row is not None]
-    return json_response(200, shapes.Authors(authors))
-
-
-async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = request.path_id("room_id", room_not_found)
-    change: MemberRole = await request.json(_member_role)
-    account_id = request.path_id("account_id", account_not_found)
-    await edge.reads.reach_positions(request)
-    account = await edge.reads.account(request, account_id)
-    # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
-    # learn here which accounts exist.
-    command = PutMember(request.account_id, room_id, account_id, change.role, account is not None)
-    result = await edge.commands.dispatch(request, command)
-    assert isinstance(result.answer, MemberAnswer)
-    name = "" if account is None else account.name
-    member = shapes.MemberShape(account_id, name, result.answer.role, result.answer.read_seq)
-    return json_response(200, member, *result.headers)
-
-
-async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = request.path_id("room_id", room_not_found)
-    await request.no_body()
-    account_id = request.path_id("account_id", account_not_found)
-    result = await edge.commands.dispatch(request, RemoveMember(request.account_id, room_id, account_id))
-    return BytesResponse(204, b"", *result.headers)
-
-
-async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = request.path_id("room_id", room_not_found)
-    mark: ReadMarkShape = await request.json(_read_mark)
-    command = MoveRead(request.account_id, room_id, mark.seq, mark.force, mentions=None)
-    result = await edge.read_marks.move(request, command)
-    answer = result.answer
-    assert isinstance(answer, ReadAnswer)
-    state = shapes.ReadState(room_id, answer.read_seq, answer.unread, answer.mentions)
-    return json_response(200, state, *result.headers)
-
-
 # --- shared -----------------------------------------------------------------------------------------------------------
 
 
@@ -234,18 +168,6 @@ def _room_response(status: int, result: CommandResult, name: str | None = None) 
         rfc3339(answer.created_at),
     )
     return json_response(status, room, *result.headers)
-
-
-def _account_ids(text: str) -> list[int]:
-    """Without duplicates. Raises Problem 422."""
-    parts = text.split(",")
-    if len(parts) > AUTHORS_MAX:
-        raise invalid("ids", f"must have at most {AUTHORS_MAX} account ids")
-    return list(dict.fromkeys(identity(part, _wrong_ids) for part in parts))
-
-
-def _wrong_ids(_: str) -> Problem:
-    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, separated by commas")
 
 
 def _encode_cursor(cursor: RoomCursor) -> str:
@@ -424,8 +346,6 @@ MEMBER_LINES: Final = LineKind(MembersLineShape, _import_members, {}, check=_che
 # --- operations -------------------------------------------------------------------------------------------------------
 
 ROOMS: Final = Group("Rooms", "Start here: create a room, and list yours.")
-MEMBERS: Final = Group("Members", "Who is in a room, with which role, and what authors are called.")
-READ_MARKS: Final = Group("Read marks", "How far you have read.")
 CHANGES: Final = Group("Changing rooms", "For admins of a room.")
 _ROOM: Final = shapes.RoomShape(examples.ROOM, "group", "Tea kitchen", "For a break", "admin", 0, examples.MADE)
 _SUMMARY: Final = shapes.RoomSummary(
@@ -443,17 +363,6 @@ _SUMMARY: Final = shapes.RoomSummary(
     updated_at=examples.SAID,
 )
 OPERATIONS: Final = (
-    ApiOperation(
-        "PUT",
-        "/v1/rooms/{room_id}/read",
-        move_read,
-        READ_MARKS,
-        "Move your read mark",
-        "The mark moves forward to `seq`. With `force` it also moves back.",
-        {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
-        shapes.ReadMarkShape(1),
-        command=True,
-    ),
     ApiOperation(
         "POST",
         "/v1/rooms",
@@ -504,48 +413,6 @@ OPERATIONS: Final = (
         "This takes an admin of the room. The room and its messages are no longer readable for anybody.",
         {204: None},
         command=True,
-    ),
-    ApiOperation(
-        "GET",
-        "/v1/rooms/{room_id}/members",
-        list_members,
-        MEMBERS,
-        "List the members of a room",
-        "In the order of their account ids, with role and read mark.",
-        {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
-        query=shapes.ListQuery,
-    ),
-    ApiOperation(
-        "PUT",
-        "/v1/rooms/{room_id}/members/{account_id}",
-        put_member,
-        MEMBERS,
-        "Add a member, or change a member's role",
-        "This takes an admin of the room. A group room keeps at least one admin.",
-        {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
-        shapes.MemberRole("member"),
-        command=True,
-    ),
-    ApiOperation(
-        "DELETE",
-        "/v1/rooms/{room_id}/members/{account_id}",
-        remove_member,
-        MEMBERS,
-        "Remove a member, or leave a room",
-        "An admin of the room can remove any member. Everybody can leave a group room with their own account id, "
-        "except its last admin.",
-        {204: None},
-        command=True,
-    ),
-    ApiOperation(
-        "GET",
-        "/v1/rooms/{room_id}/authors",
-        list_authors,
-        MEMBERS,
-        "Look up names by account id",
-        "Also finds accounts that have left the room, so that a client can show the names in its history.",
-        {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
-        query=shapes.AuthorsQuery,
     ),
     ApiOperation(
         "PUT",

@@ -1,1 +1,1 @@
-"""What processes of a cluster ask one another."""
+"""The port on which the processes of a cluster serve one another."""

@@ -19,6 +19,9 @@ _READING: Final = frozenset({"GET", "HEAD"})
 # it would get as many as the processor can make, and others would wait.
 _REFUSALS: Final = 20
 _DELAY_SECONDS: Final = 1.0
+# And a process gives so many refusals a second at once to all clients without a good token. Many addresses together
+# would otherwise take the processor, although each keeps to its own share.
+_REFUSALS_UNAUTHENTICATED: Final = 100
 _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addresses share one bucket
 
 
@@ -41,6 +44,7 @@ class Limiter:
         self._reads = self._buckets(self.policies.account_reads)
         self._unauthenticated = self._buckets_of_addresses()
         self._issued = self._buckets_of_addresses()
+        self._unauthenticated_at_once = Buckets(_REFUSALS_UNAUTHENTICATED * self.limits_addresses, 1.0, clock=clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
         self._under_way = Counts(self.policies.account_requests.quota)
         self.leave = self._under_way.leave  # the request of an account ends
@@ -73,7 +77,7 @@ class Limiter:
             raise self._refused(account_id, self.policies.account_reads, wait)
 
     def check_stream(self, account_id: AccountId) -> None:
-        """A request for a stream counts as a read. Raises Problem 429, also where the account has too many streams."""
+        """A request for a stream counts as a read. Raises Problem 429, also if the account has too many streams."""
         self.read(account_id)
         if self._streams.is_full(account_id):
             raise self._refused(account_id, self.policies.account_streams)
@@ -89,7 +93,7 @@ class Limiter:
             self._streams.leave(account_id)
 
     def check_new_room(self, account_id: AccountId) -> None:
-        """Raises Problem 429 where the account has made as many rooms as it may in a day."""
+        """Raises Problem 429 if the account has made as many rooms as it may in a day."""
         wait = self._new_rooms.wait(account_id)
         if wait:
             raise self._refused(account_id, self.policies.account_new_rooms, wait)
@@ -111,7 +115,7 @@ class Limiter:
         return self.policies.address_requests.quota > 0
 
     def check_unauthenticated(self, scope: Scope, issued: str | None) -> None:
-        """Raises Problem 429 where the request's address has used up its requests without a good token.
+        """Raises Problem 429 if the request's address has used up its requests without a good token.
 
         ``issued``: the hash of a secret that this deployment has issued. The token may have been revoked, or may name
         another account. Each such secret has a count of its own, so that clients that share an address with an attacker
@@ -120,14 +124,20 @@ class Limiter:
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.wait(key)
         if wait:
-            raise self._refused(key, self.policies.address_requests, wait)
+            raise self.delayed(self._refused(key, self.policies.address_requests, wait))
 
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """Count a request without a good token. Raises Problem 429."""
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.take(key)
         if wait:
-            raise self._refused(key, self.policies.address_requests, wait)
+            raise self.delayed(self._refused(key, self.policies.address_requests, wait))
+
+    def delayed(self, problem: Problem) -> Problem:
+        """The refusal of a request without a good token. It waits where too many clients are refused at the time."""
+        if self._unauthenticated_at_once.take(None):
+            problem.delay_seconds = _DELAY_SECONDS
+        return problem
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])

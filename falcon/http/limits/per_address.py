@@ -1,4 +1,4 @@
-"""How many connections each address has."""
+"""Counts the connections of each address."""
 
 from falcon.buckets import Counts
 from falcon.http.limits.addresses import Addresses, AddressKey
@@ -21,7 +21,7 @@ class ConnectionsPerAddress:
         return ConnectionsPerAddress(self._quotas, self._addresses)
 
     def of(self, client: tuple[str, int] | None) -> AddressKey | None:
-        """The address that a connection of this peer counts for; None where it does not count."""
+        """The address that a connection of this peer counts for; None if it does not count."""
         return self._addresses.of_peer(client) if self._policy.quota else None
 
     def enter(self, address: AddressKey | None) -> bool:

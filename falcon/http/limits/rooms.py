@@ -26,8 +26,8 @@ class _Known(msgspec.Struct):
 
 
 class RoomCounts:
-    """Counts the rooms of which an account is an admin; an account is an admin of the rooms that it makes. Rooms where
-    it is only a member do not count, since other accounts could use up its limit with them.
+    """Counts the rooms of which an account is an admin; an account is an admin of the rooms that it makes. Other rooms
+    do not count, since other accounts could use up its limit with them.
 
     The read tables are counted, so the limit holds across processes and restarts. Counting takes longer the more rooms
     there are: a process counts once, allows a tenth of the rest, and counts again. Several processes that make rooms of

@@ -1,4 +1,4 @@
-"""The operations port: health and metrics for everybody who reaches it, and ``/debug`` for operators.
+"""The operations port: health and metrics for every client that reaches it, and ``/debug`` for operators.
 
 All of it blocks, and runs on a dispatcher of its own, which bounds how many requests are served at once.
 """
@@ -117,7 +117,7 @@ class OpsPages:
     # --- health -------------------------------------------------------------------------------------------------------
 
     def live(self, request: Request) -> Response:
-        """Every event loop answers. Where one does not, a restart may help."""
+        """Every event loop answers. If one does not, a restart may help."""
         stuck = [name for name, said in self._processes.health().items() if not said.get("live")]
         return PlainTextResponse("ok") if not stuck else PlainTextResponse(f"{', '.join(stuck)} does not answer", 503)
 
@@ -215,7 +215,7 @@ class OpsPages:
         return Response(made, media_type=_MEDIA[query.format])
 
     def _asked(self, what: str, process: str | None) -> dict[str, Any]:
-        """The answer of each process, or of the named one; the reason where a process does not answer."""
+        """The answer of each process, or of the named one; the reason if a process does not answer."""
         said: dict[str, Any] = {}
         for name in [self._process(process)] if process is not None else self._processes.answering():
             try:
@@ -255,7 +255,7 @@ _MEDIA_RANGE: Final = re.compile(r"\s*([^;,\s]+)\s*((?:;[^,]*)?)")
 
 
 def _acceptable(accept: str) -> str | None:
-    """The best of our three formats for an Accept header, by its weights and then by its order; None where it accepts
+    """The best of our three formats for an Accept header, by its weights and then by its order; None if it accepts
     none of them."""
     ranges = [(match[1].lower(), _weight(match[2])) for match in _MEDIA_RANGE.finditer(accept or "*/*")]
     for media, weight in sorted(ranges, key=lambda each: -each[1]):

@@ -1,4 +1,4 @@
-"""Who may see ``/debug`` and ``/ops`` on the operations port. Health and metrics need no token."""
+"""Admits operators to ``/debug`` and ``/ops`` on the operations port. Health and metrics need no token."""
 
 import base64
 import binascii
@@ -70,7 +70,7 @@ class Operators:
 
 
 def _given(authorization: str) -> bytes:
-    """The token, from Bearer or from Basic; empty where there is none."""
+    """The token, from Bearer or from Basic; empty if there is none."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip().encode("latin-1")

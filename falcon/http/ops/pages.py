@@ -63,7 +63,7 @@ def actors(measured: Iterable[Measured]) -> list[Row]:
 
 
 class _Values:
-    """A metric's values by label; 0 where nothing was measured."""
+    """A metric's values by label; 0 if nothing was measured."""
 
     def __init__(self, measured: Iterable[Measured]) -> None:
         self._series = {each.metric.name: {s.labels: s.cells for s in each.series} for each in measured}

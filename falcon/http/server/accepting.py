@@ -1,4 +1,4 @@
-"""Connections from the kernel's queue to their protocol, after their TLS handshake where there is one."""
+"""Accepts connections from the kernel's queue. A TLS handshake, if there is one, comes before their protocol."""
 
 import asyncio
 import logging

@@ -5,10 +5,12 @@ import logging
 import resource
 import socket
 import sys
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from falcon.buckets import Buckets
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.server.held import Held, Share
 from falcon.http.server.junk import Junk
@@ -20,8 +22,14 @@ log = logging.getLogger("falcon.http")
 _DESCRIPTORS_KEPT: Final = 128
 _BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
 _LOG_SECONDS: Final = 60.0
-_AT_ONCE: Final = 500
-_PAUSE_SECONDS: Final = 0.02
+# Broken requests that are answered at once in a second. Each further one is answered by the next round, so that clients
+# that send them do not take the processor from others.
+_BROKEN_AT_ONCE: Final = 100
+# The sweep works for so long, then lets others work. Clients that come together end together, and to end a connection
+# takes fifty times as long as to check it.
+_TURN_SECONDS: Final = 0.002
+_CHECKED_AT_ONCE: Final = 20  # between two looks at the clock
+_PAUSE_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ class Sweep:
         self.limits = limits or ConnectionLimits()
         self.held = Held(self.limits.held_bytes, self.limits.account_held_bytes)
         self.junk = Junk()
+        self._broken = Buckets(_BROKEN_AT_ONCE, 1.0)
         self.per_address = per_address or ConnectionsPerAddress()
         self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
         self._connections: Collection[Any] = ()
@@ -102,6 +111,10 @@ class Sweep:
             log.warning("all %d connections are taken; more are refused", self.connections_max)
         return False
 
+    def must_wait(self) -> bool:
+        """True if so many broken requests are answered this second that the next one waits for its answer."""
+        return self._broken.take(None) > 0
+
     def _begin_round(self) -> None:
         assert self._loop is not None
         if not self._connections:
@@ -112,13 +125,15 @@ class Sweep:
         self._check_some()
 
     def _check_some(self) -> None:
-        """Checks some hundred connections, so that other tasks do not wait long."""
+        """Checks connections for some milliseconds, so that other tasks do not wait long."""
         assert self._loop is not None
         now = self._loop.time()
-        for connection in self._round[-_AT_ONCE:]:
-            if connection in self._connections:
-                self._check(connection, now)
-        del self._round[-_AT_ONCE:]
+        until = time.perf_counter() + _TURN_SECONDS  # the loop's own clock stands still within a turn
+        while self._round and time.perf_counter() < until:
+            for connection in self._round[-_CHECKED_AT_ONCE:]:
+                if connection in self._connections:
+                    self._check(connection, now)
+            del self._round[-_CHECKED_AT_ONCE:]
         if self._round:
             self._loop.call_later(_PAUSE_SECONDS, self._check_some)
         else:
@@ -162,7 +177,7 @@ class Sweep:
 
 
 def _acknowledged(transport: asyncio.Transport) -> bytes:
-    """Bytes that the other end has acknowledged, as the kernel's counter; empty where it does not count them."""
+    """Bytes that the other end has acknowledged, as the kernel's counter; empty if it does not count them."""
     try:
         info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     except OSError:

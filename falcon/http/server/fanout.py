@@ -1,7 +1,7 @@
 """Ways around ASGI for streams: frames to a transport, a send without a task, and a cut connection.
 
 For fan-out ASGI costs more than the work itself: each receiver needs a coroutine and a dict, and each WebSocket frames
-the message again. Here a message is framed once and written to each transport. Where a transport is full, or of an
+the message again. Here a message is framed once and written to each transport. If a transport is full, or of an
 unknown server, the caller uses ASGI's ``send``, which waits.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from starlette.types import Message, Send
 
-# What uvicorn's own objects must have: the owner of an HTTP ``send`` is a RequestResponseCycle, that of a WebSocket's
+# Attributes of uvicorn's own objects: the owner of an HTTP ``send`` is a RequestResponseCycle, that of a WebSocket's
 # ``send`` the protocol itself.
 HTTP_ATTRIBUTES: Final = ("transport", "flow", "disconnected", "response_complete", "chunked_encoding")
 WEBSOCKET_ATTRIBUTES: Final = ("transport", "writable", "close_sent", "conn")
@@ -53,7 +53,7 @@ def abort(send: Send) -> None:
 
 
 def under_http(send: Send) -> DirectWriter | None:
-    """For an answer whose head has been sent, and that is chunked."""
+    """The writer for an answer whose head has been sent, and that is chunked."""
     owner = owner_of(send)
     if all(hasattr(owner, name) for name in HTTP_ATTRIBUTES):
         return DirectWriter(owner, _http_is_paused)
@@ -61,7 +61,7 @@ def under_http(send: Send) -> DirectWriter | None:
 
 
 def under_websocket(send: Send) -> DirectWriter | None:
-    """For a WebSocket that was accepted."""
+    """The writer for a WebSocket that was accepted."""
     owner = owner_of(send)
     if all(hasattr(owner, name) for name in WEBSOCKET_ATTRIBUTES):
         return DirectWriter(owner, _websocket_is_paused)
@@ -127,7 +127,7 @@ class UnfinishedSend:
 
 
 def start_send(send: Send, message: Message) -> UnfinishedSend | None:
-    """Send without a task: None where ``send`` did not have to wait. Raises what ``send`` raises."""
+    """Send without a task: None if ``send`` did not have to wait. Raises the errors of ``send``."""
     sending = send(message)
     assert isinstance(sending, Coroutine)
     try:

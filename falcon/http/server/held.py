@@ -27,7 +27,7 @@ class Held:
         metrics.http_held_refused.begin(("account",), ("process",))
 
     def change(self, account_id: AccountId | None, size: int) -> None:
-        """``size``: bytes that are added; negative where they are released. Without an account, which may not be known
+        """``size``: bytes that are added; negative if they are released. Without an account, which may not be known
         yet, they count for the process alone."""
         self.size += size
         if account_id is None:
@@ -43,7 +43,7 @@ class Held:
         return self.size >= self._process_bytes_max or self._of.get(account_id, 0) >= self._account_bytes_max
 
     def refusal_of(self, account_id: AccountId) -> Problem | None:
-        """The response to an account that holds as much as it may; None where it may hold more."""
+        """The response to an account that holds as much as it may; None if it may hold more."""
         if self._of.get(account_id, 0) < self._account_bytes_max:
             return None
         metrics.http_held_refused.labels("account").inc()
@@ -61,12 +61,12 @@ class Held:
         return Problem(503, "overloaded", detail, retry_after=1)
 
     def refusal(self, account_id: AccountId) -> Problem | None:
-        """The response to this account in place of a large answer; None where there is room."""
+        """The response to this account in place of a large answer; None if there is room."""
         return self.refusal_of_process() or self.refusal_of(account_id)
 
 
 class Share:
-    """What one connection holds. It counts for the account whose request is under way on the connection.
+    """The bytes that one connection holds. They count for the account whose request is under way on the connection.
 
     Bytes of a body may come before their account is known. Until then they count for the process alone: the connection
     may be a proxy's, so that its last request was another account's.
@@ -90,7 +90,7 @@ class Share:
             self._account_id = NOBODY
 
     def belongs_to(self, account_id: AccountId) -> None:
-        """Raises Problem 429 where the account holds as much as it may."""
+        """Raises Problem 429 if the account holds as much as it may."""
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id

@@ -42,7 +42,7 @@ class Junk:
 
 
 def count(scope: Scope, kind: str) -> None:
-    """Count the request where it came to one of Falcon's own servers; tests may use another one."""
+    """Count the request if it came to one of Falcon's own servers; tests may use another one."""
     junk = scope.get("state", {}).get(KEY)
     if junk is not None:
         junk.count(kind)

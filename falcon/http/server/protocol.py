@@ -26,7 +26,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
 
-# What a connection is reading.
+# The part that a connection is reading.
 _NOTHING: Final = 0  # it is between two requests
 _HEAD: Final = 1
 _BODY: Final = 2
@@ -123,6 +123,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._body = 0  # bytes of the bodies of all requests that are not answered
         self._behind = b""  # bytes behind requests that wait for their turn: not parsed yet
         self._address: AddressKey | None = None
+        self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -216,7 +217,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 self._refuse(raw_responses.HEAD_TOO_LARGE)
 
     def _take(self, data: bytes) -> bool:
-        """Feed the parser. Returns whether this protocol goes on reading."""
+        """Feed the parser. Returns True if this protocol goes on reading."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -258,7 +259,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         upgraded.connection_made(self.transport)
 
     def handle_websocket_upgrade(self) -> None:
-        """Like uvicorn's, which leaves the connection open and unanswered where its WebSocket library refuses the
+        """Like uvicorn's, which leaves the connection open and unanswered if its WebSocket library refuses the
         request: the library has limits of its own, such as 8 KiB for a field."""
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
@@ -398,6 +399,10 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._reading == _NOTHING:
             if seconds > limits.idle_seconds:
                 self.transport.close()
+        elif self._late is not None:
+            response, self._late = self._late, None
+            self._since = now
+            self._respond_last(response)
         elif self._reading == _LEAVING:
             if seconds > limits.linger_seconds and self._running is None:
                 self.transport.abort()
@@ -427,6 +432,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._running is not None:
             self.cycle.keep_alive = False  # the connection closes after the answers that are under way
             return
+        if response.reason in metrics.JUNK and self._sweep.must_wait():
+            self._late = response
+        else:
+            self._respond_last(response)
+
+    def _respond_last(self, response: LastResponse) -> None:
         metrics.http_requests.labels("none", "other", response.status).inc()
         self.transport.write(response.data)
         if self.transport.can_write_eof():

@@ -38,4 +38,4 @@ def switching_to(protocol: bytes) -> bytes:
 
 
 def _nothing() -> None:
-    """For a connection that no server counts."""
+    """Does nothing: no server counts the connection."""

@@ -1,4 +1,4 @@
-"""Who asks for a stream: by a bearer token, or by a ticket."""
+"""Identifies the account that asks for a stream, by a bearer token or a ticket."""
 
 import math
 
@@ -38,7 +38,7 @@ class StreamCallers:
         self._secret = secret
 
     async def identify(self, scope: Scope, headers: Headers, ticket: str | None) -> StreamCaller:
-        """The caller, as far as this process's memory tells: the opening checks later whether the token is still good.
+        """The caller, as far as this process's memory tells: the opening checks later if the token is still good.
         Raises Problem 401, 429, 503, ReadStoreUnavailable."""
         if ticket is None or b"authorization" in headers:
             account = await self._authenticator.authenticate(headers, self._turns.turn, scope)
@@ -50,7 +50,7 @@ class StreamCallers:
             self._limiter.check_stream(found.account_id)  # before the ticket is used up
         if found is None or not self._signals.is_first_use(found.signature):
             self._limiter.count_unauthenticated(scope)
-            raise wrong_ticket()
+            raise self._limiter.delayed(wrong_ticket())
         return StreamCaller(found.account_id, found.token_hash, by_ticket=True)
 
 

@@ -94,7 +94,7 @@ def _room_ids(text: str) -> frozenset[RoomId]:
 
 
 def _account_ids(text: str) -> frozenset[AccountId]:
-    """Of any account: a stream is told of those with which its account shares a room."""
+    """Ids of any accounts: the stream shows only those with which its account shares a room."""
     parts = _ids("watch", "accounts", text, WATCHED_MAX)
     return frozenset(identity(part, lambda text: _no_ids("watch", "accounts")) for part in parts)
 

@@ -1,4 +1,4 @@
-"""How a stream begins: with the state of its rooms, or with what has happened since a resume token."""
+"""Opens streams: with the state of their rooms, or with what has happened since a resume token."""
 
 import logging
 import time
@@ -44,7 +44,7 @@ Start: TypeAlias = Literal["hello", "catch_up", "replay"]
 
 
 class TablePositions(NamedTuple):
-    """Where the tables of members stood; they were asked before ``asked_at``, on CLOCK_MONOTONIC."""
+    """The positions of the tables of members. The tables were asked before ``asked_at``, on CLOCK_MONOTONIC."""
 
     applied: Mapping[Partition, Position]
     asked_at: float
@@ -110,7 +110,7 @@ class Opener:
         self._members_applied = Shared(lambda: store.applied_everywhere(feed.partitions, _MEMBERS))
 
     async def members_applied(self) -> Mapping[Partition, Position]:
-        """Where the tables that a replay needs stand. Raises ReadStoreUnavailable."""
+        """The positions of the tables that a replay needs. Raises ReadStoreUnavailable."""
         return await self._members_applied.get()
 
     async def open(
@@ -150,7 +150,7 @@ class Opener:
     async def _replay(
         self, caller: StreamCaller, only: Rooms, place: resume_tokens.ResumePlace, tables: TablePositions
     ) -> Opening | None:
-        """From the log and the account's memberships; None where too much has happened since then."""
+        """From the log and the account's memberships; None if too much has happened since then."""
         async with self._turns.turn():
             known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
             roles = await self._roles(caller.account_id)
@@ -182,20 +182,20 @@ class Opener:
             newest = await self._rooms(caller.account_id, only)
         tables = self._segments(applied, caller.account_id, only)
         place = self._feed.beginning({segment: position.offset for segment, position in tables.items()})
-        roles = {room_id: standing.role for room_id, standing in newest.standings.items()}
+        roles = {room_id: membership.role for room_id, membership in newest.memberships.items()}
         replay = StreamReplay(self._feed, self._lookups, place, tables, roles)
         await replay.prepare()
         await self._check_access(replay, caller, only, known)
         seqs = await replay.newest_before()
         if name == "catch_up":
-            last = {room_id: at.last_seq for room_id, at in newest.standings.items() if room_id in replay.rooms}
+            last = {room_id: at.last_seq for room_id, at in newest.memberships.items() if room_id in replay.rooms}
             reach = [RoomReach(room_id, seqs.get(room_id, seq)) for room_id, seq in last.items()]
             return Opening(caller, only, replay, "catch_up", encode(CatchUp(reach)))
         shown = [_as_of(replay, seqs, each) for each in newest.rooms if each.room.room_id in replay.rooms]
         async with self._turns.turn():
             rows = await self._store.summaries(caller.account_id, shown)
             rooms = await room_views.room_summaries(self._names, caller.account_id, rows)
-        hello = Hello(caller.account_id, rooms, len(newest.standings) > len(newest.rooms))
+        hello = Hello(caller.account_id, rooms, len(newest.memberships) > len(newest.rooms))
         return Opening(caller, only, replay, "hello", encode(hello))
 
     async def _rooms(self, account_id: AccountId, only: Rooms) -> NewestRooms:

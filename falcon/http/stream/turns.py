@@ -1,4 +1,4 @@
-"""How many streams may ask the read tables at the same time."""
+"""Bounds how many streams ask the read tables at the same time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ class TableTurns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Raises Problem 503 where none comes free within some seconds."""
+        """Raises Problem 503 if none comes free within some seconds."""
         try:
             async with asyncio.timeout(_TURN_SECONDS):
                 await self.free.acquire()

@@ -255,7 +255,7 @@ def _with_rooms(view: HBaseQueryContext, members: Mapping[RoomId, Row]) -> list[
 
 
 def _members_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
-    """The account's rows in those of these rooms where it is a member."""
+    """The account's rows in those of these rooms of which it is a member."""
     keys = {membership_key(account_id, room_id): room_id for room_id in room_ids}
     found = view.calls.rows(_table(view), keys)
     return {room_id: found[key] for key, room_id in keys.items() if _is_member(found.get(key, {}))}
@@ -298,7 +298,7 @@ def _read_seq(row: Row) -> Seq:
 def _mentions(
     view: HBaseQueryContext, account_id: AccountId, ranges: dict[RoomId, tuple[Seq, Seq]]
 ) -> dict[RoomId, int]:
-    """By room: how many messages from the first (excluded) to the second seq mention the account.
+    """Counts, by room, the messages from the first (excluded) to the second seq that mention the account.
 
     A few rows are read by key, for all rooms in one call. If a room has many unread messages its rows are scanned: only
     rows with mentions of the account exist, at most one for a thousand messages.

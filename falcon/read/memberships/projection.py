@@ -46,7 +46,7 @@ class DropMember(NamedTuple):
 
 
 class SetMention(NamedTuple):
-    """``mentioned``: whether message ``seq`` mentions the account, as it now stands."""
+    """``mentioned``: True if message ``seq``, as it now stands, mentions the account."""
 
     account_id: AccountId
     room_id: RoomId

@@ -38,7 +38,7 @@ class MemberRoom(NamedTuple):
     read_seq: Seq
 
     @property
-    def standing(self) -> "MembershipAt":
+    def membership(self) -> "MembershipAt":
         return MembershipAt(self.role, self.room.updated_at, self.room.last_seq)
 
 

@@ -1,4 +1,4 @@
-"""Who has reacted to which message with which emoji, and what a message shows of it.
+"""Reactions of accounts to messages, and what a message shows of them.
 
 Events have what is shown as it now stands, so it is written and never counted. Reactions to a message that has been
 deleted stay in the tables; queries of a deleted message do not ask for them.
@@ -35,7 +35,7 @@ class DropReaction(NamedTuple):
 
 
 class ShowReaction(NamedTuple):
-    """What the message shows of one emoji as of ``revision``, as JSON; nothing if no account reacts with it any more.
+    """The JSON that a message shows of one emoji as of ``revision``; empty if no account reacts with it any more.
 
     ``since`` orders the emoji of a message.
     """

@@ -13,7 +13,7 @@ FIRST_ACCOUNTS: Final = REACTION_ACCOUNTS_SHOWN + 32
 
 
 class ShownReaction(msgspec.Struct, frozen=True):
-    """What a message shows of one emoji: how many accounts have reacted with it, and the first of them."""
+    """One emoji of a message: how many accounts have reacted with it, and the first of them."""
 
     emoji: str
     count: int
@@ -39,7 +39,7 @@ UNKNOWN_REACTIONS: Final = ShownReactions(-1, {})  # of no page that was read be
 
 
 class KindRow(NamedTuple):
-    """What message ``seq`` shows of one emoji as of ``revision``; see ShowReaction."""
+    """One emoji of message ``seq`` as of ``revision``; see ShowReaction."""
 
     seq: Seq
     since: int
@@ -70,7 +70,7 @@ class ReactionQueries(Protocol):
     async def known_reactions(
         self, room_id: RoomId, seq: Seq, emoji: str, accounts: Collection[AccountId]
     ) -> KnownReactions:
-        """What an owner must know to decide on reactions of these accounts."""
+        """The reactions that an owner must know to decide on reactions of these accounts."""
 
 
 def shown_by_seq(kinds: Collection[KindRow], generation: int, revision_bits: int = 48) -> ShownReactions:

@@ -228,8 +228,8 @@ def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> d
 
 
 def _walk_back(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
-    """For a timeline that is behind. Mostly it is by little: one call reads the last two rows of each room. For the
-    rest of the rooms it looks row by row, newest first."""
+    """The newest messages of rooms whose timeline is behind. One call reads the last two rows of each room, which is
+    mostly enough. In the other rooms it looks row by row, newest first."""
     keys = {room_id: bucket_keys(room_id, max(seq - BUCKET, 1), seq) for room_id, seq in through.items() if seq >= 1}
     near = view.calls.rows(_timeline(view), (key for of_room in keys.values() for key in of_room))
     found: dict[RoomId, tuple[Seq, bytes]] = {}

@@ -92,8 +92,8 @@ def with_generation(view: SqliteQueryContext, revision: int) -> int:
 def _with_missing(
     view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int
 ) -> Run:
-    """For a page that has a hole or is too large. The timeline is written in the order of the log, a transaction a
-    batch, so nothing will fill a hole before its newest message any more."""
+    """A page that has a hole or is too large. The timeline is written in the order of the log, a transaction a batch.
+    So nothing will fill a hole before its newest message any more."""
     last = min(last, newest(view, room_id, _SEQ_MAX))
     rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
     if from_last:

@@ -175,7 +175,7 @@ class Brokers:
     async def produce(
         self, node: int, at: TopicPartition, entries: Sequence[Entry], numbered: Numbered, seconds: float
     ) -> Appended:
-        """With acks=all. Raises aiokafka's errors for the brokers' answers."""
+        """Append with acks=all. Raises aiokafka's errors for the brokers' answers."""
         partition = self._led(node, at)
         partition.log.tidy(self._now, partition.committed)
         if not partition.enough:
@@ -232,7 +232,7 @@ class Brokers:
     # --- topics -------------------------------------------------------------------------------------------------------
 
     async def create_topic(self, name: str, partitions: int, replicas: int, settings: Mapping[str, str]) -> bool:
-        """Says whether it was made: not where there is one."""
+        """Returns True if the topic was made, False if it exists."""
         if name in self._topics:
             return False
         changed = {**DEFAULTS, **settings}

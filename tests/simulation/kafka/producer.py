@@ -121,7 +121,7 @@ class SimulatedProducer:
         task.add_done_callback(back)
 
     async def _deliver(self, at: TopicPartition, pending: _Pending) -> None:
-        """Its number is taken whether or not it will be written: after one that is refused no other one follows."""
+        """Its number is taken even if the batch will not be written: after a refused batch no other one follows."""
         numbered = Numbered(self._id, self._sequences.get(at, 0))
         self._sequences[at] = numbered.sequence + len(pending.entries)
         try:

@@ -79,12 +79,12 @@ def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> be
 
 
 def _always(self: Revocations, now: float) -> bool:
-    """What was read long ago is taken for the log of now."""
+    """The process takes a log that it read long ago for the present one."""
     return True
 
 
 def _unknown(self: Revocations, token_hash: str) -> bool:
-    """What the log has revoked is good while the tables are behind."""
+    """A revoked token is good while the tables are behind."""
     return False
 
 

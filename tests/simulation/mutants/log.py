@@ -64,7 +64,7 @@ async def _leaves_out(self: KafkaTail, cursor: Any, limit: int) -> Any:
 
 
 def _last_one_told(self: Owners, key: bytes | None, value: bytes | None) -> None:
-    """Of two owners the one that published last counts, whatever its epoch."""
+    """The owner that published last counts, whatever its epoch."""
     if key is None or value is None or not key.isdigit():
         return
     owner, partition = _owner.decode(value), int(key)

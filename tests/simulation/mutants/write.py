@@ -27,7 +27,7 @@ def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -
 
 
 def _believing(self: _ReadAnswer, command: CommandRef) -> Reply:
-    """What stands in the log is the answer, whatever key it was given to."""
+    """The record in the log is the answer, whatever key it was given to."""
     return self._reply
 
 

@@ -91,7 +91,7 @@ def test_each_message_has_a_key_of_its_own() -> None:
 
 
 async def xmpp_room(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Lets anybody in, reflects what is said after something that came late, and has an archive of two."""
+    """A room that lets every client in, reflects a message after a late one, and has an archive of two."""
     features = b"<?xml version='1.0'?><stream:stream><stream:features><bind/></stream:features>"
     for end, said in (
         (b"version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", features),

@@ -2,7 +2,7 @@
 
 from tests.tools.bench.test_report import sample
 from tools.bench import growth, journals, measuring, memory, pagination, reconnects, streams, throughput
-from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, Size, sizes
+from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, GrowthSize, sizes
 from tools.bench.journals import RecoveryRun
 from tools.bench.memory import MemoryUse
 from tools.bench.pagination import LONG_ROOMS, Past, distinct_windows
@@ -75,17 +75,17 @@ def test_rooms_with_less_than_a_page_have_one_window_each() -> None:
 
 def test_it_grows_by_tens_from_one_smallest_size() -> None:
     assert sizes(1_000_000, 100_000) == [
-        Size(10_000, USED_ROOMS),
-        Size(100_000, USED_ROOMS),
-        Size(1_000_000, USED_ROOMS),
-        Size(10_000, 1_000),
-        Size(10_000, 10_000),
-        Size(10_000, 100_000),
+        GrowthSize(10_000, USED_ROOMS),
+        GrowthSize(100_000, USED_ROOMS),
+        GrowthSize(1_000_000, USED_ROOMS),
+        GrowthSize(10_000, 1_000),
+        GrowthSize(10_000, 10_000),
+        GrowthSize(10_000, 100_000),
     ]
 
 
 def test_growth_that_stays_flat_is_told_from_growth_that_does_not() -> None:
-    small, long, wide = Size(10_000, 100), Size(1_000_000, 100), Size(10_000, 100_000)
+    small, long, wide = GrowthSize(10_000, 100), GrowthSize(1_000_000, 100), GrowthSize(10_000, 100_000)
     flat: Growth = {small: grown(), long: grown(send=110.0), wide: grown(page=210.0)}
     steep: Growth = {small: grown(), long: grown(send=200.0), wide: grown()}
     assert all(target.met for target in growth.judged(flat))
@@ -95,12 +95,12 @@ def test_growth_that_stays_flat_is_told_from_growth_that_does_not() -> None:
 
 
 def test_what_a_room_costs_that_nobody_used_lately_is_said() -> None:
-    found = growth.slower({Size(10_000, 100): grown(), Size(10_000, 100_000): grown(spread=400.0)})
+    found = growth.slower({GrowthSize(10_000, 100): grown(), GrowthSize(10_000, 100_000): grown(spread=400.0)})
     assert "costs 4.0× the CPU" in found[0] and "100,000 rooms" in found[0]
 
 
 def test_a_page_that_costs_more_in_a_long_history_is_named() -> None:
-    found = growth.slower({Size(10_000, 100): grown(), Size(1_000_000, 100): grown(page=260.0)})
+    found = growth.slower({GrowthSize(10_000, 100): grown(), GrowthSize(1_000_000, 100): grown(page=260.0)})
     assert "anywhere in 1,000,000 messages costs 1.30× the CPU" in found[0]
 
 

@@ -1,4 +1,4 @@
-"""What the audit reads back, and of which rooms."""
+"""The audit reads back all rooms that it must."""
 
 import asyncio
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What operators do in a run of chaos is told apart from what the sessions say."""
+"""A run of chaos tells acts of operators apart from messages of the sessions."""
 
 from tools.chaos.history import name_of, token_of
 from tools.chaos.operators import texts_of

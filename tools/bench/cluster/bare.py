@@ -1,4 +1,4 @@
-"""The neighbours: what aiokafka and happybase alone make of the same records and cells.
+"""The neighbours: aiokafka and happybase alone with the same records and cells.
 
 ``python -m tools.bench.cluster.bare producer|reader|writer …``: measures once and prints a line of JSON.
 """
@@ -22,7 +22,7 @@ from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
-from falcon.bootstrap.cluster import kafka_cluster
+from falcon.bootstrap.servers import kafka_cluster
 from falcon.domain.message import Message
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase

@@ -1,4 +1,4 @@
-"""What the parts of a cluster use."""
+"""The CPU and memory of a cluster's parts."""
 
 from __future__ import annotations
 

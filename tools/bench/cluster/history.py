@@ -19,7 +19,8 @@ from typing import Final
 import msgspec
 
 from falcon.adapters.kafka import topics
-from falcon.bootstrap.cluster import build_shard, kafka_cluster
+from falcon.bootstrap.cluster import build_shard
+from falcon.bootstrap.servers import kafka_cluster
 from falcon.domain.answers import RoomAnswer
 from falcon.domain.catalogue import Answer, Command
 from falcon.domain.commands import ImportMessages, ImportRoom, Invitation
@@ -35,7 +36,7 @@ _TICK_SECONDS: Final = 0.25
 _BEGIN: Final = 1_767_225_600_000  # the first of January 2026
 
 
-class Refused(Exception):
+class NotAccepted(Exception):
     """A command was not accepted."""
 
 
@@ -55,7 +56,7 @@ class Host:
             self._pump()
 
     def submit(self, commands: list[Command]) -> None:
-        """Waits while too many are on their way. Raises Refused."""
+        """Waits while too many are on their way. Raises NotAccepted."""
         while len(self._missing) >= _AWAY:
             self._pump()
         deadline = time.monotonic() + 60
@@ -78,7 +79,7 @@ class Host:
         self._shard.close()
 
     def leave(self) -> None:
-        """The group, without a last checkpoint: who takes over has a tail to read."""
+        """Leave the group without a last checkpoint, so that the next owner has a tail to read."""
         self._shard.leave()
         time.sleep(1.0)
 
@@ -93,7 +94,7 @@ class Host:
     def _take(self, sender: None, reply: BatchReply) -> None:
         for index, answer in reply.replies:
             if not isinstance(answer, Accepted):
-                raise Refused(f"{answer}")
+                raise NotAccepted(f"{answer}")
             self._answers[reply.number, index] = answer.answer
         self._missing[reply.number] -= len(reply.replies)
         if not self._missing[reply.number]:

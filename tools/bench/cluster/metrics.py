@@ -18,7 +18,7 @@ class Scraped:
         ]
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum over all samples of that name that bear these labels; 0 where there are none."""
+        """The sum over all samples of that name that bear these labels; 0 if there are none."""
         return sum(
             value
             for found, theirs, value in self._samples

@@ -11,12 +11,12 @@ from tools.harness.calls import Caller
 from tools.harness.progress import say
 
 
-class Filled(msgspec.Struct, frozen=True):
+class FilledRooms(msgspec.Struct, frozen=True):
     events: int
     seconds: float
 
 
-class Past:
+class ClusterPast:
     """The cluster's rooms; each has as many messages as were asked for last."""
 
     def __init__(self, running: RunningCluster, plan: Plan) -> None:
@@ -37,8 +37,8 @@ class Past:
         caller.close()
         return rooms
 
-    def grow(self, to: int) -> Filled:
-        """To so many messages a room. ``falcon write`` is away meanwhile, and serves again afterwards."""
+    def grow(self, to: int) -> FilledRooms:
+        """Fill each room up to so many messages. ``falcon write`` is away meanwhile, and serves again afterwards."""
         running = self._site
         running.stop("write")
         try:
@@ -46,7 +46,7 @@ class Past:
             found = running.run("history", *options, f"--author={running.account_id}")
         finally:
             running.scale_write(1)
-        filled = msgspec.convert(found, Filled)
+        filled = msgspec.convert(found, FilledRooms)
         self.filled = to
         say(f"{filled.events:,} events put into the log in {filled.seconds:.1f} s")
         return filled

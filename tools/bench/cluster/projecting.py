@@ -10,7 +10,7 @@ from falcon.adapters.hbase import schema
 from falcon.read.catalogue import READ_MODELS
 from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
-from tools.bench.cluster.past import Past
+from tools.bench.cluster.past import ClusterPast
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section, Table, at_least, numbers
@@ -24,7 +24,7 @@ _CELLS = 500  # a call's most, as Falcon's
 _PATIENCE_SECONDS = 300.0
 
 
-def measure(running: RunningCluster, plan: Plan, past: Past) -> Section:
+def measure(running: RunningCluster, plan: Plan, past: ClusterPast) -> Section:
     rates: list[float] = []
     starts: list[float] = []
     bare: list[float] = []
@@ -64,7 +64,7 @@ def measure(running: RunningCluster, plan: Plan, past: Past) -> Section:
     note = (
         f"Backlogs of about {plan.history_rooms * step:,} imported messages in {plan.history_rooms:,} rooms. The bare "
         f"program puts the timeline's rows alone, made beforehand, with as many threads as the projector writes with "
-        f"({running.settings().project_threads}); the projector reads the log and writes all four projections."
+        f"({running.settings().project_threads}); the projector reads the log and writes all projections."
     )
     targets = [
         at_least("`falcon project`, events/s", rates, RATE_BOUND, "", "{:,.0f}"),

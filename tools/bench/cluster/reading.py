@@ -8,7 +8,7 @@ import msgspec
 
 from tools.bench import wrk
 from tools.bench.cluster.bare import Measured
-from tools.bench.cluster.past import Past
+from tools.bench.cluster.past import ClusterPast
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section, Table, Target, at_least, at_most, numbers
@@ -21,7 +21,7 @@ P50_BOUND: Final = 1.0  # ms more than bare
 _HOT_ROOMS: Final = 100
 
 
-def measure(running: RunningCluster, plan: Plan, past: Past) -> Section:
+def measure(running: RunningCluster, plan: Plan, past: ClusterPast) -> Section:
     rooms = past.ensure()
     sets = {f"{len(rooms):,} rooms in turn": rooms, f"{min(_HOT_ROOMS, len(rooms))} popular rooms": rooms[:_HOT_ROOMS]}
     ours: dict[tuple[str, int], list[wrk.Load]] = {}

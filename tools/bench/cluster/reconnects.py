@@ -61,7 +61,7 @@ def _measure_once(running: RunningCluster, tokens: list[str]) -> tuple[Returned,
             cluster.start("api", number)
             cluster.await_ready(cluster.process("api", number))
     listened, other = cluster.process("api", 1), cluster.process("api", 2)
-    plan = reconnects.Plan((listened.port, other.port), tuple(tokens), reconnects.COUNT)
+    plan = reconnects.ReconnectPlan((listened.port, other.port), tuple(tokens), reconnects.COUNT)
     works: list[Work] = []
 
     def kill() -> None:

@@ -198,7 +198,7 @@ def _owner_gap(running: RunningCluster, room: int, token: str, lose: Callable[[D
     port = port_of(running.owners()[room % running.partitions])
     (owner,) = (each for each in running.cluster.processes("write") if each.port == port)
     [gap] = _gaps_at(lambda: lose(owner), [Pulse(running.address, token, room)])
-    owner.kill()  # what is left of it
+    owner.kill()  # the rest of its processes
     running.scale_write(2)
     return gap
 
@@ -232,7 +232,7 @@ def _gaps_at(lose: Callable[[], None], pulses: Sequence[Pulse | BarePulse]) -> l
         until(lambda: all(each.accepted_since(begun) > 50 for each in pulses), "the clients send")
         lost = time.perf_counter()
         lose()
-        # Served by the other one for a while: a planned move has its gap somewhat after the signal.
+        # The other one serves the room for a while: a planned move has its gap somewhat after the signal.
         until(
             lambda: time.perf_counter() - lost > 3 and all(each.accepted_since(lost) > 300 for each in pulses),
             "they send again",

@@ -16,7 +16,7 @@ import msgspec
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
-from falcon.bootstrap.cluster import kafka_cluster
+from falcon.bootstrap.servers import kafka_cluster
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from tools.bench.cluster.figures import FALCON, SERVERS, Work
@@ -147,7 +147,7 @@ class RunningCluster:
         self.scale_write(count, settings)
 
     def scale_write(self, count: int, settings: Mapping[str, str] | None = None) -> None:
-        """Have so many, and wait until each owns some partitions and all are owned by them."""
+        """Run so many, and wait until each owns some partitions and together they own all."""
         cluster = self._with(settings or {})
         with on_core(self.cores.server):
             cluster.scale("write", count)
@@ -173,7 +173,7 @@ class RunningCluster:
         return time.perf_counter() - begun
 
     def repair(self) -> None:
-        """After a section that failed: one of each role, as by default."""
+        """Run one of each role, as by default, after a section that failed."""
         for role in ("project", "api"):
             if not self.cluster.processes(role):
                 self.start_role(role)
@@ -310,7 +310,7 @@ async def _owners(kafka: KafkaCluster) -> dict[int, str]:
         until = time.monotonic() + 10
         while owners.known < kafka.partitions and time.monotonic() < until:
             await asyncio.sleep(0.05)
-        await asyncio.sleep(0.1)  # what is newer comes right behind
+        await asyncio.sleep(0.1)  # a newer address comes right behind
         return {p: address for p in range(kafka.partitions) if (address := owners.address(p)) is not None}
     finally:
         await owners.stop()

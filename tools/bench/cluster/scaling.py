@@ -19,11 +19,11 @@ from tools.harness.progress import say
 
 COUNTS: Final = (1, 2, 3)
 _IDLE_SECONDS: Final = 2.0
-GROWTH_BOUND: Final = 1.05  # what may be noise
+GROWTH_BOUND: Final = 1.05  # smaller growth may be noise
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ScaleSample:
     """``micros``: CPU by role for each message. ``idle``: Falcon's share of a core without requests."""
 
     load: wrk.Load
@@ -61,7 +61,7 @@ def measure(running: RunningCluster, plan: Plan) -> Section:
             dict.fromkeys(COUNTS, half),
         ),
     )
-    found: dict[str, dict[int, list[Sample]]] = {offer.name: {count: [] for count in COUNTS} for offer in offers}
+    found: dict[str, dict[int, list[ScaleSample]]] = {offer.name: {count: [] for count in COUNTS} for offer in offers}
     memory: dict[int, list[ProcessMemory]] = {}
     try:
         for _ in range(plan.runs):
@@ -78,14 +78,14 @@ def measure(running: RunningCluster, plan: Plan) -> Section:
     return Section("scale", [*tables, _memory(memory)], [_target(found[offers[-1].name])])
 
 
-def _sample(running: RunningCluster, plan: Plan, targets: Path, rate: float) -> Sample:
+def _sample(running: RunningCluster, plan: Plan, targets: Path, rate: float) -> ScaleSample:
     pause = readable.pause_for(rate, readable.CONNECTIONS, lambda pause: _send(running, targets, 1, pause).rate)
     running.settle()
     idle = _idle_share(running)
     before = running.work()
     load = _send(running, targets, plan.seconds, pause)
     running.settle()
-    return Sample(load, running.work().since(before).micros_each(load.requests - load.refused), idle)
+    return ScaleSample(load, running.work().since(before).micros_each(load.requests - load.refused), idle)
 
 
 def _send(running: RunningCluster, targets: Path, seconds: int, pause_ms: float = 0.0) -> wrk.Load:
@@ -98,14 +98,14 @@ def _idle_share(running: RunningCluster) -> float:
     return running.work().since(before).falcon / _IDLE_SECONDS
 
 
-def _target(samples: Mapping[int, Sequence[Sample]]) -> Target:
+def _target(samples: Mapping[int, Sequence[ScaleSample]]) -> Target:
     one, most = min(samples), max(samples)
     growth = ratios([each.falcon for each in samples[most]], [each.falcon for each in samples[one]])
     what = f"Falcon's CPU a message with {most} `falcon write`, of that with one at the same load"
     return at_most(what, growth, GROWTH_BOUND, "×")
 
 
-def _costs(offer: Offer, samples: Mapping[int, Sequence[Sample]]) -> Table:
+def _costs(offer: Offer, samples: Mapping[int, Sequence[ScaleSample]]) -> Table:
     rows = [
         (
             f"{count} `falcon write`",

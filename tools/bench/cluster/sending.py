@@ -62,7 +62,7 @@ WAYS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SendSample:
     """``micros``: CPU by role, each message. ``batch``: events a commit, where the process tells. ``busy``: both cores'
     share of time at work, the server's first."""
 
@@ -97,10 +97,10 @@ class Sends:
     """Samples by way and connections, in the order of the rounds."""
 
     def __init__(self) -> None:
-        self.samples: dict[tuple[str, int], list[Sample]] = {}
+        self.samples: dict[tuple[str, int], list[SendSample]] = {}
         self.bare: dict[int, list[Beside]] = {}
 
-    def add(self, name: str, flight: int, sample: Sample) -> None:
+    def add(self, name: str, flight: int, sample: SendSample) -> None:
         self.samples.setdefault((name, flight), []).append(sample)
         say(f"send, {flight} in flight, {name}: {sample}")
 
@@ -138,7 +138,7 @@ def warm(running: RunningCluster, plan: Plan, targets: Path) -> None:
     running.warm(load, plan.warm_seconds)
 
 
-def _sample(running: RunningCluster, plan: Plan, targets: Path, flight: int) -> Sample:
+def _sample(running: RunningCluster, plan: Plan, targets: Path, flight: int) -> SendSample:
     wrk.send(running.cores.generator, running.address, targets, flight, 1)
     running.settle()
     scraped, busy, before = running.scrape("write"), _busy(running), running.work()
@@ -146,7 +146,7 @@ def _sample(running: RunningCluster, plan: Plan, targets: Path, flight: int) -> 
     busy = tuple(now - then for now, then in zip(_busy(running), busy, strict=True))
     running.settle()
     work = running.work().since(before)
-    return Sample(
+    return SendSample(
         load,
         work.micros_each(load.requests - load.refused),
         mean_since(scraped, running.scrape("write"), _COMMIT),
@@ -179,7 +179,7 @@ class _Embedded:
 
     def measure(self, found: Sends, paces: Mapping[int, float]) -> None:
         """``paces``: by connections, a rate with which it is asked as well: few messages a second share less."""
-        # No strays to claim: all of its processes descend from its launcher.
+        # It has no strays to claim: all of its processes descend from its launcher.
         cores, server = self._site.cores, self._server
         server.start()
         try:
@@ -195,7 +195,7 @@ class _Embedded:
         finally:
             server.stop()
 
-    def _sample(self, name: str, flight: int, pause_ms: float = 0.0) -> Sample:
+    def _sample(self, name: str, flight: int, pause_ms: float = 0.0) -> SendSample:
         server = self._server
         wait_until_quiet(server)
         cpu, busy = server.tree.cpu_seconds(), _busy(self._site)
@@ -203,7 +203,7 @@ class _Embedded:
         busy = tuple(now - then for now, then in zip(_busy(self._site), busy, strict=True))
         wait_until_quiet(server)
         used = (server.tree.cpu_seconds() - cpu) / max(1, load.requests - load.refused) * 1e6
-        return Sample(load, {name: used}, None, (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6))
+        return SendSample(load, {name: used}, None, (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6))
 
     def _rate(self, flight: int, pause_ms: float) -> float:
         return self._send(flight, 1, pause_ms).rate
@@ -249,7 +249,7 @@ def _tables(found: Sends, usual: Way) -> list[Table]:
     return [Table("Sending a message, durable on two brokers when answered", columns, rows, note), bare]
 
 
-def _row(found: Sends, name: str, samples: Sequence[Sample], flight: int) -> tuple[str, ...]:
+def _row(found: Sends, name: str, samples: Sequence[SendSample], flight: int) -> tuple[str, ...]:
     micros = [sample.micros for sample in samples]
     embedded = [sample.falcon for sample in found.samples.get((EMBEDDED, flight), [])]
     times = ratios([sample.falcon for sample in samples], embedded)

@@ -11,7 +11,7 @@ from typing import Final
 from falcon.journal.ports import JournalUnavailable
 from tools.bench.bench import ROOT, Bench, Measures, Size, Suite
 from tools.bench.cluster import projecting, reading, reconnects, recovering, scaling, sending, visible
-from tools.bench.cluster.past import Past
+from tools.bench.cluster.past import ClusterPast
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section
@@ -46,7 +46,7 @@ def plan_of(bench: Bench) -> Plan:
 def _open(bench: Bench) -> Iterator[Measures]:
     """Raises ServerFault, ToolMissing, ServerFailed."""
     for name in [name for name in os.environ if name.startswith("FALCON_")] + ["PYTHONDONTWRITEBYTECODE"]:
-        os.environ.pop(name, None)  # what would make this cluster another one, or each start slower
+        os.environ.pop(name, None)  # these would make this cluster another one, or each start slower
     bench.facts["Servers"] = f"Kafka {KAFKA_VERSION}, HBase {HBASE_VERSION}"
     sizes = ", ".join(f"{bench.sizes[name]} {name.replace('_', ' ')}" for name in _SHAPE)
     bench.facts["Size"] = f"{sizes}, {sending.ACCOUNTS} members in each"
@@ -54,7 +54,7 @@ def _open(bench: Bench) -> Iterator[Measures]:
         FOLDER, bench.cores, bench.sizes["partitions"], free_ports(range(bench.sizes["port"], 31_000, 600))
     )
     plan = plan_of(bench)
-    past = Past(running, plan)
+    past = ClusterPast(running, plan)
     try:
         running.start()
         measures = {
@@ -73,7 +73,7 @@ def _open(bench: Bench) -> Iterator[Measures]:
 
 
 def _repairing(running: RunningCluster, measure: Callable[[], Section]) -> Callable[[], Section]:
-    """Have one of each role again after a section that failed, so that the others can go on."""
+    """Run one of each role again after a section that failed, so that the others can go on."""
 
     def measured() -> Section:
         try:

@@ -51,7 +51,9 @@ def _pushed(running: RunningCluster, target: tuple[int, str], seconds: int) -> s
     """The time from sending a request to the arrival of the message at clients that listen to the same ``falcon
     api``."""
     room, token = target
-    plan = subscribers.Plan("falcon-sse", running.address.port, _LISTENERS, float(seconds), _PUSHES, token, room)
+    plan = subscribers.SubscribersPlan(
+        "falcon-sse", running.address.port, _LISTENERS, float(seconds), _PUSHES, token, room
+    )
     _, found = listen(plan, Tree(), running.cores)
     say(f"pushed: p50 {found.p50:.1f} p99 {found.p99:.1f} ms, {found.expected - found.delivered} lost")
     return found

@@ -17,7 +17,7 @@ from tools.bench.growing.memory import CpuClock
 
 PARTITION: Final = 0
 PARTITIONS: Final = 64
-_MEMBERS_MAX: Final = 1_000_000  # what a room costs is the question, and not what Falcon allows
+_MEMBERS_MAX: Final = 1_000_000  # more than Falcon allows: the cost of a room is the question
 
 
 class Saved(NamedTuple):

@@ -11,7 +11,7 @@ from falcon.projections.rebuild import Rebuild
 from falcon.read.store import Recipe
 from tools.bench.growing.term import Bound, Figures, Term
 
-_APPLIED: Final = 16_000  # events a second that it applies, as `make bench-cluster` found
+_APPLIED: Final = 16_000  # events a second that it applies, as `make bench SUITE=cluster` found
 _ARRIVING: Final = 4_000  # events a second
 _EVENT: Final = Recorded(0, Envelope(0, 1, 0, 0, CommandAnswered()))
 

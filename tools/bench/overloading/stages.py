@@ -66,7 +66,7 @@ def between(tallies: Sequence[Tally], begin: float, end: float) -> Sequence[Tall
 
 
 def broken(found: Stage, p99_max: float) -> str | None:
-    """Why this is more than can be carried; None when it is not."""
+    """The reason for which Falcon cannot carry this rate; None if it can."""
     if found.others:
         return f"answers with {', '.join(sorted(found.others))}"
     if found.lost:

@@ -1,4 +1,4 @@
-"""What Falcon does at three times the load that it can carry.
+"""Falcon at three times the load that it can carry.
 
 Finds the largest rate of sends that an embedded Falcon on one core carries. Then it sends at three times that rate for
 a minute, and looks at what happens.
@@ -38,7 +38,7 @@ _LATE_MS: Final = 20.0
 
 
 class Generator:
-    """A process on a core of its own that sends what it is told to."""
+    """A process on a core of its own that sends requests on command."""
 
     def __init__(self, setup: Setup, core: int) -> None:
         command = [sys.executable, "-m", "tools.bench.overloading.push"]

@@ -1,4 +1,4 @@
-"""Asks a chat as fast as it answers, over some connections; a process of its own, on the load generator's core.
+"""Sends requests to a chat as fast as it answers, over some connections, from a process on the generator's core.
 
 Run as ``python -m tools.bench.peers.asking`` with a plan as JSON on a line of standard input. Says ``open`` when all
 connections are; then, for each line with a number of seconds, asks for so long and prints what it found as JSON.
@@ -34,7 +34,7 @@ _CLIENTS: dict[Kind, Callable[[int, Seat], Client]] = {
 }
 
 
-class Plan(msgspec.Struct, frozen=True):
+class AskingPlan(msgspec.Struct, frozen=True):
     """A connection for each seat."""
 
     kind: Kind
@@ -68,7 +68,7 @@ class Asking:
 
 
 @contextmanager
-def asking(plan: Plan, core: int) -> Iterator[Asking]:
+def asking(plan: AskingPlan, core: int) -> Iterator[Asking]:
     """Raises LoadFailed when not all connections could be opened."""
     command = [sys.executable, "-m", "tools.bench.peers.asking"]
     with spawn(command, core, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -155,7 +155,7 @@ async def _ask_for(clients: Sequence[Client], act: Act, seconds: float) -> wrk.L
 
 
 async def _main() -> None:
-    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)
+    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=AskingPlan)
     clients = [_CLIENTS[plan.kind](plan.port, seat) for seat in plan.seats]
     await asyncio.gather(*(client.open() for client in clients))
     print("open", flush=True)

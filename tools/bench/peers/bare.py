@@ -1,4 +1,4 @@
-"""The ceiling: what uvicorn, Starlette and msgspec cost when nothing is kept.
+"""The ceiling: uvicorn, Starlette and msgspec, without storing anything.
 
 Sending parses the body and answers a message of the same size; reading answers the same bytes each time.
 """
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tools.bench.peers.serve import serve
-from tools.bench.peers.shapes import Message, Page, SendBody
+from tools.bench.peers.shapes import Message, MessagePage, SendBody
 
 POSTED_AT = "2026-11-25T09:30:00.123Z"
 
@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 def sample_page() -> bytes:
     """A page of 50 messages, used if no real one is given."""
     text = "00000001 " + "x" * 91
-    return _encode(Page([Message(12_345, seq, 1_234, text, POSTED_AT) for seq in range(951, 1001)], True, False))
+    return _encode(MessagePage([Message(12_345, seq, 1_234, text, POSTED_AT) for seq in range(951, 1001)], True, False))
 
 
 def build_app(page: bytes) -> Starlette:

@@ -20,7 +20,7 @@ CHANNEL = "room"
 
 
 class CentrifugoMissing(Exception):
-    """It cannot be had here; the message says why."""
+    """Centrifugo cannot be installed here. The message says why."""
 
 
 def build() -> Path:

@@ -1,4 +1,4 @@
-"""A connection to a chat, with one request at a time under way: Falcon's, Matrix's, and what XMPP's has in common."""
+"""Clients of a chat, each with one request at a time under way: their interface, and those of Falcon and Matrix."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Seat(msgspec.Struct, frozen=True):
 
 
 class Refused(Exception):
-    """The server answered with something else than success; the text is what it said."""
+    """The server refused. The text is its answer."""
 
 
 class Client(Protocol):
     async def open(self) -> None:
-        """Connect, and be where one can speak. Raises OSError, Refused."""
+        """Connect, and enter the room. Raises OSError, Refused."""
 
     async def send(self, text: str) -> None:
-        """Say it, and wait until it was accepted. Raises OSError, Refused."""
+        """Send the text, and wait until the server has accepted it. Raises OSError, Refused."""
 
     async def latest(self) -> bytes:
         """The newest 50 messages of the room, as they came. Raises OSError, Refused."""
@@ -44,7 +44,7 @@ class Client(Protocol):
 
 
 class HttpClient:
-    """A kept connection that is read by httptools; what is asked is for those who inherit."""
+    """A kept connection that httptools parses. Subclasses know the requests of a chat."""
 
     def __init__(self, port: int, seat: Seat) -> None:
         self._port = port
@@ -80,7 +80,7 @@ class HttpClient:
             raise Refused(f"{method} {path}: {parser.get_status_code()} {got[:300]!r}")
         return got
 
-    # httptools calls these.
+    # --- callbacks of httptools ---------------------------------------------------------------------------------------
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)

@@ -1,7 +1,7 @@
 """The neighbour: the chat that one writes by hand on Starlette and PostgreSQL.
 
 Each send is one durable transaction that allots the room's next `seq`, and each request checks its token and the
-membership in the database. It is what a competent person writes: asyncpg's pool as it comes, statements that it
+membership in the database. A competent engineer would write it so: asyncpg's pool as it comes, statements that it
 prepares by itself, one statement to authorise and one to send or read, the JSON by msgspec.
 """
 
@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tools.bench.peers.serve import serve
-from tools.bench.peers.shapes import Message, Page, Rooms, RoomSummary, SendBody
+from tools.bench.peers.shapes import Message, MessagePage, Rooms, RoomSummary, SendBody
 
 SCHEMA = """
 CREATE TABLE accounts (account_id bigserial PRIMARY KEY, name text NOT NULL);
@@ -173,7 +173,7 @@ async def latest(request: Request) -> Response:
         else:
             rows = await connection.fetch(BEFORE, room_id, limit, before)
     rows.reverse()
-    page = Page(
+    page = MessagePage(
         [_message(room_id, row) for row in rows],
         has_before=bool(rows) and rows[0]["seq"] > 1,
         has_after=before is not None,

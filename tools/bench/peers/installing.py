@@ -10,11 +10,11 @@ from pathlib import Path
 from tools.harness.progress import say
 from tools.servers.jars import cache
 
-_DONE = "installed"  # an empty file beside what was installed; without it the folder is of an attempt that failed
+_DONE = "installed"  # an empty file beside the installed ones; a folder without it is of an attempt that failed
 
 
 class PeerMissing(Exception):
-    """It cannot be had here; the text says why, in one line."""
+    """The peer cannot be installed here. The message says why, in one line."""
 
 
 def installed(name: str, install: Callable[[Path], None]) -> Path:

@@ -57,7 +57,7 @@ def install() -> Path:
         try:
             run(fetch, _FETCH_SECONDS, folder)
         except PeerMissing:
-            run(["apt-get", "update", "-qq"], _FETCH_SECONDS)  # where packages were never looked up, they are unknown
+            run(["apt-get", "update", "-qq"], _FETCH_SECONDS)  # without an earlier update, apt knows no packages
             run(fetch, _FETCH_SECONDS, folder)
         for package in sorted(folder.glob("*.deb")):
             run(["dpkg-deb", "-x", package, folder / "root"], 60)

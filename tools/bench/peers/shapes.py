@@ -25,7 +25,7 @@ class Message(msgspec.Struct, frozen=True):
     mentions: tuple[int, ...] = ()
 
 
-class Page(msgspec.Struct, frozen=True):
+class MessagePage(msgspec.Struct, frozen=True):
     messages: list[Message]
     has_before: bool
     has_after: bool

@@ -14,7 +14,7 @@ from typing import Any, Final
 from tools.bench import plots
 from tools.bench.bench import Bench, Measures, Suite
 from tools.bench.memory import memory_of
-from tools.bench.peers.asking import Act, Plan, asking, fill, first_message, prove
+from tools.bench.peers.asking import Act, AskingPlan, asking, fill, first_message, prove
 from tools.bench.peers.clients import Refused, Seat
 from tools.bench.peers.installing import PeerMissing
 from tools.bench.peers.ours import FalconPeer
@@ -108,7 +108,7 @@ class Peers:
     def _ask_once(self, peer: Peer, act: Act, flight: int) -> Sample:
         # No sends change what is read, so each round reads the same.
         first = 0 if act == "send" else max(FLIGHTS)
-        plan = Plan(peer.kind, peer.address.port, act, list(self.seats[peer.name][first : first + flight]))
+        plan = AskingPlan(peer.kind, peer.address.port, act, list(self.seats[peer.name][first : first + flight]))
         bench = self.bench
         with asking(plan, bench.cores.generator) as process:
             return measure_once(peer, process.ask, bench.seconds, bench.cores, bench.folder, sends=act == "send")

@@ -1,4 +1,4 @@
-"""Actors and dispatchers: where work waits, and for whom."""
+"""Actors and dispatchers: the queues in which work waits."""
 
 from typing import Final
 

@@ -28,7 +28,7 @@ UNITS: Final = frozenset({SECONDS, BYTES, SHARE, COUNT, PER_SECOND, REQUESTS, CO
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """``legend`` has ``{{label}}`` where a label's value belongs. ``unit``: where it is another, on the right axis."""
+    """``legend``: ``{{label}}`` stands for a label's value. ``unit``: if it differs, the query has the right axis."""
 
     expr: str
     legend: str
@@ -39,8 +39,8 @@ class Query:
 class Panel:
     """``description``: the question that it answers.
 
-    ``bad_above`` and ``bad_below``: where a stat turns red. ``value``: the heading of a table's last column. ``more``:
-    the uid of the dashboard with the details.
+    ``bad_above`` and ``bad_below``: the bounds past which a stat turns red. ``value``: the heading of a table's last
+    column. ``more``: the uid of the dashboard with the details.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""One screen: is it well?"""
+"""One screen that shows if Falcon is well."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The processes: what each takes, and what holds it up."""
+"""The processes: their CPU and memory, and what delays them."""
 
 from typing import Final
 

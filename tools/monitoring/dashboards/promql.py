@@ -1,6 +1,6 @@
 """Queries in PromQL, over the instances that a dashboard's variables choose.
 
-A histogram is read as a native one where Prometheus has taken it as such, and from its classic buckets otherwise.
+A query reads a histogram as a native one if Prometheus has stored it so, and else from its classic buckets.
 """
 
 from typing import Final
@@ -32,7 +32,7 @@ def rate(counter: str, by: str = "", where: str = "") -> str:
 
 
 def highest_rate(counter: str, by: str = "", where: str = "") -> str:
-    """The rate of the instance where it is highest."""
+    """The highest rate of an instance."""
     return _over("max", by, f"rate({select(counter, where)}{WINDOW})")
 
 

@@ -1,4 +1,4 @@
-"""The read side: from what is durable to what clients read."""
+"""The read side: from durable events to the clients' reads."""
 
 from typing import Final
 

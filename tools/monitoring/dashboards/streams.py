@@ -1,4 +1,4 @@
-"""Streams: who listens, how soon they hear, and what that takes."""
+"""Streams: the clients, how soon events reach them, and the cost."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The write side: from a command to what is durable."""
+"""The write side: from commands to durable events."""
 
 from typing import Final
 

@@ -50,7 +50,7 @@ public final class CreateTables {
         try {
             admin.createTable(wanted.table, wanted.splits);
             return true;
-        } catch (TableExistsException another) { // somebody else was at it too
+        } catch (TableExistsException another) { // another client has created it meanwhile
             return false;
         }
     }

@@ -1,4 +1,4 @@
-"""What users meet, second by second, from several workers to one timeline."""
+"""Records of users, second by second, come from several workers to one timeline."""
 
 from pytest import MonkeyPatch, approx
 

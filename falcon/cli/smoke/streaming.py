@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from falcon.cli.smoke.trial import Trial, Wrong
+from falcon.cli.smoke.check import Check, CheckFailed
 from falcon_chat import (
     CatchUp,
     CaughtUp,
@@ -22,7 +22,7 @@ from falcon_chat import (
 _LOOK_AT: Final = "docs/runbooks/streams.md, and at proxies on the way, which may hold answers back or end long ones"
 
 
-class Listening:
+class Streaming:
     """``room_id``: of a room that has no other member. ``said``: what the client reported about its connection."""
 
     def __init__(self, falcon: FalconClient, run: str, said: list[str]) -> None:
@@ -33,11 +33,11 @@ class Listening:
         self._awaited = ""
         self._last_id = ""
 
-    def trials(self) -> Iterator[Trial]:
-        told = "to receive a new message, once, and then its deletion"
-        yield Trial("stream", self._listen, told, _LOOK_AT, self._awaits)
-        missed = "to receive what was missed while not listening, in order, once"
-        yield Trial("resume", self._go_on, missed, _LOOK_AT, self._awaits)
+    def checks(self) -> Iterator[Check]:
+        posted = "to receive a new message, once, and then its deletion"
+        yield Check("stream", self._listen, posted, _LOOK_AT, self._awaits)
+        missed = "to receive what was missed while not connected, in order, once"
+        yield Check("resume", self._resume, missed, _LOOK_AT, self._awaits)
 
     def _awaits(self) -> str:
         return self._awaited + (f" ({self._said[-1]})" if self._said else "")
@@ -50,7 +50,7 @@ class Listening:
             posted = await self._post("streamed")
             acknowledged = time.monotonic()
             self._awaited = f"message {posted.seq}, which was acknowledged,"
-            times = await self._until_told(stream, posted)
+            times = await self._until_delivered(stream, posted)
             late = max(0.0, time.monotonic() - acknowledged)
             await self._falcon.delete_message(self.room_id, posted.seq)
             self._awaited = f"the deletion of message {posted.seq}"
@@ -58,29 +58,29 @@ class Listening:
                 times += isinstance(event, MessagePosted)
                 self._last_id = event.id
         if times != 1:
-            raise Wrong(f"message {posted.seq} was sent once and delivered {times} times")
+            raise CheckFailed(f"message {posted.seq} was sent once and delivered {times} times")
         return f"message {posted.seq} delivered once, {late * 1000:,.0f} ms after it was acknowledged"
 
-    async def _until_told(self, stream: Stream, posted: Message) -> int:
+    async def _until_delivered(self, stream: Stream, posted: Message) -> int:
         async for event in _about(stream, posted):
             return int(isinstance(event, MessagePosted))
         return 0
 
-    async def _go_on(self) -> str:
+    async def _resume(self) -> str:
         """After the connection ends, a new one, maybe to another server, sends what happened meanwhile."""
         missed = [(await self._post(f"missed {number}")).seq for number in (1, 2)]
         self._awaited = f"what was missed, messages {_listed(missed)},"
-        told: list[int] = []
+        delivered: list[int] = []
         async with self._falcon.stream([self.room_id], resume=self._last_id) as stream:
             async for event in stream:
                 if isinstance(event, CatchUp):
-                    raise Wrong("the stream does not go on: it asks for the history to be read by page")
+                    raise CheckFailed("the stream does not go on: it asks for the history to be read by page")
                 if isinstance(event, CaughtUp):
                     break
                 if isinstance(event, MessagePosted):
-                    told.append(event.message.seq)
-        if told != missed:
-            raise Wrong(f"messages {_listed(missed)} were missed, and it delivers {_listed(told) or 'none'}")
+                    delivered.append(event.message.seq)
+        if delivered != missed:
+            raise CheckFailed(f"messages {_listed(missed)} were missed, and it delivers {_listed(delivered) or 'none'}")
         return f"messages {_listed(missed)} delivered, which were missed"
 
     async def _post(self, what: str) -> Message:
@@ -101,9 +101,9 @@ def _listed(places: list[int]) -> str:
 
 
 @contextmanager
-def what_the_client_says() -> Iterator[list[str]]:
+def client_log_lines() -> Iterator[list[str]]:
     """Collects reports of lost connections, which would else be printed between the steps."""
-    said = _Keeping(logging.WARNING)
+    said = _LineCollector(logging.WARNING)
     log = logging.getLogger("falcon_chat")
     propagated, log.propagate = log.propagate, False
     log.addHandler(said)
@@ -114,7 +114,7 @@ def what_the_client_says() -> Iterator[list[str]]:
         log.propagate = propagated
 
 
-class _Keeping(logging.Handler):
+class _LineCollector(logging.Handler):
     def __init__(self, level: int) -> None:
         super().__init__(level)
         self.lines: list[str] = []

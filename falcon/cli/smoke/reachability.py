@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from falcon.cli.smoke.trial import Trial, Wrong
+from falcon.cli.smoke.check import Check, CheckFailed
 from falcon_chat import FalconClient
 
 _AGAIN_SECONDS: Final = 0.25
@@ -16,7 +16,7 @@ _SAID_MAX: Final = 200
 _PASSING: Final = frozenset({502, 503, 504})
 
 
-class Reaching:
+class Reachability:
     """``http`` sends requests without a token."""
 
     def __init__(self, urls: Sequence[str], http: httpx.AsyncClient, falcon: FalconClient, seconds: float) -> None:
@@ -25,11 +25,11 @@ class Reaching:
         self._falcon = falcon
         self._seconds = seconds
 
-    def trials(self) -> Iterator[Trial]:
+    def checks(self) -> Iterator[Check]:
         way = "the address, DNS, the ingress and the Service, and whether pods are ready (`kubectl get pods`)"
-        yield Trial("reach", self._reach, "Falcon to answer at every address", way)
+        yield Check("reach", self._reach, "Falcon to answer at every address", way)
         token = "the token (FALCON_TOKEN, --token, --token-file): is it one of this Falcon's?"
-        yield Trial("whoami", self._whoami, "the account that the token belongs to", token)
+        yield Check("whoami", self._whoami, "the account that the token belongs to", token)
 
     async def _reach(self) -> str:
         for url in self._urls:
@@ -37,7 +37,7 @@ class Reaching:
         return ", ".join(self._urls)
 
     async def _answers(self, url: str) -> None:
-        """Waits some seconds, because a server or its proxy may just be starting. Raises Wrong."""
+        """Waits some seconds, because a server or its proxy may just be starting. Raises CheckFailed."""
         until = time.monotonic() + self._seconds
         while True:
             try:
@@ -49,7 +49,7 @@ class Reaching:
             except httpx.RequestError as fault:
                 wrong, passing = f"{url} does not answer ({str(fault) or type(fault).__name__})", True
             if not passing or time.monotonic() + _AGAIN_SECONDS > until:
-                raise Wrong(wrong)
+                raise CheckFailed(wrong)
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _whoami(self) -> str:

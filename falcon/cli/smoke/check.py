@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Trial:
-    """``work`` returns what it found, or raises Wrong, Problem or Unreachable. ``awaits``: what it waits for."""
+class Check:
+    """``work`` returns what it found, or raises CheckFailed, Problem or Unreachable. ``awaits``: what it waits for."""
 
     name: str
     work: Callable[[], Awaitable[str]]
@@ -15,7 +15,7 @@ class Trial:
     awaits: Callable[[], str] = lambda: "an answer"
 
 
-class Wrong(Exception):
+class CheckFailed(Exception):
     """What a step found. ``expected`` and ``look_at``: if they differ from those of the step."""
 
     def __init__(self, wrong: str, expected: str = "", look_at: str = "") -> None:

@@ -12,10 +12,10 @@ import msgspec
 
 from falcon.cli.calling import Outside
 from falcon.cli.faults import Fault
-from falcon.cli.smoke.listening import Listening, what_the_client_says
-from falcon.cli.smoke.reaching import Reaching
-from falcon.cli.smoke.talking import Talking
-from falcon.cli.smoke.trial import Trial, Wrong
+from falcon.cli.smoke.check import Check, CheckFailed
+from falcon.cli.smoke.messaging import Messaging
+from falcon.cli.smoke.reachability import Reachability
+from falcon.cli.smoke.streaming import Streaming, client_log_lines
 from falcon_chat import FalconClient, Problem, Unreachable
 from falcon_chat.addresses import Addresses
 
@@ -49,7 +49,7 @@ class Failure(msgspec.Struct, frozen=True):
         return f"{self.step}: {self.wrong}; expected {self.expected}; look at {self.look_at}{left}"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class SmokeOutcome(msgspec.Struct, frozen=True):
     """The results of the steps, up to the first that failed."""
 
     ok: bool
@@ -58,31 +58,31 @@ class Outcome(msgspec.Struct, frozen=True):
     failure: Failure | None = None
 
 
-async def try_out(
+async def run_checks(
     urls: Sequence[str], token: str, timeout: float, outside: Outside, on_step: Callable[[Step], None]
-) -> Outcome:
+) -> SmokeOutcome:
     """``on_step`` is called as each step ends. Raises Fault for an address or a token that cannot be one."""
     began = time.monotonic()
     done: list[Step] = []
     failure: Failure | None = None
     async with _clients(urls, token, timeout, outside) as (falcon, http):
-        with what_the_client_says() as said:
+        with client_log_lines() as said:
             run = secrets.token_hex(6)
-            reaching = Reaching(urls, http, falcon, min(_CALL_SECONDS, timeout / 2))
-            talking = Talking(falcon, run)
+            reachability = Reachability(urls, http, falcon, min(_CALL_SECONDS, timeout / 2))
+            messaging = Messaging(falcon, run)
             try:
-                for trial in _trials(reaching, talking, Listening(falcon, run, said)):
+                for check in _checks(reachability, messaging, Streaming(falcon, run, said)):
                     step_began = time.monotonic()
-                    found, failure = await _carry_out(trial, timeout - (step_began - began))
-                    done.append(Step(trial.name, failure is None, time.monotonic() - step_began, found))
+                    found, failure = await _carry_out(check, timeout - (step_began - began))
+                    done.append(Step(check.name, failure is None, time.monotonic() - step_began, found))
                     on_step(done[-1])
                     if failure is not None:
                         break
             finally:
-                left = await _clean_up(falcon, talking.room_id)
+                left = await _clean_up(falcon, messaging.room_id)
     if failure is not None and left is not None:
         failure = msgspec.structs.replace(failure, left=left)
-    return Outcome(failure is None, time.monotonic() - began, tuple(done), failure)
+    return SmokeOutcome(failure is None, time.monotonic() - began, tuple(done), failure)
 
 
 @asynccontextmanager
@@ -106,24 +106,24 @@ async def _clients(
         yield falcon, http
 
 
-def _trials(reaching: Reaching, talking: Talking, listening: Listening) -> Iterator[Trial]:
+def _checks(reachability: Reachability, messaging: Messaging, streaming: Streaming) -> Iterator[Check]:
     """In order. A step runs only if those before it have passed."""
-    yield from reaching.trials()
-    yield from talking.trials()
-    assert talking.room_id is not None
-    listening.room_id = talking.room_id
-    yield from listening.trials()
-    yield from talking.last_trials()
+    yield from reachability.checks()
+    yield from messaging.checks()
+    assert messaging.room_id is not None
+    streaming.room_id = messaging.room_id
+    yield from streaming.checks()
+    yield from messaging.last_checks()
 
 
-async def _carry_out(trial: Trial, left: float) -> tuple[str, Failure | None]:
+async def _carry_out(check: Check, left: float) -> tuple[str, Failure | None]:
     """What a step found, and what is wrong with it."""
     seconds = max(0.0, min(left, _STEP_SECONDS))
-    expected, look_at = trial.expected, trial.look_at
+    expected, look_at = check.expected, check.look_at
     try:
         async with asyncio.timeout(seconds):
-            return await trial.work(), None
-    except Wrong as fault:
+            return await check.work(), None
+    except CheckFailed as fault:
         wrong, expected, look_at = str(fault), fault.expected or expected, fault.look_at or look_at
     except Problem as problem:
         wrong = str(problem)
@@ -135,8 +135,8 @@ async def _carry_out(trial: Trial, left: float) -> tuple[str, Failure | None]:
         wrong = str(fault)
     except TimeoutError:
         why = ", which is what --timeout has left of it" if left < _STEP_SECONDS else ""
-        wrong = f"{trial.awaits()} did not come within {seconds:.1f} s{why}"
-    return wrong, Failure(trial.name, wrong, expected, look_at)
+        wrong = f"{check.awaits()} did not come within {seconds:.1f} s{why}"
+    return wrong, Failure(check.name, wrong, expected, look_at)
 
 
 async def _clean_up(falcon: FalconClient, room_id: int | None) -> int | None:

@@ -7,12 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.attack.attacks import ATTACKS
-from tests.attack.siege import lay_siege
+from tools.attack.attacks import ATTACKS
+from tools.attack.siege import lay_siege
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.attack", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tools.attack", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="in all")
     parser.add_argument("--only", action="append", choices=sorted(ATTACKS), help="this attack; may come again")
     parser.add_argument("--without-timing", action="store_true", help="how long the others wait is not judged")
@@ -20,9 +20,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="falcon-attack-") as folder:
         report = asyncio.run(lay_siege(Path(folder), arguments.seconds, arguments.only or list(ATTACKS)))
     faults = report.faults(timed=not arguments.without_timing)
-    print(report)  # noqa: T201
+    print(report)
     for fault in faults:
-        print(f"VIOLATION  {fault}")  # noqa: T201
+        print(f"VIOLATION  {fault}")
     return 1 if faults else 0
 
 

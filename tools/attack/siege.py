@@ -15,9 +15,9 @@ import httpx
 import msgspec
 
 from falcon.settings import Settings
-from tests.attack.attackers import Orders
-from tests.attack.attacks import Counts, Target
-from tests.attack.others import Asked, Others
+from tools.attack.attackers import Orders
+from tools.attack.attacks import Counts, Target
+from tools.attack.others import Asked, Others
 from tools.harness.falcon import Falcon
 
 _ALONE_SECONDS_MIN: Final = 8.0  # an attack has no turn of its own where that would be shorter
@@ -190,7 +190,7 @@ class _Siege:
 async def _attackers(orders: Orders) -> dict[str, Counts]:
     """Raises RuntimeError where the attack itself fails."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.attack.attackers", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tools.attack.attackers", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(orders.seconds + _AFTER_SECONDS):

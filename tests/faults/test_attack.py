@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.attacks import ATTACKS
-from tests.attack.siege import lay_siege
+from tools.attack.attacks import ATTACKS
+from tools.attack.siege import lay_siege
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

@@ -9,7 +9,7 @@ from collections import Counter
 import msgspec
 import uvloop
 
-from tests.attack.attacks import Counts, Target, attack
+from tools.attack.attacks import Counts, Target, attack
 
 _NICENESS = 5  # the machine's cores are the server's and the others', as if the attack came from elsewhere
 

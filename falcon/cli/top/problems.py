@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from falcon.cli.top.figures import count, rate, seconds, share
-from falcon.cli.top.rows import Hurt, LatencyRow, Partitions, View
-from falcon.cli.top.scraping import State
+from falcon.cli.top.rows import LatencyRow, Partitions, TopProblem, View
+from falcon.cli.top.scraping import PortState
 
 LATENCY_SECONDS: Final = 1.0  # a request, a command, or the delivery of an event
 OLDEST_SECONDS: Final = 1.0  # waiting in a mailbox or for the journal
@@ -24,7 +24,7 @@ FDS: Final = 0.8
 
 _FAILS: Final = 10.0
 _OUT: Final = 100.0
-_OUT_BY_STATE: Final = {State.NOT_REACHABLE: 4, State.NOT_OPERATIONS: 3, State.NOT_READY: 2}
+_OUT_BY_STATE: Final = {PortState.NOT_REACHABLE: 4, PortState.NOT_OPERATIONS: 3, PortState.NOT_READY: 2}
 
 # It runs with the lowest priority and serves no chat, so waiting for others does no harm.
 _OPS: Final = "ops-"
@@ -33,60 +33,62 @@ _OPS: Final = "ops-"
 _LONG: Final = ("POST /v1/import", "GET /v1/export", "GET /v1/stream")
 
 
-def hurts(view: View) -> list[Hurt]:
+def problems(view: View) -> list[TopProblem]:
     several = len(view.addresses) > 1
     found = [*_out(view, several), *_failing(view, several), *_queues(view, several), *_latencies(view)]
     found += _processes(view, several)
-    return sorted(found, key=lambda hurt: -hurt.severity)
+    return sorted(found, key=lambda problem: -problem.severity)
 
 
-def _out(view: View, several: bool) -> Iterator[Hurt]:
+def _out(view: View, several: bool) -> Iterator[TopProblem]:
     for address in view.addresses:
-        if address.state is not State.UP:
+        if address.state is not PortState.UP:
             what = f"{address.address}: {address.state.value}" + (f" ({address.note})" if address.note else "")
-            yield Hurt(_OUT + _OUT_BY_STATE[address.state], what)
+            yield TopProblem(_OUT + _OUT_BY_STATE[address.state], what)
     for row in view.projections:
         if row.stopped_at:
             where = f" at {', '.join(row.stopped_at)}" if several else ""
-            yield Hurt(_OUT + 1, f"projection {row.projection} has stopped{where}")
+            yield TopProblem(_OUT + 1, f"projection {row.projection} has stopped{where}")
     yield from _not_owned(view.partitions, several)
 
 
-def _not_owned(partitions: Partitions, several: bool) -> Iterator[Hurt]:
+def _not_owned(partitions: Partitions, several: bool) -> Iterator[TopProblem]:
     """A single address must own the partitions that it was assigned, and not all."""
     wanted = partitions.all if several else partitions.assigned
     if wanted is not None and partitions.owned is not None and partitions.owned < wanted:
         whom = "by any of these" if several else "though assigned"
         what = f"{count(wanted - partitions.owned)} of {count(wanted)} partitions are not owned {whom}"
-        yield Hurt(_OUT, what)
+        yield TopProblem(_OUT, what)
 
 
-def _failing(view: View, several: bool) -> Iterator[Hurt]:
+def _failing(view: View, several: bool) -> Iterator[TopProblem]:
     for row in view.failures:
         what = f"{row.what}{_at(row.address, several)}: {rate(row.per_second)} a second"
-        yield Hurt(_FAILS + min(row.per_second, _OUT - _FAILS - 1), what)
+        yield TopProblem(_FAILS + min(row.per_second, _OUT - _FAILS - 1), what)
 
 
-def _queues(view: View, several: bool) -> Iterator[Hurt]:
+def _queues(view: View, several: bool) -> Iterator[TopProblem]:
     for box in view.mailboxes:
         name = f"{box.shard}{_at(box.address, several)}"
         yield from _slow(box.oldest_seconds, OLDEST_SECONDS, f"mailbox {name}: oldest command")
         yield from _slow(box.oldest_append_seconds, OLDEST_SECONDS, f"journal of shard {name}: oldest append")
         if box.bound and box.size / box.bound >= FILLED:
             what = f"mailbox {name}: {count(box.size)} of at most {count(box.bound)} commands"
-            yield Hurt(box.size / box.bound / FILLED, what)
+            yield TopProblem(box.size / box.bound / FILLED, what)
     for row in view.dispatchers:
         name = f"dispatcher {row.dispatcher}{_at(row.address, several)}"
         yield from _slow(row.oldest_seconds, DISPATCHER_OLDEST_SECONDS, f"{name}: oldest task has waited")
         if row.all_active >= ALL_ACTIVE:
             threads = f"all {count(row.threads_max)} threads" if row.threads_max != 1 else "its one thread"
-            yield Hurt(row.all_active / ALL_ACTIVE, f"{name}: {threads} active {share(row.all_active)} of the time")
+            yield TopProblem(
+                row.all_active / ALL_ACTIVE, f"{name}: {threads} active {share(row.all_active)} of the time"
+            )
     for projection in view.projections:
         behind = f"projection {projection.projection}: {count(projection.lag_events)} events behind, the oldest"
         yield from _slow(projection.lag_seconds, LAG_SECONDS, behind)
 
 
-def _latencies(view: View) -> Iterator[Hurt]:
+def _latencies(view: View) -> Iterator[TopProblem]:
     for row in view.life:
         yield from _slow_in_general(row, f"an event takes to be {row.name}")
     for row in view.requests:
@@ -96,7 +98,7 @@ def _latencies(view: View) -> Iterator[Hurt]:
         yield from _slow_in_general(row, f"command {row.name}")
 
 
-def _processes(view: View, several: bool) -> Iterator[Hurt]:
+def _processes(view: View, several: bool) -> Iterator[TopProblem]:
     for row in view.processes:
         name = f"process {row.process}{_at(row.address, several)}"
         if not row.process.startswith(_OPS):
@@ -104,21 +106,21 @@ def _processes(view: View, several: bool) -> Iterator[Hurt]:
                 row.loop_delay_max_seconds, LOOP_DELAY_SECONDS, f"{name}: event loop held up in the last minute for"
             )
         if row.cpu >= CPU:
-            yield Hurt(row.cpu / CPU, f"{name}: {share(row.cpu)} of a core")
+            yield TopProblem(row.cpu / CPU, f"{name}: {share(row.cpu)} of a core")
         if row.gc >= GC:
-            yield Hurt(row.gc / GC, f"{name}: {share(row.gc)} of the time in garbage collection")
+            yield TopProblem(row.gc / GC, f"{name}: {share(row.gc)} of the time in garbage collection")
         if row.fds_max and row.fds / row.fds_max >= FDS:
             what = f"{name}: {count(row.fds)} of at most {count(row.fds_max)} files are open"
-            yield Hurt(row.fds / row.fds_max / FDS, what)
+            yield TopProblem(row.fds / row.fds_max / FDS, what)
 
 
-def _slow(figure: float, limit: float, what: str) -> Iterator[Hurt]:
+def _slow(figure: float, limit: float, what: str) -> Iterator[TopProblem]:
     """Always below the severity of a part that is out of service."""
     if figure >= limit:
-        yield Hurt(min(figure / limit, _OUT - 1), f"{what} {seconds(figure)}")
+        yield TopProblem(min(figure / limit, _OUT - 1), f"{what} {seconds(figure)}")
 
 
-def _slow_in_general(row: LatencyRow, what: str) -> Iterator[Hurt]:
+def _slow_in_general(row: LatencyRow, what: str) -> Iterator[TopProblem]:
     yield from _slow(row.p99_seconds or 0.0, LATENCY_SECONDS, f"{what}: 99 % within")
 
 

@@ -1,0 +1,151 @@
+"""Members of rooms, their names, and their read marks."""
+
+from typing import Final
+
+import msgspec
+
+from falcon.domain.answers import MemberAnswer, ReadAnswer
+from falcon.domain.commands import MoveRead, PutMember, RemoveMember
+from falcon.http import shapes
+from falcon.http.api import examples
+from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.edge import Edge
+from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
+from falcon.http.requests import AuthedRequest, identity
+from falcon.http.responses import BytesResponse, json_response
+from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, ReadMarkShape
+
+_member_role: Final = msgspec.json.Decoder(MemberRole)
+_read_mark: Final = msgspec.json.Decoder(ReadMarkShape)
+
+
+async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    query = request.query(ListQuery)
+    await edge.reads.access(request, room_id)
+    after = 0
+    if query.cursor is not None:
+        after = identity(query.cursor, wrong_cursor)
+    rows = await edge.store.members(room_id, after, query.limit + 1)
+    page = rows[: query.limit]
+    next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
+    members = [shapes.MemberShape(row.account_id, row.name, row.role, row.read_seq) for row in page]
+    return json_response(200, shapes.Members(members, next_cursor))
+
+
+async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Names for a room's history. Authors who have left the room are not among its members."""
+    room_id = request.path_id("room_id", room_not_found)
+    account_ids = _account_ids(request.query(AuthorsQuery).ids)
+    await edge.reads.access(request, room_id)
+    rows = [await edge.reads.account(request, account_id) for account_id in account_ids]
+    authors = [shapes.Author(row.account_id, row.name) for row in rows if row is not None]
+    return json_response(200, shapes.Authors(authors))
+
+
+async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    change: MemberRole = await request.json(_member_role)
+    account_id = request.path_id("account_id", account_not_found)
+    await edge.reads.reach_positions(request)
+    account = await edge.reads.account(request, account_id)
+    # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
+    # learn here which accounts exist.
+    command = PutMember(request.account_id, room_id, account_id, change.role, account is not None)
+    result = await edge.commands.dispatch(request, command)
+    assert isinstance(result.answer, MemberAnswer)
+    name = "" if account is None else account.name
+    member = shapes.MemberShape(account_id, name, result.answer.role, result.answer.read_seq)
+    return json_response(200, member, *result.headers)
+
+
+async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    await request.no_body()
+    account_id = request.path_id("account_id", account_not_found)
+    result = await edge.commands.dispatch(request, RemoveMember(request.account_id, room_id, account_id))
+    return BytesResponse(204, b"", *result.headers)
+
+
+async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    mark: ReadMarkShape = await request.json(_read_mark)
+    command = MoveRead(request.account_id, room_id, mark.seq, mark.force, mentions=None)
+    result = await edge.read_marks.move(request, command)
+    answer = result.answer
+    assert isinstance(answer, ReadAnswer)
+    state = shapes.ReadState(room_id, answer.read_seq, answer.unread, answer.mentions)
+    return json_response(200, state, *result.headers)
+
+
+def _account_ids(text: str) -> list[int]:
+    """Without duplicates. Raises Problem 422."""
+    parts = text.split(",")
+    if len(parts) > AUTHORS_MAX:
+        raise invalid("ids", f"must have at most {AUTHORS_MAX} account ids")
+    return list(dict.fromkeys(identity(part, _wrong_ids) for part in parts))
+
+
+def _wrong_ids(_: str) -> Problem:
+    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, separated by commas")
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+MEMBERS: Final = Group("Members", "Who is in a room, with which role, and what authors are called.")
+READ_MARKS: Final = Group("Read marks", "How far you have read.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/read",
+        move_read,
+        READ_MARKS,
+        "Move your read mark",
+        "The mark moves forward to `seq`. With `force` it also moves back.",
+        {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
+        shapes.ReadMarkShape(1),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/members",
+        list_members,
+        MEMBERS,
+        "List the members of a room",
+        "In the order of their account ids, with role and read mark.",
+        {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
+        query=shapes.ListQuery,
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        put_member,
+        MEMBERS,
+        "Add a member, or change a member's role",
+        "This takes an admin of the room. A group room keeps at least one admin.",
+        {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
+        shapes.MemberRole("member"),
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        remove_member,
+        MEMBERS,
+        "Remove a member, or leave a room",
+        "An admin of the room can remove any member. Everybody can leave a group room with their own account id, "
+        "except its last admin.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/authors",
+        list_authors,
+        MEMBERS,
+        "Look up names by account id",
+        "Also finds accounts that have left the room, so that a client can show the names in its history.",
+        {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
+        query=shapes.AuthorsQuery,
+    ),
+)
