@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from falcon.streams.cuts import CutStore, Record
-from tests.streams.reader import eventually
+from tools.harness.waiting import eventually
 
 
 class Follower:

@@ -11,7 +11,7 @@ from falcon.streams import cuts
 from falcon.streams.cuts import Cut, Cuts
 from tests.contracts.cuts import CutStoreContract
 from tests.memory.cuts import KeptCuts, MemoryCuts
-from tests.streams.reader import eventually
+from tools.harness.waiting import eventually
 
 SEGMENTS: Final = 64
 

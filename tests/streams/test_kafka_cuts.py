@@ -10,7 +10,7 @@ from falcon.adapters.kafka.cuts import KafkaCuts
 from falcon.streams.cuts import Record
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.cuts import CutStoreContract
-from tests.streams.reader import eventually
+from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.processes
 

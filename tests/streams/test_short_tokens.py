@@ -20,8 +20,8 @@ from falcon.streams.resume_tokens import LENGTH_MAX, WrongToken
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
 from tests.memory.cuts import KeptCuts, MemoryCuts
-from tests.streams.reader import eventually
 from tests.streams.test_replay import BOB, Ear, FakeLookups, play, posted, raw
+from tools.harness.waiting import eventually
 
 SEGMENTS: Final = 64
 
