@@ -15,7 +15,9 @@ from tools.bench.growing.term import Bound, Figures, Term
 _NEW: Final = 100_000  # events in all
 _OLD: Final = 5_000_000_000_000  # five years of 33,000 a second
 _EVENTS: Final = 5_000
-_LATE_SECONDS: Final = 0.02  # until a cut that is needed has been written and read
+# Until a cut that is needed has been written and read.
+_SECONDS: Final = 0.01
+_LATE_SECONDS: Final = 0.03
 _NAME: Final = "0123456789abcdef"
 
 
@@ -23,6 +25,7 @@ def measure(partitions: int) -> Figures:
     return {
         "characters, new log": max(_lengths(partitions, _NEW, 1_000)),
         "characters, log of five years": max(_lengths(partitions, _OLD, 1_000)),
+        "characters, cuts are late": max(_lengths(partitions, _OLD, 1_000, _LATE_SECONDS)),
         "characters at 10,000 events/s": max(_lengths(partitions, _OLD, 10_000)),
         "cuts a second": _cuts(partitions, 1_000) / _EVENTS * 1_000,
         "cuts a second at 10,000 events/s": _cuts(partitions, 10_000) / _EVENTS * 10_000,
@@ -30,15 +33,16 @@ def measure(partitions: int) -> Figures:
 
 
 def _cuts(partitions: int, rate: int) -> int:
-    return sum(text is None for text in _tokens(partitions, _OLD, rate))
+    return sum(text is None for text in _tokens(partitions, _OLD, rate, _SECONDS))
 
 
-def _lengths(partitions: int, events: int, rate: int) -> Iterator[int]:
-    return (len(text) for text in _tokens(partitions, events, rate) if text is not None)
+def _lengths(partitions: int, events: int, rate: int, seconds: float = _SECONDS) -> Iterator[int]:
+    return (len(text) for text in _tokens(partitions, events, rate, seconds) if text is not None)
 
 
-def _tokens(partitions: int, events: int, rate: int) -> Iterator[str | None]:
-    """The token of each event of a process that reads so many events a second, and None for each cut that is needed."""
+def _tokens(partitions: int, events: int, rate: int, seconds: float) -> Iterator[str | None]:
+    """The token of each event of a process that reads so many events a second, and None for each cut that is needed and
+    comes after ``seconds``."""
     chance = random.Random(partitions)
     offsets = [events // partitions] * partitions
     number = events // _EVENTS
@@ -54,7 +58,7 @@ def _tokens(partitions: int, events: int, rate: int) -> Iterator[str | None]:
             text = token.text()
         if len(text) > TOKEN_GROWN and not under_way:
             number += 1
-            under_way.append((event + round(rate * _LATE_SECONDS), Cut(number, tuple(offsets), 0)))
+            under_way.append((event + round(rate * seconds), Cut(number, tuple(offsets), 0)))
             yield None
         yield text
 
@@ -68,6 +72,6 @@ TERM: Final = Term(
     measure=measure,
     bounds=(Bound("characters, new log", 64), Bound("characters, log of five years", 64)),
     note="Each frame of a stream carries one. It has the differences to a cut; the longest one is shown. A process "
-    "reads 1,000 events a second, unless said otherwise, and a cut is there "
-    f"{1000 * _LATE_SECONDS:.0f} ms after it is needed.",
+    f"reads 1,000 events a second, unless said otherwise. A cut is there {1000 * _SECONDS:.0f} ms after it is needed, "
+    f"or {1000 * _LATE_SECONDS:.0f} ms if cuts are late.",
 )
