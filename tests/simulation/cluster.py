@@ -51,7 +51,7 @@ _DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
 _LATE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
 _CHECKPOINT_EVENTS: Final = 50
-_TOKEN_GROWN: Final = 18  # so that tokens of a few partitions need cuts
+_TOKEN_GROWN: Final = 11  # so that tokens of a few partitions have the differences to cuts
 _CUTS_KEPT: Final = 20
 _MEMBERS_IN_PART: Final = 2  # so that rooms of a few people are stored in parts
 

@@ -13,6 +13,7 @@ from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.opening import Opener
 from falcon.streams import replay
 from falcon.streams.delivery import Delivery, _group
+from falcon.streams.differences import Differences
 from falcon.streams.frames import encode
 from falcon.streams.revocations import Revocations
 from tests.simulation.mutants.mutant import mutant
@@ -34,6 +35,7 @@ async def _names_afterwards(edge: Any, request: Any, peer: Any) -> Any:
 
 
 _replay = Opener._replay
+_encoded = Differences.encoded
 
 
 async def _waits_for_tables(self: Opener, caller: Any, only: Any, place: Any, tables: Any) -> Any:
@@ -69,6 +71,11 @@ async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> N
     self._positions = dict(self._tables)
 
 
+def _of_the_cut(self: Differences) -> bytes:
+    """A token says the cut and not how far the server has read since."""
+    return _encoded(Differences(self._zeros, self._zeros))
+
+
 def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.TicketClaims:
     """A ticket's signature is not checked."""
     data = bearer_tokens._bytes(text)
@@ -101,6 +108,7 @@ MUTANTS: Final = (
         _without_looking_back,
         EDGES,
     ),
+    mutant("a token is as of its cut", Differences, "encoded", _of_the_cut, EDGES),
     mutant("the log vouches for tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
     mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),
