@@ -7,6 +7,8 @@ ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
 QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow" --hypothesis-profile=quick
+# As tests/conftest.py has them.
+LANES := servers faults watched processes simulation units
 # Tests are compiled once, and not each time.
 export PYTHONDONTWRITEBYTECODE :=
 # The client comes from the checkout, so no lock names it.
@@ -16,7 +18,7 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
 .PHONY: run test check check-rules check-http check-others bench load faults chaos simulate attack fuzz cluster \
-	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-down checkers lock clean help
+	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-down checkers lock clean help $(LANES:%=test-%)
 
 help:            ## this list
 	@sed -n 's/^\([a-z0-9-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -25,10 +27,16 @@ run: $(VENV)/.run            ## start Falcon on this machine (ARGS="--json" pass
 	@exec $(BIN)/falcon up $(ARGS)
 
 test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
-	$(BIN)/python -m pytest tests
+	@echo "Running $(words $(LANES)) lanes beside each other; each tells when it is done: $(LANES)"
+	@$(MAKE) --no-print-directory --keep-going -j$(words $(LANES)) --output-sync=target $(LANES:%=test-%)
+
+# A simulation judges by simulated time, so it gives way to the other lanes.
+test-simulation: PRIORITY := nice -n 5
+$(LANES:%=test-%): test-%:
+	$(PRIORITY) $(BIN)/python -m pytest tests --lane $*
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
-	@$(MAKE) --no-print-directory -j2 --output-sync check-rules check-http check-others
+	@$(MAKE) --no-print-directory -j3 --output-sync check-rules check-http check-others
 
 check-rules:
 	$(BIN)/ruff format --check --quiet .

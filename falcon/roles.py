@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from setproctitle import setproctitle
 
+from falcon import huge_pages
 from falcon.process import die_with_parent, tether_forks
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
@@ -147,13 +148,14 @@ def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[N
 
 
 def _started(health: "Health", ready: int | None, credentials: object) -> None:
-    """Freeze the objects of the start-up. They live as long as the process, so the collector need not look at them
-    again."""
+    """Freeze the objects of the start-up, and move them to huge pages. They live as long as the process, so the
+    collector need not look at them again."""
     import msgspec
 
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 50)
+    huge_pages.move_memory()
     health.started = True
     _ready(ready, msgspec.json.encode(credentials))
 

@@ -1,5 +1,7 @@
-"""Fixtures for all tests: the real servers, started by the first test that asks for them. And which tests are slow."""
+"""Fixtures for all tests: the real servers, started by the first test that asks for them. And which tests are slow, and
+which run beside which."""
 
+import gc
 import re
 from pathlib import Path
 from typing import Final
@@ -12,7 +14,7 @@ pytest_plugins = ["tests.support.servers"]
 # A machine that is full of other work would fail an example for its time, which says nothing of the rule.
 settings.register_profile("falcon", deadline=None)
 settings.load_profile("falcon")
-# For `make check`: properties that name no number of examples try fewer.
+# For `make check`: a fifth.
 settings.register_profile("quick", deadline=None, max_examples=20)
 
 # Each of these starts a Falcon or a command for most of its tests, or runs thousands of examples. `make check` leaves
@@ -59,14 +61,70 @@ _SLOW: Final = frozenset(
     }
 )
 
+# `make test` runs lanes beside each other, each a process: most tests of real processes wait most of the time. Tests
+# that start no process are in the lane "units". Those that do, or kill some, are in the first lane below that names the
+# beginning of their path, else in the lane "processes". Each lane starts servers of its own if its tests need them.
+_UNITS: Final = "units"
+LANES: Final = {
+    _UNITS: (),
+    "servers": (
+        "adapters/test_hbase",
+        "adapters/test_kafka",
+        "cluster/test_cluster",
+        "cluster/test_failover",
+        "cluster/test_growing",
+        "cluster/test_secured",
+        "cluster/test_smoke",
+        "cluster/test_streams",
+        "simulation/test_beside",
+        "streams/",
+    ),
+    "faults": ("cluster/test_restore", "faults/", "tools/servers/"),
+    "simulation": ("simulation/",),
+    "watched": ("attack/", "monitoring/", "web/"),
+    "processes": ("",),
+}
+_STARTS_PROCESSES: Final = ("processes", "faults")
+
+
+def _lane_of_processes(name: str) -> str:
+    """``name``: the path of a module below tests/."""
+    return next(lane for lane, beginnings in LANES.items() if name.startswith(beginnings))
+
+
+def _names_processes(text: str) -> bool:
+    """Returns True if a test of this module may start processes. The lanes of those import no other module."""
+    return any(f"mark.{mark}" in text for mark in _STARTS_PROCESSES)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lane", choices=LANES, help="run the tests of this lane only (tests/conftest.py)")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tests = config.rootpath / "tests"
     if gone := [name for name in _SLOW if not (tests / name).is_file()]:
         raise pytest.UsageError(f"tests/conftest.py calls tests slow that are not there: {', '.join(gone)}")
+    lane: str | None = config.option.lane
+    mine: list[pytest.Item] = []
+    elsewhere: list[pytest.Item] = []
     for item in items:
-        if item.path.relative_to(tests).as_posix() in _SLOW:
+        name = item.path.relative_to(tests).as_posix()
+        if name in _SLOW:
             item.add_marker(pytest.mark.slow)
+        starts = any(item.get_closest_marker(mark) for mark in _STARTS_PROCESSES)
+        if lane == _UNITS and starts and not _names_processes(item.path.read_text()):
+            raise pytest.UsageError(f"{item.nodeid} is in no lane: its module must name the mark")
+        is_mine = lane in (None, _lane_of_processes(name) if starts else _UNITS)
+        (mine if is_mine else elsewhere).append(item)
+    items[:] = mine
+    config.hook.pytest_deselected(items=elsewhere)
+
+
+def pytest_collection_finish() -> None:
+    """The modules and tests live as long as the run. Without this each full collection of garbage walks all of them."""
+    gc.collect()
+    gc.freeze()
 
 
 # Marks of all tests in a module.
@@ -76,11 +134,18 @@ _MARKS: Final = re.compile(r"^pytestmark = (.*)$", re.MULTILINE)
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """A module of which the run leaves out every test is not imported: that takes longer than many a test."""
     left_out = re.findall(r"not (\w+)", config.option.markexpr)
-    if not left_out or not collection_path.name.startswith("test_"):
+    lane: str | None = config.option.lane
+    if not (left_out or lane) or not collection_path.name.startswith("test_"):
         return None
-    if "slow" in left_out and collection_path.relative_to(config.rootpath / "tests").as_posix() in _SLOW:
+    name = collection_path.relative_to(config.rootpath / "tests").as_posix()
+    if "slow" in left_out and name in _SLOW:
         return True
-    marked = _MARKS.search(collection_path.read_text())
+    text = collection_path.read_text()
+    if lane == _UNITS:
+        left_out += _STARTS_PROCESSES
+    elif lane and (lane != _lane_of_processes(name) or not _names_processes(text)):
+        return True
+    marked = _MARKS.search(text)
     if marked and any(f"pytest.mark.{mark}" in marked[1] for mark in left_out):
         return True
     return None

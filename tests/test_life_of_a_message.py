@@ -39,7 +39,6 @@ _TRIES: Final = 12
 # Callbacks of timers.
 _BACKGROUND: Final = (
     "LocalGateway.start.<locals>.tick",
-    "Mailbox._pass_over",
     "Mailbox._sweep",
     "Sweep._begin_round",
     "Sweep._check_some",

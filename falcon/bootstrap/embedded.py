@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -159,9 +160,23 @@ def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = 
     """Copy this data folder as it is now, even while it is in use, as a backup or to go on from. ``report`` is called
     with the bytes copied so far and the approximate total.
 
-    Raises FileExistsError, OSError, JournalUnavailable.
+    The copy gets its name once it is complete and on the disk: a Falcon would start on half a copy, without the
+    messages that it lacks. Raises FileExistsError, OSError, JournalUnavailable.
     """
-    folder.mkdir(mode=0o700, parents=True)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    incomplete = Path(tempfile.mkdtemp(prefix=f".{folder.name}.incomplete-", dir=folder.parent))
+    try:
+        _copy_into(settings, incomplete, report)
+        incomplete.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(incomplete, ignore_errors=True)
+        raise
+
+
+def _copy_into(settings: Settings, folder: Path, report: Callable[[int, int], None]) -> None:
     database_file = folder / settings.database.name
     os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
     database.copy(settings.database, database_file, report)
@@ -169,8 +184,14 @@ def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = 
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)
     for path in (*folder.iterdir(), folder):
-        opened = os.open(path, os.O_RDONLY)
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
         os.fsync(opened)
+    finally:
         os.close(opened)
 
 

@@ -5,6 +5,7 @@ messages with what follows them. The answer to a batch translates the refs of th
 """
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -52,11 +53,15 @@ class Batch:
 
 @dataclass
 class ImportOutcome:
-    """The number of lines, of messages that were new to the server, and of those that it had."""
+    """The number of lines, of messages that were new to the server, and of those that it had.
+
+    ``left_out``: by room id, how many members were not added, since members have left the room.
+    """
 
     lines: int = 0
     imported: int = 0
     skipped: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 async def import_lines(
@@ -91,6 +96,7 @@ async def import_lines(
         outcome.lines += whole
         outcome.imported += answer.imported
         outcome.skipped += answer.skipped
+        outcome.left_out.update(answer.left_out)
         advance(whole)
 
     async def add(line: Line | MembersLine, refs: Refs, number: int) -> None:

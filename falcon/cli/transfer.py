@@ -67,6 +67,12 @@ def import_file(
         f"{counted(outcome.lines, 'line')}: {counted(outcome.imported, 'message')} imported, "
         f"{outcome.skipped:,} there already."
     )
+    for room_id, members in outcome.left_out.items():
+        typer.echo(
+            f"Room {room_id} lacks {counted(members, 'member')} of the file. Members have left it, so none was added: "
+            "some may have left, and some may never have come in. `falcon room add` adds them.",
+            err=True,
+        )
 
 
 def export_file(

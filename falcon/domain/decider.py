@@ -352,13 +352,17 @@ def remove_member(room: Room, command: RemoveMember) -> Decision:
 
 
 def import_members(room: Room, command: ImportMembers) -> Decision:
+    """Adds accounts that are not in the room, also while people write in it. Once members have left, the room does not
+    know them: then it adds none, and the answer counts these accounts neither as imported nor as skipped."""
     if not room.imported or room.kind == "direct":
         return NotAllowed("members can only be imported into a group room that was imported")
-    new = () if room.last_seq else _memberships([m for m in command.members if m.account_id not in room.members])
+    missing = [m for m in command.members if m.account_id not in room.members]
+    new = () if room.member_left else _memberships(missing)
     if len(room.members) + len(new) > limits.MEMBERS_MAX:
         return Invalid("members", f"a room has at most {limits.MEMBERS_MAX:,} members")
     joined = tuple(MemberJoined(room.room_id, member.account_id, member.role, 0) for member in new)
-    return Decided(joined, ImportAnswer(len(new), len(command.members) - len(new)))
+    left_out = len(missing) if room.member_left else 0
+    return Decided(joined, ImportAnswer(len(new), len(command.members) - len(new) - left_out))
 
 
 def import_messages(room: Room, command: ImportMessages) -> Decision:

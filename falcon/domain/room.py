@@ -60,6 +60,7 @@ class Room(msgspec.Struct, frozen=True):
     message up to date, and leave ``revision`` alone: a reaction makes no edit stale.
 
     ``admins`` counts them among the members, so that no decision has to read all members of a large room.
+    ``member_left``: a member has left, or was removed.
 
     A ``deleted`` room keeps nothing else, so that it costs little for ever. It does not go entirely: an older snapshot
     that is written late would bring the room back.
@@ -81,6 +82,7 @@ class Room(msgspec.Struct, frozen=True):
     imported: bool = False
     deleted: bool = False
     admins: int = 0
+    member_left: bool = False
 
     def changed_at(self, seq: Seq) -> int:
         """A revision at or after which nothing has happened to this message."""
@@ -185,7 +187,7 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
             return _with_member(room, account_id, Member(role, changed.read_seq))
         case MemberLeft(account_id=account_id):
             admins = room.admins - _is_admin(room.members.get(account_id))
-            return replace(room, members=room.members.delete(account_id), admins=admins)
+            return replace(room, members=room.members.delete(account_id), admins=admins, member_left=True)
         case RoomChanged(name=name, description=description):
             return replace(room, name=name, description=description)
         case RoomDeleted():

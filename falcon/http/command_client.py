@@ -26,6 +26,7 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _ENVELOPE_BYTES: Final = 200  # about as much as an envelope adds to its command
 _WITH_A_VIEW: Final = (EditMessage, DeleteMessage, AddReaction, RemoveReaction)
+_LAST_TRY_SECONDS: Final = 0.25  # as long as a gateway pauses between two tries, at most
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 # Every counter exists from the start: a rate does not show the first increment of a counter that begins with it.
 _COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
@@ -126,6 +127,10 @@ class CommandClient:
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if reply.replayed else (position,)
         return CommandResult(reply.answer, partition, offset, headers)
+
+    def is_late(self, began: float) -> bool:
+        """True if the time for the commands of a request that came then is over, or too short for another try."""
+        return time.monotonic() + _LAST_TRY_SECONDS >= began + self._command_seconds
 
     def check_key(self, request: AuthedRequest) -> None:
         """Raises Problem 422, as :meth:`dispatch` does for the request's key."""

@@ -47,7 +47,8 @@ class ReadMarks:
     mark moves forward only. A forced mark goes by itself, in its place.
 
     The owner remembers the keys of all of them. If it does not accept the mark that goes for several, each goes by
-    itself, so that each request has the answer that is right for it. For one event loop.
+    itself, so that each request has the answer that is right for it. If the time of the oldest is over, the others
+    go again, so that no request is refused before its own time. For one event loop.
     """
 
     def __init__(self, commands: CommandClient, reads: ReadYourWrites, store: ReadStore) -> None:
@@ -102,8 +103,13 @@ class ReadMarks:
             for mark in group:
                 await self._send([mark])
             return
-        for mark in group:
+        answered = group
+        if isinstance(outcome, Problem):  # perhaps since the time of the oldest is over
+            answered = [mark for mark in group if self._commands.is_late(mark.began)] or group
+        for mark in answered:
             mark.end(outcome)
+        if left := [mark for mark in group if mark not in answered]:
+            await self._send(left)
 
     async def _dispatch(
         self, request: AuthedRequest, command: MoveRead, began: float, others: tuple[AuthedRequest, ...]

@@ -12,6 +12,9 @@ from falcon.http.problems import Problem
 # In a request's scope: the seconds for which its refusal waited.
 DELAYED: Final = "falcon.delayed"
 
+# In scope["state"], if the server has one: the connection's share of the memory that clients hold.
+SHARE: Final = "falcon.share"
+
 # In scope["state"], if the server has one: a function that writes a whole response at once, or returns False.
 WRITE_WHOLE: Final = "falcon.write_whole"
 
@@ -42,7 +45,8 @@ class BytesResponse:
 
 
 class _DelayedResponse(BytesResponse):
-    """The refusal of a client that goes on in spite of refusals."""
+    """The refusal of a client that goes on in spite of refusals. It does not wait if its client holds as much as it
+    may: a body would be held meanwhile."""
 
     __slots__ = ("_delay_seconds",)
 
@@ -51,8 +55,10 @@ class _DelayedResponse(BytesResponse):
         self._delay_seconds = delay_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await sleep(self._delay_seconds)
-        scope[DELAYED] = self._delay_seconds
+        share = scope.get("state", {}).get(SHARE)
+        if share is None or share.may_wait():
+            await sleep(self._delay_seconds)
+            scope[DELAYED] = self._delay_seconds
         await super().__call__(scope, receive, send)
 
 

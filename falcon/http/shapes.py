@@ -316,12 +316,16 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before."""
+    """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before.
+
+    ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have
+    left it."""
 
     accounts: dict[str, int]
     rooms: dict[str, int]
     imported: int
     skipped: int
+    left_out: dict[str, int] = {}
 
 
 Health: TypeAlias = Literal["ok", "starting", "draining"]

@@ -1,7 +1,6 @@
 """The projection lag: how many events a projection is behind the log, and the age of the oldest of them."""
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -56,5 +55,8 @@ class Lag:
 def readable(envelopes: Iterable[Envelope]) -> None:
     """Records how long the messages took to become readable. Most of a batch were decided at the same time."""
     now = time.time() * 1000
-    for at, count in Counter(envelope.at for envelope in envelopes).items():
+    counts: dict[Millis, int] = {}
+    for envelope in envelopes:
+        counts[envelope.at] = counts.get(envelope.at, 0) + 1
+    for at, count in counts.items():
         _readable.observe_many(max(0.0, (now - at) / 1000), count)

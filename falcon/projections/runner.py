@@ -84,7 +84,7 @@ class InlineProjector:
     def committed(self, appends: Sequence[Append]) -> None:
         """The last appends are durable."""
         if TIMELINE in self._applied:
-            readable(envelope for append in appends for envelope in append.envelopes)
+            readable([envelope for append in appends for envelope in append.envelopes])
 
 
 class Savepoint(Protocol):

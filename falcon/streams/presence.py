@@ -7,7 +7,8 @@ room's keeper that a stream here listens in the room.
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice, zip_longest
 from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
@@ -19,6 +20,8 @@ WATCHED: Final = "w"  # to the keeper: a stream here watches an account
 LISTENING: Final = "l"  # to the keeper: a stream here wants to know who types in a room
 ONLINE: Final = "o"  # from the keeper: an account is online; the value has its rooms
 _KEPT: Final = (HERE, WATCHED, LISTENING)
+
+ROOMS_MAX: Final = 100  # the account's newest rooms, whose members may watch it
 
 # When a slot moves, processes tell its earlier keeper, too, for so long, and believe what that keeper told: they do not
 # all see the move at the same moment.
@@ -174,7 +177,7 @@ class Presence:
 
     def _tell(self, processes: Iterable[str], account_id: AccountId, *, is_watched: bool = True) -> None:
         here = self._copies.heard(HERE, account_id)
-        rooms = b"".join(here[each] for each in sorted(here))
+        rooms = _merged([here[each] for each in sorted(here)])
         for process in processes:
             if here and is_watched:
                 self._copies.put(process, ONLINE, account_id, rooms)
@@ -184,6 +187,16 @@ class Presence:
 
 def _places(slot: int) -> Iterable[Place]:
     return [(kind, slot) for kind in _KEPT]
+
+
+def _merged(told: Sequence[bytes]) -> bytes:
+    """The rooms of an account as processes have told them, newest first: each room once, and ROOMS_MAX at most. Then a
+    further process with a stream of the account changes nothing for those that watch."""
+    if len(told) == 1:
+        return told[0]
+    newest_first = chain.from_iterable(zip_longest(*(array("Q", rooms) for rooms in told)))
+    rooms = dict.fromkeys(room for room in newest_first if room is not None)
+    return _packed(islice(rooms, ROOMS_MAX))
 
 
 def _packed(rooms: Iterable[RoomId]) -> bytes:

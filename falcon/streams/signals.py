@@ -20,7 +20,7 @@ from falcon.once import Once
 from falcon.streams.copies import MapChanges, Place, Sum
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
-from falcon.streams.presence import Presence
+from falcon.streams.presence import ROOMS_MAX, Presence
 from falcon.streams.subscription import Subscription
 from falcon.telemetry import metrics
 
@@ -31,7 +31,6 @@ WATCHED_MAX: Final = 500  # accounts that a stream may watch
 AUDIENCE_MAX: Final = 500  # connections of a process that are told about typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
 
-_ROOMS_MAX: Final = 100  # the account's newest rooms, whose members may watch it
 _LINGER_SECONDS: Final = 3.0  # an account that comes back within them was never away
 _ALIVE_SECONDS: Final = 3.0
 _TURN_SECONDS: Final = 0.25
@@ -40,6 +39,9 @@ _MESSAGES_MAX: Final = 200  # that are sent at once; the rest waits, and later c
 _ACCOUNTS_MAX: Final = 5_000  # that are looked at in a turn for streams that have entered rooms: some milliseconds
 _FEW: Final = 8  # a tuple of so many streams takes less memory than a set, and is searched as quickly
 _REMEMBERED_MAX: Final = 10_000
+# A process that was stopped for so long shows no typing until it has taken what came meanwhile.
+_STOPPED_SECONDS: Final = 2.0
+_CATCHES_UP_SECONDS: Final = 2.0
 _TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 
 Kind: TypeAlias = Literal["typing", "presence"]
@@ -144,6 +146,8 @@ class Signals:
         self._typed: dict[AccountId, float] = {}
         self._tickets = Once(_TICKET_SECONDS, clock)
         self._alive_at = -math.inf
+        self._turned_at = math.inf
+        self._is_old_until = -math.inf
         self._turns = 0
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -180,13 +184,15 @@ class Signals:
     # --- the streams of this process ----------------------------------------------------------------------------------
 
     def typing(self, room_id: RoomId, account_id: AccountId) -> bool:
-        """Returns True if the signal was sent, False if the account sent one a moment ago."""
+        """Returns True if the signal was sent, or may be old; False if the account sent one a moment ago."""
         now = self._clock()
         if now - self._typed.get(account_id, -TYPING_SECONDS) < TYPING_SECONDS:
             return False
         if len(self._typed) >= _REMEMBERED_MAX:
             self._typed = {who: at for who, at in self._typed.items() if now - at < TYPING_SECONDS}
         self._typed[account_id] = now
+        if self._may_be_old():
+            return True
         metrics.signals.labels("typing").inc()
         self._send(self._presence.keeper_of(room_id), _Types(room_id, account_id))
         return True
@@ -241,9 +247,9 @@ class Signals:
         self._send_soon()
 
     def _tell_here(self, account_id: AccountId) -> None:
-        newest = (islice(reversed(each.rooms), _ROOMS_MAX) for each in self._mine[account_id])
+        newest = (islice(reversed(each.rooms), ROOMS_MAX) for each in self._mine[account_id])
         rooms = dict.fromkeys(chain.from_iterable(newest))
-        self._presence.tell_here(account_id, islice(rooms, _ROOMS_MAX))
+        self._presence.tell_here(account_id, islice(rooms, ROOMS_MAX))
 
     def _stop_listening(self, subscription: Subscription, room_id: RoomId) -> None:
         here = self._feed.in_room(room_id)
@@ -269,6 +275,8 @@ class Signals:
                 self._presence.take(process, parts)
                 self._show_changed()
                 self._send_soon()
+            case _Types() | _Typing() if self._may_be_old():
+                pass
             case _Types(room_id=room_id, account_id=account_id):
                 for process in self._presence.listeners(room_id):
                     self._send(process, _Typing(room_id, account_id))
@@ -290,6 +298,13 @@ class Signals:
                 self._presence.leaves(process, self._clock())
             case _Used(ticket=ticket):
                 self._tickets.is_first(ticket)
+
+    def _may_be_old(self) -> bool:
+        """True if this process was stopped: a request that it reads now, or a signal, may have waited since."""
+        now = self._clock()
+        if now - self._turned_at > _STOPPED_SECONDS:
+            self._is_old_until = now + _CATCHES_UP_SECONDS
+        return now < self._is_old_until
 
     def _hear(self, process: str) -> None:
         """The process is alive. Ask one that was not heard before for all that it has to tell."""
@@ -367,6 +382,8 @@ class Signals:
 
     def _turn(self) -> None:
         now = self._clock()
+        self._may_be_old()
+        self._turned_at = now
         if now - self._alive_at >= _ALIVE_SECONDS:
             self._alive_at = now
             self._send_all(_Alive(self._presence.here, keeps=True))

@@ -7,9 +7,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from falcon.telemetry import metrics
@@ -58,8 +57,8 @@ class Activity:
         with self._lock:
             self._waiting.remove(ticket)
 
-    @contextmanager
-    def at_work(self, ticket: float) -> Iterator[None]:
+    def run(self, ticket: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the task that has this ticket. Raises what it raises."""
         began = time.monotonic()
         with self._lock:
             self._waiting.remove(ticket)  # it is usually the first one
@@ -68,7 +67,7 @@ class Activity:
                 self._all_active_since = began
         self._wait.observe(began - ticket)
         try:
-            yield
+            return fn(*args, **kwargs)
         finally:
             ended = time.monotonic()
             with self._lock:
@@ -113,8 +112,7 @@ class Dispatcher(ThreadPoolExecutor):
         ticket = self._activity.queued()
 
         def work() -> T:
-            with self._activity.at_work(ticket):
-                return fn(*args, **kwargs)
+            return self._activity.run(ticket, fn, *args, **kwargs)
 
         def leave(future: "Future[T]") -> None:
             self._places.release()

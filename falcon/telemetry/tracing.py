@@ -54,12 +54,11 @@ def export_to(spans: Exporter | None) -> None:
 
 
 def enter(name: str, header: bytes | None, key: bytes | None) -> str | None:
-    """The current task answers a request. ``header``: its traceparent. ``key``: of its command, if it has one.
+    """The current task answers a request. ``header``: its traceparent. ``key``: of its command, if it has one. Not
+    needed for a request without either, if there is no ``exporter``.
 
     Gives the traceparent that the task passes on.
     """
-    if header is None and key is None and exporter is None:
-        return None
     parent = None if header is None else _parse(header)
     command = None if key is None else key.decode("latin-1")[:64]
     span = None if exporter is None else exporter.begin(name, parent)

@@ -31,13 +31,13 @@ _AWAY_MAX: Final = 16
 class Away(msgspec.Struct, eq=False):
     """A batch that has been sent. ``waiting``: those whose replies are still to come, by their index in the batch.
 
-    ``deadline``: of the last of its commands. ``timer``: makes it hold up no other batch once it is away for long.
+    ``deadline``: of the last of its commands. ``since``: when it was sent. Both on CLOCK_MONOTONIC.
     """
 
     waiting: dict[int, Pending]
     size: int
     deadline: float
-    timer: asyncio.TimerHandle | None = None
+    since: float
 
 
 class Batching:
@@ -64,14 +64,16 @@ class Batching:
 
     def came_back(self, number: int) -> None:
         """All of its replies are here, or none will come any more."""
-        away = self.away.pop(number)
+        del self.away[number]
         self._holding.discard(number)
-        if away.timer is not None:
-            away.timer.cancel()
 
     def pass_over(self, number: int) -> None:
         """The next batch does not wait for this one any more."""
         self._holding.discard(number)
+
+    def pass_over_slow(self, now: float) -> None:
+        """The next batch does not wait for those that are away for long."""
+        self._holding = {number for number in self._holding if now - self.away[number].since < SLOW_SECONDS}
 
     def is_nearly_back(self, away: Away) -> bool:
         return len(away.waiting) <= away.size * _STRAGGLERS and len(self.away) <= _AWAY_MAX

@@ -6,14 +6,21 @@ from falcon.journal.ports import Checkpoint, Submission
 from falcon.telemetry import metrics
 from falcon.write.limits import ShardLimits
 from falcon.write.owned import Serving
+from falcon.write.stored_aggregates import PartMissing
 
 
 class Checkpoints:
-    """Keeps the tail short that a recovery has to read, and memory free of aggregates that are not in use."""
+    """Keeps the tail short that a recovery has to read, and memory free of aggregates that are not in use.
 
-    def __init__(self, limits: ShardLimits, monotonic: Callable[[], float]) -> None:
+    ``on_missing``: called if a checkpoint cannot be made, since a stored part is missing.
+    """
+
+    def __init__(
+        self, limits: ShardLimits, monotonic: Callable[[], float], on_missing: Callable[[Serving, PartMissing], None]
+    ) -> None:
         self._limits = limits
         self._monotonic = monotonic
+        self._on_missing = on_missing
 
     def after_decisions(self, serving: Serving, submissions: list[Submission]) -> None:
         """Capture the state after many events, or with many aggregates in memory."""
@@ -36,12 +43,18 @@ class Checkpoints:
         if serving.in_flight:
             serving.captured_behind = serving.in_flight[-1].append
         else:
-            submissions.append(serving.aggregates.checkpoint())
+            self._make(serving, submissions)
 
     def confirmed(self, serving: Serving, submissions: list[Submission]) -> None:
         """The append is durable behind which the state was captured, so that is a checkpoint."""
         serving.captured_behind = None
-        submissions.append(serving.aggregates.checkpoint())
+        self._make(serving, submissions)
+
+    def _make(self, serving: Serving, submissions: list[Submission]) -> None:
+        try:
+            submissions.append(serving.aggregates.checkpoint())
+        except PartMissing as missing:
+            self._on_missing(serving, missing)
 
     def written(self, serving: Serving, checkpoint: Checkpoint) -> None:
         serving.aggregates.checkpointed()

@@ -1,6 +1,6 @@
 """Carrying out a batch: which of its commands are decided, and why the others are not."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
 from falcon.journal.ports import Submission
@@ -10,6 +10,7 @@ from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Sender, S
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
+from falcon.write.stored_aggregates import PartMissing
 
 # An append of so many bytes takes no further command. A short command may make an event of 5 MB,
 # such as the end of a room of 100,000 members, and a journal takes 8 MB at once.
@@ -17,13 +18,24 @@ _APPEND_BYTES: Final = 1 << 20
 
 
 class Execution:
-    """Decides commands of the partitions in ``states`` that serve, and lets their replies wait for the log."""
+    """Decides commands of the partitions in ``states`` that serve, and lets their replies wait for the log.
 
-    def __init__(self, states: Mapping[int, Owned], replies: Replies, clock: Clock, stall_seconds: float) -> None:
+    ``on_missing``: called if a stored part is missing. It takes the partition down.
+    """
+
+    def __init__(
+        self,
+        states: Mapping[int, Owned],
+        replies: Replies,
+        clock: Clock,
+        stall_seconds: float,
+        on_missing: Callable[[Serving, PartMissing], None],
+    ) -> None:
         self._states = states
         self._replies = replies
         self._clock = clock
         self._stall_seconds = stall_seconds
+        self._on_missing = on_missing
 
     def carry_out(self, batch: CommandBatch, sender: Sender, submissions: list[Submission]) -> list[Serving]:
         """Gives the partitions in which something was decided; adds their appends to ``submissions``.
@@ -42,7 +54,15 @@ class Execution:
             assert isinstance(owned, Serving)
             aggregates = owned.aggregates
             n = aggregates.n
-            executed = aggregates.execute(envelope, now)
+            try:
+                executed = aggregates.execute(envelope, now)
+            except PartMissing as missing:
+                _, decided = waiting.pop(envelope.partition, (owned, []))
+                owned.unproven += decided  # none of it has been taken: what refuses the others refuses them
+                self._on_missing(owned, missing)
+                refusal = refusals.not_recovered()
+                self._replies.add(Waiter(sender, batch.number, index, refusal, recorded=False), refusal)
+                continue
             waiter = Waiter(sender, batch.number, index, executed, aggregates.n > n)
             if (touched := waiting.get(envelope.partition)) is None:
                 waiting[envelope.partition] = (owned, [waiter])

@@ -13,7 +13,7 @@ from falcon.write.capacity import BYTES_MAX, Capacity
 from falcon.write.fair_queue import FairQueue
 from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply, Unavailable
 
-_SWEEP_SECONDS: Final = 0.1
+_SWEEP_SECONDS: Final = SLOW_SECONDS / 2
 
 
 class Mailbox:
@@ -152,10 +152,6 @@ class Mailbox:
         self._batching.came_back(number)
         self._schedule_flush()
 
-    def _pass_over(self, number: int) -> None:
-        self._batching.pass_over(number)
-        self._schedule_flush()
-
     # --- batches go out -----------------------------------------------------------------------------------------------
 
     def _schedule_flush(self) -> None:
@@ -186,22 +182,23 @@ class Mailbox:
             size += envelope.size
         if commands:
             since = waiting[0][2]
-            away = Away(waiting, len(commands), max(command.deadline for command in commands))
-            number = self._batching.sent(away)
-            away.timer = self._loop.call_later(SLOW_SECONDS, self._pass_over, number)
+            number = self._batching.sent(Away(waiting, len(commands), max(c.deadline for c in commands), now))
             metrics.batch_commands.observe(len(commands))
             self._send(CommandBatch(number, commands, since))
         if self._queue.size:
             self._schedule_flush()
 
     def _sweep(self) -> None:
-        """No command waits past its deadline: neither in the queue nor for a shard that does not answer."""
+        """No command waits past its deadline, neither in the queue nor for a shard that does not answer. The queue does
+        not wait for a slow batch."""
         self._sweep_scheduled = False
         now = time.monotonic()
         for number in [number for number, away in self._batching.away.items() if away.deadline < now]:
             self.give_up(number)
         overdue = self._queue.take_first_while(lambda pending: pending[0].deadline < now)
         self._resolve_all(overdue, refusals.expired_in_mailbox)
+        self._batching.pass_over_slow(now)
+        self._schedule_flush()
         if self.busy:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)

@@ -93,8 +93,7 @@ class OwnershipCycle:
         self._is_settled = not self._is_recovering and all(isinstance(each, Serving) for each in self.states.values())
 
     def failed(self, serving: Serving, outcome: AppendOutcome | None) -> None:
-        """An append has failed: nothing of this epoch may be decided on, or answered, any more."""
-        metrics.append_failures.labels(outcome.value if outcome else "none").inc()
+        """The epoch is over: nothing of it may be decided on, or answered, any more."""
         self._is_settled = False
         if outcome is not AppendOutcome.FENCED:
             self.states[serving.number] = owned.went_down(serving)

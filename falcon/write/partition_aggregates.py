@@ -105,7 +105,7 @@ class PartitionAggregates:
         self._dirty: set[int] = set()
         self._imports: dict[str, int] = {}
         self._ahead: dict[int, int] = {}
-        self._reads_all = False  # of the log, since there is no checkpoint
+        self._reads_all = False  # of the log, and uses nothing stored until all of it has been read
         self._saving = _NOTHING
         self._answers = AnswerWindow(self._limits.answer_window_ms)
         self._keys: KeyCounts | None = None
@@ -124,11 +124,10 @@ class PartitionAggregates:
 
         Raises JournalUnavailable.
         """
-        self._reset()
         checkpoint = self._store.checkpoint(self.number, snapshots.VERSION)
         if checkpoint is None:
-            self._reads_all = True
-            return Position()
+            return self.restore_nothing()
+        self._reset()
         state = snapshots.decode_state(checkpoint.state)
         self._counter, self.at = state.counter, state.at
         self.confirmed = self._changed = checkpoint.position.offset - 1
@@ -141,8 +140,14 @@ class PartitionAggregates:
                     self._answers.add(account_id, key, remembered)
         return checkpoint.position
 
+    def restore_nothing(self) -> Position:
+        """Use no stored state: all of the log is to be replayed, from the position that this gives."""
+        self._reset()
+        self._reads_all = True
+        return Position()
+
     def replay(self, recorded: Recorded) -> None:
-        """Take in an event of the log."""
+        """Take in an event of the log. Raises PartMissing."""
         event = recorded.envelope.event
         if isinstance(event, RoomCreated | AccountCreated):
             self._count(event)
@@ -166,7 +171,10 @@ class PartitionAggregates:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def execute(self, envelope: CommandEnvelope, now: Millis) -> Executed:
-        """Decide a command and change the state in memory; the reply holds once what ``take`` gives is durable."""
+        """Decide a command and change the state in memory; the reply holds once what ``take`` gives is durable.
+
+        Raises PartMissing. Nothing is right then that was not taken before.
+        """
         at = self.at = max(self.at, now)
         reference = None
         if envelope.further_keys and any(self.knows(envelope.account_id, key) for key, _ in envelope.further_keys):
@@ -417,7 +425,7 @@ class PartitionAggregates:
 
     def _read(self, identity: int) -> Aggregate | None:
         if self.epoch == 0 and self._reads_all:
-            return None  # no checkpoint counts on what is stored, so some of it may have been deleted
+            return None  # some of what is stored may have been deleted
         stored = self._stored.load(identity)
         if stored is None:
             return None
@@ -458,7 +466,7 @@ class PartitionAggregates:
         return True
 
     def checkpoint(self) -> Checkpoint:
-        """What was captured. Exactly what was decided before that must be durable."""
+        """What was captured. Exactly what was decided before that must be durable. Raises PartMissing."""
         captured = self._saving
         expired = captured.state.window_at - self._limits.answer_window_ms
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]

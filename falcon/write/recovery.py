@@ -9,10 +9,11 @@ from typing import TypeAlias
 import msgspec
 
 from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import Cursor, Position
+from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import EventSource, Journal, JournalUnavailable
 from falcon.telemetry import metrics
 from falcon.write.partition_aggregates import PartitionAggregates
+from falcon.write.stored_aggregates import PartMissing
 
 log = logging.getLogger("falcon.shard")
 
@@ -51,6 +52,14 @@ class Recovery:
         self._make_partition = make_partition
         self._owner = owner
         self._monotonic = monotonic
+        self._distrusted: set[int] = set()
+
+    def distrust(self, number: int, missing: PartMissing) -> None:
+        """The snapshots of the partition do not fit together: its next recovery uses none of them. Any thread may call
+        it."""
+        log.error("partition %s uses no snapshots, and reads its log from the start: %s", number, missing)
+        metrics.parts_missing.inc()
+        self._distrusted.add(number)
 
     def run(self, numbers: Sequence[int]) -> Iterator[Recovered]:
         """Reports each partition as soon as it is ready, or found to be down. Raises nothing: a partition that cannot
@@ -76,7 +85,7 @@ class Recovery:
     def _read_up_to(self, ends: dict[int, Position]) -> Iterator[Recovered]:
         """Checkpoints, then one pass through the log from the oldest of them."""
         partitions = {number: self._make_partition(number) for number in ends}
-        cursor: Cursor = {number: partition.restore() for number, partition in partitions.items()}
+        cursor: Cursor = {number: self._restored(partition) for number, partition in partitions.items()}
         moved_at = time.monotonic()
         while True:
             ready = [number for number, position in cursor.items() if position.offset >= ends[number].offset]
@@ -102,15 +111,34 @@ class Recovery:
                 yield _some(down=down)
                 cursor = {number: position for number, position in cursor.items() if number not in down}
                 continue
-            for recorded in events:
-                # An event behind our own marker is a newer owner's. A state that held it would pass for ours.
-                if recorded.offset < ends[recorded.envelope.partition].offset:
-                    partitions[recorded.envelope.partition].replay(recorded)
-                    metrics.recovery_events.inc()
-            cursor = dict(after)
+            cursor = {**after, **self._replay(events, partitions, ends)}
+
+    def _replay(
+        self, events: Sequence[Recorded], partitions: dict[int, PartitionAggregates], ends: dict[int, Position]
+    ) -> dict[int, Position]:
+        """Gives the partitions that have to be read again, and from where."""
+        again: dict[int, Position] = {}
+        for recorded in events:
+            number = recorded.envelope.partition
+            # An event behind our own marker is a newer owner's. A state that held it would pass for ours.
+            if number in again or recorded.offset >= ends[number].offset:
+                continue
+            try:
+                partitions[number].replay(recorded)
+            except PartMissing as missing:
+                self.distrust(number, missing)
+                again[number] = self._restored(partitions[number])
+            else:
+                metrics.recovery_events.inc()
+        return again
+
+    def _restored(self, partition: PartitionAggregates) -> Position:
+        """Where the partition's log is to be read from."""
+        return partition.restore_nothing() if partition.number in self._distrusted else partition.restore()
 
     def _begun(self, partition: PartitionAggregates, end: Position) -> PartitionAggregates:
         partition.begin(end)
+        self._distrusted.discard(partition.number)
         metrics.recoveries.inc()
         return partition
 

@@ -31,6 +31,7 @@ from falcon.write.protocol import CommandBatch
 from falcon.write.recovery import Background, Recovery, at_once
 from falcon.write.replies import Replies, SendReply
 from falcon.write.retries import Retries
+from falcon.write.stored_aggregates import PartMissing
 
 log = logging.getLogger("falcon.shard")
 
@@ -68,17 +69,19 @@ class Shard:
         self._clock = clock
         self._limits = limits
         self._keys = KeyCounts(limits.answers_bytes, limits.account_keys)
-        recovery = Recovery(
+        self._recovery = Recovery(
             journal,
             recovery_source or source,
             lambda number: PartitionAggregates(number, source.partitions, store, limits, clock.monotonic),
             owner,
             clock.monotonic,
         )
-        self._cycle = OwnershipCycle(ownership, recovery, background, clock.monotonic, limits, self._keys, self._prove)
+        self._cycle = OwnershipCycle(
+            ownership, self._recovery, background, clock.monotonic, limits, self._keys, self._prove
+        )
         self._replies = Replies(reply, Retries(source, reading), clock.monotonic, limits.refusal_age_seconds)
-        self._execution = Execution(self._cycle.states, self._replies, clock, limits.stall_seconds)
-        self._checkpoints = Checkpoints(limits, clock.monotonic)
+        self._execution = Execution(self._cycle.states, self._replies, clock, limits.stall_seconds, self._on_missing)
+        self._checkpoints = Checkpoints(limits, clock.monotonic, self._on_missing)
         self._figures = figures.Figures(name, limits.answers_bytes)
         self._busy = BusyRooms(clock.monotonic)
         self._passivate_at = clock.monotonic() + limits.passivate_seconds
@@ -96,10 +99,10 @@ class Shard:
         submissions: list[Submission] = []
         for serving in self._execution.carry_out(batch, sender, submissions):
             self._checkpoints.after_decisions(serving, submissions)
-        if submissions:
-            self._journal.submit(submissions)
         self._busy.sample(batch)
         self._replies.send_ready()
+        if submissions:  # last: a thread that the journal wakes must not wait for the interpreter
+            self._journal.submit(submissions)
 
     def drain(self) -> None:
         """The journal has completed something, or a recovery or a retry has come to its end."""
@@ -202,6 +205,8 @@ class Shard:
         Likewise those are counted that came or went with their partition.
         """
         self._keys.count(FORGOTTEN_EACH_TICK)
+        if not self._keys.total:
+            return
         known = deque(each for owned in self._cycle.states.values() if (each := known_of(owned)) is not None)
         self._ticks += 1
         known.rotate(self._ticks)
@@ -211,8 +216,18 @@ class Shard:
 
     # --- the journal --------------------------------------------------------------------------------------------------
 
+    def _on_missing(self, serving: Serving, missing: PartMissing) -> None:
+        """A stored part is missing. What is in flight is of unknown outcome here, and the partition is recovered from
+        its log alone."""
+        self._recovery.distrust(serving.number, missing)
+        self._end_epoch(serving, AppendOutcome.UNKNOWN)
+
     def _fail(self, serving: Serving, outcome: AppendOutcome | None) -> None:
         log.warning("partition %s: append %s", serving.number, outcome)
+        metrics.append_failures.labels(outcome.value if outcome else "none").inc()
+        self._end_epoch(serving, outcome)
+
+    def _end_epoch(self, serving: Serving, outcome: AppendOutcome | None) -> None:
         fenced = outcome is AppendOutcome.FENCED
         serving.aggregates.end(void=fenced)
         self._cycle.failed(serving, outcome)

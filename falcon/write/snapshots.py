@@ -1,24 +1,24 @@
-"""States of aggregates as bytes. They are a cache of the log: a new VERSION makes all older ones void.
+"""States of aggregates as bytes. They are a cache of the log: another VERSION makes those of before void.
 
 An aggregate is a head and, if it is large, parts: its members or direct rooms, some in a record of their own.
 """
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never, get_args
 
 import msgspec
 from immutables import Map
 
 from falcon.domain import limits
 from falcon.domain.account import Account
+from falcon.domain.catalogue import AccountEvent, RoomEvent
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
 from falcon.domain.room import Member, Room
-
-# Raise it whenever the fields of Room, Account, PartitionState or the answers change: recovery then reads the log.
-VERSION: Final = 6
+from falcon.write.answers import Remembered
+from falcon.write.state_version import version_of
 
 Aggregate: TypeAlias = Room | Account
 AnswerRow: TypeAlias = tuple[
@@ -102,6 +102,16 @@ class _AccountState(msgspec.Struct, frozen=True, tag="account", array_like=True)
     directs: list[_DirectRow]
     parts: StoredParts | None = None
 
+
+# Raise it if the same fields mean something else: recovery then reads the log.
+_MEANING: Final = 1
+# An owner of before passes over an event that it does not know, and its states lack what that changed.
+VERSION: Final = version_of(
+    (_RoomState, _AccountState, Member, PartitionState, AnswerRow, Remembered, *get_args(RoomEvent | AccountEvent)),
+    _MEANING,
+    limits.MEMBERS_IN_PART,
+    limits.DIRECTS_IN_PART,
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _aggregates = msgspec.msgpack.Decoder(_RoomState | _AccountState)

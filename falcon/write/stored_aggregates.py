@@ -13,7 +13,7 @@ from falcon.write.snapshots import Aggregate, StoredParts
 
 
 class PartMissing(Exception):
-    """The store does not have a part that a head counts on."""
+    """The store does not have a part that a head counts on. The log has all of it."""
 
 
 class Stored(msgspec.Struct, frozen=True):

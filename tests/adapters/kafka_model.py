@@ -4,7 +4,7 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -31,7 +31,7 @@ class Brokers:
     """``refused``: partitions that take nothing in. ``silent``: those that give nothing out.
 
     ``held``: the next write to a topic waits for it. ``lost``: so many of the next writes are not acknowledged, and get
-    in when the test says so (``late``).
+    in when the test says so (``late``). ``ends``: of topics that are kept elsewhere.
     """
 
     def __init__(self) -> None:
@@ -42,6 +42,7 @@ class Brokers:
         self.lost = 0
         self.late: list[tuple[str, int, Sequence[Record]]] = []
         self.ahead = 0.0
+        self.ends: dict[str, Callable[[], int]] = {}
         self._good_writes: int | None = None
 
     def fail_after(self, writes: int | None) -> None:
@@ -71,6 +72,12 @@ class Brokers:
         stored = self.topics[topic, partition]
         last = {record.key: record for record in stored}
         stored[:] = [r for r in stored if last[r.key] is r and (r.value is not None or r is stored[-1])]
+
+    def end(self, topic: str, partition: int) -> int:
+        if topic in self.ends:
+            return self.ends[topic]()
+        stored = self.topics[topic, partition]
+        return stored[-1].offset + 1 if stored else 0
 
     def producer(self) -> Producer:
         return cast("Producer", _Producer(self))
@@ -116,6 +123,9 @@ class _Reader:
             start = bisect_left(stored, offset, key=lambda record: record.offset)
             found[partition] = stored[start : start + limit]
         return found
+
+    async def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return {partition: self._brokers.end(self.topic, partition) for partition in partitions}
 
     async def close(self) -> None:
         pass

@@ -36,6 +36,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
     made = Brokers()
     monkeypatch.setattr(module, "Reader", made.reader)
+    monkeypatch.setattr(module, "_STALE_SECONDS", 0.0)
     return made
 
 

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -32,6 +33,7 @@ TOPIC = CLUSTER.snapshots
 def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
     made = Brokers()
     monkeypatch.setattr(module, "Reader", made.reader)
+    monkeypatch.setattr(module, "_STALE_SECONDS", 0.0)
     return made
 
 
@@ -53,12 +55,13 @@ class Pod(PartitionOwner):
 
     def __init__(self, brokers: Brokers, log: MemoryLog) -> None:
         self.snapshots = KafkaSnapshots(CLUSTER, brokers.producer(), memory_copy())
+        brokers.ends[CLUSTER.journal] = lambda: len(log.events[0])
         super().__init__(log, self.snapshots)
 
     async def take_over(self) -> "Pod":
         await self.snapshots.restore(0, "a test")
         end = self.log.take(0)
-        await self.snapshots.drop_lost(0, end.offset)
+        await self.snapshots.drop_lost(0, end.offset, end.epoch)
         self.snapshots.open(0, end.epoch)
         self.recover(end)
         return self
@@ -291,6 +294,7 @@ def test_positions_of_a_restored_checkpoint_are_those_that_were_saved(brokers: B
 async def test_the_memory_of_a_takeover_does_not_grow_with_the_rooms(brokers: Brokers, log: MemoryLog) -> None:
     """Each of them has an older snapshot, which is garbage."""
     peaks = {}
+    brokers.ends[CLUSTER.journal] = lambda: 5
     for rooms in (2_000, 20_000):
         brokers.topics.clear()
         for epoch in (1, 2):
@@ -383,6 +387,73 @@ async def test_snapshots_of_what_the_log_has_lost_do_not_count(brokers: Brokers,
     await cat.checkpoint()
     brokers.compact(TOPIC, 0)
     assert (await Pod(brokers, log).take_over()).post(room, "new") == 4
+
+
+class MarkingPod(Pod):
+    """Its takeover makes the log a record longer, as a marker does."""
+
+    async def take_over(self) -> "MarkingPod":
+        await self.snapshots.restore(0, "a test")
+        end = self.log.take(0)
+        marker = PartitionOwner(self.log)
+        marker.recover(end)
+        marker.partition.prove()
+        append = marker.partition.take()
+        assert append is not None
+        assert self.log.write(append)
+        await self.snapshots.drop_lost(0, end.offset, end.epoch)
+        self.snapshots.open(0, end.epoch)
+        self.recover(Position(end.offset + 1, end.epoch, 1))
+        return self
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_an_owner_that_dies_while_it_drops_what_the_log_has_lost_leaves_nothing_of_it_to_the_next(
+    brokers: Brokers, log: MemoryLog, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """``writes``: it dies behind so many. Each owner makes the log longer, so that it reaches as far as the snapshots
+    did."""
+    monkeypatch.setattr(module, "_TOMBSTONES_MAX", 1)
+
+    async def run() -> None:
+        ann = await Pod(brokers, log).take_over()
+        rooms = [ann.room() for _ in range(3)]
+        for room in rooms:
+            ann.post(room, "before the copy")
+        await ann.checkpoint()
+        copied = len(log.events[0])
+        assert [ann.post(rooms[0], text) for text in ("lost", "lost too")] == [2, 3]
+        await ann.checkpoint()
+        del log.events[0][copied:]
+        for _ in range(2):
+            brokers.fail_after(writes)
+            with suppress(NotWritten):
+                await MarkingPod(brokers, log).take_over()
+            brokers.fail_after(None)
+        cat = await MarkingPod(brokers, log).take_over()
+        assert [cat.post(room, "new") for room in rooms] == [2, 2, 2]
+        await cat.checkpoint()
+        brokers.compact(TOPIC, 0)
+        assert [(await Pod(brokers, log).take_over()).post(room, "newer") for room in rooms] == [3, 3, 3]
+
+    asyncio.run(run())
+
+
+@in_loop
+async def test_a_checkpoint_counts_again_if_the_brokers_were_wrong_about_the_end_of_the_log(
+    brokers: Brokers, log: MemoryLog
+) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    await ann.checkpoint()
+    right, brokers.ends[CLUSTER.journal] = brokers.ends[CLUSTER.journal], lambda: 0
+    await KafkaSnapshots(CLUSTER, brokers.producer(), memory_copy()).restore(0, "one that dies then")
+    brokers.ends[CLUSTER.journal] = right
+    ann.post(room, "1")
+    await ann.checkpoint()
+    bob = await Pod(brokers, log).take_over()
+    assert bob.snapshots.checkpoint(0, VERSION) is not None
+    assert bob.post(room, "2") == 2
 
 
 @in_loop

@@ -25,6 +25,7 @@ GOOD, BAD = 0, 3
 class Owner:
     def __init__(self, brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "Reader", brokers.reader)
+        monkeypatch.setattr(module, "_STALE_SECONDS", 0.0)
         monkeypatch.setattr(journals, "_SOON_SECONDS", 0.2)
         self.brokers = brokers
         self.loop = LoopThread()

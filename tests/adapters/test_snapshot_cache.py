@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import apsw
 import pytest
 
 from falcon.adapters.sqlite import snapshot_cache
@@ -80,3 +81,18 @@ def test_it_is_empty_at_each_start(tmp_path: Path) -> None:
     before.put(0, [("a", record(b"1"))])
     del before
     assert LocalSnapshotCache(tmp_path / "snapshot_cache.db").under(0, "") == []
+
+
+def test_a_copy_that_the_disk_had_no_room_for_says_nothing_of_any_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite cannot take back what it has half written then: rooms that were there may seem to be gone."""
+    monkeypatch.setattr(snapshot_cache, "_CACHE_KIB", 64)
+    file = LocalSnapshotCache(tmp_path / "snapshot_cache.db")
+    file._connection.execute("PRAGMA max_page_count = 100")
+    file.put(0, [("a room", record(b"1"))])
+    with pytest.raises(apsw.FullError):
+        for number in range(1_000):
+            file.put(1, [(f"room {number}", record(b"x" * 4_000))])
+    with pytest.raises(apsw.ConnectionClosedError):
+        file.get(0, "a room")

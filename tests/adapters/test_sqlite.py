@@ -349,3 +349,24 @@ def test_queries_of_tables_that_cannot_be_read_say_so(path: Path) -> None:
         asyncio.run(reads.page(64, 1, 9))
     connection.execute("ALTER TABLE lost RENAME TO timeline")
     assert asyncio.run(reads.page(64, 1, 9)).messages == []
+
+
+def test_a_query_is_prepared_once_whichever_members_ask(path: Path) -> None:
+    """It joins tables. SQLite prepares a join again for each value of a parameter, unless it is told not to."""
+    connection = database.connect(path, writable=False)
+    reads = SqliteReadStore(connection)
+    asyncio.run(reads.access(64, 1))
+    prepared: list[object] = []
+
+    def allow(*step: object) -> int:
+        prepared.append(step)
+        return apsw.SQLITE_OK
+
+    connection.authorizer = allow
+    asyncio.run(reads.access(128, 2))
+    asyncio.run(reads.page(64, 1, 9))
+    assert prepared, "SQLite asks about what it prepares"
+    prepared.clear()
+    for room_id, account_id in ((64, 1), (128, 2), (192, 3)):
+        asyncio.run(reads.access(room_id, account_id))
+    assert prepared == []

@@ -12,6 +12,7 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.cli import app
 from falcon.journal import naming
+from falcon.journal.ports import JournalUnavailable
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import PARTITIONS, ROOM, a_group, posted
 
@@ -100,3 +101,23 @@ def test_without_data_there_is_nothing_to_copy(tmp_path: Path) -> None:
     found = copied(tmp_path / "none", tmp_path / "copy")
     assert found.exit_code == 1
     assert not (tmp_path / "copy").exists()
+
+
+def test_a_copy_has_its_name_only_when_it_is_complete(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Falcon that is started on half a copy lacks messages, and does not say so."""
+    with Embedded(data / "falcon.db") as falcon:
+        falcon.append(a_group(), *(posted(seq) for seq in range(1, 100)))
+
+    def full(path: Path, to: Path, report: object) -> None:
+        to.write_bytes(b"half of it")
+        assert not (tmp_path / "copies" / "today").exists()
+        raise JournalUnavailable("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "copy", full)
+        assert copied(data, tmp_path / "copies" / "today").exit_code == 1
+    assert list((tmp_path / "copies").iterdir()) == []
+    assert copied(data, tmp_path / "copies" / "today").exit_code == 0
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["today"]

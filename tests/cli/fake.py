@@ -137,6 +137,7 @@ class FakeFalcon:
     breaks_after: list[int] = field(default_factory=list)  # bytes after which the next exports break off
     pieces_of: int = 50
     imports: list[list[Json]] = field(default_factory=list)
+    leaves_out: bool = False  # the further members of rooms
     refuse_import: Callable[[Json], Json | None] = lambda line: None
     tokens: list[int] = field(default_factory=list)
     requests: list[httpx.Request] = field(default_factory=list)
@@ -277,6 +278,9 @@ class FakeFalcon:
                 given[line["type"]][line["ref"]] = self.ids.setdefault(name, 1000 + len(self.ids))
         messages = sum(line["type"] == "message" for line in lines)
         answer = {"accounts": given["account"], "rooms": given["room"], "imported": messages, "skipped": 0}
+        if self.leaves_out:
+            further = [line for line in lines if line["type"] == "members"]
+            answer["left_out"] = {str(line["room_id"]): len(line["members"]) for line in further}
         return httpx.Response(200, json=answer)
 
     def _export(self, request: httpx.Request) -> httpx.Response:

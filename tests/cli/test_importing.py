@@ -92,6 +92,19 @@ def test_members_of_a_large_room_are_sent_behind_it_and_its_admins_with_it(
     assert [[each["account_id"] for each in line["members"]] for line in further] == [[ids["b"], ids["c"]], [ids["d"]]]
 
 
+def test_members_whom_the_server_leaves_out_are_counted_at_the_end(
+    run: Run, server: FakeFalcon, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_MEMBERS", 2)
+    server.leaves_out = True
+    accounts = [{"type": "account", "ref": ref, "name": ref} for ref in "abcde"]
+    members = [{"account": ref, "role": "admin"} for ref in "abcde"]
+    result = run(server, "import", written(file, [HEADER, *accounts, TEA | {"members": members}]))
+    assert result.exit_code == 0
+    room_id = server.ids["room old-chat tea"]
+    assert f"Room {room_id} lacks 1 member of the file." in result.stderr
+
+
 def test_batches_are_bounded_by_lines(run: Run, server: FakeFalcon, file: Path) -> None:
     run(server, "import", written(file, [HEADER, ALICE, BOB, TEA, *(said(seq) for seq in range(1, 2502))]))
     assert [len(batch) for batch in server.imports] == [2, 1, BATCH_LINES, BATCH_LINES, 501]

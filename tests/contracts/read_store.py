@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol, cast
+from unittest.mock import ANY
 
 import msgspec
 import pytest
@@ -174,7 +175,7 @@ class ReadStoreContract(ABC):
         self.put(store, "rooms", SetRoomActivity(ROOM, 5, NOON))
         self.put(store, "timeline", SetRevision(ROOM, 2))
         self.put(store, "memberships", SetReadMark(ROOM, ANN, 4), SetRole(ROOM, ANN, "member"))
-        assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("member", 4, 5, 2)
+        assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("member", 4, 5, 2, has_reactions=ANY)
         assert asyncio.run(store.reads.access(ROOM, BOB)) is None
         self.put(store, "memberships", DropMember(ROOM, ANN))
         assert asyncio.run(store.reads.access(ROOM, ANN)) is None
@@ -189,7 +190,7 @@ class ReadStoreContract(ABC):
             DropMember(ROOM, ANN),
             UpsertMember(ROOM, ANN, "readonly", 9),
         )
-        assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("readonly", 9, 0, 0)
+        assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("readonly", 9, 0, 0, has_reactions=ANY)
 
     def test_a_mark_set_for_nobody_makes_no_member(self, store: Store) -> None:
         self.room(store)
@@ -420,6 +421,13 @@ class ReadStoreContract(ABC):
         self.put(store, "reactions", *_liked(51, 5, ANN))
         assert asyncio.run(store.reads.shown_reactions(ROOM, 1, 50)).version == versions[-1]
         assert sorted(set(versions)) == versions
+
+    def test_a_member_is_told_that_a_room_has_reactions(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 0))
+        self.put(store, "reactions", *_liked(3, 1, ANN))
+        access = asyncio.run(store.reads.access(ROOM, ANN))
+        assert access is not None and access.has_reactions
 
     def test_reactions_are_listed_oldest_first(self, store: Store) -> None:
         accounts = range(1_000, 1_007)

@@ -4,7 +4,7 @@ import pytest
 from falcon.domain import limits
 from falcon.domain.answers import ImportAnswer, RoomAnswer
 from falcon.domain.commands import ImportMembers, ImportMessages, ImportRoom, Invitation, RoomKind
-from falcon.domain.events import DirectRoomOpened, MemberJoined, Membership, MessagePosted, RoomCreated
+from falcon.domain.events import DirectRoomOpened, MemberJoined, MemberLeft, Membership, MessagePosted, RoomCreated
 from falcon.domain.message import Message
 from falcon.domain.rejections import AccountNotFound, Invalid, NotAllowed, RoomNotFound
 from tests.support.builders import (
@@ -53,8 +53,19 @@ def test_a_large_room_gets_its_further_members_with_nothing_read() -> None:
 
 
 def test_an_import_that_is_repeated_brings_back_no_member_who_has_left() -> None:
-    room = an_imported_group(), MessagePosted(imported(1))
-    given(*room).when(ImportMembers(ROOM, invited(BOB, CAT))).then_nothing_happened().answered(ImportAnswer(0, 2))
+    room = an_imported_group(members=[BOB, CAT]), MemberLeft(ROOM, BOB, "member")
+    given(*room).when(ImportMembers(ROOM, invited(BOB, CAT))).then_nothing_happened().answered(ImportAnswer(0, 1))
+
+
+def test_an_import_that_goes_on_brings_further_members_into_a_room_that_is_in_use() -> None:
+    room = an_imported_group(members=[BOB]), MessagePosted(a_message(1, by=BOB), 1)
+    further = MemberJoined(ROOM, CAT, "member", 0)
+    given(*room).when(ImportMembers(ROOM, invited(BOB, CAT))).then(further).answered(ImportAnswer(1, 1))
+
+
+def test_whom_an_import_leaves_out_of_a_room_that_members_have_left_is_not_counted_as_there() -> None:
+    room = an_imported_group(members=[BOB]), MemberLeft(ROOM, BOB, "member")
+    given(*room).when(ImportMembers(ROOM, invited(ANN, BOB, CAT))).then_nothing_happened().answered(ImportAnswer(0, 1))
 
 
 @pytest.mark.parametrize("room", [a_group(), a_direct_room(ANN, BOB)])

@@ -16,6 +16,7 @@ from falcon.http.api.examples import as_sent
 from falcon.http.api.operation import ApiOperation
 from falcon.http.api.operations import OPERATIONS
 from tests.http.commands import COMMANDS, TAKE_A_BODY, Scene, set_scene
+from tests.support.builders import tried
 from tests.support.http import Falcon, Person, Room, problem, texts
 
 JSON = {"Content-Type": "application/json"}
@@ -415,7 +416,7 @@ def test_any_json_is_answered(falcon: Falcon, name: str, body: Any) -> None:
     path=st.sampled_from(["", "/messages", "/messages/1", "/read", "/members/1"]),
     method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"]),
 )
-@settings(max_examples=200, deadline=None, derandomize=True)
+@tried(200)
 def test_any_bytes_are_answered(scene: Scene, data: bytes, path: str, method: str) -> None:
     answer = scene.ben.send(method, f"{scene.room}{path}", content=data, headers=JSON)
     assert answer.status_code < 500, answer.text
@@ -424,7 +425,7 @@ def test_any_bytes_are_answered(scene: Scene, data: bytes, path: str, method: st
 @given(
     tail=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12), method=st.sampled_from(["GET", "PUT"])
 )
-@settings(max_examples=150, deadline=None, derandomize=True)
+@tried(150)
 def test_any_path_is_answered(scene: Scene, tail: str, method: str) -> None:
     for path in (f"/v1/rooms/{tail}", f"{scene.room}/{tail}", f"/v1/direct/{tail}", f"/{tail}"):
         try:
@@ -438,7 +439,7 @@ def test_any_path_is_answered(scene: Scene, tail: str, method: str) -> None:
     header=st.sampled_from(["Falcon-Position", "Falcon-Wait", "If-None-Match", "Content-Type", "Host"]),
     value=st.binary(max_size=30),
 )
-@settings(max_examples=150, deadline=None, derandomize=True)
+@tried(150)
 def test_any_header_is_answered(scene: Scene, header: str, value: bytes) -> None:
     headers = {"Falcon-Position": "0:0", header: value}
     for path in (f"{scene.room}/messages", "/docs"):

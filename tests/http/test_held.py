@@ -87,6 +87,25 @@ def test_a_body_counts_for_the_process_until_it_is_known_who_asks_and_then_for_t
     Share(held).belongs_to(BOB)
 
 
+def test_bodies_of_refusals_that_wait_are_held_for_those_without_a_token_and_no_further_one_waits() -> None:
+    held = Held(1_000, 100)
+    strangers = [Share(held) for _ in range(3)]
+    waited = []
+    for share in strangers:
+        share.begins()
+        share.set_bodies(60)
+        waited.append(share.may_wait())
+    assert waited == [True, False, False]
+    strangers[1].set_bodies(0)
+    strangers[2].set_bodies(0)
+    assert strangers[2].may_wait()
+    bobs = Share(held)
+    bobs.belongs_to(BOB)
+    bobs.set_bodies(60)
+    assert bobs.refusal_of_body() is None
+    assert bobs.may_wait()
+
+
 # --- at a server ------------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
+from falcon.http.problems import Problem
+from falcon.http.server.held import Held, Share
 from falcon.http.server.request_metrics import Meter
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
@@ -150,6 +152,29 @@ def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
     assert waits == [5.0]
     assert ben.get("/v1/me").status_code == 200
     assert waits == [5.0], "nobody else waits"
+
+
+def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    async def sleep(seconds: float) -> None:
+        raise AssertionError("it waits")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    monkeypatch.setattr(responses, "sleep", sleep)
+    held = Held(1_000, 100)
+    share = Share(held)
+    share.begins()
+    share.set_bodies(200)
+    problem = Problem(429, "rate_limited", "Too many.")
+    problem.delay_seconds = 1.0
+    asyncio.run(responses.problem_response(problem)({"state": {responses.SHARE: share}}, receive, send))
+    assert sent[0]["status"] == 429
 
 
 def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_many(

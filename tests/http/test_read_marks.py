@@ -206,6 +206,19 @@ def test_where_the_owner_cannot_decide_all_that_wait_are_told_so(
     assert moved(ben.put(f"{five}/read", {"seq": 5}))["read_seq"] == 5
 
 
+def test_marks_that_came_later_are_not_refused_because_the_time_of_the_oldest_is_over(
+    falcon: Falcon, ben: Person, five: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: dict[float, bool] = {}
+    monkeypatch.setattr(falcon.edge.commands, "is_late", lambda began: late.setdefault(began, not late))
+    asked = watched(falcon, monkeypatch, {2: Unavailable("expired")})
+    first, oldest, *others = falcon.together(*(mark(ben, five, 5) for _ in range(4)))
+    assert moved(first)["read_seq"] == 5
+    problem(oldest, 503, "overloaded")
+    assert [moved(answer)["read_seq"] for answer in others] == [5, 5]
+    assert asked[2].deadline > asked[1].deadline
+
+
 def test_a_limit_that_one_of_them_has_reached_holds_for_that_one(
     falcon: Falcon, ben: Person, five: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:

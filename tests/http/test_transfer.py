@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ def imported(falcon: Falcon, *lines: Json) -> Json:
     answer = imports(falcon, *lines)
     assert answer.status_code == 200, answer.text
     body: Json = answer.json()
-    assert set(body) == {"accounts", "rooms", "imported", "skipped"}
+    assert set(body) == {"accounts", "rooms", "imported", "skipped", "left_out"}
     return body
 
 
@@ -396,6 +397,43 @@ def test_further_members_come_in_lines_of_their_own(anna: Person, ben: Person, c
     assert cleo.says(there, "hello") == 2
 
 
+def test_an_import_that_goes_on_adds_members_to_a_room_that_people_write_in(
+    anna: Person, cleo: Person, there: Room
+) -> None:
+    anna.says(there, "hello")
+    assert imported(anna.falcon, members_line(there, cleo))["left_out"] == {}
+    assert cleo.says(there, "hello") == 2
+
+
+def test_members_who_may_have_left_the_room_are_not_added_and_are_counted(
+    anna: Person, ben: Person, cleo: Person, there: Room
+) -> None:
+    assert anna.delete(f"{there}/members/{ben.account_id}").is_success
+    assert imported(anna.falcon, members_line(there, anna, ben, cleo))["left_out"] == {str(there.room_id): 2}
+    assert ben.get(str(there)).status_code == cleo.get(str(there)).status_code == 404
+
+
+def test_what_people_wrote_in_a_room_is_not_taken_for_a_message_of_the_file(
+    anna: Person, ben: Person, there: Room
+) -> None:
+    imported(anna.falcon, message_line(there, 1, anna))
+    anna.says(there, "in between")
+    of_the_file = [message_line(there, 1, anna), *(message_line(there, seq, ben) for seq in (2, 3))]
+    refused = imports(anna.falcon, *of_the_file)
+    problem(refused, 403, "not_allowed", "line 2: seq")
+    assert texts(anna.reads(there)) == ["Message 1", "in between"]
+
+
+def test_the_accounts_of_all_lines_are_looked_up_at_once(
+    anna: Person, ben: Person, cleo: Person, there: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = type(anna.falcon.edge.store)
+    one_by_one = Mock(side_effect=AssertionError("an account was looked up by itself"))
+    monkeypatch.setattr(store, "account", one_by_one)
+    imported(anna.falcon, members_line(there, ben, cleo), message_line(there, 1, cleo, mentions=[ben.account_id]))
+    one_by_one.assert_not_called()
+
+
 def test_members_that_cannot_be_imported_are_named(anna: Person, ben: Person, room: Room, there: Room) -> None:
     nobody = Person(anna.falcon, 2**53 - 1, "", "")
     problem(imports(anna.falcon, members_line(room, ben)), 403, "not_allowed", "line 1: room_id")
@@ -464,7 +502,7 @@ def test_people_talk_on_in_an_imported_room(anna: Person, ben: Person, there: Ro
     assert anna.patch(f"{there}/messages/1", {"text": "Edited"}).status_code == 200
     gap = imports(anna.falcon, message_line(there, 2, anna), message_line(there, 4, anna))
     problem(gap, 422, "invalid", "line 2: seq")
-    assert imported(anna.falcon, message_line(there, 1, anna), message_line(there, 2, anna))["skipped"] == 2
+    assert imported(anna.falcon, message_line(there, 1, anna))["skipped"] == 1
     assert texts(anna.reads(there)) == ["Edited", "On with it"]
 
 
@@ -508,7 +546,7 @@ def test_blank_lines_and_other_line_ends_say_nothing(falcon: Falcon) -> None:
         assert set(answer.json()["accounts"]) == {"blank 1", "blank 2"}
     for nothing in (b"", b"\n", b" \r\n\n"):
         answer = falcon.admin.post("/v1/import", content=nothing, headers=NDJSON)
-        assert answer.json() == {"accounts": {}, "rooms": {}, "imported": 0, "skipped": 0}
+        assert answer.json() == {"accounts": {}, "rooms": {}, "imported": 0, "skipped": 0, "left_out": {}}
 
 
 # --- what cannot be imported ------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from falcon.read.memberships.queries import (
     room_summary,
 )
 from falcon.read.write import Write
-from tests.memory import accounts, rooms, timeline
+from tests.memory import accounts, reactions, rooms, timeline
 from tests.memory.models import MemoryQueryContext, query
 
 
@@ -55,7 +55,8 @@ def access(view: MemoryQueryContext, room_id: RoomId, account_id: AccountId) -> 
     member, room = tables(view).members.get((room_id, account_id)), rooms.room(view, room_id)
     if member is None or room is None:
         return None
-    return Access(member.role, member.read_seq, room.last_seq, timeline.version(view, room_id))
+    has_reactions = room_id in reactions.tables(view).revisions
+    return Access(member.role, member.read_seq, room.last_seq, timeline.version(view, room_id), has_reactions)
 
 
 def rooms_of(

@@ -283,6 +283,45 @@ def test_typing_is_work_for_the_keeper_and_for_those_that_listen_in_the_room(net
     assert took == expected
 
 
+@pytest.mark.parametrize("who", ["the sender", "the keeper", "the listener"])
+def test_typing_that_has_waited_in_a_stopped_process_is_told_to_nobody(network: Network, who: str) -> None:
+    keeper = network.keeper_of(TEA)
+    sender, listener = [each for each in network.processes.values() if each is not keeper][:2]
+    stream = listener.begins(BEN, [TEA], kinds=["typing"])
+    network.passes(10)
+    stopped = {"the sender": sender, "the keeper": keeper, "the listener": listener}[who]
+    stopped.paused = True
+    if stopped is sender:
+        network.passes(8)
+        sender.signals.typing(TEA, ANNA)  # the request comes first when it goes on
+    else:
+        sender.signals.typing(TEA, ANNA)
+        network.passes(8)
+    stopped.paused = False
+    network.passes(5)
+    assert stream.told == []
+    sender.signals.typing(TEA, ANNA)
+    network.passes(1)
+    assert stream.told == [{"room_id": TEA, "account_id": ANNA}]
+
+
+def test_an_account_with_streams_in_every_process_costs_those_that_watch_no_more_than_with_one(
+    network: Network,
+) -> None:
+    rooms = range(TEA, TEA + 100)
+    ben = network["one"].begins(BEN, [TEA], [ANNA])
+    network["one"].begins(ANNA, rooms)
+    network.passes(10)
+    told = network["one"].entries
+    for name in NAMES[1:]:
+        network[name].begins(ANNA, rooms)
+    network.passes(10)
+    assert ben.online == {ANNA}
+    here = sum(network.keeper_of(ANNA) is network["one"] for _ in NAMES[1:])
+    assert network["one"].entries - told == here, "a keeper is told by each; what it tells on has not changed"
+    assert len(network["one"].signals._presence.rooms_of(ANNA) or ()) == 100
+
+
 def test_typing_is_told_in_rooms_that_were_joined_and_no_longer_in_those_that_were_left(network: Network) -> None:
     stream = network["one"].begins(BEN, [TEA], kinds=["typing"])
     stream.joins(COFFEE)

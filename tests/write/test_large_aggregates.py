@@ -1,14 +1,33 @@
 """Rooms with many members and accounts with many direct rooms are stored and read in parts."""
 
+from typing import Any
+
 import pytest
 
+from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer
-from falcon.domain.commands import CreateAccount, DeleteRoom, MoveRead, OpenDirect, PostMessage, PutMember, RemoveMember
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import (
+    CreateAccount,
+    CreateRoom,
+    DeleteRoom,
+    Invitation,
+    MoveRead,
+    OpenDirect,
+    PostMessage,
+    PutMember,
+    RemoveMember,
+)
 from falcon.journal.ports import Checkpoint, Snapshot
 from falcon.write import snapshots
-from falcon.write.stored_aggregates import PartMissing
+from falcon.write.limits import ShardLimits
+from falcon.write.ownership import FixedOwnership
+from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply, Unavailable
+from falcon.write.shard import Shard
+from tests.support.clock import FakeClock
 from tests.support.partition_owner import ANN, PartitionOwner
+from tests.support.replies import Replied
 
 BOB = 1_001
 MEMBERS = range(ANN, ANN + 10_000)
@@ -176,12 +195,96 @@ def test_a_deleted_room_leaves_no_part_behind(log: CountingLog) -> None:
     assert log.names() == [snapshots.head_of(room)]
 
 
-def test_a_part_that_is_lost_is_a_fault_that_names_it(log: CountingLog) -> None:
-    ann = owner(log)
-    room = ann.room(MEMBERS)
-    checkpoint(ann)
-    passivate(ann)
-    for name in [name for name in log.names() if name.startswith("part:")]:
-        del log._snapshots[0, name]
-    with pytest.raises(PartMissing, match=f"part:{room}:"):
-        ann.post(room, "hello")
+# --- parts that are missing -------------------------------------------------------------------------------------------
+
+
+class LossyLog(CountingLog):
+    def lose_parts(self) -> None:
+        for name in [name for name in self.names() if name.startswith("part:")]:
+            del self._snapshots[0, name]
+
+
+class Host:
+    """A shard that owns partition 0, and asks for a checkpoint when the test says so."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.clock = FakeClock()
+        self.replied = Replied()
+        journal = MemoryJournal(log, lambda: None)
+        limits = ShardLimits(hot_aggregates=1, checkpoint_events=1_000_000)
+        self.shard = Shard(FixedOwnership([0]), journal, log, log, self.clock, limits, "a test", reply=self.replied)
+        self.shard.start()
+
+    def ask(self, *commands: Command) -> list[Reply]:
+        deadline = self.clock.monotonic() + 5
+        self.shard.execute(CommandBatch(1, [CommandEnvelope(0, ANN, each, deadline) for each in commands]), "a sender")
+        self.shard.drain()
+        return self.replied.take_replies()
+
+    def done(self, command: Command) -> Any:
+        """The answer."""
+        (reply,) = self.ask(command)
+        assert isinstance(reply, Accepted), reply
+        return reply.answer
+
+    def large_room(self) -> int:
+        invited = tuple(Invitation(member, "member") for member in MEMBERS)
+        room_id: int = self.done(CreateRoom(ANN, "Everyone", members=invited)).room_id
+        return room_id
+
+    def minute(self) -> None:
+        self.clock.advance(60)
+        self.shard.tick()
+        self.shard.drain()
+
+
+@pytest.fixture
+def lossy() -> LossyLog:
+    return LossyLog()
+
+
+def test_a_takeover_that_finds_a_part_missing_reads_the_log_alone(
+    lossy: LossyLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = Host(lossy)
+    room = ann.large_room()
+    ann.minute()
+    ann.done(PostMessage(BOB, room, "behind the checkpoint"))
+    lossy.lose_parts()
+    bob = Host(lossy)
+    assert bob.shard.serving
+    assert f"part:{room}:" in caplog.text
+    assert bob.done(PostMessage(BOB, room, "hello")).message.seq == 2
+    bob.minute()
+    lossy.loaded.clear()
+    cat = Host(lossy)
+    assert cat.done(PostMessage(BOB, room, "again")).message.seq == 3
+    assert lossy.loaded != [], "the parts are stored again"
+
+
+def test_a_command_that_finds_a_part_missing_is_decided_when_it_is_asked_again(lossy: LossyLog) -> None:
+    ann = Host(lossy)
+    room, other = ann.large_room(), ann.done(CreateRoom(ANN, "Tea")).room_id
+    ann.done(PostMessage(ANN, room, "kept"))
+    ann.minute()
+    bob = Host(lossy)
+    lossy.lose_parts()
+    decided, *refused = bob.ask(PostMessage(ANN, other, "1"), PostMessage(ANN, room, "2"), PostMessage(ANN, other, "3"))
+    assert decided == Unavailable("outcome_unknown"), "it was decided with the others, and not written"
+    assert refused == [Unavailable("unavailable")] * 2
+    bob.minute()
+    assert bob.done(PostMessage(ANN, room, "hello")).message.seq == 2
+    assert bob.done(PostMessage(ANN, other, "hello")).message.seq == 1
+
+
+def test_a_checkpoint_that_finds_a_part_missing_takes_no_process_down(lossy: LossyLog) -> None:
+    ann = Host(lossy)
+    room = ann.large_room()
+    ann.minute()
+    bob = Host(lossy)
+    bob.done(PostMessage(BOB, room, "in memory is one part"))
+    lossy.lose_parts()
+    bob.minute()
+    bob.minute()
+    assert bob.done(PostMessage(BOB + 1, room, "hello")).message.seq == 2
+    assert len([name for name in lossy.names() if name.startswith("part:")]) > 30

@@ -1,15 +1,21 @@
-"""The neighbours of Falcon's embedded suite: a bare route, and a hand-written chat on PostgreSQL."""
+"""The neighbours of Falcon's embedded suite: a bare route, and hand-written chats on PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.bench.peers import crud
+from tools.bench.bench import Bench
+from tools.bench.peers import crud, crud_go
+from tools.bench.peers.installing import PeerMissing
 from tools.bench.peers.postgres import DatabaseServer
+from tools.bench.samples import CRUD, CRUD_GO, NAMES
 from tools.harness.calls import Caller
+from tools.harness.progress import say
 from tools.harness.servers import (
     ProcessServer,
     Server,
@@ -20,13 +26,16 @@ from tools.harness.servers import (
 )
 
 
-def _serve(server: ProcessServer, module: str, **settings: str) -> None:
-    """A module of ours that serves HTTP on PEER_PORT."""
-    environment = environment_for(PEER_PORT=str(server.address.port), **settings)
-    server.launch([sys.executable, "-m", f"tools.bench.peers.{module}"], environment)
+def _serve(server: ProcessServer, command: Sequence[str], **settings: str) -> None:
+    """A program of ours that serves HTTP on PEER_PORT."""
+    server.launch(command, environment_for(PEER_PORT=str(server.address.port), **settings))
     caller = Caller(server.address, "nobody")
     server.await_answer(lambda: caller.call("GET", "/v1/rooms/1/messages"))
     caller.close()
+
+
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", f"tools.bench.peers.{name}"]
 
 
 class BareServer(ProcessServer):
@@ -37,7 +46,7 @@ class BareServer(ProcessServer):
         self.page: Path | None = None
 
     def start(self) -> None:
-        _serve(self, "bare", **({"PEER_PAGE": str(self.page)} if self.page is not None else {}))
+        _serve(self, _module("bare"), **({"PEER_PAGE": str(self.page)} if self.page is not None else {}))
 
     def fill(self, rooms: int, accounts: int) -> Targets:
         tokens = [secrets.token_urlsafe(32) for _ in range(accounts)]
@@ -47,16 +56,58 @@ class BareServer(ProcessServer):
 class CrudServer(DatabaseServer):
     """The neighbour: the hand-written chat and its PostgreSQL, both on the core."""
 
-    def __init__(self, core: int, folder: Path) -> None:
-        super().__init__("crud", core, folder / "crud.log", folder / "postgres")
+    def __init__(self, core: int, folder: Path, name: str = CRUD) -> None:
+        super().__init__(name, core, folder / f"{name}.log", folder / "postgres")
+
+    @property
+    def _command(self) -> Sequence[str]:
+        return _module("crud")
 
     def start(self) -> None:
         self.start_database()
-        _serve(self, "crud", PEER_DSN=self.database.dsn)
+        _serve(self, self._command, PEER_DSN=self.database.dsn)
 
     def fill(self, rooms: int, accounts: int) -> Targets:
         tokens, room_ids = asyncio.run(crud.fill(self.database.dsn, accounts, rooms))
         return pick_targets(room_ids, tokens)
+
+
+class GoCrudServer(CrudServer):
+    """The same chat in Go, on the same tables."""
+
+    def __init__(self, core: int, folder: Path) -> None:
+        """Raises PeerMissing if it cannot be built here."""
+        self._program = crud_go.build(folder)
+        super().__init__(core, folder, CRUD_GO)
+
+    @property
+    def _command(self) -> Sequence[str]:
+        return [str(self._program)]
+
+
+def crud_servers(bench: Bench, purpose: str) -> Iterator[CrudServer]:
+    """Those of the run. One that cannot be had here is left out, and the page says so."""
+    core = bench.cores.server
+    if CRUD in bench.servers:
+        server = CrudServer(core, fresh(bench.folder / f"{purpose}-{CRUD}"))
+        bench.facts["PostgreSQL"] = server.database.version
+        yield server
+    if CRUD_GO in bench.servers:
+        try:
+            server = GoCrudServer(core, fresh(bench.folder / f"{purpose}-{CRUD_GO}"))
+            bench.facts["Go"] = crud_go.version()
+        except PeerMissing as missing:
+            say(f"without {NAMES[CRUD_GO]}: {missing}")
+            bench.facts["Left out"] = f"{NAMES[CRUD_GO]}: {missing}"
+        else:
+            yield server
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder, which PostgreSQL's user may pass through."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o711)
+    return folder
 
 
 def prove(server: Server, targets: Targets) -> bytes:

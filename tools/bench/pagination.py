@@ -15,11 +15,11 @@ from typing import Any
 
 from tools.bench import journals, wrk
 from tools.bench.bench import Bench
-from tools.bench.neighbours import CrudServer
+from tools.bench.neighbours import CrudServer, crud_servers
 from tools.bench.peers import crud
-from tools.bench.report import Section, Table, doubts, numbers
-from tools.bench.samples import NAMES, Sample, Samples, behind, cpu, p50, p99, workloads
-from tools.bench.throughput import fresh, in_turn, in_words, measure_once
+from tools.bench.report import Section, Table, behind_the_chats, doubts, numbers
+from tools.bench.samples import NAMES, Sample, Samples, cpu, p50, p99, workloads
+from tools.bench.throughput import in_turn, in_words, measure_once
 from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.progress import say
@@ -62,14 +62,12 @@ def section(bench: Bench) -> Section:
     samples = _measure(bench, messages)
     note = (
         f"One request at a time, {PAGE} messages or rooms each; every room with what is unread in it and its newest "
-        "message. Falcon counts unread mentions as well, the CRUD chat does not. The pages of messages were not in "
+        "message. Falcon counts unread mentions as well, the CRUD chats do not. The pages of messages were not in "
         f"Falcon's memory. {doubts(samples)}"
     )
     columns = ("", "all of it, ms", "a page: p50, ms", "p99, ms", "CPU, µs a page")
-    slower = behind(samples, "crud")
-    if slower:
-        slower = [f"Reading everything, beside the hand-written chat: {'; '.join(slower)}."]
-    return Section("walks", [Table("Reading everything", columns, rows(samples, messages), note)], slower=slower)
+    table = Table("Reading everything", columns, rows(samples, messages), note)
+    return Section("walks", [table], slower=behind_the_chats(samples))
 
 
 def rows(samples: Samples, messages: int) -> list[tuple[str, ...]]:
@@ -90,9 +88,7 @@ def rows(samples: Samples, messages: int) -> list[tuple[str, ...]]:
 
 def _measure(bench: Bench, messages: int) -> Samples:
     cores, folder, runs, seconds, rooms = bench.cores, bench.folder, bench.runs, bench.seconds, LISTED_ROOMS
-    servers: list[FalconServer | CrudServer] = [bench.falcon("walks")]
-    if "crud" in bench.servers:
-        servers.append(CrudServer(cores.server, fresh(folder / "walks-crud")))
+    servers: list[FalconServer | CrudServer] = [bench.falcon("walks"), *crud_servers(bench, "walks")]
     names = (BACK.format(messages), LIST.format(rooms))
     samples: dict[str, dict[str, list[Sample]]] = {server.name: {name: [] for name in names} for server in servers}
     paths = {(server.name, name): folder / f"{server.name}-{name[:4]}.paths" for server in servers for name in names}

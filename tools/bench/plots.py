@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.bench.samples import FALCON, FALCON_TCP, NAMES, Spread
+from tools.bench.samples import CRUD, CRUD_GO, FALCON, FALCON_TCP, NAMES, Spread
 from tools.harness.progress import say
 
 _COLOURS = {
     "bare": "#9aa0a6",
-    "crud": "#d9822b",
+    CRUD: "#d9822b",
+    CRUD_GO: "#8a5a2b",
     FALCON: "#1a73e8",
     FALCON_TCP: "#7baaf7",
     "synapse": "#0f9d58",

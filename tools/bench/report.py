@@ -11,7 +11,22 @@ import rich.box
 import rich.table
 from rich.console import Console
 
-from tools.bench.samples import FALCON, NAMES, Sample, Samples, Spread, compared, cpu, p50, p99, rate, workloads
+from tools.bench.samples import (
+    CRUD,
+    CRUD_GO,
+    FALCON,
+    NAMES,
+    Sample,
+    Samples,
+    Spread,
+    behind,
+    compared,
+    cpu,
+    p50,
+    p99,
+    rate,
+    workloads,
+)
 
 _GENERATOR_LIMIT = 0.9  # of its core
 
@@ -116,6 +131,14 @@ def asked(title: str, samples: Samples) -> Table:
             )
     columns = ("", "a second", "Falcon's of it", "p50, ms", "p99, ms", "CPU, s a 1,000", "Falcon's of it", "a flush")
     return Table(title, columns, rows, doubts(samples))
+
+
+def behind_the_chats(samples: Samples) -> list[str]:
+    """What Falcon does worse than a hand-written chat, a sentence for each of them."""
+    found = {chat: behind(samples, chat) for chat in (CRUD, CRUD_GO)}
+    return [
+        f"Beside the {NAMES[chat]} Falcon is behind in: {'; '.join(words)}." for chat, words in found.items() if words
+    ]
 
 
 def _times(values: Sequence[float]) -> str:

@@ -9,9 +9,12 @@ import msgspec
 
 FALCON = "falcon"
 FALCON_TCP = "falcon-tcp"
+CRUD = "crud"
+CRUD_GO = "crud-go"
 NAMES = {
     "bare": "bare route",
-    "crud": "CRUD chat",
+    CRUD: "CRUD chat",
+    CRUD_GO: "CRUD chat in Go",
     FALCON: "Falcon",
     FALCON_TCP: "Falcon, actors over TCP",
     "centrifugo": "Centrifugo",

@@ -16,7 +16,8 @@ import msgspec
 
 from tools.bench import plots
 from tools.bench.bench import Bench
-from tools.bench.peers.centrifugo import CHANNEL, CentrifugoMissing, CentrifugoServer, build
+from tools.bench.peers.centrifugo import CHANNEL, CentrifugoServer, build
+from tools.bench.peers.installing import PeerMissing
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import NAMES, ratios
 from tools.bench.subscribers import Found, Kind, SubscribersPlan
@@ -192,7 +193,7 @@ def _measure(server: FalconServer, runs: int, seconds: int, cores: Cores, folder
 def _centrifugo(cores: Cores, folder: Path) -> CentrifugoServer | None:
     try:
         build()
-    except CentrifugoMissing as missing:
+    except PeerMissing as missing:
         say(f"without Centrifugo: {missing}")
         return None
     return CentrifugoServer(cores.server, folder)

@@ -7,7 +7,6 @@ does so for each of them alike; ratios are formed within a round.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ import msgspec
 
 from tools.bench import plots, wrk
 from tools.bench.bench import Bench
-from tools.bench.neighbours import BareServer, CrudServer, prove
-from tools.bench.report import Section, Target, asked, at_least, at_most, drift, named
-from tools.bench.samples import FALCON, FALCON_TCP, Figure, Sample, Samples, against, behind, cpu, p50, p99, rate
+from tools.bench.neighbours import BareServer, crud_servers, prove
+from tools.bench.report import Section, Target, asked, at_least, at_most, behind_the_chats, drift, named
+from tools.bench.samples import CRUD, CRUD_GO, FALCON, FALCON_TCP, Figure, Sample, Samples, against, cpu, p50, p99, rate
 from tools.harness.machine import Cores, Disk, busy_seconds, speed
 from tools.harness.progress import say
 from tools.harness.running import running, wait_until_quiet
@@ -57,7 +56,7 @@ def sends(bench: Bench) -> Section:
         [asked("Sending a message, durable when answered", samples)],
         [*_judge(samples, _SEND_TARGETS), *_judge_flushes(samples)],
         notes,
-        [*_beside_the_ceiling(samples), *_beside_the_chat(samples), *_over_tcp(samples)],
+        [*_beside_the_ceiling(samples), *_beside_the_chats(samples), *_over_tcp(samples)],
         bench.draw("bench-sends", title, lambda figure: _paint(figure, samples)),
     )
 
@@ -73,31 +72,16 @@ def reads(bench: Bench) -> Section:
     return Section(
         "read",
         [asked("Reading the newest 50 messages", samples)],
-        _judge(samples, _READ_TARGETS),
+        [*_judge(samples, _READ_TARGETS), *_judge_tail(samples)],
         notes,
-        [*(slower if share else ()), *_beside_the_chat(samples)],
+        [*(slower if share else ()), *_beside_the_chats(samples)],
     )
 
 
 def _servers(bench: Bench) -> list[Server]:
-    found: list[Server] = []
-    for name in bench.servers:
-        if name == "bare":
-            found.append(BareServer(bench.cores.server, bench.folder))
-        elif name == "crud":
-            crud = CrudServer(bench.cores.server, fresh(bench.folder / "crud"))
-            bench.facts["PostgreSQL"] = crud.database.version
-            found.append(crud)
-        else:
-            found.append(bench.falcon(f"throughput-{name}", name))
-    return found
-
-
-def fresh(folder: Path) -> Path:
-    """An empty folder, which PostgreSQL's user may pass through."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o711)
-    return folder
+    bare = [BareServer(bench.cores.server, bench.folder)] if "bare" in bench.servers else []
+    falcons = [bench.falcon(f"throughput-{name}", name) for name in bench.falcons]
+    return [*bare, *crud_servers(bench, "throughput"), *falcons]
 
 
 def _measure(bench: Bench, workloads: Sequence[Workload]) -> tuple[Samples, list[str]]:
@@ -154,19 +138,23 @@ _SEND_TARGETS: Final = (
         wanted
         for flight in (64, 256)
         for wanted in (
-            _Wanted(f"sends/s, {flight} in flight", f"send, {flight} in flight", "crud", rate, 3),
+            _Wanted(f"sends/s, {flight} in flight", f"send, {flight} in flight", CRUD, rate, 3),
             _Wanted(f"sends/s, {flight} in flight", f"send, {flight} in flight", "bare", rate, 25, percent=True),
-            _Wanted(f"CPU a message, {flight} in flight", f"send, {flight} in flight", "crud", cpu, 0.35, False),
+            _Wanted(f"CPU a message, {flight} in flight", f"send, {flight} in flight", CRUD, cpu, 0.35, False),
+            _Wanted(f"sends/s, {flight} in flight", f"send, {flight} in flight", CRUD_GO, rate, 1),
+            _Wanted(f"CPU a message, {flight} in flight", f"send, {flight} in flight", CRUD_GO, cpu, 1, False),
         )
     ),
-    _Wanted("p99 of a send, 16 in flight", "send, 16 in flight", "crud", p99, 1, False),
-    _Wanted("p50 of a send, 1 in flight", "send, 1 in flight", "crud", p50, 1.5, False),
+    _Wanted("p99 of a send, 16 in flight", "send, 16 in flight", CRUD, p99, 1, False),
+    _Wanted("p50 of a send, 1 in flight", "send, 1 in flight", CRUD, p50, 1.5, False),
 )
 _READ_TARGETS: Final = (
-    _Wanted("pages/s, 64 in flight", READS[0].name, "crud", rate, 6),
+    _Wanted("pages/s, 64 in flight", READS[0].name, CRUD, rate, 6),
+    _Wanted("pages/s, 64 in flight", READS[0].name, CRUD_GO, rate, 1),
     _Wanted("pages/s, 64 in flight", READS[0].name, "bare", rate, 40, percent=True),
+    _Wanted("CPU a page, 64 in flight", READS[0].name, "bare", cpu, 1.6, False),
 )
-_OTHERS: Final = {"crud": "of the CRUD chat's", "bare": "of the bare route's"}
+_OTHERS: Final = {CRUD: "of the CRUD chat's", CRUD_GO: "of the CRUD chat's in Go", "bare": "of the bare route's"}
 _FLUSH_BOUND: Final = 8
 
 
@@ -192,6 +180,11 @@ def _judge_flushes(samples: Samples) -> list[Target]:
     return [at_least(what, shared, _FLUSH_BOUND, "", "{:.1f}")] if shared else []
 
 
+def _judge_tail(samples: Samples) -> list[Target]:
+    tails = [each.p99 / each.p50 for each in samples.get(FALCON, {}).get(READS[0].name, ())]
+    return [at_most("p99 of a page, 64 in flight, of its p50", tails, 4, "×")] if tails else []
+
+
 def _beside_the_ceiling(samples: Samples) -> list[str]:
     share = against(samples, "send, 64 in flight", "bare", rate)
     if not share:
@@ -202,18 +195,15 @@ def _beside_the_ceiling(samples: Samples) -> list[str]:
     ]
 
 
-def _beside_the_chat(samples: Samples) -> list[str]:
-    found = behind(samples, "crud")
-    if not found:
-        return []
-    text = f"Beside the hand-written chat on PostgreSQL Falcon is behind in: {'; '.join(found)}."
-    if any("1 in flight" in words for words in found):
-        text += (
-            " With one request in flight there is nothing to share: a message pays for its way through queue, actor "
+def _beside_the_chats(samples: Samples) -> list[str]:
+    found = behind_the_chats(samples)
+    if any("send, 1 in flight" in words for words in found):
+        found.append(
+            "With one request in flight there is nothing to share: a message pays for its way through queue, actor "
             "and journal, and for a flush of the disk, alone. What Falcon gains it gains by doing these for many at "
             "once."
         )
-    return [text]
+    return found
 
 
 def _over_tcp(samples: Samples) -> list[str]:

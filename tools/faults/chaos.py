@@ -75,7 +75,15 @@ def log_in(data_dir: Path) -> Iterator[Recorded]:
         connection.close()
 
 
-async def hurt(falcon: Falcon, folder: Path, faults: Sequence[Fault[Machine]], seconds: float, seed: int) -> Report:
+async def hurt(
+    falcon: Falcon,
+    folder: Path,
+    faults: Sequence[Fault[Machine]],
+    seconds: float,
+    seed: int,
+    *,
+    recovery_seconds: float = RECOVERY_SECONDS,
+) -> Report:
     """Run faults, each kind at least once. ``folder``: for the history of acts and answers."""
     history, report = History(folder / f"history-{seed}.jsonl"), Report(seed)
     chaos = Chaos(Machine(falcon), history, report, _quiet, _PAUSES, each=True)
@@ -87,7 +95,7 @@ async def hurt(falcon: Falcon, folder: Path, faults: Sequence[Fault[Machine]], s
         history.close()
     for name, found in report.faults.items():
         report.violations += [
-            f"after {name} it took {each:.1f} s to serve again" for each in found.sends if each > RECOVERY_SECONDS
+            f"after {name} it took {each:.1f} s to serve again" for each in found.sends if each > recovery_seconds
         ]
     return report
 

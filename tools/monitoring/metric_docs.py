@@ -68,6 +68,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_snapshots": "How much of the state changes between checkpoints?",
         "falcon_recoveries": "How many partitions had to be recovered?",
         "falcon_recovery_events": "How much of the log had to be read for it?",
+        "falcon_snapshot_parts_missing": "Has a part of a large room or account been lost from the snapshots?",
         "falcon_recovery_seconds": "How long is a partition away when its owner changes?",
     },
     "projections and the read tables": {

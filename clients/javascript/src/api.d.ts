@@ -35,12 +35,13 @@ export interface FieldError {
   rule: string;
 }
 
-/** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before. */
+/** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before. ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have left it. */
 export interface Imported {
   accounts: Record<string, number>;
   rooms: Record<string, number>;
   imported: number;
   skipped: number;
+  left_out: Record<string, number>;
 }
 
 export interface IssuedToken {

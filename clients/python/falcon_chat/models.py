@@ -178,12 +178,14 @@ class ReadMark(msgspec.Struct, frozen=True):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """The ids that the refs of one request got. ``skipped`` counts what was there already."""
+    """The ids that the refs of one request got. ``skipped`` counts what was there already. ``left_out``: by room id,
+    how many members are not in the room, and were not added since members have left it."""
 
     accounts: dict[str, int]
     rooms: dict[str, int]
     imported: int
     skipped: int
+    left_out: dict[str, int] = {}
 
 
 class ExportHeader(msgspec.Struct, frozen=True):

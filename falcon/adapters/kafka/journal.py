@@ -213,8 +213,9 @@ class KafkaJournal:
 
     async def _depose(self, partition: Partition, owner: str) -> Position:
         metadata = await self._producer.write(self._cluster.journal, partition, [(None, fence.marker(owner))])
-        await self._snapshots.drop_lost(partition, metadata.offset)
-        return fence.opened_by(metadata.offset)
+        opened = fence.opened_by(metadata.offset)
+        await self._snapshots.drop_lost(partition, metadata.offset, opened.epoch)
+        return opened
 
     # --- appends ------------------------------------------------------------------------------------------------------
 

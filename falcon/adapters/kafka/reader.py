@@ -86,8 +86,8 @@ class Reader:
         return [at for at in found if at.offset < stop]
 
     async def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """The ends that the brokers state. They may be stale after a change of leader, so use them for measuring only.
-        Raises JournalUnavailable."""
+        """The ends that the brokers state. They may be stale for a moment after a change of leader: a partition is at
+        least that long. Raises JournalUnavailable."""
         try:
             consumer = await self._started()
             ends = await consumer.end_offsets([TopicPartition(self.topic, p) for p in partitions])

@@ -10,11 +10,15 @@ is void for the others. Once it is written, the states of the others are of no u
 
 The same holds within an epoch. A write of unknown outcome may succeed at any time, and would stand behind newer
 records. So the epoch's keys get a new generation from then on, and the late write can hide only its own generation's.
+
+If the log was restored from an older copy, snapshots of the history that it lost do not count. A void checkpoint says
+so until all of them are deleted.
 """
 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
@@ -39,6 +43,12 @@ _BATCH_BYTES_MAX: Final = 512 << 10
 _TOMBSTONES_MAX: Final = 5_000
 # This many partitions are read at once, each by itself.
 _READERS: Final = 4
+_VOID: Final = 0  # the version of a checkpoint that counts for no version of Falcon
+# The end that the brokers state may be stale for a moment after a change of leader.
+_STALE_SECONDS: Final = 2.0
+_ASK_AGAIN_SECONDS: Final = 0.25
+_AFTER: Final = "\0"  # makes the next name of one
+_LAST: Final = "\U0010ffff"  # no name comes behind it
 _CLOSE_SECONDS: Final = 2.0
 
 
@@ -82,6 +92,7 @@ class KafkaSnapshots:
         self._lock = threading.Lock()
         self._open: dict[Partition, _OpenEpoch] = {}
         self._idle: list[Reader] = []
+        self._log: Reader | None = None
         self._closing: set[asyncio.Task[None]] = set()  # closing may take long, and runs in the background
         self._restoring = 0
         self._readers = asyncio.Semaphore(_READERS)
@@ -175,43 +186,93 @@ class KafkaSnapshots:
         To read up to a record of one's own is the only proof of having read everything: the end that the brokers state
         may be stale, and compaction may have removed the states that a missed checkpoint replaces. The record also
         proves that the partition can be written, before its owner is deposed.
+
+        Snapshots of a history that the log has lost are void before a marker makes the log longer. An owner that is
+        not deposed yet may make them count again by its next checkpoint, so nothing is deleted here that could count.
         """
         self._open.pop(partition, None)
         stop = await self._say_opening(partition, owner)
         async with self._reader() as reader:
             with self._lock:
                 self._copy.clear(partition)
-            async for records in read_compacted(reader, partition, stop):
-                parsed = [self._parse(partition, record) for record in records]
-                with self._lock:
-                    take(self._copy, partition, parsed)
+            asking = asyncio.ensure_future(self._log_end(partition))
+            try:
+                async for records in read_compacted(reader, partition, stop):
+                    parsed = [self._parse(partition, record) for record in records]
+                    with self._lock:
+                        take(self._copy, partition, parsed)
+                end = await asking
+                until = time.monotonic() + _STALE_SECONDS
+                while self._is_lost(partition, end) and time.monotonic() < until:
+                    await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                    end = await self._log_end(partition)
+            finally:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+        if self._is_lost(partition, end) and not self._is_void(partition):
+            await self._void(partition, 0)
 
-    async def drop_lost(self, partition: Partition, end: int) -> None:
-        """Delete snapshots of a history that the log has lost. If a snapshot holds more than the log did at its end,
-        the log was restored from an older copy and the snapshots were not. Then none of them counts, since any may have
-        replaced one that would. They are deleted before the log grows past them. Raises NotWritten, TooLarge."""
-        with self._lock:
-            reaches = self._copy.reaches(partition)
-        if reaches <= end:
+    async def drop_lost(self, partition: Partition, end: int, epoch: int) -> None:
+        """Delete snapshots of a history that the log has lost: it ended at ``end`` when ``epoch`` was opened.
+        Raises NotWritten, TooLarge.
+
+        If a snapshot holds more than the log did, the log was restored from an older copy and the snapshots were not.
+        Then none of them counts, since any may have replaced one that would. A crash may come between any two writes.
+        So the checkpoint is void first, and the next owner deletes the rest. It is of the open epoch, so that no late
+        checkpoint of an earlier owner counts on what was deleted.
+        """
+        if not self._is_lost(partition, end) and not self._is_void(partition):
             return
         log.error(
-            "partition %s: snapshots hold what stood below offset %s, and the log ended at %s: they are of a history "
-            "that is lost, and dropped; the log is read from its start",
+            "partition %s: snapshots hold more than the log, which ended at offset %s: they are of a history that is "
+            "lost, and dropped; the log is read from its start",
             partition,
-            reaches,
             end,
         )
+        await self._void(partition, epoch)
         while keys := self._keys(partition):
             await self._producer.write(self._cluster.snapshots, partition, [(key, None) for key in keys])
             with self._lock:
                 self._copy.drop(partition, [_name_of(key) for key in keys])
+
+    async def _log_end(self, partition: Partition) -> int:
+        """The end of the log's partition, as a broker states it. Call it during a restore only."""
+        if self._log is None:
+            self._log = Reader(self._cluster, self._cluster.journal)
+        return (await self._log.ends([partition]))[partition]
+
+    def _is_lost(self, partition: Partition, end: int) -> bool:
+        """True if a snapshot holds what stood behind the end of the log."""
+        with self._lock:
+            return self._copy.reaches(partition) > end
+
+    def _is_void(self, partition: Partition) -> bool:
+        with self._lock:
+            checkpoint = self._copy.get(partition, _CHECKPOINT)
+        return checkpoint is not None and checkpoint.version == _VOID
+
+    async def _void(self, partition: Partition, epoch: int) -> None:
+        """Replace the checkpoint by a void one. Delete the garbage before, or an older checkpoint would count again."""
+        while keys := self._garbage(partition):
+            await self._producer.write(self._cluster.snapshots, partition, [(key, None) for key in keys])
+            with self._lock:
                 self._copy.drop_garbage(partition, keys)
+        void = SnapshotRecord(epoch, 0, _VOID, b"")
+        with self._lock:
+            replaced = self._copy.stamps(partition, [_CHECKPOINT])
+        records: list[Record] = [(key_of(*each), None) for each in replaced.items()]
+        records.append((key_of(_CHECKPOINT, void.stamp), _encode(void)))
+        await self._producer.write(self._cluster.snapshots, partition, records)
+        with self._lock:
+            self._copy.put(partition, [(_CHECKPOINT, void)])
 
     def _keys(self, partition: Partition) -> list[bytes]:
-        """Keys of records and of garbage, some at a time."""
+        """Keys of records, some at a time. The checkpoint is left out."""
         with self._lock:
-            kept = self._copy.stamps_between(partition, "", "\U0010ffff", _TOMBSTONES_MAX)
-        return [key_of(*each) for each in kept] or self._garbage(partition)
+            for first, stop in (("", _CHECKPOINT), (_CHECKPOINT + _AFTER, _LAST)):
+                if kept := self._copy.stamps_between(partition, first, stop, _TOMBSTONES_MAX):
+                    return [key_of(*each) for each in kept]
+        return []
 
     def open(self, partition: Partition, epoch: int) -> None:
         """The restored copy belongs to the new epoch from now on."""
@@ -244,9 +305,11 @@ class KafkaSnapshots:
                 self._idle.append(reader)
         finally:
             self._restoring -= 1
-            while self._idle and not self._restoring:
-                self._closing.add(task := asyncio.ensure_future(self._idle.pop().close()))
-                task.add_done_callback(self._closing.discard)
+            if not self._restoring:
+                for unused in (*self._idle, *([self._log] if self._log else [])):
+                    self._closing.add(task := asyncio.ensure_future(unused.close()))
+                    task.add_done_callback(self._closing.discard)
+                self._idle, self._log = [], None
 
     def _parse(self, partition: Partition, record: ConsumerRecord) -> _Record:
         """Raises JournalUnavailable if a state cannot be read: a checkpoint may count on it, so none may be left
@@ -300,11 +363,10 @@ def _versioned(version: int, name: str) -> str:
 
 def _ranges_of_other_versions(version: int) -> Iterator[tuple[str, str]]:
     """All names but those of this version and those that all versions share: the first one, and the one behind."""
-    after = "\0"
     yield "", f"{version}/"
     yield f"{version}0", _CHECKPOINT  # "0" is the character behind "/"
-    yield _CHECKPOINT + after, _OPENING
-    yield _OPENING + after, "\U0010ffff"
+    yield _CHECKPOINT + _AFTER, _OPENING
+    yield _OPENING + _AFTER, _LAST
 
 
 def _name_of(key: bytes) -> str:

@@ -4,11 +4,11 @@ The owner's thread makes the rows, and the journal's thread commits them and wai
 lock changes hands once a commit and not once a row.
 """
 
+import contextlib
 import logging
 import os
 import queue
 import struct
-import threading
 import time
 from collections.abc import Sequence
 from enum import Enum
@@ -69,8 +69,7 @@ class SqliteJournal:
         self._started = 0.0
         # The connection belongs to the journal's thread during a step, and to the owner otherwise.
         self._steps: queue.SimpleQueue[tuple[_Step, float]] = queue.SimpleQueue()
-        self._stepped = threading.Event()
-        self._error: apsw.Error | None = None
+        self._outcomes: queue.SimpleQueue[apsw.Error | None] = queue.SimpleQueue()
         self._activity = Activity(f"journal-{name}", threads=1, bound=1)
         self._thread = start_thread(f"journal-{name}", self._take_steps)
 
@@ -96,8 +95,8 @@ class SqliteJournal:
             self._wake()
 
     def collect(self) -> list[Submission]:
-        if self._group and self._stepped.is_set():
-            self._continue_group()
+        if self._group and not self._outcomes.empty():
+            self._continue_group(self._outcomes.get())
         collected, self._collected = self._collected, []
         return collected
 
@@ -136,19 +135,21 @@ class SqliteJournal:
         self._connection.set_busy_timeout(BUSY_MILLISECONDS)
         self._step(_Step.BEGIN)
 
-    def _continue_group(self) -> None:
-        if isinstance(self._error, apsw.BusyError) and not self._begun:
+    def _continue_group(self, error: apsw.Error | None) -> None:
+        """``error``: of the step that the journal's thread has taken."""
+        if isinstance(error, apsw.BusyError) and not self._begun:
             self._begin_in_turn()  # nothing was written
-        elif self._error is not None or self._begun:
-            self._settle(self._error)
+        elif error is not None or self._begun:
+            self._settle(error)
         else:
             self._insert_group()
 
     def _finish_group(self, seconds: float | None = None) -> bool:
         """Wait for the group under way, if there is one, and start no other. False if that takes too long."""
         waiting, self._waiting = self._waiting, []
-        while self._group and self._stepped.wait(seconds):
-            self._continue_group()
+        with contextlib.suppress(queue.Empty):
+            while self._group:
+                self._continue_group(self._outcomes.get(timeout=seconds))
         self._waiting = waiting + self._waiting
         return not self._group
 
@@ -241,8 +242,6 @@ class SqliteJournal:
     # --- the thread ---------------------------------------------------------------------------------------------------
 
     def _step(self, step: _Step) -> None:
-        self._stepped.clear()
-        self._error = None
         self._steps.put((step, self._activity.queued()))
 
     def _take_steps(self) -> None:
@@ -250,15 +249,15 @@ class SqliteJournal:
             step, ticket = self._steps.get()
             if step is _Step.END:
                 return
+            error: apsw.Error | None = None
             try:
-                with self._activity.at_work(ticket):
-                    self._connection.execute(step.value)
-            except apsw.Error as error:
-                self._error = error
+                self._activity.run(ticket, self._connection.execute, step.value)
+            except apsw.Error as failed:
+                error = failed
             except BaseException:
                 log.exception("the journal's thread failed; without it nothing can be written, so the process ends")
                 os._exit(70)
-            self._stepped.set()
+            self._outcomes.put(error)
             self._wake()
 
 

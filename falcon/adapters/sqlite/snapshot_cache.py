@@ -1,6 +1,7 @@
 """A cache of snapshots on this machine's disk. It may be lost at any time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,24 +35,24 @@ class LocalSnapshotCache:
         self._connection.execute("BEGIN EXCLUSIVE")
 
     def clear(self, partition: Partition) -> None:
-        self._connection.execute("DELETE FROM kept WHERE partition = ?", (partition,))
-        self._connection.execute("DELETE FROM garbage WHERE partition = ?", (partition,))
+        self._run("DELETE FROM kept WHERE partition = ?", (partition,))
+        self._run("DELETE FROM garbage WHERE partition = ?", (partition,))
 
     def put(self, partition: Partition, rows: Iterable[tuple[str, SnapshotRecord]]) -> None:
-        self._connection.executemany(
+        self._run_all(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(partition, name, r.epoch, r.offset, r.generation, r.version, r.data) for name, r in rows],
         )
 
     def get(self, partition: Partition, name: str) -> SnapshotRecord | None:
-        row: Any = self._connection.execute(
+        rows = self._run(
             "SELECT epoch, offset, version, data, generation FROM kept WHERE partition = ? AND name = ?",
             (partition, name),
-        ).fetchone()
-        return None if row is None else SnapshotRecord(*row)
+        )
+        return SnapshotRecord(*rows[0]) if rows else None
 
     def under(self, partition: Partition, prefix: str) -> list[tuple[str, SnapshotRecord]]:
-        rows: Any = self._connection.execute(
+        rows = self._run(
             "SELECT name, epoch, offset, version, data, generation FROM kept"
             " WHERE partition = ? AND name >= ? AND name < ? ORDER BY name",
             (partition, prefix, prefix + "\U0010ffff"),
@@ -59,7 +60,7 @@ class LocalSnapshotCache:
         return [(name, SnapshotRecord(*fields)) for name, *fields in rows]
 
     def stamps(self, partition: Partition, names: Iterable[str]) -> dict[str, SnapshotStamp]:
-        rows: Any = self._connection.executemany(
+        rows = self._run_all(
             "SELECT name, epoch, offset, generation FROM kept WHERE partition = ? AND name = ?",
             [(partition, name) for name in names],
         )
@@ -68,7 +69,7 @@ class LocalSnapshotCache:
     def stamps_between(
         self, partition: Partition, first: str, stop: str, most: int = -1
     ) -> list[tuple[str, SnapshotStamp]]:
-        rows: Any = self._connection.execute(
+        rows = self._run(
             "SELECT name, epoch, offset, generation FROM kept"
             " WHERE partition = ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",
             (partition, first, stop, most),
@@ -76,22 +77,37 @@ class LocalSnapshotCache:
         return [(name, SnapshotStamp(*fields)) for name, *fields in rows]
 
     def drop(self, partition: Partition, names: Iterable[str]) -> None:
-        self._connection.executemany(
-            "DELETE FROM kept WHERE partition = ? AND name = ?", [(partition, name) for name in names]
-        )
+        self._run_all("DELETE FROM kept WHERE partition = ? AND name = ?", [(partition, name) for name in names])
 
     def reaches(self, partition: Partition) -> int:
-        (found,) = self._connection.execute("SELECT max(offset) FROM kept WHERE partition = ?", (partition,)).fetchone()  # type: ignore[misc]
+        ((found,),) = self._run("SELECT max(offset) FROM kept WHERE partition = ?", (partition,))
         return found or 0
 
     def add_garbage(self, partition: Partition, keys: Iterable[bytes]) -> None:
-        self._connection.executemany("INSERT OR IGNORE INTO garbage VALUES (?, ?)", [(partition, key) for key in keys])
+        self._run_all("INSERT OR IGNORE INTO garbage VALUES (?, ?)", [(partition, key) for key in keys])
 
     def garbage(self, partition: Partition, most: int) -> list[bytes]:
-        rows: Any = self._connection.execute("SELECT key FROM garbage WHERE partition = ? LIMIT ?", (partition, most))
+        rows = self._run("SELECT key FROM garbage WHERE partition = ? LIMIT ?", (partition, most))
         return [key for (key,) in rows]
 
     def drop_garbage(self, partition: Partition, keys: Iterable[bytes]) -> None:
-        self._connection.executemany(
-            "DELETE FROM garbage WHERE partition = ? AND key = ?", [(partition, key) for key in keys]
-        )
+        self._run_all("DELETE FROM garbage WHERE partition = ? AND key = ?", [(partition, key) for key in keys])
+
+    def _run(self, statement: str, bindings: Sequence[Any]) -> list[Any]:
+        with self._closed_by_a_fault():
+            return list(self._connection.execute(statement, bindings))
+
+    def _run_all(self, statement: str, bindings: Sequence[Sequence[Any]]) -> list[Any]:
+        with self._closed_by_a_fault():
+            return list(self._connection.executemany(statement, bindings))
+
+    @contextmanager
+    def _closed_by_a_fault(self) -> Iterator[None]:
+        """If the disk is full, say, SQLite has nothing from which it could take the statement back: what it says then
+        of other rooms may be wrong. So every later call fails, the process ends, and its next start makes a new
+        file."""
+        try:
+            yield
+        except apsw.Error:
+            self._connection.close(force=True)
+            raise

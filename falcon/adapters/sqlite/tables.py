@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
 
@@ -24,8 +25,7 @@ _FILL: Final = "SELECT filling FROM projections WHERE name = ?"
 _MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
 _RECIPE: Final = "SELECT value FROM meta WHERE key = ?"
 _KEEP_RECIPE: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-_STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
-_MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ?"
+_MOVE: Final = "UPDATE projections SET applied = ? WHERE applied = ? AND name IN ({}) RETURNING name"
 
 
 class SqliteTables:
@@ -51,10 +51,9 @@ class SqliteTables:
         names."""
         assert isinstance(before, UniformCursor), "cursors of these tables are those that they gave"
         assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
-        standing = {name for (name,) in self._connection.execute(_STANDING, (before.offset,))}
-        moved = [name for name in projections if name in standing]
-        self._connection.executemany(_MOVE, [(after.offset, name) for name in moved])
-        return moved
+        move = _for_tables(_MOVE, ", ".join("?" * len(projections)))
+        moved = {name for (name,) in self._connection.execute(move, (after.offset, before.offset, *projections))}
+        return [name for name in projections if name in moved]
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
         """Within the caller's transaction, by projection. The caller rolls back if it raises."""
@@ -187,10 +186,14 @@ def _statements(writes: Mapping[str, Sequence[Write]]) -> Iterator[tuple[str, It
         suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
         for kind, run in groupby(of_projection, type):
             rows, key = list(run), model.folded.get(kind)
-            if key is not None:
+            if key is not None and len(rows) > 1:
                 rows = list({key(write): write for write in rows}.values())
             for sql in model.statements[kind]:
-                yield sql.format(suffix), rows
+                yield _for_tables(sql, suffix), rows
+
+
+# The same text again and again: SQLite's driver then finds its prepared statement at once.
+_for_tables = lru_cache(str.format)
 
 
 class SqliteSavepoint:

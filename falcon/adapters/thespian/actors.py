@@ -56,6 +56,9 @@ BuildShard: TypeAlias = Callable[[Wake, SendReply], Shard]
 class Host(Protocol):
     """Hosts an actor in its own process."""
 
+    def started(self, actor: "RoomShardActor") -> None:
+        """The actor has started. On its thread the host may have it :meth:`~RoomShardActor.execute` batches."""
+
     def wake(self) -> None:
         """Have the shard drained soon (:func:`carry_out`). Called from any thread."""
 
@@ -137,10 +140,8 @@ class RoomShardActor(Actor):  # type: ignore[misc]
 
     def _handle(self, message: Any, sender: Any) -> None:
         match message:
-            case CommandBatch():
-                self._execute(message, sender)
             case bytes():  # a batch from another process
-                self._execute(decode_batch(message), sender)
+                self.execute(decode_batch(message), sender)
             case WatchMessage():
                 self._drain()
             case WakeupMessage():
@@ -163,6 +164,7 @@ class RoomShardActor(Actor):  # type: ignore[misc]
             self._shard = message.build(self._watch(), self._keep_reply)
         else:
             self._shard = message.build(message.host.wake, message.host.reply)
+            message.host.started(self)
         _hosted[message.name] = self._shard
         metrics.actor_errors.begin(("RoomShard",))
         metrics.actor_restarts.begin(("RoomShard",))
@@ -182,7 +184,8 @@ class RoomShardActor(Actor):  # type: ignore[misc]
 
         return wake
 
-    def _execute(self, batch: CommandBatch, sender: Any) -> None:
+    def execute(self, batch: CommandBatch, sender: Any) -> None:
+        """Have the shard decide the commands. ``sender``: the mailbox's address; None for that of the actor's host."""
         _in_mailbox.observe(time.monotonic() - batch.since)
         if self._shard is None or self._closed:
             # It has overtaken the message that starts the shard, or comes behind its end: nothing was done.

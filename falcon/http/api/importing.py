@@ -32,8 +32,11 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     lines = _parse(await _ndjson(edge, request), edge)
     await edge.reads.reach_positions(request)
     checks = Checks(edge, request)
+    await checks.look_up({account_id for line in lines for account_id in _KIND_OF[type(line)].accounts(line)})
     for number, line in enumerate(lines, 1):
         await _KIND_OF[type(line)].check(checks, line, f"line {number}: ")
+    for kind in LINE_KINDS:
+        await kind.check_all(checks)
     commands = ImportCommands(edge, request)
     imported = {
         kind.shape: await kind.carry_out(commands, [line for line in lines if isinstance(line, kind.shape)])
@@ -44,6 +47,7 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
         dict(imported[rooms.RoomLineShape].refs),
         sum(each.imported for each in imported.values()),
         sum(each.skipped for each in imported.values()),
+        dict(imported[rooms.MembersLineShape].left_out),
     )
     return json_response(200, body, *await commands.readable())
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ _PATIENCE_SECONDS: Final = 10.0
 
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder().encode
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -39,11 +40,13 @@ R = TypeVar("R", bound=OfARoom)
 
 
 class ImportedLines(NamedTuple):
-    """``refs``: the id of each ref. ``skipped``: how many had been imported before."""
+    """``refs``: the id of each ref. ``skipped``: how many had been imported before. ``left_out``: as in
+    ``shapes.Imported``."""
 
     refs: Mapping[str, int] = MappingProxyType({})
     imported: int = 0
     skipped: int = 0
+    left_out: Mapping[str, int] = MappingProxyType({})
 
 
 class Checks:
@@ -55,6 +58,15 @@ class Checks:
         self._request = request
         self._accounts: dict[AccountId, bool] = {}
         self._last_seqs: dict[RoomId, Seq] = {}
+        self.skipped: dict[RoomId, tuple[Any, str]] = {}  # the last line of a message that the room has, and its place
+
+    async def newest(self, room_id: RoomId, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask tables that show all that the room is known to have."""
+        return await self.edge.reads.newest(self._request, room_id, query, *args, **kwargs)
+
+    async def look_up(self, account_ids: Iterable[AccountId]) -> None:
+        """Look up in one query the accounts that are to be checked."""
+        self._accounts |= dict.fromkeys(await self.edge.names.of(account_ids), True)
 
     async def account(self, account_id: AccountId, field: str) -> None:
         """Raises Problem 422 if there is no such account."""
@@ -69,7 +81,7 @@ class Checks:
         if room_id not in self._last_seqs:
             room = await self.store.room(room_id)
             if room is None or seq > room.last_seq + 1:
-                room = await self.edge.reads.newest(self._request, room_id, self.store.room, room_id)
+                room = await self.newest(room_id, self.store.room, room_id)
             if room is None:
                 rule = f"there is no room {room_id}"
                 raise Problem(404, "room_not_found", f"{at}{rule}", broken(f"{at}room_id", rule))
@@ -131,9 +143,19 @@ async def _no_check(checks: Checks, line: Any, at: str) -> None:
     pass
 
 
+async def _no_check_of_all(checks: Checks) -> None:
+    pass
+
+
+def _no_accounts(line: Any) -> Iterable[AccountId]:
+    return ()
+
+
 class LineKind(NamedTuple):
     """``shape``: what validates a line. ``rules``: those that need the line alone, ``check``: those that need the
-    tables. Both raise Problem, with ``at`` before the field. ``carry_out``: executes all lines of the kind.
+    tables. Both raise Problem, with ``at`` before the field. ``accounts``: those that ``check`` looks for.
+    ``check_all``: called once all lines of the request have been checked. ``carry_out``: executes all lines of the
+    kind.
 
     ``changes``: the line that an export has of an event, and of its place in the log. ``followers``: of an export.
     """
@@ -144,6 +166,8 @@ class LineKind(NamedTuple):
     rules: Callable[[Edge, Any, str], None] = _no_rule
     check: Callable[[Checks, Any, str], Awaitable[None]] = _no_check
     followers: Followers | None = None
+    accounts: Callable[[Any], Iterable[AccountId]] = _no_accounts
+    check_all: Callable[[Checks], Awaitable[None]] = _no_check_of_all
 
 
 def encoded(line: msgspec.Struct) -> bytes:

@@ -1,6 +1,6 @@
 """Messages of a room: post, read by page or one, edit, delete."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
@@ -11,7 +11,7 @@ from falcon.domain.answers import ImportAnswer, MessageAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import DeleteMessage, EditMessage, ImportMessages, PostMessage
 from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
-from falcon.domain.ids import ID_MAX, NOBODY, RoomId, Seq
+from falcon.domain.ids import ID_MAX, NOBODY, AccountId, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.http import shapes
 from falcon.http.api import examples
@@ -28,7 +28,7 @@ from falcon.http.api.lines import (
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, NotReadableYet
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
+from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
 from falcon.http.requests import AuthedRequest, check_text
 from falcon.http.responses import BytesResponse, encoded_json_response, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
@@ -66,14 +66,15 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     query = request.query(PageQuery)
     access = await edge.reads.access(request, room_id)
     first, last = _bounds(query, access.last_seq)
-    reactions = await _reactions(edge, room_id, first, last)
-    etag = _page_etag(room_id, access.version, reactions.version, access.last_seq, first, last)
+    reactions = await _reactions(edge, access, room_id, first, last)
     known = request.headers.get(b"if-none-match")
-    if known is not None and matches(known, etag[1]):
-        return BytesResponse(304, b"", etag)
-    page, last_seq = await _page(edge, room_id, access, query)
+    if known is not None:
+        etag = _page_etag(room_id, access.version, reactions.version, access.last_seq, first, last)
+        if matches(known, etag[1]):
+            return BytesResponse(304, b"", etag)
+    page, last_seq = await _page(edge, room_id, access, query, first, last)
     if page.first < first:
-        reactions = await _reactions(edge, room_id, page.first, page.last)
+        reactions = await _reactions(edge, access, room_id, page.first, page.last)
     if reactions.by_seq:
         page = page.with_reactions(reactions.by_seq, _middle(query, page))
     has_before = b"true" if page.first > 1 and last_seq else b"false"
@@ -85,15 +86,17 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return encoded_json_response(200, body, etag)
 
 
-async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[TimelinePage, Seq]:
-    """The page, and the last seq of the room as the page shows it.
+async def _page(
+    edge: Edge, room_id: RoomId, access: Access, query: PageQuery, first: Seq, last: Seq
+) -> tuple[TimelinePage, Seq]:
+    """The page, and the last seq of the room as the page shows it. ``first`` and ``last``: as :func:`_bounds` gives
+    them.
 
     The timeline's table may be behind the room's row. Then the page ends where the timeline does, so that it still has
     as many messages as the client asked for, if the timeline has that many.
     """
     last_seq = access.last_seq
     while True:
-        first, last = _bounds(query, last_seq)
         if query.around is None:
             page = await edge.pages.page(room_id, access.version, first, last, from_last=query.after is None)
         else:
@@ -102,11 +105,12 @@ async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -
         if page.last >= last or page.more:
             return page, last_seq
         last_seq = page.last if page.count else await edge.store.newest(room_id, first - 1)
+        first, last = _bounds(query, last_seq)
 
 
-async def _reactions(edge: Edge, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
+async def _reactions(edge: Edge, access: Access, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
     """While they are being filled from the log messages are shown without: people read on, and react later."""
-    if first > last:
+    if first > last or not access.has_reactions:
         return NO_REACTIONS
     try:
         return await edge.store.shown_reactions(room_id, first, last)
@@ -131,7 +135,7 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     access = await edge.reads.access(request, room_id)
     seq = request.path_id("seq", message_not_found)
-    reactions = await _reactions(edge, room_id, seq, seq)
+    reactions = await _reactions(edge, access, room_id, seq, seq)
     etag = (b"etag", b'"%d.%d.%d.%d"' % (room_id, seq, access.version, reactions.version))
     known = request.headers.get(b"if-none-match")
     if known is not None and seq <= access.last_seq and matches(known, etag[1]):
@@ -201,6 +205,8 @@ async def _dispatch_with_view(edge: Edge, request: AuthedRequest, command: C) ->
 
 def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
     """The first and the last seq of a page. An empty page has first > last."""
+    if query.before is None and query.after is None and query.around is None:
+        return max(1, last_seq - query.limit + 1), last_seq
     cursors = [name for name in ("before", "after", "around") if getattr(query, name) is not None]
     if len(cursors) > 1:
         raise invalid(cursors[1], f"cannot go with {cursors[0]}")
@@ -210,7 +216,8 @@ def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
     if query.around is not None:
         last = min(max(query.around - query.limit // 2, 1) + query.limit - 1, last_seq)
         return max(1, last - query.limit + 1), last
-    last = last_seq if query.before is None else min(max(query.before, 1) - 1, last_seq)
+    assert query.before is not None
+    last = min(max(query.before, 1) - 1, last_seq)
     return max(1, last - query.limit + 1), last
 
 
@@ -289,6 +296,8 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
     last_seq = await checks.last_seq(line.room_id, line.seq, at)
     if line.seq > last_seq + 1:
         raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
+    if line.seq <= last_seq:
+        checks.skipped[line.room_id] = (line, at)
     checks.reached(line)
     if line.author_id != NOBODY:
         await checks.account(line.author_id, f"{at}author_id")
@@ -296,6 +305,25 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
         await checks.account(account_id, f"{at}mentions")
     if line.reply_to is not None and line.reply_to >= line.seq:
         raise invalid(f"{at}reply_to", "must be a message before this one")
+
+
+async def _check_skipped(checks: Checks) -> None:
+    """The room has these messages, unless people have written in it before all of its messages were imported. Theirs
+    stand behind those that were imported, so the last one of the request tells."""
+    for room_id, (line, at) in checks.skipped.items():
+        row = await checks.store.message(room_id, line.seq)
+        if row is None:
+            row = await checks.newest(room_id, checks.store.message, room_id, line.seq)
+        found = None if row is None else message_in(row)
+        if found is None or NOBODY in (found.author_id, line.author_id):
+            continue  # it is missing here, or was there
+        if (found.author_id, found.posted_at) != (line.author_id, parse_rfc3339(line.posted_at)):
+            rule = f"room {room_id} has another message {line.seq}: people wrote in it before its import had ended"
+            raise not_allowed(f"{at}seq", rule)
+
+
+def _accounts(line: MessageLineShape) -> Iterable[AccountId]:
+    return (line.author_id, *line.mentions) if line.author_id != NOBODY else line.mentions
 
 
 async def _import_messages(commands: ImportCommands, lines: Sequence[MessageLineShape]) -> ImportedLines:
@@ -347,6 +375,8 @@ LINES: Final = LineKind(
     {MessagePosted: _event_line, MessageEdited: _event_line, MessageDeleted: _event_line},
     _rules,
     _check,
+    accounts=_accounts,
+    check_all=_check_skipped,
 )
 
 

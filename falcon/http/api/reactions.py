@@ -228,6 +228,7 @@ LINES: Final = LineKind(
     _rules,
     _check,
     Followers(_having_reactions, _lines_of),
+    accounts=lambda line: (line.account_id,),
 )
 
 

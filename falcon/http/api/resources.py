@@ -88,12 +88,10 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     """
     headers: Headers = dict(scope["headers"])
     method = scope["method"]
-    name, header, key = (
-        f"{method} {scope['endpoint'].path}",
-        headers.get(b"traceparent"),
-        headers.get(b"idempotency-key"),
-    )
-    trace = tracing.enter(name, header, key)
+    header, key = headers.get(b"traceparent"), headers.get(b"idempotency-key")
+    trace = None
+    if header is not None or key is not None or tracing.exporter is not None:
+        trace = tracing.enter(f"{method} {scope['endpoint'].path}", header, key)
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
     held.belongs_to(scope, account_id)

@@ -1,14 +1,14 @@
 """Rooms, and their lines in exports and imports, members included."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from falcon.domain import limits, names
-from falcon.domain.answers import RoomAnswer
+from falcon.domain.answers import ImportAnswer, RoomAnswer
 from falcon.domain.commands import (
     ChangeRoom,
     CreateRoom,
@@ -20,7 +20,7 @@ from falcon.domain.commands import (
     RoomKind,
 )
 from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
-from falcon.domain.ids import RoomId
+from falcon.domain.ids import AccountId, RoomId
 from falcon.http import shapes
 from falcon.http.api import examples
 from falcon.http.api.lines import (
@@ -195,7 +195,7 @@ class RoomLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="roo
 
 
 class MembersLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="members"):
-    """Further members of a room that was imported and has no messages yet."""
+    """Further members of a room that was imported."""
 
     room_id: shapes.Id
     members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
@@ -286,6 +286,10 @@ async def _check_accounts(checks: Checks, members: Sequence[shapes.NewMember], a
         await checks.account(member.account_id, f"{at}members[{index}].account_id")
 
 
+def _accounts(line: RoomLineShape | MembersLineShape) -> Iterable[AccountId]:
+    return (member.account_id for member in line.members)
+
+
 async def _check_pair(checks: Checks, accounts: list[int], at: str) -> None:
     if len(accounts) != 2:
         raise invalid(f"{at}members", "a direct room has exactly two members")
@@ -312,14 +316,19 @@ async def _import_rooms(commands: ImportCommands, lines: Sequence[RoomLineShape]
 
 
 async def _import_members(commands: ImportCommands, lines: Sequence[MembersLineShape]) -> ImportedLines:
-    async def imported(of_room: Sequence[MembersLineShape]) -> None:
+    async def imported(of_room: Sequence[MembersLineShape]) -> tuple[str, int]:
+        """The room, and how many members were left out."""
+        room_id, left_out = of_room[0].room_id, 0
         members = [_invitation(member) for line in of_room for member in line.members]
         for start in range(0, len(members), _CHUNK_MEMBERS):
             chunk = tuple(members[start : start + _CHUNK_MEMBERS])
-            await commands.dispatch(ImportMembers(of_room[0].room_id, chunk))
+            answer = (await commands.dispatch(ImportMembers(room_id, chunk))).answer
+            assert isinstance(answer, ImportAnswer)
+            left_out += len(chunk) - answer.imported - answer.skipped
+        return str(room_id), left_out
 
-    await all_of(map(imported, by_room(lines)))
-    return ImportedLines()
+    counts = await all_of(map(imported, by_room(lines)))
+    return ImportedLines(left_out={room: left_out for room, left_out in counts if left_out})
 
 
 def _invitation(member: shapes.NewMember) -> Invitation:
@@ -339,8 +348,9 @@ LINES: Final = LineKind(
     },
     _rules,
     _check,
+    accounts=_accounts,
 )
-MEMBER_LINES: Final = LineKind(MembersLineShape, _import_members, {}, check=_check_members)
+MEMBER_LINES: Final = LineKind(MembersLineShape, _import_members, {}, check=_check_members, accounts=_accounts)
 
 
 # --- operations -------------------------------------------------------------------------------------------------------

@@ -1,15 +1,12 @@
 """Memory that clients hold in a process: bodies until their requests are answered, and answers until they are read."""
 
-from typing import Final
-
 from starlette.types import Scope
 
 from falcon.domain.ids import NOBODY, AccountId
 from falcon.http.limits.quotas import BYTES, Policy
 from falcon.http.problems import Problem
+from falcon.http.responses import SHARE
 from falcon.telemetry import metrics
-
-KEY: Final = "falcon.share"  # in scope["state"]
 
 
 class Held:
@@ -103,6 +100,14 @@ class Share:
         if problem is not None:
             raise problem
 
+    def may_wait(self) -> bool:
+        """True if the request of the connection, which is refused, may wait for its response. If its account is not
+        known, its body counts from now on for those without a token."""
+        if self._bodies_of is None:
+            self._move_bodies(NOBODY)
+            self._bodies_of = NOBODY
+        return not self._held.is_full(self._bodies_of)
+
     def _move_bodies(self, account_id: AccountId | None) -> None:
         if account_id != self._bodies_of:
             self._held.change(self._bodies_of, -self._bodies)
@@ -141,12 +146,12 @@ class Share:
 
 def belongs_to(scope: Scope, account_id: AccountId) -> None:
     """The connection of this request holds its bytes for this account. Raises Problem 429."""
-    share: Share | None = scope.get("state", {}).get(KEY)
+    share: Share | None = scope.get("state", {}).get(SHARE)
     if share is not None:
         share.belongs_to(account_id)
 
 
 def refusal(scope: Scope) -> Problem | None:
     """The response in place of a large answer; None where there is room."""
-    share: Share | None = scope.get("state", {}).get(KEY)
+    share: Share | None = scope.get("state", {}).get(SHARE)
     return None if share is None else share.refusal()

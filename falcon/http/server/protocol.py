@@ -14,8 +14,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import SecurityError
 
 from falcon.http.limits.addresses import AddressKey
-from falcon.http.responses import WRITE_WHOLE
-from falcon.http.server import held, junk, raw_responses
+from falcon.http.responses import SHARE, WRITE_WHOLE
+from falcon.http.server import junk, raw_responses
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
 from falcon.http.server.held import Share
@@ -106,7 +106,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self.share = Share(sweep.held)
         self.app_state = {
             **self.app_state,
-            held.KEY: self.share,
+            SHARE: self.share,
             junk.KEY: sweep.junk,
             WRITE_WHOLE: write_whole,
         }

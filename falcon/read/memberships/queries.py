@@ -14,13 +14,15 @@ from falcon.read.rooms.queries import RoomRow
 class Access(msgspec.Struct, frozen=True):
     """A member's rights in a room, and its newest message.
 
-    ``version``: changes whenever messages that could be read before may read otherwise.
+    ``version``: changes whenever messages that could be read before may read otherwise. ``has_reactions``: False if no
+    message of the room has ever had one; True also if the tables do not tell.
     """
 
     role: Role
     read_seq: Seq
     last_seq: Seq
     version: int
+    has_reactions: bool = True
 
 
 class MemberRow(msgspec.Struct, frozen=True):

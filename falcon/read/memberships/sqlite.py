@@ -48,15 +48,17 @@ MODEL: Final = SqliteModel(
 
 def access(view: SqliteQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     row: Any = view.execute(
-        "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0) FROM memberships m"
+        "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0), w.room_id IS NOT NULL FROM memberships m"
         " JOIN rooms r USING (room_id) LEFT JOIN revisions v USING (room_id)"
-        " WHERE m.room_id = ? AND m.account_id = ?",
+        " LEFT JOIN reaction_revisions w USING (room_id) WHERE m.room_id = ? AND m.account_id = ?",
         (room_id, account_id),
     ).fetchone()
     if row is None:
         return None
-    role, read_seq, last_seq, revision = row
-    return Access(role, read_seq, last_seq, timeline.with_generation(view, revision))
+    role, read_seq, last_seq, revision, has_reactions = row
+    # While reactions are being filled the table may lack the room.
+    has_reactions = bool(has_reactions) or not view.shows_all
+    return Access(role, read_seq, last_seq, timeline.with_generation(view, revision), has_reactions)
 
 
 def rooms_of(

@@ -1,14 +1,23 @@
 """The figures of the embedded suite's sections. Nothing here measures anything."""
 
+from pathlib import Path
+
+import pytest
+
 from tests.tools.bench.test_report import sample
 from tools.bench import growth, journals, measuring, memory, pagination, reconnects, streams, throughput
+from tools.bench.bench import Bench
 from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, GrowthSize, sizes
 from tools.bench.journals import RecoveryRun
 from tools.bench.memory import MemoryUse
+from tools.bench.neighbours import crud_servers
 from tools.bench.pagination import LONG_ROOMS, Past, distinct_windows
+from tools.bench.peers import crud_go
+from tools.bench.peers.installing import PeerMissing
 from tools.bench.reconnects import Returned
-from tools.bench.samples import FALCON, FALCON_TCP, ProcessMemory, Sample
+from tools.bench.samples import CRUD_GO, FALCON, FALCON_TCP, ProcessMemory, Sample
 from tools.bench.streams import FanOut, Idle
+from tools.harness.machine import Cores
 
 BACK = "back through 10,000 messages"
 LIST = "list 1,000 rooms"
@@ -35,6 +44,25 @@ def test_sends_are_judged_beside_both_neighbours_and_over_tcp() -> None:
     assert (chat.found, chat.met, chat.over_tcp) == ("4.00×", True, "2.00×")
     assert (route.found, route.met, route.over_tcp) == ("40 %", True, "20 %")
     assert "0.50× with 64 in flight" in throughput._over_tcp(samples)[0]
+
+
+def test_a_page_may_cost_little_more_than_a_bare_route_and_few_may_come_late() -> None:
+    pages = "latest 50, 64 in flight"
+    samples = {"bare": {pages: [sample(cpu=50.0)]}, FALCON: {pages: [sample(cpu=75.0, p50=4.0, p99=20.0)]}}
+    found = {each.what: each for each in throughput._judge(samples, throughput._READ_TARGETS)}
+    assert found["CPU a page, 64 in flight, of the bare route's"].found == "1.50×"
+    (tail,) = throughput._judge_tail(samples)
+    assert (tail.found, tail.met) == ("5.00×", False)
+
+
+def test_a_chat_that_cannot_be_built_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(folder: Path) -> Path:
+        raise PeerMissing("there is no go here to install it with")
+
+    monkeypatch.setattr(crud_go, "build", missing)
+    bench = Bench(Cores(0, 1), tmp_path, {}, (CRUD_GO,))
+    assert list(crud_servers(bench, "throughput")) == []
+    assert bench.facts["Left out"] == "CRUD chat in Go: there is no go here to install it with"
 
 
 # --- walks ------------------------------------------------------------------------------------------------------------

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import urllib.request
 from pathlib import Path
 
 import msgspec
 
+from tools.bench.peers.installing import go, installed
 from tools.harness.servers import ProcessServer
 
 VERSION = "v6.9.1"
 _MODULE = "github.com/centrifugal/centrifugo/v6"
-_BUILD_SECONDS = 900
+_BUILD_SECONDS = 900.0
 _START_SECONDS = 20
 CHANNEL = "room"
 
 
-class CentrifugoMissing(Exception):
-    """Centrifugo cannot be installed here. The message says why."""
-
-
 def build() -> Path:
-    """The program, built the first time. Raises CentrifugoMissing."""
-    folder = Path.home() / ".cache" / "falcon" / f"centrifugo-{VERSION}"
-    program = folder / "centrifugo"
-    if program.exists():
-        return program
-    go = shutil.which("go")
-    if go is None:
-        raise CentrifugoMissing("there is no Go here to build it with")
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-mod=mod"}
-    try:
-        built = subprocess.run(
-            [go, "install", f"{_MODULE}@{VERSION}"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_BUILD_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        raise CentrifugoMissing(f"it was not built within {_BUILD_SECONDS} s") from late
-    if built.returncode != 0:
-        raise CentrifugoMissing(f"it could not be built: {built.stderr.strip()[-300:]}")
-    return program
+    """The program, built the first time. Raises PeerMissing."""
+
+    def into(folder: Path) -> None:
+        module = f"{_MODULE}@{VERSION}"
+        go(["install", module], _BUILD_SECONDS, environment={"GOBIN": str(folder), "GOFLAGS": "-mod=mod"})
+
+    return installed(f"centrifugo-{VERSION}", into) / "centrifugo"
 
 
 class CentrifugoServer(ProcessServer):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from tools.harness.progress import say
 from tools.servers.jars import cache
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _DONE = "installed"  # an empty file beside the installed ones; a folder without it is of an attempt that failed
 
 
@@ -29,13 +32,23 @@ def installed(name: str, install: Callable[[Path], None]) -> Path:
     return folder
 
 
-def run(command: Sequence[str | Path], seconds: float, folder: Path | None = None) -> str:
-    """Returns its output. Raises PeerMissing when it fails or takes longer."""
+def go(
+    arguments: Sequence[str | Path], seconds: float, folder: Path | None = None, environment: Mapping[str, str] = _NONE
+) -> str:
+    """Run Go as it is installed, and not the toolchain that a go.mod may ask for. Raises PeerMissing."""
+    return run(["go", *arguments], seconds, folder, {**environment, "GOTOOLCHAIN": "local"})
+
+
+def run(
+    command: Sequence[str | Path], seconds: float, folder: Path | None = None, environment: Mapping[str, str] = _NONE
+) -> str:
+    """Returns its output. ``environment``: beside ours. Raises PeerMissing when it fails or takes longer."""
     name = Path(command[0]).name
     try:
         done = subprocess.run(
             command,
             cwd=folder,
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -213,7 +213,10 @@ _PARTITIONS: Final = Section(
             description="How many partitions were taken over and recovered?",
             unit=grafana.COUNT,
             width=6,
-            queries=(Query(increase("falcon_recoveries_total"), "partitions"),),
+            queries=(
+                Query(increase("falcon_recoveries_total"), "partitions"),
+                Query(increase("falcon_snapshot_parts_missing_total"), "a part was missing"),
+            ),
         ),
         Panel(
             title="Time of a recovery",

@@ -1,0 +1,31 @@
+"""docs/adding-a-feature.md counts the files of a feature, and names each of them."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import falcon
+
+_FALCON: Final = Path(falcon.__file__).parent
+_PAGE: Final = (_FALCON.parent / "docs" / "adding-a-feature.md").read_text()
+_ROWS: Final = re.findall(r"^\| `(\w+)` \| (\d+) \|(.*)\|$", _PAGE, re.MULTILINE)
+
+
+def files_of(folder: str, named: str) -> list[Path]:
+    found: list[Path] = []
+    for name in re.findall(r"`([^`]+)`", named):
+        path = _FALCON / folder / name
+        found += path.glob("*.py") if name.endswith("/") else [path]
+    return found
+
+
+def test_the_page_names_as_many_files_of_reactions_as_it_counts() -> None:
+    for folder, count, named in _ROWS:
+        assert len(files_of(folder, named)) == int(count), folder
+    (told,) = re.findall(r"Reactions live in (\d+) Python files", _PAGE)
+    assert sum(int(count) for _, count, _ in _ROWS) == int(told)
+
+
+def test_each_of_these_files_has_to_do_with_reactions() -> None:
+    files = [path for folder, _, named in _ROWS for path in files_of(folder, named)]
+    assert [path for path in files if "reaction" not in path.read_text().lower()] == []
