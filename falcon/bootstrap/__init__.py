@@ -34,6 +34,7 @@ from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
 from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
+from falcon.streams.cuts import Cuts
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations
 from falcon.streams.signals import Signals, SignalTransport
@@ -149,10 +150,11 @@ def start_edge(
     transport: SignalTransport,
     instance: str,
     secret: bytes,
+    cuts: Cuts | None = None,
 ) -> Edge:
     """An edge on the running event loop. Its streams have been started, and must be stopped before what they use.
 
-    ``instance`` names the log; ``secret`` is the server's own.
+    ``instance`` names the log; ``secret`` is the server's own. ``cuts``: for short resume tokens of many segments.
     """
     limits = edge_limits(settings)
     allowed = limiter(settings)
@@ -166,6 +168,7 @@ def start_edge(
         partitions,
         remembered=settings.stream_events,
         remembered_bytes=settings.stream_events_bytes,
+        cuts=cuts,
     )
     signals = Signals(transport, feed)
     reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)

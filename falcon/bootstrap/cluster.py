@@ -23,6 +23,7 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.kafka import rights, topics
 from falcon.adapters.kafka.applied import AppliedFollower, AppliedPublisher
 from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.cuts import KafkaCuts
 from falcon.adapters.kafka.group import GroupMember, active
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
@@ -77,6 +78,7 @@ from falcon.read.catalogue import READ_MODELS, VOUCHING, projections, vouched_fo
 from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
 from falcon.settings import Settings, WrongSettings
 from falcon.startup import begin
+from falcon.streams.cuts import Cuts
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
@@ -282,7 +284,9 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         follower = _following_tables(cluster, store, freshness)
         stack.push_async_callback(follower.stop)
         tail, transport = KafkaTail(cluster), KafkaSignalTransport(cluster)
-        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, server_secret(settings))
+        cuts = Cuts(KafkaCuts(cluster), settings.partitions)
+        secret = server_secret(settings)
+        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, secret, cuts)
         stack.push_async_callback(edge.streams.stop)
         # On one machine the tables are in a file, and asking them costs less than reading the log when no stream does.
         edge.authenticator.revocations.start()

@@ -29,6 +29,7 @@ from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.shared import Shared
 from falcon.streams import resume_tokens
+from falcon.streams.cuts import Cut, Cuts
 from falcon.streams.delivery import Delivery, Lookups
 from falcon.streams.memory import HistoryMemory, RecordMemory
 from falcon.streams.subscription import Subscription
@@ -44,6 +45,7 @@ _TURNS_MAX: Final = 20
 _HISTORY_BYTES_MAX: Final = 32 << 20
 _HISTORY_SHARE: Final = 8  # a feed with little memory for records has an eighth of it for the history
 _BACK_SECONDS: Final = 10.0
+TOKEN_GROWN: Final = 44  # characters; a cut that is written now is there before a token has LENGTH_MAX
 _BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
 # Events that a replay needs from the time before it: memberships, deleted messages, tokens. The feed decodes and keeps
 # them even if no subscription here is in their room.
@@ -62,7 +64,8 @@ _pushed = metrics.message_seconds.labels("pushed")
 
 class Feed:
     """One instance per event loop. ``remembered``: how many records of all segments together the feed keeps for clients
-    that come back soon, in ``remembered_bytes`` at most."""
+    that come back soon, in ``remembered_bytes`` at most. ``cuts``: those that make tokens short; None if tokens are
+    short since there are few segments."""
 
     def __init__(
         self,
@@ -73,9 +76,11 @@ class Feed:
         *,
         remembered: int = 600_000,
         remembered_bytes: int = 256 << 20,
+        cuts: Cuts | None = None,
     ) -> None:
         self._tail = tail
         self._lookups = lookups
+        self._cuts = cuts
         self.log_name = log_name
         self.partitions = partitions
         self.remembered = remembered
@@ -84,6 +89,7 @@ class Feed:
         self._reading_back = asyncio.Lock()
         self._segments: dict[int, _Segment] = {}
         self._token = resume_tokens.ResumeToken(log_name, {})
+        self._token_newest = -1  # the newest cut when the token's reference was last chosen
         # by segment that has moved since token() was last called: the offset up to which it was read
         self._read: dict[int, int] = {}
         self._rooms: dict[RoomId, set[Subscription]] = {}
@@ -102,12 +108,17 @@ class Feed:
         metrics.streams_stalled.set_function(self._stalled)
 
     def start(self) -> None:
+        if self._cuts is not None:
+            self._cuts.lost = self._refer_to_none
+            self._cuts.start()
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
+        if self._cuts is not None:
+            await self._cuts.stop()
         await self._tail.close()
 
     def nudge(self) -> None:
@@ -300,12 +311,69 @@ class Feed:
         if self.moved is not None:
             self.moved(subscription, room_id)
 
+    # --- resume tokens ------------------------------------------------------------------------------------------------
+
     def token(self) -> str:
         """The resume token of everything that has been read."""
         for segment, offset in self._read.items():
             self._token.move(segment, offset)
         self._read.clear()
-        return self._token.text()
+        text = self._token.text()
+        if self._cuts is None or len(text) <= TOKEN_GROWN:
+            return text
+        text = self._shortened(text, self._cuts)
+        if len(text) > TOKEN_GROWN:
+            used = self._token.reference
+            self._cuts.propose(self._wanted_cut, None if used is None else used.cut.number)
+        if len(text) > resume_tokens.LENGTH_MAX:
+            metrics.stream_tokens_long.inc()
+        return text
+
+    def _shortened(self, text: str, cuts: Cuts) -> str:
+        """The token with the differences to another cut if there has come one."""
+        if self._token_newest != cuts.newest:
+            self._token_newest = cuts.newest
+            cut = cuts.nearest(self.reached_everywhere())
+            self._token.refer(None if cut is None else resume_tokens.Reference(cut))
+            return self._token.text()
+        return text
+
+    def _refer_to_none(self) -> None:
+        self._token_newest = -1
+        self._token.refer(None)
+
+    def _wanted_cut(self) -> dict[int, int] | None:
+        """The offsets for a cut that makes tokens short; None if they are."""
+        if self._cuts is None or self._segments.keys() != self.every_segment:
+            return None
+        is_long = len(self._shortened(self._token.text(), self._cuts)) > TOKEN_GROWN
+        return self.reached_everywhere() if is_long else None
+
+    async def place_of(self, token: str) -> resume_tokens.ResumePlace:
+        """The place that a client's token says. Raises WrongToken, JournalUnavailable."""
+        found: dict[int, Cut] = {}
+        for number in resume_tokens.cuts_named(token):
+            cut = None if self._cuts is None else await self._cuts.look_up(number)
+            if cut is not None:
+                found[number] = cut
+        return resume_tokens.decode(self.log_name, token, found)
+
+    def beginning(self, offsets: Mapping[int, int]) -> resume_tokens.ResumePlace:
+        """The place at these offsets, or at a cut shortly before them if its token is shorter."""
+        if self._cuts is None:
+            return resume_tokens.ResumePlace(offsets)
+        near = self._cuts.nearest(offsets)
+        reference = None if near is None else resume_tokens.Reference(near)
+        if len(resume_tokens.encode(self.log_name, offsets, reference)) > resume_tokens.LENGTH_MAX:
+            begins = {segment: self.begins(segment) for segment in offsets if segment in self._segments}
+            before = self._cuts.newest_before(offsets, begins) if begins.keys() == offsets.keys() else None
+            if before is not None:
+                at_cut = {segment: before.offsets[segment] for segment in offsets}
+                return resume_tokens.ResumePlace(at_cut, resume_tokens.Reference(before))
+        return resume_tokens.ResumePlace(offsets, reference)
+
+    def newest_cut(self) -> Cut | None:
+        return None if self._cuts is None else self._cuts.newest_cut()
 
     def _stop_if_alone(self) -> None:
         """Stop reading when there is neither a subscription nor one to come."""
@@ -316,6 +384,7 @@ class Feed:
         self._history.clear()
         self._read.clear()
         self._token = resume_tokens.ResumeToken(self.log_name, {})
+        self._token_newest = -1
         self._followed.clear()
 
     def _stalled(self) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Final
 
 from falcon.domain.catalogue import Event
@@ -23,6 +24,7 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.streams import resume_tokens
+from falcon.streams.cuts import Cut
 from falcon.streams.delivery import Delivery, Lookups
 from falcon.streams.feed import ACCOUNT_EVENTS, HISTORY_EVENTS, Feed, decoded
 from falcon.streams.frames import Frame
@@ -44,14 +46,14 @@ class StreamReplay:
     """Brings a subscription from some offsets up to where the feed reads, and adds it there. The feed must be held
     meanwhile.
 
-    ``offsets``: what the client has seen, by segment. ``roles``: the account's memberships in the tables. ``tables``:
-    where the tables stood in each of these segments before ``roles`` were read. That may be before or behind the
-    offsets: the log tells the difference, so that no stream waits for tables.
+    ``since``: what the client has seen, by segment. ``roles``: the account's memberships in the tables. ``tables``:
+    where the tables stood in each of these segments before ``roles`` were read. That may be before or behind ``since``:
+    the log tells the difference, so that no stream waits for tables.
 
     Call :meth:`prepare` and :meth:`resolve_membership` first. Both may fail. Then send what the stream begins with, and
     call :meth:`run`.
 
-    ``rooms``: the account's rooms and roles at ``offsets``, once they are resolved. ``seen_since``: rooms that the
+    ``rooms``: the account's rooms and roles at ``since``, once they are resolved. ``seen_since``: rooms that the
     account joined or left behind them.
     """
 
@@ -59,19 +61,19 @@ class StreamReplay:
         self,
         feed: Feed,
         lookups: Lookups,
-        offsets: Mapping[int, int],
+        since: resume_tokens.ResumePlace,
         tables: Mapping[int, Position],
         roles: Mapping[RoomId, Role],
     ) -> None:
         self._feed = feed
         self._lookups = lookups
-        self._offsets = dict(offsets)
-        self._token = resume_tokens.ResumeToken(feed.log_name, offsets)
+        self._offsets = _in_order(feed, since.offsets)
+        self._token = resume_tokens.ResumeToken(feed.log_name, self._offsets, since.reference)
         self._tables = tables
         self._positions = dict(tables)
         self._history = _History(0, {})
         # By segment: up to here the history was read from the log. The feed remembers what follows.
-        self._covered = {segment: min(offset, tables[segment].offset) for segment, offset in offsets.items()}
+        self._covered = {segment: min(offset, tables[segment].offset) for segment, offset in self._offsets.items()}
         self.rooms = dict(roles)
         self.seen_since: frozenset[RoomId] = frozenset()
 
@@ -184,14 +186,31 @@ class StreamReplay:
     async def run(self, subscription: Subscription, *, replay: bool) -> None:
         """Push what is behind ``offsets``, then add the subscription to the feed. Raises JournalUnavailable,
         WrongPlace."""
-        while subscription.open and (behind := self._behind()):
+        while subscription.open and self._behind():
             rooms = self._by_segment(subscription.rooms)
-            for segment in behind:
-                await self._show_segment(subscription, segment, rooms.get(segment, ()))
+            cut = self._next_cut()
+            for segment in self._behind():
+                if subscription.open:
+                    stop = None if cut is None else cut.offsets[segment]
+                    await self._show_segment(subscription, segment, rooms.get(segment, ()), stop)
+                    self._token.pass_over(segment)
+            self._token.end_pass()
         if subscription.open:  # there was no await since the segments were compared, so nothing is missed
             if replay:
                 subscription.push(Frame(self.id, "caught_up", b"{}"))
             self._feed.add(subscription)
+
+    def _next_cut(self) -> Cut | None:
+        """The cut to which all segments are brought next: frames in between have short tokens, however many records lie
+        there. None if the segments are brought to where the feed has read."""
+        reference = self._token.reference
+        if reference is not None and reference.older is not None:  # a replay was interrupted on the way to this cut
+            return reference.cut
+        newest = self._feed.newest_cut()
+        if newest is None or (reference is not None and newest.number <= reference.cut.number):
+            return None
+        self._token.begin_pass(newest)
+        return newest
 
     def _behind(self) -> list[int]:
         """The segments to read next. A closed one is read alone: the account may join a room there whose later events
@@ -205,16 +224,24 @@ class StreamReplay:
             found.setdefault(self._feed.segment_with(room_id), []).append(room_id)
         return found
 
-    async def _show_segment(self, subscription: Subscription, segment: int, rooms: Iterable[RoomId]) -> None:
-        """Push what is behind the offset in this segment, as far as it has been read. ``rooms``: the account's in
-        it."""
+    async def _show_segment(
+        self, subscription: Subscription, segment: int, rooms: Iterable[RoomId], stop: int | None
+    ) -> None:
+        """Push what is behind the offset in this segment, up to ``stop`` or as far as it has been read. ``rooms``: the
+        account's in it."""
         await self._cover(segment)
-        while subscription.open and self._offsets[segment] < self._feed.begins(segment):
-            raws, after = await self._read_range(segment, self._offsets[segment], self._feed.begins(segment))
+        while subscription.open and self._offsets[segment] < (begins := self._up_to(stop, self._feed.begins(segment))):
+            raws, after = await self._read_range(segment, self._offsets[segment], begins)
             await self._show_all(subscription, segment, raws, after)
             await self._cover(segment)
-        reached = self._feed.reached(segment)
-        await self._show_all(subscription, segment, self._wanted(subscription, segment, rooms), reached)
+        reached = self._up_to(stop, self._feed.reached(segment))
+        if self._offsets[segment] < reached:
+            wanted = self._wanted(subscription, segment, rooms)
+            await self._show_all(subscription, segment, takewhile(lambda raw: raw.at.offset < reached, wanted), reached)
+
+    @staticmethod
+    def _up_to(stop: int | None, offset: int) -> int:
+        return offset if stop is None else min(stop, offset)
 
     def _wanted(self, subscription: Subscription, segment: int, rooms: Iterable[RoomId]) -> Iterator[Raw]:
         """The remembered records of the account and its rooms, also of those that it joins by one of these events."""
@@ -268,6 +295,12 @@ class StreamReplay:
         withheld = _Withheld(self._feed, self._history)
         Delivery(self._token.text, event, self._lookups, _NO_INDEX, withheld).to(subscription)
         metrics.stream_deliveries.inc()
+
+
+def _in_order(feed: Feed, offsets: Mapping[int, int]) -> dict[int, int]:
+    """Closed segments first, as they come, and then the others by their numbers."""
+    closed = {segment: offset for segment, offset in offsets.items() if feed.is_closed(segment)}
+    return closed | dict(sorted(offsets.items() - closed.items()))
 
 
 class _History:

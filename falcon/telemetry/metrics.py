@@ -166,6 +166,13 @@ presence_repairs = counter(
 ).labels()
 signals_lost = counter("falcon_signals_lost", "Signals that could not be passed on at once, and were not.").labels()
 stream_events = counter("falcon_stream_events", "Events of the log that streams have come by.", ("wanted",))
+stream_tokens_long = counter(
+    "falcon_stream_tokens_long", "Events whose resume token has more than 64 characters, since no cut was near."
+).labels()
+stream_cuts = counter("falcon_stream_cuts", "Cuts that this process has written, by outcome.", ("outcome",))
+stream_cuts_read = counter(
+    "falcon_stream_cuts_read", "Cuts that resume tokens name, read from where all are kept, by outcome.", ("outcome",)
+)
 
 # --- dispatchers ------------------------------------------------------------------------------------------------------
 

@@ -713,7 +713,7 @@ def test_topics_that_are_missing_are_named(log: KafkaLog) -> None:
         log.loop.call(topics.check(elsewhere))
     assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
         f"topic elsewhere.{name} is not there"
-        for name in ("journal", "snapshots", "owners", "signals", "inboxes", "applied")
+        for name in ("journal", "snapshots", "owners", "signals", "inboxes", "applied", "cuts")
     ]
 
 

@@ -3,7 +3,7 @@ raise."""
 
 import base64
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,10 @@ from falcon.http.stream.endpoints import StreamQuery
 from falcon.journal import codec
 from falcon.journal.record import Record
 from falcon.read.memberships.queries import RoomCursor
-from falcon.streams import resume_tokens
+from falcon.streams import differences, resume_tokens
+from falcon.streams.cuts import Cut
+from falcon.streams.differences import Differences
+from falcon.streams.resume_tokens import Reference
 from falcon.write import framing
 from tests.history import samples
 
@@ -64,9 +67,21 @@ def _cursor(data: bytes) -> RoomCursor:
     return rooms._decode_cursor(data.decode("latin-1"))
 
 
-def _resume(data: bytes) -> dict[int, int]:
-    found = resume_tokens.decode(_LOG, data.decode("latin-1"))
+_CUTS: Final = {number: Cut(number, range(1_000 + number, 1_060 + number), number) for number in range(130)}
+
+
+def _resume(data: bytes) -> Mapping[int, int]:
+    text = data.decode("latin-1")
+    found = resume_tokens.decode(_LOG, text, _CUTS).offsets
     if any(place < 0 for pair in found.items() for place in pair):
+        raise Deceived(f"{data!r} names a place before the log")
+    return found
+
+
+def _differences(data: bytes) -> list[int]:
+    zeros = list(range(60))
+    found = differences.read(data, zeros)
+    if len(found) != len(zeros) or min(found) < 0:
         raise Deceived(f"{data!r} names a place before the log")
     return found
 
@@ -116,12 +131,18 @@ PARSERS: Final[dict[str, Parser]] = {
         (Problem,),
     ),
     "resume token": Parser(
-        [
-            resume_tokens.encode(_LOG, {segment: 2**segment for segment in range(count)}).encode()
-            for count in (0, 1, 60)
+        [resume_tokens.encode(_LOG, {segment: 2**segment for segment in range(count)}).encode() for count in (0, 1, 60)]
+        + [
+            resume_tokens.encode(_LOG, dict.fromkeys(range(60), 1_100), reference).encode()
+            for reference in (Reference(_CUTS[9]), Reference(_CUTS[129], _CUTS[7], 31))
         ],
         _resume,
         (resume_tokens.WrongToken,),
+    ),
+    "differences of a token or a cut": Parser(
+        [Differences(range(60), offsets).encoded() for offsets in (range(60), range(3, 63), [99] + [40] * 59)],
+        _differences,
+        (differences.Malformed,),
     ),
     **{
         name: Parser(seeds, partial(requests._decode_query, query_type=kind), (Problem,))

@@ -34,6 +34,7 @@ from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.http.internal.app import InternalCommands
 from falcon.settings import Settings
+from falcon.streams import cuts, feed
 from falcon.telemetry.health import Health
 from tests.simulation.hbase.lines import Road, SimulatedGateways
 from tests.simulation.hbase.servers import Later, Servers
@@ -50,6 +51,8 @@ _DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
 _LATE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
 _CHECKPOINT_EVENTS: Final = 50
+_TOKEN_GROWN: Final = 11  # so that tokens of a few partitions have the differences to cuts
+_CUTS_KEPT: Final = 20
 _MEMBERS_IN_PART: Final = 2  # so that rooms of a few people are stored in parts
 
 
@@ -272,6 +275,8 @@ class SimulatedFalcon:
             for target, name, new in (
                 (bootstrap, "_CHECKPOINT_EVENTS", _CHECKPOINT_EVENTS),
                 (limits, "MEMBERS_IN_PART", _MEMBERS_IN_PART),
+                (feed, "TOKEN_GROWN", _TOKEN_GROWN),
+                (cuts, "KEPT_MAX", _CUTS_KEPT),
                 (roles, "kafka_cluster", self._kafka_cluster),
                 (roles, "hbase_gateways", self._gateways),
                 (roles, "upgraded", self._upgraded),

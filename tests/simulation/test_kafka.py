@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from falcon.adapters.kafka import signal_transport, topics
+from falcon.adapters.kafka.cuts import KafkaCuts
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
 from falcon.adapters.kafka.tail import KafkaTail
@@ -21,6 +22,7 @@ from tests.contracts.signal_transport import Ear, SignalTransportContract, conne
 from tests.contracts.tail import TailContract, TailedLog
 from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.cluster import SimulatedCluster
+from tests.streams.test_kafka_cuts import KafkaCutsContract
 
 _prefixes = itertools.count()
 
@@ -76,6 +78,14 @@ class TestTail(TailContract):
         made = SimulatedLog(brokers, tmp_path)
         yield made
         made.close()
+
+
+class TestCuts(KafkaCutsContract):
+    @pytest.fixture
+    def make(self, brokers: Brokers) -> Callable[[], KafkaCuts]:
+        cluster = SimulatedCluster(("simulated:1",), PARTITIONS, f"test{next(_prefixes)}.", servers=brokers)
+        asyncio.run(topics.prepare(cluster, 3))
+        return lambda: KafkaCuts(cluster)
 
 
 class TestWire(SignalTransportContract):

@@ -20,6 +20,7 @@ from falcon.streams import feed, memory, replay
 from falcon.streams.feed import Feed
 from falcon.streams.memory import RecordMemory
 from falcon.streams.replay import StreamReplay
+from falcon.streams.resume_tokens import ResumePlace
 from falcon.streams.tail import Raw
 from tests.streams.test_replay import (
     ANN,
@@ -156,7 +157,7 @@ class CountingFeed(Feed):
 async def _bobs_return(of: Feed, partitions: int, offset: int = 0) -> list[str]:
     offsets = dict.fromkeys(range(partitions), offset)
     tables = {partition: Position(1) for partition in range(partitions)}
-    beginning = StreamReplay(of, FakeLookups(), offsets, tables, {10 * partitions + 1: "member"})
+    beginning = StreamReplay(of, FakeLookups(), ResumePlace(offsets), tables, {10 * partitions + 1: "member"})
     await beginning.prepare()
     assert await beginning.remember()
     await beginning.resolve_membership(BOB)

@@ -29,6 +29,7 @@ from falcon.streams import resume_tokens
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, Reason
 from falcon.streams.replay import NotReached, StreamReplay
+from falcon.streams.resume_tokens import ResumePlace
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
 from tools.harness.waiting import eventually
@@ -167,7 +168,7 @@ class Scene:
         return ear
 
     async def begins(self, offset: int, applied: int, roles: Mapping[int, Role]) -> StreamReplay:
-        beginning = StreamReplay(self.feed, self.lookups, {0: offset}, {0: Position(applied)}, roles)
+        beginning = StreamReplay(self.feed, self.lookups, ResumePlace({0: offset}), {0: Position(applied)}, roles)
         await beginning.prepare()
         await beginning.resolve_membership(BOB)
         return beginning
@@ -473,7 +474,7 @@ def test_where_an_event_could_not_be_passed_on_all_who_were_to_get_it_go_on_from
         assert {each.closed for each in (*ears, ear)} == {"draining"}
         assert {each.heard[-1] for each in ears} <= {"message.posted 1", "message.posted 2"}
         for each in ears:
-            since = resume_tokens.decode("a log", each.frames[-1].id)[0]
+            since = resume_tokens.decode("a log", each.frames[-1].id).offsets[0]
             assert (each.heard + (await scene.replay(since, MEMBER)).heard)[2:] == [
                 *(f"message.posted {seq}" for seq in (1, 2, 3)),
                 "caught_up",

@@ -6,17 +6,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.streams.resume_tokens import ResumeToken, WrongToken, decode, encode
+from falcon.streams.cuts import Cut
+from falcon.streams.resume_tokens import LENGTH_MAX, Reference, ResumeToken, WrongToken, cuts_named, decode, encode
 
 LOG = "a log"
 
 offsets = st.dictionaries(st.integers(0, 5_000), st.integers(0, 2**53), max_size=70)
 places = st.tuples(st.integers(0, 80), st.integers(0, 2**53))
+SEGMENTS = 70
+checks = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def cut_of(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> Cut:
+    offsets = st.lists(st.integers(0, 2**45), min_size=SEGMENTS, max_size=SEGMENTS)
+    return Cut(draw(numbers), draw(offsets), draw(checks))
+
+
+@st.composite
+def references(draw: st.DrawFn) -> Reference:
+    cut = draw(cut_of(st.integers(100, 2**40)))
+    if draw(st.booleans()):
+        return Reference(cut)
+    return Reference(cut, draw(cut_of(st.integers(0, 99))), draw(st.integers(0, SEGMENTS)))
+
+
+@st.composite
+def near(draw: st.DrawFn, reference: Reference) -> dict[int, int]:
+    moves = draw(st.dictionaries(st.integers(0, SEGMENTS - 1), st.integers(-5, 2**30), max_size=SEGMENTS))
+    return {segment: max(0, offset + moves.get(segment, 0)) for segment, offset in enumerate(reference.offsets)}
+
+
+def known(reference: Reference) -> dict[int, Cut]:
+    return {cut.number: cut for cut in (reference.cut, reference.older) if cut is not None}
 
 
 @given(st.text(max_size=40), offsets)
 def test_a_token_says_how_far_each_segment_has_got(log: str, offsets: dict[int, int]) -> None:
-    assert decode(log, encode(log, offsets)) == offsets
+    assert decode(log, encode(log, offsets)).offsets == offsets
 
 
 @given(offsets)
@@ -35,13 +62,6 @@ def test_a_token_that_is_kept_up_to_date_is_as_one_made_anew(
         token.move(segment, offset)
         expected[segment] = offset
         assert token.text() == encode(LOG, expected)
-
-
-@given(offsets, st.integers(0, 80))
-def test_a_segment_that_is_dropped_is_in_it_no_more(offsets: dict[int, int], segment: int) -> None:
-    token = ResumeToken(LOG, offsets)
-    token.drop(segment)
-    assert token.text() == encode(LOG, {each: offset for each, offset in offsets.items() if each != segment})
 
 
 @given(offsets)
@@ -90,3 +110,64 @@ def test_numbers_beyond_all_offsets_are_refused() -> None:
 
 def test_a_token_of_a_thousand_segments_fits_where_it_has_to() -> None:
     assert len(encode(LOG, dict.fromkeys(range(1000), 2**34))) < 16_384
+
+
+# --- with cuts --------------------------------------------------------------------------------------------------------
+
+
+@given(st.data(), references())
+def test_a_token_that_names_cuts_says_how_far_each_segment_has_got(data: st.DataObject, reference: Reference) -> None:
+    offsets = data.draw(near(reference))
+    text = encode(LOG, offsets, reference)
+    assert set(cuts_named(text)) == known(reference).keys()
+    assert decode(LOG, text, known(reference)) == (offsets, reference)
+
+
+@given(st.data(), references())
+def test_a_segment_without_an_offset_has_got_as_far_as_the_cut(data: st.DataObject, reference: Reference) -> None:
+    offsets = data.draw(near(reference))
+    some = {segment: offset for segment, offset in offsets.items() if segment % 3}
+    expected = dict(enumerate(reference.offsets)) | some
+    assert decode(LOG, encode(LOG, some, reference), known(reference)).offsets == expected
+
+
+@given(st.data(), cut_of(st.integers(0, 99)), cut_of(st.integers(100, 200)))
+def test_on_the_way_from_one_cut_to_another_each_token_is_right(data: st.DataObject, older: Cut, newer: Cut) -> None:
+    offsets = data.draw(near(Reference(older)))
+    token = ResumeToken(LOG, offsets, Reference(older))
+    token.begin_pass(newer)
+    for segment in sorted(data.draw(st.sets(st.integers(0, SEGMENTS - 1)))):
+        for offset in sorted(data.draw(st.lists(st.integers(0, 2**45), max_size=3))):
+            token.move(segment, offset)
+            offsets[segment] = offset
+            assert token.reference is not None
+            assert decode(LOG, token.text(), {older.number: older, newer.number: newer}) == (offsets, token.reference)
+        token.pass_over(segment)
+        assert decode(LOG, token.text(), {older.number: older, newer.number: newer}).offsets == offsets
+    token.end_pass()
+    assert decode(LOG, token.text(), {newer.number: newer}) == (offsets, Reference(newer))
+
+
+@given(st.data(), references(), checks)
+def test_a_token_that_means_another_cut_of_that_number_is_refused(
+    data: st.DataObject, reference: Reference, check: int
+) -> None:
+    """The topic of the cuts was made again."""
+    text = encode(LOG, data.draw(near(reference)), reference)
+    if check != reference.cut.check:
+        another = Cut(reference.cut.number, reference.cut.offsets, check)
+        with pytest.raises(WrongToken):
+            decode(LOG, text, known(reference) | {another.number: another})
+    with pytest.raises(WrongToken):
+        decode("another log", text, known(reference))
+    with pytest.raises(WrongToken):
+        decode(LOG, text, {})
+
+
+@pytest.mark.parametrize(("segments", "events"), [(64, 400), (256, 40), (1_024, 20)])
+def test_a_token_with_a_near_cut_is_short_in_a_log_of_any_age(segments: int, events: int) -> None:
+    cut = Cut(2**32, [2**50 + segment for segment in range(segments)], 7)
+    offsets = {segment: offset + events // segments for segment, offset in enumerate(cut.offsets)}
+    for event in range(events % segments):
+        offsets[event * 997 % segments] += 1
+    assert len(encode(LOG, offsets, Reference(cut))) <= LENGTH_MAX

@@ -214,5 +214,4 @@ def test_live_and_later_and_elsewhere_the_same_is_told(history: list[tuple[Any, 
 
 
 def place_of(event: Told) -> int:
-
-    return resume_tokens.decode("a log", event.id).get(0, 0)
+    return resume_tokens.decode("a log", event.id).offsets.get(0, 0)

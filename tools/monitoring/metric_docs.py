@@ -94,6 +94,9 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_presence_repairs": "Do processes find that they were not told all about presence?",
         "falcon_signals_lost": "Do signals get lost, since too many are said at once?",
         "falcon_stream_events": "Do the streams follow the log, and how much of it do they read in vain?",
+        "falcon_stream_tokens_long": "Are resume tokens longer than they should be, in each event that is sent?",
+        "falcon_stream_cuts": "Are cuts written, without which resume tokens grow?",
+        "falcon_stream_cuts_read": "Do clients come with cuts that are not kept, and have to begin again?",
     },
     "dispatchers": {
         "falcon_dispatcher_threads_max": "How many tasks can a dispatcher do at once?",
@@ -140,8 +143,9 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "outcome": (
         "of a command: `accepted`, `rejected` (by the rules), `overloaded`, `expired`, `unavailable`, "
         "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`; "
-        "of a refusal that was checked: `current`, `unavailable`",
-        "written in the code (`falcon/write/protocol.py`, `falcon/journal/ports.py`)",
+        "of a refusal that was checked: `current`, `unavailable`; of a cut: `written`, `failed`; of one that a token "
+        "names: `found`, `missing`",
+        "written in the code (`falcon/write/protocol.py`, `falcon/journal/ports.py`, `falcon/streams/cuts.py`)",
     ),
     "cause": ("the name of a cause, such as `mailbox_full`", "written in the code (`falcon/write/refusals.py`)"),
     "kind": ("of a signal: `typing`, `presence`", "written in the code (`falcon/streams/signals.py`)"),

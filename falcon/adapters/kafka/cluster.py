@@ -82,6 +82,10 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     def applied(self) -> str:
         return self.prefix + "applied"
 
+    @property
+    def cuts(self) -> str:
+        return self.prefix + "cuts"
+
     def refusal(self, operations: Iterable[str], kind: str, name: str) -> str:
         """The error for operations on a topic or group that the brokers do not allow this process. It says how to allow
         them."""

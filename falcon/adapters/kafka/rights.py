@@ -53,22 +53,29 @@ _SIGNALS_SEEN: Final = dict.fromkeys(("signals", "inboxes"), _LOOK)
 def of_write(group: str) -> Rights:
     """``group``: the group of the owners."""
     both = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    topics = {"journal": both, "snapshots": both, "owners": both, "applied": _LOOK, **_SIGNALS_SEEN}
+    topics = {"journal": both, "snapshots": both, "owners": both, "applied": _LOOK, "cuts": _LOOK, **_SIGNALS_SEEN}
     return Rights(topics, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
     reads = (AclOperation.Read, *_LOOK)
     applied = (AclOperation.Write, *_LOOK)
-    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": applied, **_SIGNALS_SEEN}
+    topics = {
+        "journal": reads,
+        "snapshots": _LOOK,
+        "owners": reads,
+        "applied": applied,
+        "cuts": _LOOK,
+        **_SIGNALS_SEEN,
+    }
     return Rights(topics, dict.fromkeys(groups, _MEMBER))
 
 
 def of_api() -> Rights:
     reads = (AclOperation.Read, *_LOOK)
-    signals = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    told = dict.fromkeys(_SIGNALS_SEEN, signals)
-    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": reads, **told})
+    both = (AclOperation.Read, AclOperation.Write, *_LOOK)
+    told = dict.fromkeys(_SIGNALS_SEEN, both)
+    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": reads, "cuts": both, **told})
 
 
 def of_operator(groups: Iterable[str]) -> Rights:
@@ -82,6 +89,7 @@ def of_operator(groups: Iterable[str]) -> Rights:
         "snapshots": _LOOK,
         "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
         "applied": _LOOK,
+        "cuts": _LOOK,
         **_SIGNALS_SEEN,
     }
     return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))

@@ -47,6 +47,7 @@ _COMPACTED_IN_TIME: Final = {
     "max.compaction.lag.ms": 2 * _COMPACTION_LAG_MILLIS,
     "delete.retention.ms": _COMPACTION_LAG_MILLIS,
 }
+_KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 # Signals and positions are read at once or not at all, so they need no retention.
 _FLEETING_MILLIS: Final = 600_000
 
@@ -81,21 +82,17 @@ _encode: Final = msgspec.json.Encoder().encode
 def topics(cluster: KafkaCluster) -> list[Topic]:
     safe = {"unclean.leader.election.enable": "false", "max.message.bytes": str(MESSAGE_BYTES_MAX)}
     compacted = {**safe, "cleanup.policy": "compact", "min.compaction.lag.ms": str(_COMPACTION_LAG_MILLIS)}
-    journal = {
-        **safe,
-        "cleanup.policy": "delete",
-        "retention.ms": "-1",
-        "retention.bytes": "-1",
-        "message.timestamp.type": "LogAppendTime",
-    }
+    journal = {**safe, **_KEPT, "message.timestamp.type": "LogAppendTime"}
+    tiered = _tiered(cluster.local_retention_seconds)
     return [
-        Topic(cluster.journal, cluster.partitions, journal, made_with=_tiered(cluster.local_retention_seconds)),
+        Topic(cluster.journal, cluster.partitions, journal, made_with=tiered),
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # An owner compares its clock with the brokers' time in this record.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
         _fleeting(cluster.signals, 1),
         _fleeting(cluster.inboxes, cluster.partitions),
         _fleeting(cluster.applied, 1),
+        Topic(cluster.cuts, 1, {**safe, **_KEPT}, made_with=tiered),
     ]
 
 

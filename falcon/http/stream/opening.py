@@ -139,8 +139,8 @@ class Opener:
         self, caller: StreamCaller, only: Rooms, token: str | None, tables: TablePositions | None
     ) -> Opening:
         if token is not None and tables is not None:
-            offsets = resume_tokens.decode(self._feed.log_name, token)
-            opening = await self._replay(caller, only, offsets, tables)
+            place = await self._feed.place_of(token)
+            opening = await self._replay(caller, only, place, tables)
             if opening is not None:
                 return opening
         return await self._state(caller, only, "hello" if token is None else "catch_up")
@@ -148,20 +148,20 @@ class Opener:
     # --- from a resume token ------------------------------------------------------------------------------------------
 
     async def _replay(
-        self, caller: StreamCaller, only: Rooms, offsets: Mapping[int, int], tables: TablePositions
+        self, caller: StreamCaller, only: Rooms, place: resume_tokens.ResumePlace, tables: TablePositions
     ) -> Opening | None:
-        """From the log and the account's memberships; None if too much has happened since ``offsets``."""
+        """From the log and the account's memberships; None if too much has happened since then."""
         async with self._turns.turn():
             known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
             roles = await self._roles(caller.account_id)
         segments = self._segments(tables.applied, caller.account_id, only)
-        offsets = self._feed.resumed(offsets)
+        offsets = self._feed.resumed(place.offsets)
         closed = {segment: offset for segment, offset in offsets.items() if self._feed.is_closed(segment)}
         # A token does not name segments that had nothing for the account then.
         since = closed | {segment: offsets.get(segment, position.offset) for segment, position in segments.items()}
         # The tables show closed segments to their ends.
         stand = {segment: Position(self._feed.reached(segment)) for segment in closed} | segments
-        replay = StreamReplay(self._feed, self._lookups, since, stand, roles)
+        replay = StreamReplay(self._feed, self._lookups, place._replace(offsets=since), stand, roles)
         await replay.prepare()
         if replay.length > self._feed.remembered or not await replay.remember():
             return None
@@ -185,9 +185,9 @@ class Opener:
             known = await self._is_known(caller)
             newest = await self._rooms(caller.account_id, only)
         tables = self._segments(applied, caller.account_id, only)
-        offsets = {segment: position.offset for segment, position in tables.items()}
+        place = self._feed.beginning({segment: position.offset for segment, position in tables.items()})
         roles = {room_id: membership.role for room_id, membership in newest.memberships.items()}
-        replay = StreamReplay(self._feed, self._lookups, offsets, tables, roles)
+        replay = StreamReplay(self._feed, self._lookups, place, tables, roles)
         await replay.prepare()
         await self._check_access(replay, caller, only, known)
         seqs = await replay.newest_before()

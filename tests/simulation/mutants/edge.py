@@ -13,6 +13,7 @@ from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.opening import Opener
 from falcon.streams import replay
 from falcon.streams.delivery import Delivery, _group
+from falcon.streams.differences import Differences
 from falcon.streams.frames import encode
 from falcon.streams.revocations import Revocations
 from tests.simulation.mutants.mutant import mutant
@@ -34,15 +35,16 @@ async def _names_afterwards(edge: Any, request: Any, peer: Any) -> Any:
 
 
 _replay = Opener._replay
+_encoded = Differences.encoded
 
 
-async def _waits_for_tables(self: Opener, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
+async def _waits_for_tables(self: Opener, caller: Any, only: Any, place: Any, tables: Any) -> Any:
     """A resume waits until all tables have reached the token."""
     until = time.monotonic() + 5.0
     while True:
         applied = await self._store.applied_everywhere(self._feed.partitions)
-        if all(applied[self._feed.segment_of(partition)].offset >= offset for partition, offset in offsets.items()):
-            return await _replay(self, caller, only, offsets, tables)
+        if all(applied[self._feed.segment_of(partition)].offset >= at for partition, at in place.offsets.items()):
+            return await _replay(self, caller, only, place, tables)
         if time.monotonic() > until:
             raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
         await asyncio.sleep(0.02)
@@ -67,6 +69,11 @@ async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> N
     """A resume takes the account's present rooms for its rooms at the token."""
     self._history = replay._History(account_id, dict(self._offsets))
     self._positions = dict(self._tables)
+
+
+def _of_the_cut(self: Differences) -> bytes:
+    """A token says the cut and not how far the server has read since."""
+    return _encoded(Differences(self._zeros, self._zeros))
 
 
 def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.TicketClaims:
@@ -101,6 +108,7 @@ MUTANTS: Final = (
         _without_looking_back,
         EDGES,
     ),
+    mutant("a token is as of its cut", Differences, "encoded", _of_the_cut, EDGES),
     mutant("the log vouches for tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
     mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),

@@ -23,6 +23,7 @@ from falcon.domain.events import (
 from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position
+from falcon.streams.cuts import Cuts, Record
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame
 from falcon.streams.subscription import Subscription
@@ -98,6 +99,29 @@ class _Reader:
         """There is no connection to close."""
 
 
+class _Store:
+    """In the place of the topic of the cuts. A cut is there in the next turn of the loop."""
+
+    def __init__(self) -> None:
+        self._cuts: list[bytes] = []
+        self._take: Callable[[int, bytes], None] = lambda number, data: None
+
+    def follow(self, take: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
+        self._take = take
+
+    async def write(self, data: bytes) -> int:
+        self._cuts.append(data)
+        number = len(self._cuts) - 1
+        asyncio.get_running_loop().call_soon(self._take, number, data)
+        return number
+
+    async def read(self, number: int) -> list[Record]:
+        return [(number, self._cuts[number])]
+
+    async def close(self) -> None:
+        """There is no connection to close."""
+
+
 class _Sink:
     """A connection that takes each frame at once, in the form of Server-Sent Events."""
 
@@ -144,7 +168,8 @@ async def _read(made: _Made, listeners: int) -> tuple[float, float]:
     tail = KafkaTail(KafkaCluster(("counted:1",), _PARTITIONS))
     tail._reader = reader
     lookups: Any = None  # nothing has to be looked up for these events
-    feed = Feed(tail, lookups, "a log", _PARTITIONS)
+    cuts = Cuts(_Store(), _PARTITIONS)
+    feed = Feed(tail, lookups, "a log", _PARTITIONS, cuts=cuts)
     sinks: list[_Sink] = []
     for account_id in range(1, listeners + 1):
         sinks.append(_Sink())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -76,6 +77,10 @@ class _Consumer:
 
     def resume(self, *partitions: TopicPartition) -> None:
         """It never pauses."""
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Those of the log: it holds all that snapshots show."""
+        return dict.fromkeys(partitions, sys.maxsize)
 
     async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         (partition,) = self._assigned

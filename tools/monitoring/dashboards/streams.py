@@ -132,6 +132,19 @@ _WORK: Final = Section(
             ),
             width=6,
         ),
+        Panel(
+            title="Resume tokens",
+            description="Do resume tokens stay short? long: events whose resume token has more than 64 characters. "
+            "written, failed: cuts, which make tokens short. missing: cuts that clients' tokens name and that are not "
+            "kept, so that these clients begin again.",
+            unit=grafana.PER_SECOND,
+            queries=(
+                Query(rate("falcon_stream_tokens_long_total"), "long"),
+                Query(rate("falcon_stream_cuts_total", "outcome"), "cuts {{outcome}}"),
+                Query(rate("falcon_stream_cuts_read_total", where='outcome="missing"'), "cuts missing"),
+            ),
+            width=24,
+        ),
     ),
 )
 
