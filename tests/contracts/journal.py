@@ -303,9 +303,9 @@ class JournalContract(ABC):
         ann, bob = Writer(log, "ann"), Writer(log, "bob")
         ann.takeover(0)
         bob.takeover(0)
-        position = Position(105, bob.ends[0].epoch, 5)
+        position = bob.ends[0]
         bob.checkpoint(0, position, state=b"bob's", snapshots=[("aggregate:1", b"bob's")])
-        ann.checkpoint(0, Position(109, ann.ends[0].epoch, 9), state=b"ann's")
+        ann.checkpoint(0, position._replace(epoch=ann.ends[0].epoch, n=9), state=b"ann's")
         snapshots = log.snapshots()
         found = snapshots.checkpoint(0, 1)
         assert found is not None
