@@ -59,12 +59,13 @@ def test_only_fetches_from_the_journal_wait_for_bytes() -> None:
         assert "fetch_min_bytes" not in reader_settings(patient, topic)
 
 
-def test_a_journal_is_made_with_tiered_storage_and_nothing_else_is() -> None:
+def test_the_journal_and_the_cuts_are_made_with_tiered_storage_and_nothing_else_is() -> None:
     tiered = cluster(FALCON_KAFKA_LOCAL_RETENTION_SECONDS="259200")
-    journal, *others = [_as_made(topic) for topic in topics(tiered)]
-    assert journal["remote.storage.enable"] == "true"
-    assert journal["local.retention.ms"] == "259200000"
-    for made in (*others, *map(_as_made, topics(cluster()))):
+    as_made = {topic.name: _as_made(topic) for topic in topics(tiered)}
+    for kept in (as_made.pop(tiered.journal), as_made.pop(tiered.cuts)):
+        assert kept["remote.storage.enable"] == "true"
+        assert kept["local.retention.ms"] == "259200000"
+    for made in (*as_made.values(), *map(_as_made, topics(cluster()))):
         assert "remote.storage.enable" not in made
         assert "local.retention.ms" not in made
 
