@@ -292,22 +292,67 @@ def test_a_change_that_fails_leaves_the_folder_as_it_was(first: Path, monkeypatc
     assert not (first.parent / "falcon.next").exists()
 
 
-def test_old_files_stay_if_a_new_one_was_taken_away(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(first, 2)
-
+def stopped_before_the_new_files_are_in_place(first: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise OSError("stopped before the new files were put in place")
 
     with monkeypatch.context() as patched:
         patched.setattr(moving, "_put_in_place", stop)
         with pytest.raises(JournalUnavailable, match="stopped"):
-            prepare(first, 1)
+            prepare(first, count)
+
+
+def test_old_files_stay_if_a_new_one_was_taken_away(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(first, 2)
+    stopped_before_the_new_files_are_in_place(first, 1, monkeypatch)
     with pytest.raises(JournalUnavailable, match="falcon up finishes that"):
         files.present(first)
     (first.parent / "falcon.next" / first.name).unlink()
     with pytest.raises(WrongDatabase, match="misses files of a change to 1 files"):
         prepare(first, 1)
     assert all(path.exists() for path in files.paths(first, 2))
+
+
+@pytest.mark.parametrize("wrong", ["a file of the old layout", "the file of another place"])
+def test_old_files_stay_if_a_new_one_is_not_the_one_of_its_place(
+    first: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(first, 2)
+    before = everything(first, STORED_PARTITIONS)
+    stopped_before_the_new_files_are_in_place(first, 3, monkeypatch)
+    new = files.paths(first.parent / "falcon.next" / first.name, 3)
+    if wrong == "a file of the old layout":
+        new[1].unlink()
+    else:
+        shutil.copy(new[2], new[1])
+    with pytest.raises(WrongDatabase, match="misses files of a change to 3 files"):
+        prepare(first, 3)
+    assert everything(first, STORED_PARTITIONS, 2) == before
+
+
+def test_the_wal_of_an_old_file_is_gone_for_good_before_a_new_file_takes_its_place(
+    first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(first)
+    stopped_before_the_new_files_are_in_place(first, 2, monkeypatch)
+    done: list[str] = []
+    delete, replace, sync = moving._delete, Path.replace, moving._sync
+
+    def note(step: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(path: Path, *rest: Any) -> Any:
+            done.append(f"{step} {path.name}")
+            return work(path, *rest)
+
+        return noted
+
+    monkeypatch.setattr(moving, "_delete", note("delete", delete))
+    monkeypatch.setattr(moving, "_sync", note("sync", sync))
+    monkeypatch.setattr(Path, "replace", note("replace", replace))
+    prepare(first, 2)
+    folder = f"sync {first.parent.name}"
+    for name in ("falcon.db", "falcon-1.db"):
+        begin = done.index(f"delete {name}")
+        assert done[begin : begin + 4] == [f"delete {name}", folder, f"replace {name}", folder]
 
 
 def test_tables_that_are_behind_the_log_are_brought_to_its_end_first_or_the_change_is_refused(first: Path) -> None:

@@ -21,7 +21,7 @@ import msgspec
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, note_inherited
+from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, note_inherited, place_of
 from falcon.read.catalogue import READ_MODELS
 
 _FOLDER: Final = "falcon.next"
@@ -279,12 +279,13 @@ def _write_marker(folder: Path, marker: _Marker) -> None:
 def _put_in_place(folder: Path, first: Path) -> None:
     """Each step may have been done before. The first file comes first: it alone decides what an older Falcon does."""
     marker = msgspec.json.decode((folder / _MARKER).read_bytes(), type=_Marker)
+    _check_new(folder, first, marker)
     for name in marker.new:
         if (folder / name).exists():
             _delete(first.with_name(name), ("-wal", "-shm"))  # those of the old file do not belong to the new one
+            _sync(first.parent)  # or a crash could bring the old WAL back beside the new file
             (folder / name).replace(first.with_name(name))
             _sync(first.parent)
-    _check_in_place(first, marker)
     for name in marker.old:
         if name not in marker.new:
             _delete(first.with_name(name), ("-wal", "-shm", ""))
@@ -293,12 +294,19 @@ def _put_in_place(folder: Path, first: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _check_in_place(first: Path, marker: _Marker) -> None:
-    """Call this before old files are deleted: a fault of ours or an operator may have taken a new one away."""
-    with contextlib.closing(database.connect(first, writable=False)) as connection:
-        count = layout_of(connection).files
-    if count != len(marker.new) or not all(first.with_name(name).exists() for name in marker.new):
-        raise WrongDatabase(f"{first.parent} misses files of a change to {len(marker.new)} files: restore a copy")
+def _check_new(folder: Path, first: Path, marker: _Marker) -> None:
+    """Call this before anything of the old files is deleted: a fault of ours or an operator may have taken a new file
+    away, or put another one there."""
+    layouts: set[Layout] = set()
+    for place, name in enumerate(marker.new):
+        path = folder / name if (folder / name).exists() else first.with_name(name)
+        fits = path.exists()
+        if fits:
+            with contextlib.closing(database.connect(path, writable=False)) as connection:
+                layouts.add(layout_of(connection))
+                fits = place_of(connection) == place
+        if not fits or {layout.files for layout in layouts} != {len(marker.new)} or len(layouts) > 1:
+            raise WrongDatabase(f"{first.parent} misses files of a change to {len(marker.new)} files: restore a copy")
 
 
 def _delete(path: Path, suffixes: Sequence[str]) -> None:
