@@ -255,6 +255,18 @@ def test_a_folder_that_misses_a_file_is_refused(first: Path) -> None:
     assert not first.exists(), "an empty log must not take its place"
 
 
+def test_a_file_that_is_not_of_the_log_is_refused_and_not_overwritten(first: Path) -> None:
+    """As where one file of a copy of several was put back."""
+    stray = files.paths(first, 2)[1]
+    stray.write_bytes(b"messages, perhaps")
+    for count in (1, 2):
+        with pytest.raises(WrongDatabase, match=f"{stray} is not one of the 1 files of this log: move it away"):
+            prepare(first, count)
+    assert stray.read_bytes() == b"messages, perhaps"
+    stray.rename(stray.with_suffix(".away"))
+    prepare(first, 2)
+
+
 def test_files_of_different_copies_are_refused(first: Path, tmp_path: Path) -> None:
     prepare(first, 2)
     (tmp_path / "copy").mkdir()

@@ -79,6 +79,8 @@ def _prepare_present(first: Path, partitions: int) -> Layout:
         raise WrongDatabase(f"{first} is missing beside {others[0].name}: put it back, or restore a copy")
     database.prepare(first, partitions)
     found = layout(first)
+    if strays := [path for path in _others(first) if path not in paths(first, found.files)]:
+        raise WrongDatabase(f"{strays[0]} is not one of the {found.files} files of this log: move it away")
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.prepare(path, partitions)
