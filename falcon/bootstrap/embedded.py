@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -196,26 +196,25 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
 
     Raises as Rebuild.run does, and WrongDatabase.
     """
-    paths = files.check(settings.database, settings.partitions)
-    opened = [path.stat().st_ino for path in paths]
+    with files.keeping(settings.database):
+        return _rebuild(files.check(settings.database, settings.partitions), name, progress)
+
+
+def _rebuild(paths: Sequence[Path], name: str, progress: Callable[[int, int], None]) -> int:
     sources = [SqliteSource(database.connect(path, writable=False)) for path in paths]
+    # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
+    written = [SqliteTables(database.connect(path, synchronous="NORMAL")) for path in paths]
     left = {source: source.behind(UniformCursor(0)) for source in sources}
     total = sum(left.values())
     events = 0
-    for path, source in zip(paths, sources, strict=True):
+    for source, tables in zip(sources, written, strict=True):
 
         def tell(reached: Cursor, source: SqliteSource = source) -> None:
             left[source] = source.behind(reached)
             now = sum(left.values())
             progress(max(0, total - now), max(total, now))
 
-        # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
-        tables = SqliteTables(database.connect(path, synchronous="NORMAL"))
         events += Rebuild(name, READ_MODELS[name].project, source, tables, tell).run()
-    if [path.stat().st_ino for path in paths if path.exists()] != opened:
-        raise JournalUnavailable(
-            "the folder has got another number of files meanwhile, so nothing was rebuilt: repeat it"
-        )
     return events
 
 
@@ -231,7 +230,8 @@ def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = 
     folder.parent.mkdir(parents=True, exist_ok=True)
     incomplete = Path(tempfile.mkdtemp(prefix=f".{folder.name}.incomplete-", dir=folder.parent))
     try:
-        _copy_into(settings, incomplete, report)
+        with files.keeping(settings.database):
+            _copy_into(settings, incomplete, report)
         incomplete.rename(folder)
         _sync(folder.parent)
     except BaseException:

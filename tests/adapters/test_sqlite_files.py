@@ -22,7 +22,9 @@ from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.bootstrap import embedded
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.projections.rebuild import Rebuild
 from falcon.read.catalogue import READ_MODELS
+from falcon.settings import Settings
 from falcon.streams.tail import Raw, WrongPlace
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
@@ -374,6 +376,87 @@ def test_tables_that_are_behind_the_log_are_brought_to_its_end_first_or_the_chan
         files.prepare(first, STORED_PARTITIONS, 2)
     prepare(first, 2)
     assert len(files.present(first)) == 2
+
+
+# --- while others use the files ---------------------------------------------------------------------------------------
+
+
+def _rebuilt(first: Path, tell: Callable[[int, int], None]) -> None:
+    """``tell`` is called before the tables of each file are rebuilt."""
+    run = Rebuild.run
+
+    def told(rebuild: Rebuild) -> int:
+        tell(0, 0)
+        return run(rebuild)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Rebuild, "run", told)
+        embedded.rebuild(Settings(data_dir=first.parent), "rooms", lambda done, total: None)
+
+
+def _copied(first: Path, tell: Callable[[int, int], None]) -> None:
+    embedded.copy(Settings(data_dir=first.parent), first.parent / "copy", tell)
+
+
+@pytest.mark.parametrize("work", [_rebuilt, _copied])
+@pytest.mark.parametrize("count", [1, 2])
+def test_partitions_do_not_move_while_the_files_are_rebuilt_or_copied_and_a_start_goes_on_otherwise(
+    first: Path, work: Callable[[Path, Callable[[int, int], None]], None], count: int
+) -> None:
+    prepare(first, count)
+    refused = 0
+
+    def start(*_: int) -> None:
+        nonlocal refused
+        prepare(first, count)
+        with pytest.raises(WrongDatabase, match="while falcon rebuild or falcon copy runs on it: wait"):
+            prepare(first, 3)
+        refused += 1
+
+    work(first, start)
+    assert refused
+    prepare(first, 3)
+    assert len(files.present(first)) == 3
+
+
+def test_an_interrupted_change_waits_for_a_rebuild(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(first, 2)
+    stopped_before_the_new_files_are_in_place(first, 1, monkeypatch)
+    with files.keeping(first), pytest.raises(WrongDatabase, match="wait until that has ended"):
+        prepare(first, 1)
+    assert moving.is_unfinished(first)
+    prepare(first, 1)
+
+
+@pytest.mark.parametrize("work", [_rebuilt, _copied])
+def test_files_are_not_rebuilt_or_copied_while_partitions_move(
+    first: Path, work: Callable[[Path, Callable[[int, int], None]], None]
+) -> None:
+    refused = 0
+
+    def use(*_: int) -> None:
+        nonlocal refused
+        with pytest.raises(JournalUnavailable, match="is being moved to another number of files"):
+            work(first, lambda done, total: None)
+        refused += 1
+
+    prepare(first, 2, use)
+    assert refused
+
+
+def test_a_rebuild_opens_all_files_before_it_begins(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(first, 2)
+    opened: list[Path] = []
+    at_each_step: set[int] = set()
+    connect = database.connect
+
+    def noted(path: Path, **options: Any) -> apsw.Connection:
+        opened.append(path)
+        return connect(path, **options)
+
+    monkeypatch.setattr(database, "connect", noted)
+    _rebuilt(first, lambda done, total: at_each_step.add(len(opened)))
+    assert at_each_step == {len(opened)}
 
 
 # --- readers over changes ---------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 """
 
 import contextlib
+import fcntl
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from falcon.journal.ports import JournalUnavailable
 
 Report = Callable[[int, int], None]
 
+_LOCK: Final = "files.lock"
 _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
 # While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
 _CLOSED_MILLISECONDS: Final = 200
@@ -62,12 +65,15 @@ def prepare(
     Raises WrongDatabase, JournalUnavailable.
     """
     try:
-        moving.finish(first)
+        if moving.has_begun(first):
+            with _changing(first):
+                moving.finish(first)
         before = _prepare_present(first, partitions)
         if before.files != count:
-            for path in paths(first, before.files):
-                catch_up(path)
-            moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
+            with _changing(first):
+                for path in paths(first, before.files):
+                    catch_up(path)
+                moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
     except NoSegmentsLeft as error:
         raise WrongDatabase(str(error)) from error
     except (apsw.Error, OSError) as error:
@@ -130,6 +136,51 @@ def _check_places(first: Path, folder: Layout) -> None:
 def _name_of(connection: apsw.Connection) -> str:
     ((name,),) = connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
     return str(name)
+
+
+# --- which files there are --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def keeping(first: Path) -> Iterator[None]:
+    """Within the block the folder keeps its files: no start moves partitions to others. Raises JournalUnavailable."""
+    with _locked(first, fcntl.LOCK_SH) as is_locked:
+        if not is_locked:
+            raise JournalUnavailable(
+                f"{first.parent} is being moved to another number of files: repeat the command when that has ended"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def _changing(first: Path) -> Iterator[None]:
+    """No other program keeps the files within the block. Raises WrongDatabase, JournalUnavailable."""
+    with _locked(first, fcntl.LOCK_EX) as is_locked:
+        if not is_locked:
+            raise WrongDatabase(
+                f"{first.parent} cannot be moved to another number of files while falcon rebuild or falcon copy runs "
+                "on it: wait until that has ended"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def _locked(first: Path, kind: int) -> Iterator[bool]:
+    """Gives False if another program has the lock."""
+    path = first.with_name(_LOCK)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+    try:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
 
 
 # --- copies -----------------------------------------------------------------------------------------------------------

@@ -43,6 +43,11 @@ class _Marker(msgspec.Struct, frozen=True):
     old: tuple[str, ...]
 
 
+def has_begun(first: Path) -> bool:
+    """A move was interrupted."""
+    return first.with_name(_FOLDER).exists()
+
+
 def is_unfinished(first: Path) -> bool:
     """The new files are complete, and not yet in place."""
     return (first.with_name(_FOLDER) / _MARKER).exists()
