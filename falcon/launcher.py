@@ -18,13 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants
-from falcon.settings import Settings, WrongSettings, is_loopback
+from falcon.settings import Settings, WrongSettings, is_loopback, says_processes
 from falcon.telemetry import instruments, metrics, slots
 from falcon.telemetry.logs import is_for_people
 
@@ -252,9 +252,22 @@ class Launcher:
 
         settings = self._settings
         try:
-            files.prepare(settings.database, settings.partitions, settings.processes, _catch_up, _Moving())
+            count = files.prepare(
+                settings.database,
+                settings.partitions,
+                settings.processes,
+                _catch_up,
+                _Moving(settings.processes),
+                keep=not says_processes(),
+            )
         except (WrongDatabase, JournalUnavailable) as error:
             raise CannotStart(str(error)) from error
+        if count > 1 and settings.needs_one_process:
+            raise CannotStart(
+                f"the data folder {settings.data_dir} has {count} database files, and FALCON_ACTORS, FALCON_SHARDS, "
+                "FALCON_PROJECTION or FALCON_KAFKA needs one: set FALCON_PROCESSES=1, and Falcon moves the data to one"
+            )
+        self._settings = replace(settings, processes=count)
 
     # --- the roles ----------------------------------------------------------------------------------------------------
 
@@ -504,15 +517,18 @@ def _catch_up(path: Path) -> None:
 class _Moving:
     """Tells how far the partitions have been moved to another number of files."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: int) -> None:
+        self._files = files
         self._told_at = time.monotonic()  # there is nothing to tell of a move that takes a moment
 
     def __call__(self, done: int, total: int) -> None:
+        from falcon.adapters.sqlite.files import mebibytes
+
         now = time.monotonic()
         if now - self._told_at >= _TELL_SECONDS:
             self._told_at = now
             print(
-                f"falcon: moving the data folder to FALCON_PROCESSES: {done >> 20} of {total >> 20} MiB",
+                f"falcon: moving the data folder to {self._files} files: {mebibytes(done)} of {mebibytes(total)} MiB",
                 file=sys.stderr,
             )
 

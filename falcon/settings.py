@@ -173,7 +173,7 @@ class Settings:
                 except ValueError:
                     wrong.append(f"{name}={environ[name]}: must be {_words(types[field.name])}")
         settings = cls(**values)
-        if "FALCON_PROCESSES" not in environ:
+        if not says_processes(environ):
             settings = replace(settings, processes=settings._processes_for(cores()))
         wrong += settings._wrong()
         if wrong:
@@ -181,13 +181,14 @@ class Settings:
         return settings
 
     def _processes_for(self, cores: int) -> int:
-        """The default on a machine with so many cores."""
-        if cores < _MANY_CORES or self._needs_one_process:
+        """The default for a new data folder on a machine with so many cores."""
+        if cores < _MANY_CORES or self.needs_one_process:
             return 1
         return min(cores - 1, PROCESSES_MAX, self.partitions)
 
     @property
-    def _needs_one_process(self) -> bool:
+    def needs_one_process(self) -> bool:
+        """Other settings do not go with several processes that have partitions of their own."""
         return bool(self.kafka) or self.actors != "in_process" or self.shards > 1 or self.projection != "inline"
 
     def _wrong(self) -> list[str]:
@@ -200,7 +201,7 @@ class Settings:
                 f"FALCON_PROCESSES: must be 1 to {PROCESSES_MAX}, and at most the number of partitions",
             ),
             (
-                self.processes == 1 or not self._needs_one_process,
+                self.processes == 1 or not self.needs_one_process,
                 "FALCON_PROCESSES: more than one needs FALCON_ACTORS=in_process, FALCON_SHARDS=1 and "
                 "FALCON_PROJECTION=inline, and is for falcon up only",
             ),
@@ -332,6 +333,11 @@ class Settings:
         ]
         members = f"FALCON_ROOM_MEMBERS: must be 2 to {_ROOM_MEMBERS_MAX}"
         return [*each, *bursts, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
+
+
+def says_processes(environ: Mapping[str, str] = os.environ) -> bool:
+    """Otherwise a data folder that exists keeps its number of files."""
+    return "FALCON_PROCESSES" in environ
 
 
 def cores() -> int:

@@ -68,7 +68,7 @@ def data_directory(path: Path) -> Finding:
 
 
 def database(files: Sequence[Path], processes: int) -> Finding:
-    """The files of the database are all there. ``processes``: as the settings have it, and so many files with it."""
+    """The files of the database are all there. ``processes``: so many files will there be after the next start."""
     if missing := [file.name for file in files if not file.exists()]:
         found = f"{', '.join(missing)} of {len(files)} files missing"
         return Finding(

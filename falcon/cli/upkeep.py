@@ -78,6 +78,7 @@ def copy(
     Example:
       falcon copy /backup/falcon-2026-11-26
     """  # noqa: E501
+    from falcon.adapters.sqlite.files import mebibytes
     from falcon.bootstrap import embedded
     from falcon.cli.progress import progress_bar
     from falcon.journal.ports import JournalUnavailable
@@ -89,15 +90,10 @@ def copy(
         raise Fault(f"{folder} exists already; give another name")
     try:
         with progress_bar("Copying (MiB)") as bar:
-            embedded.copy(settings, folder, lambda done, total: bar.set(_mebibytes(done), _mebibytes(total)))
+            embedded.copy(settings, folder, lambda done, total: bar.set(mebibytes(done), mebibytes(total)))
     except (OSError, JournalUnavailable) as fault:
         raise Fault(str(fault)) from fault
     typer.echo(f"Copied {data_dir}/ to {folder}/.")
-
-
-def _mebibytes(size: int) -> int:
-    """Rounded up: a small folder is 1 MiB and not 0 MiB."""
-    return -(-size >> 20)
 
 
 def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
@@ -190,9 +186,11 @@ def _database(settings: "Settings") -> "Finding":
     from falcon.adapters.sqlite import files
     from falcon.cli import doctor as look
     from falcon.journal.ports import JournalUnavailable
+    from falcon.settings import says_processes
 
     try:
-        return look.database(files.present(settings.database), settings.processes)
+        present = files.present(settings.database)
+        return look.database(present, settings.processes if says_processes() else len(present))
     except JournalUnavailable as fault:
         return look.Finding("Database", look.FindingState.FAIL, str(fault))
 

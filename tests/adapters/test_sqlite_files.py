@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falcon.adapters.sqlite import database, files, moving
+from falcon.adapters.sqlite import database, files, layout, moving
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
 from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.bootstrap import embedded
@@ -283,9 +283,16 @@ def test_without_room_on_the_disk_nothing_changes(first: Path, monkeypatch: pyte
     before = everything(first, STORED_PARTITIONS), _meta(first)
     free = shutil.disk_usage(first.parent)._replace(free=1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
-    with pytest.raises(WrongDatabase, match="MiB are free"):
+    with pytest.raises(WrongDatabase, match=r"MiB are free; make room, or set FALCON_PROCESSES=1$"):
         prepare(first, 2)
     assert (everything(first, STORED_PARTITIONS), _meta(first)) == before
+
+
+def test_a_folder_that_was_changed_too_often_may_stay_as_it_is(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(first, 2)
+    monkeypatch.setattr(layout, "_SEGMENTS_MAX", 5)
+    with pytest.raises(WrongDatabase, match=r"import into a new one, or set FALCON_PROCESSES=2$"):
+        prepare(first, 3)
 
 
 def test_a_change_that_fails_leaves_the_folder_as_it_was(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import apsw
 
 from falcon.adapters.sqlite import database, moving
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, layout_of, place_of
+from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, end_of, layout_of, place_of
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 
@@ -26,6 +26,11 @@ _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
 # While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
 _CLOSED_MILLISECONDS: Final = 200
 _CLOSINGS_MAX: Final = 100
+
+
+def mebibytes(size: int) -> int:
+    """Rounded up: a small folder is 1 MiB and not 0 MiB."""
+    return -(-size >> 20)
 
 
 def paths(first: Path, count: int) -> list[Path]:
@@ -55,8 +60,11 @@ def prepare(
     count: int = 1,
     catch_up: Callable[[Path], None] = lambda path: None,
     report: Report = lambda done, total: None,
-) -> None:
+    *,
+    keep: bool = False,
+) -> int:
     """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds its lock.
+    ``keep``: a folder that has been used keeps the number of files that it has. Returns the number.
 
     If the folder has another number of files, the partitions are moved. ``catch_up`` is called for each file before
     that: it brings the read tables to the end of the log. ``report`` is called with the bytes written so far and the
@@ -69,11 +77,13 @@ def prepare(
             with _changing(first):
                 moving.finish(first)
         before = _prepare_present(first, partitions)
-        if before.files != count:
-            with _changing(first):
-                for path in paths(first, before.files):
-                    catch_up(path)
-                moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
+        if before.files == count or (keep and not _is_new(first, before)):
+            return before.files
+        with _changing(first):
+            for path in paths(first, before.files):
+                catch_up(path)
+            moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
+        return count
     except NoSegmentsLeft as error:
         raise WrongDatabase(str(error)) from error
     except (apsw.Error, OSError) as error:
@@ -92,6 +102,12 @@ def _prepare_present(first: Path, partitions: int) -> Layout:
         database.prepare(path, partitions)
     _check_places(first, found)
     return found
+
+
+def _is_new(first: Path, found: Layout) -> bool:
+    """No Falcon has served the folder, but a start may have been interrupted."""
+    with contextlib.closing(database.connect(first, writable=False)) as connection:
+        return found == Layout() and end_of(connection) == 0
 
 
 def check(first: Path, partitions: int) -> list[Path]:

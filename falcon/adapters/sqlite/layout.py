@@ -60,7 +60,8 @@ class Layout(NamedTuple):
         following = Layout(files, (*self.closed, tuple(ends)))
         if following.segments.stop > _SEGMENTS_MAX:
             raise NoSegmentsLeft(
-                "the number of files was changed too often: export this data folder, and import into a new one"
+                "the number of files was changed too often: export this data folder, and import into a new one, "
+                f"or set FALCON_PROCESSES={self.files}"
             )
         return following
 
@@ -90,6 +91,12 @@ def begin_of(segment: int) -> int:
 def segment_of(offset: int) -> int:
     """The segment that the offset is of. The end of a segment is an offset of it too."""
     return offset >> _SEGMENT_BITS
+
+
+def end_of(connection: apsw.Connection) -> int:
+    """The offset of the next event that the file gets."""
+    row: Any = connection.execute("SELECT next FROM log").fetchone()
+    return int(row[0])
 
 
 def layout_of(connection: apsw.Connection) -> Layout:

@@ -21,7 +21,7 @@ import msgspec
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, note_inherited, place_of
+from falcon.adapters.sqlite.layout import Layout, begin_of, end_of, layout_of, note_inherited, place_of
 from falcon.read.catalogue import READ_MODELS
 
 _FOLDER: Final = "falcon.next"
@@ -73,7 +73,7 @@ def move(
     first = old[0]
     _check_caught_up(old)
     total = sum(_size(path) for path in old)
-    _check_space(first, total)
+    _check_space(first, total, len(old))
     after = before.followed_by(len(new), [_next(path) for path in old])
     folder = first.with_name(_FOLDER)
     with contextlib.ExitStack() as stack:
@@ -108,7 +108,7 @@ def _check_caught_up(files: Sequence[Path]) -> None:
     """A table of a new file has one position, the end of the log. One that is behind cannot be merged with others."""
     for path in files:
         with contextlib.closing(database.connect(path, writable=False)) as connection:
-            end = _log_end(connection)
+            end = end_of(connection)
             for name, applied, stopped in connection.execute("SELECT name, applied, stopped FROM projections"):
                 if name in READ_MODELS and (applied < end or stopped is not None):
                     raise WrongDatabase(
@@ -118,13 +118,13 @@ def _check_caught_up(files: Sequence[Path]) -> None:
                     )
 
 
-def _check_space(first: Path, total: int) -> None:
+def _check_space(first: Path, total: int, files: int) -> None:
     wanted = round(total * _SPACE) + _SPACE_BYTES
     free = shutil.disk_usage(first.parent).free
     if free < wanted:
         raise WrongDatabase(
             f"{first.parent} cannot be moved to another number of files: that takes {wanted / 2**20:,.0f} MiB beside "
-            f"the present ones, and {free / 2**20:,.0f} MiB are free"
+            f"the present ones, and {free / 2**20:,.0f} MiB are free; make room, or set FALCON_PROCESSES={files}"
         )
 
 
@@ -135,12 +135,7 @@ def _size(path: Path) -> int:
 
 def _next(path: Path) -> int:
     with contextlib.closing(database.connect(path, writable=False)) as connection:
-        return _log_end(connection)
-
-
-def _log_end(connection: apsw.Connection) -> int:
-    row: Any = connection.execute("SELECT next FROM log").fetchone()
-    return int(row[0])
+        return end_of(connection)
 
 
 # --- the new files ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,70 @@
+"""Before anything serves, ``falcon up`` decides how many files the data folder has."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from falcon import launcher
+from falcon.adapters.sqlite import database, files
+from falcon.adapters.sqlite.database import SCHEMA_VERSION
+from falcon.launcher import CannotStart, Launcher
+from falcon.settings import Settings
+from tests.history.test_folders import FOLDERS, SCHEMAS
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FALCON_PROCESSES", raising=False)
+    monkeypatch.setattr("falcon.settings.cores", lambda: 8)
+
+
+def started(folder: Path, **settings: object) -> int:
+    """A start as far as the files. Returns how many processes will serve."""
+    found = replace(Settings.from_env(), data_dir=folder, **settings)  # type: ignore[arg-type]
+    starting = Launcher(found, launcher._PLANS["up"], as_json=True)
+    starting._prepare_database()
+    assert len(files.present(found.database)) == starting._count()
+    return starting._count()
+
+
+def test_a_new_folder_has_as_many_files_as_the_cores_say(tmp_path: Path) -> None:
+    assert started(tmp_path) == 7
+
+
+def test_a_folder_keeps_its_number_of_files_until_the_setting_says_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.prepare(tmp_path / "falcon.db", 64, 2)
+    assert started(tmp_path) == 2
+    for count in (1, 3):
+        with monkeypatch.context() as said:
+            said.setenv("FALCON_PROCESSES", str(count))
+            assert started(tmp_path) == count
+        assert started(tmp_path) == count
+
+
+def test_a_folder_of_an_earlier_falcon_keeps_its_one_file(tmp_path: Path) -> None:
+    shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], tmp_path / "falcon.db")
+    assert started(tmp_path) == 1
+
+
+def test_a_folder_whose_first_start_was_interrupted_is_a_new_one(tmp_path: Path) -> None:
+    database.prepare(tmp_path / "falcon.db", Settings().partitions)
+    assert started(tmp_path) == 7
+
+
+def test_a_folder_of_several_files_is_not_moved_because_other_settings_need_one(tmp_path: Path) -> None:
+    files.prepare(tmp_path / "falcon.db", 64, 2)
+    with pytest.raises(CannotStart, match=r"has 2 database files.*set FALCON_PROCESSES=1"):
+        started(tmp_path, shards=2, processes=1)
+    assert len(files.present(tmp_path / "falcon.db")) == 2
+
+
+def test_a_move_tells_to_how_many_files_and_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launcher, "_TELL_SECONDS", 0.0)
+    launcher._Moving(3)(1, (1 << 20) + 1)
+    assert capsys.readouterr().err == "falcon: moving the data folder to 3 files: 1 of 2 MiB\n"
