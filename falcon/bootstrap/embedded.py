@@ -83,11 +83,11 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
     if settings.actors != "in_process":
         begin(settings, f"shard-{index}")
     path = database_of(settings, index)
-    connection = database.connect(path)
+    connection = database.connect(path, files=settings.processes)
     within: CommitHook | None = None
     if settings.projection == "inline":
         within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
-    source = SqliteSource(database.connect(path))
+    source = SqliteSource(database.connect(path, files=settings.processes))
     return Shard(
         FixedOwnership(range(index, settings.partitions, _shards(settings))),
         SqliteJournal(connection, wake, within, str(index)),
@@ -133,7 +133,7 @@ def bring_up_to_date(path: Path) -> None:
 
 def open_readers(settings: Settings) -> list[apsw.Connection]:
     """A read-only connection to each file."""
-    return [database.connect(path, writable=False) for path in databases(settings)]
+    return [database.connect(path, writable=False, files=settings.processes) for path in databases(settings)]
 
 
 def open_source(settings: Settings) -> SqliteSource | SqliteFilesSource:

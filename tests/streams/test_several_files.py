@@ -183,6 +183,17 @@ def _pages(person: Person, path: str, name: str, limit: int) -> list[Json]:
         query["cursor"] = following
 
 
+def test_the_page_caches_of_several_files_take_as_much_as_that_of_one(tmp_path: Path) -> None:
+    def kibibytes(count: int) -> int:
+        settings = Settings(data_dir=tmp_path / f"{count}", processes=count)
+        embedded.prepare(settings)
+        readers = embedded.open_readers(settings)
+        assert len(readers) == count
+        return -sum(int(reader.pragma("cache_size")) for reader in readers)
+
+    assert kibibytes(1) == kibibytes(4) == 16 << 10
+
+
 # --- upkeep -----------------------------------------------------------------------------------------------------------
 
 

@@ -78,15 +78,16 @@ class WrongDatabase(Exception):
     """The file is not what the settings say. The message says what to do."""
 
 
-def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> apsw.Connection:
-    """A connection for one thread at a time. Raises JournalUnavailable."""
+def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL", files: int = 1) -> apsw.Connection:
+    """A connection for one thread at a time. ``files``: of the folder; the connections to them share a page cache's
+    memory. Raises JournalUnavailable."""
     flags = apsw.SQLITE_OPEN_READWRITE if writable else apsw.SQLITE_OPEN_READONLY
     try:
         connection = apsw.Connection(str(path), flags=flags)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         connection.pragma("synchronous", synchronous)
         connection.pragma("mmap_size", 256 << 20)
-        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.pragma("cache_size", -(_CACHE_KIB // files))
         # Otherwise SQLite plans a join, or a statement with LIMIT ?, for the values of its parameters. So it prepares
         # the statement again at each execution, which takes several times as long as the execution.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
