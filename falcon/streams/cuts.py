@@ -84,8 +84,6 @@ class Cuts:
         self._arrived = asyncio.Event()
         self._reading: dict[int, asyncio.Task[list[Record]]] = {}
         self._writing: asyncio.Task[None] | None = None
-        metrics.stream_cuts.begin(("written",), ("failed",))
-        metrics.stream_cuts_read.begin(("found",), ("missing",))
 
     def start(self) -> None:
         self._store.follow(self._take, self._lose)
