@@ -31,6 +31,7 @@ KEPT_MAX: Final = 10_000  # cuts that a process keeps in memory
 _KEPT_BYTES_MAX: Final = 16 << 20
 _NEAR: Final = 8  # the newest ones, of which the nearest is taken
 _BASES: Final = 16
+_LOOKED_UP_MAX: Final = 1_000  # older cuts, which clients that come back have named
 _WHOLE: Final = b"\x00"
 _TO_A_BASE: Final = b"\x01"
 _SHARE_MAX: Final = 4  # differences that take a larger part of a whole cut's bytes are not worth a second look-up
@@ -43,7 +44,7 @@ Record: TypeAlias = tuple[int, bytes]  # a cut's number and bytes
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """``offsets``: by segment. ``check``: of its bytes."""
+    """``offsets``: by segment. ``check``: of its bytes, and of those of the cut that it counts from."""
 
     number: int
     offsets: Sequence[int]
@@ -77,15 +78,15 @@ class Cuts:
         self._segments = segments
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._kept_bytes = 0
+        # Apart from those: a client may name any number, and must not push the newest cuts out of memory by it.
+        self._looked_up: OrderedDict[int, bytes] = OrderedDict()
         self._near: deque[Record] = deque(maxlen=_NEAR)
-        self._bases: OrderedDict[int, Cut] = OrderedDict()
+        self._bases: dict[int, Cut] = {}
         self._resolved: dict[int, Cut | None] = {}  # of those that are near
         self._mine: deque[int] = deque(maxlen=_NEAR)
         self._arrived = asyncio.Event()
         self._reading: dict[int, asyncio.Task[list[Record]]] = {}
         self._writing: asyncio.Task[None] | None = None
-        metrics.stream_cuts.begin(("written",), ("failed",))
-        metrics.stream_cuts_read.begin(("found",), ("missing",))
 
     def start(self) -> None:
         self._store.follow(self._take, self._lose)
@@ -138,7 +139,8 @@ class Cuts:
         return self._resolve(number, data)
 
     async def _record(self, number: int) -> bytes | None:
-        if number not in self._kept:
+        data = self._known(number)
+        if data is None:
             reading = self._reading.get(number)
             if reading is None:
                 reading = self._reading[number] = asyncio.get_running_loop().create_task(self._store.read(number))
@@ -146,18 +148,25 @@ class Cuts:
             found = dict(await asyncio.shield(reading))  # other callers may wait for it when this one has given up
             metrics.stream_cuts_read.labels("found" if number in found else "missing").inc()
             return found.get(number)
-        return self._kept[number]
+        return data
+
+    def _known(self, number: int) -> bytes | None:
+        data = self._kept.get(number)
+        return self._looked_up.get(number) if data is None else data
 
     def _done(self, number: int, reading: "asyncio.Task[list[Record]]") -> None:
         del self._reading[number]
         if not reading.cancelled() and reading.exception() is None:
             for each, data in reading.result():
-                self._keep(each, data)
+                if each not in self._kept:
+                    self._looked_up[each] = data
+            while len(self._looked_up) > _LOOKED_UP_MAX:
+                self._looked_up.popitem(last=False)
 
     def _resolve(self, number: int, data: bytes) -> Cut | None:
         """None for bytes that are no cut of this log."""
         try:
-            base = _base_of(data)
+            base, checked = _base_of(data), 0
             if base is None:
                 offsets = list(varints(data, len(_WHOLE)))
             else:
@@ -165,23 +174,24 @@ class Cuts:
                 if known is None:
                     return None
                 _, at = read_varint(data, len(_TO_A_BASE))
-                offsets = read(data[at:], known.offsets)
+                offsets, checked = read(data[at:], known.offsets), known.check
         except Malformed as error:
             log.warning("cut %s is not as Falcon writes it: %s", number, error)
             return None
         if len(offsets) != self._segments:
             return None
-        cut = Cut(number, offsets, zlib.crc32(data))
+        # The same differences to another base are another cut.
+        cut = Cut(number, offsets, zlib.crc32(data, checked))
         if base is None:
             self._bases[number] = cut
             while len(self._bases) > _BASES:
-                self._bases.popitem(last=False)
+                del self._bases[min(self._bases)]
         return cut
 
     def _base(self, number: int) -> Cut | None:
         if number in self._bases:
             return self._bases[number]
-        data = self._kept.get(number)
+        data = self._known(number)
         return None if data is None or _base_of(data) is not None else self._resolve(number, data)
 
     def _take(self, number: int, data: bytes) -> None:
@@ -202,8 +212,11 @@ class Cuts:
             self._kept_bytes -= len(dropped)
 
     def _lose(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()  # it waits for a number of the cuts that are lost
         self._kept.clear()
         self._kept_bytes = 0
+        self._looked_up.clear()
         self._near.clear()
         self._bases.clear()
         self._resolved.clear()

@@ -106,6 +106,8 @@ class Feed:
         self._running: asyncio.Task[None] | None = None
         self._read_at = time.monotonic()
         metrics.streams_stalled.set_function(self._stalled)
+        metrics.stream_cuts.begin(("written",), ("failed",))
+        metrics.stream_cuts_read.begin(("found",), ("missing",))
 
     def start(self) -> None:
         if self._cuts is not None:

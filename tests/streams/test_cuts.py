@@ -106,6 +106,43 @@ def test_a_cut_that_is_not_in_memory_any_more_is_read_once_for_all_who_come_with
     play(scenario)
 
 
+def test_clients_that_name_old_cuts_push_no_new_ones_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuts, "KEPT_MAX", 5)
+    monkeypatch.setattr(cuts, "_LOOKED_UP_MAX", 3)
+    monkeypatch.setattr(cuts, "_BASES", 2)
+
+    async def scenario(kept: KeptCuts) -> None:
+        process = Process(kept)
+        written: list[Cut] = []
+        for _ in range(30):
+            process.moves(1_000_000 * len(written))  # far apart, so that each is whole
+            written.append(await process.writes())
+        for old in written[:20]:
+            assert await process.cuts.look_up(old.number) == old
+        reads = process.store.reads
+        assert [await process.cuts.look_up(cut.number) for cut in written[-5:]] == written[-5:]
+        assert process.store.reads == reads, "the newest are in memory"
+
+    play(scenario)
+
+
+def test_the_same_differences_to_another_cut_are_another_cut() -> None:
+    async def read_in(kept: KeptCuts, begin: int) -> tuple[Cut, bytes]:
+        process = Process(kept)
+        process.moves(begin)
+        await process.writes()
+        process.moves(1)
+        return await process.writes(), kept.cuts[1]
+
+    async def scenario(kept: KeptCuts) -> None:
+        (one, differences), (other, same) = await read_in(kept, 10**6), await read_in(KeptCuts(), 2 * 10**6)
+        assert differences == same
+        assert said(one) != said(other)
+        assert one.check != other.check
+
+    play(scenario)
+
+
 def test_the_nearest_of_the_newest_cuts_is_taken() -> None:
     async def scenario(kept: KeptCuts) -> None:
         process, late = Process(kept), Process(kept)

@@ -9,6 +9,7 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader
 from falcon.journal.ports import JournalUnavailable, LogWentBack
+from falcon.shared import Shared
 from falcon.streams.cuts import KEPT_MAX, Record
 
 log = logging.getLogger("falcon.kafka")
@@ -32,7 +33,8 @@ class KafkaCuts:
         self._cluster = cluster
         self._producer = Producer(cluster)
         self._reader = Reader(cluster, cluster.cuts)
-        self._ends = Reader(cluster, cluster.cuts)
+        self._end_reader = Reader(cluster, cluster.cuts)
+        self._ends = Shared(lambda: self._end_reader.ends([0]))
         self._idle: list[Reader] = []
         self._readers = asyncio.Semaphore(_READERS)
         self._offset: int | None = None  # of the next cut
@@ -51,33 +53,35 @@ class KafkaCuts:
     async def read(self, number: int) -> list[Record]:
         if not await self._is_shown(number):
             return []
-        async with self._readers:
-            reader = self._idle.pop() if self._idle else Reader(self._cluster, self._cluster.cuts)
-            try:
-                async with asyncio.timeout(_READ_SECONDS):
-                    while True:
-                        found = (await reader.records({0: number}, _READ_RECORDS, _WAIT_SECONDS)).get(0, [])
-                        if found:
-                            return [(record.offset, record.value or b"") for record in found]
-            except LogWentBack:
-                return []
-            except TimeoutError as error:
-                raise JournalUnavailable(f"cut {number} could not be read in time") from error
-            finally:
-                self._idle.append(reader)
+        try:
+            async with asyncio.timeout(_READ_SECONDS), self._readers:
+                return await self._records(number)
+        except LogWentBack:
+            return []
+        except TimeoutError as error:
+            raise JournalUnavailable(f"cut {number} could not be read in time") from error
+
+    async def _records(self, number: int) -> list[Record]:
+        reader = self._idle.pop() if self._idle else Reader(self._cluster, self._cluster.cuts)
+        try:
+            while True:
+                found = (await reader.records({0: number}, _READ_RECORDS, _WAIT_SECONDS)).get(0, [])
+                if found:
+                    return [(record.offset, record.value or b"") for record in found]
+        finally:
+            self._idle.append(reader)
 
     async def close(self) -> None:
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait([self._following])
-        for reader in (self._reader, self._ends, *self._idle):
-            await reader.close()
-        await self._producer.close()
+        readers = (self._reader, self._end_reader, *self._idle)
+        await asyncio.gather(*(reader.close() for reader in readers), self._producer.close())
 
     async def _is_shown(self, number: int) -> bool:
         until = asyncio.get_running_loop().time() + _STALE_SECONDS
         while True:
-            end = (await self._ends.ends([0]))[0]
+            end = (await self._ends.get())[0]
             if number < end:
                 return True
             if number >= end + _STALE_RECORDS or asyncio.get_running_loop().time() > until:

@@ -79,7 +79,7 @@ def of_api() -> Rights:
 
 
 def of_operator(groups: Iterable[str]) -> Rights:
-    """For the operator who runs ``falcon prepare`` and ``falcon restored``; the latter asks whether the ``groups`` have
+    """For the operator who runs ``falcon prepare`` and ``falcon restored``; the latter asks if the ``groups`` have
     members.
 
     Create and AlterConfigs are left out: only a missing topic, or one that has to be changed, needs them.

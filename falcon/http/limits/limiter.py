@@ -134,7 +134,7 @@ class Limiter:
             raise self.delayed(self._refused(key, self.policies.address_requests, wait))
 
     def delayed(self, problem: Problem) -> Problem:
-        """The refusal of a request without a good token. It waits where too many clients are refused at the time."""
+        """The refusal of a request without a good token. It waits if too many clients are refused at the time."""
         if self._unauthenticated_at_once.take(None):
             problem.delay_seconds = _DELAY_SECONDS
         return problem

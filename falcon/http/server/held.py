@@ -114,7 +114,7 @@ class Share:
             self._held.change(account_id, self._bodies)
 
     def refusal_of_body(self) -> Problem | None:
-        """The response in place of reading more of a body; None where there is room."""
+        """The response in place of reading more of a body; None if there is room."""
         if self._bodies_of is None:
             return self._held.refusal_of_process()
         return self._held.refusal(self._bodies_of)
@@ -152,6 +152,6 @@ def belongs_to(scope: Scope, account_id: AccountId) -> None:
 
 
 def refusal(scope: Scope) -> Problem | None:
-    """The response in place of a large answer; None where there is room."""
+    """The response in place of a large answer; None if there is room."""
     share: Share | None = scope.get("state", {}).get(SHARE)
     return None if share is None else share.refusal()

@@ -89,7 +89,7 @@ class _Actors:
         self._slow_at = 0.0
 
     def spoil(self, actors: ModuleType) -> None:
-        execute = actors.RoomShardActor._execute
+        execute = actors.RoomShardActor.execute
 
         def spoiled(*arguments: Any) -> None:
             if _is_there("actor-is-slow") and time.monotonic() > self._slow_at:
@@ -97,7 +97,7 @@ class _Actors:
                 self._slow_at = time.monotonic() + _SLOW_EVERY_SECONDS
             execute(*arguments)
 
-        actors.RoomShardActor._execute = spoiled
+        actors.RoomShardActor.execute = spoiled
 
 
 _SPOILED: Final[dict[str, Callable[[ModuleType], None]]] = {
