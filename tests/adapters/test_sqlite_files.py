@@ -334,18 +334,26 @@ def test_old_files_stay_if_a_new_one_was_taken_away(first: Path, monkeypatch: py
     assert all(path.exists() for path in files.paths(first, 2))
 
 
-@pytest.mark.parametrize("wrong", ["a file of the old layout", "the file of another place"])
+@pytest.mark.parametrize(
+    "wrong", ["a file of the old layout", "the file of another place", "the file of another layout of as many"]
+)
 def test_old_files_stay_if_a_new_one_is_not_the_one_of_its_place(
     first: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    other = first.parent / "other" / first.name
+    other.parent.mkdir()
+    shutil.copy(first, other)
+    prepare(other, 3)
     prepare(first, 2)
     before = everything(first, STORED_PARTITIONS)
     stopped_before_the_new_files_are_in_place(first, 3, monkeypatch)
     new = files.paths(first.parent / "falcon.next" / first.name, 3)
     if wrong == "a file of the old layout":
         new[1].unlink()
-    else:
+    elif wrong == "the file of another place":
         shutil.copy(new[2], new[1])
+    else:
+        shutil.copy(files.paths(other, 3)[1], new[1])
     with pytest.raises(WrongDatabase, match="misses files of a change to 3 files"):
         prepare(first, 3)
     assert everything(first, STORED_PARTITIONS, 2) == before

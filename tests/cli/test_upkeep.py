@@ -122,6 +122,20 @@ def test_a_database_of_several_files_misses_none(tmp_path: Path) -> None:
     assert "FALCON_PROCESSES is 3" in doctor.database(files, 3).advice
 
 
+def test_the_doctor_foresees_a_move_only_if_the_number_of_processes_is_set(
+    healthy: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    embedded.prepare(Settings(data_dir=tmp_path))
+    healthy.setattr("falcon.settings.cores", lambda: 8)
+    healthy.setenv("COLUMNS", "200")
+    for said in (None, "7"):
+        if said is not None:
+            healthy.setenv("FALCON_PROCESSES", said)
+        result = CliRunner().invoke(app, ["doctor", "--data-dir", str(tmp_path)])
+        assert result.exit_code == 0, result.stdout
+        assert ("falcon up moves the data to 7" in result.stdout) == (said is not None)
+
+
 def test_little_disk_fails(tmp_path: Path) -> None:
     assert doctor.free_disk(tmp_path, lambda _: 2**30 - 1).state is FindingState.FAIL
     assert doctor.free_disk(tmp_path, lambda _: 2**30).state is FindingState.OK
