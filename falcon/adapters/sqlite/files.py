@@ -21,7 +21,6 @@ from falcon.journal.ports import JournalUnavailable
 
 Report = Callable[[int, int], None]
 
-_LOCK: Final = "files.lock"
 _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
 # While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
 _CLOSED_MILLISECONDS: Final = 200
@@ -183,11 +182,11 @@ def _changing(first: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _locked(first: Path, kind: int) -> Iterator[bool]:
     """Gives False if another program has the lock."""
-    path = first.with_name(_LOCK)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        # The folder itself: a lock file would belong to the user that came first, who may be another one than Falcon's.
+        handle = os.open(first.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+        raise JournalUnavailable(f"cannot open {first.parent}: {error}") from error
     try:
         try:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
