@@ -32,10 +32,8 @@ test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	@echo "Running $(words $(LANES)) lanes, $(ABREAST) beside each other; each tells when it is done: $(LANES)"
 	@$(MAKE) --no-print-directory --keep-going -j$(ABREAST) --output-sync=target $(LANES:%=test-%)
 
-# A simulation judges by simulated time, so it gives way to the other lanes.
-test-simulation: PRIORITY := nice -n 5
 $(LANES:%=test-%): test-%:
-	$(PRIORITY) $(BIN)/python -m pytest tests --lane $*
+	$(BIN)/python -m pytest tests --lane $*
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	@$(MAKE) --no-print-directory -j3 --output-sync check-rules check-http check-others
