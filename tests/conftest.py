@@ -23,6 +23,8 @@ _SLOW: Final = frozenset(
     {
         "adapters/test_kafka_fence.py",
         "adapters/test_owner_http.py",
+        "adapters/test_places.py",
+        "adapters/test_sqlite_files.py",
         "cli/test_calling.py",
         "cli/test_chat.py",
         "cli/test_client.py",
@@ -51,13 +53,19 @@ _SLOW: Final = frozenset(
         "projections/test_rebuild.py",
         "projections/test_shared_consumer.py",
         "simulation/test_world.py",
+        "streams/test_cuts.py",
         "streams/test_history.py",
         "streams/test_room_lists.py",
         "streams/test_same_bytes.py",
+        "streams/test_several_files.py",
+        "streams/test_short_tokens.py",
         "streams/test_stream.py",
         "streams/test_tables_behind.py",
+        "test_huge_pages.py",
         "tools/bench/test_growing.py",
+        "tools/load/test_load.py",
         "write/test_answers.py",
+        "write/test_large_aggregates.py",
     }
 )
 
