@@ -22,8 +22,9 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from falcon.journal.ports import JournalUnavailable
-from falcon.streams.differences import Differences, Malformed, read, read_varint, varint, varints
+from falcon.streams.differences import Differences, read
 from falcon.telemetry import metrics
+from falcon.varints import Malformed, read_varint, varint, varints
 
 log = logging.getLogger("falcon.streams")
 
@@ -52,7 +53,7 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 class CutStore(Protocol):
-    """Where cuts are kept, for as long as the log. One instance per event loop."""
+    """Keeps cuts for as long as the log. One instance per event loop."""
 
     def follow(self, take: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
         """Call ``take`` with the last KEPT_MAX cuts and then with each that is written, in the order of their numbers.

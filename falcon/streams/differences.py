@@ -10,15 +10,12 @@ from collections.abc import Iterator, Sequence
 from operator import sub
 from typing import Final
 
+from falcon.varints import Malformed, read_varint, varint
+
 _WIDTHS: Final = range(9)  # of a field, in bits
 _ORDER_MAX: Final = 15
 _ZEROS_MAX: Final = 62  # no offset has more bits
 _PATIENCE: Final = 8  # so many moves may end outside of the range before another one is looked for
-_VARINT_MAX: Final = 9
-
-
-class Malformed(ValueError):
-    """The bytes are not those of differences."""
 
 
 class Differences:
@@ -166,30 +163,3 @@ def _unsigned(value: int, span: int) -> int:
 
 def _signed(number: int, span: int) -> int:
     return -(number + 1) // 2 if number & 1 else number // 2 + span
-
-
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and where the rest begins. Raises Malformed."""
-    value = shift = 0
-    for index in range(at, min(len(data), at + _VARINT_MAX)):
-        value |= (data[index] & 0x7F) << shift
-        shift += 7
-        if data[index] < 0x80:
-            return value, index + 1
-    raise Malformed("a number in it is too large, or cut short")
-
-
-def varints(data: bytes, at: int = 0) -> Iterator[int]:
-    """All numbers from there on. Raises Malformed."""
-    while at < len(data):
-        value, at = read_varint(data, at)
-        yield value

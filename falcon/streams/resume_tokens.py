@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from falcon.streams.cuts import Cut
-from falcon.streams.differences import Differences, Malformed, read, read_varint, varint, varints
+from falcon.streams.differences import Differences, read
+from falcon.varints import Malformed, read_varint, varint, varints
 
 LENGTH_MAX: Final = 64  # characters, with a cut that is near enough
 

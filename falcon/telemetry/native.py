@@ -13,6 +13,7 @@ from prometheus_client.samples import Sample
 
 from falcon.telemetry.buckets import NativeBuckets
 from falcon.telemetry.instruments import SCHEMA
+from falcon.varints import varint
 
 _COUNTER, _GAUGE, _HISTOGRAM = 0, 1, 4
 _TYPES: Final = {"counter": _COUNTER, "gauge": _GAUGE, "histogram": _HISTOGRAM}
@@ -37,8 +38,8 @@ def _family(family: Family, histograms: Mapping[tuple[str, tuple[str, ...]], Nat
     return (
         _field(1, name.encode())
         + _field(2, family.documentation.encode())
-        + _varint(3 << 3)
-        + _varint(kind)
+        + varint(3 << 3)
+        + varint(kind)
         + b"".join(_field(4, metric) for metric in metrics)
     )
 
@@ -83,31 +84,22 @@ def _histogram(samples: list[Sample], native: NativeBuckets) -> bytes:
 # --- the wire: https://protobuf.dev/programming-guides/encoding/ ------------------------------------------------------
 
 
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
 def _delimited(data: bytes) -> bytes:
-    return _varint(len(data)) + data
+    return varint(len(data)) + data
 
 
 def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _delimited(data)
+    return varint(number << 3 | 2) + _delimited(data)
 
 
 def _double(number: int, value: float) -> bytes:
-    return _varint(number << 3 | 1) + struct.pack("<d", value)
+    return varint(number << 3 | 1) + struct.pack("<d", value)
 
 
 def _unsigned(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+    return varint(number << 3) + varint(value)
 
 
 def _signed(number: int, value: int) -> bytes:
     """Zigzag encoding: small whatever the sign."""
-    return _varint(number << 3) + _varint(value << 1 if value >= 0 else (-value << 1) - 1)
+    return varint(number << 3) + varint(value << 1 if value >= 0 else (-value << 1) - 1)

@@ -22,6 +22,7 @@ from falcon.streams import differences, resume_tokens
 from falcon.streams.cuts import Cut
 from falcon.streams.differences import Differences
 from falcon.streams.resume_tokens import Reference
+from falcon.varints import Malformed
 from falcon.write import framing
 from tests.history import samples
 
@@ -142,7 +143,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "differences of a token or a cut": Parser(
         [Differences(range(60), offsets).encoded() for offsets in (range(60), range(3, 63), [99] + [40] * 59)],
         _differences,
-        (differences.Malformed,),
+        (Malformed,),
     ),
     **{
         name: Parser(seeds, partial(requests._decode_query, query_type=kind), (Problem,))

@@ -45,6 +45,7 @@ from falcon.domain.events import (
 from falcon.journal.envelope import aggregate_of
 from falcon.read.timeline.messages import stored
 from falcon.read.times import rfc3339
+from falcon.varints import varints
 from tools.faults.chaos import SETTINGS, log_in
 from tools.harness.falcon import Falcon, alive
 
@@ -211,17 +212,7 @@ class WebSocket:
 def place_of(token: str) -> int:
     """On one machine a token names one offset, that of segment 0; or none, where nothing has been read."""
     body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[1:-4]
-    return next(numbers(body[1:]), 0) if body else 0
-
-
-def numbers(data: bytes) -> Iterator[int]:
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            yield value
-            value = shift = 0
+    return next(varints(body[1:]), 0) if body else 0
 
 
 # --- listeners --------------------------------------------------------------------------------------------------------
