@@ -5,7 +5,6 @@ It imports little, since the first message waits for it, and it serves nothing i
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
-from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants
+from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, take_lock
 from falcon.settings import Settings, WrongSettings, is_loopback, says_processes
 from falcon.telemetry import instruments, metrics, slots
 from falcon.telemetry.logs import is_for_people
@@ -173,14 +172,12 @@ class Launcher:
             handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise CannotStart(f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(handle):
             owner = os.pread(handle, 32, 0).decode().strip()
             raise CannotStart(
                 f"another falcon (process {owner}) runs on the data folder {folder}; "
                 "stop that one, or set FALCON_DATA_DIR to another folder"
-            ) from None
+            )
         for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # an earlier version may have made them readable
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 (folder / name).chmod(0o600)

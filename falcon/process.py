@@ -1,7 +1,8 @@
-"""Ends processes together: Linux's means to leave no orphan when a process is killed."""
+"""Linux's means for several processes: to leave no orphan when one is killed, and to exclude others."""
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import select
@@ -25,6 +26,16 @@ def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option})")
+
+
+def take_lock(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock of an open file without waiting. Returns False if another process has it. It lasts until all copies
+    of the handle are closed, also by the process's end."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def die_with_parent(parent: int) -> None:

@@ -1,7 +1,6 @@
 """Falcon on one machine: the log, the snapshots and the read tables in one SQLite file, or in one for each process."""
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
@@ -41,6 +40,7 @@ from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.envelope import Cursor
 from falcon.journal.ports import JournalUnavailable, Wake
+from falcon.process import take_lock
 from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import InlineProjector, ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
@@ -114,13 +114,12 @@ def databases(settings: Settings) -> list[Path]:
     return files.paths(settings.database, settings.processes)
 
 
-def prepare(settings: Settings, report: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Make the data folder one of these settings, before anything serves. The caller holds its lock. ``report`` is
-    called while partitions move to another number of files, with the bytes written so far and the approximate total.
+def prepare(settings: Settings) -> None:
+    """Make the data folder one of these settings, before anything serves. The caller holds its lock.
 
     Raises WrongDatabase, JournalUnavailable.
     """
-    files.prepare(settings.database, settings.partitions, settings.processes, bring_up_to_date, report)
+    files.prepare(settings.database, settings.partitions, settings.processes, bring_up_to_date)
 
 
 def bring_up_to_date(path: Path) -> None:
@@ -409,10 +408,8 @@ def _alone(settings: Settings) -> Settings:
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the data folder's lock, as the launcher does. Raises InUse."""
     with (folder / "lock").open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUse(f"a Falcon runs on {folder}: stop it first") from None
+        if not take_lock(handle.fileno()):
+            raise InUse(f"a Falcon runs on {folder}: stop it first")
         yield
 
 

@@ -16,6 +16,7 @@ from falcon.adapters.sockets.nudges import Nudges
 from falcon.bootstrap import HostedGateway
 from falcon.domain.ids import Partition
 from falcon.http.internal.local import LocalCommands
+from falcon.process import take_lock
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandEnvelope, Reply
 
@@ -111,13 +112,6 @@ class _Serving:
         fcntl.flock(self._handle, fcntl.LOCK_UN)
         loop = asyncio.get_running_loop()
         until = loop.time() + _STOP_SECONDS
-        while not self._has_it_alone() and loop.time() < until:
+        while not take_lock(self._handle) and loop.time() < until:
             await asyncio.sleep(_PAUSE_SECONDS)
         os.close(self._handle)
-
-    def _has_it_alone(self) -> bool:
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -18,6 +18,7 @@ from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, end_of, layout_of, place_of
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
+from falcon.process import take_lock
 
 Report = Callable[[int, int], None]
 
@@ -188,12 +189,7 @@ def _locked(first: Path, kind: int) -> Iterator[bool]:
     except OSError as error:
         raise JournalUnavailable(f"cannot open {first.parent}: {error}") from error
     try:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield take_lock(handle, kind)
     finally:
         os.close(handle)
 
