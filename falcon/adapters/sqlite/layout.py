@@ -38,7 +38,7 @@ class Layout(NamedTuple):
 
     @property
     def segments(self) -> range:
-        """Those that the files write."""
+        """The segments that the files write."""
         return range(self.segment(0), self.segment(self.files))
 
     @property
@@ -66,7 +66,7 @@ class Layout(NamedTuple):
         return following
 
     def rows(self, place: int) -> Mapping[str, str | int]:
-        """What a file's ``meta`` says of it."""
+        """The rows of a file's ``meta`` that say where it belongs."""
         return {"place": place, "files": self.files, "closed": msgspec.json.encode(self.closed).decode()}
 
 

@@ -31,7 +31,6 @@ _REPORT_OPERATIONS: Final = 100_000
 _SPACE: Final = 1.1  # of the old files' bytes, which the new ones may take
 _SPACE_BYTES: Final = 16 << 20
 
-# The partition of a row, for the tables of the log.
 _LOG_TABLES: Final = ("journal", "epochs", "checkpoints", "snapshots", "answers")
 _HEAD_BYTES: Final = 8
 
@@ -81,7 +80,7 @@ def move(
         if not _mark(first, several=True):
             raise WrongDatabase(f"another program reads {first}, such as falcon copy: try again when it has ended")
         folder.mkdir(mode=0o700)
-        _write(folder, old, new, after, partitions, report)
+        _write(folder, old, new, after, partitions, lambda done: report(done, max(done, total)))
         _write_marker(folder, _Marker(tuple(path.name for path in new), tuple(path.name for path in old)))
         stack.pop_all()
     _put_in_place(folder, first)
@@ -147,24 +146,22 @@ def _write(
     new: Sequence[Path],
     layout: Layout,
     partitions: int,
-    report: Callable[[int, int], None],
+    report: Callable[[int], None],
 ) -> None:
-    """All of the new files, on the disk when this returns."""
-    total = sum(_size(path) for path in old)
+    """All of the new files, on the disk when this returns. ``report`` is called with the bytes written so far."""
     done = 0
     copied: Counter[str] = Counter()
     for place, path in enumerate(new):
         target = folder / path.name
 
         def tell(target: Path = target, done: int = done) -> bool:
-            size = done + target.stat().st_size
-            report(size, max(size, total))
+            report(done + target.stat().st_size)
             return False  # go on
 
         copied += _build(target, place, old, layout, partitions, tell)
         _sync(target)
         done += target.stat().st_size
-        report(done, max(done, total))
+        report(done)
     _check_counts(old, copied)
 
 
