@@ -23,10 +23,18 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 PARTITIONS = 64
 
 
+@pytest.fixture(scope="module")
+def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
+    """Two processes, for the tests that kill and stop neither."""
+    running = Falcon(tmp_path_factory.mktemp("falcon"), {"processes": 2}).start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
-def falcon(tmp_path: Path) -> Iterator[Falcon]:
-    """Of two processes."""
-    running = Falcon(tmp_path / "data", {"processes": 2}).start()
+def victim(tmp_path: Path) -> Iterator[Falcon]:
+    """Two processes that a test may kill or stop."""
+    running = Falcon(tmp_path, {"processes": 2}).start()
     yield running
     running.stop()
 
@@ -240,24 +248,30 @@ def everything(client: Client, room: int) -> list[str]:
         found += [message["text"] for message in page]
 
 
-def test_it_is_ready_only_while_every_process_serves(falcon: Falcon) -> None:
+def test_the_probes_say_that_it_serves(falcon: Falcon) -> None:
+    for probe in ("livez", "readyz", "startupz"):
+        assert httpx.get(f"{falcon.info['ops_url']}/{probe}", timeout=20).status_code == 200
+    assert "falcon_build_info" in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=20).text
+
+
+def test_it_is_ready_only_while_every_process_serves(victim: Falcon) -> None:
     def status() -> int:
-        return httpx.get(f"{falcon.info['ops_url']}/readyz", timeout=20).status_code
+        return httpx.get(f"{victim.info['ops_url']}/readyz", timeout=20).status_code
 
     assert status() == 200
-    os.kill(falcon.place(1), signal.SIGKILL)
+    os.kill(victim.place(1), signal.SIGKILL)
     assert until(lambda: status() == 503)
     assert until(lambda: status() == 200)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_was_acknowledged_while_it_stopped_is_there_when_it_starts(falcon: Falcon, number: int) -> None:
-    with Client(falcon) as client:
-        senders = [Sender(falcon, room_at(falcon, client, place)) for place in (0, 1)]
+def test_what_was_acknowledged_while_it_stopped_is_there_when_it_starts(victim: Falcon, number: int) -> None:
+    with Client(victim) as client:
+        senders = [Sender(victim, room_at(victim, client, place)) for place in (0, 1)]
     until(lambda: all(len(sender.acknowledged) > 10 for sender in senders))
-    falcon.stop(number)
-    falcon.start()
-    with Client(falcon) as client:
+    victim.stop(number)
+    victim.start()
+    with Client(victim) as client:
         for sender in senders:
             sender.end()
             assert everything(client, sender.room) == [f"{each}" for each in range(len(sender.acknowledged))]

@@ -93,9 +93,9 @@ def test_the_import_file_of_the_page_is_one() -> None:
     assert (outcome.lines, len(sent)) == (3, 3)
 
 
-@pytest.fixture
-def falcon(tmp_path: Path) -> Iterator[Falcon]:
-    falcon = Falcon(tmp_path).start()
+@pytest.fixture(scope="module")
+def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
+    falcon = Falcon(tmp_path_factory.mktemp("falcon")).start()
     yield falcon
     falcon.stop()
 

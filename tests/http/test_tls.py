@@ -49,6 +49,20 @@ def trusting(certificate: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificate))
 
 
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificate of the Falcon that tests share."""
+    return certify(tmp_path_factory.mktemp("tls"))[0]
+
+
+@pytest.fixture(scope="module")
+def falcon(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
+    settings = {"tls_cert": shown, "tls_key": shown.with_name("key.pem"), "hsts_seconds": 3600}
+    running = Falcon(tmp_path_factory.mktemp("falcon"), settings).start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     return certify(tmp_path)[0]
@@ -90,14 +104,13 @@ def answer(connection: socket.socket) -> bytes:
     return received
 
 
-def test_messages_are_sent_read_and_followed_over_tls(start: Callable[..., Falcon], certificate: Path) -> None:
-    falcon = start()
+def test_messages_are_sent_read_and_followed_over_tls(falcon: Falcon, shown: Path) -> None:
     assert falcon.info["url"].startswith("https://")
-    with client(falcon, certificate) as anna:
+    with client(falcon, shown) as anna:
         room = anna.post("/v1/rooms", json={"name": "Tea"}).json()["room_id"]
         headers = {"Authorization": anna.headers["Authorization"]}
         address = f"wss://127.0.0.1:{falcon.settings['http_port']}/v1/stream"
-        socket = connect(address, ssl=trusting(certificate), additional_headers=headers)
+        socket = connect(address, ssl=trusting(shown), additional_headers=headers)
         with socket, anna.stream("GET", "/v1/stream") as stream:
             lines = stream.iter_lines()
             assert next(line for line in lines if line.startswith("event:")) == "event: hello"
@@ -116,13 +129,10 @@ def lines_with(text: str, lines: Iterator[str], count: int) -> list[str]:
     return [next(line for line in lines if line.startswith("data:") and text in line) for _ in range(count)]
 
 
-def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
-    start: Callable[..., Falcon], certificate: Path
-) -> None:
-    falcon = start()
+def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(falcon: Falcon, shown: Path) -> None:
     for _ in range(3):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = trusting(certificate).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        session = trusting(shown).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
         with raw(falcon) as connection:
             while True:
                 try:
@@ -137,13 +147,12 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
             assert session.read(65_536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_what_is_no_tls_is_not_answered(start: Callable[..., Falcon], certificate: Path) -> None:
-    falcon = start()
+def test_what_is_no_tls_is_not_answered(falcon: Falcon, shown: Path) -> None:
     for request in (b"GET / HTTP/1.1\r\nHost: falcon\r\n\r\n", b"\0" * 100, b"\x16\x03\x01\x02\x00" + b"\xff" * 600):
         with raw(falcon) as connection:
             connection.sendall(request)
             assert b"HTTP" not in answer(connection)
-    with client(falcon, certificate) as anna:
+    with client(falcon, shown) as anna:
         assert anna.get("/v1/me").status_code == 200
     assert "Traceback" not in falcon.log()
 
@@ -158,10 +167,9 @@ def test_what_is_no_tls_is_not_answered(start: Callable[..., Falcon], certificat
     ],
 )
 def test_a_connection_has_the_same_limits_under_tls(
-    start: Callable[..., Falcon], certificate: Path, request_head: bytes, status: bytes
+    falcon: Falcon, shown: Path, request_head: bytes, status: bytes
 ) -> None:
-    falcon = start(hsts_seconds=3600)
-    with secured(falcon, certificate) as connection:
+    with secured(falcon, shown) as connection:
         began = time.monotonic()
         connection.sendall(request_head)
         received = answer(connection)

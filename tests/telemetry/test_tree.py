@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,33 @@ SERIES_MAX = 4_000
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-@pytest.fixture(params=[{}, TCP], ids=["in_process", "processes"])
-def falcon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Falcon]:
-    running = Falcon(tmp_path, dict(request.param)).start()
-    yield running
-    running.stop()
+@pytest.fixture(scope="module", params=[{}, TCP], ids=["in_process", "processes"])
+def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    found: dict[str, Any] = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def falcon(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
+    """One for all tests that do not kill its processes."""
+    with started(settings, tmp_path_factory.mktemp("falcon")) as running:
+        yield running
+
+
+@pytest.fixture
+def victim(settings: dict[str, Any], tmp_path: Path) -> Iterator[Falcon]:
+    """One whose processes a test may kill."""
+    with started(settings, tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def started(settings: dict[str, Any], folder: Path) -> Iterator[Falcon]:
+    running = Falcon(folder, dict(settings)).start()
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 def scrape(falcon: Falcon) -> Samples:
@@ -86,10 +109,10 @@ def test_every_process_of_the_tree_is_there(falcon: Falcon) -> None:
     assert until(lambda: total(scrape(falcon), "falcon_event_loop_delay_seconds_count", process="serve-0") > 0)
 
 
-def test_counters_never_go_back_whoever_is_killed(falcon: Falcon) -> None:
-    room = make_room(falcon)
+def test_counters_never_go_back_whoever_is_killed(victim: Falcon) -> None:
+    room = make_room(victim)
     victims = ["serve", "ops", "serve"]
-    if falcon.settings.get("shards"):
+    if victim.settings.get("shards"):
         victims += ["shard", "project", "shard", "ops"]
     seen: list[Samples] = []
     ending = threading.Event()
@@ -97,22 +120,22 @@ def test_counters_never_go_back_whoever_is_killed(falcon: Falcon) -> None:
     def watch() -> None:
         while not ending.wait(0.05):
             try:
-                seen.append(scrape(falcon))
+                seen.append(scrape(victim))
             except httpx.TransportError:
                 continue  # a connection that the killed process had taken
 
     def kill(number: int) -> None:
         if number % 20 == 10 and victims:
-            os.kill(falcon.pids(victims.pop())[0], signal.SIGKILL)
+            os.kill(victim.pids(victims.pop())[0], signal.SIGKILL)
             enough = len(seen) + 2
             assert until(lambda: len(seen) >= enough)
 
     watching = threading.Thread(target=watch)
     watching.start()
-    accepted = send(falcon, room, 20 * len(victims) + 10, kill)
+    accepted = send(victim, room, 20 * len(victims) + 10, kill)
     ending.set()
     watching.join()
-    seen.append(scrape(falcon))
+    seen.append(scrape(victim))
     assert victims == []
     for before, after in pairwise(seen):
         for (name, labels), value in before.items():
@@ -122,15 +145,15 @@ def test_counters_never_go_back_whoever_is_killed(falcon: Falcon) -> None:
     assert counted >= accepted, "what was counted by those who were killed has not been lost"
 
 
-def test_of_one_that_was_killed_no_gauge_is_left_over(falcon: Falcon) -> None:
+def test_of_one_that_was_killed_no_gauge_is_left_over(victim: Falcon) -> None:
     def uptime() -> float:
-        return total(scrape(falcon), "falcon_process_uptime_seconds", process="serve-0")
+        return total(scrape(victim), "falcon_process_uptime_seconds", process="serve-0")
 
     assert until(lambda: uptime() > 3.0)
-    os.kill(falcon.pids("serve")[0], signal.SIGKILL)
+    os.kill(victim.pids("serve")[0], signal.SIGKILL)
     assert until(lambda: 0 < uptime() < 3.0)
-    assert total(scrape(falcon), "falcon_process_restarts_total", role="serve") == 1
-    names = [dict(labels)["process"] for name, labels in scrape(falcon) if name == "falcon_process_resident_bytes"]
+    assert total(scrape(victim), "falcon_process_restarts_total", role="serve") == 1
+    names = [dict(labels)["process"] for name, labels in scrape(victim) if name == "falcon_process_resident_bytes"]
     assert len(names) == len(set(names))
 
 
@@ -167,6 +190,12 @@ def test_one_can_look_inside(falcon: Falcon) -> None:
     assert profile.status_code == 200, profile.text
     assert profile.headers["content-type"] == "image/svg+xml" and b"<svg" in profile.content
     ops.close()
+
+
+def test_the_probes_say_that_it_serves(falcon: Falcon) -> None:
+    for probe in ("livez", "readyz", "startupz"):
+        assert httpx.get(f"{falcon.info['ops_url']}/{probe}", timeout=20).status_code == 200
+    assert total(scrape(falcon), "falcon_build_info") > 0
 
 
 def test_a_process_that_hangs_is_not_live(falcon: Falcon) -> None:

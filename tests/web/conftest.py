@@ -148,7 +148,7 @@ def chromium() -> Iterator[Chromium]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
     """It keeps few events, so that a stream soon misses too many to replay them."""
     falcon = Falcon(tmp_path_factory.mktemp("falcon"), {"stream_events": 100}).start()
@@ -156,12 +156,12 @@ def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
     falcon.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def url(falcon: Falcon) -> str:
     return str(falcon.info["url"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def person(falcon: Falcon) -> Callable[[str], Person]:
     """Creates an account. A number after the name keeps the accounts of tests apart."""
     admin = Person(falcon.info["url"], falcon.info["admin_token"], 0, "")
