@@ -11,13 +11,11 @@ import pytest
 
 from falcon.read.catalogue import READ_MODELS
 from tests.cluster.conftest import ports_for
-from tests.support.servers import start_or_skip
 from tools.harness.waiting import until
 from tools.servers.cluster import ROLES, Cluster
 from tools.servers.daemon import ServerFault
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
-from tools.servers.session import start_hbase, start_kafka
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
@@ -25,7 +23,7 @@ _SECONDS = 60.0
 
 
 class Deployment:
-    """A small cluster on servers of its own, which may be stopped and copied."""
+    """A small cluster on servers that may be stopped and copied."""
 
     def __init__(self, folder: Path, kafka: Kafka, hbase: HBase) -> None:
         self.folder = folder
@@ -109,20 +107,17 @@ class Deployment:
         return self.cluster.falcon("verify").count("0 missing, 0 wrong") == len(READ_MODELS)
 
 
-@pytest.fixture(scope="module")
-def deployment(servers_folder: Path) -> Iterator[Deployment]:
-    folder = servers_folder / "restoring"
-    kafka = start_or_skip(lambda: start_kafka(folder / "kafka", nodes=1))
-    hbase = start_or_skip(lambda: start_hbase(folder / "hbase"))
+@pytest.fixture
+def deployment(servers_folder: Path, small_kafka: Kafka, small_hbase: HBase) -> Iterator[Deployment]:
+    for server in (small_kafka, small_hbase):
+        server.start()
     before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("FALCON_")}
-    deployment = Deployment(folder, kafka, hbase)
+    deployment = Deployment(servers_folder / "restoring", small_kafka, small_hbase)
     yield deployment
     for role in reversed(ROLES):
         for process in deployment.cluster.processes(role):
             process.kill()
     os.environ.update(before)
-    kafka.wipe()
-    hbase.wipe()
 
 
 def test_older_copies_of_the_tables_and_then_of_the_log_are_restored(deployment: Deployment) -> None:

@@ -31,6 +31,18 @@ def hbase(servers_folder: Path) -> Iterator[HBase]:
 
 
 @pytest.fixture(scope="session")
+def small_kafka(servers_folder: Path) -> Iterator[Kafka]:
+    """One node, for tests that stop it. It may be stopped when a module begins."""
+    yield from _running(lambda: start_kafka(servers_folder / "small-kafka", nodes=1))
+
+
+@pytest.fixture(scope="session")
+def small_hbase(servers_folder: Path) -> Iterator[HBase]:
+    """One gateway, for tests that stop it. It may be stopped when a module begins."""
+    yield from _running(lambda: start_hbase(servers_folder / "small-hbase"))
+
+
+@pytest.fixture(scope="session")
 def kafka_servers(kafka: Kafka) -> str:
     """``host:port,host:port,host:port``"""
     return kafka.bootstrap

@@ -18,25 +18,8 @@ from tools.servers import jars, tables
 from tools.servers.daemon import Daemon, ServerFault, answers, is_free, locked
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
-from tools.servers.session import start_hbase, start_kafka
 
 processes = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def small_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    folder = tmp_path_factory.mktemp("kafka")
-    kafka = start_or_skip(lambda: start_kafka(folder, nodes=1))
-    yield kafka
-    kafka.wipe()
-
-
-@pytest.fixture(scope="module")
-def small_hbase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HBase]:
-    folder = tmp_path_factory.mktemp("hbase")
-    hbase = start_or_skip(lambda: start_hbase(folder))
-    yield hbase
-    hbase.wipe()
 
 
 # --- Kafka ------------------------------------------------------------------------------------------------------------
