@@ -31,7 +31,7 @@ SOON_SECONDS: Final = 15.0  # for a machine full of other work; without watchers
 @pytest.fixture(scope="module")
 def owners(make_cluster: Callable[..., Cluster]) -> Iterator[tuple[Cluster, dict[str, Any]]]:
     """One edge, two owners."""
-    cluster = make_cluster("heirs", session_seconds=SESSION_SECONDS)
+    cluster = make_cluster("heirs", session_seconds=SESSION_SECONDS, hbase_create_command="")
     described = cluster.up(counts={"api": 1, "write": 2, "project": 1})
     yield cluster, described
 

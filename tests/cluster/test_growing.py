@@ -29,7 +29,7 @@ _NAME: Final = "grow"
 @pytest.fixture
 def older(make_cluster: Callable[..., Cluster]) -> Cluster:
     """One of each role, of the Falcon of before."""
-    cluster = make_cluster(_NAME, session_seconds=3)
+    cluster = make_cluster(_NAME, session_seconds=3, hbase_create_command="")
     cluster.up(counts={"api": 1, "write": 1, "project": 1})
     return cluster
 

@@ -164,6 +164,7 @@ def cluster(secured: Secured, hbase: HBase) -> Iterator[Cluster]:
             settings={
                 "FALCON_HBASE": gateway,
                 "FALCON_HBASE_PREFIX": "secured",
+                "FALCON_HBASE_CREATE_COMMAND": "",
                 "FALCON_HBASE_CA": str(secured.authority.certificate),
                 "FALCON_HBASE_CERT": str(pair.certificate),
                 "FALCON_HBASE_KEY": str(pair.key),

@@ -12,6 +12,7 @@ from falcon.read.catalogue import READ_MODELS, ReadModel
 from falcon.read.hbase import U32, U64, Cells, HBaseModel, Row, hashed, id_at_end
 from falcon.read.sqlite import SqliteModel
 from falcon.read.write import Write
+from tests.support.beginning import beginning_with
 
 LENGTHS: Final = "lengths"
 
@@ -73,6 +74,4 @@ def uninstall() -> None:
 
 def installing(folder: Path) -> dict[str, str]:
     """Environment variables with which every Python process has the model installed from its start."""
-    folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text("from tests.support.lengths import install\n\ninstall()\n")
-    return {"PYTHONPATH": f"{folder}:{Path(__file__).parents[2]}"}
+    return beginning_with(folder, "from tests.support.lengths import install\n\ninstall()\n")
