@@ -70,7 +70,7 @@ def test_batches_of_every_kind_are_read_as_one_log(kafka_servers: str) -> None:
     asyncio.run(all_kinds())
 
 
-@pytest.mark.parametrize(("messages", "batch", "share_max"), [(200, 1, 1.0), (2_000, 16, 0.7), (10_000, 256, 0.55)])
+@pytest.mark.parametrize(("messages", "batch", "share_max"), [(60, 1, 1.0), (480, 16, 0.7), (2_560, 256, 0.55)])
 def test_compressed_messages_take_fewer_bytes(
     kafka: Kafka, messages: int, batch: int, share_max: float, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,44 +20,36 @@ _ADDRESS: Final = "10.231.77.1"
 
 # Run on the far side: every port is tried, and each that answers is sent a pickle, bare and behind an empty MAC.
 _STRANGER: Final = """
-import asyncio, json, os, pickle, socket, sys
+import json, os, pickle, socket, sys
 address, folder, token, *served = sys.argv[1:]
 
 class Opened:
     def __init__(self, path): self.path = path
     def __reduce__(self): return os.mkdir, (self.path,)
 
-async def connects(port, gate):
-    async with gate:
-        try:
-            _, writer = await asyncio.open_connection(address, port)
-        except OSError:
-            return None
-        writer.close()
-        return port
+def connects(port):
+    with socket.socket() as client:
+        client.settimeout(5)
+        return client.connect_ex((address, port)) == 0
 
-async def asks(port, path, bearer=""):
-    reader, writer = await asyncio.open_connection(address, port)
+def asks(port, path, bearer=""):
     authorization = f"Authorization: Bearer {bearer}\\r\\n" if bearer else ""
-    writer.write(f"GET {path} HTTP/1.1\\r\\nHost: {address}\\r\\n{authorization}Connection: close\\r\\n\\r\\n".encode())
-    answer = await reader.read()
-    writer.close()
-    return int(answer.split()[1]) if answer else 0
+    with socket.create_connection((address, port), 30) as client, client.makefile("rb") as answer:
+        client.sendall(
+            f"GET {path} HTTP/1.1\\r\\nHost: {address}\\r\\n{authorization}Connection: close\\r\\n\\r\\n".encode()
+        )
+        status = answer.readline().split()
+    return int(status[1]) if status else 0
 
-async def main():
-    gate = asyncio.Semaphore(500)
-    found = await asyncio.gather(*(connects(port, gate) for port in range(1, 65536)))
-    ports = [port for port in found if port]
-    for port in ports:
-        for number, mac in enumerate((b"", bytes(32))):
-            pickled = mac + pickle.dumps(Opened(f"{folder}/opened-{port}-{number}"))
-            with socket.create_connection((address, port), 5) as client:
-                client.sendall(b"%d>" % len(pickled) + pickled)
-    paths = ("/v1/me", "/livez", "/metrics", "/debug/stacks", "/ops", "/internal/commands/0")
-    answers = {port: {path: await asks(port, path) for path in paths} for port in map(int, served) if port in ports}
-    print(json.dumps({"ports": ports, "answers": answers, "mine": await asks(int(served[0]), "/v1/me", token)}))
-
-asyncio.run(main())
+ports = [port for port in range(1, 65536) if connects(port)]
+for port in ports:
+    for number, mac in enumerate((b"", bytes(32))):
+        pickled = mac + pickle.dumps(Opened(f"{folder}/opened-{port}-{number}"))
+        with socket.create_connection((address, port), 5) as client:
+            client.sendall(b"%d>" % len(pickled) + pickled)
+paths = ("/v1/me", "/livez", "/metrics", "/debug/stacks", "/ops", "/internal/commands/0")
+answers = {port: {path: asks(port, path) for path in paths} for port in map(int, served) if port in ports}
+print(json.dumps({"ports": ports, "answers": answers, "mine": asks(int(served[0]), "/v1/me", token)}))
 """
 
 
