@@ -45,7 +45,7 @@ class NotHealed(NotInTime):
 class ChaosCluster(Cluster):
     """In ``folder``, which is emptied first. Used within one event loop; what blocks goes to threads."""
 
-    def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None, region_servers: int = 2) -> None:
         ports = free_ports(_BASES)
         super().__init__(
             folder,
@@ -55,7 +55,7 @@ class ChaosCluster(Cluster):
             settings={"FALCON_LOG_LEVEL": "info", "FALCON_START_SECONDS": f"{_HEAL_SECONDS:.0f}", **(settings or {})},
         )
         self.kafka = Kafka(self.folder / "kafka", ports[0], heap_mib=_KAFKA_HEAP_MIB)
-        self.hbase = HBase(self.folder / "hbase", ports[1], region_servers=2, gateways=2, heap_mib=_HBASE_HEAP_MIB)
+        self.hbase = HBase(self.folder / "hbase", ports[1], region_servers, gateways=2, heap_mib=_HBASE_HEAP_MIB)
         self.apart: dict[str, Apart] = {}
         self.has_small_disk = False
         self.counts = dict.fromkeys(ROLES, 2)

@@ -34,8 +34,11 @@ _TRIES: Final = 200
 Say = Callable[[str], None]
 
 
-async def run(seconds: float, seed: int, names: Sequence[str] = (), say: Say = print) -> Report:
+async def run(
+    seconds: float, seed: int, names: Sequence[str] = (), say: Say = print, region_servers: int = 2
+) -> Report:
     """Hurt a cluster of its own for so long. ``names``: of the faults; all that fit into the time when none is given.
+    ``region_servers``: of HBase; with 0 its master serves the regions.
 
     Raises ServerFault, ToolMissing when the cluster cannot be started. Nothing is left when this ends, however it does.
     """
@@ -45,12 +48,11 @@ async def run(seconds: float, seed: int, names: Sequence[str] = (), say: Say = p
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ServerFault(f"another run is under way in {FOLDER}") from error
-        return await _run(seconds, seed, names, say)
+        return await _run(ChaosCluster(FOLDER / "cluster", region_servers=region_servers), seconds, seed, names, say)
 
 
-async def _run(seconds: float, seed: int, names: Sequence[str], say: Say) -> Report:
+async def _run(cluster: ChaosCluster, seconds: float, seed: int, names: Sequence[str], say: Say) -> Report:
     history = History(FOLDER / f"history-{seed}.jsonl")
-    cluster = ChaosCluster(FOLDER / "cluster")
     report = Report(seed)
     try:
         described = await cluster.begin(say)
