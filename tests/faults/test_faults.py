@@ -14,7 +14,7 @@ from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "20"))
+SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "10"))
 SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
 SOON_SECONDS = 15.0  # for a machine full of other work; `make faults` judges by three
 

@@ -12,7 +12,7 @@ from tools.servers.kafka import Kafka
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "20"))
+SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "10"))
 SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
 
 

@@ -10,7 +10,7 @@ from tools.faults.streams import VICTIMS, torture
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "20"))
+SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "10"))
 SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
 
 

@@ -20,7 +20,7 @@ from tests.simulation.threads import Simulation
 
 pytestmark = pytest.mark.processes
 
-SECONDS: Final = 20.0
+SECONDS: Final = 8.0
 STEPS: Final = 150
 KEYS: Final = (*(bytes([i * 50, i]) for i in range(6)), b"\xff", b"a", b"ab", b"a\0")
 COLUMNS: Final = (b"d:a", b"d:b", b"d:i", b"d:\x00", b"d:")

@@ -23,7 +23,7 @@ from tests.simulation.threads import Simulation
 
 pytestmark = pytest.mark.processes
 
-SECONDS: Final = 20.0
+SECONDS: Final = 8.0
 PARTITIONS: Final = 2
 STEPS: Final = 40
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECONDS = os.environ.get("FALCON_SIMULATION_SECONDS", "30")
+SECONDS = os.environ.get("FALCON_SIMULATION_SECONDS", "15")
 
 
 def simulate(*arguments: str) -> str:
