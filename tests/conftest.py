@@ -84,12 +84,13 @@ LANES: Final = {
         "cluster/test_secured",
         "cluster/test_smoke",
         "cluster/test_streams",
+        "faults/test_fence",
         "simulation/test_beside",
         "streams/",
     ),
+    "watched": ("faults/test_attack", "monitoring/", "web/"),
     "faults": ("cluster/test_restore", "faults/", "tools/servers/"),
     "simulation": ("simulation/",),
-    "watched": ("attack/", "monitoring/", "web/"),
     "processes": ("",),
 }
 _STARTS_PROCESSES: Final = ("processes", "faults")

@@ -193,6 +193,12 @@ def test_make_test_runs_each_lane() -> None:
     assert sorted(lanes.split()) == sorted(LANES)
 
 
+def test_each_beginning_in_a_lane_is_that_of_a_test() -> None:
+    names = [path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    beginnings = [beginning for lane in LANES.values() for beginning in lane]
+    assert [each for each in beginnings if not any(name.startswith(each) for name in names)] == []
+
+
 def test_every_threat_names_a_test_that_is_there() -> None:
     text = (ROOT / "docs/security.md").read_text()
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)

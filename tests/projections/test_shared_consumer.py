@@ -138,6 +138,7 @@ def test_with_a_backlog_nobody_runs_away_from_those_who_come_along(
 ) -> None:
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", 8_000)
     monkeypatch.setattr(shared_consumer, "_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(shared_consumer, "_HOLD_SECONDS", 0.01)
     shared.world.post(0, *(f"{n}" for n in range(40)))
     ann, bob = shared.stream(0), shared.stream(0)
     bob.read(1)
@@ -145,7 +146,7 @@ def test_with_a_backlog_nobody_runs_away_from_those_who_come_along(
         while ann.read(1):
             continue
         bob.read(1)
-        shared.world.clock.advance(0.1)
+        shared.world.clock.advance(0.004)
     assert ann.seen[0] == bob.seen[0] == list(range(40))
     assert (shared.ahead.events_read, shared.alone.events_read) == (40, 0)
 
