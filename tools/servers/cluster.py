@@ -52,7 +52,7 @@ class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
     ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
-    and ``wipe`` leave them alone. ``dedicated``: of the Kafka; see there. ``settings_of``: more variables, by
+    and ``wipe`` leave them alone. ``dedicated``: of both; see there. ``settings_of``: more variables, by
     role and command.
     """
 
@@ -74,7 +74,7 @@ class Cluster:
         self._owns_servers = servers is None
         self.kafka, self.hbase = servers or (
             Kafka(self.folder / "kafka", kafka, dedicated=dedicated),
-            HBase(self.folder / "hbase", hbase, region_servers, gateways=2),
+            HBase(self.folder / "hbase", hbase, region_servers, gateways=2, dedicated=dedicated),
         )
         self.partitions = partitions
         self._settings = dict(settings or {})

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from tools.servers import thrift
 from tools.servers.daemon import HOST, POLL_SECONDS, Daemon, Say, ServerFault, Start, Status, answers, end_all, locked
-from tools.servers.jars import JAVA, jars, java
+from tools.servers.jars import JAVA, QUICK_START, jars, java
 
 VERSION: Final = "2.6.4-hadoop3"
 THRIFT_VERSION: Final = "2.6.1"
@@ -96,7 +96,8 @@ class HBase:
 
     Its roles are ``zk``, ``master``, ``rs1`` …, ``thrift1`` …. Without ``region_servers``, the master's process is
     ZooKeeper and region server too. ``heap_mib``: of the master's process, and of each region server. ``listen``: the
-    address of the gateways; everything else stays on loopback.
+    address of the gateways; everything else stays on loopback. ``dedicated``: as on machines of their own, the JVMs
+    compile what runs often a second time; see Kafka.
     """
 
     def __init__(
@@ -107,6 +108,8 @@ class HBase:
         gateways: int = 1,
         heap_mib: int = 384,
         listen: str = HOST,
+        *,
+        dedicated: bool = False,
     ) -> None:
         if not 0 <= region_servers <= _REGION_SERVERS_MAX:
             raise ServerFault(f"HBase runs with 0 to {_REGION_SERVERS_MAX} region servers here, not {region_servers}")
@@ -118,6 +121,7 @@ class HBase:
         self.gateways = gateways
         self.heap_mib = heap_mib
         self.listen = listen
+        self._jvm = _JVM if dedicated else (*_JVM, *QUICK_START)
         ports = {
             **({"zk": port + _ZOOKEEPER} if region_servers else {}),
             "master": port + _MASTER,
@@ -244,14 +248,7 @@ class HBase:
         for line in wanted:
             _check_line(line)
         self.check()
-        command = [
-            java(),
-            "-Xmx128m",
-            "-XX:TieredStopAtLevel=1",
-            *_JVM,
-            "-cp",
-            self._class_path(fetch(lambda line: None)),
-        ]
+        command = [java(), "-Xmx128m", *_JVM, *QUICK_START, "-cp", self._class_path(fetch(lambda line: None))]
         done = subprocess.run(
             [*command, str(JAVA / "CreateTables.java")],
             input="\n".join(wanted),
@@ -339,7 +336,7 @@ class HBase:
         return f"{self.folder / 'conf'}:{library}/*"
 
     def _launch(self, role: str, program: str, library: Path) -> None:
-        options = [*_JVM, f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-Dhbase.log.dir={self.folder / 'log'}"]
+        options = [*self._jvm, f"-Djava.io.tmpdir={self.folder / 'tmp'}", f"-Dhbase.log.dir={self.folder / 'log'}"]
         heap, main = self._command(role)
         command = [f"-Xmx{heap}m", *options, "-cp", self._class_path(library), *main]
         self._daemons[role].launch(program, command, {"MALLOC_ARENA_MAX": "4"})

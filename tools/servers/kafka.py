@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.servers.daemon import HOST, Daemon, Say, ServerFault, Start, Status, answers, end_all, locked
-from tools.servers.jars import JAVA, jars, java
+from tools.servers.jars import JAVA, QUICK_START, jars, java
 
 VERSION: Final = "4.1.2"
 PORT: Final = 19092
@@ -19,7 +19,6 @@ _CONTROLLERS: Final = 10  # how far above a broker's port its controller listens
 _NODES: Final = 20  # and where the other nodes reach it, if clients do so by a name
 _BATCH_MAX: Final = 8 << 20  # bytes; what the largest command can become, in one batch
 _LOG_CONFIGURATION: Final = f"-Dlog4j2.configurationFile=file:{JAVA / 'log4j2.properties'}"
-_NOT_OPTIMIZING: Final = "-XX:TieredStopAtLevel=1"
 _SHORT_TIMEOUTS: Final = {
     "broker.session.timeout.ms": "1500",
     "broker.heartbeat.interval.ms": "250",
@@ -113,7 +112,7 @@ class Kafka:
         self.listen = listen
         self.advertise = advertise
         self._timeouts = _SHORT_TIMEOUTS if dedicated else {}
-        self._jvm = _JVM if dedicated else (*_JVM, _NOT_OPTIMIZING)
+        self._jvm = _JVM if dedicated else (*_JVM, *QUICK_START)
         self._daemons = {i: Daemon(f"kafka{i}", port + i - 1, self.folder) for i in range(1, nodes + 1)}
 
     @classmethod
@@ -268,7 +267,7 @@ class Kafka:
     def _format(self, program: str, library: Path) -> None:
         """Nodes without data get theirs, side by side."""
         cluster = json.loads((self.folder / "kafka.json").read_text())["cluster"]
-        tool = [program, "-Xmx128m", *_JVM, _NOT_OPTIMIZING, "-cp", f"{library}/*", "kafka.tools.StorageTool"]
+        tool = [program, "-Xmx128m", *_JVM, *QUICK_START, "-cp", f"{library}/*", "kafka.tools.StorageTool"]
         running = {
             node: subprocess.Popen(
                 [*tool, "format", "--cluster-id", cluster, "--config", str(self._configure(node)), *self._users()],
