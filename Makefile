@@ -7,10 +7,12 @@ ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
 QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow" --hypothesis-profile=quick
-# As tests/conftest.py has them.
-LANES := servers units faults simulation processes watched
+# As tests/conftest.py has them, the longest first.
+LANES := servers units simulation faults watched processes
+# These compute and do not wait, so they take what the others leave of the processors.
+COMPUTING := units simulation
 # So many at once: with more, those that are judged by time wait for a processor.
-ABREAST ?= 2
+ABREAST ?= 3
 # Tests are compiled once, and not each time.
 export PYTHONDONTWRITEBYTECODE :=
 # The client comes from the checkout, so no lock names it.
@@ -33,7 +35,7 @@ test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	@$(MAKE) --no-print-directory --keep-going -j$(ABREAST) --output-sync=target $(LANES:%=test-%)
 
 $(LANES:%=test-%): test-%:
-	$(BIN)/python -m pytest tests --lane $*
+	$(if $(filter $*,$(COMPUTING)),nice )$(BIN)/python -m pytest tests --lane $*
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	@$(MAKE) --no-print-directory -j3 --output-sync check-rules check-http check-others
