@@ -84,8 +84,8 @@ def test_it_finds_what_a_dict_of_whole_keys_has_and_what_else_it_finds_the_log_c
                 answers.add(account_id, key, kept[account_id, key])
 
 
-@pytest.mark.parametrize("count", [20_000, 60_000, 100_000])
-@pytest.mark.parametrize("accounts", [1, 1_000, 100_000])
+@pytest.mark.parametrize("count", [5_000, 20_000, 33_000])
+@pytest.mark.parametrize("accounts", [1, 1_000, 33_000])
 def test_a_key_takes_no_more_memory_than_is_counted_for_it(count: int, accounts: int) -> None:
     accounts = min(accounts, count)
     tracemalloc.start()
