@@ -1,9 +1,11 @@
 """Valid and invalid requests, made from the OpenAPI document: the answers are as it says.
 
 Each is sent twice: as it was made, and with ids of things that exist, so that it is not just a 404.
+FALCON_EXAMPLES: how many of each operation.
 """
 
 import json
+import os
 from typing import Any, Final
 
 import pytest
@@ -19,7 +21,9 @@ from schemathesis.checks import (
 from falcon.http.api.openapi import document
 from tests.support.http import Falcon, Json, Room
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(float(os.environ.get("FALCON_EXAMPLES_SECONDS", "300")))]
+
+EXAMPLES: Final = int(os.environ.get("FALCON_EXAMPLES", "10"))
 
 CHECKS: Final = [
     not_a_server_error,
@@ -104,7 +108,7 @@ def scene(falcon: Falcon) -> Scene:
 
 @schema.parametrize()
 @settings(
-    max_examples=40,
+    max_examples=EXAMPLES,
     derandomize=True,
     deadline=None,
     database=None,
