@@ -1,6 +1,8 @@
 """Before anything serves, ``falcon up`` decides how many files the data folder has."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,13 @@ def started(folder: Path, **settings: object) -> int:
     starting._prepare_database()
     assert len(files.present(found.database)) == starting._count()
     return starting._count()
+
+
+def test_a_falcon_on_one_machine_does_not_import_the_libraries_of_a_cluster() -> None:
+    libraries = {"aiohttp", "aiokafka", "happybase"}
+    program = f"import sys, falcon.bootstrap.embedded; print({libraries} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_new_folder_has_as_many_files_as_the_cores_say(tmp_path: Path) -> None:

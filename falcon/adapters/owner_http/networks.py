@@ -4,16 +4,21 @@ The log says at which address an owner is reached, and commands carry messages. 
 lead them out of the deployment.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
+if TYPE_CHECKING:
+    import aiohttp
 
 
 def connector(networks: Sequence[str], **options: Any) -> aiohttp.TCPConnector:
     """For any number of aiohttp's connections. It checks the address that a name resolves to when it connects."""
+    import aiohttp  # here: it is a third of what a Falcon on one machine imports, which has no use for it
+
     return aiohttp.TCPConnector(limit=0, socket_factory=sockets_within(networks), **options)
 
 
