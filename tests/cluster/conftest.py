@@ -1,4 +1,5 @@
-"""One cluster of Falcon's processes for these tests, on the servers that all tests share."""
+"""One cluster of Falcon's processes for these tests, on the servers that all tests share. It ends with them: also an
+idle one takes a part of a processor."""
 
 import os
 import random
@@ -21,7 +22,7 @@ def ports_for(kafka: Kafka, hbase: HBase) -> Ports:
     return free_ports(random.sample(_BASES, len(_BASES)), (kafka, hbase))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[Callable[..., Cluster]]:
     """A cluster with topics and tables of its own, not started yet."""
     made: list[Cluster] = []
@@ -54,7 +55,7 @@ def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[C
             print(f"--- {log.name}", *log.read_text().splitlines()[-40:], sep="\n")  # shown where a test has failed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(make_cluster: Callable[..., Cluster]) -> Cluster:
     """Two edges, one owner, one projector."""
     cluster = make_cluster("tea", session_seconds=3)
@@ -62,6 +63,6 @@ def cluster(make_cluster: Callable[..., Cluster]) -> Cluster:
     return cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def described(cluster: Cluster) -> dict[str, Any]:
     return cluster.describe()

@@ -34,6 +34,7 @@ def owners(make_cluster: Callable[..., Cluster]) -> Iterator[tuple[Cluster, dict
     cluster = make_cluster("heirs", session_seconds=SESSION_SECONDS, hbase_create_command="")
     described = cluster.up(counts={"api": 1, "write": 2, "project": 1})
     yield cluster, described
+    cluster.down()
 
 
 class Rooms:

@@ -27,11 +27,12 @@ _NAME: Final = "grow"
 
 
 @pytest.fixture
-def older(make_cluster: Callable[..., Cluster]) -> Cluster:
+def older(make_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
     """One of each role, of the Falcon of before."""
     cluster = make_cluster(_NAME, session_seconds=3, hbase_create_command="")
     cluster.up(counts={"api": 1, "write": 1, "project": 1})
-    return cluster
+    yield cluster
+    cluster.down()
 
 
 @pytest.fixture
