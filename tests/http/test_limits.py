@@ -18,7 +18,6 @@ from falcon import bootstrap
 from falcon.bootstrap import embedded
 from falcon.client import FalconClient
 from falcon.http import responses
-from falcon.http.limits import limiter as limiter_module
 from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
@@ -136,7 +135,6 @@ def test_an_account_sends_so_many_reads_a_second(start: Start, clock: FakeClock)
 def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limiter_module, "_DELAY_SECONDS", 5.0)
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -148,10 +146,12 @@ def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
     assert anna.get("/v1/me").status_code == 200
     assert statuses(*(anna.get("/v1/me") for _ in range(20))) == [429] * 20
     assert not waits
-    assert anna.get("/v1/me").status_code == 429
-    assert waits == [5.0]
+    assert statuses(*(anna.get("/v1/me") for _ in range(10))) == [429] * 10
+    assert len(waits) == 10
+    assert all(0.5 <= seconds <= 1.5 for seconds in waits)
+    assert len(set(waits)) > 1, "or those that were refused together would come back together"
     assert ben.get("/v1/me").status_code == 200
-    assert waits == [5.0], "nobody else waits"
+    assert len(waits) == 10, "nobody else waits"
 
 
 def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +192,9 @@ def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_man
     assert not waits
     assert stranger.get("/v1/me").status_code == 401
     assert stranger.get("/v1/stream?ticket=invented").status_code == 401
-    assert waits == [1.0, 1.0]
+    assert len(waits) == 2
     assert falcon.account("Anna").get("/v1/me").status_code == 200
-    assert waits == [1.0, 1.0], "a good token does not wait"
+    assert len(waits) == 2, "a good token does not wait"
 
 
 def test_the_time_for_which_a_refusal_waits_does_not_count_as_falcons() -> None:

@@ -1,5 +1,6 @@
 """Decides if a request is within the limits of its account or its address. The answer is in this process's memory."""
 
+import random
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ _READING: Final = frozenset({"GET", "HEAD"})
 # A client that goes on in spite of refusals gets this many a second at once, and waits for each further one. Otherwise
 # it would get as many as the processor can make, and others would wait.
 _REFUSALS: Final = 20
-_DELAY_SECONDS: Final = 1.0
+_DELAY_SECONDS: Final = (0.5, 1.5)  # clients that are refused together would else all come back in one turn of the loop
 # And a process gives so many refusals a second at once to all clients without a good token. Many addresses together
 # would otherwise take the processor, although each keeps to its own share.
 _REFUSALS_UNAUTHENTICATED: Final = 100
@@ -136,7 +137,7 @@ class Limiter:
     def delayed(self, problem: Problem) -> Problem:
         """The refusal of a request without a good token. It waits if too many clients are refused at the time."""
         if self._unauthenticated_at_once.take(None):
-            problem.delay_seconds = _DELAY_SECONDS
+            problem.delay_seconds = _delay()
         return problem
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
@@ -148,8 +149,12 @@ class Limiter:
     def _refused(self, client: Hashable, policy: Policy, wait: float = 0.0) -> Problem:
         problem = refused(policy, wait)
         if self._refusals.take(client):
-            problem.delay_seconds = _DELAY_SECONDS
+            problem.delay_seconds = _delay()
         return problem
+
+
+def _delay() -> float:
+    return random.uniform(*_DELAY_SECONDS)  # noqa: S311  it hides nothing
 
 
 def refused(policy: Policy, wait: float = 0.0) -> Problem:
