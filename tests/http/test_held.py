@@ -99,6 +99,8 @@ def test_bodies_of_refusals_that_wait_are_held_for_those_without_a_token_and_no_
     strangers[1].set_bodies(0)
     strangers[2].set_bodies(0)
     assert strangers[2].may_wait()
+    strangers[0].set_bodies(101)
+    assert strangers[1].may_wait(), "it holds nothing meanwhile"
     bobs = Share(held)
     bobs.belongs_to(BOB)
     bobs.set_bodies(60)

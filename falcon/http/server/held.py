@@ -101,12 +101,12 @@ class Share:
             raise problem
 
     def may_wait(self) -> bool:
-        """True if the request of the connection, which is refused, may wait for its response. If its account is not
-        known, its body counts from now on for those without a token."""
+        """True if the request of the connection, which is refused, may wait for its response: it has no body, or there
+        is room for it. If its account is not known, its body counts from now on for those without a token."""
         if self._bodies_of is None:
             self._move_bodies(NOBODY)
             self._bodies_of = NOBODY
-        return not self._held.is_full(self._bodies_of)
+        return not self._bodies or not self._held.is_full(self._bodies_of)
 
     def _move_bodies(self, account_id: AccountId | None) -> None:
         if account_id != self._bodies_of:
