@@ -23,7 +23,8 @@ from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, broken
+from falcon.http.server import held
 from falcon.http.server.held import Held, Share
 from falcon.http.server.request_metrics import Meter
 from falcon.settings import Settings, WrongSettings
@@ -157,6 +158,23 @@ def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
     assert not waits, "nobody else waits"
 
 
+def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_may(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(responses, "sleep", sleep)
+    falcon = start(account_reads=1)
+    anna = falcon.account("Anna")
+    full = Problem(429, "rate_limited", "Too many bytes.", broken("account", "must hold less"))
+    monkeypatch.setattr(held, "belongs_to", lambda scope, account_id: full)
+    assert statuses(*(anna.get("/v1/me") for _ in range(31))) == [429] * 31
+    assert len(waits) == 10
+
+
 def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
 
@@ -170,8 +188,7 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
         raise AssertionError("nothing is read")
 
     monkeypatch.setattr(responses, "sleep", sleep)
-    held = Held(1_000, 100)
-    share = Share(held)
+    share = Share(Held(1_000, 100))
     share.begins()
     share.set_bodies(200)
     problem = Problem(429, "rate_limited", "Too many.")

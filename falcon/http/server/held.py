@@ -86,8 +86,8 @@ class Share:
         if not self._unread:  # unread bytes still belong to the account of the request before
             self._account_id = NOBODY
 
-    def belongs_to(self, account_id: AccountId) -> None:
-        """Raises Problem 429 if the account holds as much as it may."""
+    def belongs_to(self, account_id: AccountId) -> Problem | None:
+        """The response to the account if it holds as much as it may; else None."""
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id
@@ -96,9 +96,7 @@ class Share:
                 self._held.change(self._account_id, -self._unread)
                 self._held.change(account_id, self._unread)
             self._account_id = account_id
-        problem = self._held.refusal_of(account_id) if self._held.size else None
-        if problem is not None:
-            raise problem
+        return self._held.refusal_of(account_id) if self._held.size else None
 
     def may_wait(self) -> bool:
         """True if the request of the connection, which is refused, may wait for its response: it has no body, or there
@@ -144,11 +142,11 @@ class Share:
         self.set_unread(0)
 
 
-def belongs_to(scope: Scope, account_id: AccountId) -> None:
-    """The connection of this request holds its bytes for this account. Raises Problem 429."""
+def belongs_to(scope: Scope, account_id: AccountId) -> Problem | None:
+    """The connection of this request holds its bytes for this account. If that holds as much as it may, the response
+    that says so."""
     share: Share | None = scope.get("state", {}).get(SHARE)
-    if share is not None:
-        share.belongs_to(account_id)
+    return None if share is None else share.belongs_to(account_id)
 
 
 def refusal(scope: Scope) -> Problem | None:
