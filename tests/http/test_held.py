@@ -86,22 +86,22 @@ def test_a_body_counts_for_the_process_until_it_is_known_who_asks_and_then_for_t
 
 
 def test_bodies_of_refusals_that_wait_are_held_for_those_without_a_token_and_no_further_one_waits() -> None:
-    held = Held(1_000, 100)
+    held = Held(1_000_000, 100_000)
     strangers = [Share(held) for _ in range(3)]
     waited = []
     for share in strangers:
         share.begins()
-        share.set_bodies(60)
+        share.set_bodies(60_000)
         waited.append(share.may_wait())
     assert waited == [True, False, False]
+    strangers[1].set_bodies(8 << 10)
+    assert strangers[1].may_wait(), "its connection holds more than that body"
     strangers[1].set_bodies(0)
     strangers[2].set_bodies(0)
     assert strangers[2].may_wait()
-    strangers[0].set_bodies(101)
-    assert strangers[1].may_wait(), "it holds nothing meanwhile"
     bobs = Share(held)
     bobs.belongs_to(BOB)
-    bobs.set_bodies(60)
+    bobs.set_bodies(60_000)
     assert bobs.refusal_of_body() is None
     assert bobs.may_wait()
 

@@ -188,9 +188,9 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
         raise AssertionError("nothing is read")
 
     monkeypatch.setattr(responses, "sleep", sleep)
-    share = Share(Held(1_000, 100))
+    share = Share(Held(1_000_000, 10_000))
     share.begins()
-    share.set_bodies(200)
+    share.set_bodies(20_000)
     problem = Problem(429, "rate_limited", "Too many.")
     problem.delay_seconds = 1.0
     asyncio.run(responses.problem_response(problem)({"state": {responses.SHARE: share}}, receive, send))

@@ -1,5 +1,7 @@
 """Memory that clients hold in a process: bodies until their requests are answered, and answers until they are read."""
 
+from typing import Final
+
 from starlette.types import Scope
 
 from falcon.domain.ids import NOBODY, AccountId
@@ -7,6 +9,8 @@ from falcon.http.limits.quotas import BYTES, Policy
 from falcon.http.problems import Problem
 from falcon.http.responses import SHARE
 from falcon.telemetry import metrics
+
+_SMALL: Final = 8 << 10  # bytes of a body; its connection holds more than that
 
 
 class Held:
@@ -99,12 +103,12 @@ class Share:
         return self._held.refusal_of(account_id) if self._held.size else None
 
     def may_wait(self) -> bool:
-        """True if the request of the connection, which is refused, may wait for its response: it has no body, or there
-        is room for it. If its account is not known, its body counts from now on for those without a token."""
+        """True if the request of the connection, which is refused, may wait for its response: its body is small, or
+        there is room for it. If its account is not known, its body counts from now on for those without a token."""
         if self._bodies_of is None:
             self._move_bodies(NOBODY)
             self._bodies_of = NOBODY
-        return not self._bodies or not self._held.is_full(self._bodies_of)
+        return self._bodies <= _SMALL or not self._held.is_full(self._bodies_of)
 
     def _move_bodies(self, account_id: AccountId | None) -> None:
         if account_id != self._bodies_of:
