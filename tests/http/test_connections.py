@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from falcon.http.server import connections
-from falcon.http.server.places import descriptors_for_connections
+from falcon.http.server.connection_slots import descriptors_for_connections
 from falcon.telemetry import metrics
 from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
 from tools.harness.waiting import eventually

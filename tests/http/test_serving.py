@@ -34,7 +34,7 @@ async def _turns_until(server: FalconServer, sweep: Sweep, is_accepted: Callable
             await asyncio.sleep(0)
     for client in clients:
         client.close()
-    await eventually(lambda: not sweep.places.taken)
+    await eventually(lambda: not sweep.slots.taken)
     await server.shutdown([listening])
     return turns
 
@@ -48,11 +48,11 @@ def test_a_burst_of_clients_is_accepted_in_few_turns_of_the_loop() -> None:
     assert uvloop.run(burst()) <= 10
 
 
-def test_clients_that_say_nothing_get_a_place_and_no_more() -> None:
+def test_clients_that_say_nothing_get_a_slot_and_no_more() -> None:
     async def burst() -> int:
         sweep = Sweep("public")
         server = create_server(_no_application, sweep)
-        turns = await _turns_until(server, sweep, lambda: sweep.places.taken == _BURST, b"")
+        turns = await _turns_until(server, sweep, lambda: sweep.slots.taken == _BURST, b"")
         assert not server.server_state.connections
         return turns
 

@@ -108,8 +108,8 @@ class Server:
         return self._sweep.held.size
 
     def taken(self) -> int:
-        """Places of connections."""
-        return self._sweep.places.taken
+        """Slots of connections."""
+        return self._sweep.slots.taken
 
     def close(self) -> None:
         for client in self._clients:

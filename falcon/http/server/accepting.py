@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
-from falcon.http.server.places import Place
 from falcon.http.server.raw_responses import LastResponse
 from falcon.http.server.silent import SilentConnections
 from falcon.http.server.tls import Certificate
@@ -40,13 +40,13 @@ class Acceptor:
         listening: socket.socket,
         certificate: Certificate | None,
         sweep: Sweep,
-        make: Callable[[Place], asyncio.Protocol],
+        make: Callable[[ConnectionSlot], asyncio.Protocol],
     ) -> None:
-        """``make`` creates the protocol of a connection that has this place."""
+        """``make`` creates the protocol of a connection that has this slot."""
         listening.setblocking(False)
         self._listening = listening
         self._certificate = certificate
-        self._places = sweep.places
+        self._slots = sweep.slots
         self._limits = sweep.limits
         self._make = make
         self._silent = SilentConnections(sweep.limits.idle_seconds, self._open)
@@ -76,13 +76,13 @@ class Acceptor:
                 self._pause()
                 return
             connection.setblocking(False)
-            place = self._places.take(client)
-            if not isinstance(place, Place):
-                self._turn_away(connection, place)
+            slot = self._slots.take(client)
+            if not isinstance(slot, ConnectionSlot):
+                self._turn_away(connection, slot)
             elif self._certificate is None:
-                self._silent.add(connection, place)
+                self._silent.add(connection, slot)
             else:
-                self._begin(self._secure(self._certificate, connection, place))
+                self._begin(self._secure(self._certificate, connection, slot))
 
     def _pause(self) -> None:
         loop = asyncio.get_running_loop()
@@ -104,28 +104,28 @@ class Acceptor:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    def _open(self, connection: socket.socket, place: Place) -> None:
-        self._begin(self._serve(connection, place))
+    def _open(self, connection: socket.socket, slot: ConnectionSlot) -> None:
+        self._begin(self._serve(connection, slot))
 
-    async def _serve(self, connection: socket.socket, place: Place) -> None:
+    async def _serve(self, connection: socket.socket, slot: ConnectionSlot) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(partial(self._make, place), connection)
+            await asyncio.get_running_loop().connect_accepted_socket(partial(self._make, slot), connection)
         except OSError as error:
-            place.leave()
+            slot.free()
             log.debug("a connection ended before it began: %r", error)
 
-    async def _secure(self, certificate: Certificate, connection: socket.socket, place: Place) -> None:
+    async def _secure(self, certificate: Certificate, connection: socket.socket, slot: ConnectionSlot) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(
-                partial(self._make, place),
+                partial(self._make, slot),
                 connection,
                 ssl=certificate.context(),
                 ssl_handshake_timeout=self._limits.head_seconds,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except OSError as error:
-            place.leave()
+            slot.free()
             # asyncio ends a handshake that takes too long with ConnectionAbortedError.
             reason = "timeout" if isinstance(error, ConnectionAbortedError) else "malformed"
             metrics.connections_cut.labels(reason).inc()

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 from falcon.buckets import Buckets
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.server.connection_limits import ConnectionLimits
+from falcon.http.server.connection_slots import ConnectionSlots
 from falcon.http.server.held import Held, Share
 from falcon.http.server.junk import Junk
-from falcon.http.server.places import Places
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -51,7 +51,7 @@ class Sweep:
         per_address: ConnectionsPerAddress | None = None,
     ) -> None:
         self.limits = limits or ConnectionLimits()
-        self.places = Places(server, connections_max, per_address)
+        self.slots = ConnectionSlots(server, connections_max, per_address)
         self.held = Held(self.limits.held_bytes, self.limits.account_held_bytes)
         self.junk = Junk()
         self._broken = Buckets(_BROKEN_AT_ONCE, 1.0)

@@ -15,9 +15,9 @@ from websockets.exceptions import SecurityError
 from falcon.http.responses import SHARE, WRITE_WHOLE
 from falcon.http.server import junk, raw_responses
 from falcon.http.server.admission import AdmissionControl
+from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
 from falcon.http.server.held import Share
-from falcon.http.server.places import Place
 from falcon.http.server.raw_responses import LastResponse
 from falcon.http.server.upgrades import Upgrades, switching_to
 from falcon.http.server.whole_responses import write_whole
@@ -67,7 +67,7 @@ class _CountsUnread:
 
 
 class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
-    """uvicorn's. After the upgrade the connection still counts for its address, until ``on_lost`` is called."""
+    """uvicorn's. After the upgrade the connection keeps its slot until ``on_lost`` is called."""
 
     on_lost: Callable[[], None] | None = None
 
@@ -99,7 +99,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     """
 
     def __init__(
-        self, admission: AdmissionControl, sweep: Sweep, upgrades: Upgrades, place: Place, **uvicorns: Any
+        self, admission: AdmissionControl, sweep: Sweep, upgrades: Upgrades, slot: ConnectionSlot, **uvicorns: Any
     ) -> None:
         super().__init__(**uvicorns)
         self.share = Share(sweep.held)
@@ -113,7 +113,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._sweep = sweep
         self._limits = sweep.limits
         self._upgrades = upgrades
-        self._place = place
+        self._slot = slot
         self._reading = _NOTHING
         self._since = 0.0  # when this part began, or the last answer ended; on the loop's clock
         self._taken = 0  # bytes of the head, in whole pieces, or of the body
@@ -135,7 +135,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """uvicorn tells only the request that was parsed last. An earlier one may still be being answered."""
-        self._place.leave()
+        self._slot.free()
         running, self._running = self._running, None
         super().connection_lost(exc)
         if running is not None:
@@ -237,7 +237,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
         def leave() -> None:
             self.connections.discard(upgraded)
-            self._place.leave()
+            self._slot.free()
 
         upgraded.on_lost = leave
         self.transport.write(switching_to(name))
@@ -261,7 +261,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             return
         self.connections.discard(self)
         if isinstance(upgraded, FalconWebSocketProtocol):
-            upgraded.on_lost = self._place.leave
+            upgraded.on_lost = self._slot.free
         upgraded.connection_made(self.transport)
         upgraded.handle_events()
         self.transport.set_protocol(upgraded)

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 
 from falcon.http.server.accepting import Acceptor
 from falcon.http.server.admission import AdmissionControl
+from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
-from falcon.http.server.places import Place
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.http.server.tls import Certificate
 from falcon.http.server.upgrades import NO_UPGRADES, Upgrades
@@ -82,9 +82,9 @@ class FalconServer(uvicorn.Server):
             acceptor.stop()
         await super().shutdown(sockets)
 
-    def _make_protocol(self, place: Place) -> asyncio.Protocol:
+    def _make_protocol(self, slot: ConnectionSlot) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]
-            place=place,
+            slot=slot,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

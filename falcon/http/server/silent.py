@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from falcon.http.server.places import Place
+from falcon.http.server.connection_slots import ConnectionSlot
 
 # Clients that come together end together. After so long, others get their turn.
 _TURN_SECONDS: Final = 0.002
@@ -15,7 +15,7 @@ _PAUSE_SECONDS: Final = 0.01
 
 class _Silent(NamedTuple):
     connection: socket.socket
-    place: Place
+    slot: ConnectionSlot
     since: float  # on the loop's clock
 
 
@@ -27,24 +27,24 @@ class SilentConnections:
     come. They are not read yet.
     """
 
-    def __init__(self, seconds: float, on_heard: Callable[[socket.socket, Place], None]) -> None:
+    def __init__(self, seconds: float, on_heard: Callable[[socket.socket, ConnectionSlot], None]) -> None:
         self._seconds = seconds
         self._on_heard = on_heard
         self._waiting: dict[int, _Silent] = {}  # by descriptor, those that came first at the beginning
         self._closing: asyncio.TimerHandle | None = None
 
-    def add(self, connection: socket.socket, place: Place) -> None:
+    def add(self, connection: socket.socket, slot: ConnectionSlot) -> None:
         """``connection`` does not block. Its first bytes may have come already."""
         sent = _has_sent(connection)
         if sent is None:
-            self._wait(connection, place)
+            self._wait(connection, slot)
         else:
-            self._end_silence(connection, place, sent)
+            self._end_silence(connection, slot, sent)
 
-    def _wait(self, connection: socket.socket, place: Place) -> None:
+    def _wait(self, connection: socket.socket, slot: ConnectionSlot) -> None:
         loop = asyncio.get_running_loop()
         descriptor = connection.fileno()
-        self._waiting[descriptor] = _Silent(connection, place, loop.time())
+        self._waiting[descriptor] = _Silent(connection, slot, loop.time())
         loop.add_reader(descriptor, self._hear, descriptor)
         if self._closing is None:
             self._closing = loop.call_later(self._seconds, self._close_late)
@@ -58,27 +58,27 @@ class SilentConnections:
             self._close(descriptor)
 
     def _hear(self, descriptor: int) -> None:
-        connection, place, _ = self._waiting[descriptor]
+        connection, slot, _ = self._waiting[descriptor]
         sent = _has_sent(connection)
         if sent is not None:
             self._forget(descriptor)
-            self._end_silence(connection, place, sent)
+            self._end_silence(connection, slot, sent)
 
-    def _end_silence(self, connection: socket.socket, place: Place, sent: bool) -> None:
+    def _end_silence(self, connection: socket.socket, slot: ConnectionSlot, sent: bool) -> None:
         if sent:
-            self._on_heard(connection, place)
+            self._on_heard(connection, slot)
         else:
             connection.close()
-            place.leave()
+            slot.free()
 
     def _forget(self, descriptor: int) -> _Silent:
         asyncio.get_running_loop().remove_reader(descriptor)
         return self._waiting.pop(descriptor)
 
     def _close(self, descriptor: int) -> None:
-        connection, place, _ = self._forget(descriptor)
+        connection, slot, _ = self._forget(descriptor)
         connection.close()
-        place.leave()
+        slot.free()
 
     def _close_late(self) -> None:
         """Closes for some milliseconds, so that others do not wait long."""

@@ -27,25 +27,25 @@ def descriptors_for_connections() -> int:
     return max(limit - _DESCRIPTORS_KEPT, limit // 2)
 
 
-class Place:
-    """The place of one connection. It counts until :meth:`leave`."""
+class ConnectionSlot:
+    """The slot of one connection, which counts until :meth:`free`."""
 
-    __slots__ = ("_address", "_places")
+    __slots__ = ("_address", "_slots")
 
-    def __init__(self, places: "Places", address: AddressKey | None) -> None:
-        self._places = places
+    def __init__(self, slots: "ConnectionSlots", address: AddressKey | None) -> None:
+        self._slots = slots
         self._address = address
 
-    def leave(self) -> None:
+    def free(self) -> None:
         """Must be called once."""
-        self._places.leave(self._address)
+        self._slots.free(self._address)
 
 
-class Places:
-    """The places of one server. A connection takes its place when it is accepted, before it costs more than a
-    descriptor, and leaves it when it ends, in whatever protocol.
+class ConnectionSlots:
+    """The slots of one server. A connection takes one when it is accepted, before it costs more than a descriptor, and
+    frees it when it ends, in whatever protocol.
 
-    ``taken``: how many are.
+    ``taken``: the number of slots that connections have.
     """
 
     def __init__(self, server: str, most: int | None, per_address: ConnectionsPerAddress | None) -> None:
@@ -56,8 +56,8 @@ class Places:
         metrics.connections.labels(server).set_function(lambda: self.taken)
         metrics.connections_max.labels(server).set(self._most)
 
-    def take(self, client: Any) -> Place | LastResponse:
-        """``client``: the other end, as the socket gives it. If there is no room, the response that says so."""
+    def take(self, client: Any) -> ConnectionSlot | LastResponse:
+        """``client``: the other end, as the socket gives it. If there is no slot, the response that says so."""
         if self.taken >= self._most:
             self._log_full()
             return raw_responses.FULL
@@ -65,9 +65,9 @@ class Places:
         if not self._per_address.enter(address):
             return LastResponse("address", self._per_address.refusal())
         self.taken += 1
-        return Place(self, address)
+        return ConnectionSlot(self, address)
 
-    def leave(self, address: AddressKey | None) -> None:
+    def free(self, address: AddressKey | None) -> None:
         self.taken -= 1
         self._per_address.leave(address)
 
