@@ -40,19 +40,19 @@ class SqliteTables:
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
         try:
             with transaction(self._connection):
-                if not self.advance([projection], expected, after):
+                assert isinstance(expected, UniformCursor), "cursors of these tables are those that they gave"
+                assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
+                if not self.advance([projection], expected.offset, after.offset):
                     raise StaleProjector(f"projection {projection} has been moved by another runner")
                 self.write({projection: writes})
         except _PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
-    def advance(self, projections: Sequence[str], before: Cursor, after: Cursor) -> list[str]:
-        """Within the caller's transaction: move those of these projections whose position is ``before``. Gives their
-        names."""
-        assert isinstance(before, UniformCursor), "cursors of these tables are those that they gave"
-        assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
+    def advance(self, projections: Sequence[str], first: int, end: int) -> list[str]:
+        """Within the caller's transaction: move those of these projections whose next event is at ``first`` to ``end``.
+        Gives their names."""
         move = _for_tables(_MOVE, ", ".join("?" * len(projections)))
-        moved = {name for (name,) in self._connection.execute(move, (after.offset, before.offset, *projections))}
+        moved = {name for (name,) in self._connection.execute(move, (end, first, *projections))}
         return [name for name in projections if name in moved]
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
