@@ -132,7 +132,7 @@ class SqliteJournal:
     def _begin_in_turn(self) -> None:
         """Another process is writing: the journal's thread waits until it is done."""
         self._connection.set_busy_timeout(BUSY_MILLISECONDS)
-        self._step(_Step.BEGIN)
+        self._steps.put((_Step.BEGIN, self._activity.queued()))
 
     def _continue_group(self, error: apsw.Error | None) -> None:
         """``error``: of the step that the journal's thread has taken."""
@@ -196,7 +196,7 @@ class SqliteJournal:
             self._settle(error)
             return
         metrics.commit_events.observe(offset - start)
-        self._step(_Step.COMMIT)
+        self._steps.put((_Step.COMMIT, self._activity.queued()))
 
     def _read_log(self) -> tuple[int, bytearray]:
         """The next offset and the heads. The open epochs are cached then."""
@@ -239,9 +239,6 @@ class SqliteJournal:
             self._start_group()
 
     # --- the thread ---------------------------------------------------------------------------------------------------
-
-    def _step(self, step: _Step) -> None:
-        self._steps.put((step, self._activity.queued()))
 
     def _take_steps(self) -> None:
         while True:
