@@ -6,7 +6,7 @@ They decide; they do not write. What they have decided waits in ``take()`` for t
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
@@ -389,11 +389,13 @@ class PartitionAggregates:
             self._imports[event.imported_as] = identity
 
     def _apply(self, event: Event, identity: int) -> None:
-        """``identity``: of the room or account that the event belongs to."""
+        """``identity``: of the room or account that the event belongs to. The caller has brought it into memory, unless
+        the event creates it."""
+        before: Any = self._hot.get(identity)
         if isinstance(event, RoomEvent):
-            self._hot[identity] = rooms.evolve(self._room(identity), event)
+            self._hot[identity] = rooms.evolve(before, event)
         elif isinstance(event, AccountEvent):
-            self._hot[identity] = accounts.evolve(self._account(identity), event)
+            self._hot[identity] = accounts.evolve(before, event)
         else:
             return
         self._dirty.add(identity)
@@ -434,7 +436,8 @@ class PartitionAggregates:
         return stored.aggregate
 
     def _holds(self, event: Event, offset: int) -> bool:
-        """True if the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
+        """Bring the event's aggregate into memory. Returns True if it holds the event already: its snapshot may be
+        newer than the checkpoint."""
         if isinstance(event, CommandAnswered | PassedOver):
             return False
         identity = aggregate_of(event)
