@@ -296,7 +296,7 @@ class PartitionAggregates:
         decision = decider.decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
-        if isinstance(command, PostMessage):
+        if isinstance(command, PostMessage) and self._limits.room_messages:
             wait = self._room_messages.take(command.room_id)
             return refusals.room_messages(wait) if wait else decision
         if isinstance(command, PutMember):
