@@ -343,7 +343,7 @@ def test_streams_that_cannot_begin_in_time_are_sent_elsewhere(
     monkeypatch.setattr("falcon.http.stream.turns._TURN_SECONDS", 0.05)
     falcon = start()
     anna = falcon.account("Anna")
-    turns = falcon.edge.streams._turns.free
+    turns = falcon.edge.streams._opener._turns.free
     for _ in range(_TURNS):
         falcon.run(turns.acquire())
     refused = listen(anna)

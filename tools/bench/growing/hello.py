@@ -75,8 +75,8 @@ TERM: Final = Term(
     short=(20, 150),
     measure=measure,
     bounds=(
-        Bound("HBase calls", 4, at="smallest"),
-        Bound("HBase calls", 30),
+        Bound("HBase calls", 4),
+        Bound("HBase calls in a new process", 8, at="smallest"),
         Bound("HBase calls in a new process", 30),
     ),
     note="With a hello of the account's rooms, half of which are direct. The fake HBase's own CPU is in the time. A "
