@@ -74,6 +74,13 @@ def test_a_send_asks_the_tables_nothing(falcon: Falcon, monkeypatch: pytest.Monk
     assert calls.made == []
 
 
+def test_a_stream_with_a_forged_ticket_asks_the_tables_nothing(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
+    falcon.run(followed(falcon))
+    calls = StoreCalls(falcon, monkeypatch)
+    assert falcon.send("GET", "/v1/stream?ticket=forged").status_code == 401
+    assert calls.made == []
+
+
 def test_a_token_that_the_log_has_revoked_is_refused_though_the_tables_still_show_it(
     falcon: Falcon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
