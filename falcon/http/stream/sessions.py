@@ -118,7 +118,9 @@ class Streams:
         try:
             tables = self._opener.tables(token)
             caller = await self._callers.identify(scope, dict(scope["headers"]), ticket, tables.turn)
-            held.belongs_to(scope, caller.account_id)
+            full = held.belongs_to(scope, caller.account_id)
+            if full is not None:
+                raise full
             opening = await self._opener.open(caller, only, token, tables)
         finally:
             self._opening -= 1
