@@ -64,7 +64,6 @@ def tokens(view: MemoryQueryContext, account_id: AccountId) -> list[TokenRow]:
 
 
 class MemoryAccountQueries:
-    account = query(account)
     accounts = query(accounts)
     names_of = query(names_of)
     bearer = query(bearer)

@@ -1,5 +1,6 @@
 """Rooms in memory."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +48,13 @@ def room(view: MemoryQueryContext, room_id: RoomId) -> RoomRow | None:
     return tables(view).rooms.get(room_id)
 
 
-def direct_room(view: MemoryQueryContext, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-    return next((room for room in tables(view).rooms.values() if room.peers == (smaller, larger)), None)
+def rooms_among(view: MemoryQueryContext, room_ids: Collection[RoomId]) -> list[RoomRow]:
+    there = tables(view).rooms
+    return [there[room_id] for room_id in room_ids if room_id in there]
+
+
+def direct_rooms(view: MemoryQueryContext, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
+    return [room for room in tables(view).rooms.values() if room.peers in pairs]
 
 
 def all_rooms(view: MemoryQueryContext, after: RoomId, limit: int) -> list[RoomRow]:
@@ -63,6 +69,7 @@ def totals(view: MemoryQueryContext) -> tuple[int, int, int]:
 
 class MemoryRoomQueries:
     room = query(room)
-    direct_room = query(direct_room)
+    rooms_among = query(rooms_among)
+    direct_rooms = query(direct_rooms)
     all_rooms = query(all_rooms)
     totals = query(totals)

@@ -1,5 +1,6 @@
 """The timeline in memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -51,6 +52,11 @@ def message(view: MemoryQueryContext, room_id: RoomId, seq: Seq) -> bytes | None
     return next(iter(page(view, room_id, seq, seq).messages), None)
 
 
+def messages(view: MemoryQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
+    found = {room_id: message(view, room_id, seq) for room_id, seq in seqs.items()}
+    return {room_id: each for room_id, each in found.items() if each is not None}
+
+
 def message_at(view: MemoryQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
     return message(view, room_id, seq), tables(view).revisions.get(room_id, 0)
 
@@ -67,5 +73,6 @@ def version(view: MemoryQueryContext, room_id: RoomId) -> int:
 class MemoryTimelineQueries:
     page = query(page)
     message = query(message)
+    messages = query(messages)
     message_at = query(message_at)
     newest = query(newest)

@@ -27,10 +27,10 @@ async def _impatient(self: ReadYourWrites, *_: Any) -> None:
 _opened = rooms._opened
 
 
-async def _names_afterwards(edge: Any, request: Any, peer: Any) -> Any:
+async def _names_afterwards(edge: Any, request: Any, peer_id: Any, name: Any) -> Any:
     """The other one's name is looked up once the room is open."""
-    response = await _opened(edge, request, peer)
-    await edge.store.account(peer.account_id)
+    response = await _opened(edge, request, peer_id, name)
+    await edge.store.names_of([peer_id])
     return response
 
 
