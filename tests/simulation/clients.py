@@ -36,7 +36,7 @@ _BUSY: Final = frozenset({429, 503})
 
 
 @dataclass(frozen=True)
-class Reply:
+class HttpReply:
     """``body``: of an answer; of a problem its members."""
 
     status: int
@@ -213,7 +213,7 @@ class _Visitor:
         key: str = "",
         position: str = "",
         may_be: Sequence[int] = (),
-    ) -> Reply | None:
+    ) -> HttpReply | None:
         """One attempt; None where no answer comes. An answer is good, or says that it cannot be given now, or has a
         status that ``may_be``: all else denies what is so."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -228,12 +228,12 @@ class _Visitor:
         except (httpx.HTTPError, TimeoutError):
             return None
         said = response.json() if response.content else {}
-        reply = Reply(response.status_code, response.headers, said)
+        reply = HttpReply(response.status_code, response.headers, said)
         if not (reply.done or reply.status in _BUSY or reply.status in may_be):
             self.wrong(f"{method} {path} was answered {reply.status} {said.get('code')}: {said.get('detail')}")
         return reply
 
-    async def insist(self, method: str, path: str, token: str, **asked: Any) -> Reply | None:
+    async def insist(self, method: str, path: str, token: str, **asked: Any) -> HttpReply | None:
         """Retry with one key until it is done. None if that does not happen."""
         key = self.key()
         while not self.visit.ending:
@@ -266,7 +266,7 @@ class _Newcomer(_Visitor):
         position = made.position if self.chance.random() < 0.5 else ""
         invited = [{"account_id": account_id, "role": "member"}]
         owner = visit.accounts[0]
-        uses: list[Callable[[], Coroutine[Any, Any, Reply | None]]] = [
+        uses: list[Callable[[], Coroutine[Any, Any, HttpReply | None]]] = [
             lambda: self.ask("GET", "/v1/me", token, edge=other, position=position),
             lambda: self.insist("POST", "/v1/rooms", token, edge=other, body={"name": "Mine"}),
             lambda: self._open(owner, invited, token, other),
@@ -276,7 +276,7 @@ class _Newcomer(_Visitor):
         ]
         await self.chance.choice(uses)()
 
-    async def _invite(self, owner: Account, account_id: int, token: str, edge: str, position: str) -> Reply | None:
+    async def _invite(self, owner: Account, account_id: int, token: str, edge: str, position: str) -> HttpReply | None:
         """Invite the visitor to a hall, read it there, and speak."""
         hall = self.chance.choice(self.visit.halls)
         path = f"/v1/rooms/{hall}/members/{account_id}"
@@ -291,7 +291,7 @@ class _Newcomer(_Visitor):
         await self.ask("GET", f"/v1/rooms/{hall}", token, edge=other)
         return await self.ask("GET", f"/v1/rooms/{hall}/members", token, edge=other)
 
-    async def _open(self, owner: Account, invited: list[dict[str, Any]], token: str, edge: str) -> Reply | None:
+    async def _open(self, owner: Account, invited: list[dict[str, Any]], token: str, edge: str) -> HttpReply | None:
         body = {"name": "Ours", "members": invited}
         made = await self.insist("POST", "/v1/rooms", owner.token, edge=edge, body=body)
         if made is not None:
@@ -300,7 +300,7 @@ class _Newcomer(_Visitor):
             await self.ask("GET", f"/v1/rooms/{made.body['room_id']}", token, edge=self.other_than(edge))
         return made
 
-    async def _another_token(self, account_id: int, token: str, edge: str) -> Reply | None:
+    async def _another_token(self, account_id: int, token: str, edge: str) -> HttpReply | None:
         issued = await self.insist("POST", f"/v1/accounts/{account_id}/tokens", token, edge=edge, body={})
         if issued is None:
             return None

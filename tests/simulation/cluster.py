@@ -431,7 +431,7 @@ class Answer:
         return msgspec.json.decode(self.content)
 
 
-class Client:
+class EdgeClient:
     """A client of the edges that takes a fraction of httpx's time, and raises its errors."""
 
     def __init__(self, http: Http) -> None:

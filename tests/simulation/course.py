@@ -17,7 +17,7 @@ import msgspec
 
 from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
 from tests.simulation.clients import VISITORS, Visitors
-from tests.simulation.cluster import PARTITIONS, Client, SimulatedFalcon
+from tests.simulation.cluster import PARTITIONS, EdgeClient, SimulatedFalcon
 from tests.simulation.threads import Simulation
 from tools.chaos.audit import Audit, patient
 from tools.chaos.checker import Checker, Counts
@@ -294,7 +294,7 @@ class Course:
             made = [await admin.create_account(f"s{i}") for i in range(_SESSIONS + PARTITIONS + _GUESTS)]
         accounts = [Account(each.account_id, each.token) for each in made]
         self._accounts, self._guests = accounts[:-_GUESTS], [each.account_id for each in accounts[-_GUESTS:]]
-        http = Client(self._falcon.http)
+        http = EdgeClient(self._falcon.http)
         self._load = Load(self._falcon.urls, self._history, self._accounts, self._guests, http)
 
     async def _open_halls(self) -> dict[int, int]:

@@ -19,7 +19,7 @@ from falcon.journal.ports import LogWentBack
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from tests.simulation.acts import ActsCourse, applied, ends_of_log, name_of_log, nothing_differs, rebuilding, verifying
-from tests.simulation.cluster import Client, SimulatedFalcon
+from tests.simulation.cluster import EdgeClient, SimulatedFalcon
 from tests.simulation.course import Noted, Outcome, Plan, simulate
 from tests.simulation.hbase.servers import Table
 from tests.simulation.kafka.brokers import Copy
@@ -172,7 +172,7 @@ class RestoreCourse(ActsCourse):
                     await first.put_member(hall, each.account_id, "member")
         before = len(self._accounts)
         self._accounts += [Account(each.account_id, each.token) for each in made]
-        self._load = Load(urls, self._history, self._accounts, self._guests, Client(self._falcon.http))
+        self._load = Load(urls, self._history, self._accounts, self._guests, EdgeClient(self._falcon.http))
         self._load.halls = list(self._halls.values())
         self._talk(range(before, len(self._accounts)))
         self._operator.begin_again()

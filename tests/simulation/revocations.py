@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from falcon.client import FalconClient
-from tests.simulation.cluster import Client, SimulatedFalcon
+from tests.simulation.cluster import EdgeClient, SimulatedFalcon
 from tests.simulation.course import Outcome, simulate
 
 _REVOKED_SECONDS: Final = 2.0
@@ -45,7 +45,7 @@ class Revocation:
         self.asked = 0
         here, self.pod = chance.sample(falcon.edges, 2)
         self._admin = FalconClient([f"http://{here}:8080"], admin_token)
-        self._http = Client(falcon.http)
+        self._http = EdgeClient(falcon.http)
 
     async def prepare(self) -> None:
         """Until both pods follow the log, and the other one knows Ben."""

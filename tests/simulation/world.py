@@ -51,7 +51,7 @@ class Intent:
 
 
 @dataclass
-class Process:
+class ShardProcess:
     """A shard in a process of its own: it may be alive, and not the owner any more."""
 
     shard: Shard
@@ -67,7 +67,7 @@ class World:
         self.log = MemoryLog(PARTITIONS)
         self.tables = MemoryTables(PARTITIONS, list(READ_MODELS))
         self.runner = ProjectionCatchUp(projections(), self.log, self.tables)
-        self.processes: list[Process] = []
+        self.processes: list[ShardProcess] = []
         self.intents: list[Intent] = []
         self.rooms: list[int] = []
         self._batches: dict[int, list[Intent]] = {}
@@ -170,7 +170,7 @@ class World:
             process.journal.settle(self.random.choice([Fate.LOST, Fate.UNANSWERED]))
             self.collect(process)
 
-    def collect(self, process: Process) -> None:
+    def collect(self, process: ShardProcess) -> None:
         process.shard.drain()
         for batch in process.replied.take():
             intents = self._batches[batch.number]
@@ -240,7 +240,7 @@ class World:
         replied, owner = Replied(), f"process {self._number}"
         shard = Shard(ownership, journal, self.log, self.log, self.clock, limits, owner, reply=replied)
         shard.start()
-        self.processes.append(Process(shard, journal, replied))
+        self.processes.append(ShardProcess(shard, journal, replied))
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
