@@ -27,9 +27,9 @@ from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
-from tests.memory.tables import MemoryTables
-from tests.support.clock import FakeClock
-from tests.support.replies import Replied
+from tools.harness.clock import FakeClock
+from tools.harness.memory.tables import MemoryTables
+from tools.harness.replies import Replied
 
 PARTITIONS = 2
 ROOMS = 3

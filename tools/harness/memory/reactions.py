@@ -8,7 +8,7 @@ from falcon.domain.reactions import KnownReactions
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
 from falcon.read.write import Write
-from tests.memory.models import MemoryQueryContext, query
+from tools.harness.memory.models import MemoryQueryContext, query
 
 
 @dataclass

@@ -7,7 +7,7 @@ from falcon.domain.ids import AccountId
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
 from falcon.read.write import Write
-from tests.memory.models import MemoryQueryContext, query
+from tools.harness.memory.models import MemoryQueryContext, query
 
 
 @dataclass

@@ -23,9 +23,9 @@ from falcon.read.store import (
 )
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
-from tests.memory import accounts, memberships, reactions, rooms, timeline
-from tests.memory.models import MemoryModel, ModelTables
-from tests.memory.timeline import TimelineTables
+from tools.harness.memory import accounts, memberships, reactions, rooms, timeline
+from tools.harness.memory.models import MemoryModel, ModelTables
+from tools.harness.memory.timeline import TimelineTables
 
 _REBUILDING = "_rebuilding"
 # The read models of falcon/read/catalogue.py, each in its plainest form.

@@ -17,8 +17,8 @@ from falcon.read.memberships.queries import (
     room_summary,
 )
 from falcon.read.write import Write
-from tests.memory import accounts, reactions, rooms, timeline
-from tests.memory.models import MemoryQueryContext, query
+from tools.harness.memory import accounts, reactions, rooms, timeline
+from tools.harness.memory.models import MemoryQueryContext, query
 
 
 class _Member(NamedTuple):

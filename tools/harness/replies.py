@@ -1,4 +1,4 @@
-"""Collects the replies of a shard, for a test that hosts one."""
+"""Collects the replies of a shard, for code that hosts one."""
 
 from typing import Any
 

@@ -9,8 +9,8 @@ from falcon.domain.ids import AccountId, RoomId
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.write import Write
-from tests.memory import accounts
-from tests.memory.models import MemoryQueryContext, query
+from tools.harness.memory import accounts
+from tools.harness.memory.models import MemoryQueryContext, query
 
 
 @dataclass

@@ -8,7 +8,7 @@ from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 from falcon.read.write import Write
-from tests.memory.models import MemoryQueryContext, query
+from tools.harness.memory.models import MemoryQueryContext, query
 
 _REVISION_BITS: Final = 40
 
