@@ -63,7 +63,7 @@ chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load,
 	$(BIN)/python -m tools.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
 
 simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster of simulated servers, SECONDS=60; SEED=1 SCHEDULES=1 repeats one, MUTANTS=1 proves the search
-	$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
+	$(BIN)/python -m tools.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
 		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
 
 attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loopback, SECONDS=600
