@@ -70,7 +70,7 @@ attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loo
 	$(BIN)/python -m tools.attack --seconds $(or $(SECONDS),600) $(ARGS)
 
 fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; and requests by each role
-	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),5000000) $(ARGS)
+	$(BIN)/python -m tools.fuzz --count $(or $(COUNT),5000000) $(ARGS)
 	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json

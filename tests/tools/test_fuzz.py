@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from tests.fuzz.inputs import inputs
-from tests.fuzz.parsers import PARSERS
-from tests.fuzz.run import Surprise, fuzz
+from tools.fuzz.inputs import inputs
+from tools.fuzz.parsers import PARSERS
+from tools.fuzz.run import Surprise, fuzz
 
 
 def test_whatever_is_sent_is_taken_or_refused() -> None:

@@ -6,11 +6,11 @@ import random
 import sys
 import time
 
-from tests.fuzz.run import Surprise, fuzz
+from tools.fuzz.run import Surprise, fuzz
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tools.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=5_000_000, help="of inputs, shared by the parsers")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     arguments = parser.parse_args()

@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.fuzz.inputs import inputs
-from tests.fuzz.parsers import PARSERS, Parser
+from tools.fuzz.inputs import inputs
+from tools.fuzz.parsers import PARSERS, Parser
 
 
 class Surprise(Exception):
