@@ -17,11 +17,11 @@ def main() -> int:
     began = time.monotonic()
     try:
         for told in fuzz(arguments.count, arguments.seed):
-            print(told, flush=True)  # noqa: T201
+            print(told, flush=True)
     except Surprise as surprise:
-        print(f"seed {arguments.seed}: {surprise}")  # noqa: T201
+        print(f"seed {arguments.seed}: {surprise}")
         return 1
-    print(f"{arguments.count:,} inputs, seed {arguments.seed}, {time.monotonic() - began:,.0f} s")  # noqa: T201
+    print(f"{arguments.count:,} inputs, seed {arguments.seed}, {time.monotonic() - began:,.0f} s")
     return 0
 
 

@@ -2,9 +2,11 @@
 raise."""
 
 import base64
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,11 +26,12 @@ from falcon.streams.differences import Differences
 from falcon.streams.resume_tokens import Reference
 from falcon.varints import Malformed
 from falcon.write import framing
-from tests.history import samples
 
 _SECRET: Final = secrets.token_bytes(32)
 _NOW: Final = 1_795_599_000.0
 _LOG: Final = "a-log"
+_TOKEN_HASH: Final = hashlib.sha256(b"a token").hexdigest()
+_HISTORY: Final = Path(__file__).parents[2] / "tests" / "history"
 
 
 class Parser(NamedTuple):
@@ -51,9 +54,7 @@ def _token(data: bytes) -> Any:
     return found
 
 
-_TICKETS: Final = [
-    bearer_tokens.ticket(_SECRET, account_id, samples.TOKEN_HASH, _NOW) for account_id in (1, 65, 2**53 - 1)
-]
+_TICKETS: Final = [bearer_tokens.ticket(_SECRET, account_id, _TOKEN_HASH, _NOW) for account_id in (1, 65, 2**53 - 1)]
 
 
 def _ticket(data: bytes) -> Any:
@@ -94,7 +95,7 @@ def _record(data: bytes) -> Any:
 def _stored() -> list[bytes]:
     """Every shape that was ever written, as it stands in Kafka."""
     found: list[bytes] = []
-    for path in sorted(samples.FOLDER.glob("*.json")):
+    for path in sorted(_HISTORY.glob("*.json")):
         beside, data = path.read_bytes().split(b"\n", 1)
         name, version, critical, key = msgspec.json.decode(beside)
         found.append(records.body(Record(name, version, critical, key, data.rstrip())))
