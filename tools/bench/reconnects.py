@@ -24,11 +24,11 @@ import uvloop
 
 from tools.bench.bench import Bench
 from tools.bench.report import Section, Table, numbers
-from tools.bench.samples import percentile
 from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import spawn
 from tools.harness.progress import say
+from tools.harness.reports import percentile
 from tools.harness.running import running
 from tools.harness.servers import FalconServer, ServerFailed
 

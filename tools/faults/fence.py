@@ -49,6 +49,7 @@ from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.journal.snapshot_record import SnapshotStamp
 from falcon.write.clock import SystemClock
+from tools.harness.reports import counts_in_words, shortened
 from tools.servers.kafka import Kafka
 from tools.servers.session import session_folder, start_kafka
 
@@ -553,17 +554,10 @@ class FenceReport:
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        rows = [
-            ("faults", self.faults),
-            ("owners were told", self.told),
-            ("the log holds", self.log),
-        ]
-        width = max((len(name) for _, counts in rows for name in counts), default=0)
-        lines: list[str] = []
-        for title, counts in rows:
-            lines += [title, *(f"  {name:<{width}}{count:>9}" for name, count in sorted(counts.items()))]
+        titled = {"faults": self.faults, "owners were told": self.told, "the log holds": self.log}
+        lines = [f"{title}: {counts_in_words(counts)}" for title, counts in titled.items()]
         verdict = "the fence held" if not self.violations else "the fence is broken"
-        return "\n".join([*lines, f"violations: {len(self.violations)}; {verdict}", *self.violations[:20]])
+        return "\n".join([*lines, f"violations: {len(self.violations)}; {verdict}", *shortened(self.violations)])
 
 
 class Reckoning:

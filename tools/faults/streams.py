@@ -48,6 +48,7 @@ from falcon.read.times import rfc3339
 from falcon.varints import varints
 from tools.faults.chaos import SETTINGS, log_in
 from tools.harness.falcon import Falcon, alive
+from tools.harness.reports import counts_in_words
 
 Json: TypeAlias = dict[str, Any]
 
@@ -106,12 +107,13 @@ class Report:
     def __str__(self) -> str:
         lines = [
             f"{self.base}: {self.events} events in the log, {self.acknowledged} messages acknowledged",
-            f"commands {dict(self.commands)}",
-            f"deliveries {self.deliveries}, connections {dict(self.connections)}, refused {dict(self.refused)}",
-            f"sent away {dict(self.byes)}, killed {dict(self.kills)}",
+            f"commands {counts_in_words(self.commands)}",
+            f"deliveries {self.deliveries}, connections {counts_in_words(self.connections)}",
+            f"refused {counts_in_words(self.refused)}",
+            f"sent away {counts_in_words(self.byes)}, killed {counts_in_words(self.kills)}",
             f"from a connection to live at most {self.longest_to_live:.2f} s, from one live to the next at most "
             f"{self.longest_away:.2f} s; a serve process has {self.serve_mib:.0f} MiB",
-            f"violations: {len(self.violations)} {dict(Counter(map(kind, self.violations)))}",
+            f"violations: {len(self.violations)}; {counts_in_words(Counter(map(kind, self.violations)))}",
         ]
         for each in dict.fromkeys(map(kind, self.violations)):
             lines += [violation for violation in self.violations if kind(violation) == each][:_SHOWN_OF_A_KIND]

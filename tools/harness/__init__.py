@@ -1,2 +1,2 @@
-"""Shared by the other tools and the tests: waiting, processes, cores, servers that run for a block of code, plots, and
-read models in memory."""
+"""Shared by the other tools and the tests: waiting, processes, cores, servers that run for a block of code, reports,
+plots, and read models in memory."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from falcon.domain.events import CommandAnswered
 from falcon.journal.envelope import Recorded
+from tools.harness.reports import markdown_table
 from tools.harness.waiting import NotInTime
 from tools.k8s_proof.kubectl import ROLES, Json, Kubectl, Pod, until
 from tools.k8s_proof.objects import MANIFESTS
@@ -148,8 +149,9 @@ async def prove(kubectl: Kubectl, target: Target) -> Proof:
     after = await _state(kubectl, target)
     wrong = [f"{each.mistake.name}: served {each.served}, said: {each.line}" for each in told if not each.is_right]
     wrong += [] if after == before else [f"something was harmed: {before} before, {after} after"]
-    rows = [f"| {each.mistake.name} | `{_shown(each.line)}` | {each.restarts} |" for each in told]
-    return Proof.now("wrong", ["| mistake | what the pod says | restarts meanwhile |", "|---|---|---:|", *rows], wrong)
+    rows = [(each.mistake.name, f"`{_shown(each.line)}`", f"{each.restarts}") for each in told]
+    shown = markdown_table(("mistake", "what the pod says", "restarts meanwhile"), rows, words=2)
+    return Proof.now("wrong", [shown], wrong)
 
 
 async def _state(kubectl: Kubectl, target: Target) -> dict[str, Any]:

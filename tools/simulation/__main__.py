@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tools.harness.reports import shortened
 from tools.simulation import growth
 from tools.simulation.course import Outcome
 from tools.simulation.hunt import SCHEDULES_MAX, acquit, hunt
@@ -72,7 +73,7 @@ def _grow(arguments: argparse.Namespace) -> int:
 def _show(outcome: Outcome, kind: str) -> None:
     arguments = f" ARGS='--kind {kind}'" if kind else ""
     print(f"seed {outcome.seed}: run it again with make simulate SEED={outcome.seed} SCHEDULES=1{arguments}")
-    for line in (*outcome.faults, *outcome.violations[:20]):
+    for line in (*outcome.faults, *shortened(outcome.violations)):
         print(f"  {line}", flush=True)
 
 
