@@ -36,6 +36,7 @@ from falcon.read.timeline.hbase import MESSAGE_COLUMNS, message_seq
 from falcon.settings import Settings
 from tools.chaos.folds import as_exported, exported, fold
 from tools.chaos.history import Operation
+from tools.harness.waiting import eventually, eventually_within
 from tools.simulation.cluster import PARTITIONS, SimulatedFalcon
 from tools.simulation.course import FAULTS, Chance, Course, Outcome, simulate
 from tools.simulation.hbase.servers import Cell, Lost
@@ -255,8 +256,11 @@ async def _place_of(operator: Operator, text: str) -> tuple[int, int]:
 
 
 async def _stopped_at(operator: Operator, projection: str, partition: int) -> int:
-    while (value := operator.meta(stop_key(projection, live(operator, projection), partition))) in (None, b"-"):
-        await asyncio.sleep(_LOOK_SECONDS)
+    def stop() -> bytes | None:
+        return operator.meta(stop_key(projection, live(operator, projection), partition))
+
+    await eventually(lambda: stop() not in (None, b"-"), f"{projection} has stopped", _ACT_SECONDS, _LOOK_SECONDS)
+    value = stop()
     assert value is not None
     return stop_of(value).at.offset
 
@@ -282,8 +286,11 @@ async def nothing_differs(operator: Operator, names: Sequence[str]) -> list[str]
 async def _until_applied(operator: Operator, projection: str) -> None:
     """All that is in the log by now."""
     ends = ends_of_log(operator.falcon)
-    while any(at < ends[partition] for partition, at in applied(operator, projection).items()):
-        await asyncio.sleep(_LOOK_SECONDS)
+
+    def is_applied() -> bool:
+        return all(at >= ends[partition] for partition, at in applied(operator, projection).items())
+
+    await eventually(is_applied, f"{projection} has applied the log", _ACT_SECONDS, _LOOK_SECONDS)
 
 
 def ends_of_log(falcon: SimulatedFalcon) -> dict[int, int]:
@@ -397,20 +404,26 @@ async def _imported(falcon: SimulatedFalcon, token: str, export: Path) -> list[s
 
 async def roll_out(operator: Operator, chance: random.Random) -> Sequence[str]:
     """Processes are told to end, one after the other, and others take their places."""
-    falcon, wrong = operator.falcon, []
+    falcon = operator.falcon
+    wrong: list[str] = []
     roles = [falcon.writers, falcon.projectors, falcon.edges]
     for name in [name for role in chance.sample(roles, chance.randint(1, 3)) for name in role]:
-        process, told = falcon.processes[name], falcon.simulation.now
-        falcon.terminate(name)
-        while not process.dead and falcon.simulation.now < told + _ENDED_SECONDS:
-            await asyncio.sleep(_LOOK_SECONDS)
-        if not process.dead:
-            if not operator.troubled:
-                wrong.append(f"{name} has not ended {_ENDED_SECONDS:g} s after it was told to")
-            falcon.kill(name)
-        while falcon.processes[name] is process:
-            await asyncio.sleep(_LOOK_SECONDS)
+        wrong += await _replaced(operator, name)
         await asyncio.sleep(chance.uniform(0, 3))
+    return wrong
+
+
+async def _replaced(operator: Operator, name: str) -> list[str]:
+    """End the process, and wait until another has its place. Returns what went wrong."""
+    falcon = operator.falcon
+    wrong: list[str] = []
+    process = falcon.processes[name]
+    falcon.terminate(name)
+    if not await eventually_within(lambda: process.dead, _ENDED_SECONDS, _LOOK_SECONDS):
+        if not operator.troubled:
+            wrong.append(f"{name} has not ended {_ENDED_SECONDS:g} s after it was told to")
+        falcon.kill(name)
+    await eventually(lambda: falcon.processes[name] is not process, "another starts", _ACT_SECONDS, _LOOK_SECONDS)
     return wrong
 
 

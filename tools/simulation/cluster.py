@@ -36,6 +36,7 @@ from falcon.http.internal.app import InternalCommands
 from falcon.settings import Settings
 from falcon.streams import cuts, feed
 from falcon.telemetry.health import Health
+from tools.harness.waiting import eventually, eventually_within
 from tools.simulation.hbase.lines import Road, SimulatedGateways
 from tools.simulation.hbase.servers import Later, Servers
 from tools.simulation.http import Broken, Exchange, Http, NotReached, lifespan, network_loop
@@ -50,6 +51,7 @@ _RESTART_SECONDS: Final = (0.2, 3.0)
 _DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
 _LATE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
+_START_SECONDS: Final = 300.0
 _CHECKPOINT_EVENTS: Final = 50
 _TOKEN_GROWN: Final = 11  # so that tokens of a few partitions have the differences to cuts
 _CUTS_KEPT: Final = 20
@@ -110,8 +112,7 @@ class SimulatedFalcon:
         self.supervised = True
         for name in (*self.writers, *self.projectors, *self.edges):
             self.launch(name)
-        while len(self._serving) < len(self.edges):
-            await asyncio.sleep(0.1)
+        await eventually(lambda: len(self._serving) >= len(self.edges), "every edge serves", _START_SECONDS, every=0.1)
 
     async def end_all(self, *, orderly: bool) -> None:
         """End all, and start nothing again."""
@@ -119,9 +120,8 @@ class SimulatedFalcon:
         for name, process in self.processes.items():
             if orderly and not process.dead:
                 self.terminate(name)
-        until = self.simulation.now + _GRACE_SECONDS
-        while orderly and self.simulation.now < until and not all(each.dead for each in self.processes.values()):
-            await asyncio.sleep(0.1)
+        if orderly:
+            await eventually_within(lambda: all(each.dead for each in self.processes.values()), _GRACE_SECONDS, 0.1)
         for name in self.processes:
             self.kill(name)
 

@@ -20,6 +20,7 @@ from tools.chaos.audit import Audit, patient
 from tools.chaos.checker import Checker, Counts
 from tools.chaos.history import History, Operation, token_of
 from tools.chaos.sessions import Account, Load, Session
+from tools.harness.waiting import eventually_within
 from tools.simulation.clients import VISITORS, Visitors
 from tools.simulation.cluster import PARTITIONS, EdgeClient, SimulatedFalcon
 from tools.simulation.threads import Simulation
@@ -321,10 +322,12 @@ class Course:
         for op in self._history.operations():
             if op.kind == "logged" and op.name == "MessagePosted":
                 posted[op.room] = op.seq
-        until = self._falcon.simulation.now + _TOLD_SECONDS
+
+        def are_told() -> bool:
+            return all(task.done() or not listener.lacks(posted) for task, listener in self._listeners.items())
+
+        await eventually_within(are_told, _TOLD_SECONDS, every=0.1)
         for task, listener in self._listeners.items():
-            while listener.lacks(posted) and not task.done() and self._falcon.simulation.now < until:
-                await asyncio.sleep(0.1)
             if lacking := listener.lacks(posted):
                 told = f"listener at {lacking} of {posted}"
                 why = f" ({task.exception()!r})" if task.done() and not task.cancelled() else ""

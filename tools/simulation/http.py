@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from tools.harness.waiting import eventually_within
 from tools.simulation.threads import Loop, Process, Simulation
 
 _APART_SECONDS: Final = 1e-6  # between what arrives in order
@@ -167,12 +168,13 @@ class Http:
         self._servers = {address: each for address, each in self._servers.items() if each.process is not process}
         for end in self._ends_of(process):
             end.protocol.shutdown()  # type: ignore[attr-defined]
-        until = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < until and (
-            self._ends_of(process)
-            or any(each.server is not None and each.server.process is process for each in self._exchanges)
-        ):
-            await asyncio.sleep(_LOOK_SECONDS)
+
+        def is_answered() -> bool:
+            return not self._ends_of(process) and not any(
+                each.server is not None and each.server.process is process for each in self._exchanges
+            )
+
+        await eventually_within(is_answered, seconds, _LOOK_SECONDS)
 
     def _ends_of(self, process: Process) -> list[End]:
         return [end for end in self.ends if end.process is process]

@@ -38,6 +38,7 @@ from falcon.write.clock import SystemClock
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
+from tools.harness.waiting import eventually_within
 from tools.simulation.http import network_loop
 from tools.simulation.kafka.brokers import Brokers
 from tools.simulation.kafka.cluster import SimulatedCluster
@@ -363,9 +364,7 @@ class Owners:
         until = self._simulation.now + _SETTLE_SECONDS
         while not intent.settled and self._simulation.now < until:
             self._ask(intent, owner)
-            asked = self._simulation.now
-            while intent.told[-1] is None and self._simulation.now < asked + 6.0:
-                await asyncio.sleep(0.01)
+            await eventually_within(lambda: intent.told[-1] is not None, 6.0)
             await asyncio.sleep(0.05)
         if not intent.settled:
             self.violations.append(f"{intent.key} in partition {intent.partition} is not settled in time")

@@ -20,6 +20,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from tools.chaos.history import Operation
 from tools.chaos.sessions import Account, Load
+from tools.harness.waiting import eventually_within
 from tools.simulation.acts import ActsCourse, applied, ends_of_log, name_of_log, nothing_differs, rebuilding, verifying
 from tools.simulation.cluster import EdgeClient, SimulatedFalcon
 from tools.simulation.course import Noted, Outcome, Plan, simulate
@@ -128,12 +129,10 @@ class RestoreCourse(ActsCourse):
         falcon.supervised = True
         for name in falcon.projectors:
             falcon.launch(name)
-        until = falcon.simulation.now + _SAID_SECONDS
-        while operator.meta(went_back_key()) in (None, b"-"):
-            if falcon.simulation.now > until:
-                wrong.append("no projector says that the log has lost what the tables show")
-                break
-            await asyncio.sleep(_LOOK_SECONDS)
+        if not await eventually_within(
+            lambda: operator.meta(went_back_key()) not in (None, b"-"), _SAID_SECONDS, _LOOK_SECONDS
+        ):
+            wrong.append("no projector says that the log has lost what the tables show")
         name = self._random.choice([each for each in READ_MODELS if self._is_ahead(each)])
         for what, work in (("rebuild", rebuilding(name)), ("verify", verifying(name))):
             try:

@@ -11,6 +11,7 @@ from typing import Final
 import httpx
 
 from falcon.client import FalconClient
+from tools.harness.waiting import eventually, eventually_within
 from tools.simulation.cluster import EdgeClient, SimulatedFalcon
 from tools.simulation.course import Outcome, simulate
 
@@ -52,10 +53,13 @@ class Revocation:
         made = await self._admin.create_account("Ben")
         (listed,) = await self._admin.tokens(made.account_id)
         self._account_id, self._token, self._token_id = made.account_id, made.token, listed.token_id
-        for pod in self.falcon.edges:
-            edge, _ = self.falcon._serving[pod]
-            while not edge.authenticator.revocations.vouch_for(time.monotonic(), time.monotonic()):
-                await asyncio.sleep(0.05)
+        edges = [self.falcon._serving[pod][0] for pod in self.falcon.edges]
+
+        def follow() -> bool:
+            now = time.monotonic()
+            return all(edge.authenticator.revocations.vouch_for(now, now) for edge in edges)
+
+        await eventually(follow, "both pods follow the log", _START_SECONDS, every=0.05)
         if not await self._settles(lambda status: status == 200, _START_SECONDS):
             self.violations.append("Ben is not let in")
 
@@ -105,12 +109,11 @@ class Revocation:
 
     async def _settles(self, on: Callable[[int], bool], seconds: float) -> bool:
         """True if an answer with such a status comes in time."""
-        until = self.falcon.simulation.now + seconds
-        while not on(await self._status()):
-            if self.falcon.simulation.now > until:
-                return False
-            await asyncio.sleep(0.05)
-        return True
+
+        async def is_on() -> bool:
+            return on(await self._status())
+
+        return await eventually_within(is_on, seconds, every=0.05)
 
 
 # --- what may be in the way -------------------------------------------------------------------------------------------
