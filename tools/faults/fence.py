@@ -50,6 +50,7 @@ from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnava
 from falcon.journal.snapshot_record import SnapshotStamp
 from falcon.write.clock import SystemClock
 from tools.harness.reports import counts_in_words, shortened
+from tools.harness.waiting import holds_within
 from tools.servers.kafka import Kafka
 from tools.servers.session import session_folder, start_kafka
 
@@ -524,10 +525,12 @@ class Chaos:
         self._later.add(asyncio.create_task(wait_and_do()))
 
     def _await_owners(self) -> None:
-        while time.monotonic() < self._setting.until and not any(
-            path.stat().st_size for path in Path(self._setting.folder).glob("*.notes")
-        ):
-            time.sleep(0.05)
+        notes = Path(self._setting.folder)
+        holds_within(
+            lambda: any(path.stat().st_size for path in notes.glob("*.notes")),
+            self._setting.until - time.monotonic(),
+            every=0.05,
+        )
 
     def _await_writers(self) -> None:
         until = time.monotonic() + _END_SECONDS

@@ -49,6 +49,7 @@ from falcon.varints import varints
 from tools.faults.chaos import SETTINGS, log_in
 from tools.harness.falcon import Falcon, alive
 from tools.harness.reports import counts_in_words
+from tools.harness.waiting import eventually, eventually_within
 
 Json: TypeAlias = dict[str, Any]
 
@@ -433,23 +434,23 @@ class Torture:
         while time.monotonic() < until:
             await asyncio.sleep(self._random.uniform(2, 8))
             role = victims.pop() if victims else self._random.choice(VICTIMS[self._base])
-            running = await asyncio.to_thread(self.falcon.pids, role)
-            if running:
-                pid = self._random.choice(running)
-                os.kill(pid, signal.SIGKILL)
-                self.report.kills[role] += 1
-                while alive(pid):
-                    await asyncio.sleep(0.01)
+            if running := await asyncio.to_thread(self.falcon.pids, role):
+                await self._kill_one(role, self._random.choice(running))
+
+    async def _kill_one(self, role: str, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self.report.kills[role] += 1
+        await eventually(lambda: not alive(pid), f"{role} is gone", GRACE_SECONDS)
 
     async def _await_all(self, listeners: list[Listener], log: "Log") -> None:
         """Wait until each listener has got the last event for it."""
         last = {person.account_id: log.last_for(person.account_id) for person in self._people}
-        until = time.monotonic() + GRACE_SECONDS
-        behind = listeners
-        while behind and time.monotonic() < until:
-            await asyncio.sleep(0.1)
-            behind = [each for each in behind if each.place < last[each.person.account_id]]
-        for each in behind:
+
+        def behind() -> list[Listener]:
+            return [each for each in listeners if each.place < last[each.person.account_id]]
+
+        await eventually_within(lambda: not behind(), GRACE_SECONDS, every=0.1)
+        for each in behind():
             self.report.violations.append(f"stuck: {each} at {each.place}, short of {last[each.person.account_id]}")
 
     def _judge(self, listeners: list[Listener], log: "Log") -> None:
