@@ -7,6 +7,7 @@ import sys
 import time
 
 from tools.fuzz.run import Surprise, fuzz
+from tools.harness.reports import text_table
 
 
 def main() -> int:
@@ -16,11 +17,11 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.monotonic()
     try:
-        for told in fuzz(arguments.count, arguments.seed):
-            print(told, flush=True)
+        rows = [(name, f"{taken:,}", f"{refused:,}") for name, taken, refused in fuzz(arguments.count, arguments.seed)]
     except Surprise as surprise:
         print(f"seed {arguments.seed}: {surprise}")
         return 1
+    print(text_table(("parser", "taken", "refused"), rows))
     print(f"{arguments.count:,} inputs, seed {arguments.seed}, {time.monotonic() - began:,.0f} s")
     return 0
 

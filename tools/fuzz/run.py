@@ -17,9 +17,6 @@ class Told(NamedTuple):
     taken: int
     refused: int
 
-    def __str__(self) -> str:
-        return f"{self.parser:<14} {self.taken:>10,} taken {self.refused:>12,} refused"
-
 
 def fuzz(count: int, seed: int) -> Iterator[Told]:
     """``count``: for all parsers together. Raises Surprise."""
