@@ -36,6 +36,7 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 def test_counts_stand_in_the_order_of_their_names() -> None:
     assert counts_in_words({"late": 1_200, "early": 3}) == "early 3, late 1,200"
+    assert counts_in_words({}) == "none"
 
 
 def test_a_long_list_says_how_many_more_there_are() -> None:

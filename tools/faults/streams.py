@@ -114,7 +114,7 @@ class Report:
             f"sent away {counts_in_words(self.byes)}, killed {counts_in_words(self.kills)}",
             f"from a connection to live at most {self.longest_to_live:.2f} s, from one live to the next at most "
             f"{self.longest_away:.2f} s; a serve process has {self.serve_mib:.0f} MiB",
-            f"violations: {len(self.violations)}; {counts_in_words(Counter(map(kind, self.violations)))}",
+            f"violations: {len(self.violations)} ({counts_in_words(Counter(map(kind, self.violations)))})",
         ]
         for each in dict.fromkeys(map(kind, self.violations)):
             lines += [violation for violation in self.violations if kind(violation) == each][:_SHOWN_OF_A_KIND]

@@ -28,7 +28,7 @@ def figure(value: float | None, form: str = "{:,.1f}") -> str:
 
 def counts_in_words(counts: Mapping[str, int]) -> str:
     """The counts in one line, by name."""
-    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
 
 
 def shortened(texts: Sequence[str]) -> list[str]:
