@@ -26,9 +26,9 @@ from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from tests.http.commands import COMMANDS, Command, Scene
-from tests.simulation.threads import Simulation
 from tests.support.http import Falcon, Json, Person, Room, problem, texts
 from tests.support.store_calls import StoreCalls
+from tools.simulation.threads import Simulation
 
 UNKNOWN_ACCOUNT = 999_999
 

@@ -32,9 +32,9 @@ from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE
 from tests.streams.reader import Listen
-from tests.support.clock import FakeClock
 from tests.support.http import Falcon, Person, problem
 from tests.support.protocol_server import Server, at_a_server
+from tools.harness.clock import FakeClock
 from tools.harness.falcon import Falcon as Process
 
 Start = Callable[..., Falcon]

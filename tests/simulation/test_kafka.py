@@ -20,9 +20,9 @@ from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
 from tests.contracts.signal_transport import Ear, SignalTransportContract, connected
 from tests.contracts.tail import TailContract, TailedLog
-from tests.simulation.kafka.brokers import Brokers
-from tests.simulation.kafka.cluster import SimulatedCluster
 from tests.streams.test_kafka_cuts import KafkaCutsContract
+from tools.simulation.kafka.brokers import Brokers
+from tools.simulation.kafka.cluster import SimulatedCluster
 
 _prefixes = itertools.count()
 
