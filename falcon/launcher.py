@@ -187,15 +187,25 @@ class Launcher:
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
-        """Keep the folder that the processes share while the block runs."""
-        folder = self._run_dir or slots.make_folder()
-        try:
-            instruments.attach(folder, "launcher-0")
+        """Keep the folder that the processes share while the block runs. Raises CannotStart."""
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = self._run_dir
+                if folder is None:
+                    folder = slots.make_folder(self._slots())
+                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                instruments.attach(folder, "launcher-0")
+            except slots.NoRoom as error:
+                raise CannotStart(str(error)) from error
+            except OSError as error:
+                raise CannotStart(f"measurements cannot be written ({error}); set FALCON_RUN_DIR") from error
             self._run_dir = folder
             yield
-        finally:
-            if not self._settings.run_dir:
-                shutil.rmtree(folder, ignore_errors=True)
+
+    def _slots(self) -> int:
+        """How many processes measure themselves, at most."""
+        actors = self._settings.shards + 2 if self._hosts_actors_apart() else 0
+        return self._count() + actors + 3  # the launcher, operations and projections
 
     def _listen(self) -> tuple[socket.socket | None, socket.socket | None]:
         """The launcher binds the socket, so that connections wait for a restarted server."""

@@ -21,6 +21,7 @@ from falcon import huge_pages
 from falcon.process import die_with_parent, tether_forks
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
+from falcon.telemetry.slots import NoRoom
 
 if TYPE_CHECKING:
     from falcon.adapters.thespian.actors import BuildShard
@@ -50,7 +51,10 @@ def main(argv: list[str] | None = None) -> None:
     settings = Settings.from_env()
     has_place = arguments.role == "serve" and settings.processes > 1
     setproctitle(f"falcon: {arguments.role} {arguments.place}" if has_place else f"falcon: {arguments.role}")
-    begin(settings, f"{arguments.role}-{arguments.place}")
+    try:
+        begin(settings, f"{arguments.role}-{arguments.place}")
+    except NoRoom as error:
+        sys.exit(f"falcon: {error}")
     _ROLES[arguments.role](settings, arguments)
 
 
