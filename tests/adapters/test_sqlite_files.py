@@ -255,6 +255,10 @@ def test_a_folder_that_misses_a_file_is_refused(first: Path) -> None:
     with pytest.raises(WrongDatabase, match=f"{first} is missing"):
         prepare(first, 2)
     assert not first.exists(), "an empty log must not take its place"
+    first.touch()
+    with pytest.raises(WrongDatabase, match=f"{first} is empty"):
+        prepare(first, 2)
+    assert not first.stat().st_size
 
 
 def test_a_file_that_is_not_of_the_log_is_refused_and_not_overwritten(first: Path) -> None:
