@@ -135,7 +135,11 @@ class Launcher:
         adopt_orphans()
         os.umask(0o077)  # files of this process and its children are for their user alone
         if self._plan.stores:
-            self._lock_data_dir()
+            try:
+                self._lock_data_dir()
+            except OSError as error:
+                folder = self._settings.data_dir
+                raise CannotStart(f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR") from error
         public, ops = self._listen()
         if self._plan.command == "up":
             self._prepare_database()
@@ -166,12 +170,10 @@ class Launcher:
     # --- before roles start -------------------------------------------------------------------------------------------
 
     def _lock_data_dir(self) -> None:
+        """Raises CannotStart, OSError."""
         folder = self._settings.data_dir
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise CannotStart(f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if not take_lock(handle):
             owner = os.pread(handle, 32, 0).decode().strip()
             raise CannotStart(
@@ -453,7 +455,7 @@ class Launcher:
         if public is not None:
             line = {"url": self._url(self._public_scheme(), public), **line}
         if self._plan.command == "up":
-            self._address_file().write_text(json.dumps({**line, "pid": os.getpid()}))
+            self._write_address({**line, "pid": os.getpid()})
         if self._as_json:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
             print(json.dumps({**line, **shown}), flush=True)
@@ -470,6 +472,13 @@ class Launcher:
             )
             if self._plan.command == "up":  # others may read a journal or a log file: tokens must not be in it
                 print(f"The first accounts' tokens are in {self._settings.data_dir}/credentials.json.", flush=True)
+
+    def _write_address(self, line: dict[str, Any]) -> None:
+        """Only the command line needs it: a Falcon that cannot write it serves all the same."""
+        try:
+            self._address_file().write_text(json.dumps(line))
+        except OSError as error:
+            print(f"falcon: commands need --url, since the address cannot be written ({error})", file=sys.stderr)
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
         """The address of the page. It contains the token only if no other user can see it."""

@@ -128,7 +128,7 @@ async def restored(settings: Settings) -> str:
     groups = [_SHARDS, *map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
     await rights.check(cluster, rights.of_restored(groups))
     before = await topics.check(cluster)
-    has_apis = await has_senders(cluster, _LISTENED_SECONDS)
+    has_apis = await topics.patiently(lambda: has_senders(cluster, _LISTENED_SECONDS))
     running = [f"the group {group} has members" for group in await active(cluster, groups)]
     if has_apis:
         running.append("an api sends signals")

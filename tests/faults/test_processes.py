@@ -1,6 +1,7 @@
 """``falcon up`` as its user sees it: it starts, stops, refuses, and leaves nothing behind."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.small_disk import on_small_disk
 from tools.harness.falcon import Falcon, alive
 from tools.harness.waiting import until
 
@@ -22,6 +24,16 @@ EACH_WAY = pytest.mark.parametrize("settings", [{}, {"processes": 2}, TCP], ids=
 def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
     return httpx.request(method, falcon.info["url"] + path, headers=headers, timeout=10, **arguments)
+
+
+def refused(falcon: Falcon, **settings: Any) -> str:
+    """What ``falcon up`` says that does not start with these settings beside Falcon's own."""
+    environment = {**falcon.environment(), **{f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}}
+    command = [*falcon.within, sys.executable, "-m", "falcon", "up"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode in (1, 2)
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
 
 
 @EACH_WAY
@@ -91,18 +103,10 @@ def test_no_orphan_survives_a_kill_among_the_actors(role: str, tmp_path: Path) -
 
 def test_a_second_falcon_on_the_same_data_is_turned_away(tmp_path: Path) -> None:
     falcon = Falcon(tmp_path).start()
-    second = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"],
-        env={**falcon.environment(), "FALCON_HTTP_PORT": "0", "FALCON_OPS_PORT": "0"},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert second.returncode == 1
+    said = refused(falcon, http_port=0, ops_port=0)
     assert falcon.process is not None
-    assert f"process {falcon.process.pid}" in second.stderr
-    assert "FALCON_DATA_DIR" in second.stderr
+    assert f"process {falcon.process.pid}" in said
+    assert "FALCON_DATA_DIR" in said
     assert call(falcon, "GET", "/v1/me").status_code == 200
     falcon.stop()
 
@@ -118,36 +122,34 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(tmp_path: Path) -> None
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path: Path) -> None:
-    falcon = Falcon(tmp_path)
-    environment = {**falcon.environment(), **{f"FALCON_{name.upper()}": str(v) for name, v in settings.items()}}
-    ended = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode in (1, 2)
-    assert word in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert word in refused(Falcon(tmp_path), **settings)
 
 
 def test_data_made_for_other_partitions_is_refused(tmp_path: Path) -> None:
     falcon = Falcon(tmp_path).start()
     falcon.stop()
-    environment = {**falcon.environment(), "FALCON_PARTITIONS": "32"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode == 1
-    assert "FALCON_PARTITIONS=64" in ended.stderr
+    assert "FALCON_PARTITIONS=64" in refused(falcon, partitions=32)
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     falcon = Falcon(tmp_path / "one").start()
-    environment = {**falcon.environment(), "FALCON_DATA_DIR": str(tmp_path / "two"), "FALCON_OPS_PORT": "0"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
+    said = refused(falcon, data_dir=tmp_path / "two", ops_port=0)
     falcon.stop()
-    assert ended.returncode == 1
-    assert "FALCON_HTTP_PORT" in ended.stderr
+    assert "FALCON_HTTP_PORT" in said
+
+
+def test_it_measures_where_shared_memory_is_small(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=on_small_disk(Path("/dev/shm"), "64k")).start()
+    assert 'falcon_process_uptime_seconds{process="serve-0"}' in httpx.get(f"{falcon.info['ops_url']}/metrics").text
+    falcon.stop()
+    assert falcon.left() == []
+
+
+def test_a_folder_without_room_for_measurements_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    falcon = Falcon(tmp_path, within=on_small_disk(folder, "64k"))
+    assert re.fullmatch(r".*launcher-0.* needs .* set FALCON_RUN_DIR\n", refused(falcon, run_dir=folder))
 
 
 @EACH_WAY
