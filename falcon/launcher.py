@@ -139,7 +139,9 @@ class Launcher:
                 self._lock_data_dir()
             except OSError as error:
                 folder = self._settings.data_dir
-                raise CannotStart(f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR") from error
+                raise CannotStart(
+                    f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR"
+                ) from error
         public, ops = self._listen()
         if self._plan.command == "up":
             self._prepare_database()

@@ -72,9 +72,7 @@ def _lose_messages(database_file: Path) -> None:
     database.prepare(database_file, Settings().partitions)
 
 
-@pytest.mark.parametrize(
-    ("lose", "said"), [(_lose, "missing"), (_lose_content, "empty"), (_lose_messages, "empty")]
-)
+@pytest.mark.parametrize(("lose", "said"), [(_lose, "missing"), (_lose_content, "empty"), (_lose_messages, "empty")])
 def test_a_folder_that_has_lost_its_messages_is_not_taken_for_a_new_one(
     tmp_path: Path, lose: Callable[[Path], None], said: str
 ) -> None:

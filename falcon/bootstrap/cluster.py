@@ -98,8 +98,8 @@ log = logging.getLogger("falcon")
 _SHARDS = "shards"
 # A process that ends still serves what it owns for so long, while others take it over.
 _HANDOVER_SECONDS = 1.5
-# An api is in no group: one that runs is heard within this time. An owner that ran on while the brokers were replaced has
-# joined its group again by then.
+# An api is in no group: one that runs is heard within this time. An owner that ran on while the brokers were replaced
+# has joined its group again by then.
 _LISTENED_SECONDS = 3 * ALIVE_SECONDS
 # A consumer waits so long for events before it looks whether its partitions have changed.
 _IDLE_SECONDS = 0.5

@@ -15,8 +15,8 @@ DELAYED: Final = "falcon.delayed"
 # In scope["state"], if the server has one: the connection's share of the memory that clients hold.
 SHARE: Final = "falcon.share"
 
-# Refusals of a process that wait at a time: behind a proxy each of them holds one of the proxy's connections. Proxies often
-# have 1,024 of these.
+# Refusals of a process that wait at a time: behind a proxy each of them holds one of the proxy's connections. Proxies
+# often have 1,024 of these.
 _WAITING_MAX: Final = 500
 
 # In scope["state"], if the server has one: a function that writes a whole response at once, or returns False.

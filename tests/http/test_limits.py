@@ -199,7 +199,7 @@ def test_so_many_refusals_wait_at_a_time_and_those_beyond_are_given_at_once(monk
         await asyncio.sleep(0)
         assert not second.done() and not third.done()
         is_over.set()
-        assert await asyncio.gather(second, third) == [429, 429]
+        assert [await second, await third] == [429, 429]
 
     monkeypatch.setattr(responses, "_WAITING_MAX", 2)
     asyncio.run(refuse())
