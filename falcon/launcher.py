@@ -443,6 +443,8 @@ class Launcher:
                 except subprocess.TimeoutExpired:
                     role.process.kill()
                     role.process.wait()
+                    if seconds:
+                        print(f"falcon: {role.title} was killed: it did not end in time", file=sys.stderr)
                 self._let_go(role)
         _kill_all(lambda: descendants(os.getpid()))
 
