@@ -502,8 +502,10 @@ class Launcher:
         return self._settings.data_dir / "up.json"
 
     def _forget_address(self) -> None:
+        """An address that is left does no harm: it names a process that has ended."""
         if self._plan.command == "up":
-            self._address_file().unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._address_file().unlink(missing_ok=True)
 
 
 _WELCOME = """

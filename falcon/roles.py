@@ -79,8 +79,11 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
 
     @asynccontextmanager
     async def edge() -> AsyncIterator[Edge]:
-        async with embedded.serving(settings, arguments.actors_port, health, place) as edge:
-            first = await embedded.credentials(settings, edge) if arguments.place == 0 else None
+        async with contextlib.AsyncExitStack() as stack:
+            with _refusing("up", embedded.REFUSALS):
+                serving = embedded.serving(settings, arguments.actors_port, health, place)
+                edge = await stack.enter_async_context(serving)
+                first = await embedded.credentials(settings, edge) if arguments.place == 0 else None
             _started(health, arguments.ready, first)
             yield edge
 
@@ -144,7 +147,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Known errors of a cluster end the process at once, with a line each and no traceback."""
+    """Known errors end the process at once, with a line each and no traceback."""
     try:
         yield
     except refusals as refusal:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from falcon import __version__
 from falcon.cli import app
-from falcon.cli.calling import Outside, complete_room, find_server
+from falcon.cli.calling import Outside, complete_room, find_credentials, find_server
 from falcon.cli.faults import Fault
 from tests.cli.fake import TIME, FakeClock, FakeFalcon, room
 
@@ -60,6 +60,9 @@ def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path) -> None:
     (data_dir / "up.json").write_text("{")
     with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it again"):
         find_server(None, None, data_dir, admin=False)
+    (data_dir / "credentials.json").write_text("{")
+    with pytest.raises(Fault, match=r"credentials\.json: .*put it back from a copy, or give a token"):
+        find_credentials(data_dir)
 
 
 def test_commands_use_the_data_directory_that_they_are_given(data_dir: Path, server: FakeFalcon) -> None:

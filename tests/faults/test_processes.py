@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from falcon.adapters.sqlite.database import SCHEMA_VERSION
+from tests.history.test_folders import FOLDERS, SCHEMAS
 from tests.support.small_disk import on_small_disk
 from tools.harness.falcon import Falcon, alive
 from tools.harness.waiting import until
@@ -133,6 +136,16 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(tmp_path: Path) -> None
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path: Path) -> None:
     assert word in refused(Falcon(tmp_path), **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("credentials.json", b'{"token":', "is not as Falcon writes it"), ("secret", b"", "is empty")],
+)
+def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], tmp_path / "falcon.db")
+    (tmp_path / name).write_bytes(content)
+    assert f"falcon up: {tmp_path / name} {said}" in refused(Falcon(tmp_path))
 
 
 def test_data_made_for_other_partitions_is_refused(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def paths(first: Path, count: int) -> list[Path]:
 
 def layout(first: Path) -> Layout:
     """The layout of a folder as it is now. Raises JournalUnavailable."""
+    if not database.is_made(first):
+        raise JournalUnavailable(f"{first} is missing or empty: put it back, or restore a copy of the folder")
     try:
         with contextlib.closing(database.connect(first, writable=False)) as connection:
             return layout_of(connection)
