@@ -80,6 +80,13 @@ def test_an_address_that_is_none_is_one_line(server: FakeFalcon) -> None:
     assert result.stderr == "'localhost:8080' is not an address; it should look like http://127.0.0.1:8080\n"
 
 
+@pytest.mark.parametrize("url", ["http://[bad", "http://localhost:99999"])
+def test_an_address_that_no_server_can_have_is_one_line(server: FakeFalcon, url: str) -> None:
+    result = CliRunner().invoke(app, ["rooms", "--url", url, "--token", "t0ken"], obj=Outside(server.transport()))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"'{url}' is not an address: ")
+
+
 def test_rooms_complete_in_the_shell_and_their_names_cannot_be_code(
     server: FakeFalcon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
