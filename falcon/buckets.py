@@ -18,10 +18,21 @@ class Buckets:
     dropped early. With ``shared`` all further keys share one bucket instead, until the next half begins: a client that
     can invent keys gains nothing by it.
 
-    ``clock``: in seconds; it must not go back. For one thread.
+    ``ahead``: so many seconds of uses may be reserved. ``clock``: in seconds; it must not go back. For one thread.
     """
 
-    __slots__ = ("_clock", "_each", "_keys_max", "_lately", "_older", "_shared", "_slack", "_turn_at", "_window")
+    __slots__ = (
+        "_ahead",
+        "_clock",
+        "_each",
+        "_keys_max",
+        "_lately",
+        "_older",
+        "_shared",
+        "_slack",
+        "_turn_at",
+        "_window",
+    )
 
     def __init__(
         self,
@@ -30,10 +41,12 @@ class Buckets:
         *,
         keys_max: int = _KEYS_MAX,
         shared: bool = False,
+        ahead: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._window = seconds
+        self._ahead = ahead
+        self._window = seconds + ahead
         self._each = seconds / quota if quota else 0.0
         self._slack = seconds - self._each + _ROUNDING_SECONDS
         self._keys_max = keys_max
@@ -47,7 +60,8 @@ class Buckets:
         return len(self._lately) + len(self._older)
 
     def take(self, key: Hashable) -> float:
-        """Use the key once. Returns 0 if that is allowed; otherwise the seconds until it is, and nothing is used."""
+        """Use the key once. Returns 0 if that is allowed; otherwise the seconds until it is. If these are at most
+        ``ahead``, the use at that time is reserved; if they are more, nothing is used."""
         if not self._each:
             return 0.0
         now = self._clock()
@@ -65,10 +79,10 @@ class Buckets:
         if full_at < now:
             full_at = now
         wait = full_at - now - self._slack
-        if wait > 0.0:
+        if wait > self._ahead:
             return wait
         self._lately[key] = full_at + self._each
-        return 0.0
+        return wait if wait > 0.0 else 0.0
 
     def wait(self, key: Hashable) -> float:
         """Seconds until the key may be used; 0 if it may be now."""

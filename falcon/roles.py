@@ -115,7 +115,8 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
     from falcon.bootstrap import cluster
     from falcon.http.internal.app import IDLE_SECONDS, InternalCommands
-    from falcon.http.server.connections import ConnectionLimits, Sweep
+    from falcon.http.server.connection_limits import ConnectionLimits
+    from falcon.http.server.connections import Sweep
     from falcon.http.server.serving import create_server
     from falcon.telemetry.health import Health
     from falcon.write.framing import PROTOCOL

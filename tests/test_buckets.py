@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from falcon.buckets import Buckets, Counts
 from tests.support.clock import FakeClock
 
@@ -28,6 +30,16 @@ def test_what_is_refused_uses_nothing() -> None:
     clock.advance(1.0)
     assert buckets.wait("ann") == 0.0
     assert buckets.take("ann") == 0.0
+
+
+def test_uses_may_be_reserved_one_behind_the_other_for_so_many_seconds() -> None:
+    clock = FakeClock()
+    buckets = Buckets(2, 1.0, ahead=3.0, clock=clock.monotonic)
+    waits = [buckets.take("ann") for _ in range(10)]
+    assert waits[:8] == pytest.approx([0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0], abs=0.01)
+    assert min(waits[8:]) > 3.0, "nothing is reserved so far ahead"
+    clock.advance(2.5)
+    assert [buckets.take("ann") for _ in range(2)] == pytest.approx([1.0, 1.5], abs=0.01)
 
 
 def test_others_are_not_affected() -> None:

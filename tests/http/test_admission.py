@@ -3,19 +3,21 @@
 import asyncio
 import json
 import re
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import pytest
-import uvicorn
 
 from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
 from falcon.http.server.protocol import FalconHttpProtocol
+from falcon.http.server.serving import create_server
+from falcon.http.server.upgrades import NO_UPGRADES
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
 from tools.harness.waiting import eventually
@@ -80,11 +82,13 @@ async def with_admission(admission: AdmissionControl, ask: Callable[[Client], Aw
             arrived.append(data)
             super().data_received(data)
 
-    protocol: Any = partial(Watched, admission, Sweep("test"))
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol, lifespan="off", port=0, log_level="error"))
-    serving = asyncio.create_task(server.serve())
+    sweep = Sweep("test")
+    server = create_server(app, sweep)
+    server.config.http = partial(Watched, admission, sweep, NO_UPGRADES)  # type: ignore[assignment]
+    listening = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve([listening]))
     await eventually(lambda: server.started)
-    client = Client(*await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()), arrived)
+    client = Client(*await asyncio.open_connection(*listening.getsockname()), arrived)
     try:
         await ask(client)
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from falcon.http.server import connections
-from falcon.http.server.connections import descriptors_for_connections
+from falcon.http.server.connection_slots import descriptors_for_connections
 from falcon.telemetry import metrics
 from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
 from tools.harness.waiting import eventually
@@ -412,6 +412,41 @@ def test_a_connection_too_many_is_refused_and_there_is_room_again_when_one_ends(
 
     at_a_server(ask, PATIENT, connections_max=3)
     assert cut("full") == before + 1
+
+
+def test_silent_clients_count_among_connections_and_make_room_when_they_go() -> None:
+    async def ask(server: Server) -> None:
+        silent = [await server.connect() for _ in range(3)]
+        await eventually(lambda: server.taken() == 3)
+        assert (await (await server.connect()).answer()).status == 503
+        silent[0].writer.close()
+        await eventually(lambda: server.taken() == 2)
+        assert (await (await server.connect()).asks(GET)).status == 201
+        assert (await silent[1].asks(GET)).status == 201, "it has been silent, and asks now"
+
+    at_a_server(ask, PATIENT, connections_max=3)
+
+
+def test_a_client_that_is_turned_away_may_have_sent_its_request_already() -> None:
+    async def ask(server: Server) -> None:
+        await (await server.connect()).asks(GET)
+        for _ in range(20):
+            client = await server.connect()
+            assert (await client.asks(post(b"tea"))).status == 503
+
+    at_a_server(ask, PATIENT, connections_max=1)
+
+
+def test_many_silent_clients_end_together_and_others_are_answered_meanwhile() -> None:
+    async def ask(server: Server) -> None:
+        for _ in range(300):
+            await server.connect()
+        await eventually(lambda: server.taken() == 300)
+        anna = await server.connect()
+        while server.taken() > 1:
+            assert (await anna.asks(GET)).status == 201
+
+    at_a_server(ask, QUICK)
 
 
 def test_streams_count_among_connections() -> None:

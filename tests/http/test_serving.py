@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import uvloop
 
 from falcon.http.server.connections import Sweep
-from falcon.http.server.serving import create_server
+from falcon.http.server.serving import FalconServer, create_server
+from tools.harness.waiting import eventually
 
 _BURST: Final = 160
 
@@ -16,22 +18,42 @@ async def _no_application(scope: Any, receive: Any, send: Any) -> None:
     """No client asks for anything."""
 
 
-def test_a_burst_of_connections_is_accepted_in_few_turns_of_the_loop() -> None:
+async def _turns_until(server: FalconServer, sweep: Sweep, is_accepted: Callable[[], bool], said: bytes) -> int:
+    """Turns of the loop until the server has accepted a burst of clients, each of which says this at once."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=_BURST)
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup([listening])
+    clients = [socket.create_connection(listening.getsockname()) for _ in range(_BURST)]
+    for client in clients:
+        client.sendall(said)
+    turns = 0
+    async with asyncio.timeout(30):
+        while not is_accepted():
+            turns += 1
+            await asyncio.sleep(0)
+    for client in clients:
+        client.close()
+    await eventually(lambda: not sweep.slots.taken)
+    await server.shutdown([listening])
+    return turns
+
+
+def test_a_burst_of_clients_is_accepted_in_few_turns_of_the_loop() -> None:
     async def burst() -> int:
-        listening = socket.create_server(("127.0.0.1", 0), backlog=_BURST)
-        server = create_server(_no_application, Sweep("public"))
-        server.config.load()
-        server.lifespan = server.config.lifespan_class(server.config)
-        await server.startup([listening])
-        clients = [socket.create_connection(listening.getsockname()) for _ in range(_BURST)]
-        turns = 0
-        async with asyncio.timeout(30):
-            while len(server.server_state.connections) < _BURST:
-                turns += 1
-                await asyncio.sleep(0)
-        for client in clients:
-            client.close()
-        await server.shutdown([listening])
+        sweep = Sweep("public")
+        server = create_server(_no_application, sweep)
+        return await _turns_until(server, sweep, lambda: len(server.server_state.connections) == _BURST, b"GET ")
+
+    assert uvloop.run(burst()) <= 10
+
+
+def test_clients_that_say_nothing_get_a_slot_and_no_more() -> None:
+    async def burst() -> int:
+        sweep = Sweep("public")
+        server = create_server(_no_application, sweep)
+        turns = await _turns_until(server, sweep, lambda: sweep.slots.taken == _BURST, b"")
+        assert not server.server_state.connections
         return turns
 
     assert uvloop.run(burst()) <= 10

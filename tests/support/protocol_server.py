@@ -6,16 +6,14 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
-import uvicorn
 import uvloop
 
 from falcon.http.limits.per_address import ConnectionsPerAddress
-from falcon.http.server.admission import AdmissionControl
-from falcon.http.server.connections import ConnectionLimits, Sweep
-from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
+from falcon.http.server.connection_limits import ConnectionLimits
+from falcon.http.server.connections import Sweep
+from falcon.http.server.serving import create_server
 from tools.harness.waiting import eventually
 
 # Short times, so that a test need not wait for seconds. Sizes are the usual ones, but room for the answer of /large.
@@ -109,6 +107,10 @@ class Server:
         """Bytes of bodies and of unread answers."""
         return self._sweep.held.size
 
+    def taken(self) -> int:
+        """Slots of connections."""
+        return self._sweep.slots.taken
+
     def close(self) -> None:
         for client in self._clients:
             client.writer.close()
@@ -160,19 +162,11 @@ async def serving(
         await send({"type": "http.response.body", "body": text})
 
     sweep = Sweep("test", limits, connections_max, per_address)
-    config = uvicorn.Config(
-        app,
-        http=partial(FalconHttpProtocol, AdmissionControl(), sweep),  # type: ignore[arg-type]
-        ws=FalconWebSocketProtocol,
-        lifespan="off",
-        port=0,
-        log_level="critical",
-        timeout_graceful_shutdown=1,
-    )
-    running = uvicorn.Server(config)
-    task = asyncio.create_task(running.serve())
+    running = create_server(app, sweep)
+    listening = socket.create_server(("127.0.0.1", 0))
+    task = asyncio.create_task(running.serve([listening]))
     await eventually(lambda: running.started)
-    server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state, sweep)
+    server = Server(listening.getsockname()[1], running.server_state, sweep)
     try:
         yield server
     finally:

@@ -94,9 +94,11 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
         trace = tracing.enter(f"{method} {scope['endpoint'].path}", header, key)
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
-    held.belongs_to(scope, account_id)
+    full = held.belongs_to(scope, account_id)
     edge.limiter.enter(account_id, method)
     scope[_UNDER_WAY] = account_id
+    if full is not None:
+        raise full
     request = AuthedRequest(scope, receive, headers, account, account_id, edge.limits.body_max, trace)
     position = headers.get(b"falcon-position")
     if position is not None:

@@ -1,5 +1,6 @@
 """Decides if a request is within the limits of its account or its address. The answer is in this process's memory."""
 
+import random
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,13 @@ from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
 _READING: Final = frozenset({"GET", "HEAD"})
-# A client that goes on in spite of refusals gets this many a second at once, and waits for each further one. Otherwise
-# it would get as many as the processor can make, and others would wait.
+# A client that goes on in spite of refusals gets this many a second, and waits for each further one. Otherwise it would
+# get as many as the processor can make, and others would wait.
 _REFUSALS: Final = 20
-_DELAY_SECONDS: Final = 1.0
-# And a process gives so many refusals a second at once to all clients without a good token. Many addresses together
-# would otherwise take the processor, although each keeps to its own share.
+# And a process gives so many refusals a second to all clients without a good token. Many addresses together would
+# otherwise take the processor, although each keeps to its own share.
 _REFUSALS_UNAUTHENTICATED: Final = 100
+_DELAY_SECONDS_MAX: Final = 4.0  # many clients give up after five, and would not learn why
 _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addresses share one bucket
 
 
@@ -44,12 +45,15 @@ class Limiter:
         self._reads = self._buckets(self.policies.account_reads)
         self._unauthenticated = self._buckets_of_addresses()
         self._issued = self._buckets_of_addresses()
-        self._unauthenticated_at_once = Buckets(_REFUSALS_UNAUTHENTICATED * self.limits_addresses, 1.0, clock=clock)
+        refusals = _REFUSALS_UNAUTHENTICATED * self.limits_addresses
+        self._refusals_unauthenticated = Buckets(refusals, 1.0, ahead=_DELAY_SECONDS_MAX, clock=clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
         self._under_way = Counts(self.policies.account_requests.quota)
         self.leave = self._under_way.leave  # the request of an account ends
         self._streams = Counts(self.policies.account_streams.quota)
-        self._refusals = Buckets(_REFUSALS, 1.0, keys_max=_ADDRESSES_MAX, shared=True, clock=clock)
+        self._refusals = Buckets(
+            _REFUSALS, 1.0, keys_max=_ADDRESSES_MAX, shared=True, ahead=_DELAY_SECONDS_MAX, clock=clock
+        )
         metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
 
     def _buckets(self, policy: Policy) -> Buckets:
@@ -135,9 +139,7 @@ class Limiter:
 
     def delayed(self, problem: Problem) -> Problem:
         """The refusal of a request without a good token. It waits if too many clients are refused at the time."""
-        if self._unauthenticated_at_once.take(None):
-            problem.delay_seconds = _DELAY_SECONDS
-        return problem
+        return _delayed(problem, self._refusals_unauthenticated.take(None))
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
@@ -146,10 +148,15 @@ class Limiter:
     # --- refusals -----------------------------------------------------------------------------------------------------
 
     def _refused(self, client: Hashable, policy: Policy, wait: float = 0.0) -> Problem:
-        problem = refused(policy, wait)
-        if self._refusals.take(client):
-            problem.delay_seconds = _DELAY_SECONDS
-        return problem
+        return _delayed(refused(policy, wait), self._refusals.take(client))
+
+
+def _delayed(problem: Problem, seconds: float) -> Problem:
+    """``seconds``: until the response has its turn."""
+    if seconds > _DELAY_SECONDS_MAX:  # it has none, and must not come together with others that have none
+        seconds = random.uniform(_DELAY_SECONDS_MAX / 2, _DELAY_SECONDS_MAX)  # noqa: S311  it hides nothing
+    problem.delay_seconds = max(problem.delay_seconds, seconds)
+    return problem
 
 
 def refused(policy: Policy, wait: float = 0.0) -> Problem:

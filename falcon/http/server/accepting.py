@@ -1,13 +1,17 @@
 """Accepts connections from the kernel's queue. A TLS handshake, if there is one, comes before their protocol."""
 
 import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
-from falcon.http.limits.addresses import AddressKey
+from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
+from falcon.http.server.raw_responses import LastResponse
+from falcon.http.server.silent import SilentConnections
 from falcon.http.server.tls import Certificate
 from falcon.process import LISTEN_BACKLOG
 from falcon.telemetry import metrics
@@ -19,14 +23,16 @@ log = logging.getLogger("falcon.http")
 _ACCEPTED_A_TURN: Final = 32
 _PAUSE_SECONDS: Final = 0.1
 _SHUTDOWN_SECONDS: Final = 2.0
+_FIRST_BYTES: Final = 64 << 10  # of a client that is turned away
 
 
 class Acceptor:
     """Accepts the connections of one listening socket.
 
     The loop's own server would accept one connection in a turn. Under load a turn takes milliseconds, so a burst of
-    connections would keep others waiting in the kernel for seconds. And it would create a protocol only after the TLS
-    handshake: clients that never finish it would hold descriptors that no limit counts.
+    connections would keep others waiting in the kernel for seconds. It would also make a transport and a parser for
+    clients that send nothing, and with TLS it would make them only after the handshake: clients that never finish it
+    would hold descriptors that no limit counts.
     """
 
     def __init__(
@@ -34,19 +40,17 @@ class Acceptor:
         listening: socket.socket,
         certificate: Certificate | None,
         sweep: Sweep,
-        connections: Collection[Any],
-        make: Callable[[], asyncio.Protocol],
+        make: Callable[[ConnectionSlot], asyncio.Protocol],
     ) -> None:
-        """``connections``: the server's open ones. ``make`` creates the protocol of a new connection."""
+        """``make`` creates the protocol of a connection that has this slot."""
         listening.setblocking(False)
         self._listening = listening
         self._certificate = certificate
-        self._sweep = sweep
-        self._connections = connections
+        self._slots = sweep.slots
+        self._limits = sweep.limits
         self._make = make
+        self._silent = SilentConnections(sweep.limits.idle_seconds, self._open)
         self._opening: set[asyncio.Task[None]] = set()
-        self._handshakes = 0
-        self._handshakes_per_address = sweep.per_address.separate()
         self._resuming: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -57,6 +61,7 @@ class Acceptor:
         asyncio.get_running_loop().remove_reader(self._listening)
         if self._resuming is not None:
             self._resuming.cancel()
+        self._silent.close()
         for each in self._opening:
             each.cancel()
 
@@ -70,58 +75,58 @@ class Acceptor:
                 log.warning("no connection can be accepted: %s", error)
                 self._pause()
                 return
-            if self._certificate is None:
-                self._begin(self._open(connection))
+            connection.setblocking(False)
+            slot = self._slots.take(client)
+            if not isinstance(slot, ConnectionSlot):
+                self._turn_away(connection, slot)
+            elif self._certificate is None:
+                self._silent.add(connection, slot)
             else:
-                self._admit_handshake(self._certificate, connection, client)
+                self._begin(self._secure(self._certificate, connection, slot))
 
     def _pause(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listening)
         self._resuming = loop.call_later(_PAUSE_SECONDS, loop.add_reader, self._listening, self._accept)
 
+    def _turn_away(self, connection: socket.socket, response: LastResponse) -> None:
+        """Close at once: the descriptor may be one of those that are reserved. Without encryption a client can get no
+        answer."""
+        metrics.connections_cut.labels(response.reason).inc()
+        with connection, contextlib.suppress(OSError):
+            if self._certificate is None:
+                connection.send(response.data)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(_FIRST_BYTES)  # unread bytes would make the end a reset, and the answer would be lost
+
     def _begin(self, opening: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(opening)
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _open(self, connection: socket.socket) -> None:
+    def _open(self, connection: socket.socket, slot: ConnectionSlot) -> None:
+        self._begin(self._serve(connection, slot))
+
+    async def _serve(self, connection: socket.socket, slot: ConnectionSlot) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._make, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(partial(self._make, slot), connection)
         except OSError as error:
+            slot.free()
             log.debug("a connection ended before it began: %r", error)
 
-    def _admit_handshake(self, certificate: Certificate, connection: socket.socket, client: Any) -> None:
-        """Without encryption a client can get no answer, so a connection that finds no room is closed."""
-        if len(self._connections) + self._handshakes >= self._sweep.connections_max:
-            metrics.connections_cut.labels("full").inc()
-            connection.close()
-            return
-        per_address = self._sweep.per_address
-        address = per_address.of(client)
-        if per_address.is_full(address) or not self._handshakes_per_address.enter(address):
-            metrics.connections_cut.labels("address").inc()
-            metrics.rate_limited.labels("address-connections").inc()
-            connection.close()
-            return
-        self._handshakes += 1
-        self._begin(self._secure(certificate, connection, address))
-
-    async def _secure(self, certificate: Certificate, connection: socket.socket, address: AddressKey | None) -> None:
+    async def _secure(self, certificate: Certificate, connection: socket.socket, slot: ConnectionSlot) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._make,
+                partial(self._make, slot),
                 connection,
                 ssl=certificate.context(),
-                ssl_handshake_timeout=self._sweep.limits.head_seconds,
+                ssl_handshake_timeout=self._limits.head_seconds,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except OSError as error:
+            slot.free()
             # asyncio ends a handshake that takes too long with ConnectionAbortedError.
             reason = "timeout" if isinstance(error, ConnectionAbortedError) else "malformed"
             metrics.connections_cut.labels(reason).inc()
             log.debug("a TLS handshake failed: %r", error)
-        finally:
-            self._handshakes -= 1
-            self._handshakes_per_address.leave(address)

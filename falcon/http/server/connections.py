@@ -2,26 +2,22 @@
 
 import asyncio
 import logging
-import resource
 import socket
-import sys
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from falcon.buckets import Buckets
 from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.server.connection_limits import ConnectionLimits
+from falcon.http.server.connection_slots import ConnectionSlots
 from falcon.http.server.held import Held, Share
 from falcon.http.server.junk import Junk
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
 
-# Descriptors of a process for health checks, files, the database and connections to its peers.
-_DESCRIPTORS_KEPT: Final = 128
 _BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
-_LOG_SECONDS: Final = 60.0
 # Broken requests that are answered at once in a second. Each further one is answered by the next round, so that clients
 # that send them do not take the processor from others.
 _BROKEN_AT_ONCE: Final = 100
@@ -30,34 +26,6 @@ _BROKEN_AT_ONCE: Final = 100
 _TURN_SECONDS: Final = 0.002
 _CHECKED_AT_ONCE: Final = 20  # between two looks at the clock
 _PAUSE_SECONDS: Final = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """Sizes in bytes. A head is the request line and the fields. A body may take ``body_seconds``, and one second more
-    for each ``body_bytes_a_second`` that have come. ``held_bytes`` and ``account_held_bytes``: see Held."""
-
-    head_bytes: int = 32 << 10
-    target_bytes: int = 8 << 10
-    fields: int = 100
-    idle_seconds: float = 10.0
-    head_seconds: float = 10.0
-    body_seconds: float = 20.0
-    body_bytes_a_second: int = 64 << 10
-    stalled_seconds: float = 20.0
-    linger_seconds: float = 2.0
-    sweep_seconds: float = 1.0
-    held_bytes: int = 64 << 20
-    account_held_bytes: int = 8 << 20
-    kernel_bytes: int = 256 << 10  # of an answer in the kernel, which is not counted; the kernel may take twice that
-
-
-def descriptors_for_connections() -> int:
-    """How many connections this process has descriptors for, without those that it reserves."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(limit - _DESCRIPTORS_KEPT, limit // 2)
 
 
 class _Unread(NamedTuple):
@@ -83,33 +51,23 @@ class Sweep:
         per_address: ConnectionsPerAddress | None = None,
     ) -> None:
         self.limits = limits or ConnectionLimits()
+        self.slots = ConnectionSlots(server, connections_max, per_address)
         self.held = Held(self.limits.held_bytes, self.limits.account_held_bytes)
         self.junk = Junk()
         self._broken = Buckets(_BROKEN_AT_ONCE, 1.0)
-        self.per_address = per_address or ConnectionsPerAddress()
-        self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
         self._connections: Collection[Any] = ()
         self._round: list[Any] = []  # connections that have not been checked yet
         self._waiting: dict[Any, _Unread] = {}
         self._waited: dict[Any, _Unread] = {}  # those of the round before
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._logged_at = -_LOG_SECONDS
-        metrics.connections.labels(server).set_function(lambda: len(self._connections))
-        metrics.connections_max.labels(server).set(self.connections_max)
         metrics.connections_cut.begin(*((reason,) for reason in metrics.CUTS))
 
-    def admits(self, connections: Collection[Any], loop: asyncio.AbstractEventLoop) -> bool:
-        """True if there is room for the newest of the connections. The first one starts the sweep."""
+    def watch(self, connections: Collection[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Check these connections from now on, while there are any."""
         self._connections = connections
         if self._loop is None:
             self._loop = loop
             loop.call_later(self.limits.sweep_seconds, self._begin_round)
-        if len(connections) <= self.connections_max:
-            return True
-        if loop.time() - self._logged_at >= _LOG_SECONDS:
-            self._logged_at = loop.time()
-            log.warning("all %d connections are taken; more are refused", self.connections_max)
-        return False
 
     def must_wait(self) -> bool:
         """True if so many broken requests are answered this second that the next one waits for its answer."""

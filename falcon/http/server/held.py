@@ -1,5 +1,7 @@
 """Memory that clients hold in a process: bodies until their requests are answered, and answers until they are read."""
 
+from typing import Final
+
 from starlette.types import Scope
 
 from falcon.domain.ids import NOBODY, AccountId
@@ -7,6 +9,8 @@ from falcon.http.limits.quotas import BYTES, Policy
 from falcon.http.problems import Problem
 from falcon.http.responses import SHARE
 from falcon.telemetry import metrics
+
+_SMALL: Final = 8 << 10  # bytes of a body; its connection holds more than that
 
 
 class Held:
@@ -86,8 +90,8 @@ class Share:
         if not self._unread:  # unread bytes still belong to the account of the request before
             self._account_id = NOBODY
 
-    def belongs_to(self, account_id: AccountId) -> None:
-        """Raises Problem 429 if the account holds as much as it may."""
+    def belongs_to(self, account_id: AccountId) -> Problem | None:
+        """The response to the account if it holds as much as it may; else None."""
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id
@@ -96,17 +100,15 @@ class Share:
                 self._held.change(self._account_id, -self._unread)
                 self._held.change(account_id, self._unread)
             self._account_id = account_id
-        problem = self._held.refusal_of(account_id) if self._held.size else None
-        if problem is not None:
-            raise problem
+        return self._held.refusal_of(account_id) if self._held.size else None
 
     def may_wait(self) -> bool:
-        """True if the request of the connection, which is refused, may wait for its response. If its account is not
-        known, its body counts from now on for those without a token."""
+        """True if the request of the connection, which is refused, may wait for its response: its body is small, or
+        there is room for it. If its account is not known, its body counts from now on for those without a token."""
         if self._bodies_of is None:
             self._move_bodies(NOBODY)
             self._bodies_of = NOBODY
-        return not self._held.is_full(self._bodies_of)
+        return self._bodies <= _SMALL or not self._held.is_full(self._bodies_of)
 
     def _move_bodies(self, account_id: AccountId | None) -> None:
         if account_id != self._bodies_of:
@@ -144,11 +146,11 @@ class Share:
         self.set_unread(0)
 
 
-def belongs_to(scope: Scope, account_id: AccountId) -> None:
-    """The connection of this request holds its bytes for this account. Raises Problem 429."""
+def belongs_to(scope: Scope, account_id: AccountId) -> Problem | None:
+    """The connection of this request holds its bytes for this account. If that holds as much as it may, the response
+    that says so."""
     share: Share | None = scope.get("state", {}).get(SHARE)
-    if share is not None:
-        share.belongs_to(account_id)
+    return None if share is None else share.belongs_to(account_id)
 
 
 def refusal(scope: Scope) -> Problem | None:

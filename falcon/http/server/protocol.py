@@ -1,7 +1,6 @@
 """uvicorn's protocols, with admission control, limits to what a client may send and how slowly, and accounting."""
 
 import asyncio
-import functools
 import logging
 import socket
 from collections.abc import Callable
@@ -13,14 +12,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
 
-from falcon.http.limits.addresses import AddressKey
 from falcon.http.responses import SHARE, WRITE_WHOLE
 from falcon.http.server import junk, raw_responses
 from falcon.http.server.admission import AdmissionControl
+from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
 from falcon.http.server.held import Share
 from falcon.http.server.raw_responses import LastResponse
-from falcon.http.server.upgrades import NO_UPGRADES, Upgrades, switching_to
+from falcon.http.server.upgrades import Upgrades, switching_to
 from falcon.http.server.whole_responses import write_whole
 from falcon.telemetry import metrics
 
@@ -68,7 +67,7 @@ class _CountsUnread:
 
 
 class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
-    """uvicorn's. After the upgrade the connection still counts for its address, until ``on_lost`` is called."""
+    """uvicorn's. After the upgrade the connection keeps its slot until ``on_lost`` is called."""
 
     on_lost: Callable[[], None] | None = None
 
@@ -100,7 +99,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     """
 
     def __init__(
-        self, admission: AdmissionControl, sweep: Sweep, upgrades: Upgrades = NO_UPGRADES, **uvicorns: Any
+        self, admission: AdmissionControl, sweep: Sweep, upgrades: Upgrades, slot: ConnectionSlot, **uvicorns: Any
     ) -> None:
         super().__init__(**uvicorns)
         self.share = Share(sweep.held)
@@ -114,6 +113,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._sweep = sweep
         self._limits = sweep.limits
         self._upgrades = upgrades
+        self._slot = slot
         self._reading = _NOTHING
         self._since = 0.0  # when this part began, or the last answer ended; on the loop's clock
         self._taken = 0  # bytes of the head, in whole pieces, or of the body
@@ -122,7 +122,6 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._once = 0
         self._body = 0  # bytes of the bodies of all requests that are not answered
         self._behind = b""  # bytes behind requests that wait for their turn: not parsed yet
-        self._address: AddressKey | None = None
         self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
 
@@ -132,24 +131,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         sent_from: socket.socket = transport.get_extra_info("socket")
         sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
-        per_address = self._sweep.per_address
-        address = per_address.of(self.client)
-        if not self._sweep.admits(self.connections, self.loop):
-            self._turn_away(raw_responses.FULL)
-        elif per_address.enter(address):
-            self._address = address
-        else:
-            self._turn_away(LastResponse("address", per_address.refusal()))
-
-    def _turn_away(self, response: LastResponse) -> None:
-        metrics.connections_cut.labels(response.reason).inc()
-        self._reading = _LEAVING
-        self.transport.write(response.data)
-        self.transport.close()  # at once: the descriptor may be one of those that are reserved
+        self._sweep.watch(self.connections, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """uvicorn tells only the request that was parsed last. An earlier one may still be being answered."""
-        self._sweep.per_address.leave(self._address)
+        self._slot.free()
         running, self._running = self._running, None
         super().connection_lost(exc)
         if running is not None:
@@ -251,7 +237,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
         def leave() -> None:
             self.connections.discard(upgraded)
-            self._sweep.per_address.leave(self._address)
+            self._slot.free()
 
         upgraded.on_lost = leave
         self.transport.write(switching_to(name))
@@ -275,7 +261,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             return
         self.connections.discard(self)
         if isinstance(upgraded, FalconWebSocketProtocol):
-            upgraded.on_lost = functools.partial(self._sweep.per_address.leave, self._address)
+            upgraded.on_lost = self._slot.free
         upgraded.connection_made(self.transport)
         upgraded.handle_events()
         self.transport.set_protocol(upgraded)

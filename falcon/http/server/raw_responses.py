@@ -7,7 +7,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from falcon.http.problems import Problem, broken
-from falcon.http.server.connections import ConnectionLimits
+from falcon.http.server.connection_limits import ConnectionLimits
 
 # No browser guesses the type of an answer, or shows one within another page.
 _GUARDS: Final = b"x-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"

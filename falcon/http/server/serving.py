@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from falcon.http.server.accepting import Acceptor
 from falcon.http.server.admission import AdmissionControl
+from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.http.server.tls import Certificate
@@ -72,8 +73,7 @@ class FalconServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])  # uvicorn listens on no socket: each has its acceptor
         for listening in sockets or ():
-            connections = self.server_state.connections
-            acceptor = Acceptor(listening, self._certificate, self._sweep, connections, self._make_protocol)
+            acceptor = Acceptor(listening, self._certificate, self._sweep, self._make_protocol)
             acceptor.start()
             self._acceptors.append(acceptor)
 
@@ -82,8 +82,9 @@ class FalconServer(uvicorn.Server):
             acceptor.stop()
         await super().shutdown(sockets)
 
-    def _make_protocol(self) -> asyncio.Protocol:
+    def _make_protocol(self, slot: ConnectionSlot) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]
+            slot=slot,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

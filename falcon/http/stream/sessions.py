@@ -123,7 +123,9 @@ class Streams:
             if token is not None:
                 tables = TablePositions(await self._opener.members_applied(), time.monotonic())
             caller = await self._callers.identify(scope, dict(scope["headers"]), ticket)
-            held.belongs_to(scope, caller.account_id)
+            full = held.belongs_to(scope, caller.account_id)
+            if full is not None:
+                raise full
             opening = await self._opener.open(caller, only, token, tables)
         finally:
             self._opening -= 1

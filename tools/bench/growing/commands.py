@@ -20,7 +20,8 @@ from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
 from falcon.domain.message import Message
 from falcon.http.internal.app import IDLE_SECONDS, InternalCommands
-from falcon.http.server.connections import ConnectionLimits, Sweep
+from falcon.http.server.connection_limits import ConnectionLimits
+from falcon.http.server.connections import Sweep
 from falcon.http.server.serving import create_server
 from falcon.write.framing import PROTOCOL
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
