@@ -15,6 +15,10 @@ DELAYED: Final = "falcon.delayed"
 # In scope["state"], if the server has one: the connection's share of the memory that clients hold.
 SHARE: Final = "falcon.share"
 
+# Refusals of a process that wait at a time: behind a proxy each of them holds one of the proxy's connections. Proxies
+# often have 1,024 of these.
+_WAITING_MAX: Final = 500
+
 # In scope["state"], if the server has one: a function that writes a whole response at once, or returns False.
 WRITE_WHOLE: Final = "falcon.write_whole"
 
@@ -45,10 +49,11 @@ class BytesResponse:
 
 
 class _DelayedResponse(BytesResponse):
-    """The refusal of a client that goes on in spite of refusals. It does not wait if its client holds as much as it
-    may: a body would be held meanwhile."""
+    """The refusal of a client that goes on in spite of refusals. It does not wait if as many wait as may, or if its
+    client holds as much as it may: a body would be held meanwhile."""
 
     __slots__ = ("_delay_seconds",)
+    _waiting = 0  # in this process
 
     def __init__(self, delay_seconds: float, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         super().__init__(status, body, *headers)
@@ -56,10 +61,17 @@ class _DelayedResponse(BytesResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         share = scope.get("state", {}).get(SHARE)
-        if share is None or share.may_wait():
-            await sleep(self._delay_seconds)
+        if _DelayedResponse._waiting < _WAITING_MAX and (share is None or share.may_wait()):
+            await self._wait()
             scope[DELAYED] = self._delay_seconds
         await super().__call__(scope, receive, send)
+
+    async def _wait(self) -> None:
+        _DelayedResponse._waiting += 1
+        try:
+            await sleep(self._delay_seconds)
+        finally:
+            _DelayedResponse._waiting -= 1
 
 
 def json_response(status: int, value: Any, *headers: tuple[bytes, bytes]) -> BytesResponse:

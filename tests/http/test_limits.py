@@ -175,11 +175,9 @@ def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_m
     assert len(waits) == 10
 
 
-def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+async def delayed_refusal(scope: dict[str, Any]) -> int:
+    """Give a refusal that is to wait. Returns its status."""
     sent: list[Any] = []
-
-    async def sleep(seconds: float) -> None:
-        raise AssertionError("it waits")
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -187,14 +185,44 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
     async def receive() -> Any:
         raise AssertionError("nothing is read")
 
+    problem = Problem(429, "rate_limited", "Too many.")
+    problem.delay_seconds = 1.0
+    await responses.problem_response(problem)(scope, receive, send)
+    return int(sent[0]["status"])
+
+
+def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sleep(seconds: float) -> None:
+        raise AssertionError("it waits")
+
     monkeypatch.setattr(responses, "sleep", sleep)
     share = Share(Held(1_000_000, 10_000))
     share.begins()
     share.set_bodies(20_000)
-    problem = Problem(429, "rate_limited", "Too many.")
-    problem.delay_seconds = 1.0
-    asyncio.run(responses.problem_response(problem)({"state": {responses.SHARE: share}}, receive, send))
-    assert sent[0]["status"] == 429
+    assert asyncio.run(delayed_refusal({"state": {responses.SHARE: share}})) == 429
+
+
+def test_so_many_refusals_wait_at_a_time_and_those_beyond_are_given_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse() -> None:
+        is_over = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            await is_over.wait()
+
+        monkeypatch.setattr(responses, "sleep", sleep)
+        first, second = (asyncio.create_task(delayed_refusal({})) for _ in range(2))
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(delayed_refusal({}), 10) == 429
+        first.cancel()  # its client has left
+        await asyncio.wait([first])
+        third = asyncio.create_task(delayed_refusal({}))
+        await asyncio.sleep(0)
+        assert not second.done() and not third.done()
+        is_over.set()
+        assert [await second, await third] == [429, 429]
+
+    monkeypatch.setattr(responses, "_WAITING_MAX", 2)
+    asyncio.run(refuse())
 
 
 def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_many(

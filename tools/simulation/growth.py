@@ -64,7 +64,7 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (roles, "_IDLE_SECONDS", 20.0),
     (shared_consumer, "_WAIT_SECONDS", 20.0),
     (signals, "_TURN_SECONDS", 5.0),
-    (signals, "_ALIVE_SECONDS", 60.0),
+    (signals, "ALIVE_SECONDS", 60.0),
     (keepers, "FORGOTTEN_SECONDS", 200.0),
     (applied, "_WAIT_SECONDS", 20.0),
     (applied, "_END_SECONDS", 40.0),

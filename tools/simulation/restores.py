@@ -110,7 +110,7 @@ class RestoreCourse(ActsCourse):
             await self._forget()
         before = await operator.command(name_of_log)
         if self._random.random() < 0.3:
-            await operator.killed(_restored, self._random.uniform(0, 3))
+            await operator.killed(_restored, roles._LISTENED_SECONDS + self._random.uniform(0, 3))
         name = await operator.command(_restored)
         if name == before or naming.family(name) != naming.family(before):
             self._outcome.violations.append(f"restored: the log {before} is called {name} now")
@@ -140,12 +140,18 @@ class RestoreCourse(ActsCourse):
             except LogWentBack:
                 continue
             wrong.append(f"{what} {name} is not refused, though the log has lost what the tables show")
+        await self._is_refused("projectors run")
+        await falcon.end_all(orderly=True)
+        falcon.launch(falcon.edges[0])
+        await self._is_refused("an edge runs")
+        await falcon.end_all(orderly=True)
+
+    async def _is_refused(self, while_: str) -> None:
         try:
-            await operator.once(_restored)
-            wrong.append("restored is not refused while projectors run")
+            await self._operator.once(_restored)
+            self._outcome.violations.append(f"restored is not refused while {while_}")
         except roles.StillRunning:
             pass
-        await falcon.end_all(orderly=True)
 
     def _is_ahead(self, projection: str) -> bool:
         ends = ends_of_log(self._falcon)
