@@ -16,6 +16,7 @@ import pytest
 
 from falcon import bootstrap
 from falcon.bootstrap import embedded
+from falcon.buckets import Counts
 from falcon.client import FalconClient
 from falcon.http import responses
 from falcon.http.limits import rooms as room_counts
@@ -202,7 +203,9 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
     assert asyncio.run(delayed_refusal({"state": {responses.SHARE: share}})) == 429
 
 
-def test_so_many_refusals_wait_at_a_time_and_those_beyond_are_given_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_refusals_of_a_peer_wait_and_those_beyond_are_given_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def refuse() -> None:
         is_over = asyncio.Event()
 
@@ -210,18 +213,20 @@ def test_so_many_refusals_wait_at_a_time_and_those_beyond_are_given_at_once(monk
             await is_over.wait()
 
         monkeypatch.setattr(responses, "sleep", sleep)
-        first, second = (asyncio.create_task(delayed_refusal({})) for _ in range(2))
+        proxys, anothers = {"client": ("10.0.0.1", 1)}, {"client": ("10.0.0.2", 1)}
+        first, second = (asyncio.create_task(delayed_refusal(proxys)) for _ in range(2))
         await asyncio.sleep(0)
-        assert await asyncio.wait_for(delayed_refusal({}), 10) == 429
+        assert await asyncio.wait_for(delayed_refusal(proxys), 10) == 429
+        another = asyncio.create_task(delayed_refusal(anothers))
         first.cancel()  # its client has left
         await asyncio.wait([first])
-        third = asyncio.create_task(delayed_refusal({}))
+        third = asyncio.create_task(delayed_refusal(proxys))
         await asyncio.sleep(0)
-        assert not second.done() and not third.done()
+        assert not any(each.done() for each in (second, third, another))
         is_over.set()
-        assert [await second, await third] == [429, 429]
+        assert [await second, await third, await another] == [429] * 3
 
-    monkeypatch.setattr(responses, "_WAITING_MAX", 2)
+    monkeypatch.setattr(responses, "_waiting", Counts(2))
     asyncio.run(refuse())
 
 
