@@ -65,14 +65,14 @@ chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load,
 	$(BIN)/python -m tools.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
 
 simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster of simulated servers, SECONDS=60; SEED=1 SCHEDULES=1 repeats one, MUTANTS=1 proves the search
-	$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
+	$(BIN)/python -m tools.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
 		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
 
 attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loopback, SECONDS=600
 	$(BIN)/python -m tools.attack --seconds $(or $(SECONDS),600) $(ARGS)
 
 fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; and requests made from the document
-	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),5000000) $(ARGS)
+	$(BIN)/python -m tools.fuzz --count $(or $(COUNT),5000000) $(ARGS)
 	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py tests/http/test_openapi.py
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json

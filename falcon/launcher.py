@@ -135,7 +135,13 @@ class Launcher:
         adopt_orphans()
         os.umask(0o077)  # files of this process and its children are for their user alone
         if self._plan.stores:
-            self._lock_data_dir()
+            try:
+                self._lock_data_dir()
+            except OSError as error:
+                folder = self._settings.data_dir
+                raise CannotStart(
+                    f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR"
+                ) from error
         public, ops = self._listen()
         if self._plan.command == "up":
             self._prepare_database()
@@ -166,12 +172,10 @@ class Launcher:
     # --- before roles start -------------------------------------------------------------------------------------------
 
     def _lock_data_dir(self) -> None:
+        """Raises CannotStart, OSError."""
         folder = self._settings.data_dir
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise CannotStart(f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if not take_lock(handle):
             owner = os.pread(handle, 32, 0).decode().strip()
             raise CannotStart(
@@ -187,15 +191,25 @@ class Launcher:
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
-        """Keep the folder that the processes share while the block runs."""
-        folder = self._run_dir or slots.make_folder()
-        try:
-            instruments.attach(folder, "launcher-0")
+        """Keep the folder that the processes share while the block runs. Raises CannotStart."""
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = self._run_dir
+                if folder is None:
+                    folder = slots.make_folder(self._slots())
+                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                instruments.attach(folder, "launcher-0")
+            except slots.NoRoom as error:
+                raise CannotStart(str(error)) from error
+            except OSError as error:
+                raise CannotStart(f"measurements cannot be written ({error}); set FALCON_RUN_DIR") from error
             self._run_dir = folder
             yield
-        finally:
-            if not self._settings.run_dir:
-                shutil.rmtree(folder, ignore_errors=True)
+
+    def _slots(self) -> int:
+        """How many processes measure themselves, at most."""
+        actors = self._settings.shards + 2 if self._hosts_actors_apart() else 0
+        return self._count() + actors + 3  # the launcher, operations and projections
 
     def _listen(self) -> tuple[socket.socket | None, socket.socket | None]:
         """The launcher binds the socket, so that connections wait for a restarted server."""
@@ -429,6 +443,8 @@ class Launcher:
                 except subprocess.TimeoutExpired:
                     role.process.kill()
                     role.process.wait()
+                    if seconds:
+                        print(f"falcon: {role.title} was killed: it did not end in time", file=sys.stderr)
                 self._let_go(role)
         _kill_all(lambda: descendants(os.getpid()))
 
@@ -443,7 +459,7 @@ class Launcher:
         if public is not None:
             line = {"url": self._url(self._public_scheme(), public), **line}
         if self._plan.command == "up":
-            self._address_file().write_text(json.dumps({**line, "pid": os.getpid()}))
+            self._write_address({**line, "pid": os.getpid()})
         if self._as_json:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
             print(json.dumps({**line, **shown}), flush=True)
@@ -460,6 +476,13 @@ class Launcher:
             )
             if self._plan.command == "up":  # others may read a journal or a log file: tokens must not be in it
                 print(f"The first accounts' tokens are in {self._settings.data_dir}/credentials.json.", flush=True)
+
+    def _write_address(self, line: dict[str, Any]) -> None:
+        """Only the command line needs it: a Falcon that cannot write it serves all the same."""
+        try:
+            self._address_file().write_text(json.dumps(line))
+        except OSError as error:
+            print(f"falcon: commands need --url, since the address cannot be written ({error})", file=sys.stderr)
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
         """The address of the page. It contains the token only if no other user can see it."""
@@ -479,8 +502,10 @@ class Launcher:
         return self._settings.data_dir / "up.json"
 
     def _forget_address(self) -> None:
+        """An address that is left does no harm: it names a process that has ended."""
         if self._plan.command == "up":
-            self._address_file().unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._address_file().unlink(missing_ok=True)
 
 
 _WELCOME = """

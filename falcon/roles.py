@@ -21,6 +21,7 @@ from falcon import huge_pages
 from falcon.process import die_with_parent, tether_forks
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
+from falcon.telemetry.slots import NoRoom
 
 if TYPE_CHECKING:
     from falcon.adapters.thespian.actors import BuildShard
@@ -50,7 +51,10 @@ def main(argv: list[str] | None = None) -> None:
     settings = Settings.from_env()
     has_place = arguments.role == "serve" and settings.processes > 1
     setproctitle(f"falcon: {arguments.role} {arguments.place}" if has_place else f"falcon: {arguments.role}")
-    begin(settings, f"{arguments.role}-{arguments.place}")
+    try:
+        begin(settings, f"{arguments.role}-{arguments.place}")
+    except NoRoom as error:
+        sys.exit(f"falcon: {error}")
     _ROLES[arguments.role](settings, arguments)
 
 
@@ -75,8 +79,11 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
 
     @asynccontextmanager
     async def edge() -> AsyncIterator[Edge]:
-        async with embedded.serving(settings, arguments.actors_port, health, place) as edge:
-            first = await embedded.credentials(settings, edge) if arguments.place == 0 else None
+        async with contextlib.AsyncExitStack() as stack:
+            with _refusing("up", embedded.REFUSALS):
+                serving = embedded.serving(settings, arguments.actors_port, health, place)
+                edge = await stack.enter_async_context(serving)
+                first = await embedded.credentials(settings, edge) if arguments.place == 0 else None
             _started(health, arguments.ready, first)
             yield edge
 
@@ -141,7 +148,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Known errors of a cluster end the process at once, with a line each and no traceback."""
+    """Known errors end the process at once, with a line each and no traceback."""
     try:
         yield
     except refusals as refusal:

@@ -8,7 +8,7 @@ from falcon.telemetry import instruments, logs, otel, probes
 
 
 def begin(settings: Settings, name: str) -> None:
-    """``name``: of the process in its tree, such as serve-0. Once a process, after it was forked."""
+    """``name``: of the process in its tree, such as serve-0. Once a process, after it was forked. Raises NoRoom."""
     raise_descriptors()
     logs.configure(name, settings.log_level, settings.log_format)  # type: ignore[arg-type]
     otel.configure(name)

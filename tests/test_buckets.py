@@ -5,7 +5,7 @@ import random
 import pytest
 
 from falcon.buckets import Buckets, Counts
-from tests.support.clock import FakeClock
+from tools.harness.clock import FakeClock
 
 
 def test_a_key_may_be_used_so_often_at_once_and_then_as_time_goes_by() -> None:

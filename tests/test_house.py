@@ -136,7 +136,7 @@ def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
     assert folders.keys() == READ_MODELS.keys()
     for folder in folders.values():
         assert parts <= {path.name for path in folder.iterdir()}, folder
-        assert (ROOT / f"tests/memory/{folder.name}.py").is_file(), "the plainest form of it"
+        assert (ROOT / f"tools/harness/memory/{folder.name}.py").is_file(), "the plainest form of it"
 
 
 @pytest.mark.parametrize("folder", _PROGRAMS)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +62,38 @@ def test_a_folder_of_an_earlier_falcon_keeps_its_one_file(tmp_path: Path) -> Non
 
 def test_a_folder_whose_first_start_was_interrupted_is_a_new_one(tmp_path: Path) -> None:
     database.prepare(tmp_path / "falcon.db", Settings().partitions)
+    assert started(tmp_path) == 7
+
+
+def _lose(database_file: Path) -> None:
+    for name in ("", "-wal", "-shm"):
+        database_file.with_name(database_file.name + name).unlink(missing_ok=True)
+
+
+def _lose_content(database_file: Path) -> None:
+    _lose(database_file)
+    database_file.touch()
+
+
+def _lose_messages(database_file: Path) -> None:
+    """As a copy of the file without its WAL."""
+    _lose(database_file)
+    database.prepare(database_file, Settings().partitions)
+
+
+@pytest.mark.parametrize(("lose", "said"), [(_lose, "missing"), (_lose_content, "empty"), (_lose_messages, "empty")])
+def test_a_folder_that_has_lost_its_messages_is_not_taken_for_a_new_one(
+    tmp_path: Path, lose: Callable[[Path], None], said: str
+) -> None:
+    first = tmp_path / "falcon.db"
+    shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], first)
+    (tmp_path / "credentials.json").write_text("{}")
+    assert started(tmp_path) == 1
+    lose(first)
+    with pytest.raises(CannotStart, match=f"falcon.db is {said}, but credentials.json is there: put falcon.db back"):
+        started(tmp_path)
+    assert first.exists() == (lose is not _lose)
+    (tmp_path / "credentials.json").unlink()
     assert started(tmp_path) == 7
 
 

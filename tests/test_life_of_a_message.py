@@ -128,16 +128,26 @@ def _at_the_acknowledgement(send: list[Call]) -> tuple[list[Call], list[Call]]:
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    return _walk_in(tmp_path_factory.mktemp("walk"), limits="off")
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """Where accounts and rooms have limits."""
+    return _walk_in(tmp_path_factory.mktemp("limited"), limits="on")
+
+
+def _walk_in(folder: Path, *, limits: str) -> Walk:
     profiler = Profiler()
     before = sys.getprofile(), threading.getprofile()
     threading.setprofile(profiler)
     try:
-        with Falcon(tmp_path_factory.mktemp("walk")) as started:
+        with Falcon(folder, limits=limits) as started:
             anna = started.account("Anna")
             room = anna.makes_room("Tea kitchen")
             sys.setprofile(profiler)
-            yield started.run(_walked(started, profiler, anna, room.room_id))
+            return started.run(_walked(started, profiler, anna, room.room_id))
     finally:
         sys.setprofile(before[0])
         threading.setprofile(before[1])
@@ -223,6 +233,12 @@ def test_a_send_makes_as_few_calls_as_the_page_says(walk: Walk) -> None:
     assert len(walk.keyed) <= _limit("calls with an Idempotency-Key")
     assert len(walk.after) <= _limit("calls after")
     assert len(walk.page) <= _limit("calls for a page")
+
+
+def test_limits_add_as_few_calls_as_the_page_says(walk: Walk, limited: Walk) -> None:
+    assert len(limited.before) - len(walk.before) <= _limit("calls to a send")
+    assert len(limited.keyed) - len(walk.keyed) <= _limit("calls to one with a key")
+    assert len(limited.page) - len(walk.page) <= _limit("calls to a page")
 
 
 def test_a_send_crosses_from_folder_to_folder_as_seldom_as_the_page_says(walk: Walk) -> None:

@@ -171,7 +171,7 @@ def start_edge(
         cuts=cuts,
     )
     signals = Signals(transport, feed)
-    reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
+    reads = ReadYourWrites(store, names, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
     authenticator = Authenticator(store, reads, allowed, Revocations(store, feed), secret)
     keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)
     streams = Streams(

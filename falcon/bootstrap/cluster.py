@@ -31,7 +31,7 @@ from falcon.adapters.kafka.owners import GroupOwnership, Owners
 from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
-from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
+from falcon.adapters.kafka.signal_transport import KafkaSignalTransport, has_senders
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
@@ -79,6 +79,7 @@ from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
 from falcon.settings import Settings, WrongSettings
 from falcon.startup import begin
 from falcon.streams.cuts import Cuts
+from falcon.streams.signals import ALIVE_SECONDS
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
@@ -97,6 +98,9 @@ log = logging.getLogger("falcon")
 _SHARDS = "shards"
 # A process that ends still serves what it owns for so long, while others take it over.
 _HANDOVER_SECONDS = 1.5
+# An api is in no group: one that runs is heard within this time. An owner that ran on while the brokers were replaced
+# has joined its group again by then.
+_LISTENED_SECONDS = 3 * ALIVE_SECONDS
 # A consumer waits so long for events before it looks whether its partitions have changed.
 _IDLE_SECONDS = 0.5
 
@@ -105,7 +109,7 @@ async def prepare(settings: Settings) -> str:
     """Make the missing topics and tables. Returns the log's name. Raises RightsMissing, WrongTopics, WrongTables,
     JournalUnavailable, ReadStoreUnavailable."""
     cluster = kafka_cluster(settings)
-    await rights.check(cluster, rights.of_operator(()))
+    await rights.check(cluster, rights.of_prepare())
     instance = await topics.prepare(cluster, settings.kafka_replicas)
     with hbase_gateways(settings) as hbase:
         await blocking(settings).run(
@@ -122,10 +126,14 @@ async def restored(settings: Settings) -> str:
     """
     cluster = kafka_cluster(settings)
     groups = [_SHARDS, *map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
-    await rights.check(cluster, rights.of_operator(groups))
+    await rights.check(cluster, rights.of_restored(groups))
     before = await topics.check(cluster)
-    if running := await active(cluster, groups):
-        raise StillRunning(f"stop every falcon api, write and project first: {', '.join(running)} have members")
+    has_apis = await topics.patiently(lambda: has_senders(cluster, _LISTENED_SECONDS))
+    running = [f"the group {group} has members" for group in await active(cluster, groups)]
+    if has_apis:
+        running.append("an api sends signals")
+    if running:
+        raise StillRunning(f"stop every falcon api, write and project first: {', '.join(running)}")
     prefix, partitions = settings.hbase_prefix, settings.partitions
     with hbase_gateways(settings) as hbase:
         await blocking(settings).run(check_family_of_log, hbase, prefix, before, partitions)

@@ -20,6 +20,7 @@ import msgspec
 from falcon.adapters.memory.signal_transport import LocalSignalTransport
 from falcon.adapters.sockets.signal_transport import SocketSignalTransport
 from falcon.adapters.sqlite import database, files
+from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.journal import CommitHook, SqliteJournal
 from falcon.adapters.sqlite.read_store import read_store
 from falcon.adapters.sqlite.source import SqliteFilesSource, SqliteSource, UniformCursor, source_of
@@ -44,6 +45,7 @@ from falcon.process import take_lock
 from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import InlineProjector, ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
+from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
 from falcon.startup import begin
 from falcon.streams.signals import SignalTransport
@@ -58,6 +60,15 @@ from falcon.write.shard import Shard
 log = logging.getLogger("falcon")
 
 _IDLE_SECONDS = 0.5
+_CREDENTIALS = "credentials.json"
+
+
+class WrongFile(Exception):
+    """A file of the data folder is not as Falcon wrote it. The message says what to do."""
+
+
+# Reasons for which a process of one machine does not start. The message of each says what is wrong.
+REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongDatabase, WrongFile)
 
 
 def sqlite_version() -> str:
@@ -243,7 +254,7 @@ def _copy_into(settings: Settings, folder: Path, report: Callable[[int, int], No
         target = folder / source.name
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
     files.copy(settings.database, folder / settings.database.name, report)
-    for name in ("secret", "credentials.json"):
+    for name in ("secret", _CREDENTIALS):
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)
     for path in (*folder.iterdir(), folder):
@@ -357,25 +368,50 @@ def _poll_seconds(settings: Settings) -> float:
 
 def server_secret(settings: Settings) -> bytes:
     """Made once for a data folder, also if several processes start at the same time. Tokens of keyed commands are
-    derived from it."""
+    derived from it. Raises WrongFile."""
     path = settings.data_dir / "secret"
     if not path.exists():
         with _private_file(settings, path.name, secrets.token_bytes(32)) as made, suppress(FileExistsError):
             path.hardlink_to(made)
-    return path.read_bytes()
+    secret = _read(path)
+    if not secret:
+        raise WrongFile(f"{path} is empty: put it back from a copy, or remove it, and Falcon makes another")
+    return secret
 
 
 async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
     """The credentials of the data folder. In a new one two accounts are made: an administrator, and one to begin
-    with."""
-    path = settings.data_dir / "credentials.json"
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=FirstAccounts)
+    with. Raises WrongFile."""
+    known = _known_credentials(settings)
+    if known is not None:
+        return known
     admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=new_secret(edge.secret))
     account_id, token = await create_account(edge, "First account", is_admin=False, secret=new_secret(edge.secret))
     made = FirstAccounts(account_id, token, admin_id, admin_token)
-    _write_private(settings, "credentials.json", msgspec.json.encode(made))
+    _write_private(settings, _CREDENTIALS, msgspec.json.encode(made))
     return made
+
+
+def _known_credentials(settings: Settings) -> FirstAccounts | None:
+    path = settings.data_dir / _CREDENTIALS
+    data = _read(path)
+    try:
+        return None if data is None else msgspec.json.decode(data, type=FirstAccounts)
+    except msgspec.DecodeError as error:
+        raise WrongFile(
+            f"{path} is not as Falcon writes it ({error}): put it back from a copy, or move it away, and Falcon makes "
+            "two more accounts to begin with"
+        ) from error
+
+
+def _read(path: Path) -> bytes | None:
+    """None if there is no such file. Raises WrongFile."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WrongFile(f"{path} cannot be read: {error.strerror}") from error
 
 
 class InUse(Exception):
@@ -384,17 +420,16 @@ class InUse(Exception):
 
 async def issue_token(settings: Settings, account_id: int) -> str:
     """Issue a token for an account of a data folder that is not in use. It replaces the account's token in the
-    credentials, if that is there. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
+    credentials, if that is there. Raises InUse, NotIssued, and REFUSALS."""
     with _locked(settings.data_dir):
         alone = _alone(settings)
         prepare(alone)
+        known = _known_credentials(settings)
         async with serving(alone) as edge:
             token = await issue_token_of(edge, account_id)
-        path = settings.data_dir / "credentials.json"
-        known = msgspec.json.decode(path.read_bytes(), type=FirstAccounts) if path.exists() else None
         if known is not None and account_id in (known.admin_account_id, known.account_id):
             changed = {"admin_token" if account_id == known.admin_account_id else "token": token}
-            _write_private(settings, path.name, msgspec.json.encode(msgspec.structs.replace(known, **changed)))
+            _write_private(settings, _CREDENTIALS, msgspec.json.encode(msgspec.structs.replace(known, **changed)))
     return token
 
 

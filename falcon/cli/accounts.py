@@ -180,15 +180,13 @@ def _token_made_here(data_dir: Path, account: str) -> str | None:
     if not is_id(account):
         raise Fault(f"no Falcon runs that could look up {account!r}: give the account's id")
     account_id = int(account)
-    from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.bootstrap import NotIssued, cluster, embedded
-    from falcon.journal.ports import JournalUnavailable
 
     try:
         if settings.kafka:
             return asyncio.run(cluster.issue_token(settings, account_id))
         return asyncio.run(embedded.issue_token(settings, account_id))
-    except (NotIssued, embedded.InUse, WrongDatabase, JournalUnavailable, *cluster.REFUSALS) as fault:
+    except (NotIssued, embedded.InUse, *embedded.REFUSALS, *cluster.REFUSALS) as fault:
         raise Fault(str(fault)) from fault
 
 

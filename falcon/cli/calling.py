@@ -140,12 +140,12 @@ class Credentials(msgspec.Struct, frozen=True):
 
 def find_running(data_dir: Path) -> Running | None:
     """Raises Fault when up.json can't be read."""
-    return _read(data_dir / "up.json", Running)
+    return _read(data_dir / "up.json", Running, "`falcon up` writes it again when it starts")
 
 
 def find_credentials(data_dir: Path) -> Credentials | None:
     """Raises Fault when credentials.json can't be read."""
-    return _read(data_dir / "credentials.json", Credentials)
+    return _read(data_dir / "credentials.json", Credentials, "put it back from a copy, or give a token with --token")
 
 
 def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bool) -> tuple[list[str], str]:
@@ -170,7 +170,7 @@ def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bo
     return urls, credentials.admin_token if admin else credentials.token
 
 
-def _read(path: Path, shape: type[T]) -> T | None:
+def _read(path: Path, shape: type[T], advice: str) -> T | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=shape)
     except FileNotFoundError:
@@ -178,7 +178,7 @@ def _read(path: Path, shape: type[T]) -> T | None:
     except NotADirectoryError:
         raise Fault(f"{path.parent} is not a directory: see --data-dir") from None
     except msgspec.DecodeError as fault:
-        raise Fault(f"{path}: {fault}; `falcon up` writes it again when it starts") from fault
+        raise Fault(f"{path}: {fault}; {advice}") from fault
 
 
 def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

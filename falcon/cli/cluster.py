@@ -90,7 +90,7 @@ def restored(
 ) -> None:
     """Start with empty read tables after restoring the log from an older copy.
 
-    Stop every falcon api, write and project first. The log gets another name, so that Falcon refuses tables, streams and resume tokens of the lost history. The projections fill the new tables.
+    Stop every falcon api, write and project first; it refuses while one of them runs. The log gets another name, so that Falcon refuses tables, streams and resume tokens of the lost history. The projections fill the new tables.
 
     \b
     Example:

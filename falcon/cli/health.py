@@ -88,6 +88,8 @@ def _ask(host: str, port: int, path: str) -> tuple[int, str]:
             f"nothing answers on port {port} of {host} ({fault.strerror or fault}): start Falcon with `falcon up`, "
             "or set FALCON_OPS_PORT to its port"
         ) from fault
+    except UnicodeError as fault:
+        raise Fault(f"{host!r} is not the name of a host: set FALCON_OPS_HOST") from fault
     except HTTPException as fault:
         raise Fault(f"port {port} of {host} is not an operations port of Falcon: set FALCON_OPS_PORT") from fault
     finally:

@@ -112,18 +112,6 @@ def _created(event: RoomCreated) -> Room:
     )
 
 
-def _after_message(room: Room, last_seq: Seq, members: Members | None = None) -> Room:
-    """The room with one more message.
-
-    This runs once for each message, and takes a third of the time of ``msgspec.structs.replace``.
-    """
-    after: Room = room.__copy__()  # type: ignore[attr-defined]  # which msgspec's stubs lack
-    force_setattr(after, "last_seq", last_seq)
-    if members is not None:
-        force_setattr(after, "members", members)
-    return after
-
-
 def _with_member(room: Room, account_id: AccountId, member: Member) -> Room:
     admins = room.admins - _is_admin(room.members.get(account_id)) + _is_admin(member)
     members = with_entry(room.members, limits.MEMBERS_IN_PART, account_id, member)
@@ -162,11 +150,14 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
     assert room is not None, f"{event} came before its room was created"
     match event:
         case MessagePosted(message=message, author_read_seq=read_seq):
-            if read_seq is None:
-                return _after_message(room, message.seq)
-            author = room.members[message.author_id]
-            members = room.members.set(message.author_id, Member(author.role, read_seq))
-            return _after_message(room, message.seq, members)
+            # Once for each message: a copy takes a third of the time of ``replace``.
+            after: Room = room.__copy__()  # type: ignore[attr-defined]  # which msgspec's stubs lack
+            force_setattr(after, "last_seq", message.seq)
+            if read_seq is not None:
+                author = room.members[message.author_id]
+                members = room.members.set(message.author_id, Member(author.role, read_seq))
+                force_setattr(after, "members", members)
+            return after
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
             return _with_change(room, message.seq, revision)
         case ReactionAdded() as e:

@@ -27,7 +27,7 @@ _FRESH_SECONDS: Final = 1.0
 _USABLE_SECONDS: Final = 600.0
 _CACHED_MAX: Final = 50_000  # tokens
 
-_Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
 
 class _Cached(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +89,7 @@ class Authenticator:
         self._store_is_away = False
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def authenticate(self, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
+    async def authenticate(self, headers: Headers, turn: Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
         """The account whose token it is. A good token is cached for ten minutes while the log vouches for it, and for a
         second otherwise, so a token that another process revokes is accepted for about a second.
 
@@ -150,16 +150,15 @@ class Authenticator:
     # --- the tables ---------------------------------------------------------------------------------------------------
 
     async def _look_up(
-        self, authorization: bytes, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None
+        self, authorization: bytes, headers: Headers, turn: Turn = nullcontext, scope: Scope | None = None
     ) -> AccountRow:
         """Raises Problem 401, 429, 503, ReadStoreUnavailable."""
-        asked_at = time.monotonic()
         issued: str | None = None
         limited = scope is not None and self._limiter.limits_addresses
         if scope is not None and limited:
             issued = self._hash_of_issued(authorization)
             self._limiter.check_unauthenticated(scope, issued)
-        account = await self._owner(authorization, headers, turn)
+        account, asked_at = await self._owner(authorization, headers, turn)
         if account is None:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
@@ -171,18 +170,21 @@ class Authenticator:
             self._cache.keep(authorization, cached)
         return account
 
-    async def _owner(self, authorization: bytes, headers: Headers, turn: _Turn) -> AccountRow | None:
-        """A token that the tables do not show is refused at once, unless this deployment has issued it: then it may be
+    async def _owner(self, authorization: bytes, headers: Headers, turn: Turn) -> tuple[AccountRow | None, float]:
+        """The account whose token it is, and when the tables were asked, on CLOCK_MONOTONIC.
+
+        A token that the tables do not show is refused at once, unless this deployment has issued it: then it may be
         newer than the tables. So refusing a forged token costs less than accepting a good one. One that the tables
         still show is refused if the log has revoked it."""
         parsed = _parse_bearer(authorization)
         if parsed is None:
-            return None
+            return None, -math.inf
         account_id, secret = parsed
         token_hash = bearer_tokens.hash_of(secret)
         if token_hash in self.revocations:
-            return None
+            return None, -math.inf
         async with turn():
+            asked_at = time.monotonic()
             account = await self._store.bearer(account_id, token_hash)
         self._store_is_away = False
         if account is None:
@@ -190,7 +192,8 @@ class Authenticator:
             if bearer_tokens.is_issued(self._secret, secret):
                 await self._reads.catch_up(account_id, self._reads.wait_seconds(headers))
                 account = await self._store.bearer(account_id, token_hash)
-        return None if token_hash in self.revocations else account  # it may have been read meanwhile
+        # A revocation may have been read meanwhile.
+        return None if token_hash in self.revocations else account, asked_at
 
     def _hash_of_issued(self, authorization: bytes) -> str | None:
         """The hash of a secret that this deployment has issued, even if it is no longer good; else None.

@@ -2,16 +2,16 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, ParamSpec, TypeVar
 
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem, broken, invalid, room_not_found
 from falcon.http.requests import AuthedRequest, Headers
-from falcon.read.accounts.queries import AccountRow
 from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import Access
+from falcon.read.names import AccountNames
 
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
@@ -27,12 +27,14 @@ class ReadYourWrites:
     def __init__(
         self,
         store: ReadStore,
+        names: AccountNames,
         freshness: Freshness,
         partitions: int,
         wait_seconds: float,
         wait_seconds_max: float,
     ) -> None:
         self._store = store
+        self._names = names
         self.freshness = freshness
         self._partitions = partitions
         self._wait_seconds = wait_seconds
@@ -57,13 +59,18 @@ class ReadYourWrites:
 
     async def reach_positions(self, request: AuthedRequest) -> None:
         """Wait for the request's Falcon-Position. Raises Problem 422, 503, ReadStoreUnavailable."""
-        positions = request.positions
+        if request.positions:
+            await self.reach_all(request.positions, time.monotonic() + self._seconds_left(request))
+            request.positions = ()
+
+    async def reach_all(self, positions: Collection[tuple[Partition, int]], until: float) -> None:
+        """Wait until reads show the events at these offsets. Raises Problem 503 at ``until``, on CLOCK_MONOTONIC,
+        ReadStoreUnavailable."""
         if len(positions) > 1:  # one query finds those that the tables have not reached yet
             applied = await self._store.applied_in([partition for partition, _ in positions])
-            positions = tuple(each for each in positions if applied[each[0]] <= each[1])
+            positions = [each for each in positions if applied[each[0]] <= each[1]]
         for partition, offset in positions:
-            await self.freshness.reach(partition, offset, self._seconds_left(request))
-        request.positions = ()
+            await self.freshness.reach(partition, offset, max(0.0, until - time.monotonic()))
 
     async def reach(self, partition: Partition, offset: int, seconds: float) -> None:
         """Wait until reads show the event at ``offset``. Raises Problem 503 after ``seconds``, ReadStoreUnavailable."""
@@ -81,10 +88,19 @@ class ReadYourWrites:
             raise room_not_found(room_id)
         return access
 
-    async def account(self, request: AuthedRequest, account_id: AccountId) -> AccountRow | None:
-        """None only if there is no such account. Raises Problem 503."""
-        account = await self._store.account(account_id)
-        return account or await self.newest(request, account_id, self._store.account, account_id)
+    async def names(self, request: AuthedRequest, account_ids: Collection[AccountId]) -> Mapping[AccountId, str]:
+        """The names of those of these accounts that exist. Raises Problem 503, ReadStoreUnavailable."""
+        names = await self._names.of(account_ids)
+        missing = set(account_ids) - names.keys()
+        if not missing:
+            return names
+        for partition in {partition_of(account_id, self._partitions) for account_id in missing}:
+            await self.freshness.catch_up(partition, self._seconds_left(request))
+        return {**names, **await self._names.of(missing)}
+
+    async def name(self, request: AuthedRequest, account_id: AccountId) -> str | None:
+        """The account's name. None only if there is no such account. Raises Problem 503, ReadStoreUnavailable."""
+        return (await self.names(request, [account_id])).get(account_id)
 
     async def newest(
         self, request: AuthedRequest, identity: int, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from falcon.buckets import Counts
 from falcon.http.problems import Problem
 
 # In a request's scope: the seconds for which its refusal waited.
@@ -17,6 +18,10 @@ SHARE: Final = "falcon.share"
 
 # In scope["state"], if the server has one: a function that writes a whole response at once, or returns False.
 WRITE_WHOLE: Final = "falcon.write_whole"
+
+# Refusals that wait at a time, by the address of the other end: behind a proxy each of them holds one of the proxy's
+# connections, of which it often has 1,024.
+_waiting: Final = Counts(500)
 
 _JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
@@ -46,7 +51,7 @@ class BytesResponse:
 
 class _DelayedResponse(BytesResponse):
     """The refusal of a client that goes on in spite of refusals. It does not wait if its client holds as much as it
-    may: a body would be held meanwhile."""
+    may, since a body would be held meanwhile, or if as many from the same address wait as may."""
 
     __slots__ = ("_delay_seconds",)
 
@@ -57,9 +62,19 @@ class _DelayedResponse(BytesResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         share = scope.get("state", {}).get(SHARE)
         if share is None or share.may_wait():
-            await sleep(self._delay_seconds)
-            scope[DELAYED] = self._delay_seconds
+            await self._wait(scope)
         await super().__call__(scope, receive, send)
+
+    async def _wait(self, scope: Scope) -> None:
+        client = scope.get("client")
+        address = client and client[0]
+        if not _waiting.enter(address):
+            return
+        try:
+            await sleep(self._delay_seconds)
+        finally:
+            _waiting.leave(address)
+        scope[DELAYED] = self._delay_seconds
 
 
 def json_response(status: int, value: Any, *headers: tuple[bytes, bytes]) -> BytesResponse:

@@ -53,10 +53,7 @@ class Lag:
 
 
 def readable(envelopes: Iterable[Envelope]) -> None:
-    """Records how long the messages took to become readable. Most of a batch were decided at the same time."""
+    """Records how long the messages took to become readable."""
     now = time.time() * 1000
-    counts: dict[Millis, int] = {}
     for envelope in envelopes:
-        counts[envelope.at] = counts.get(envelope.at, 0) + 1
-    for at, count in counts.items():
-        _readable.observe_many(max(0.0, (now - at) / 1000), count)
+        _readable.observe(max(0.0, (now - envelope.at) / 1000))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from falcon.journal.envelope import Cursor, Envelope
+from falcon.journal.envelope import Envelope
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.filling import Filling
 from falcon.projections.lag import TIMELINE, Lag, readable
@@ -21,10 +21,13 @@ _BATCH_EVENTS = 1_000
 
 
 class InlineTables(ProjectionTables, Protocol):
-    """Tables that a projection can be applied to within the commit of its events."""
+    """Tables that a projection can be applied to within the commit of its events.
 
-    def advance(self, projections: Sequence[str], before: Cursor, after: Cursor) -> Collection[str]:
-        """Move those of these projections whose position is ``before``. Gives their names."""
+    One offset says where a reader of their log stands: its partitions share one numbering.
+    """
+
+    def advance(self, projections: Sequence[str], first: int, end: int) -> Collection[str]:
+        """Move those of these projections whose next event is at ``first`` to ``end``. Gives their names."""
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
         """``writes``: by projection. The caller rolls back if it raises."""
@@ -48,29 +51,29 @@ class InlineProjector:
         self._applied: Collection[str] = ()
         self._projected = {name: metrics.projected_events.labels(name) for name in projections}
 
-    def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
+    def apply(self, appends: Sequence[Append], first: int, end: int) -> None:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
-        applied = self._try(self._names, envelopes, before, after)
+        applied = self._try(self._names, envelopes, first, end)
         if isinstance(applied, Exception):
-            applied = [name for name in self._names if self._is_applied_alone(name, envelopes, before, after)]
+            applied = [name for name in self._names if self._is_applied_alone(name, envelopes, first, end)]
         self._applied = applied
         metrics.Counter.inc_all([self._projected[name] for name in applied], len(envelopes))
 
-    def _is_applied_alone(self, name: str, envelopes: Sequence[Envelope], before: Cursor, after: Cursor) -> bool:
-        applied = self._try([name], envelopes, before, after)
+    def _is_applied_alone(self, name: str, envelopes: Sequence[Envelope], first: int, end: int) -> bool:
+        applied = self._try([name], envelopes, first, end)
         if isinstance(applied, Exception):
             _stop(self._tables, name, applied)
             return False
         return name in applied
 
     def _try(
-        self, names: Sequence[str], envelopes: Sequence[Envelope], before: Cursor, after: Cursor
+        self, names: Sequence[str], envelopes: Sequence[Envelope], first: int, end: int
     ) -> Collection[str] | Exception:
         """Apply those of these projections that stand before the append, or none of them. Returns which were applied,
         or the reason for a failure."""
         savepoint = self._savepoint()
         try:
-            applied = self._tables.advance(names, before, after)
+            applied = self._tables.advance(names, first, end)
             projects = [(name, self._projections[name]) for name in applied]
             self._tables.write(
                 {name: [write for each in envelopes for write in project(each)] for name, project in projects}

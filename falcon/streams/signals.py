@@ -30,9 +30,9 @@ SIGNALS: Final = ("typing", "presence")
 WATCHED_MAX: Final = 500  # accounts that a stream may watch
 AUDIENCE_MAX: Final = 500  # connections of a process that are told about typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
+ALIVE_SECONDS: Final = 3.0  # between two signs of life of a process
 
 _LINGER_SECONDS: Final = 3.0  # an account that comes back within them was never away
-_ALIVE_SECONDS: Final = 3.0
 _TURN_SECONDS: Final = 0.25
 _COMPARED_EVERY: Final = 40  # turns: a process compares with each other process after so many
 _MESSAGES_MAX: Final = 200  # that are sent at once; the rest waits, and later changes of it cost nothing more
@@ -384,7 +384,7 @@ class Signals:
         now = self._clock()
         self._may_be_old()
         self._turned_at = now
-        if now - self._alive_at >= _ALIVE_SECONDS:
+        if now - self._alive_at >= ALIVE_SECONDS:
             self._alive_at = now
             self._send_all(_Alive(self._presence.here, keeps=True))
         self._miss(now)

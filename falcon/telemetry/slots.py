@@ -6,7 +6,11 @@ kernel keeps a mapped page when the process is killed. Nothing is left over from
 for them.
 
 A slot is two files. ``NAME.cells`` is an array of doubles: a header, then what was allocated. ``NAME.keys`` has a line
-for each allocation: offset, length, metric, kind, and label values, as JSON. Only its process writes a slot.
+for each allocation: offset, length, metric, kind, and label values, as JSON, and zeros behind them. Only its process
+writes a slot.
+
+The space of both is reserved when they are made: when memory is full, the first write to a page that was not reserved
+would kill the process.
 """
 
 import json
@@ -20,7 +24,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-CELLS: Final = 1 << 17  # a megabyte that takes no memory until it is used
+CELLS: Final = 1 << 17
+_CELL_BYTES: Final = 8
+_KEYS_BYTES: Final = 1 << 18
+SLOT_BYTES: Final = CELLS * _CELL_BYTES + _KEYS_BYTES
 _PID, _TICKS, _SAMPLED, _FIRST = 0, 1, 2, 8
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _FOLDER: Final = "falcon-"
@@ -40,22 +47,23 @@ class SlotFull(Exception):
     """There are more label sets than any metric should have."""
 
 
+class NoRoom(Exception):
+    """A slot does not fit into the folder. The message says what to do."""
+
+
 class Slot:
     """The writing end of a slot."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
         folder.mkdir(parents=True, exist_ok=True)
-        self._keys = folder / f"{name}.keys"
-        self._places = dict(_read_keys(self._keys)) if self._keys.exists() else {}
+        self._keys = _mapped(folder / f"{name}.keys", _KEYS_BYTES)
+        lines = _written(self._keys[:])
+        self._keys_end = len(lines)
+        self._places = dict(_parsed(lines))
         self._end = max((place.offset + place.length for place in self._places.values()), default=_FIRST)
-        handle = os.open(folder / f"{name}.cells", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.ftruncate(handle, CELLS * 8)
-            self.cells = memoryview(mmap.mmap(handle, CELLS * 8)).cast("d")
-        finally:
-            os.close(handle)
-        if self._keys.exists() and not self._keys.read_bytes().endswith(b"\n"):
+        self.cells = memoryview(_mapped(folder / f"{name}.cells", CELLS * _CELL_BYTES)).cast("d")
+        if lines and not lines.endswith(b"\n"):
             self._write(b"\n")  # the process before was killed while it wrote a line
         for place in self._places.values():
             if place.kind == "gauge":  # a gauge of the process before says nothing about this one
@@ -73,23 +81,21 @@ class Slot:
         place = self._places.get(key)
         if place is not None and (place.length, place.kind) == (length, kind):
             return place.offset
-        if self._end + length > CELLS:
-            raise SlotFull(f"no room for {key} in the metrics of {self.name}")
         place = Place(self._end, length, kind)
+        line = json.dumps([*place, *_flat(key)], separators=(",", ":")).encode() + b"\n"
+        if self._end + length > CELLS or self._keys_end + len(line) > _KEYS_BYTES:
+            raise SlotFull(f"no room for {key} in the metrics of {self.name}")
         self._end += length
         if kind == "gauge":
             self.cells[place.offset] = math.nan
-        line = json.dumps([*place, *_flat(key)], separators=(",", ":")) + "\n"
-        self._write(line.encode())
+        self._write(line)
         self._places[key] = place
         return place.offset
 
     def _write(self, line: bytes) -> None:
-        handle = os.open(self._keys, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, line)
-        finally:
-            os.close(handle)
+        end = self._keys_end + len(line)
+        self._keys[self._keys_end : end] = line
+        self._keys_end = end
 
 
 class SlotView:
@@ -100,7 +106,7 @@ class SlotView:
         self.role, _, self.index = name.rpartition("-")
         self._keys = folder / f"{name}.keys"
         with (folder / f"{name}.cells").open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), CELLS * 8, prot=mmap.PROT_READ)
+            self._map = mmap.mmap(file.fileno(), CELLS * _CELL_BYTES, prot=mmap.PROT_READ)
         self._cells = memoryview(self._map).cast("d")
 
     @property
@@ -120,23 +126,35 @@ class SlotView:
 
     def read(self) -> Iterator[tuple[Key, str, list[float]]]:
         """Key, kind and cells of all allocations. The last one counts if a key was allocated twice."""
-        for key, place in dict(_read_keys(self._keys)).items():
+        for key, place in dict(_parsed(_written(self._keys.read_bytes()))).items():
             yield key, place.kind, list(self._cells[place.offset : place.offset + place.length])
 
 
-def make_folder() -> Path:
-    """Make a folder for this process and its children, in memory if the system has a place for that.
+def make_folder(slots: int) -> Path:
+    """Make a folder for this process and its children, in memory if the system has a place for that with room for so
+    many slots. Raises NoRoom.
 
     Removes the folders of launchers that were killed.
     """
-    base = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    bases = _SHARED_MEMORY, Path(tempfile.gettempdir())
+    for base in bases:
+        _remove_left(base)
+    for base in bases:
+        if os.access(base, os.W_OK) and shutil.disk_usage(base).free >= slots * SLOT_BYTES:
+            folder = base / f"{_FOLDER}{os.getpid()}-{start_ticks(os.getpid())}"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            return folder
+    raise NoRoom(
+        f"neither {bases[0]} nor {bases[1]} has {slots * SLOT_BYTES / 2**20:,.0f} MiB for the measurements of {slots} "
+        "processes: make room there, or set FALCON_RUN_DIR to another folder"
+    )
+
+
+def _remove_left(base: Path) -> None:
     for left in base.glob(f"{_FOLDER}*-*"):
         pid, _, ticks = left.name.removeprefix(_FOLDER).partition("-")
         if pid.isdigit() and str(start_ticks(int(pid))) != ticks:
             shutil.rmtree(left, ignore_errors=True)
-    folder = base / f"{_FOLDER}{os.getpid()}-{start_ticks(os.getpid())}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def views(folder: Path) -> list[SlotView]:
@@ -154,14 +172,29 @@ def _flat(key: Key) -> tuple[str, list[str]]:
     return key[0], list(key[1])
 
 
-def _read_keys(path: Path) -> Iterator[tuple[Key, Place]]:
+def _mapped(path: Path, size: int) -> mmap.mmap:
+    """Map the file for writing, with all of its space reserved. Raises NoRoom."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(handle, 0, size)
+        return mmap.mmap(handle, size)
+    except OSError as error:
+        raise NoRoom(
+            f"{path} needs {size >> 10} KiB for measurements ({error.strerror}): make room, or set FALCON_RUN_DIR"
+        ) from error
+    finally:
+        os.close(handle)
+
+
+def _written(keys: bytes) -> bytes:
+    """The lines in a file of keys, without the zeros behind them."""
+    return keys.rstrip(b"\0")
+
+
+def _parsed(lines: bytes) -> Iterator[tuple[Key, Place]]:
     """Ignores a last line that is cut short: its process was killed while it wrote the line, and nothing has counted
     there."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return
-    for line in lines[:-1]:
+    for line in lines.split(b"\n")[:-1]:
         try:
             offset, length, kind, name, labels = json.loads(line)
         except ValueError:

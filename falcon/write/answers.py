@@ -103,11 +103,11 @@ class KeyCounts:
         """True if another key of this account may be remembered."""
         return self.bytes < self._bytes_max and not self.is_full_for(account_id)
 
-    def add(self, account_id: AccountId) -> None:
-        self._change(account_id, 1)
-
-    def remove(self, account_id: AccountId) -> None:
-        self._change(account_id, -1)
+    def change(self, account_id: AccountId, by: int) -> None:
+        """Add or remove (``by``) keys of an account."""
+        self.total += by
+        if self._most_of_account:
+            self._of.change(account_id, by)
 
     def add_all(self, keys: int, account_ids: Iterator[AccountId], by: int) -> None:
         """Add or remove (``by``) the keys of a partition. Those of its accounts are counted a part at a time.
@@ -128,11 +128,6 @@ class KeyCounts:
                 most -= 1
             if most > 0:
                 self._uncounted.popleft()
-
-    def _change(self, account_id: AccountId, by: int) -> None:
-        self.total += by
-        if self._most_of_account:
-            self._of.change(account_id, by)
 
 
 class _KeyChunk:
@@ -215,7 +210,7 @@ class AnswerWindow:
         number = (self._first_chunk + len(self._chunks) - 1) % _CHUNK_NUMBERS
         self._numbers.add(digest, number << _CHUNK_BITS | self._chunks[-1].count - 1)
         if self._counts is not None:
-            self._counts.add(account_id)
+            self._counts.change(account_id, 1)
 
     def forget(self, at: Millis, most: int) -> int:
         """Forget keys whose window is over, the oldest first. Returns how many; if ``most``, there may be others."""
@@ -229,7 +224,7 @@ class AnswerWindow:
                 self._numbers.remove(digest, self._first_chunk << _CHUNK_BITS | self._forgotten)
                 self._forgotten += 1
                 if self._counts is not None:
-                    self._counts.remove(account_id)
+                    self._counts.change(account_id, -1)
             forgotten += len(expired)
             if self._forgotten == chunk.count:
                 self._chunks.popleft()

@@ -25,7 +25,7 @@ class Checkpoints:
     def after_decisions(self, serving: Serving, submissions: list[Submission]) -> None:
         """Capture the state after many events, or with many aggregates in memory."""
         aggregates = serving.aggregates
-        is_crowded = aggregates.is_crowded
+        is_crowded = len(aggregates.hot) > self._limits.hot_aggregates
         if is_crowded or aggregates.uncheckpointed >= self._limits.checkpoint_events:
             self.capture(serving, submissions)
             if is_crowded:

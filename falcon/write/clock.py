@@ -10,6 +10,7 @@ from falcon.domain.ids import Millis
 log = logging.getLogger("falcon.clock")
 
 _JUMP_MILLIS: Final = 10_000
+_MILLI: Final = 1_000_000  # in nanoseconds
 
 
 class Clock(Protocol):
@@ -31,40 +32,35 @@ class SystemClock:
 
     def __init__(self) -> None:
         self.monotonic = time.monotonic
-        self._ahead = _wall() - _since_boot()
+        self._follow_wall()
         self._jumped = False
 
     def now(self) -> Millis:
-        steady = _since_boot() + self._ahead
-        wall = _wall()
+        wall = time.time_ns()
+        steady = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + self._ahead
         jump = wall - steady
-        if abs(jump) < _JUMP_MILLIS:
+        if abs(jump) < _JUMP_MILLIS * _MILLI:
             self._jumped = False
-            return wall
+            return wall // _MILLI
         if not self._jumped:
             self._jumped = True
             log.error(
                 "the machine's clock jumped by %+d s; going on with the time as it was. "
                 "Set the clock right; if the new time is right, start this process again",
-                jump // 1_000,
+                jump // 1_000_000_000,
             )
-        return steady
+        return steady // _MILLI
 
     def ahead_of(self, reference: Millis) -> Millis:
         ahead = self.now() - reference
-        if abs(ahead) >= _JUMP_MILLIS and abs(_wall() - reference) < _JUMP_MILLIS:
+        if abs(ahead) >= _JUMP_MILLIS and abs(time.time_ns() // _MILLI - reference) < _JUMP_MILLIS:
             log.warning(
                 "the machine's clock was wrong by %+d s when this process started; it is right now", ahead // 1_000
             )
-            self._ahead = _wall() - _since_boot()
+            self._follow_wall()
             ahead = self.now() - reference
         return ahead
 
-
-def _wall() -> Millis:
-    return time.time_ns() // 1_000_000
-
-
-def _since_boot() -> Millis:
-    """It goes on while the machine sleeps, as the wall clock does."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    def _follow_wall(self) -> None:
+        """Take the time of the wall clock for right. CLOCK_BOOTTIME goes on while the machine sleeps, as that does."""
+        self._ahead = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -6,7 +6,7 @@ They decide; they do not write. What they have decided waits in ``take()`` for t
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
@@ -73,7 +73,7 @@ class PartitionAggregates:
     """Restore it, replay the log's tail, begin; then commands in order. Not for two threads.
 
     An aggregate that has not been used since the last but one :meth:`passivate` is dropped and comes back from its
-    snapshot, so memory follows the rooms in use.
+    snapshot, so memory follows the rooms in use. ``hot``: those used since the last call of that.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PartitionAggregates:
         self.at: Millis = 0
         self.uncheckpointed = 0
         self._counter = 0
-        self._hot: dict[int, Aggregate] = {}
+        self.hot: dict[int, Aggregate] = {}
         self._idle: dict[int, Aggregate] = {}
         self._dirty: set[int] = set()
         self._imports: dict[str, int] = {}
@@ -296,7 +296,7 @@ class PartitionAggregates:
         decision = decider.decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
-        if isinstance(command, PostMessage):
+        if isinstance(command, PostMessage) and self._limits.room_messages:
             wait = self._room_messages.take(command.room_id)
             return refusals.room_messages(wait) if wait else decision
         if isinstance(command, PutMember):
@@ -370,7 +370,7 @@ class PartitionAggregates:
 
         ``void``: what is not known to be durable never will be.
         """
-        self._hot, self._idle, self._imports, self._saving = {}, {}, {}, _NOTHING
+        self.hot, self._idle, self._imports, self._saving = {}, {}, {}, _NOTHING
         self._envelopes, self._records, self.untaken_bytes = [], [], 0
         if void:
             self._answers_in_flight = {}
@@ -380,7 +380,7 @@ class PartitionAggregates:
     @property
     def in_memory(self) -> int:
         """How many aggregates are."""
-        return len(self._hot) + len(self._idle)
+        return len(self.hot) + len(self._idle)
 
     def _count(self, event: RoomCreated | AccountCreated) -> None:
         identity = aggregate_of(event)
@@ -389,17 +389,19 @@ class PartitionAggregates:
             self._imports[event.imported_as] = identity
 
     def _apply(self, event: Event, identity: int) -> None:
-        """``identity``: of the room or account that the event belongs to."""
+        """``identity``: of the room or account that the event belongs to. The caller has brought it into memory, unless
+        the event creates it."""
+        before: Any = self.hot.get(identity)
         if isinstance(event, RoomEvent):
-            self._hot[identity] = rooms.evolve(self._room(identity), event)
+            self.hot[identity] = rooms.evolve(before, event)
         elif isinstance(event, AccountEvent):
-            self._hot[identity] = accounts.evolve(self._account(identity), event)
+            self.hot[identity] = accounts.evolve(before, event)
         else:
             return
         self._dirty.add(identity)
 
     def _room(self, room_id: RoomId) -> Room | None:
-        found = self._hot.get(room_id) or self._get(room_id)
+        found = self.hot.get(room_id) or self._get(room_id)
         return found if isinstance(found, Room) else None
 
     def _account(self, account_id: AccountId) -> Account | None:
@@ -407,12 +409,12 @@ class PartitionAggregates:
         return found if isinstance(found, Account) else None
 
     def _get(self, identity: int) -> Aggregate | None:
-        found = self._hot.get(identity)
+        found = self.hot.get(identity)
         if found is not None:
             return found
         found = self._idle.pop(identity, None) or self._saving.aggregates.get(identity) or self._load(identity)
         if found is not None:
-            self._hot[identity] = found
+            self.hot[identity] = found
         return found
 
     def _load(self, identity: int) -> Aggregate | None:
@@ -434,7 +436,8 @@ class PartitionAggregates:
         return stored.aggregate
 
     def _holds(self, event: Event, offset: int) -> bool:
-        """True if the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
+        """Bring the event's aggregate into memory. Returns True if it holds the event already: its snapshot may be
+        newer than the checkpoint."""
         if isinstance(event, CommandAnswered | PassedOver):
             return False
         identity = aggregate_of(event)
@@ -458,7 +461,7 @@ class PartitionAggregates:
         if self._saving is not _NOTHING or not self.uncheckpointed:
             return False
         assert not self._envelopes, "append what was decided before it is captured"
-        aggregates = {i: self._hot.get(i) or self._idle[i] for i in self._dirty}
+        aggregates = {i: self.hot.get(i) or self._idle[i] for i in self._dirty}
         state = PartitionState(self._counter, self.at, self._window_time.now(self.at))
         self._saving = _Captured(state, aggregates, self._imports)
         self._dirty, self._imports = set(), {}
@@ -490,10 +493,6 @@ class PartitionAggregates:
         """The last checkpoint has been stored."""
         self._saving = _NOTHING
 
-    @property
-    def is_crowded(self) -> bool:
-        return len(self._hot) > self._limits.hot_aggregates
-
     def passivate(self) -> int:
         """Drop the aggregates that were not used since the last call, unless no checkpoint has them yet.
 
@@ -501,6 +500,6 @@ class PartitionAggregates:
         """
         kept = {i: state for i, state in self._idle.items() if i in self._dirty}
         dropped = len(self._idle) - len(kept)
-        self._idle = self._hot
-        self._hot = kept
+        self._idle = self.hot
+        self.hot = kept
         return dropped

@@ -71,7 +71,8 @@ class Replies:
         serving.aggregates.confirm(append)
         serving.proven_at = in_flight.since
         seconds = self._monotonic() - in_flight.since
-        _durable.observe_many(seconds, len(append.records))
+        for _ in append.records:
+            _durable.observe(seconds)
         if tracing.exporter is not None:
             tracing.done("append", (envelope.trace for envelope in append.envelopes), seconds)
         self.release(serving, in_flight.waiters, submissions)

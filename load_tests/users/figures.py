@@ -85,9 +85,9 @@ def kind(of: Sum, seconds: float) -> Kind:
         count=times.count,
         failed=of.failed,
         rate=times.count / seconds if seconds else 0.0,
-        p50=_ms(times.quantile(0.50)),
-        p95=_ms(times.quantile(0.95)),
-        p99=_ms(times.quantile(0.99)),
+        p50=times.quantile_ms(0.50),
+        p95=times.quantile_ms(0.95),
+        p99=times.quantile_ms(0.99),
         longest=times.longest * 1000,
     )
 
@@ -159,10 +159,10 @@ def _moment(timeline: Timeline, falcon: _Falcons, begin: int, end: int, zero: fl
         people=max(second.people for second in seconds),
         acts=acts.times.count / length,
         failed=sum(each.failed for each in sums.values()) / length,
-        p50=_ms(acts.times.quantile(0.50)),
-        p95=_ms(acts.times.quantile(0.95)),
-        p99=_ms(acts.times.quantile(0.99)),
-        pushed_p99=_ms(pushed.quantile(0.99)),
+        p50=acts.times.quantile_ms(0.50),
+        p95=acts.times.quantile_ms(0.95),
+        p99=acts.times.quantile_ms(0.99),
+        pushed_p99=pushed.quantile_ms(0.99),
         generator_late=max(second.loop_delay for second in seconds) * 1000,
         generator_cpu=sum(second.cpu for second in seconds) / length,
         **falcon.between(begin, end),
@@ -176,7 +176,3 @@ def _together(sums: Mapping[str, Sum]) -> Sum:
             found.times.merge(each.times)
             found.failed += each.failed
     return found
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000

@@ -8,6 +8,7 @@ from typing import Final, TextIO
 
 from load_tests.users.figures import counted
 from load_tests.users.recorder import Timeline
+from tools.harness.reports import figure
 from tools.harness.watching import Watch, rates
 
 _SHOWN_SECONDS: Final = 3
@@ -46,7 +47,7 @@ class Progress:
         minutes, seconds = divmod(int(now - self._begun), 60)
         parts = [
             f"[{minutes:3d}:{seconds:02d}] {people:,} people, {acts.rate:,.0f} acts/s",
-            f"p50 {_ms(acts.p50)}, p99 {_ms(acts.p99)}",
+            f"p50 {figure(acts.p50, '{:,.0f}')}, p99 {figure(acts.p99, '{:,.0f}')} ms",
             f"{failed:,} failed, {self._timeline.violated:,} broken promises",
         ]
         looks = self._watch.looks[-4:] if self._watch is not None else []
@@ -55,7 +56,3 @@ class Progress:
             parts.append(f"mailbox {looks[-1].mailbox:,.0f}, lag {looks[-1].lag:.2f} s")
             parts.append(f"CPU {sum(value for _, value in cpu) / len(cpu) * 100:.0f} %" if cpu else "CPU –")
         return "; ".join(parts)
-
-
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f} ms"

@@ -16,6 +16,7 @@ from load_tests.users.figures import Falcon, Kind, Moment
 from load_tests.users.limit import Limit
 from load_tests.users.objectives import Verdict
 from tools.harness.panels import Line, Panel, draw, svg
+from tools.harness.reports import figure
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2430; margin: 2rem auto; max-width: 62rem; padding: 0 1rem }
@@ -157,7 +158,7 @@ def _kinds(kinds: Mapping[str, Kind]) -> str:
             f"{kind.count:,}",
             f"{kind.rate:,.1f}",
             f"{kind.failed:,}",
-            *(("–" if value is None else f"{value:,.1f}") for value in (kind.p50, kind.p95, kind.p99, kind.longest)),
+            *map(figure, (kind.p50, kind.p95, kind.p99, kind.longest)),
         )
         for name, kind in kinds.items()
     ]

@@ -32,6 +32,7 @@ from load_tests.users.worker import address
 from load_tests.users.world import NotReady, look, make
 from tools.harness.processes import register, terminate
 from tools.harness.progress import say
+from tools.harness.reports import figure, shortened, text_table
 from tools.harness.servers import free_port
 from tools.harness.watching import Watch
 
@@ -173,20 +174,18 @@ def _tell(found: report.Run, page: Path, numbers: Path) -> None:
     acts = found.acts
     print(
         f"{acts.count:,} acts in {found.seconds:.0f} s ({acts.rate:,.0f}/s), {acts.failed:,} failed; "
-        f"p50 {_ms(acts.p50)}, p95 {_ms(acts.p95)}, p99 {_ms(acts.p99)}"
+        f"p50 {figure(acts.p50)}, p95 {figure(acts.p95)}, p99 {figure(acts.p99)} ms"
     )
     if found.limit is not None:
         print(f"Limit: {found.limit.rate:,.0f} acts/s by {found.limit.people} people held; then {found.limit.reason}.")
-    for verdict in found.verdicts:
-        sign = "ok    " if verdict.held else "BROKEN"
-        print(f"  {sign}  {verdict.what}: {verdict.found} (wanted {verdict.wanted})")
-    for text, times in [*found.violations.items(), *found.failures.items(), *found.faults.items()][:20]:
-        print(f"  {times:,} × {text}")
+    verdicts = [
+        ("ok" if verdict.held else "BROKEN", verdict.what, verdict.found, verdict.wanted) for verdict in found.verdicts
+    ]
+    print(text_table(("", "of", "found", "wanted"), verdicts, words=2))
+    met = [*found.violations.items(), *found.failures.items(), *found.faults.items()]
+    for line in shortened([f"{times:,} × {text}" for text, times in met]):
+        print(f"  {line}")
     if found.generator_late_ms > _GENERATOR_LATE_MS:
         late = f"The load generator was up to {found.generator_late_ms:.0f} ms late"
         print(f"{late}, so the longest times are in part its own: give it more workers, on cores of their own.")
     print(f"Report: {page}, figures: {numbers}")
-
-
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f} ms"

@@ -14,6 +14,7 @@ from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
+from falcon.read.accounts.projection import UpsertAccount
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.projection import UpsertMember
@@ -286,6 +287,17 @@ def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behi
     talk.apply("rooms", SetRoomActivity(ROOM, 103, NOON))
     assert sorted(talk.calls_of(talk.reads.rooms_of(ANN, None, 50))) == sorted([*LIST, "timeline"])
     assert talk.calls_of(talk.reads.newest(ROOM, 102)) == ["timeline"]
+
+
+def test_many_accounts_or_rooms_or_messages_cost_a_call_for_each_table(talk: HBaseStore) -> None:
+    rooms = [ROOM * n for n in range(2, 40)]
+    talk.apply("accounts", *(UpsertAccount(each, "Guest", False, NOON) for each in rooms))
+    talk.apply("rooms", *(UpsertRoom(each, "direct", "", "", NOON, ANN, each) for each in rooms))
+    talk.apply("timeline", *(UpsertMessage(each, 1, b"Hello") for each in rooms))
+    assert talk.calls_of(talk.reads.names_of(rooms)) == ["accounts"]
+    assert talk.calls_of(talk.reads.rooms_among(rooms)) == ["rooms"]
+    assert talk.calls_of(talk.reads.direct_rooms([(ANN, each) for each in rooms])) == ["rooms", "rooms"]
+    assert talk.calls_of(talk.reads.messages(dict.fromkeys(rooms, 1))) == ["timeline"]
 
 
 def test_one_room_costs_as_many_calls_as_a_list(talk: HBaseStore) -> None:

@@ -43,8 +43,8 @@ from falcon.write.shard import Shard
 from falcon.write.snapshots import encode_aggregate
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, Writer, load, texts
-from tests.support.clock import FakeClock
-from tests.support.replies import Replied
+from tools.harness.clock import FakeClock
+from tools.harness.replies import Replied
 from tools.harness.waiting import until
 from tools.servers.kafka import Kafka
 

@@ -15,7 +15,7 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots, key_of
 from falcon.journal.ports import JournalUnavailable
 from falcon.journal.snapshot_record import SnapshotRecord
 from tests.adapters.kafka_model import CLUSTER, Brokers, memory_copy
-from tests.support.clock import FakeClock
+from tools.harness.clock import FakeClock
 from tools.harness.waiting import until
 
 ALL = range(CLUSTER.partitions)

@@ -11,7 +11,7 @@ from falcon.journal.ports import AppendOutcome, Journal, Wake
 from falcon.read.catalogue import READ_MODELS
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import Store, StreamReadStoreContract
-from tests.memory.tables import MemoryTables
+from tools.harness.memory.tables import MemoryTables
 
 
 class _Log:

@@ -255,6 +255,12 @@ def test_a_folder_that_misses_a_file_is_refused(first: Path) -> None:
     with pytest.raises(WrongDatabase, match=f"{first} is missing"):
         prepare(first, 2)
     assert not first.exists(), "an empty log must not take its place"
+    first.touch()
+    with pytest.raises(WrongDatabase, match=f"{first} is empty"):
+        prepare(first, 2)
+    with pytest.raises(JournalUnavailable, match=f"{first} is missing or empty"):
+        files.present(first)
+    assert not first.stat().st_size
 
 
 def test_a_file_that_is_not_of_the_log_is_refused_and_not_overwritten(first: Path) -> None:
@@ -321,6 +327,13 @@ def stopped_before_the_new_files_are_in_place(first: Path, count: int, monkeypat
         patched.setattr(moving, "_put_in_place", stop)
         with pytest.raises(JournalUnavailable, match="stopped"):
             prepare(first, count)
+
+
+def test_a_marker_that_is_not_as_it_was_written_is_refused(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_before_the_new_files_are_in_place(first, 2, monkeypatch)
+    (first.parent / "falcon.next" / "complete").write_bytes(b"{")
+    with pytest.raises(WrongDatabase, match=r"complete is not as Falcon wrote it .*: restore a copy"):
+        prepare(first, 2)
 
 
 def test_old_files_stay_if_a_new_one_was_taken_away(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from falcon import __version__
 from falcon.cli import app
-from falcon.cli.calling import Outside, complete_room, find_server
+from falcon.cli.calling import Outside, complete_room, find_credentials, find_server
 from falcon.cli.faults import Fault
 from tests.cli.fake import TIME, FakeClock, FakeFalcon, room
 
@@ -60,6 +60,9 @@ def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path) -> None:
     (data_dir / "up.json").write_text("{")
     with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it again"):
         find_server(None, None, data_dir, admin=False)
+    (data_dir / "credentials.json").write_text("{")
+    with pytest.raises(Fault, match=r"credentials\.json: .*put it back from a copy, or give a token"):
+        find_credentials(data_dir)
 
 
 def test_commands_use_the_data_directory_that_they_are_given(data_dir: Path, server: FakeFalcon) -> None:
@@ -75,6 +78,13 @@ def test_an_address_that_is_none_is_one_line(server: FakeFalcon) -> None:
     result = CliRunner().invoke(app, ["rooms", "--url", "localhost:8080", "--token", "t0ken"], obj=outside)
     assert result.exit_code == 1
     assert result.stderr == "'localhost:8080' is not an address; it should look like http://127.0.0.1:8080\n"
+
+
+@pytest.mark.parametrize("url", ["http://[bad", "http://localhost:99999"])
+def test_an_address_that_no_server_can_have_is_one_line(server: FakeFalcon, url: str) -> None:
+    result = CliRunner().invoke(app, ["rooms", "--url", url, "--token", "t0ken"], obj=Outside(server.transport()))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"'{url}' is not an address: ")
 
 
 def test_rooms_complete_in_the_shell_and_their_names_cannot_be_code(

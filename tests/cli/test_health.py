@@ -65,6 +65,11 @@ def test_where_no_falcon_runs_it_says_so(ops: HTTPServer) -> None:
     assert found.stderr.endswith(": start Falcon with `falcon up`, or set FALCON_OPS_PORT to its port\n")
 
 
+def test_a_host_whose_name_is_none_is_one_line(ops: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALCON_OPS_HOST", "a..b")
+    assert _health().stderr == "'a..b' is not the name of a host: set FALCON_OPS_HOST\n"
+
+
 def test_the_falcon_of_the_data_folder_is_found_on_whatever_port_it_has(
     ops: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

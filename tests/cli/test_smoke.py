@@ -115,6 +115,8 @@ def test_a_token_can_come_from_a_file(falcon: Falcon, tmp_path: Path) -> None:
 
     (tmp_path / "token").write_text("\n")
     assert smoke(falcon, "--token-file", str(tmp_path / "token")).stderr.endswith("is empty: it must hold a token\n")
+    (tmp_path / "token").write_bytes(b"\xff")
+    assert smoke(falcon, "--token-file", str(tmp_path / "token")).stderr.endswith("is not text: it must hold a token\n")
     assert smoke(falcon, "--token-file", "none").stderr == "none: No such file or directory\n"
 
 

@@ -48,7 +48,7 @@ NEEDED: Final = {
     "write": rights.of_write("shards"),
     "project": rights.of_project(_GROUPS),
     "api": rights.of_api(),
-    "operator": rights.of_operator(["shards", *_GROUPS]),
+    "operator": rights.of_restored(["shards", *_GROUPS]),
 }
 _OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11}
 

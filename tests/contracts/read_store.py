@@ -27,7 +27,7 @@ from falcon.read.write import Write
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"
 ROOM, OTHER = 64, 128
-ANN, BOB = 65, 66
+ANN, BOB, CAT = 65, 66, 67
 
 
 class Store(Protocol):
@@ -132,6 +132,17 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.message(ROOM, 1)) == b"third"
         assert asyncio.run(store.reads.message(ROOM, 2)) is None
 
+    def test_a_message_of_each_of_several_rooms_is_read_at_once(self, store: Store) -> None:
+        self.messages(store, 1, 3)
+        self.put(store, "timeline", UpsertMessage(OTHER, 1, b"other"))
+        for seqs, messages in [
+            ({ROOM: 1, OTHER: 1}, {ROOM: b"1", OTHER: b"other"}),
+            ({ROOM: 2, OTHER: 2}, {ROOM: missing_message(ROOM, 2)}),
+            ({ROOM: 4, OTHER: 0}, {}),
+            ({}, {}),
+        ]:
+            assert asyncio.run(store.reads.messages(seqs)) == messages
+
     def test_a_message_comes_with_a_revision_it_is_not_older_than(self, store: Store) -> None:
         self.room(store)
         self.put(store, "timeline", UpsertMessage(ROOM, 1, b"first"))
@@ -153,8 +164,18 @@ class ReadStoreContract(ABC):
         row = asyncio.run(store.reads.room(ROOM))
         assert row is not None
         assert row.peers == (ANN, BOB)
-        assert asyncio.run(store.reads.direct_room(ANN, BOB)) == row
-        assert asyncio.run(store.reads.direct_room(ANN, OTHER)) is None
+        assert asyncio.run(store.reads.direct_rooms([(ANN, OTHER), (ANN, BOB)])) == [row]
+        assert asyncio.run(store.reads.direct_rooms([(ANN, OTHER)])) == []
+
+    def test_several_rooms_are_read_at_once_by_their_ids_or_their_pairs(self, store: Store) -> None:
+        kitchen, us, we = ROOM, OTHER, OTHER + ROOM
+        self.room(store)
+        self.put(store, "rooms", UpsertRoom(us, "direct", "", "", NOON, ANN, BOB))
+        self.put(store, "rooms", UpsertRoom(we, "direct", "", "", NOON, BOB, CAT))
+        for asked, found in [([we, kitchen, 7], {we, kitchen}), ([], set())]:
+            assert {row.room_id for row in asyncio.run(store.reads.rooms_among(asked))} == found
+        for pairs, found in [([(BOB, CAT), (ANN, CAT), (ANN, BOB)], {us, we}), ([], set())]:
+            assert {row.room_id for row in asyncio.run(store.reads.direct_rooms(pairs))} == found
 
     def test_a_room_that_is_gone_is_shown_nowhere(self, store: Store) -> None:
         self.put(store, "rooms", UpsertRoom(ROOM, "direct", "", "", NOON, ANN, BOB), SetRoomActivity(ROOM, 3, NOON))
@@ -163,7 +184,8 @@ class ReadStoreContract(ABC):
         )
         self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 0), UpsertMember(OTHER, ANN, "member", 0))
         self.put(store, "rooms", DropRoom(ROOM))
-        assert asyncio.run(store.reads.direct_room(ANN, BOB)) is None
+        assert asyncio.run(store.reads.direct_rooms([(ANN, BOB)])) == []
+        assert [row.room_id for row in asyncio.run(store.reads.rooms_among([ROOM, OTHER]))] == [OTHER]
         assert asyncio.run(store.reads.access(ROOM, ANN)) is None
         assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, None, 10))] == [OTHER]
         assert [row.room_id for row in asyncio.run(store.reads.all_rooms(0, 1))] == [OTHER]
@@ -399,7 +421,7 @@ class ReadStoreContract(ABC):
         assert [token.token_id for token in asyncio.run(store.reads.tokens(ANN))] == [1]
         self.put(store, "accounts", DropToken(ANN, 1))
         assert asyncio.run(store.reads.bearer(ANN, "hash")) is None
-        assert asyncio.run(store.reads.account(ANN)) == ann
+        assert asyncio.run(store.reads.accounts(0, 9)) == [ann]
 
     def test_a_message_shows_its_reactions_by_emoji_in_the_order_in_which_each_came_up(self, store: Store) -> None:
         self.put(store, "reactions", *_liked(3, 1, ANN), *_liked(3, 2, ANN, emoji="❤️"), *_liked(99, 3, BOB))

@@ -35,7 +35,6 @@ from falcon.domain.rejections import (
     ReadOnly,
 )
 from falcon.domain.room import Room, evolve
-from tests.memory import reactions as memory
 from tests.support.builders import (
     ANN,
     BOB,
@@ -56,6 +55,7 @@ from tests.support.builders import (
 )
 from tests.support.given import given
 from tests.support.reactions import ReactionTables, reactions_known
+from tools.harness.memory import reactions as memory
 
 LIKE, HEART = "👍", "❤️"
 NOTHING = KnownReactions(0)

@@ -1,6 +1,9 @@
 """``falcon up`` as its user sees it: it starts, stops, refuses, and leaves nothing behind."""
 
 import json
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +15,9 @@ import httpx
 import pytest
 
 from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.database import SCHEMA_VERSION
+from tests.history.test_folders import FOLDERS, SCHEMAS
+from tests.support.small_disk import on_small_disk
 from tools.faults.chaos import Machine
 from tools.harness.falcon import Falcon, alive
 from tools.harness.waiting import until
@@ -35,24 +41,34 @@ def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Resp
     return httpx.request(method, falcon.info["url"] + path, headers=headers, timeout=10, **arguments)
 
 
+def refused(falcon: Falcon, **settings: Any) -> str:
+    """What ``falcon up`` says that does not start with these settings beside Falcon's own."""
+    environment = {**falcon.environment(), **{f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}}
+    command = [*falcon.within, sys.executable, "-m", "falcon", "up"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode in (1, 2)
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
 @EACH_WAY
-def test_it_stops_in_order_within_five_seconds_leaves_nothing_and_has_its_messages_when_it_starts_again(
+def test_it_stops_when_it_is_told_leaves_nothing_and_has_its_messages_when_it_starts_again(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()
     room = call(falcon, "POST", "/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
     assert call(falcon, "POST", f"/v1/rooms/{room}/messages", json={"text": "Hello"}).status_code == 201
     told = falcon.info
-    stops_in_order(falcon, signal.SIGINT)
+    stops_when_told(falcon, signal.SIGINT)
     falcon.start()
     assert falcon.info == told, "the address and the tokens stay as they were"
     page = call(falcon, "GET", f"/v1/rooms/{room}/messages").json()
     assert [message["text"] for message in page["messages"]] == ["Hello"]
-    stops_in_order(falcon, signal.SIGTERM)
+    stops_when_told(falcon, signal.SIGTERM)
 
 
-def stops_in_order(falcon: Falcon, number: int) -> None:
-    assert falcon.stop(number) < 5
+def stops_when_told(falcon: Falcon, number: int) -> None:
+    falcon.stop(number)
     assert falcon.left() == []
     assert falcon.process is not None
     assert falcon.process.returncode == 0
@@ -72,6 +88,17 @@ def test_what_it_keeps_is_for_its_user_alone(settings: dict[str, Any], tmp_path:
     assert {path.name for path in own} >= {"falcon.db", "falcon.db-wal", "lock", "credentials.json", "secret"}
     assert [str(path) for path in own if path.stat().st_mode & 0o077] == []
     falcon.stop()
+
+
+def test_a_stop_does_not_wait_for_a_process_that_hangs(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path).start()
+    (hangs,) = falcon.pids("serve")
+    os.kill(hangs, signal.SIGSTOP)
+    falcon.stop()
+    assert falcon.left() == []
+    assert falcon.process is not None
+    assert falcon.process.returncode == 0
+    assert "serve was killed: it did not end in time" in falcon.log()
 
 
 @EACH_WAY
@@ -99,18 +126,10 @@ def kill_until_whole(falcon: Falcon, role: str) -> None:
 
 
 def test_a_second_falcon_on_the_same_data_is_turned_away(falcon: Falcon) -> None:
-    second = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"],
-        env={**falcon.environment(), "FALCON_HTTP_PORT": "0", "FALCON_OPS_PORT": "0"},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert second.returncode == 1
+    said = refused(falcon, http_port=0, ops_port=0)
     assert falcon.process is not None
-    assert f"process {falcon.process.pid}" in second.stderr
-    assert "FALCON_DATA_DIR" in second.stderr
+    assert f"process {falcon.process.pid}" in said
+    assert "FALCON_DATA_DIR" in said
     assert call(falcon, "GET", "/v1/me").status_code == 200
 
 
@@ -125,33 +144,40 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(falcon: Falcon) -> None
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path: Path) -> None:
-    falcon = Falcon(tmp_path)
-    environment = {**falcon.environment(), **{f"FALCON_{name.upper()}": str(v) for name, v in settings.items()}}
-    ended = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode in (1, 2)
-    assert word in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert word in refused(Falcon(tmp_path), **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("credentials.json", b'{"token":', "is not as Falcon writes it"), ("secret", b"", "is empty")],
+)
+def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], tmp_path / "falcon.db")
+    (tmp_path / name).write_bytes(content)
+    assert f"falcon up: {tmp_path / name} {said}" in refused(Falcon(tmp_path))
 
 
 def test_data_made_for_other_partitions_is_refused(tmp_path: Path) -> None:
     database.prepare(tmp_path / "falcon.db", 64)
-    environment = {**Falcon(tmp_path).environment(), "FALCON_PARTITIONS": "32"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode == 1
-    assert "FALCON_PARTITIONS=64" in ended.stderr
+    assert "FALCON_PARTITIONS=64" in refused(Falcon(tmp_path), partitions=32)
 
 
 def test_a_port_in_use_is_named(falcon: Falcon, tmp_path: Path) -> None:
-    environment = {**falcon.environment(), "FALCON_DATA_DIR": str(tmp_path), "FALCON_OPS_PORT": "0"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode == 1
-    assert "FALCON_HTTP_PORT" in ended.stderr
+    assert "FALCON_HTTP_PORT" in refused(falcon, data_dir=tmp_path, ops_port=0)
+
+
+def test_it_measures_where_shared_memory_is_small(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=on_small_disk(Path("/dev/shm"), "64k")).start()
+    assert 'falcon_process_uptime_seconds{process="serve-0"}' in httpx.get(f"{falcon.info['ops_url']}/metrics").text
+    falcon.stop()
+    assert falcon.left() == []
+
+
+def test_a_folder_without_room_for_measurements_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    falcon = Falcon(tmp_path, within=on_small_disk(folder, "64k"))
+    assert re.fullmatch(r".*launcher-0.* needs .* set FALCON_RUN_DIR\n", refused(falcon, run_dir=folder))
 
 
 @pytest.mark.parametrize("format", ["text", "json", "auto"])

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.http import Falcon, Person, Room, problem
+from tests.support.store_calls import StoreCalls
 
 
 def authors(person: Person, room: Room, *people: Person) -> dict[int, str]:
@@ -47,6 +48,16 @@ def test_an_account_that_was_made_just_now_has_its_name(falcon: Falcon, anna: Pe
     for number in range(5):
         newcomer = falcon.account(f"Newcomer {number}")
         assert authors(anna, room, newcomer) == {newcomer.account_id: f"Newcomer {number}"}
+
+
+def test_the_names_of_many_authors_are_looked_up_at_once_and_not_again(
+    falcon: Falcon, anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guests = [falcon.account(f"Guest {number}") for number in range(20)]
+    calls = StoreCalls(falcon, monkeypatch)
+    for _ in range(2):
+        assert authors(anna, room, *guests) == {guest.account_id: guest.name for guest in guests}
+    assert [name for name in calls.made if name != "bearer"] == ["access", "names_of", "access"]
 
 
 @pytest.mark.parametrize("ids", ["", "x", "0", "-1", "1,", ",1", "1, 2", "9007199254740992", "9" * 5000, "1,é"])

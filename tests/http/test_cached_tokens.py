@@ -1,10 +1,8 @@
 """A process that follows the log asks the tables about a token once, and then not for minutes."""
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +11,7 @@ from falcon.http.problems import Problem
 from falcon.read.accounts.queries import AccountRow
 from tests.http.test_tables_away import revoked_elsewhere
 from tests.support.http import Falcon, Person
+from tests.support.store_calls import StoreCalls
 from tools.harness.waiting import eventually
 
 ACCOUNTS = 10_000
@@ -36,24 +35,6 @@ async def followed(falcon: Falcon) -> None:
     """Wait until the log has been read up to its end."""
     revocations = falcon.edge.authenticator.revocations
     await eventually(lambda: revocations.vouch_for(time.monotonic(), time.monotonic()))
-
-
-class Calls:
-    """Counts the calls of the store by their names."""
-
-    def __init__(self, falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.made: list[str] = []
-        store = falcon.edge.store
-        for name in (name for name in dir(store) if not name.startswith("_")):
-            if asyncio.iscoroutinefunction(query := getattr(store, name)):
-                monkeypatch.setattr(store, name, self._counted(name, query))
-
-    def _counted(self, name: str, query: Callable[..., Any]) -> Callable[..., Any]:
-        async def asked(*args: Any, **kwargs: Any) -> Any:
-            self.made.append(name)
-            return await query(*args, **kwargs)
-
-        return asked
 
 
 def headers(person: Person) -> dict[bytes, bytes]:
@@ -88,8 +69,15 @@ def test_a_send_asks_the_tables_nothing(falcon: Falcon, monkeypatch: pytest.Monk
     monkeypatch.setattr(authenticator, "_FRESH_SECONDS", 0.0)
     anna.says(room, "looked up")
     falcon.run(followed(falcon))
-    calls = Calls(falcon, monkeypatch)
+    calls = StoreCalls(falcon, monkeypatch)
     anna.says(room, "known")
+    assert calls.made == []
+
+
+def test_a_stream_with_a_forged_ticket_asks_the_tables_nothing(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
+    falcon.run(followed(falcon))
+    calls = StoreCalls(falcon, monkeypatch)
+    assert falcon.send("GET", "/v1/stream?ticket=forged").status_code == 401
     assert calls.made == []
 
 
@@ -121,7 +109,7 @@ def test_a_token_is_not_trusted_for_more_than_ten_minutes(falcon: Falcon, monkey
     monkeypatch.setattr(authenticator, "_FRESH_SECONDS", 0.0)
     monkeypatch.setattr(authenticator, "_USABLE_SECONDS", 0.0)
     falcon.run(followed(falcon))
-    calls = Calls(falcon, monkeypatch)
+    calls = StoreCalls(falcon, monkeypatch)
     for _ in range(2):
         assert anna.get("/v1/me").status_code == 200
     assert calls.made.count("bearer") == 2

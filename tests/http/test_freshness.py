@@ -26,8 +26,9 @@ from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from tests.http.commands import COMMANDS, Command, Scene
-from tests.simulation.threads import Simulation
 from tests.support.http import Falcon, Json, Person, Room, problem, texts
+from tests.support.store_calls import StoreCalls
+from tools.simulation.threads import Simulation
 
 UNKNOWN_ACCOUNT = 999_999
 
@@ -107,6 +108,15 @@ def test_a_room_is_made_with_accounts_that_were_just_made(falcon: Falcon, behind
     guests = [falcon.account(name) for name in ("Anna", "Ben", "Cleo")]
     invited = [{"account_id": guest.account_id} for guest in guests]
     assert falcon.admin.post("/v1/rooms", {"name": "Tea kitchen", "members": invited}).status_code == 201
+
+
+def test_members_that_were_just_made_are_looked_up_a_second_time_all_at_once(
+    falcon: Falcon, behind: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invited = [{"account_id": falcon.account(name).account_id} for name in ("Anna", "Ben", "Cleo")]
+    calls = StoreCalls(falcon, monkeypatch)
+    assert falcon.admin.post("/v1/rooms", {"name": "Tea kitchen", "members": invited}).status_code == 201
+    assert calls.made.count("names_of") == 2
 
 
 def test_an_account_that_was_just_made_is_brought_in(falcon: Falcon, anna: Person, behind: Tables) -> None:
@@ -394,7 +404,7 @@ def test_what_is_done_is_acknowledged_though_the_tables_go_away_meanwhile(
         for query in (
             "applied",
             "access",
-            "account",
+            "names_of",
             "room",
             "room_of",
             "members",

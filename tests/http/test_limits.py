@@ -16,6 +16,7 @@ import pytest
 
 from falcon import bootstrap
 from falcon.bootstrap import embedded
+from falcon.buckets import Counts
 from falcon.client import FalconClient
 from falcon.http import responses
 from falcon.http.limits import rooms as room_counts
@@ -32,9 +33,9 @@ from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE
 from tests.streams.reader import Listen
-from tests.support.clock import FakeClock
 from tests.support.http import Falcon, Person, problem
 from tests.support.protocol_server import Server, at_a_server
+from tools.harness.clock import FakeClock
 from tools.harness.falcon import Falcon as Process
 
 Start = Callable[..., Falcon]
@@ -175,11 +176,9 @@ def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_m
     assert len(waits) == 10
 
 
-def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+async def delayed_refusal(scope: dict[str, Any]) -> int:
+    """Give a refusal that is to wait. Returns its status."""
     sent: list[Any] = []
-
-    async def sleep(seconds: float) -> None:
-        raise AssertionError("it waits")
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -187,14 +186,48 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
     async def receive() -> Any:
         raise AssertionError("nothing is read")
 
+    problem = Problem(429, "rate_limited", "Too many.")
+    problem.delay_seconds = 1.0
+    await responses.problem_response(problem)(scope, receive, send)
+    return int(sent[0]["status"])
+
+
+def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sleep(seconds: float) -> None:
+        raise AssertionError("it waits")
+
     monkeypatch.setattr(responses, "sleep", sleep)
     share = Share(Held(1_000_000, 10_000))
     share.begins()
     share.set_bodies(20_000)
-    problem = Problem(429, "rate_limited", "Too many.")
-    problem.delay_seconds = 1.0
-    asyncio.run(responses.problem_response(problem)({"state": {responses.SHARE: share}}, receive, send))
-    assert sent[0]["status"] == 429
+    assert asyncio.run(delayed_refusal({"state": {responses.SHARE: share}})) == 429
+
+
+def test_so_many_refusals_of_a_peer_wait_and_those_beyond_are_given_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse() -> None:
+        is_over = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            await is_over.wait()
+
+        monkeypatch.setattr(responses, "sleep", sleep)
+        proxys, anothers = {"client": ("10.0.0.1", 1)}, {"client": ("10.0.0.2", 1)}
+        first, second = (asyncio.create_task(delayed_refusal(proxys)) for _ in range(2))
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(delayed_refusal(proxys), 10) == 429
+        another = asyncio.create_task(delayed_refusal(anothers))
+        first.cancel()  # its client has left
+        await asyncio.wait([first])
+        third = asyncio.create_task(delayed_refusal(proxys))
+        await asyncio.sleep(0)
+        assert not any(each.done() for each in (second, third, another))
+        is_over.set()
+        assert [await second, await third, await another] == [429] * 3
+
+    monkeypatch.setattr(responses, "_waiting", Counts(2))
+    asyncio.run(refuse())
 
 
 def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_many(

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.support.http import Falcon, Json, Person, Room, problem, without_reactions
+from tests.support.store_calls import StoreCalls
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -62,6 +63,15 @@ def test_a_role_that_is_not_said_is_member(anna: Person, ben: Person) -> None:
 def test_who_makes_a_room_is_its_admin_whatever_it_says(anna: Person) -> None:
     invited = [{"account_id": anna.account_id, "role": "readonly"}]
     assert anna.post("/v1/rooms", {"name": "Tea kitchen", "members": invited}).json()["role"] == "admin"
+
+
+def test_the_accounts_of_all_members_are_looked_up_at_once(
+    falcon: Falcon, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invited = [{"account_id": falcon.account(f"Guest {number}").account_id} for number in range(20)]
+    calls = StoreCalls(falcon, monkeypatch)
+    assert anna.post("/v1/rooms", {"name": "Tea kitchen", "members": invited}).status_code == 201
+    assert [name for name in calls.made if name not in ("bearer", "roles_of")] == ["names_of"]
 
 
 def test_a_room_needs_members_that_exist(anna: Person, ben: Person, room: Room) -> None:

@@ -1,10 +1,10 @@
 """Whole histories are exported from one Falcon and imported into another."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ from falcon.domain.commands import ImportMessages
 from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene
 from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts, without_reactions
+from tests.support.store_calls import StoreCalls
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 AT = "2024-02-29T23:59:59.999Z"
@@ -424,14 +425,21 @@ def test_what_people_wrote_in_a_room_is_not_taken_for_a_message_of_the_file(
     assert texts(anna.reads(there)) == ["Message 1", "in between"]
 
 
-def test_the_accounts_of_all_lines_are_looked_up_at_once(
-    anna: Person, ben: Person, cleo: Person, there: Room, monkeypatch: pytest.MonkeyPatch
+def test_what_all_lines_name_is_looked_up_at_once(
+    falcon: Falcon, anna: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = type(anna.falcon.edge.store)
-    one_by_one = Mock(side_effect=AssertionError("an account was looked up by itself"))
-    monkeypatch.setattr(store, "account", one_by_one)
-    imported(anna.falcon, members_line(there, ben, cleo), message_line(there, 1, cleo, mentions=[ben.account_id]))
-    one_by_one.assert_not_called()
+    guests = [falcon.account(f"Guest {number}") for number in range(3)]
+    groups = [room_line(anna, guest, ref=f"with {guest.account_id}") for guest in guests]
+    directs = [room_line(anna, guest, ref=f"for {guest.account_id}", kind="direct", name="") for guest in guests]
+    calls = StoreCalls(falcon, monkeypatch)
+    made = imported(falcon, *groups, *directs)["rooms"]
+    there = [Room(falcon, room_id) for room_id in made.values()]
+    lines = [message_line(room, 1, guest) for room, guest in zip(there, guests * 2, strict=True)]
+    for _ in range(2):  # the second time the rooms have all of it
+        imported(falcon, *lines)
+    looks = Counter(calls.made)
+    assert (looks["names_of"], looks["rooms_among"], looks["direct_rooms"], looks["messages"]) == (1, 3, 3, 3)
+    assert not {"room", "message"} & looks.keys(), "nothing is looked up by itself"
 
 
 def test_members_that_cannot_be_imported_are_named(anna: Person, ben: Person, room: Room, there: Room) -> None:

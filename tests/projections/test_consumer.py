@@ -26,8 +26,8 @@ from falcon.read.timeline.messages import message_in
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from falcon.telemetry import metrics
-from tests.memory.tables import MemoryTables
-from tests.support.clock import FakeClock
+from tools.harness.clock import FakeClock
+from tools.harness.memory.tables import MemoryTables
 
 PARTITIONS = 3
 NOON = 1_764_072_000_000  # 2025-11-25T12:00:00Z

@@ -8,7 +8,7 @@ import pytest
 from falcon.journal.envelope import Cursor, Position
 from falcon.projections.filling import Filling
 from falcon.read.store import Fill
-from tests.memory.tables import MemoryTables
+from tools.harness.memory.tables import MemoryTables
 
 PARTITIONS = 2
 

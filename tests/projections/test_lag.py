@@ -6,7 +6,7 @@ from falcon.domain.events import CommandAnswered
 from falcon.journal.envelope import Envelope, Recorded
 from falcon.projections.lag import TIMELINE, Lag, readable
 from falcon.telemetry import metrics
-from tests.support.clock import FakeClock
+from tools.harness.clock import FakeClock
 
 DECIDED = 1_000_000  # milliseconds
 

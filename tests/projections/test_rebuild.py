@@ -20,11 +20,11 @@ from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import ReadStoreUnavailable, Recipe, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
-from tests.memory.tables import MemoryTables
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches
 from tests.support.builders import ANN, NOW, PARTITION, PARTITIONS, ROOM, a_conversation, a_group, posted
-from tests.support.clock import FakeClock
+from tools.harness.clock import FakeClock
+from tools.harness.memory.tables import MemoryTables
 
 
 class WhileReading:

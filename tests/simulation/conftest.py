@@ -3,7 +3,7 @@
 import pytest
 from _pytest.runner import runtestprotocol
 
-from tests.simulation.threads import Simulation
+from tools.simulation.threads import Simulation
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,9 +22,9 @@ from tests.adapters.test_kafka_applied import (
     test_what_is_not_as_falcon_tells_it_is_passed_over,
 )
 from tests.contracts.journal import PARTITIONS
-from tests.simulation.kafka.brokers import Brokers
-from tests.simulation.kafka.cluster import SimulatedCluster
 from tools.harness.waiting import eventually
+from tools.simulation.kafka.brokers import Brokers
+from tools.simulation.kafka.cluster import SimulatedCluster
 
 __all__ = [
     "publisher",

@@ -14,9 +14,9 @@ from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.read.hbase import Cell
 from falcon.read.store import ReadStoreUnavailable
-from tests.simulation.hbase.lines import Road, SimulatedGateways
-from tests.simulation.hbase.servers import Later, Servers
-from tests.simulation.threads import Simulation
+from tools.simulation.hbase.lines import Road, SimulatedGateways
+from tools.simulation.hbase.servers import Later, Servers
+from tools.simulation.threads import Simulation
 
 pytestmark = pytest.mark.processes
 

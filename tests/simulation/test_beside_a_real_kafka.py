@@ -17,9 +17,9 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record, TooLarge
 from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.journal.ports import JournalUnavailable
-from tests.simulation.kafka.brokers import Brokers
-from tests.simulation.kafka.cluster import SimulatedCluster
-from tests.simulation.threads import Simulation
+from tools.simulation.kafka.brokers import Brokers
+from tools.simulation.kafka.cluster import SimulatedCluster
+from tools.simulation.threads import Simulation
 
 pytestmark = pytest.mark.processes
 

@@ -11,9 +11,9 @@ from aiokafka import TopicPartition
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
-from tests.simulation.kafka.brokers import Brokers
-from tests.simulation.kafka.cluster import SimulatedCluster
-from tests.simulation.threads import Simulation
+from tools.simulation.kafka.brokers import Brokers
+from tools.simulation.kafka.cluster import SimulatedCluster
+from tools.simulation.threads import Simulation
 
 TOPIC: Final = "chat"
 AT: Final = TopicPartition(TOPIC, 0)

@@ -13,7 +13,7 @@ SECONDS = os.environ.get("FALCON_SIMULATION_SECONDS", "15")
 
 
 def simulate(*arguments: str) -> str:
-    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    command = [sys.executable, "-m", "tools.simulation", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

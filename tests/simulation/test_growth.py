@@ -7,9 +7,9 @@ import pytest
 
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
-from tests.simulation.growth import BOUNDED, classes, grown
-from tests.simulation.kafka.partitions import DEFAULTS, Entry, Log
 from tests.simulation.test_course import simulate
+from tools.simulation.growth import BOUNDED, classes, grown
+from tools.simulation.kafka.partitions import DEFAULTS, Entry, Log
 
 
 def test_what_is_more_each_day_grows() -> None:

@@ -12,8 +12,8 @@ from falcon.adapters.hbase.schema import TableSpec
 from tests.adapters import test_hbase as on_a_real_one
 from tests.adapters.test_hbase import Space, _SpaceStore
 from tests.contracts.read_store import Store, StreamReadStoreContract
-from tests.simulation.hbase.lines import Road, SimulatedGateways
-from tests.simulation.hbase.servers import Later, Servers
+from tools.simulation.hbase.lines import Road, SimulatedGateways
+from tools.simulation.hbase.servers import Later, Servers
 
 pytestmark = pytest.mark.simulated
 

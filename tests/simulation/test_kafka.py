@@ -12,7 +12,7 @@ import pytest
 from falcon.adapters.kafka import signal_transport, topics
 from falcon.adapters.kafka.cuts import KafkaCuts
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
+from falcon.adapters.kafka.signal_transport import KafkaSignalTransport, has_senders
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.streams.signals import SignalTransport
 from falcon.write.clock import SystemClock
@@ -20,9 +20,9 @@ from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
 from tests.contracts.signal_transport import Ear, SignalTransportContract, connected
 from tests.contracts.tail import TailContract, TailedLog
-from tests.simulation.kafka.brokers import Brokers
-from tests.simulation.kafka.cluster import SimulatedCluster
 from tests.streams.test_kafka_cuts import KafkaCutsContract
+from tools.simulation.kafka.brokers import Brokers
+from tools.simulation.kafka.cluster import SimulatedCluster
 
 _prefixes = itertools.count()
 
@@ -90,10 +90,29 @@ class TestCuts(KafkaCutsContract):
 
 class TestWire(SignalTransportContract):
     @pytest.fixture
-    def make(self, brokers: Brokers) -> Callable[[], SignalTransport]:
+    def cluster(self, brokers: Brokers) -> SimulatedCluster:
         cluster = SimulatedCluster(("simulated:1",), PARTITIONS, f"test{next(_prefixes)}.", servers=brokers)
         asyncio.run(topics.prepare(cluster, 3))
+        return cluster
+
+    @pytest.fixture
+    def make(self, cluster: SimulatedCluster) -> Callable[[], SignalTransport]:
         return lambda: KafkaSignalTransport(cluster)
+
+    def test_an_operator_notices_a_process_that_sends_signals(self, cluster: SimulatedCluster) -> None:
+        async def notice() -> None:
+            transport = KafkaSignalTransport(cluster)
+            transport.send(b"before")
+            await asyncio.wait(transport._writing.values())
+            assert not await has_senders(cluster, 0.1)
+            noticing = asyncio.create_task(has_senders(cluster, 30))
+            while not noticing.done():
+                transport.send(b"alive")
+                await asyncio.sleep(0.05)
+            assert noticing.result()
+            await transport.close()
+
+        asyncio.run(notice())
 
     def test_a_process_hears_the_others_though_its_clock_is_ahead_of_theirs(
         self, make: Callable[[], SignalTransport], monkeypatch: pytest.MonkeyPatch

@@ -32,9 +32,9 @@ from tests.adapters.test_kafka_faults import (
     test_who_leaves_hands_over_at_once,
     test_with_two_of_three_brokers_stopped_nothing_is_written_and_a_takeover_says_so_in_time,
 )
-from tests.simulation.kafka.brokers import Brokers as Servers
 from tests.simulation.test_kafka import SimulatedLog
 from tools.harness.waiting import until
+from tools.simulation.kafka.brokers import Brokers as Servers
 
 __all__ = [
     "test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitions_go_on",

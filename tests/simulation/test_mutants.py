@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, SEEDS
+from tools.simulation.mutants import MUTANTS, SEEDS
 
 ROOT = Path(__file__).parents[2]
 _SEARCHED = "300"
 
 
 def simulate(*arguments: str) -> str:
-    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    command = [sys.executable, "-m", "tools.simulation", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.simulation.cluster import SimulatedFalcon
-from tests.simulation.course import Course
-from tests.simulation.origins import explore
+from tools.simulation.cluster import SimulatedFalcon
+from tools.simulation.course import Course
+from tools.simulation.origins import explore
 
 pytestmark = pytest.mark.processes
 

@@ -18,9 +18,9 @@ from falcon.read.hbase import Cell
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
-from tests.simulation.hbase.lines import Road, SimulatedGateways
-from tests.simulation.hbase.servers import Later, Servers
-from tests.simulation.threads import Simulation
+from tools.simulation.hbase.lines import Road, SimulatedGateways
+from tools.simulation.hbase.servers import Later, Servers
+from tools.simulation.threads import Simulation
 
 pytestmark = pytest.mark.simulated
 

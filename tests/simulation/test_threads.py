@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.simulation.threads import Deadlock, Process, Simulation
+from tools.simulation.threads import Deadlock, Process, Simulation
 
 
 def course(seed: int) -> tuple[list[str], int]:

@@ -4,7 +4,7 @@ import os
 import random
 import time
 
-from tests.simulation.world import World
+from tools.simulation.world import World
 
 SECONDS = float(os.environ.get("FALCON_SIMULATION_SECONDS", "8"))
 

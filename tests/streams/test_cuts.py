@@ -10,7 +10,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.streams import cuts
 from falcon.streams.cuts import Cut, Cuts
 from tests.contracts.cuts import CutStoreContract
-from tests.memory.cuts import KeptCuts, MemoryCuts
+from tools.harness.memory.cuts import KeptCuts, MemoryCuts
 from tools.harness.waiting import eventually
 
 SEGMENTS: Final = 64

@@ -14,9 +14,9 @@ from falcon.streams import revocations
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations
 from falcon.streams.tail import Raw
-from tests.simulation.threads import Simulation
 from tests.streams.test_replay import BOB, FakeLookups, FakeTail, posted, raw
 from tools.harness.waiting import eventually
+from tools.simulation.threads import Simulation
 
 PARTITIONS: Final = 4
 

@@ -19,8 +19,8 @@ from falcon.streams.replay import StreamReplay
 from falcon.streams.resume_tokens import LENGTH_MAX, WrongToken
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
-from tests.memory.cuts import KeptCuts, MemoryCuts
 from tests.streams.test_replay import BOB, Ear, FakeLookups, play, posted, raw
+from tools.harness.memory.cuts import KeptCuts, MemoryCuts
 from tools.harness.waiting import eventually
 
 SEGMENTS: Final = 64

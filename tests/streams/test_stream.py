@@ -23,6 +23,7 @@ from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
 from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
 from tests.support.http import Falcon, Json, Person, Room, without_reactions
+from tests.support.store_calls import StoreCalls
 from tools.harness.waiting import eventually
 
 Start = Callable[..., Falcon]
@@ -71,6 +72,16 @@ def test_an_event_stream_is_not_kept_back_or_stored(anna: Person, listen: Listen
     assert stream.status == 200
     assert stream.answer_headers["content-type"].startswith("text/event-stream")
     assert stream.answer_headers["cache-control"] == "no-store"
+
+
+def test_a_stream_looks_its_token_up_once(falcon: Falcon, listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    dora = falcon.account("Dora")
+    calls = StoreCalls(falcon, monkeypatch)
+    hello = begun(listen(dora)).events[0]
+    assert calls.made.count("bearer") == 1
+    falcon.edge.authenticator.forget(dora.account_id)
+    assert listen.resume(dora, hello).next().name == "caught_up"
+    assert calls.made.count("bearer") == 2
 
 
 def test_one_who_is_nowhere_is_told_so(cleo: Person, listen: Listen) -> None:

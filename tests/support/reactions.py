@@ -8,8 +8,8 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.reactions import KnownReactions
 from falcon.journal.envelope import Envelope
 from falcon.read.reactions.projection import project
-from tests.memory import reactions as memory
 from tests.support.builders import NOW
+from tools.harness.memory import reactions as memory
 
 
 class ReactionTables:

@@ -6,10 +6,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from falcon.telemetry.slots import CELLS, Slot, SlotFull, SlotView, start_ticks, views
+from falcon.telemetry import slots
+from falcon.telemetry.slots import (
+    CELLS,
+    SLOT_BYTES,
+    NoRoom,
+    Slot,
+    SlotFull,
+    SlotView,
+    make_folder,
+    start_ticks,
+    views,
+)
+from tests.support.small_disk import on_small_disk
 
 KEY = ("falcon_messages", ("sent",))
 
@@ -50,7 +63,9 @@ def test_a_metric_that_has_another_shape_now_begins_anew(tmp_path: Path) -> None
 def test_a_line_that_was_cut_short_by_a_kill_harms_no_other(tmp_path: Path) -> None:
     before = Slot(tmp_path, "serve-0")
     before.cells[before.allocate(KEY, 1, "counter")] = 7
-    with (tmp_path / "serve-0.keys").open("ab") as file:
+    lines = tmp_path / "serve-0.keys"
+    with lines.open("r+b") as file:
+        file.seek(len(lines.read_bytes().rstrip(b"\0")))
         file.write(b'[9,1,"cou')
     after = Slot(tmp_path, "serve-0")
     other = ("falcon_rooms", ())
@@ -62,6 +77,40 @@ def test_it_does_not_grow_without_end(tmp_path: Path) -> None:
     slot = Slot(tmp_path, "serve-0")
     with pytest.raises(SlotFull, match="falcon_messages"):
         slot.allocate(KEY, CELLS, "histogram")
+    with pytest.raises(SlotFull, match="falcon_messages"):
+        slot.allocate(("falcon_messages", ("x" * SLOT_BYTES,)), 1, "counter")
+
+
+def test_its_space_is_reserved_when_it_is_made(tmp_path: Path) -> None:
+    Slot(tmp_path, "serve-0")
+    assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) >= SLOT_BYTES
+
+
+def test_a_slot_that_does_not_fit_into_memory_is_refused_in_words(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from falcon.telemetry.slots import NoRoom, Slot\n"
+    code += "try: Slot(Path(sys.argv[1]), 'serve-0')\nexcept NoRoom as error: print(error)"
+    said = subprocess.run(
+        [*on_small_disk(tmp_path, "1m"), sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "serve-0.cells needs 1024 KiB for measurements (No space left on device)" in said.stdout
+
+
+def test_slots_are_in_memory_only_where_there_is_room_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, temporary = tmp_path / "shm", tmp_path / "tmp"
+    for base in (memory, temporary):
+        (base / "falcon-1-1").mkdir(parents=True)  # of a launcher that was killed
+    free = {memory: 3 * SLOT_BYTES, temporary: 4 * SLOT_BYTES}
+    monkeypatch.setattr(slots, "_SHARED_MEMORY", memory)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setattr("shutil.disk_usage", lambda base: SimpleNamespace(free=free[base]))
+    assert make_folder(3).parent == memory
+    assert make_folder(4).parent == temporary
+    with pytest.raises(NoRoom, match="FALCON_RUN_DIR"):
+        make_folder(5)
+    assert not [*tmp_path.glob("*/falcon-1-1")]
 
 
 def test_a_process_is_alive_until_it_has_ended(tmp_path: Path) -> None:

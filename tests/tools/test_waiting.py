@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tools.harness.waiting import NotInTime, eventually, until
+from tools.harness.waiting import NotInTime, eventually, eventually_within, holds_within, until
 from tools.servers.daemon import ServerFault
 from tools.servers.session import on_free_ports
 
@@ -38,6 +38,14 @@ def test_a_question_may_be_asked_on_the_event_loop() -> None:
     asyncio.run(eventually(is_so, every=0))
     with pytest.raises(NotInTime, match="tea is made"):
         asyncio.run(eventually(lambda: False, "tea is made", seconds=0, every=0))
+
+
+def test_a_wait_that_may_end_without_success_says_whether_it_had_any() -> None:
+    answers = iter([False, True] * 2)
+    assert holds_within(lambda: next(answers), 60, every=0)
+    assert asyncio.run(eventually_within(lambda: next(answers), 60, every=0))
+    assert not holds_within(lambda: False, 0, every=0)
+    assert not asyncio.run(eventually_within(lambda: False, 0, every=0))
 
 
 def test_a_server_is_made_where_its_ports_are_free() -> None:

@@ -202,7 +202,7 @@ def test_keys_of_a_partition_that_comes_or_goes_are_counted_a_part_at_a_time() -
 def test_where_accounts_are_not_counted_none_has_too_many() -> None:
     counts = KeyCounts(1 << 30)
     for _ in range(30_000):
-        counts.add(1)
+        counts.change(1, 1)
     assert (counts.is_full_for(1), counts.bytes) == (False, 30_000 * KEY_BYTES)
 
 

@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from falcon.write import clock as module
 from falcon.write.clock import SystemClock
 
 START = 1_790_000_000_000
@@ -16,8 +15,8 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.up = START, 5_000
-        monkeypatch.setattr(module, "_wall", lambda: self.wall)
-        monkeypatch.setattr(module, "_since_boot", lambda: self.up)
+        monkeypatch.setattr(time, "time_ns", lambda: self.wall * 1_000_000)
+        monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: self.up * 1_000_000)
 
     def go_on(self, millis: int) -> None:
         self.wall += millis

@@ -25,9 +25,9 @@ from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply, Unavailable
 from falcon.write.shard import Shard
-from tests.support.clock import FakeClock
 from tests.support.partition_owner import ANN, PartitionOwner
-from tests.support.replies import Replied
+from tools.harness.clock import FakeClock
+from tools.harness.replies import Replied
 
 BOB = 1_001
 MEMBERS = range(ANN, ANN + 10_000)

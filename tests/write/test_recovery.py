@@ -17,8 +17,8 @@ from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.recovery import Recovered, Recovery
 from falcon.write.shard import Shard
-from tests.support.clock import FakeClock
-from tests.support.replies import Replied
+from tools.harness.clock import FakeClock
+from tools.harness.replies import Replied
 
 ANN = 1_000
 PARTITIONS = 4

@@ -29,8 +29,8 @@ from falcon.write.packed_table import PackedTable
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.refusals import key_collision
 from falcon.write.shard import Shard
-from tests.support.clock import FakeClock
-from tests.support.replies import Replied
+from tools.harness.clock import FakeClock
+from tools.harness.replies import Replied
 
 ANN, BOB = 1_000, 1_001
 PARTITIONS = 2

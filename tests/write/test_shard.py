@@ -28,8 +28,8 @@ from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
-from tests.support.clock import FakeClock
-from tests.support.replies import Replied
+from tools.harness.clock import FakeClock
+from tools.harness.replies import Replied
 
 ANN, BOB = 1_000, 1_001  # no accounts of the log: a room takes the ids it is given
 PARTITIONS = 4

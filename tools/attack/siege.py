@@ -19,6 +19,7 @@ from tools.attack.attackers import Orders
 from tools.attack.attacks import Counts, Target
 from tools.attack.others import Asked, Others
 from tools.harness.falcon import Falcon
+from tools.harness.reports import counts_in_words, percentile, text_table
 
 _ALONE_SECONDS_MIN: Final = 8.0  # an attack has no turn of its own where that would be shorter
 _AFTER_SECONDS: Final = 120.0  # for what an attacker needs to end
@@ -40,11 +41,15 @@ class Phase(NamedTuple):
 
     @property
     def p50(self) -> float:
-        return _quantile(self.asked, 0.5)
+        return self._percentile(0.5)
 
     @property
     def p99(self) -> float:
-        return _quantile(self.asked, 0.99)
+        return self._percentile(0.99)
+
+    def _percentile(self, share: float) -> float:
+        """In seconds; NaN if nothing was asked."""
+        return percentile([each.seconds for each in self.asked], share) if self.asked else math.nan
 
     @property
     def refused(self) -> Counts:
@@ -92,19 +97,26 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         quiet = self.phases[0]
+        rows = [
+            (
+                phase.name,
+                f"{len(phase.asked):,}",
+                f"{phase.refused.total():,}",
+                _ms(phase.p50),
+                _ms(phase.p99),
+                f"{(phase.resident - quiet.resident) >> 20:,} MiB",
+            )
+            for phase in self.phases
+        ]
         lines = [
             f"rates: {'on' if self.limited else 'there are none'}; {self.tokens:,} wrong tokens; "
             f"{self.streamed:,} messages by streams, which ended {self.streams_ended} times",
-            f"{'phase':<20} {'asked':>6} {'refused':>8} {'p50':>9} {'p99':>9} {'grown':>8}",
+            text_table(("phase", "asked", "refused", "p50", "p99", "grown"), rows),
         ]
         for phase in self.phases:
-            grown = (phase.resident - quiet.resident) >> 20
-            figures = f"{len(phase.asked):>6} {phase.refused.total():>8} {_ms(phase.p50):>9} {_ms(phase.p99):>9}"
-            lines.append(f"{phase.name:<20} {figures} {grown:>4} MiB")
-        for phase in self.phases:
             for name, counts in phase.counts.items():
-                met = ", ".join(f"{what} {count:,}" for what, count in sorted(counts.items()))
-                lines.append(f"  {phase.name}: {name}: {met}" if phase.name != name else f"  {name}: {met}")
+                title = name if phase.name == name else f"{phase.name}: {name}"
+                lines.append(f"  {title}: {counts_in_words(counts)}")
         return "\n".join(lines)
 
 
@@ -214,11 +226,6 @@ def _resident(pid: int) -> int:
 
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-def _quantile(asked: Sequence[Asked], share: float) -> float:
-    seconds = sorted(each.seconds for each in asked)
-    return seconds[min(math.ceil(share * len(seconds)), len(seconds)) - 1] if seconds else math.nan
 
 
 def _ms(seconds: float) -> str:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from rich.console import Console
 
 from tools.bench.bench import IMAGES, ROOT, RUNS, SECONDS, Bench, Suite
 from tools.bench.report import Page, Section, markdown, show
@@ -125,7 +124,6 @@ def earlier(suite: Suite, options: Options) -> Page:
 def measure(suite: Suite, options: Options, bench: Bench, page: Page) -> list[str]:
     """Each section that was chosen, its tables as soon as they are there. One that fails is named in the answer, and
     the others go on."""
-    console = Console(width=None if sys.stdout.isatty() else 180)
     failed: list[str] = []
     with suite.open(bench) as measures:
         for name, each in measures.items():
@@ -141,7 +139,7 @@ def measure(suite: Suite, options: Options, bench: Bench, page: Page) -> list[st
                 failed.append(name)
             if suite.must_hold and not all(target.met for target in page.sections[name].targets):
                 failed.append(name)
-            show(page.sections[name], console)
+            show(page.sections[name])
     return failed
 
 

@@ -18,12 +18,13 @@ import msgspec
 from tools.bench import wrk
 from tools.bench.bench import Bench
 from tools.bench.report import Section, Table, Target, at_most, numbers
-from tools.bench.samples import FALCON, FALCON_TCP, NAMES, percentile
+from tools.bench.samples import FALCON, FALCON_TCP, NAMES
 from tools.bench.throughput import ACCOUNTS
 from tools.harness.calls import Address, Answer, Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import register
 from tools.harness.progress import say
+from tools.harness.reports import percentile
 from tools.harness.running import running
 from tools.harness.servers import FalconServer, ServerFailed
 

@@ -24,13 +24,14 @@ import uvloop
 
 from tools.bench.bench import Bench
 from tools.bench.report import Section, Table, numbers
-from tools.bench.samples import percentile
 from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import spawn
 from tools.harness.progress import say
+from tools.harness.reports import percentile
 from tools.harness.running import running
 from tools.harness.servers import FalconServer, ServerFailed
+from tools.harness.waiting import eventually
 
 COUNT: Final = 1_000
 _ID: Final = re.compile(rb"(?:^|\n)id: ([^\n]+)\n")
@@ -122,9 +123,11 @@ async def _run(plan: ReconnectPlan) -> None:
         await asyncio.wait_for(asyncio.gather(*(each.live.wait() for each in some)), _WAIT_SECONDS)
     print("listening", flush=True)
     heard = msgspec.json.decode(await asyncio.to_thread(sys.stdin.buffer.readline), type=_Heard)
-    async with asyncio.timeout(_WAIT_SECONDS):
-        while not all(each.live.is_set() and each.live_at > heard.killed for each in clients):
-            await asyncio.sleep(0.01)
+    await eventually(
+        lambda: all(each.live.is_set() and each.live_at > heard.killed for each in clients),
+        "each client has a stream again",
+        _WAIT_SECONDS,
+    )
     took = [each.live_at - heard.killed for each in clients]
     refused = sum(each.refused for each in clients)
     returned = Returned(plan.count, min(took), percentile(took, 0.5), percentile(took, 0.99), max(took), refused)

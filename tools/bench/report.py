@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from statistics import median
 
 import msgspec
-import rich.box
-import rich.table
-from rich.console import Console
 
 from tools.bench.samples import (
     CRUD,
@@ -27,6 +24,7 @@ from tools.bench.samples import (
     rate,
     workloads,
 )
+from tools.harness.reports import markdown_table, text_table
 
 _GENERATOR_LIMIT = 0.9  # of its core
 
@@ -179,18 +177,13 @@ def drift(samples: Samples) -> str:
 # --- on the terminal --------------------------------------------------------------------------------------------------
 
 
-def show(section: Section, console: Console) -> None:
+def show(section: Section) -> None:
     for table in (*section.tables, *_targets([section])):
-        shown = rich.table.Table(
-            title=table.title, box=rich.box.SIMPLE_HEAD, title_justify="left", caption=table.note or None
-        )
-        for number, column in enumerate(table.columns):
-            shown.add_column(column, justify="left" if number < 1 else "right", no_wrap=number > 0)
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
+        print(f"\n{table.title}\n\n{text_table(table.columns, table.rows)}")
+        if table.note:
+            print(table.note)
     for text in (*section.notes, *section.slower):
-        console.print(text, highlight=False)
+        print(text)
 
 
 def _targets(sections: Iterable[Section]) -> list[Table]:
@@ -239,9 +232,8 @@ def markdown(title: str, command: str, method: str, page: Page) -> str:
 
 def _table(table: Table) -> str:
     """Its title as a heading, its rows, its note."""
-    head = "| " + " | ".join(table.columns) + " |\n|" + "---|" + "---:|" * (len(table.columns) - 1)
-    body = "\n".join("| " + " | ".join(row) + " |" for row in table.rows)
-    return f"## {table.title}\n\n{head}\n{body}" + (f"\n\n{table.note}" if table.note else "")
+    shown = f"## {table.title}\n\n{markdown_table(table.columns, table.rows)}"
+    return f"{shown}\n\n{table.note}" if table.note else shown
 
 
 def named(values: Mapping[str, str]) -> str:

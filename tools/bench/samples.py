@@ -123,9 +123,3 @@ def behind(samples: Samples, other: str) -> list[str]:
 def total_pss(memory: Iterable[ProcessMemory]) -> float:
     """MiB."""
     return sum(each.pss for each in memory)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share (0 to 1) of the values does not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -18,6 +18,8 @@ from typing import Literal, TypeAlias
 import msgspec
 import uvloop
 
+from tools.harness.waiting import eventually_within
+
 _STAMP = re.compile(rb"@(\d+)@")
 _SETTLE_SECONDS = 3.0
 _OPEN_AT_ONCE = 50
@@ -171,9 +173,7 @@ async def measure(plan: SubscribersPlan, measured: Callable[[str], None]) -> Fou
     cpu = time.process_time()
     sent = await Speaker(plan, writer).run()
     expected = sent * plan.subscribers
-    until = time.monotonic() + _SETTLE_SECONDS
-    while sum(len(each.delays) for each in listeners) < expected and time.monotonic() < until:
-        await asyncio.sleep(0.05)
+    await eventually_within(lambda: sum(len(each.delays) for each in listeners) >= expected, _SETTLE_SECONDS, 0.05)
     measured("end")
     draining.cancel()
     delays = sorted(delay for each in listeners for delay in each.delays)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from tools.capacity.figures import Figures, measured
 from tools.capacity.pages import NoFigure
 from tools.capacity.site import ASSUMED, Assumptions, Load, Need, needed
+from tools.harness.reports import markdown_table
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = DOCS / "capacity.md"
@@ -39,14 +39,14 @@ def page(figures: Figures, assumed: Assumptions) -> str:
 
 def _assumptions(assumed: Assumptions) -> str:
     rows = [(what, f"{getattr(assumed, name):,g}", f"`--{name.replace('_', '-')}`") for name, what in ASSUMED.items()]
-    return _table(("", "assumed", "argument"), rows)
+    return markdown_table(("", "assumed", "argument"), rows)
 
 
 def _figures(figures: Figures) -> str:
     rows = [
         (each.what, f"{_digits(each.value)} {each.unit}".strip(), f"[{each.source}]({each.source})") for each in figures
     ]
-    return _table(("", "measured", "by"), rows)
+    return markdown_table(("", "measured", "by"), rows)
 
 
 def _needs(needs: dict[Load, Need]) -> str:
@@ -64,7 +64,7 @@ def _needs(needs: dict[Load, Need]) -> str:
         for load, need in needs.items()
     ]
     columns = ("", "`api`", "`api` with routers", "memory of each", "`write`", "`project`", "brokers", "region servers")
-    return _table(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def _count(processes: int | None) -> str:
@@ -77,17 +77,12 @@ def _shares(needs: dict[Load, Need]) -> str:
         (f"{load.messages:,} a second, {load.online:,} online", *(f"{need.api.shares[each]:.0%}" for each in causes))
         for load, need in needs.items()
     ]
-    return _table(("", *causes), rows)
+    return markdown_table(("", *causes), rows)
 
 
 def _digits(value: float) -> str:
     """Three digits that count, or more before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "| " + " | ".join(columns) + " |\n|" + "---|" + "---:|" * (len(columns) - 1)
-    return "\n".join([head, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def main(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 from tools.chaos import operators
 from tools.chaos.cluster import PARTITIONS, ChaosCluster
+from tools.harness.waiting import holds_within
 from tools.servers.cluster import ROLES
 
 F = TypeVar("F")  # the target of a fault
@@ -206,9 +207,7 @@ def _end_broker(cluster: ChaosCluster, node: int) -> None:
     pid = cluster.kafka.pid(node)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
-    until = time.monotonic() + 30
-    while cluster.kafka.running(node) and time.monotonic() < until:
-        time.sleep(0.05)
+    holds_within(lambda: not cluster.kafka.running(node), 30, every=0.05)
     cluster.kafka.kill(node)
 
 

@@ -1,12 +1,12 @@
 """The verdict and the table."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
 from tools.chaos.checker import Counts
-
-_SHOWN = 25
+from tools.harness.reports import figure, shortened, text_table
 
 
 @dataclass
@@ -30,11 +30,13 @@ class Report:
 
     def __str__(self) -> str:
         counts = self.counts
-        lines = [f"{'':<24}{'':>6}   {'sends again after (s)':^22}{'reads again after (s)':^22}"]
-        lines.append(f"{'fault':<24}{'times':>6}   {'median':>10}{'longest':>12}{'median':>10}{'longest':>12}")
-        for name, seen in sorted(self.faults.items()):
-            lines.append(f"{name:<24}{seen.times:>6}   {_two(seen.sends)}{_two(seen.reads)}")
-        lines += [
+        columns = ("fault", "times", "sends again after, s", "longest", "reads again after, s", "longest")
+        rows = [
+            (name, f"{seen.times}", *_recovered(seen.sends), *_recovered(seen.reads))
+            for name, seen in sorted(self.faults.items())
+        ]
+        lines = [
+            text_table(columns, rows),
             "",
             f"operations {counts.operations:,} in {self.seconds:.0f} s, {counts.reads:,} of them reads; "
             f"acknowledged {counts.acknowledged:,}, of these replayed {counts.replayed:,}; "
@@ -47,9 +49,10 @@ class Report:
             *self.verified.splitlines(),
             f"seed {self.seed}, violations: {len(self.violations)}",
         ]
-        more = [f"... and {len(self.violations) - _SHOWN} more"] if len(self.violations) > _SHOWN else []
-        return "\n".join([*lines, *self.violations[:_SHOWN], *more])
+        return "\n".join([*lines, *shortened(self.violations)])
 
 
-def _two(seconds: list[float]) -> str:
-    return f"{median(seconds):>10.1f}{max(seconds):>12.1f}" if seconds else f"{'-':>10}{'-':>12}"
+def _recovered(seconds: list[float]) -> Iterator[str]:
+    """The median and the longest."""
+    yield figure(median(seconds) if seconds else None)
+    yield figure(max(seconds, default=None))

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-import httpx
-
 from falcon.client import FalconClient
 from tools.chaos.checker import Checker
 from tools.chaos.cluster import ChaosCluster
 from tools.chaos.faults import FAULTS, Fault, go_together
 from tools.chaos.history import History, Operation, operations
 from tools.chaos.report import Report
-from tools.chaos.sessions import Account, Load, Session
+from tools.chaos.sessions import Account, Load, Session, known_at
 from tools.harness.waiting import NotInTime, eventually
 from tools.servers.cluster import ROOT
 from tools.servers.daemon import ServerFault
@@ -25,6 +23,7 @@ from tools.servers.daemon import ServerFault
 FOLDER: Final = ROOT / "build" / "chaos"
 SESSIONS: Final = 16  # beside one for each partition, which only probes
 GUESTS: Final = 4
+_KNOWN_SECONDS: Final = 30.0
 _SERVED_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = (1.0, 4.0)
 _TOGETHER: Final = 0.2  # how often a second fault comes along
@@ -133,7 +132,7 @@ class Chaos(Generic[F]):
         async with FalconClient(urls, described["admin_token"]) as admin:
             made = [await admin.create_account(f"s{i}") for i in range(SESSIONS + self._cluster.partitions + GUESTS)]
         accounts = [Account(each.account_id, each.token) for each in made]
-        await asyncio.gather(*(_await_account(url, each.token) for url in urls for each in accounts))
+        await asyncio.gather(*(known_at(url, each, _KNOWN_SECONDS) for url in urls for each in accounts))
         self._accounts, guests = accounts[:-GUESTS], [each.account_id for each in accounts[-GUESTS:]]
         self._guests = guests
         self._load = Load(urls, self._history, self._accounts, guests)
@@ -270,13 +269,3 @@ class Chaos(Generic[F]):
     def _violation(self, what: str) -> None:
         self._say(f"VIOLATION {what}")
         self._report.violations.append(what)
-
-
-async def _await_account(url: str, token: str) -> None:
-    """Wait until the edge knows the account: it looks up the token before it waits for any position."""
-    async with httpx.AsyncClient(trust_env=False, timeout=10, headers={"Authorization": f"Bearer {token}"}) as http:
-
-        async def is_known() -> bool:
-            return (await http.get(f"{url}/v1/me")).status_code == 200
-
-        await eventually(is_known, "an account that was made can be used", 30, every=0.1)

@@ -6,6 +6,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -14,6 +15,7 @@ import msgspec
 
 from falcon_chat.connection import Positions
 from tools.chaos.history import DELETED, History, Operation, Outcome, spoken, token_of
+from tools.harness.waiting import eventually
 
 ATTEMPT_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 90.0  # to settle what is open when the run ends
@@ -28,6 +30,20 @@ _UNKNOWN_CODE: Final = "outcome_unknown"
 class Account:
     account_id: int
     token: str
+
+
+async def known_at(url: str, account: Account, seconds: float) -> None:
+    """Wait until the edge knows the account: it looks up the token before it waits for any position. Raises
+    NotInTime."""
+    headers = {"Authorization": f"Bearer {account.token}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=10, headers=headers) as http:
+
+        async def is_known() -> bool:
+            with suppress(httpx.HTTPError):
+                return (await http.get(f"{url}/v1/me")).status_code == 200
+            return False
+
+        await eventually(is_known, f"account {account.account_id} can be used", seconds, every=0.1)
 
 
 @dataclass(frozen=True)

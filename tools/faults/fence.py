@@ -49,6 +49,8 @@ from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.journal.snapshot_record import SnapshotStamp
 from falcon.write.clock import SystemClock
+from tools.harness.reports import counts_in_words, shortened
+from tools.harness.waiting import holds_within
 from tools.servers.kafka import Kafka
 from tools.servers.session import session_folder, start_kafka
 
@@ -523,10 +525,12 @@ class Chaos:
         self._later.add(asyncio.create_task(wait_and_do()))
 
     def _await_owners(self) -> None:
-        while time.monotonic() < self._setting.until and not any(
-            path.stat().st_size for path in Path(self._setting.folder).glob("*.notes")
-        ):
-            time.sleep(0.05)
+        notes = Path(self._setting.folder)
+        holds_within(
+            lambda: any(path.stat().st_size for path in notes.glob("*.notes")),
+            self._setting.until - time.monotonic(),
+            every=0.05,
+        )
 
     def _await_writers(self) -> None:
         until = time.monotonic() + _END_SECONDS
@@ -553,17 +557,10 @@ class FenceReport:
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        rows = [
-            ("faults", self.faults),
-            ("owners were told", self.told),
-            ("the log holds", self.log),
-        ]
-        width = max((len(name) for _, counts in rows for name in counts), default=0)
-        lines: list[str] = []
-        for title, counts in rows:
-            lines += [title, *(f"  {name:<{width}}{count:>9}" for name, count in sorted(counts.items()))]
+        titled = {"faults": self.faults, "owners were told": self.told, "the log holds": self.log}
+        lines = [f"{title}: {counts_in_words(counts)}" for title, counts in titled.items()]
         verdict = "the fence held" if not self.violations else "the fence is broken"
-        return "\n".join([*lines, f"violations: {len(self.violations)}; {verdict}", *self.violations[:20]])
+        return "\n".join([*lines, f"violations: {len(self.violations)}; {verdict}", *shortened(self.violations)])
 
 
 class Reckoning:

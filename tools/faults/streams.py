@@ -48,6 +48,8 @@ from falcon.read.times import rfc3339
 from falcon.varints import varints
 from tools.faults.chaos import SETTINGS, log_in
 from tools.harness.falcon import Falcon, alive
+from tools.harness.reports import counts_in_words
+from tools.harness.waiting import eventually, eventually_within
 
 Json: TypeAlias = dict[str, Any]
 
@@ -106,12 +108,13 @@ class Report:
     def __str__(self) -> str:
         lines = [
             f"{self.base}: {self.events} events in the log, {self.acknowledged} messages acknowledged",
-            f"commands {dict(self.commands)}",
-            f"deliveries {self.deliveries}, connections {dict(self.connections)}, refused {dict(self.refused)}",
-            f"sent away {dict(self.byes)}, killed {dict(self.kills)}",
+            f"commands {counts_in_words(self.commands)}",
+            f"deliveries {self.deliveries}, connections {counts_in_words(self.connections)}",
+            f"refused {counts_in_words(self.refused)}",
+            f"sent away {counts_in_words(self.byes)}, killed {counts_in_words(self.kills)}",
             f"from a connection to live at most {self.longest_to_live:.2f} s, from one live to the next at most "
             f"{self.longest_away:.2f} s; a serve process has {self.serve_mib:.0f} MiB",
-            f"violations: {len(self.violations)} {dict(Counter(map(kind, self.violations)))}",
+            f"violations: {len(self.violations)} ({counts_in_words(Counter(map(kind, self.violations)))})",
         ]
         for each in dict.fromkeys(map(kind, self.violations)):
             lines += [violation for violation in self.violations if kind(violation) == each][:_SHOWN_OF_A_KIND]
@@ -431,23 +434,23 @@ class Torture:
         while time.monotonic() < until:
             await asyncio.sleep(self._random.uniform(2, 8))
             role = victims.pop() if victims else self._random.choice(VICTIMS[self._base])
-            running = await asyncio.to_thread(self.falcon.pids, role)
-            if running:
-                pid = self._random.choice(running)
-                os.kill(pid, signal.SIGKILL)
-                self.report.kills[role] += 1
-                while alive(pid):
-                    await asyncio.sleep(0.01)
+            if running := await asyncio.to_thread(self.falcon.pids, role):
+                await self._kill_one(role, self._random.choice(running))
+
+    async def _kill_one(self, role: str, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self.report.kills[role] += 1
+        await eventually(lambda: not alive(pid), f"{role} is gone", GRACE_SECONDS)
 
     async def _await_all(self, listeners: list[Listener], log: "Log") -> None:
         """Wait until each listener has got the last event for it."""
         last = {person.account_id: log.last_for(person.account_id) for person in self._people}
-        until = time.monotonic() + GRACE_SECONDS
-        behind = listeners
-        while behind and time.monotonic() < until:
-            await asyncio.sleep(0.1)
-            behind = [each for each in behind if each.place < last[each.person.account_id]]
-        for each in behind:
+
+        def behind() -> list[Listener]:
+            return [each for each in listeners if each.place < last[each.person.account_id]]
+
+        await eventually_within(lambda: not behind(), GRACE_SECONDS, every=0.1)
+        for each in behind():
             self.report.violations.append(f"stuck: {each} at {each.place}, short of {last[each.person.account_id]}")
 
     def _judge(self, listeners: list[Listener], log: "Log") -> None:

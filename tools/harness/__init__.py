@@ -1,1 +1,2 @@
-"""Shared by the other tools: processes, cores, servers that run for a block of code, progress and plots."""
+"""Shared by the other tools and the tests: waiting, processes, cores, servers that run for a block of code, reports,
+plots, and read models in memory."""

@@ -41,6 +41,10 @@ class Histogram:
                 return min(math.pow(10.0, bucket / _PER_DECADE), self.longest)
         return None
 
+    def quantile_ms(self, share: float) -> float | None:
+        seconds = self.quantile(share)
+        return None if seconds is None else seconds * 1000
+
     def packed(self) -> tuple[float, list[int]]:
         """The longest; then bucket, count, bucket, count and so on."""
         return self.longest, [number for pair in sorted(self.buckets.items()) for number in pair]

@@ -20,6 +20,7 @@ import msgspec
 from tools.harness.calls import Address, Caller
 from tools.harness.processes import Tree, spawn, terminate
 from tools.harness.progress import say
+from tools.harness.waiting import holds_within
 
 Targets = list[tuple[int, str]]
 START_SECONDS = 60.0
@@ -223,10 +224,8 @@ class FalconServer(ProcessServer):
 
     def _left_after(self, seconds: float) -> set[int]:
         """Processes that are still there; those that are just ending get that long."""
-        deadline = time.monotonic() + seconds
-        while (left := self.tree.pids()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return left
+        holds_within(lambda: not self.tree.pids(), seconds)
+        return self.tree.pids()
 
     def kill(self) -> None:
         """kill -9 of every process, the launcher first so that it restarts nothing."""

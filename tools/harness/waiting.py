@@ -24,6 +24,15 @@ def until(holds: Callable[[], T | None], what: str = "it was so", seconds: float
     return found
 
 
+def holds_within(holds: Callable[[], Any], seconds: float, every: float = 0.02) -> bool:
+    """Wait until it is so, but not for longer. Returns True if it is so."""
+    try:
+        until(holds, seconds=seconds, every=every)
+    except NotInTime:
+        return False
+    return True
+
+
 async def eventually(
     holds: Callable[[], Any], what: str = "it was so", seconds: float = 60.0, every: float = 0.01
 ) -> float:
@@ -36,3 +45,12 @@ async def eventually(
         if time.monotonic() > began + seconds:
             raise NotInTime(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(every)
+
+
+async def eventually_within(holds: Callable[[], Any], seconds: float, every: float = 0.01) -> bool:
+    """``holds_within`` on an event loop."""
+    try:
+        await eventually(holds, seconds=seconds, every=every)
+    except NotInTime:
+        return False
+    return True

@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx
 
 from falcon.client import FalconClient
+from tools.harness.reports import markdown_table
 from tools.k8s_proof.course import Course, Request, Sample, keep
 from tools.k8s_proof.kubectl import Kubectl, until
 from tools.k8s_proof.objects import MANIFESTS, on_top
@@ -191,7 +192,7 @@ def _judged(course: Course) -> Proof:
         ("from the end of the load to as few api pods as before, s", f"{back - course.busy[1]:.0f}"),
         ("requests, retries, failed after retries", f"{len(course.requests):,}, {course.retries:,}, {course.failed}"),
     ]
-    return Proof.now("hpa", ["| | found |", "|---|---:|", *(f"| {what} | {found} |" for what, found in rows)], wrong)
+    return Proof.now("hpa", [markdown_table(("", "found"), rows)], wrong)
 
 
 def _first_change(course: Course, fewest: int) -> float:

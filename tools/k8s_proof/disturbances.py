@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from tools.harness.waiting import NotInTime
+from tools.harness.waiting import eventually_within
 from tools.k8s_proof.images import BROKEN, DEV, NEXT
 from tools.k8s_proof.kubectl import ROLES, Kubectl, Pod, Unexpected, until
 
@@ -145,9 +144,8 @@ def run_out_of_memory(role: str) -> Act:
 
         for _ in range(_HOGS):
             await kubectl.attempt("exec", pod.name, "--", "python", "-c", _HOG)
-            with suppress(NotInTime):  # it was the hog that the kernel chose
-                await until(ended, f"{pod.name} has run out of memory", seconds=_NOTICED_SECONDS)
-                break
+            if await eventually_within(ended, _NOTICED_SECONDS, every=0.5):
+                break  # else it was the hog that the kernel chose
         after = await kubectl.pod(pod.name)
         if after.ended_as != "OOMKilled":
             raise Unexpected(f"{pod.name} ended as {after.ended_as}, not OOMKilled")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from tools.harness.reports import markdown_table
 from tools.k8s_proof.kubectl import Kubectl, KubectlFailed
 from tools.k8s_proof.results import Proof
 from tools.servers.cluster import ROOT
@@ -37,10 +38,11 @@ async def prove(kubectl: Kubectl) -> Proof:
     await kubectl("wait", f"--filename={_CRDS}", "--for=condition=Established", "--timeout=60s")
     there = Kubectl(_DRY)
     await make_namespace(there)
-    lines, violations = [], []
+    rows: list[tuple[str, str]] = []
+    violations: list[str] = []
     for name, folder in _all():
         try:
-            lines.append(f"| {name} | {len(await _taken(there, await there('kustomize', str(folder))))} |")
+            rows.append((name, f"{len(await _taken(there, await there('kustomize', str(folder))))}"))
         except KubectlFailed as refusal:
             violations.append(f"{name}: {refusal}")
     for name, manifest in _WRONG.items():
@@ -49,7 +51,7 @@ async def prove(kubectl: Kubectl) -> Proof:
         except KubectlFailed:
             continue
         violations.append(f"{name} was not noticed")
-    return Proof.now("objects", ["| what | objects |", "|---|---:|", *lines], violations)
+    return Proof.now("objects", [markdown_table(("what", "objects"), rows)], violations)
 
 
 async def make_namespace(kubectl: Kubectl) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from tools.harness.reports import markdown_table
 from tools.k8s_proof import course, results
 from tools.k8s_proof.autoscaling import API_CPU, API_MOST, GOES_SECONDS, NEXT_SECONDS, WRITE_MOST
 from tools.k8s_proof.disturbances import DISTURBANCES
-from tools.k8s_proof.figures import DEADLINE_SECONDS
+from tools.k8s_proof.figures import DEADLINE_SECONDS, Figures
 from tools.k8s_proof.results import Proof, Row
 from tools.k8s_proof.sessions import PACE_SECONDS
 from tools.k8s_proof.traffic import CHATTERS, LISTENERS
@@ -57,9 +58,11 @@ acknowledgements in one of the rooms that are written steadily; where nothing is
 
 `--grace-period=0 --force` makes Kubernetes forget a pod at once; its node still sends SIGTERM, and SIGKILL two seconds
 later. The end without any warning is the one for want of memory.
-
-| what was done | messages | lost | doubled | failed | retries | not written for, s | told to listeners |
-|---|---:|---:|---:|---:|---:|---:|---:|"""
+"""
+_COLUMNS: Final = (
+    *("what was done", "messages", "lost", "doubled", "failed", "retries", "not written for, s"),
+    "told to listeners",
+)
 _NOT_SHOWN: Final = """## What one node cannot show
 
 - **NetworkPolicy**: the API server takes the policies; nothing on this node enforces them.
@@ -122,14 +125,16 @@ def _proof(name: str, proof: Proof | None) -> Iterator[str]:
 
 def _under_load(rows: list[Row]) -> Iterator[str]:
     yield _UNDER_LOAD
-    for row in rows:
-        figures = row.figures
-        yield (
-            f"| {row.what} | {figures.acknowledged:,} | {figures.lost} | {figures.doubled} | {figures.failed} | "
-            f"{sum(figures.retried.values()):,} | {figures.unwritable:.1f} | {figures.deliveries:,} |"
-        )
+    yield markdown_table(_COLUMNS, [(row.what, *_cells(row.figures)) for row in rows])
     yield ""
     yield from _notes(rows)
+
+
+def _cells(figures: Figures) -> Iterator[str]:
+    whole = (figures.acknowledged, figures.lost, figures.doubled, figures.failed, sum(figures.retried.values()))
+    yield from (f"{number:,}" for number in whole)
+    yield f"{figures.unwritable:.1f}"
+    yield f"{figures.deliveries:,}"
 
 
 def _notes(rows: list[Row]) -> Iterator[str]:

@@ -2,9 +2,7 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +15,8 @@ from falcon.domain.commands import CreateRoom
 from falcon.write.gateway import partition_for
 from tools.chaos.audit import Audit, _logged
 from tools.chaos.history import History, Operation
-from tools.chaos.sessions import Account
+from tools.chaos.sessions import Account, known_at
+from tools.harness.waiting import eventually_within
 from tools.k8s_proof.connections import Connections
 from tools.k8s_proof.figures import Figures, reckon
 from tools.k8s_proof.journal import Journal
@@ -133,10 +132,8 @@ class Traffic:
 
     async def _judge_listeners(self, audit: "_Audit") -> list[str]:
         ends = {room: len(audit.said.get(room, {})) for room in self._halls}
-        with suppress(TimeoutError):  # events that have not come by then count as missing
-            async with asyncio.timeout(_TOLD_SECONDS):
-                while not all(each.has(ends) for each in self._listeners):
-                    await asyncio.sleep(0.1)
+        # Events that have not come by then count as missing.
+        await eventually_within(lambda: all(each.has(ends) for each in self._listeners), _TOLD_SECONDS, every=0.1)
         wrong = [f"a listener failed: {task.exception()!r}" for task in self._listening if task.done()]
         for task in self._listening:
             task.cancel()
@@ -151,7 +148,7 @@ class Traffic:
         async with FalconClient(self._target.url, self._target.admin_token) as admin:
             made = await asyncio.gather(*(admin.create_account(f"s{i}") for i in range(count)))
         accounts = [Account(each.account_id, each.token) for each in made]
-        await asyncio.gather(*(_known(self._target.url, each) for each in accounts))
+        await asyncio.gather(*(known_at(self._target.url, each, SERVED_SECONDS) for each in accounts))
         return accounts
 
     async def _open_halls(self, accounts: Sequence[Account]) -> list[int]:
@@ -193,16 +190,3 @@ class _Audit(Audit):
             self._notes.note(noted)
             if noted.name == "MessagePosted":
                 self.said.setdefault(noted.room, {})[noted.seq] = noted.token.partition("/")[0]
-
-
-async def _known(url: str, account: Account) -> None:
-    """Wait until the edges know it: they look up a token before they wait for any position."""
-    end = time.monotonic() + SERVED_SECONDS
-    async with httpx.AsyncClient(trust_env=False, timeout=_ATTEMPT) as http:
-        while time.monotonic() < end:
-            with suppress(httpx.HTTPError):
-                answer = await http.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {account.token}"})
-                if answer.status_code == 200:
-                    return
-            await asyncio.sleep(0.2)
-    raise TimeoutError(f"account {account.account_id} was made and cannot be used")

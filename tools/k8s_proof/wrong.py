@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from falcon.domain.events import CommandAnswered
 from falcon.journal.envelope import Recorded
-from tools.harness.waiting import NotInTime
-from tools.k8s_proof.kubectl import ROLES, Json, Kubectl, Pod, until
+from tools.harness.reports import markdown_table
+from tools.harness.waiting import eventually_within
+from tools.k8s_proof.kubectl import ROLES, Json, Kubectl, Pod
 from tools.k8s_proof.objects import MANIFESTS
 from tools.k8s_proof.results import Proof
 from tools.k8s_proof.traffic import Target
@@ -148,8 +149,9 @@ async def prove(kubectl: Kubectl, target: Target) -> Proof:
     after = await _state(kubectl, target)
     wrong = [f"{each.mistake.name}: served {each.served}, said: {each.line}" for each in told if not each.is_right]
     wrong += [] if after == before else [f"something was harmed: {before} before, {after} after"]
-    rows = [f"| {each.mistake.name} | `{_shown(each.line)}` | {each.restarts} |" for each in told]
-    return Proof.now("wrong", ["| mistake | what the pod says | restarts meanwhile |", "|---|---|---:|", *rows], wrong)
+    rows = [(each.mistake.name, f"`{_shown(each.line)}`", f"{each.restarts}") for each in told]
+    shown = markdown_table(("mistake", "what the pod says", "restarts meanwhile"), rows, words=2)
+    return Proof.now("wrong", [shown], wrong)
 
 
 async def _state(kubectl: Kubectl, target: Target) -> dict[str, Any]:
@@ -231,20 +233,19 @@ async def _line(kubectl: Kubectl, name: str, mistake: Mistake) -> str:
         found = next((line for line in lines if mistake.said in line), "") or (lines[-1] if lines else "nothing")
         return mistake.said in found
 
-    with suppress(NotInTime):  # the proof then reports the other line
-        await until(said, f"{name} says what is wrong", seconds=_SAID_SECONDS)
+    await eventually_within(said, _SAID_SECONDS, every=0.5)  # if it is not said, the proof reports another line
     return found
 
 
 async def _has_served(kubectl: Kubectl, name: str) -> bool:
     """The pod of a Job is never asked whether it is ready; it is not to succeed."""
-    for _ in range(_UNREADY_SECONDS):
+
+    async def has_served() -> bool:
         found = await kubectl.get("pod", name)
         asked = "readinessProbe" in found["spec"]["containers"][0]
-        if found["status"]["phase"] == "Succeeded" or (asked and Pod.of(found).ready):
-            return True
-        await asyncio.sleep(1)
-    return False
+        return found["status"]["phase"] == "Succeeded" or (asked and Pod.of(found).ready)
+
+    return await eventually_within(has_served, _UNREADY_SECONDS, every=1)
 
 
 async def _clear(kubectl: Kubectl, pod: str, mistake: Mistake) -> None:

@@ -6,6 +6,7 @@ from falcon.telemetry.buckets import maximum_name
 from falcon.telemetry.exposition import AnyMetric
 from falcon.telemetry.instruments import REGISTRY
 from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
+from tools.harness.reports import markdown_table
 
 PATH: Final = "docs/metrics.md"
 
@@ -195,6 +196,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "python": ("Python's version", "one for each process tree"),
 }
 
+_COLUMNS: Final = ("metric", "type", "processes", "labels", "meaning", "which question it answers")
 _ACROSS: Final = {"sum": "sum", "max": "largest", "process": "each"}
 
 _HEAD: Final = """\
@@ -252,28 +254,25 @@ def _text() -> str:
     parts = [_HEAD, _labels_section()]
     for heading, questions in QUESTIONS.items():
         rows = [_row(name, question) for name, question in questions.items()]
-        head = "| metric | type | processes | labels | meaning | which question it answers |\n|---|---|---|---|---|---|"
-        parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n" + "\n".join([head, *rows]) + "\n")
+        parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n{markdown_table(_COLUMNS, rows, len(_COLUMNS))}\n")
     return "\n".join(parts)
 
 
 def _labels_section() -> str:
-    rows = [f"| `{label}` | {values} | {bound} |" for label, (values, bound) in LABELS.items()]
+    rows = [(f"`{label}`", values, bound) for label, (values, bound) in LABELS.items()]
     return "\n".join(
         [
             "## Labels",
             "",
             "Few, and what they can be is bounded: never a room, an account, a message, an address or a pid.",
             "",
-            "| label | what its values are | why they are bounded |",
-            "|---|---|---|",
-            *rows,
+            markdown_table(("label", "what its values are", "why they are bounded"), rows, words=3),
             "",
         ]
     )
 
 
-def _row(name: str, question: str) -> str:
+def _row(name: str, question: str) -> tuple[str, ...]:
     if name in REGISTRY:
         return _declared(REGISTRY[name], question)
     if name == INFO[0]:
@@ -281,7 +280,7 @@ def _row(name: str, question: str) -> str:
     return _cells(f"`{name}`", "gauge", "each", ("process",), PROCESS_GAUGES[name], question)
 
 
-def _declared(metric: AnyMetric, question: str) -> str:
+def _declared(metric: AnyMetric, question: str) -> tuple[str, ...]:
     names, kind = f"`{metric.name}`", str(metric.kind)
     if metric.kind == "counter":
         names = f"`{metric.name}_total`"
@@ -291,6 +290,6 @@ def _declared(metric: AnyMetric, question: str) -> str:
     return _cells(names, kind, _ACROSS[metric.across], labels, metric.help, question)
 
 
-def _cells(names: str, kind: str, across: str, labels: tuple[str, ...], meaning: str, question: str) -> str:
+def _cells(names: str, kind: str, across: str, labels: tuple[str, ...], meaning: str, question: str) -> tuple[str, ...]:
     shown = ", ".join(f"`{label}`" for label in labels) or "–"
-    return f"| {names} | {kind} | {across} | {shown} | {meaning} | {question} |"
+    return names, kind, across, shown, meaning, question

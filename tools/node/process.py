@@ -2,13 +2,13 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tools.harness.waiting import holds_within
 from tools.node.network import INSIDE
 from tools.servers.daemon import Daemon
 
@@ -29,10 +29,9 @@ class Process(Daemon):
         return [*INSIDE, program, *options]
 
     def _is_marked(self, pid: int) -> bool:
-        until = time.monotonic() + _EXEC_SECONDS
-        while not (found := _variables(pid)) and _lives(pid) and time.monotonic() < until:
-            time.sleep(0.001)  # it becomes another program just now, and has no environment for a moment
-        return f"{_MARK}={self.folder}/{self.name}" in found
+        # It becomes another program just now, and has no environment for a moment.
+        holds_within(lambda: _variables(pid) or not _lives(pid), _EXEC_SECONDS, every=0.001)
+        return f"{_MARK}={self.folder}/{self.name}" in _variables(pid)
 
 
 def marked(folder: Path) -> set[int]:

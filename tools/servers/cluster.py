@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tools.harness.waiting import holds_within
 from tools.servers.daemon import HOST, POLL_SECONDS, Daemon, Say, ServerFault, end_all, is_free
 from tools.servers.hbase import HBase
 from tools.servers.jars import ToolMissing
@@ -177,9 +178,7 @@ class Cluster:
 
     def _await_end(self, process: Daemon) -> None:
         """Wait for the children of a killed launcher. They end a moment after it."""
-        until = time.monotonic() + _END_SECONDS
-        while not (is_free(process.port) and is_free(process.port + 1)) and time.monotonic() < until:
-            time.sleep(POLL_SECONDS)
+        holds_within(lambda: is_free(process.port) and is_free(process.port + 1), _END_SECONDS, POLL_SECONDS)
 
     def ops_url(self, process: Daemon) -> str:
         return f"http://{HOST}:{process.port + 1}"

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tools.harness.waiting import holds_within, until
+
 HOST: Final = "127.0.0.1"
 POLL_SECONDS: Final = 0.05
 _END_SECONDS: Final = 20.0
@@ -121,8 +123,8 @@ class Daemon:
             )
         self._pid_file.write_text(f"{self._child.pid}\n{begin}\n")
         # A process that has just become another program has no arguments for a moment.
-        while self._child.poll() is None and not self._is_marked(self._child.pid):
-            time.sleep(0.001)
+        child = self._child
+        until(lambda: child.poll() is not None or self._is_marked(child.pid), f"{self.name} is started", every=0.001)
 
     def _command(self, program: str, options: Sequence[str]) -> list[str]:
         return [program, self.mark, *options]
@@ -139,11 +141,11 @@ class Daemon:
 
     def wait_for(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
         """Raises ServerFault, with the end of the log, when it ends or the time is over before the condition holds."""
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while not condition():
             if not self.running():
                 raise self.fault("ended while starting")
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise self.fault(f"{what} not within {seconds:.0f} s")
             time.sleep(POLL_SECONDS)
 
@@ -162,9 +164,7 @@ class Daemon:
     def pause(self) -> None:
         """The process does nothing any more when this returns."""
         self._send(signal.SIGSTOP)
-        until = time.monotonic() + _END_SECONDS
-        while self.status().state not in _STOPPED and time.monotonic() < until:
-            time.sleep(0.001)
+        holds_within(lambda: self.status().state in _STOPPED, _END_SECONDS, every=0.001)
 
     def resume(self) -> None:
         self._send(signal.SIGCONT)

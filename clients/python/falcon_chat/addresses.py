@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -47,7 +48,8 @@ class Addresses:
 def _checked(url: str) -> str:
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as fault:
+        _ = urlsplit(url).port  # httpx takes brackets without an address in them, and a port above 65535
+    except (httpx.InvalidURL, ValueError) as fault:
         raise ValueError(f"{url!r} is not an address: {fault}") from fault
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f"{url!r} is not an address; it should look like http://127.0.0.1:8080")

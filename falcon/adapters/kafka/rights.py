@@ -78,12 +78,8 @@ def of_api() -> Rights:
     return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": reads, "cuts": both, **told})
 
 
-def of_operator(groups: Iterable[str]) -> Rights:
-    """For the operator who runs ``falcon prepare`` and ``falcon restored``; the latter asks if the ``groups`` have
-    members.
-
-    Create and AlterConfigs are left out: only a missing topic, or one that has to be changed, needs them.
-    """
+def of_prepare() -> Rights:
+    """Without Create and AlterConfigs: only a missing topic, or one that has to be changed, needs them."""
     topics = {
         "journal": _LOOK,
         "snapshots": _LOOK,
@@ -92,6 +88,12 @@ def of_operator(groups: Iterable[str]) -> Rights:
         "cuts": _LOOK,
         **_SIGNALS_SEEN,
     }
+    return Rights(topics)
+
+
+def of_restored(groups: Iterable[str]) -> Rights:
+    """``groups``: those that must not have members."""
+    topics = {**of_prepare().topics, "signals": (AclOperation.Read, *_LOOK)}
     return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
 
 

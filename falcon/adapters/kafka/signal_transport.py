@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record, next_batch
+from falcon.adapters.kafka.reader import Reader
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.kafka")
@@ -111,3 +112,13 @@ class KafkaSignalTransport:
                 for record in records:
                     if record.key in mine and record.value is not None and record.timestamp >= fresh:
                         take(record.value)
+
+
+async def has_senders(cluster: KafkaCluster, seconds: float) -> bool:
+    """True if a process sends a signal to all others within so many seconds. Raises JournalUnavailable."""
+    reader = Reader(cluster, cluster.signals)
+    try:
+        end = (await reader.ends([0]))[0]
+        return bool(await reader.records({0: end}, 1, seconds))
+    finally:
+        await reader.close()

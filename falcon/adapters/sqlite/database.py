@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,12 +112,23 @@ def prepare(path: Path, partitions: int) -> None:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "FULL")
         with transaction(connection):
-            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
+            if not _has_schema(connection):
                 _create(connection, partitions)
             _check(connection, path, partitions)
             _migrate(connection)
             _install(connection)
         connection.close()
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+
+
+def is_made(path: Path) -> bool:
+    """False if the file is missing or empty. Raises JournalUnavailable."""
+    if not path.exists() or not path.stat().st_size:  # SQLite would delete the WAL beside an empty file
+        return False
+    try:
+        with closing(connect(path, writable=False)) as connection:
+            return _has_schema(connection)
     except apsw.Error as error:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error
 
@@ -202,6 +214,10 @@ def _check(connection: apsw.Connection, path: Path, partitions: int) -> None:
             f"{path} was made with {meta['partitions']} partitions, which is fixed for ever; the settings say "
             f"{partitions}. Set FALCON_PARTITIONS={meta['partitions']}, or take another data folder"
         )
+
+
+def _has_schema(connection: apsw.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is not None
 
 
 def _schema(connection: apsw.Connection) -> int:

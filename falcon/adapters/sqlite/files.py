@@ -22,6 +22,7 @@ from falcon.process import take_lock
 
 Report = Callable[[int, int], None]
 
+_CREDENTIALS: Final = "credentials.json"  # written when the log has the first accounts
 _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
 # While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
 _CLOSED_MILLISECONDS: Final = 200
@@ -40,6 +41,8 @@ def paths(first: Path, count: int) -> list[Path]:
 
 def layout(first: Path) -> Layout:
     """The layout of a folder as it is now. Raises JournalUnavailable."""
+    if not database.is_made(first):
+        raise JournalUnavailable(f"{first} is missing or empty: put it back, or restore a copy of the folder")
     try:
         with contextlib.closing(database.connect(first, writable=False)) as connection:
             return layout_of(connection)
@@ -91,12 +94,14 @@ def prepare(
 
 
 def _prepare_present(first: Path, partitions: int) -> Layout:
-    if not first.exists() and (others := _others(first)):
-        raise WrongDatabase(f"{first} is missing beside {others[0].name}: put it back, or restore a copy")
+    if not database.is_made(first):
+        _check_is_new(first)
     database.prepare(first, partitions)
     found = layout(first)
     if strays := [path for path in _others(first) if path not in paths(first, found.files)]:
         raise WrongDatabase(f"{strays[0]} is not one of the {found.files} files of this log: move it away")
+    if _is_new(first, found):
+        _check_is_new(first)
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.prepare(path, partitions)
@@ -108,6 +113,17 @@ def _is_new(first: Path, found: Layout) -> bool:
     """No Falcon has served the folder, but a start may have been interrupted."""
     with contextlib.closing(database.connect(first, writable=False)) as connection:
         return found == Layout() and end_of(connection) == 0
+
+
+def _check_is_new(first: Path) -> None:
+    """A first file without messages must not pass for a new Falcon beside what is left of another one: the tokens that
+    are known would not be good. Raises WrongDatabase."""
+    for left in (*_others(first), first.with_name(_CREDENTIALS)):
+        if left.exists():
+            raise WrongDatabase(
+                f"{first} is {'empty' if first.exists() else 'missing'}, but {left.name} is there: put {first.name} "
+                f"back, or restore a copy of the folder; to begin a new Falcon, move {left.name} away"
+            )
 
 
 def check(first: Path, partitions: int) -> list[Path]:

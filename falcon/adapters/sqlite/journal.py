@@ -17,9 +17,8 @@ from typing import Final, Protocol
 import apsw
 
 from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, transaction
-from falcon.adapters.sqlite.source import UniformCursor
 from falcon.domain.ids import Partition
-from falcon.journal.envelope import Cursor, Position
+from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Activity, start_thread
@@ -34,9 +33,9 @@ _TAKEOVER_SECONDS: Final = 0.05
 class CommitHook(Protocol):
     """Called within each commit that has appends."""
 
-    def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
-        """The cursors are where readers of the log stand before and behind the appends. Raises nothing but
-        apsw.Error."""
+    def apply(self, appends: Sequence[Append], first: int, end: int) -> None:
+        """``first``: the offset of the first event of the appends; ``end``: the offset behind the last. Raises nothing
+        but apsw.Error."""
 
     def committed(self, appends: Sequence[Append]) -> None:
         """The commit is durable."""
@@ -133,7 +132,7 @@ class SqliteJournal:
     def _begin_in_turn(self) -> None:
         """Another process is writing: the journal's thread waits until it is done."""
         self._connection.set_busy_timeout(BUSY_MILLISECONDS)
-        self._step(_Step.BEGIN)
+        self._steps.put((_Step.BEGIN, self._activity.queued()))
 
     def _continue_group(self, error: apsw.Error | None) -> None:
         """``error``: of the step that the journal's thread has taken."""
@@ -192,12 +191,12 @@ class SqliteJournal:
                 self._insert(appends)
                 self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
                 if self._within is not None:
-                    self._within.apply(appends, UniformCursor(start), UniformCursor(offset))
+                    self._within.apply(appends, start, offset)
         except apsw.Error as error:
             self._settle(error)
             return
         metrics.commit_events.observe(offset - start)
-        self._step(_Step.COMMIT)
+        self._steps.put((_Step.COMMIT, self._activity.queued()))
 
     def _read_log(self) -> tuple[int, bytearray]:
         """The next offset and the heads. The open epochs are cached then."""
@@ -240,9 +239,6 @@ class SqliteJournal:
             self._start_group()
 
     # --- the thread ---------------------------------------------------------------------------------------------------
-
-    def _step(self, step: _Step) -> None:
-        self._steps.put((step, self._activity.queued()))
 
     def _take_steps(self) -> None:
         while True:

@@ -275,7 +275,7 @@ def _write_marker(folder: Path, marker: _Marker) -> None:
 
 def _put_in_place(folder: Path, first: Path) -> None:
     """Each step may have been done before. The first file comes first: it alone decides what an older Falcon does."""
-    marker = msgspec.json.decode((folder / _MARKER).read_bytes(), type=_Marker)
+    marker = _read_marker(folder / _MARKER)
     _check_new(folder, first, marker)
     for name in marker.new:
         if (folder / name).exists():
@@ -289,6 +289,13 @@ def _put_in_place(folder: Path, first: Path) -> None:
     _sync(first.parent)
     (folder / _MARKER).unlink()
     shutil.rmtree(folder)
+
+
+def _read_marker(path: Path) -> _Marker:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Marker)
+    except msgspec.DecodeError as error:
+        raise WrongDatabase(f"{path} is not as Falcon wrote it ({error}): restore a copy of the data folder") from error
 
 
 def _check_new(folder: Path, first: Path, marker: _Marker) -> None:

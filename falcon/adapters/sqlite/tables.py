@@ -1,7 +1,7 @@
 """Writes the read tables."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
@@ -40,25 +40,33 @@ class SqliteTables:
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
         try:
             with transaction(self._connection):
-                if not self.advance([projection], expected, after):
+                assert isinstance(expected, UniformCursor), "cursors of these tables are those that they gave"
+                assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
+                if not self.advance([projection], expected.offset, after.offset):
                     raise StaleProjector(f"projection {projection} has been moved by another runner")
                 self.write({projection: writes})
         except _PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
-    def advance(self, projections: Sequence[str], before: Cursor, after: Cursor) -> list[str]:
-        """Within the caller's transaction: move those of these projections whose position is ``before``. Gives their
-        names."""
-        assert isinstance(before, UniformCursor), "cursors of these tables are those that they gave"
-        assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
+    def advance(self, projections: Sequence[str], first: int, end: int) -> list[str]:
+        """Within the caller's transaction: move those of these projections whose next event is at ``first`` to ``end``.
+        Gives their names."""
         move = _for_tables(_MOVE, ", ".join("?" * len(projections)))
-        moved = {name for (name,) in self._connection.execute(move, (after.offset, before.offset, *projections))}
+        moved = {name for (name,) in self._connection.execute(move, (end, first, *projections))}
         return [name for name in projections if name in moved]
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
-        """Within the caller's transaction, by projection. The caller rolls back if it raises."""
-        for sql, rows in _statements(writes):
-            self._connection.executemany(sql, rows)
+        """Within the caller's transaction, by projection: each run of writes of one kind at once, in order. If a mark
+        moves several times within a run, only the last move is kept. The caller rolls back if it raises."""
+        for projection, of_projection in writes.items():
+            name = projection.removesuffix(_REBUILDING)
+            suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
+            for kind, run in groupby(of_projection, type):
+                rows, key = list(run), model.folded.get(kind)
+                if key is not None and len(rows) > 1:
+                    rows = list({key(write): write for write in rows}.values())
+                for sql in model.statements[kind]:
+                    self._connection.executemany(_for_tables(sql, suffix), rows)
 
     def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         shadow = projection + _REBUILDING
@@ -176,20 +184,6 @@ def _not_there(projection: str) -> ReadStoreUnavailable:
     if projection.endswith(_REBUILDING):
         return ReadStoreUnavailable(f"the rebuild of {projection} was taken away by another one")
     return ReadStoreUnavailable(f"the data folder has no tables of {projection}: falcon up makes them")
-
-
-def _statements(writes: Mapping[str, Sequence[Write]]) -> Iterator[tuple[str, Iterable[Write]]]:
-    """Each statement with its rows: runs of writes of one kind, in order. If a mark moves several times within a run,
-    only the last move is kept."""
-    for projection, of_projection in writes.items():
-        name = projection.removesuffix(_REBUILDING)
-        suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
-        for kind, run in groupby(of_projection, type):
-            rows, key = list(run), model.folded.get(kind)
-            if key is not None and len(rows) > 1:
-                rows = list({key(write): write for write in rows}.values())
-            for sql in model.statements[kind]:
-                yield _for_tables(sql, suffix), rows
 
 
 # The same text again and again: SQLite's driver then finds its prepared statement at once.

@@ -76,7 +76,11 @@ def _token(token: str | None, file: Path | None, first_account: bool, data_dir: 
         return _first_accounts_token(data_dir)
     if file is None:
         return token
-    if not (text := file.read_text().strip()):
+    try:
+        text = file.read_text().strip()
+    except UnicodeDecodeError as fault:
+        raise Fault(f"{file} is not text: it must hold a token") from fault
+    if not text:
         raise Fault(f"{file} is empty: it must hold a token")
     return text
 

@@ -71,7 +71,7 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = _manageable_account_id(request)
-    if await edge.reads.account(request, account_id) is None:
+    if await edge.reads.name(request, account_id) is None:
         raise account_not_found(account_id)
     rows = await edge.store.tokens(account_id)
     return json_response(200, shapes.Tokens([shapes.TokenShape(row.token_id, row.created_at) for row in rows]))

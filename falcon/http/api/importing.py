@@ -13,7 +13,7 @@ from falcon.http import shapes
 from falcon.http.api import accounts, examples, rooms
 from falcon.http.api.accounts import require_admin
 from falcon.http.api.catalogue import LINE_KINDS, ImportLine
-from falcon.http.api.lines import Checks, ImportCommands
+from falcon.http.api.lines import Checks, ImportCommands, OfARoom
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken, not_json, wrong_media_type
@@ -32,7 +32,10 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     lines = _parse(await _ndjson(edge, request), edge)
     await edge.reads.reach_positions(request)
     checks = Checks(edge, request)
-    await checks.look_up({account_id for line in lines for account_id in _KIND_OF[type(line)].accounts(line)})
+    await checks.look_up(
+        {account_id for line in lines for account_id in _KIND_OF[type(line)].accounts(line)},
+        {line.room_id for line in lines if isinstance(line, OfARoom)},
+    )
     for number, line in enumerate(lines, 1):
         await _KIND_OF[type(line)].check(checks, line, f"line {number}: ")
     for kind in LINE_KINDS:

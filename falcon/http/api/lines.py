@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -14,6 +14,7 @@ from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken, invalid, not_allowed
 from falcon.http.requests import AuthedRequest
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.times import parse_rfc3339
 
 CHUNK_LINES: Final = 250  # of one room in one command, so that an append stays small
@@ -26,6 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@runtime_checkable
 class OfARoom(Protocol):
     @property
     def room_id(self) -> RoomId: ...
@@ -56,30 +58,32 @@ class Checks:
         self.edge = edge
         self.store = edge.store
         self._request = request
-        self._accounts: dict[AccountId, bool] = {}
+        self._accounts: Mapping[AccountId, str] = {}
+        self._rooms: Mapping[RoomId, RoomRow] = {}
         self._last_seqs: dict[RoomId, Seq] = {}
+        self.pairs: dict[tuple[AccountId, AccountId], str] = {}  # of direct rooms, each with the place of its line
         self.skipped: dict[RoomId, tuple[Any, str]] = {}  # the last line of a message that the room has, and its place
 
     async def newest(self, room_id: RoomId, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask tables that show all that the room is known to have."""
         return await self.edge.reads.newest(self._request, room_id, query, *args, **kwargs)
 
-    async def look_up(self, account_ids: Iterable[AccountId]) -> None:
-        """Look up in one query the accounts that are to be checked."""
-        self._accounts |= dict.fromkeys(await self.edge.names.of(account_ids), True)
+    async def look_up(self, account_ids: Collection[AccountId], room_ids: Collection[RoomId]) -> None:
+        """Look up, in one query each, the accounts and the rooms that are to be checked. Raises Problem 503,
+        ReadStoreUnavailable."""
+        self._accounts = await self.edge.reads.names(self._request, account_ids)
+        self._rooms = {room.room_id: room for room in await self.store.rooms_among(room_ids)}
 
-    async def account(self, account_id: AccountId, field: str) -> None:
+    def account(self, account_id: AccountId, field: str) -> None:
         """Raises Problem 422 if there is no such account."""
         if account_id not in self._accounts:
-            self._accounts[account_id] = await self.edge.reads.account(self._request, account_id) is not None
-        if not self._accounts[account_id]:
             raise invalid(field, f"there is no account {account_id}")
 
     async def last_seq(self, room_id: RoomId, seq: Seq, at: str) -> Seq:
         """The newest message of the room, with those of the lines before this one, of which ``seq`` is the next.
         Raises Problem 403, 404."""
         if room_id not in self._last_seqs:
-            room = await self.store.room(room_id)
+            room = self._rooms.get(room_id)
             if room is None or seq > room.last_seq + 1:
                 room = await self.newest(room_id, self.store.room, room_id)
             if room is None:
@@ -122,8 +126,7 @@ class ImportCommands:
 
     async def readable(self) -> tuple[tuple[bytes, bytes], ...]:
         """Wait until reads show everything; gives the Falcon-Position header."""
-        for partition, offset in self._positions.items():
-            await self.edge.reads.reach(partition, offset, max(0.0, self._until - time.monotonic()))
+        await self.edge.reads.reach_all(self._positions.items(), self._until)
         position = b",".join(b"%d:%d" % place for place in sorted(self._positions.items()))
         return ((b"falcon-position", position),) if position else ()
 

@@ -38,8 +38,8 @@ async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     account_ids = _account_ids(request.query(AuthorsQuery).ids)
     await edge.reads.access(request, room_id)
-    rows = [await edge.reads.account(request, account_id) for account_id in account_ids]
-    authors = [shapes.Author(row.account_id, row.name) for row in rows if row is not None]
+    names = await edge.reads.names(request, account_ids)
+    authors = [shapes.Author(account_id, names[account_id]) for account_id in account_ids if account_id in names]
     return json_response(200, shapes.Authors(authors))
 
 
@@ -48,14 +48,13 @@ async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
     change: MemberRole = await request.json(_member_role)
     account_id = request.path_id("account_id", account_not_found)
     await edge.reads.reach_positions(request)
-    account = await edge.reads.account(request, account_id)
+    name = await edge.reads.name(request, account_id)
     # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
     # learn here which accounts exist.
-    command = PutMember(request.account_id, room_id, account_id, change.role, account is not None)
+    command = PutMember(request.account_id, room_id, account_id, change.role, name is not None)
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, MemberAnswer)
-    name = "" if account is None else account.name
-    member = shapes.MemberShape(account_id, name, result.answer.role, result.answer.read_seq)
+    member = shapes.MemberShape(account_id, name or "", result.answer.role, result.answer.read_seq)
     return json_response(200, member, *result.headers)
 
 

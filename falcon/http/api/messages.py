@@ -300,9 +300,9 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
         checks.skipped[line.room_id] = (line, at)
     checks.reached(line)
     if line.author_id != NOBODY:
-        await checks.account(line.author_id, f"{at}author_id")
+        checks.account(line.author_id, f"{at}author_id")
     for account_id in line.mentions:
-        await checks.account(account_id, f"{at}mentions")
+        checks.account(account_id, f"{at}mentions")
     if line.reply_to is not None and line.reply_to >= line.seq:
         raise invalid(f"{at}reply_to", "must be a message before this one")
 
@@ -310,8 +310,9 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
 async def _check_skipped(checks: Checks) -> None:
     """The room has these messages, unless people have written in it before all of its messages were imported. Theirs
     stand behind those that were imported, so the last one of the request tells."""
+    rows = await checks.store.messages({room_id: line.seq for room_id, (line, _) in checks.skipped.items()})
     for room_id, (line, at) in checks.skipped.items():
-        row = await checks.store.message(room_id, line.seq)
+        row = rows.get(room_id)
         if row is None:
             row = await checks.newest(room_id, checks.store.message, room_id, line.seq)
         found = None if row is None else message_in(row)

@@ -201,7 +201,7 @@ def _rules(edge: Edge, line: ReactionLineShape, at: str) -> None:
 async def _check(checks: Checks, line: ReactionLineShape, at: str) -> None:
     if line.seq > await checks.last_seq(line.room_id, line.seq, at):
         raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
-    await checks.account(line.account_id, f"{at}account_id")
+    checks.account(line.account_id, f"{at}account_id")
 
 
 async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLineShape]) -> ImportedLines:

@@ -95,8 +95,9 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
     full = held.belongs_to(scope, account_id)
-    edge.limiter.enter(account_id, method)
-    scope[_UNDER_WAY] = account_id
+    if edge.limiter.limits_requests:
+        edge.limiter.enter(account_id, method)
+        scope[_UNDER_WAY] = account_id
     if full is not None:
         raise full
     request = AuthedRequest(scope, receive, headers, account, account_id, edge.limits.body_max, trace)

@@ -42,7 +42,6 @@ from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, encoded_json_response, json_response
 from falcon.http.room_views import room_name, room_summaries
 from falcon.http.shapes import ListQuery, NewRoom, RoomChange
-from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting
@@ -65,8 +64,9 @@ async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.account_id
     edge.limiter.check_new_room(account_id)
     await edge.room_counts.check(account_id)
+    names_of_members = await edge.reads.names(request, [member.account_id for member in new.members])
     for index, member in enumerate(new.members):
-        if await edge.reads.account(request, member.account_id) is None:
+        if member.account_id not in names_of_members:
             raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
     command = CreateRoom(account_id, read_name(new.name), new.description, members)
@@ -81,21 +81,21 @@ async def open_direct(edge: Edge, request: AuthedRequest) -> BytesResponse:
     peer_id = request.path_id("account_id", account_not_found)
     await request.no_body()
     await edge.reads.reach_positions(request)
-    peer = await edge.reads.account(request, peer_id)
-    if peer is None:
+    name = await edge.reads.name(request, peer_id)
+    if name is None:
         raise account_not_found(peer_id)
     account_id = request.account_id
-    if await edge.store.direct_room(min(account_id, peer_id), max(account_id, peer_id)) is None:
+    if not await edge.store.direct_rooms([(min(account_id, peer_id), max(account_id, peer_id))]):
         edge.limiter.check_new_room(account_id)
-    return await _opened(edge, request, peer)
+    return await _opened(edge, request, peer_id, name)
 
 
-async def _opened(edge: Edge, request: AuthedRequest, peer: AccountRow) -> BytesResponse:
-    result = await edge.commands.dispatch(request, OpenDirect(request.account_id, peer.account_id))
+async def _opened(edge: Edge, request: AuthedRequest, peer_id: AccountId, name: str) -> BytesResponse:
+    result = await edge.commands.dispatch(request, OpenDirect(request.account_id, peer_id))
     assert isinstance(result.answer, RoomAnswer)
     if result.answer.created and not result.is_replayed:
         edge.limiter.made_room(request.account_id)
-    return _room_response(201 if result.answer.created else 200, result, peer.name)
+    return _room_response(201 if result.answer.created else 200, result, name)
 
 
 async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -269,33 +269,36 @@ def _rules(edge: Edge, line: RoomLineShape, at: str) -> None:
 
 
 async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
-    await _check_accounts(checks, line.members, at)
+    _check_accounts(checks, line.members, at)
     if line.kind == "group" and not any(member.role == "admin" for member in line.members):
         raise invalid(f"{at}members", "a group room needs at least one admin")
     if line.kind == "direct":
-        await _check_pair(checks, sorted({member.account_id for member in line.members}), at)
+        accounts = sorted({member.account_id for member in line.members})
+        if len(accounts) != 2:
+            raise invalid(f"{at}members", "a direct room has exactly two members")
+        checks.pairs[accounts[0], accounts[1]] = at
 
 
 async def _check_members(checks: Checks, line: MembersLineShape, at: str) -> None:
     await checks.last_seq(line.room_id, 0, at)
-    await _check_accounts(checks, line.members, at)
+    _check_accounts(checks, line.members, at)
 
 
-async def _check_accounts(checks: Checks, members: Sequence[shapes.NewMember], at: str) -> None:
+def _check_accounts(checks: Checks, members: Sequence[shapes.NewMember], at: str) -> None:
     for index, member in enumerate(members):
-        await checks.account(member.account_id, f"{at}members[{index}].account_id")
+        checks.account(member.account_id, f"{at}members[{index}].account_id")
 
 
 def _accounts(line: RoomLineShape | MembersLineShape) -> Iterable[AccountId]:
     return (member.account_id for member in line.members)
 
 
-async def _check_pair(checks: Checks, accounts: list[int], at: str) -> None:
-    if len(accounts) != 2:
-        raise invalid(f"{at}members", "a direct room has exactly two members")
-    room = await checks.store.direct_room(*accounts)
-    if room is not None and not room.imported:
-        raise not_allowed(f"{at}members", f"accounts {accounts[0]} and {accounts[1]} have a direct room already")
+async def _check_pairs(checks: Checks) -> None:
+    rooms = await checks.store.direct_rooms(checks.pairs.keys())
+    of_people = {room.peers for room in rooms if not room.imported}
+    for pair, at in checks.pairs.items():
+        if pair in of_people:
+            raise not_allowed(f"{at}members", f"accounts {pair[0]} and {pair[1]} have a direct room already")
 
 
 async def _import_rooms(commands: ImportCommands, lines: Sequence[RoomLineShape]) -> ImportedLines:
@@ -349,6 +352,7 @@ LINES: Final = LineKind(
     _rules,
     _check,
     accounts=_accounts,
+    check_all=_check_pairs,
 )
 MEMBER_LINES: Final = LineKind(MembersLineShape, _import_members, {}, check=_check_members, accounts=_accounts)
 

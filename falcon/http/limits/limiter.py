@@ -29,6 +29,9 @@ _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addre
 class Limiter:
     """One instance for each process. Without a quota there is no limit.
 
+    ``limits_requests``: True if an account's commands, reads, or requests under way have a limit. ``limits_addresses``:
+    True if requests without a good token have one.
+
     ``clock`` gives seconds, and is monotonic: it does not follow changes of the time of day.
     """
 
@@ -38,9 +41,12 @@ class Limiter:
         addresses: Addresses | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.policies = Policies(quotas or Quotas())
+        quotas = quotas or Quotas()
+        self.policies = Policies(quotas)
         self._addresses = addresses or Addresses()
         self.clock = clock
+        self.limits_requests = any((quotas.account_commands, quotas.account_reads, quotas.account_requests))
+        self.limits_addresses = self.policies.address_requests.quota > 0
         self._commands = self._buckets(self.policies.account_commands)
         self._reads = self._buckets(self.policies.account_reads)
         self._unauthenticated = self._buckets_of_addresses()
@@ -113,10 +119,6 @@ class Limiter:
         return refused(policy, wait)
 
     # --- an address ---------------------------------------------------------------------------------------------------
-
-    @property
-    def limits_addresses(self) -> bool:
-        return self.policies.address_requests.quota > 0
 
     def check_unauthenticated(self, scope: Scope, issued: str | None) -> None:
         """Raises Problem 429 if the request's address has used up its requests without a good token.

@@ -7,11 +7,10 @@ from starlette.types import Scope
 
 from falcon.domain.ids import AccountId
 from falcon.http import bearer_tokens
-from falcon.http.authenticator import Authenticator
+from falcon.http.authenticator import Authenticator, Turn
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, unauthenticated
 from falcon.http.requests import Headers
-from falcon.http.stream.turns import TableTurns
 from falcon.streams.signals import Signals
 
 
@@ -28,20 +27,17 @@ class StreamCallers:
     """``signals`` know which tickets were used, here and on other servers. ``secret``: the server's, which signs
     tickets."""
 
-    def __init__(
-        self, authenticator: Authenticator, limiter: Limiter, signals: Signals, turns: TableTurns, secret: bytes
-    ) -> None:
+    def __init__(self, authenticator: Authenticator, limiter: Limiter, signals: Signals, secret: bytes) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
         self._signals = signals
-        self._turns = turns
         self._secret = secret
 
-    async def identify(self, scope: Scope, headers: Headers, ticket: str | None) -> StreamCaller:
+    async def identify(self, scope: Scope, headers: Headers, ticket: str | None, turn: Turn) -> StreamCaller:
         """The caller, as far as this process's memory tells: the opening checks later if the token is still good.
-        Raises Problem 401, 429, 503, ReadStoreUnavailable."""
+        ``turn`` is held while the tables are asked. Raises Problem 401, 429, 503, ReadStoreUnavailable."""
         if ticket is None or b"authorization" in headers:
-            account = await self._authenticator.authenticate(headers, self._turns.turn, scope)
+            account = await self._authenticator.authenticate(headers, turn, scope)
             self._limiter.check_stream(account.account_id)
             token_hash = self._authenticator.token_hash(headers)
             return StreamCaller(account.account_id, token_hash, self._authenticator.asked_at(headers))

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -44,10 +44,28 @@ Start: TypeAlias = Literal["hello", "catch_up", "replay"]
 
 
 class TablePositions(NamedTuple):
-    """The positions of the tables of members. The tables were asked before ``asked_at``, on CLOCK_MONOTONIC."""
+    """Where the tables stand. That was read before ``asked_at``, on CLOCK_MONOTONIC."""
 
     applied: Mapping[Partition, Position]
     asked_at: float
+
+
+class StreamTables:
+    """The read tables that one stream asks when it begins. It reads first where they stand: the log from there on has
+    what they did not show, such as the revocation of the caller's token."""
+
+    def __init__(self, applied: Shared[dict[Partition, Position]], turns: TableTurns) -> None:
+        self._applied = applied
+        self._turns = turns
+        self._positions: TablePositions | None = None
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[TablePositions]:
+        """A turn to ask the tables. Raises Problem 503, ReadStoreUnavailable."""
+        async with self._turns.turn():
+            if self._positions is None:
+                self._positions = TablePositions(await self._applied.get(), time.monotonic())
+            yield self._positions
 
 
 class Opening:
@@ -109,15 +127,13 @@ class Opener:
         self._all_applied = applied
         self._members_applied = Shared(lambda: store.applied_everywhere(feed.partitions, _MEMBERS))
 
-    async def members_applied(self) -> Mapping[Partition, Position]:
-        """The positions of the tables that a replay needs. Raises ReadStoreUnavailable."""
-        return await self._members_applied.get()
+    def tables(self, token: str | None) -> StreamTables:
+        """The tables that a stream needs: those about members if it resumes from a ``token``, else all."""
+        return StreamTables(self._all_applied if token is None else self._members_applied, self._turns)
 
-    async def open(
-        self, caller: StreamCaller, only: Rooms, token: str | None, tables: TablePositions | None
-    ) -> Opening:
-        """``token``: to resume from. ``tables``: needed with one. Raises Problem 400, 401, 404, 429, 503,
-        ReadStoreUnavailable."""
+    async def open(self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables) -> Opening:
+        """``token``: to resume from. ``tables``: as :meth:`tables` gave them for it. Raises Problem 400, 401, 404, 429,
+        503, ReadStoreUnavailable."""
         hold = ExitStack()
         hold.enter_context(self._limiter.stream(caller.account_id))
         hold.enter_context(self._feed.held())
@@ -135,26 +151,22 @@ class Opener:
         finally:
             hold.close()
 
-    async def _prepare(
-        self, caller: StreamCaller, only: Rooms, token: str | None, tables: TablePositions | None
-    ) -> Opening:
-        if token is not None and tables is not None:
-            place = await self._feed.place_of(token)
-            opening = await self._replay(caller, only, place, tables)
-            if opening is not None:
-                return opening
-        return await self._state(caller, only, "hello" if token is None else "catch_up")
+    async def _prepare(self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables) -> Opening:
+        if token is None:
+            return await self._state(caller, only, "hello", tables)
+        opening = await self._replay(caller, only, await self._feed.place_of(token), tables)
+        return opening or await self._state(caller, only, "catch_up", self.tables(None))
 
     # --- from a resume token ------------------------------------------------------------------------------------------
 
     async def _replay(
-        self, caller: StreamCaller, only: Rooms, place: resume_tokens.ResumePlace, tables: TablePositions
+        self, caller: StreamCaller, only: Rooms, place: resume_tokens.ResumePlace, tables: StreamTables
     ) -> Opening | None:
         """From the log and the account's memberships; None if too much has happened since then."""
-        async with self._turns.turn():
-            known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
+        async with tables.turn() as positions:
+            known = await self._is_known(caller, positions)
             roles = await self._roles(caller.account_id)
-        segments = self._segments(tables.applied, caller.account_id, only)
+        segments = self._segments(positions.applied, caller.account_id, only)
         offsets = self._feed.resumed(place.offsets)
         closed = {segment: offset for segment, offset in offsets.items() if self._feed.is_closed(segment)}
         # A token does not name segments that had nothing for the account then.
@@ -177,17 +189,18 @@ class Opener:
 
     # --- from the state of now ----------------------------------------------------------------------------------------
 
-    async def _state(self, caller: StreamCaller, only: Rooms, name: Literal["hello", "catch_up"]) -> Opening:
+    async def _state(
+        self, caller: StreamCaller, only: Rooms, name: Literal["hello", "catch_up"], tables: StreamTables
+    ) -> Opening:
         """The state as of the position that all tables have reached. Later events come from the log, also those that
         some tables show already."""
-        async with self._turns.turn():
-            applied = await self._all_applied.get()
-            known = await self._is_known(caller)
+        async with tables.turn() as positions:
+            known = await self._is_known(caller, positions)
             newest = await self._rooms(caller.account_id, only)
-        tables = self._segments(applied, caller.account_id, only)
-        place = self._feed.beginning({segment: position.offset for segment, position in tables.items()})
+        segments = self._segments(positions.applied, caller.account_id, only)
+        place = self._feed.beginning({segment: position.offset for segment, position in segments.items()})
         roles = {room_id: membership.role for room_id, membership in newest.memberships.items()}
-        replay = StreamReplay(self._feed, self._lookups, place, tables, roles)
+        replay = StreamReplay(self._feed, self._lookups, place, segments, roles)
         await replay.prepare()
         await self._check_access(replay, caller, only, known)
         seqs = await replay.newest_before()
@@ -210,9 +223,10 @@ class Opener:
 
     # --- shared -------------------------------------------------------------------------------------------------------
 
-    async def _is_known(self, caller: StreamCaller) -> bool:
-        """True if the tables knew the caller's token. They need not be asked again while the log vouches for it."""
-        if self._revocations.vouch_for(caller.asked_at, time.monotonic()):
+    async def _is_known(self, caller: StreamCaller, positions: TablePositions) -> bool:
+        """True if the tables knew the caller's token at these positions or behind them. Asks them again only if the
+        token was looked up before the positions were read, and the log does not vouch for it."""
+        if caller.asked_at >= positions.asked_at or self._revocations.vouch_for(caller.asked_at, time.monotonic()):
             return True
         return await self._store.bearer(caller.account_id, caller.token_hash) is not None
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
@@ -15,7 +14,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem
 from falcon.http.server import held
 from falcon.http.stream.callers import StreamCallers
-from falcon.http.stream.opening import Opener, Opening, Rooms, TablePositions
+from falcon.http.stream.opening import Opener, Opening, Rooms
 from falcon.http.stream.sinks import CLOSE_CODES, StreamSink
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.ports import JournalUnavailable
@@ -57,10 +56,9 @@ class Streams:
         applied = Shared(lambda: store.applied_everywhere(feed.partitions))
         self.room_lists = RoomLists(store, feed, applied)
         self._feed = feed
-        self._turns = TableTurns()
-        self._callers = StreamCallers(authenticator, limiter, signals, self._turns, secret)
+        self._callers = StreamCallers(authenticator, limiter, signals, secret)
         self._opener = Opener(
-            store, feed, lookups, names, applied, self.room_lists, limiter, self._turns, authenticator.revocations
+            store, feed, lookups, names, applied, self.room_lists, limiter, TableTurns(), authenticator.revocations
         )
         self._most = most
         self._buffer_bytes = buffer_bytes
@@ -118,11 +116,8 @@ class Streams:
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
         self._opening += 1
         try:
-            # Before the caller's token is looked up, so that the log from these positions on shows a revocation.
-            tables = None
-            if token is not None:
-                tables = TablePositions(await self._opener.members_applied(), time.monotonic())
-            caller = await self._callers.identify(scope, dict(scope["headers"]), ticket)
+            tables = self._opener.tables(token)
+            caller = await self._callers.identify(scope, dict(scope["headers"]), ticket, tables.turn)
             full = held.belongs_to(scope, caller.account_id)
             if full is not None:
                 raise full

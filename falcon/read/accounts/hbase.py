@@ -88,10 +88,6 @@ def table(view: HBaseQueryContext) -> str:
     return view.table("accounts", "accounts")
 
 
-def account(view: HBaseQueryContext, account_id: AccountId) -> AccountRow | None:
-    return _account(account_id, _account_row(view, account_id))
-
-
 def accounts(view: HBaseQueryContext, after: AccountId, limit: int) -> list[AccountRow]:
     return accounts_among(view, indexed(view, table(view), after, limit))
 
@@ -140,7 +136,6 @@ def _tokens(row: Row) -> Iterable[tuple[int, str, str]]:
 
 
 class HBaseAccountQueries:
-    account = query(account)
     accounts = query(accounts)
     names_of = query(names_of)
     bearer = query(bearer)

@@ -23,8 +23,6 @@ class TokenRow(msgspec.Struct, frozen=True):
 class AccountQueries(Protocol):
     """Every method may raise ReadStoreUnavailable, and BeingFilled."""
 
-    async def account(self, account_id: AccountId) -> AccountRow | None: ...
-
     async def names_of(self, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
         """The names of those of these accounts that exist."""
 

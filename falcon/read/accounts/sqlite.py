@@ -28,13 +28,6 @@ MODEL: Final = SqliteModel(
 )
 
 
-def account(view: SqliteQueryContext, account_id: AccountId) -> AccountRow | None:
-    row = view.execute(
-        "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id = ?", (account_id,)
-    ).fetchone()
-    return None if row is None else _account(row)
-
-
 def accounts(view: SqliteQueryContext, after: AccountId, limit: int) -> list[AccountRow]:
     rows = view.execute(
         "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id > ? ORDER BY account_id LIMIT ?",
@@ -73,7 +66,6 @@ def _account(row: Any) -> AccountRow:
 
 
 class SqliteAccountQueries:
-    account = query(account, "accounts")
     accounts = query(accounts, "accounts")
     names_of = query(names_of, "accounts")
     bearer = query(bearer, "accounts")
@@ -81,7 +73,6 @@ class SqliteAccountQueries:
 
 
 class SqliteFilesAccountQueries:
-    account = in_file_of(SqliteAccountQueries.account)
     bearer = in_file_of(SqliteAccountQueries.bearer)
     tokens = in_file_of(SqliteAccountQueries.tokens)
 

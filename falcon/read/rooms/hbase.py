@@ -1,6 +1,6 @@
 """Rooms in HBase: a row for each room, one for each pair with a direct room, and an index."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final
@@ -126,9 +126,9 @@ def room(view: HBaseQueryContext, room_id: RoomId) -> RoomRow | None:
     return _room(room_id, view.calls.row(_table(view), room_key(room_id)))
 
 
-def direct_room(view: HBaseQueryContext, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-    found = view.calls.row(_table(view), pair_key(smaller, larger)).get(PAIR_ROOM)
-    return None if found is None else room(view, int(found))
+def direct_rooms(view: HBaseQueryContext, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
+    found = view.calls.rows(_table(view), (pair_key(*pair) for pair in pairs), [PAIR_ROOM])
+    return rooms_among(view, [int(row[PAIR_ROOM]) for row in found.values()])
 
 
 def all_rooms(view: HBaseQueryContext, after: RoomId, limit: int) -> list[RoomRow]:
@@ -187,6 +187,7 @@ def totals(view: HBaseQueryContext) -> tuple[int, int, int]:
 
 class HBaseRoomQueries:
     room = query(room)
-    direct_room = query(direct_room)
+    rooms_among = query(rooms_among)
+    direct_rooms = query(direct_rooms)
     all_rooms = query(all_rooms)
     totals = query(totals)

@@ -1,5 +1,6 @@
 """Queries of rooms, and the rows that they return."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -27,8 +28,11 @@ class RoomQueries(Protocol):
 
     async def room(self, room_id: RoomId) -> RoomRow | None: ...
 
-    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        """The direct room of a pair."""
+    async def rooms_among(self, room_ids: Collection[RoomId]) -> list[RoomRow]:
+        """Those of these rooms that exist."""
+
+    async def direct_rooms(self, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
+        """The direct rooms of these pairs, of which the smaller account comes first."""
 
     async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
 

@@ -1,12 +1,13 @@
 """Rooms in SQLite."""
 
+from collections.abc import Collection
 from operator import attrgetter
 from typing import Any, Final
 
 from falcon.domain.ids import AccountId, RoomId
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, in_file_of, query
+from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, json_of, query
 
 COLUMNS: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
@@ -40,9 +41,19 @@ def room(view: SqliteQueryContext, room_id: RoomId) -> RoomRow | None:
     return None if row is None else room_in(row)
 
 
-def direct_room(view: SqliteQueryContext, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-    row = view.execute(f"SELECT {COLUMNS} FROM rooms r WHERE smaller = ? AND larger = ?", (smaller, larger)).fetchone()
-    return None if row is None else room_in(row)
+def rooms_among(view: SqliteQueryContext, room_ids: Collection[RoomId]) -> list[RoomRow]:
+    rows = view.execute(
+        f"SELECT {COLUMNS} FROM rooms r WHERE room_id IN (SELECT value FROM json_each(?))", (json_of(room_ids),)
+    )
+    return [room_in(row) for row in rows]
+
+
+def direct_rooms(view: SqliteQueryContext, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
+    rows = view.execute(
+        f"SELECT {COLUMNS} FROM json_each(?) e JOIN rooms r ON r.smaller = e.value ->> 0 AND r.larger = e.value ->> 1",
+        (json_of(pairs),),
+    )
+    return [room_in(row) for row in rows]
 
 
 def all_rooms(view: SqliteQueryContext, after: RoomId, limit: int) -> list[RoomRow]:
@@ -65,7 +76,8 @@ def room_in(row: Any) -> RoomRow:
 
 class SqliteRoomQueries:
     room = query(room, "rooms")
-    direct_room = query(direct_room, "rooms")
+    rooms_among = query(rooms_among, "rooms")
+    direct_rooms = query(direct_rooms, "rooms")
     all_rooms = query(all_rooms, "rooms")
     totals = query(totals, "rooms", "accounts")
 
@@ -73,11 +85,15 @@ class SqliteRoomQueries:
 class SqliteFilesRoomQueries:
     room = in_file_of(SqliteRoomQueries.room)
 
-    async def direct_room(self: Files, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        for file in self.files:
-            if (found := await SqliteRoomQueries.direct_room(file, smaller, larger)) is not None:
-                return found
-        return None
+    async def rooms_among(self: Files, room_ids: Collection[RoomId]) -> list[RoomRow]:
+        return [
+            row
+            for file, of_file in by_file(self, room_ids).items()
+            for row in await SqliteRoomQueries.rooms_among(file, of_file)
+        ]
+
+    async def direct_rooms(self: Files, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
+        return [row for file in self.files for row in await SqliteRoomQueries.direct_rooms(file, pairs)]
 
     async def all_rooms(self: Files, after: RoomId, limit: int) -> list[RoomRow]:
         rows = [row for file in self.files for row in await SqliteRoomQueries.all_rooms(file, after, limit)]

@@ -215,16 +215,21 @@ def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> d
     """The newest message of each room up to a seq, with its own seq: one call if those very messages are there. The
     call also reads some of the messages beside them, which costs more than a call for each room only if there are few
     rooms."""
-    places = {room_id: (bucket_key(room_id, seq), message_column(seq)) for room_id, seq in through.items()}
+    found = {room_id: (through[room_id], message) for room_id, message in _present(view, through).items()}
+    behind = {room_id: seq for room_id, seq in through.items() if room_id not in found}
+    return found | _walk_back(view, behind) if behind else found
+
+
+def _present(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
+    """A message of each room, for those rooms that have it. One call."""
+    places = {room_id: (bucket_key(room_id, seq), message_column(seq)) for room_id, seq in seqs.items()}
     columns = {column for _, column in places.values()}
     rows = view.calls.rows(_timeline(view), (key for key, _ in places.values()), columns)
-    found = {
-        room_id: (through[room_id], message)
+    return {
+        room_id: message
         for room_id, (key, column) in places.items()
         if (message := rows.get(key, {}).get(column)) is not None
     }
-    behind = {room_id: seq for room_id, seq in through.items() if room_id not in found}
-    return found | _walk_back(view, behind) if behind else found
 
 
 def _walk_back(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
@@ -253,12 +258,16 @@ def _newest_in(rows: Iterable[tuple[bytes, Row]], through: Seq = SEQ_MAX) -> Seq
 
 
 def message(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
-    if not 1 <= seq <= SEQ_MAX:
-        return None
-    column = message_column(seq)
-    found = view.calls.row(_timeline(view), bucket_key(room_id, seq), [column]).get(column)
-    if found is None:
-        found = next(iter(_from_a_hole_on(view, room_id, seq, seq)), None)
+    return messages(view, {room_id: seq}).get(room_id)
+
+
+def messages(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
+    """One call if all are there. More for each that is not."""
+    possible = {room_id: seq for room_id, seq in seqs.items() if 1 <= seq <= SEQ_MAX}
+    found = _present(view, possible)
+    for room_id in possible.keys() - found.keys():
+        for each in _from_a_hole_on(view, room_id, possible[room_id], possible[room_id]):
+            found[room_id] = each
     return found
 
 
@@ -281,5 +290,6 @@ def _revision(view: HBaseQueryContext, room_id: RoomId) -> int:
 class HBaseTimelineQueries:
     page = query(page)
     message = query(message)
+    messages = query(messages)
     message_at = query(message_at)
     newest = query(newest)

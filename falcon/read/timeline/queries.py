@@ -1,5 +1,6 @@
 """Queries of the timeline."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from falcon.domain.ids import RoomId, Seq
@@ -21,6 +22,9 @@ class TimelineQueries(Protocol):
 
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
         """A page of one message. None if it is not there yet."""
+
+    async def messages(self, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
+        """A message of each room, as :meth:`message` has it. Those that are not there yet are left out."""
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         """The message, and a revision of the room. The message is not older than the revision."""

@@ -6,11 +6,11 @@ and as many messages in each.
 """
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, in_file_of, query
+from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, query
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, fitting, run_from, run_to
@@ -71,6 +71,11 @@ def message(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> bytes | None
     return next(iter(_with_missing(view, room_id, seq, seq, False, ITEMS_BYTES_MAX).messages), None)
 
 
+def messages(view: SqliteQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
+    found = {room_id: message(view, room_id, seq) for room_id, seq in seqs.items()}
+    return {room_id: each for room_id, each in found.items() if each is not None}
+
+
 def message_at(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
     # Read the revision first: what is read after it is at least as new.
     row: Any = view.execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
@@ -116,6 +121,7 @@ def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]
 class SqliteTimelineQueries:
     page = query(page, "timeline")
     message = query(message, "timeline")
+    messages = query(messages, "timeline")
     message_at = query(message_at, "timeline")
     newest = query(newest, "timeline")
 
@@ -125,3 +131,9 @@ class SqliteFilesTimelineQueries:
     message = in_file_of(SqliteTimelineQueries.message)
     message_at = in_file_of(SqliteTimelineQueries.message_at)
     newest = in_file_of(SqliteTimelineQueries.newest)
+
+    async def messages(self: Files, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
+        found: dict[RoomId, bytes] = {}
+        for file, of_file in by_file(self, seqs).items():
+            found |= await SqliteTimelineQueries.messages(file, {room_id: seqs[room_id] for room_id in of_file})
+        return found

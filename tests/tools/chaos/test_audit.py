@@ -5,10 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from falcon.adapters.kafka.cluster import KafkaCluster
-from tests.simulation.course import Noted
 from tools.chaos.audit import Audit
 from tools.chaos.history import Operation
 from tools.chaos.sessions import Account
+from tools.simulation.course import Noted
 
 CHATTED, LOBBY = 30, 31
 

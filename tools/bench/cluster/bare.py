@@ -30,8 +30,8 @@ from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.timeline import hbase as timeline_hbase
 from falcon.read.timeline.messages import row_of
 from falcon.settings import Settings
-from tools.bench.samples import percentile
 from tools.bench.wrk import TEXT_BYTES
+from tools.harness.reports import percentile
 
 PAGE: Final = 50
 _POSTED: Final = b"message-posted"  # its type, which stands before its data

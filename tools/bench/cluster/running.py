@@ -27,7 +27,7 @@ from tools.harness.machine import Cores
 from tools.harness.processes import Tree, descendants, scan, spawn, thread_seconds
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed, Targets, pick_targets
-from tools.harness.waiting import until
+from tools.harness.waiting import eventually_within, until
 from tools.servers.cluster import Cluster, Ports
 from tools.servers.daemon import Daemon
 
@@ -307,9 +307,7 @@ async def _owners(kafka: KafkaCluster) -> dict[int, str]:
     owners = Owners(kafka)
     owners.start()
     try:
-        until = time.monotonic() + 10
-        while owners.known < kafka.partitions and time.monotonic() < until:
-            await asyncio.sleep(0.05)
+        await eventually_within(lambda: owners.known >= kafka.partitions, 10, every=0.05)
         await asyncio.sleep(0.1)  # a newer address comes right behind
         return {p: address for p in range(kafka.partitions) if (address := owners.address(p)) is not None}
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from falcon.domain.catalogue import Event
 from falcon.domain.events import (
@@ -13,7 +13,7 @@ from falcon.domain.events import (
     RoomCreated,
 )
 from falcon.domain.message import Message
-from tools.bench.growing.edge import Site, counted_edge
+from tools.bench.growing.edge import CountedEdge, Site, counted_edge
 from tools.bench.growing.log import NOW
 from tools.bench.growing.memory import CpuClock
 from tools.bench.growing.term import Bound, Figures, Term
@@ -22,6 +22,7 @@ PARTITIONS: Final = 64
 ME: Final = PARTITIONS
 _PEERS: Final = PARTITIONS * 1_000
 _ROOMS: Final = PARTITIONS * 100_000
+_BEGINNINGS: Final = 5
 
 
 def member_of(rooms: int) -> Site:
@@ -49,22 +50,32 @@ async def _measure(rooms: int) -> Figures:
     site = member_of(rooms)
     async with counted_edge(site) as edge:
         await edge.begins(ME)  # what is looked up once a process is known from here on
-        calls, rows = site.calls, site.rows
-        clock = CpuClock()
-        await edge.begins(ME)
-        seconds = clock.seconds()
-        again = site.calls - calls
-        given = site.rows - rows
+        # What is looked up once a second comes between the calls of some.
+        again = min([await _cost(edge) for _ in range(_BEGINNINGS)])
     async with counted_edge(site) as edge:
         calls = site.calls
         await edge.begins(ME)
         first = site.calls - calls
     return {
-        "HBase calls": again,
-        "rows": given,
-        "CPU, ms": seconds * 1e3,
+        "HBase calls": again.calls,
+        "rows": again.rows,
+        "CPU, ms": again.seconds * 1e3,
         "HBase calls in a new process": first,
     }
+
+
+class _Cost(NamedTuple):
+    calls: int
+    rows: int
+    seconds: float
+
+
+async def _cost(edge: CountedEdge) -> _Cost:
+    site = edge.site
+    calls, rows = site.calls, site.rows
+    clock = CpuClock()
+    await edge.begins(ME)
+    return _Cost(site.calls - calls, site.rows - rows, clock.seconds())
 
 
 TERM: Final = Term(
@@ -75,10 +86,9 @@ TERM: Final = Term(
     short=(20, 150),
     measure=measure,
     bounds=(
-        Bound("HBase calls", 4, at="smallest"),
-        Bound("HBase calls", 30),
+        Bound("HBase calls", 4),
         Bound("HBase calls in a new process", 30),
     ),
-    note="With a hello of the account's rooms, half of which are direct. The fake HBase's own CPU is in the time. A "
-    "scan is one call.",
+    note="With a hello of the account's rooms, half of which are direct. The cheapest of several that begin one after "
+    "another. The fake HBase's own CPU is in the time. A scan is one call.",
 )

@@ -12,6 +12,7 @@ from tools.bench.overloading.push import TALLY_SECONDS, Tally
 from tools.bench.overloading.stages import Stage, stage
 from tools.bench.report import Table, Target
 from tools.harness.panels import Line, Panel, Span
+from tools.harness.reports import figure
 from tools.harness.watching import Look, rates
 
 _SHOWN_SECONDS = 0.5
@@ -92,7 +93,7 @@ def stages(found: Overload) -> Table:
         (
             name,
             *(f"{value:,.0f}" for value in (each.offered, each.accepted, each.refused)),
-            *(("–" if value is None else f"{value:,.1f}") for value in (each.p50, each.p99, each.refused_p99)),
+            *map(figure, (each.p50, each.p99, each.refused_p99)),
             f"{each.lost:,}",
             f"{each.late:,.1f}",
         )

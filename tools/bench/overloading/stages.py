@@ -47,10 +47,10 @@ def stage(tallies: Sequence[Tally]) -> Stage:
         offered=sum(tally.offered for tally in tallies) / seconds,
         accepted=accepted.count / seconds,
         refused=refused.count / seconds,
-        p50=_ms(accepted.quantile(0.50)),
-        p99=_ms(accepted.quantile(0.99)),
-        refused_p50=_ms(refused.quantile(0.50)),
-        refused_p99=_ms(refused.quantile(0.99)),
+        p50=accepted.quantile_ms(0.50),
+        p99=accepted.quantile_ms(0.99),
+        refused_p50=refused.quantile_ms(0.50),
+        refused_p99=refused.quantile_ms(0.99),
         refused_longest=refused.longest * 1000,
         bare=sum(tally.bare for tally in tallies),
         lost=sum(tally.unanswered + tally.broken for tally in tallies),
@@ -80,7 +80,3 @@ def broken(found: Stage, p99_max: float) -> str | None:
     if found.accepted < found.offered * REACHED:
         return f"of {found.offered:,.0f}/s only {found.accepted:,.0f}/s were accepted in time"
     return None
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000

@@ -20,8 +20,8 @@ import uvloop
 from tools.bench import wrk
 from tools.bench.peers.clients import PAGE, Client, FalconClient, Kind, MatrixClient, Refused, Seat
 from tools.bench.peers.xmpp import XmppClient
-from tools.bench.samples import percentile
 from tools.harness.processes import spawn
+from tools.harness.reports import percentile
 
 Act: TypeAlias = Literal["send", "latest"]
 TEXT = "x" * (wrk.TEXT_BYTES - 9)

@@ -1,0 +1,29 @@
+"""Every input is accepted or refused, and nothing else happens. ``make fuzz`` tries millions."""
+
+import random
+
+import pytest
+
+from tools.fuzz.inputs import inputs
+from tools.fuzz.parsers import PARSERS
+from tools.fuzz.run import Surprise, fuzz
+
+
+def test_whatever_is_sent_is_taken_or_refused() -> None:
+    for told in fuzz(40_000, seed=1):
+        assert told.taken and told.refused, f"{told}"
+
+
+def test_an_input_that_is_neither_taken_nor_refused_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(data: bytes) -> int:
+        return 1 // (len(data) % 50)
+
+    monkeypatch.setitem(PARSERS, "token", PARSERS["token"]._replace(read=broken))
+    with pytest.raises(Surprise, match=r"token: b'.*ZeroDivisionError"):
+        list(fuzz(40_000, seed=1))
+
+
+def test_a_seed_gives_the_same_inputs_again() -> None:
+    first, second = (list(inputs([b"a good one"], 1_000, random.Random(7))) for _ in range(2))
+    assert first == second
+    assert len(set(first)) > 500

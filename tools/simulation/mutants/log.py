@@ -1,0 +1,171 @@
+"""Mistakes about the log, its epochs and its snapshots."""
+
+import time
+from typing import Any, Final
+
+import msgspec
+
+from falcon.adapters.kafka import fence, journal, snapshots, topics
+from falcon.adapters.kafka.owners import Owners, _owner
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
+from falcon.adapters.kafka.tail import KafkaTail
+from falcon.journal.envelope import Position
+from falcon.journal.ports import AppendOutcome, Checkpoint, JournalUnavailable
+from falcon.write.recovery import Recovery
+from tools.simulation.mutants.mutant import mutant
+from tools.simulation.schedules import CALM, HOURS, MOVES, NIGHTS, OWNERS
+
+
+def _every_epoch_counts(at: Position, value: bytes) -> tuple[Position, bytes | None]:
+    """Records that a deposed owner still writes count as valid."""
+    head = fence._HEAD
+    if len(value) >= head.size:
+        epoch, n = head.unpack_from(value)
+        if epoch == 0:
+            return fence.opened_by(at.offset), None
+        return Position(at.offset + 1, at.epoch, n + 1), value[head.size :]
+    return Position(at.offset + 1, at.epoch, at.n), None
+
+
+async def _whatever_came_between(
+    self: journal.KafkaJournal, writing: journal._Writing, base: int, group: list[Any], count: int
+) -> int:
+    """An append is durable where the broker says that it stands."""
+    return base
+
+
+def _unknown_is_taken_for_done(
+    self: journal.KafkaJournal, writing: journal._Writing, group: list[Any], error: Exception
+) -> None:
+    first = writing.position.offset
+    for append in (*group, *writing.waiting):
+        append.first, append.outcome = first, AppendOutcome.DURABLE
+        first += len(append.records)
+        self._collected.append(append)
+    writing.waiting.clear()
+    writing.away = False
+    self._wake()
+
+
+def _by_the_wall(clock: Any, broker_millis: int) -> None:
+    """Another clock is compared than the one that stamps events."""
+    off = time.time() - broker_millis / 1000
+    if abs(off) > journal._CLOCK_SECONDS_MAX:
+        raise JournalUnavailable(f"this machine's clock is {off:+.0f} s off the brokers'")
+
+
+_read = KafkaTail.read
+
+
+async def _leaves_out(self: KafkaTail, cursor: Any, limit: int) -> Any:
+    """Streams are not told of the last of several events that come together."""
+    raws, after = await _read(self, cursor, limit)
+    return raws[:-1] if len(raws) > 1 else raws, after
+
+
+def _last_one_told(self: Owners, key: bytes | None, value: bytes | None) -> None:
+    """The owner that published last counts, whatever its epoch."""
+    if key is None or value is None or not key.isdigit():
+        return
+    owner, partition = _owner.decode(value), int(key)
+    before = self.address(partition)
+    self._known[partition] = owner
+    if owner.address != before:
+        self.moved(partition, before)
+
+
+_begun = Recovery._begun
+
+
+def _number_goes_on(self: Recovery, partition: Any, end: Position) -> Any:
+    """An owner goes on in the epoch that it found, and not in its own."""
+    epoch, n = partition.epoch, partition.n
+    begun = _begun(self, partition, end)
+    if epoch:
+        begun.epoch, begun.n, begun._confirmed_n = epoch, n, n
+    return begun
+
+
+async def _saves_late(self: KafkaSnapshots, checkpoint: Checkpoint) -> bool:
+    """A late checkpoint is put into the local copy, though the partition has been elsewhere meanwhile."""
+    partition, opened = checkpoint.partition, self._open.get(checkpoint.partition)
+    rows = snapshots._rows(checkpoint, 0 if opened is None else opened.generation)
+    for batch in snapshots._batches(rows):
+        await self._producer.write(self._cluster.snapshots, partition, batch)
+    with self._lock:
+        self._copy.put(partition, rows)
+    return True
+
+
+_save = KafkaSnapshots.save
+
+
+async def _same_generation(self: KafkaSnapshots, checkpoint: Checkpoint) -> bool:
+    """A snapshot's write of unknown outcome is made again with the same keys."""
+    opened = self._open.get(checkpoint.partition)
+    generation = 0 if opened is None else opened.generation
+    try:
+        return await _save(self, checkpoint)
+    except BaseException:
+        if opened is not None:
+            opened.generation = generation
+        raise
+
+
+_finished = journal._InProgress.finished
+
+
+async def _all_or_none(self: Any, partitions: Any, owner: str) -> Any:
+    """One partition that cannot be restored keeps all down that are taken over with it."""
+    done, failed = await _finished(self, partitions, owner)
+    return ({}, failed) if failed else (done, failed)
+
+
+async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Position:
+    """A reader that goes on from an offset believes the highest epoch among the few records before it."""
+    before = await self._values(segment, max(0, offset - 5), offset) if offset else []
+    position = fence.position_behind(before)
+    witness = fence.witness_among(before)
+    if position is not None:
+        return position
+    return Position(offset) if witness is None else fence.behind(witness, before)
+
+
+async def _without_looking(self: KafkaTail, segment: int, witness: Any, most: int) -> bool:
+    """Any event of the highest epoch near is taken for a valid one."""
+    return True
+
+
+_topics = topics.topics
+
+
+def _compacted_some_day(cluster: Any) -> list[Any]:
+    """Kafka compacts the snapshots when a segment is full, or a week old."""
+    return [
+        msgspec.structs.replace(each, bounds={}) if each.name == cluster.snapshots else each
+        for each in _topics(cluster)
+    ]
+
+
+MUTANTS: Final = (
+    mutant("an old epoch's late checkpoint goes into the local copy", KafkaSnapshots, "save", _saves_late, OWNERS),
+    mutant(
+        "a snapshot of unknown outcome is written again under its key", KafkaSnapshots, "save", _same_generation, NIGHTS
+    ),
+    mutant(
+        "one partition that cannot be restored keeps the others down",
+        journal._InProgress,
+        "finished",
+        _all_or_none,
+        OWNERS,
+    ),
+    mutant("who goes on believes the highest epoch near", KafkaTail, "position", _highest_epoch_near, OWNERS),
+    mutant("what a deposed owner writes counts", fence, "judge", _every_epoch_counts, MOVES),
+    mutant("an owner does not look what came between", journal.KafkaJournal, "_judge", _whatever_came_between, OWNERS),
+    mutant(
+        "an unknown append is taken for done", journal.KafkaJournal, "_end_epoch", _unknown_is_taken_for_done, MOVES
+    ),
+    mutant("snapshots are compacted when Kafka likes", topics, "topics", _compacted_some_day, NIGHTS),
+    mutant("another clock is compared than the one that stamps", journal, "check_clock", _by_the_wall, HOURS),
+    mutant("a stream leaves an event out", KafkaTail, "read", _leaves_out, CALM),
+)

@@ -1,0 +1,139 @@
+"""Mistakes of owners, and of the way to them."""
+
+import time
+from typing import Any, Final
+
+import msgspec
+
+from falcon.adapters.owner_http import gateway, watch
+from falcon.domain.catalogue import RoomCommand
+from falcon.domain.decider import Decided
+from falcon.domain.ids import Millis
+from falcon.journal.envelope import CommandRef
+from falcon.write import answers, execution, refusals
+from falcon.write.answers import AnswerWindow
+from falcon.write.partition_aggregates import PartitionAggregates, Replay
+from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, Reply, Unavailable
+from falcon.write.refusals import Cause
+from falcon.write.replies import Replies
+from falcon.write.retries import _ReadAnswer
+from falcon.write.transit import Arrivals
+from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
+from tools.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
+
+
+def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -> None:
+    """No answer is remembered: a retry is done again."""
+
+
+def _believing(self: _ReadAnswer, command: CommandRef) -> Reply:
+    """The record in the log is the answer, whatever key it was given to."""
+    return self._reply
+
+
+_hold = Replies.hold
+
+
+def _hasty(self: Replies, serving: Any, waiters: list[Any], submissions: list[Any]) -> None:
+    """Replies leave before what they say is durable, but for those that have to look an answer up."""
+    for waiter in waiters:
+        if not isinstance(waiter.executed, Replay):
+            self.add(waiter, waiter.executed)
+    _hold(self, serving, [waiter for waiter in waiters if isinstance(waiter.executed, Replay)], submissions)
+
+
+def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
+    again: tuple[Reason, ...] = ("outcome_unknown", *gateway._TRY_AGAIN)
+    return reply.reason in again
+
+
+def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) -> Any:
+    """PartitionAggregates.execute with another last refusal."""
+    at = self.at = max(self.at, now)
+    reference = None
+    if envelope.key is not None:
+        reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
+        if self.knows(envelope.account_id, envelope.key):
+            return Replay(reference, self._collisions)
+    command = envelope.command
+    decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
+    if isinstance(decision, Decided):
+        self._happen(decision.events, at, envelope.account_id, reference, decision.answer)
+        return Accepted(decision.answer, self.number, self.confirmed)
+    if isinstance(decision, Unavailable):
+        return decision
+    self._happen((), at, envelope.account_id, reference, decision)
+    return Rejected(decision, self.number, self.confirmed)
+
+
+_on_the_way = Arrivals._seconds_on_the_way
+
+
+def _as_if_just_sent(self: Arrivals, *sent: Any) -> float:
+    _on_the_way(self, *sent)
+    return 0.0
+
+
+async def _forgets_its_doubt(self: gateway.OwnerGateway, envelope: CommandEnvelope) -> Reply:
+    """OwnerGateway.ask, but only the last refusal counts, whatever an earlier attempt has come to."""
+    tries = 0
+    while True:
+        address = self._directory.address(envelope.partition)
+        reply: Reply = refusals.no_owner_known()
+        if address is not None:
+            reply = await self._owner(address).mailbox.ask(envelope)
+        if not isinstance(reply, Unavailable) or not gateway._may_try_again(reply, envelope):
+            return reply
+        pause = gateway._PAUSES_SECONDS[min(tries, len(gateway._PAUSES_SECONDS) - 1)]
+        if time.monotonic() + pause >= envelope.deadline:
+            return reply
+        await self._until_moved(envelope.partition, pause)
+        tries += 1
+
+
+_capture = PartitionAggregates.capture
+
+
+def _forgets_what_changed(self: PartitionAggregates) -> bool:
+    """A checkpoint has only half of what has changed since the last one."""
+    captured = _capture(self)
+    if captured:
+        saving = self._saving
+        kept = dict(list(saving.aggregates.items())[::2])
+        self._saving = msgspec.structs.replace(saving, aggregates=kept)
+    return captured
+
+
+def _plain(owned: Any, envelope: CommandEnvelope, cause: Cause) -> Unavailable:
+    """An owner says that nothing was done, though it knows the key."""
+    return cause()
+
+
+MUTANTS: Final = (
+    mutant("an owner that knows a key says that nothing was done", execution, "_refusal", _plain, OWNERS),
+    mutant("answers are not remembered", AnswerWindow, "add", _forgetful),
+    Mutant(
+        "a digest is proof enough that a key was used",
+        (Replaced(answers, "_DIGEST_MASK", 7), Replaced(_ReadAnswer, "to", _believing)),
+    ),
+    mutant("replies do not wait for the log", Replies, "hold", _hasty, MOVES),
+    mutant("what may be done is tried again without a key", gateway, "_may_try_again", _again_without_a_key, BROKEN),
+    mutant(
+        "a refusal makes an edge forget that an attempt before it may be done",
+        gateway.OwnerGateway,
+        "ask",
+        _forgets_its_doubt,
+        NO_OWNERS,
+    ),
+    mutant(
+        "a key remembers a refusal that rests on what was read", PartitionAggregates, "execute", _execute, ONE_SHARD
+    ),
+    mutant(
+        "the time on the way to an owner does not count", Arrivals, "_seconds_on_the_way", _as_if_just_sent, SILENCE
+    ),
+    mutant("nobody has an owner removed that has gone", watch.OwnerWatch, "_is_dead", lambda self, peer: False, LOSS),
+    mutant(
+        "a checkpoint lacks some of what has changed", PartitionAggregates, "capture", _forgets_what_changed, ONE_SHARD
+    ),
+    mutant("a partition's own epoch is proof enough for a refusal", Replies, "_is_proven", lambda *_: True, OWNERS),
+)

@@ -1,0 +1,171 @@
+"""Schedules in which a token is revoked at one pod: every other pod refuses it within two seconds, whatever the log and
+the tables do there."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from falcon.client import FalconClient
+from tools.harness.waiting import eventually, eventually_within
+from tools.simulation.cluster import EdgeClient, SimulatedFalcon
+from tools.simulation.course import Outcome, simulate
+
+_REVOKED_SECONDS: Final = 2.0
+_AFTERWARDS_SECONDS: Final = 6.0  # the token stays revoked
+_START_SECONDS: Final = 30.0
+
+
+def run(outcome: Outcome, folder: Path) -> None:
+    """Raises what is a fault of the simulation's own."""
+
+    async def revoke(falcon: SimulatedFalcon) -> None:
+        chance = random.Random(f"revocations {outcome.seed}")
+        revocation = Revocation(falcon, (await falcon.start()).admin_token, chance)
+        await revocation.prepare()
+        trouble = chance.choice(TROUBLES)
+        outcome.faults.append(trouble.__name__)
+        await trouble(revocation)
+        outcome.operations = revocation.asked
+        outcome.violations += [f"{trouble.__name__}: {each}" for each in revocation.violations]
+
+    simulate(outcome, folder, revoke, writers=1, projectors=1, edges=2)
+
+
+class Revocation:
+    """Ben's token is revoked at one pod, and used at the other one."""
+
+    def __init__(self, falcon: SimulatedFalcon, admin_token: str, chance: random.Random) -> None:
+        self.falcon = falcon
+        self.chance = chance
+        self.violations: list[str] = []
+        self.asked = 0
+        here, self.pod = chance.sample(falcon.edges, 2)
+        self._admin = FalconClient([f"http://{here}:8080"], admin_token)
+        self._http = EdgeClient(falcon.http)
+
+    async def prepare(self) -> None:
+        """Until both pods follow the log, and the other one knows Ben."""
+        made = await self._admin.create_account("Ben")
+        (listed,) = await self._admin.tokens(made.account_id)
+        self._account_id, self._token, self._token_id = made.account_id, made.token, listed.token_id
+        edges = [self.falcon._serving[pod][0] for pod in self.falcon.edges]
+
+        def follow() -> bool:
+            now = time.monotonic()
+            return all(edge.authenticator.revocations.vouch_for(now, now) for edge in edges)
+
+        await eventually(follow, "both pods follow the log", _START_SECONDS, every=0.05)
+        if not await self._settles(lambda status: status == 200, _START_SECONDS):
+            self.violations.append("Ben is not let in")
+
+    async def is_let_in(self, seconds: float) -> None:
+        until = self.falcon.simulation.now + seconds
+        while self.falcon.simulation.now < until:
+            if (status := await self._status()) != 200:
+                self.violations.append(f"Ben's token is good, and the answer is {status}")
+            await asyncio.sleep(0.1)
+
+    async def revoke(self) -> None:
+        await self._admin.revoke_token(self._account_id, self._token_id)
+
+    async def is_refused(self) -> None:
+        if not await self._settles(lambda status: status == 401, _REVOKED_SECONDS):
+            self.violations.append(f"Ben's token is good {_REVOKED_SECONDS:g} s after it was revoked")
+        until = self.falcon.simulation.now + _AFTERWARDS_SECONDS
+        while self.falcon.simulation.now < until:
+            if await self._status() == 200:
+                self.violations.append("Ben's token is good again")
+            await asyncio.sleep(0.2)
+
+    def stop_the_tables(self) -> None:
+        self.falcon.stop(self.falcon.projectors[0])
+
+    def cut_off_the_log(self) -> None:
+        brokers = self.falcon.brokers
+        for node in brokers.nodes:
+            brokers.loop.call_soon_threadsafe(brokers.network.cut, self.pod, node)
+
+    async def restart(self) -> None:
+        self.falcon.kill(self.pod)
+        if not await self._settles(lambda status: status > 0, _START_SECONDS):
+            self.violations.append("the pod does not come back")
+
+    async def _status(self) -> int:
+        """0 while the pod is not there."""
+        self.asked += 1
+        headers = {"Authorization": f"Bearer {self._token}"}
+        try:
+            answer = await self._http.request(
+                "GET", f"http://{self.pod}:8080/v1/me", json=None, params={}, headers=headers
+            )
+        except httpx.HTTPError:
+            return 0
+        return answer.status_code
+
+    async def _settles(self, on: Callable[[int], bool], seconds: float) -> bool:
+        """True if an answer with such a status comes in time."""
+
+        async def is_on() -> bool:
+            return on(await self._status())
+
+        return await eventually_within(is_on, seconds, every=0.05)
+
+
+# --- what may be in the way -------------------------------------------------------------------------------------------
+
+
+async def nothing(revocation: Revocation) -> None:
+    await revocation.is_let_in(revocation.chance.uniform(0, 20))
+    await revocation.revoke()
+    await revocation.is_refused()
+
+
+async def tables_that_stand_still(revocation: Revocation) -> None:
+    revocation.stop_the_tables()
+    await revocation.revoke()
+    await revocation.is_refused()
+
+
+async def a_log_that_was_lost_before(revocation: Revocation) -> None:
+    """The tables are asked about the token each second."""
+    revocation.cut_off_the_log()
+    await revocation.is_let_in(revocation.chance.uniform(1, 10))
+    await revocation.revoke()
+    await revocation.is_refused()
+
+
+async def a_log_that_is_lost_in_that_moment(revocation: Revocation) -> None:
+    await revocation.is_let_in(revocation.chance.uniform(0, 2))
+    revocation.cut_off_the_log()
+    await revocation.revoke()
+    await revocation.is_refused()
+
+
+async def a_start_with_tables_that_are_behind(revocation: Revocation) -> None:
+    """The revocation is in the log before the pod follows it, and in no table."""
+    revocation.stop_the_tables()
+    await revocation.revoke()
+    await revocation.restart()
+    await revocation.is_refused()
+
+
+async def a_start_at_the_same_time(revocation: Revocation) -> None:
+    await revocation.restart()
+    await revocation.is_let_in(revocation.chance.choice([0.0, revocation.chance.uniform(0, 3)]))
+    await revocation.revoke()
+    await revocation.is_refused()
+
+
+TROUBLES: Final[tuple[Callable[[Revocation], Awaitable[None]], ...]] = (
+    nothing,
+    tables_that_stand_still,
+    a_log_that_was_lost_before,
+    a_log_that_is_lost_in_that_moment,
+    a_start_with_tables_that_are_behind,
+    a_start_at_the_same_time,
+)
