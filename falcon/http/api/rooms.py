@@ -64,10 +64,10 @@ async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.account_id
     edge.limiter.check_new_room(account_id)
     await edge.room_counts.check(account_id)
-    names_of_members = await edge.reads.names(request, [member.account_id for member in new.members])
-    for index, member in enumerate(new.members):
-        if member.account_id not in names_of_members:
-            raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
+    account_ids = [member.account_id for member in new.members]
+    missing = await edge.reads.first_missing(request, account_ids)
+    if missing is not None:
+        raise invalid(f"members[{account_ids.index(missing)}].account_id", f"there is no account {missing}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
     command = CreateRoom(account_id, read_name(new.name), new.description, members)
     result = await edge.commands.dispatch(request, command)
