@@ -523,7 +523,8 @@ def test_an_imported_direct_room_is_the_one_of_its_two(anna: Person, ben: Person
 
     anna.direct_with(cleo)
     line["ref"], line["members"][1]["account_id"] = "another", cleo.account_id
-    problem(imports(anna.falcon, line), 403, "not_allowed")
+    refused = imports(anna.falcon, line, {**line, "ref": "once more"})
+    problem(refused, 403, "not_allowed", "line 1: members")
 
 
 @pytest.mark.parametrize(

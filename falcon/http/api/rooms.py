@@ -276,7 +276,7 @@ async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
         accounts = sorted({member.account_id for member in line.members})
         if len(accounts) != 2:
             raise invalid(f"{at}members", "a direct room has exactly two members")
-        checks.pairs[accounts[0], accounts[1]] = at
+        checks.pairs.setdefault((accounts[0], accounts[1]), at)
 
 
 async def _check_members(checks: Checks, line: MembersLineShape, at: str) -> None:
