@@ -294,6 +294,8 @@ def _accounts(line: RoomLineShape | MembersLineShape) -> Iterable[AccountId]:
 
 
 async def _check_pairs(checks: Checks) -> None:
+    if not checks.pairs:
+        return
     rooms = await checks.store.direct_rooms(checks.pairs.keys())
     of_people = {room.peers for room in rooms if not room.imported}
     for pair, at in checks.pairs.items():
