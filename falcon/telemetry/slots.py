@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
+from falcon.process import start_ticks
+
 CELLS: Final = 1 << 17
 _CELL_BYTES: Final = 8
 _KEYS_BYTES: Final = 1 << 18
@@ -200,12 +202,3 @@ def _parsed(lines: bytes) -> Iterator[tuple[Key, Place]]:
         except ValueError:
             continue  # cut short, and then appended to
         yield (name, tuple(labels)), Place(offset, length, kind)
-
-
-def start_ticks(pid: int) -> int | None:
-    """The start of a process, in the kernel's ticks since boot. None if it has ended, also while it is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from falcon.process import start_ticks
 from falcon.telemetry import slots
 from falcon.telemetry.slots import (
     CELLS,
@@ -19,7 +20,6 @@ from falcon.telemetry.slots import (
     SlotFull,
     SlotView,
     make_folder,
-    start_ticks,
     views,
 )
 from tests.support.small_disk import on_small_disk
