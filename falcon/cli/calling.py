@@ -177,7 +177,7 @@ def _read(path: Path, shape: type[T], advice: str) -> T | None:
         return None
     except NotADirectoryError:
         raise Fault(f"{path.parent} is not a directory: see --data-dir") from None
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise Fault(f"{path}: {fault}; {advice}") from fault
 
 

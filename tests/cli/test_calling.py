@@ -56,11 +56,12 @@ def test_a_falcon_that_was_killed_is_told_from_one_that_runs(data_dir: Path) -> 
         find_server(None, None, data_dir, admin=False)
 
 
-def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path) -> None:
-    (data_dir / "up.json").write_text("{")
+@pytest.mark.parametrize("broken", [b"{", b'{"url":"\xff"}'])
+def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path, broken: bytes) -> None:
+    (data_dir / "up.json").write_bytes(broken)
     with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it again"):
         find_server(None, None, data_dir, admin=False)
-    (data_dir / "credentials.json").write_text("{")
+    (data_dir / "credentials.json").write_bytes(broken.replace(b"url", b"token"))
     with pytest.raises(Fault, match=r"credentials\.json: .*put it back from a copy, or give a token"):
         find_credentials(data_dir)
 

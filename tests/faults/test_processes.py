@@ -149,7 +149,11 @@ def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    [("credentials.json", b'{"token":', "is not as Falcon writes it"), ("secret", b"", "is empty")],
+    [
+        ("credentials.json", b'{"token":', "is not as Falcon writes it"),
+        ("credentials.json", b'{"token":"\xff"}', "is not as Falcon writes it"),
+        ("secret", b"", "is empty"),
+    ],
 )
 def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
     shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], tmp_path / "falcon.db")
