@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
-from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, take_lock
+from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, start_ticks, take_lock
 from falcon.settings import Settings, WrongSettings, is_loopback, says_processes
 from falcon.telemetry import instruments, metrics, slots
 from falcon.telemetry.logs import is_for_people
@@ -459,7 +459,8 @@ class Launcher:
         if public is not None:
             line = {"url": self._url(self._public_scheme(), public), **line}
         if self._plan.command == "up":
-            self._write_address({**line, "pid": os.getpid()})
+            pid = os.getpid()
+            self._write_address({**line, "pid": pid, "start_ticks": start_ticks(pid)})
         if self._as_json:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
             print(json.dumps({**line, **shown}), flush=True)
@@ -502,7 +503,7 @@ class Launcher:
         return self._settings.data_dir / "up.json"
 
     def _forget_address(self) -> None:
-        """An address that is left does no harm: it names a process that has ended."""
+        """An address that is left names a process that has ended. The command line tells by its pid and its start."""
         if self._plan.command == "up":
             with contextlib.suppress(OSError):
                 self._address_file().unlink(missing_ok=True)
