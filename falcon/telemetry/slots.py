@@ -127,8 +127,13 @@ class SlotView:
         return ticks is not None and ticks == self._cells[_TICKS]
 
     def read(self) -> Iterator[tuple[Key, str, list[float]]]:
-        """Key, kind and cells of all allocations. The last one counts if a key was allocated twice."""
-        for key, place in dict(_parsed(_written(self._keys.read_bytes()))).items():
+        """Key, kind and cells of all allocations. The last one counts if a key was allocated twice. Empty if the file
+        of keys has gone, with the folder of a tree that has ended."""
+        try:
+            lines = _written(self._keys.read_bytes())
+        except FileNotFoundError:
+            return
+        for key, place in dict(_parsed(lines)).items():
             yield key, place.kind, list(self._cells[place.offset : place.offset + place.length])
 
 

@@ -37,6 +37,13 @@ def test_what_was_counted_can_be_read_from_outside(tmp_path: Path) -> None:
     assert view(tmp_path) == {KEY: [7.0]}
 
 
+def test_a_slot_whose_keys_have_gone_is_empty(tmp_path: Path) -> None:
+    slot = Slot(tmp_path, "serve-0")
+    slot.cells[slot.allocate(KEY, 1, "counter")] = 7
+    (tmp_path / "serve-0.keys").unlink()
+    assert view(tmp_path) == {}
+
+
 def test_the_next_process_in_the_slot_goes_on_counting(tmp_path: Path) -> None:
     before = Slot(tmp_path, "serve-0")
     before.cells[before.allocate(KEY, 1, "counter")] = 7
