@@ -192,11 +192,15 @@ class Launcher:
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
         """Keep the folder that the processes share while the block runs. Raises CannotStart."""
+        slot_bytes = slots.SLOT_BYTES
+        if self._settings.telemetry == "off":
+            instruments.switch_off()
+            slot_bytes = slots.UNMEASURED_BYTES
         with contextlib.ExitStack() as stack:
             try:
                 folder = self._run_dir
                 if folder is None:
-                    folder = slots.make_folder(self._slots())
+                    folder = slots.make_folder(self._slots(), slot_bytes)
                     stack.callback(shutil.rmtree, folder, ignore_errors=True)
                 instruments.attach(folder, "launcher-0")
             except slots.NoRoom as error:
@@ -207,7 +211,7 @@ class Launcher:
             yield
 
     def _slots(self) -> int:
-        """How many processes measure themselves, at most."""
+        """How many processes have a slot, at most."""
         actors = self._settings.shards + 2 if self._hosts_actors_apart() else 0
         return self._count() + actors + 3  # the launcher, operations and projections
 

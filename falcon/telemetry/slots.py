@@ -10,7 +10,7 @@ for each allocation: offset, length, metric, kind, and label values, as JSON, an
 writes a slot.
 
 The space of both is reserved when they are made: when memory is full, the first write to a page that was not reserved
-would kill the process.
+would kill the process. A process that measures nothing writes its header only, and reserves no more.
 """
 
 import json
@@ -30,6 +30,7 @@ CELLS: Final = 1 << 17
 _CELL_BYTES: Final = 8
 _KEYS_BYTES: Final = 1 << 18
 SLOT_BYTES: Final = CELLS * _CELL_BYTES + _KEYS_BYTES
+UNMEASURED_BYTES: Final = mmap.PAGESIZE
 _PID, _TICKS, _SAMPLED, _FIRST = 0, 1, 2, 8
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _FOLDER: Final = "falcon-"
@@ -53,23 +54,15 @@ class NoRoom(Exception):
     """A slot does not fit into the folder. The message says what to do."""
 
 
-class Slot:
-    """The writing end of a slot."""
+class SlotHeader:
+    """The writing end of a slot's header, which says whose slot it is, and that its process lives."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, reserved: int) -> None:
         self.name = name
-        folder.mkdir(parents=True, exist_ok=True)
-        self._keys = _mapped(folder / f"{name}.keys", _KEYS_BYTES)
-        lines = _written(self._keys[:])
-        self._keys_end = len(lines)
-        self._places = dict(_parsed(lines))
-        self._end = max((place.offset + place.length for place in self._places.values()), default=_FIRST)
-        self.cells = memoryview(_mapped(folder / f"{name}.cells", CELLS * _CELL_BYTES)).cast("d")
-        if lines and not lines.endswith(b"\n"):
-            self._write(b"\n")  # the process before was killed while it wrote a line
-        for place in self._places.values():
-            if place.kind == "gauge":  # a gauge of the process before says nothing about this one
-                self.cells[place.offset] = math.nan
+        self.cells = memoryview(_mapped(folder / f"{name}.cells", CELLS * _CELL_BYTES, reserved)).cast("d")
+
+    def sign(self) -> None:
+        """Note that the slot is this process's from now on."""
         self.cells[_PID], self.cells[_TICKS] = os.getpid(), start_ticks(os.getpid()) or 0
         self.sampled()
 
@@ -77,6 +70,36 @@ class Slot:
         """Note that the gauges are up to date. Those of a process that hangs stand still, and the other processes must
         be able to tell."""
         self.cells[_SAMPLED] = time.monotonic()
+
+
+class UnmeasuredSlot(SlotHeader):
+    """The slot of a process that measures nothing. It is a page."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        keys = folder / f"{name}.keys"
+        if keys.exists():  # a process measured here before: its gauges must not be shown as those of this one
+            (folder / f"{name}.cells").unlink(missing_ok=True)
+            keys.unlink()
+        super().__init__(folder, name, UNMEASURED_BYTES)
+        self.sign()
+
+
+class Slot(SlotHeader):
+    """The writing end of a slot."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._keys = _mapped(folder / f"{name}.keys", _KEYS_BYTES, _KEYS_BYTES)
+        lines = _written(self._keys[:])
+        self._keys_end = len(lines)
+        self._places = dict(_parsed(lines))
+        self._end = max((place.offset + place.length for place in self._places.values()), default=_FIRST)
+        super().__init__(folder, name, CELLS * _CELL_BYTES)
+        if lines and not lines.endswith(b"\n"):
+            self._write(b"\n")  # the process before was killed while it wrote a line
+        for place in self._places.values():
+            if place.kind == "gauge":  # a gauge of the process before says nothing about this one
+                self.cells[place.offset] = math.nan
+        self.sign()
 
     def allocate(self, key: Key, length: int, kind: str) -> int:
         """The offset of this key's cells, which may have values already. Raises SlotFull."""
@@ -137,9 +160,9 @@ class SlotView:
             yield key, place.kind, list(self._cells[place.offset : place.offset + place.length])
 
 
-def make_folder(slots: int) -> Path:
-    """Make a folder for this process and its children, in memory if the system has a place for that with room for so
-    many slots. Raises NoRoom.
+def make_folder(processes: int, slot_bytes: int = SLOT_BYTES) -> Path:
+    """Make a folder for this process and its children, in memory if the system has a place for that with room for the
+    slots of so many processes. Raises NoRoom.
 
     Removes the folders of launchers that were killed.
     """
@@ -147,14 +170,19 @@ def make_folder(slots: int) -> Path:
     for base in bases:
         _remove_left(base)
     for base in bases:
-        if os.access(base, os.W_OK) and shutil.disk_usage(base).free >= slots * SLOT_BYTES:
+        if os.access(base, os.W_OK) and _has_room(base, processes * slot_bytes):
             folder = base / f"{_FOLDER}{os.getpid()}-{start_ticks(os.getpid())}"
             folder.mkdir(mode=0o700, exist_ok=True)
             return folder
     raise NoRoom(
-        f"neither {bases[0]} nor {bases[1]} has {slots * SLOT_BYTES / 2**20:,.0f} MiB for the measurements of {slots} "
-        "processes: make room there, or set FALCON_RUN_DIR to another folder"
+        f"neither {bases[0]} nor {bases[1]} has {processes * slot_bytes >> 10:,} KiB for the measurements of "
+        f"{processes} processes: make room there, or set FALCON_RUN_DIR to another folder"
     )
+
+
+def _has_room(base: Path, size: int) -> bool:
+    disk = shutil.disk_usage(base)
+    return disk.total == 0 or disk.free >= size  # a disk in memory may have no limit, and then its total is 0
 
 
 def _remove_left(base: Path) -> None:
@@ -179,15 +207,17 @@ def _flat(key: Key) -> tuple[str, list[str]]:
     return key[0], list(key[1])
 
 
-def _mapped(path: Path, size: int) -> mmap.mmap:
-    """Map the file for writing, with all of its space reserved. Raises NoRoom."""
+def _mapped(path: Path, size: int, reserved: int) -> mmap.mmap:
+    """Map the file for writing, with the space of its first bytes reserved. Raises NoRoom."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.posix_fallocate(handle, 0, size)
+        os.posix_fallocate(handle, 0, reserved)
+        os.ftruncate(handle, size)
         return mmap.mmap(handle, size)
     except OSError as error:
         raise NoRoom(
-            f"{path} needs {size >> 10} KiB for measurements ({error.strerror}): make room, or set FALCON_RUN_DIR"
+            f"{path} needs {reserved >> 10} KiB for measurements ({error.strerror}): make room, or set FALCON_RUN_DIR"
         ) from error
     finally:
         os.close(handle)

@@ -184,6 +184,16 @@ def test_a_folder_without_room_for_measurements_is_named(tmp_path: Path) -> None
     assert re.fullmatch(r".*launcher-0.* needs .* set FALCON_RUN_DIR\n", refused(falcon, run_dir=folder))
 
 
+def test_a_falcon_that_measures_nothing_needs_no_room_for_measurements(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    settings = {"telemetry": "off", "run_dir": folder}
+    falcon = Falcon(tmp_path, settings, within=on_small_disk(folder, "64k")).start()
+    assert httpx.get(f"{falcon.info['ops_url']}/readyz").status_code == 200
+    falcon.stop()
+    assert falcon.left() == []
+
+
 @pytest.mark.parametrize("format", ["text", "json", "auto"])
 def test_falcon_shows_tokens_to_people_and_not_to_a_log(format: str, tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, {"log_format": format})

@@ -19,6 +19,7 @@ from falcon.telemetry.slots import (
     Slot,
     SlotFull,
     SlotView,
+    UnmeasuredSlot,
     make_folder,
     views,
 )
@@ -112,12 +113,42 @@ def test_slots_are_in_memory_only_where_there_is_room_for_all(tmp_path: Path, mo
     free = {memory: 3 * SLOT_BYTES, temporary: 4 * SLOT_BYTES}
     monkeypatch.setattr(slots, "_SHARED_MEMORY", memory)
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    monkeypatch.setattr("shutil.disk_usage", lambda base: SimpleNamespace(free=free[base]))
+    monkeypatch.setattr("shutil.disk_usage", lambda base: SimpleNamespace(total=1 << 40, free=free[base]))
     assert make_folder(3).parent == memory
     assert make_folder(4).parent == temporary
-    with pytest.raises(NoRoom, match="FALCON_RUN_DIR"):
+    with pytest.raises(NoRoom, match=r"has 6,400 KiB for the measurements of 5 processes.*FALCON_RUN_DIR"):
         make_folder(5)
     assert not [*tmp_path.glob("*/falcon-1-1")]
+
+
+def test_memory_without_a_limit_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda base: SimpleNamespace(total=0, free=0))
+    assert make_folder(3).parent == tmp_path
+
+
+def test_a_process_that_measures_nothing_needs_a_page(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from falcon.telemetry import instruments, metrics, slots\n"
+    code += "instruments.switch_off(); instruments.attach(Path(sys.argv[1]), 'serve-0'); instruments.sample()\n"
+    code += "metrics.process_restarts.begin(('serve',))\n"
+    code += "(slot,) = slots.views(Path(sys.argv[1])); print(slot.alive, dict(slot.read()))"
+    said = subprocess.run(
+        [*on_small_disk(tmp_path, "8k"), sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "True {}\n"
+
+
+def test_a_process_that_measures_nothing_shows_no_values_of_the_process_before(tmp_path: Path) -> None:
+    before = Slot(tmp_path, "serve-0")
+    before.cells[before.allocate(KEY, 1, "gauge")] = 7
+    UnmeasuredSlot(tmp_path, "serve-0")
+    assert view(tmp_path) == {}
+    after = Slot(tmp_path, "serve-0")
+    after.allocate(KEY, 1, "counter")
+    assert view(tmp_path) == {KEY: [0.0]}
 
 
 def test_a_process_is_alive_until_it_has_ended(tmp_path: Path) -> None:
