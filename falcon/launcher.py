@@ -10,7 +10,6 @@ import os
 import secrets
 import select
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -200,8 +199,7 @@ class Launcher:
             try:
                 folder = self._run_dir
                 if folder is None:
-                    folder = slots.make_folder(self._slots(), slot_bytes)
-                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                    folder = stack.enter_context(slots.make_folder(self._slots(), slot_bytes))
                 instruments.attach(folder, "launcher-0")
             except slots.NoRoom as error:
                 raise CannotStart(str(error)) from error

@@ -13,18 +13,21 @@ The space of both is reserved when they are made: when memory is full, the first
 would kill the process. A process that measures nothing writes its header only, and reserves no more.
 """
 
+import contextlib
+import fcntl
 import json
 import math
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from falcon.process import start_ticks
+from falcon.process import start_ticks, take_lock
 
 CELLS: Final = 1 << 17
 _CELL_BYTES: Final = 8
@@ -33,7 +36,8 @@ SLOT_BYTES: Final = CELLS * _CELL_BYTES + _KEYS_BYTES
 UNMEASURED_BYTES: Final = mmap.PAGESIZE
 _PID, _TICKS, _SAMPLED, _FIRST = 0, 1, 2, 8
 _SHARED_MEMORY: Final = Path("/dev/shm")
-_FOLDER: Final = "falcon-"
+_FOLDER: Final = "falcon-slots-"
+_SUFFIXES: Final = {".cells", ".keys", ".lock"}
 
 Key: TypeAlias = tuple[str, tuple[str, ...]]
 
@@ -160,9 +164,10 @@ class SlotView:
             yield key, place.kind, list(self._cells[place.offset : place.offset + place.length])
 
 
-def make_folder(processes: int, slot_bytes: int = SLOT_BYTES) -> Path:
+@contextlib.contextmanager
+def make_folder(processes: int, slot_bytes: int = SLOT_BYTES) -> Iterator[Path]:
     """Make a folder for this process and its children, in memory if the system has a place for that with room for the
-    slots of so many processes. Raises NoRoom.
+    slots of so many processes. It is gone after the block. Raises NoRoom.
 
     Removes the folders of launchers that were killed.
     """
@@ -171,9 +176,14 @@ def make_folder(processes: int, slot_bytes: int = SLOT_BYTES) -> Path:
         _remove_left(base)
     for base in bases:
         if os.access(base, os.W_OK) and _has_room(base, processes * slot_bytes):
-            folder = base / f"{_FOLDER}{os.getpid()}-{start_ticks(os.getpid())}"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            return folder
+            folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=base))
+            with _opened(folder) as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)  # another start may look whether the folder is in use
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+            return
     raise NoRoom(
         f"neither {bases[0]} nor {bases[1]} has {processes * slot_bytes >> 10:,} KiB for the measurements of "
         f"{processes} processes: make room there, or set FALCON_RUN_DIR to another folder"
@@ -186,10 +196,31 @@ def _has_room(base: Path, size: int) -> bool:
 
 
 def _remove_left(base: Path) -> None:
-    for left in base.glob(f"{_FOLDER}*-*"):
-        pid, _, ticks = left.name.removeprefix(_FOLDER).partition("-")
-        if pid.isdigit() and str(start_ticks(int(pid))) != ticks:
-            shutil.rmtree(left, ignore_errors=True)
+    """The folder's lock tells that its launcher lives, also if that has pids of its own, as in another container."""
+    for left in base.glob(f"{_FOLDER}[0-9]*-*"):
+        # Another user's folder can have such a name, and so can something else than a folder.
+        with contextlib.suppress(OSError), _opened(left) as handle:
+            if os.fstat(handle).st_uid == os.geteuid() and take_lock(handle) and _is_of_a_tree(left):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A handle of the folder itself, never of what a link names. Raises OSError at once if it is no folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _is_of_a_tree(folder: Path) -> bool:
+    """Returns True if the folder holds files, and only such as the processes of a tree make. Another start may have
+    just made an empty one."""
+    modes = {path: path.lstat().st_mode for path in folder.iterdir()}
+    return bool(modes) and all(
+        stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and path.suffix in _SUFFIXES) for path, mode in modes.items()
+    )
 
 
 def views(folder: Path) -> list[SlotView]:
