@@ -13,10 +13,10 @@ class Buckets:
     """Each key may be used ``quota`` times at once, and ``quota`` times in each further ``seconds``. A quota of 0 means
     that there is no limit.
 
-    A bucket is full again ``seconds`` after its last use, and a full one need not be stored. So keys are dropped in two
-    halves, and nothing is ever searched. Each half has at most ``keys_max`` keys. If more are used, the older half is
-    dropped early. With ``shared`` all further keys share one bucket instead, until the next half begins: a client that
-    can invent keys gains nothing by it.
+    A bucket is full again ``seconds`` after its last use, or ``ahead`` later if uses are reserved. A full one need not
+    be stored. So keys are dropped in two halves, and nothing is ever searched. Each half has at most ``keys_max`` keys.
+    If more are used, the older half is dropped early. With ``shared`` all further keys share one bucket instead, until
+    the next half begins: a client that can invent keys gains nothing by it.
 
     ``ahead``: so many seconds of uses may be reserved. ``clock``: in seconds; it must not go back. For one thread.
     """

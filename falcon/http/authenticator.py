@@ -115,7 +115,6 @@ class Authenticator:
         try:
             return await self._look_up(authorization, headers, turn, scope)
         except ReadStoreUnavailable:
-            self._store_is_away = True
             cached = self._cache.get(authorization)  # a token that was found revoked has left the cache meanwhile
             if cached is not None and cached.usable_until > now:
                 return cached.account
@@ -185,15 +184,25 @@ class Authenticator:
             return None, -math.inf
         async with turn():
             asked_at = time.monotonic()
-            account = await self._store.bearer(account_id, token_hash)
-        self._store_is_away = False
+            account = await self._bearer(account_id, token_hash)
         if account is None:
             self._cache.drop(authorization)
             if bearer_tokens.is_issued(self._secret, secret):
                 await self._reads.catch_up(account_id, self._reads.wait_seconds(headers))
-                account = await self._store.bearer(account_id, token_hash)
+                account = await self._bearer(account_id, token_hash)
         # A revocation may have been read meanwhile.
         return None if token_hash in self.revocations else account, asked_at
+
+    async def _bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
+        """As ``AccountQueries.bearer``. Only its own answer or error says if the table of tokens is away: others may be
+        away while it answers."""
+        try:
+            account = await self._store.bearer(account_id, token_hash)
+        except ReadStoreUnavailable:
+            self._store_is_away = True
+            raise
+        self._store_is_away = False
+        return account
 
     def _hash_of_issued(self, authorization: bytes) -> str | None:
         """The hash of a secret that this deployment has issued, even if it is no longer good; else None.

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final, ParamSpec, TypeVar
 
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
@@ -98,6 +98,25 @@ class ReadYourWrites:
             await self.freshness.catch_up(partition, self._seconds_left(request))
         return {**names, **await self._names.of(missing)}
 
+    async def first_missing(self, request: AuthedRequest, account_ids: Iterable[AccountId]) -> AccountId | None:
+        """The first of these accounts that does not exist; None if all of them exist. Each round catches up for the
+        first account that the tables do not show, so a hundred invented ids cost no more than one. Raises Problem 503,
+        ReadStoreUnavailable."""
+        unknown = await self._unknown(account_ids)
+        while unknown:
+            first = unknown[0]
+            await self.catch_up(first, self._seconds_left(request))
+            unknown = await self._unknown(unknown)
+            if unknown and unknown[0] == first:
+                return first
+        return None
+
+    async def _unknown(self, account_ids: Iterable[AccountId]) -> list[AccountId]:
+        """Those of these accounts that the tables do not show, in the same order."""
+        ordered = list(account_ids)
+        names = await self._names.of(ordered)
+        return [account_id for account_id in ordered if account_id not in names]
+
     async def name(self, request: AuthedRequest, account_id: AccountId) -> str | None:
         """The account's name. None only if there is no such account. Raises Problem 503, ReadStoreUnavailable."""
         return (await self.names(request, [account_id])).get(account_id)
@@ -108,7 +127,8 @@ class ReadYourWrites:
         """Ask the tables again once they show everything that had been acknowledged before this call in the partition
         of the room or account ``identity``.
 
-        Every refusal must rest on this: older tables may deny what the caller was told is done.
+        Every refusal must rest on this, on :meth:`names` or on :meth:`first_missing`: older tables may deny what the
+        caller was told is done.
         Raises Problem 503 where the tables do not get there within the request's wait, or the log cannot be asked.
         """
         await self.catch_up(identity, self._seconds_left(request))

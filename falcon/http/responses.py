@@ -2,6 +2,7 @@
 
 import math
 from asyncio import sleep
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -50,8 +51,8 @@ class BytesResponse:
 
 
 class _DelayedResponse(BytesResponse):
-    """The refusal of a client that goes on in spite of refusals. It does not wait if its client holds as much as it
-    may, since a body would be held meanwhile, or if as many from the same address wait as may."""
+    """The refusal of a client that goes on in spite of refusals. It goes out at once if its client holds all it may,
+    since a body would be held meanwhile, and if 500 others from the same address wait."""
 
     __slots__ = ("_delay_seconds",)
 
@@ -61,17 +62,19 @@ class _DelayedResponse(BytesResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         share = scope.get("state", {}).get(SHARE)
-        if share is None or share.may_wait():
-            await self._wait(scope)
+        if share is None:
+            await self._wait(scope, sleep)
+        elif share.may_wait():
+            await self._wait(scope, share.wait)
         await super().__call__(scope, receive, send)
 
-    async def _wait(self, scope: Scope) -> None:
+    async def _wait(self, scope: Scope, wait: Callable[[float], Awaitable[None]]) -> None:
         client = scope.get("client")
         address = client and client[0]
         if not _waiting.enter(address):
             return
         try:
-            await sleep(self._delay_seconds)
+            await wait(self._delay_seconds)
         finally:
             _waiting.leave(address)
         scope[DELAYED] = self._delay_seconds

@@ -10,7 +10,8 @@ _KNOWN_MAX: Final = 50_000  # names, of 200 bytes each
 
 
 class AccountNames:
-    """Keeps the names that were looked up: an account is never renamed. One instance for each event loop."""
+    """Keeps the names that were looked up: an account is never renamed. Nor is one ever removed, so a known name also
+    says that the account exists. One instance for each event loop."""
 
     def __init__(self, store: AccountQueries) -> None:
         self._store = store

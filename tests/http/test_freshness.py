@@ -26,6 +26,7 @@ from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from tests.http.commands import COMMANDS, Command, Scene
+from tests.http.test_transfer import room_line
 from tests.support.http import Falcon, Json, Person, Room, problem, texts
 from tests.support.store_calls import StoreCalls
 from tools.simulation.threads import Simulation
@@ -250,6 +251,35 @@ def test_what_is_not_there_is_refused_as_ever(falcon: Falcon, anna: Person, ben:
     unknown = {"name": "Tea", "members": [{"account_id": ben.account_id}, {"account_id": UNKNOWN_ACCOUNT}]}
     problem(anna.post("/v1/rooms", unknown), 422, "invalid", "members[1].account_id")
     problem(falcon.admin.get(f"/v1/accounts/{UNKNOWN_ACCOUNT}/tokens"), 404, "account_not_found")
+
+
+@pytest.fixture
+def caught_up(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The partitions that requests have caught up for."""
+    partitions: list[int] = []
+    catch_up = falcon.edge.reads.freshness.catch_up
+
+    async def noted(partition: int, seconds: float) -> None:
+        partitions.append(partition)
+        await catch_up(partition, seconds)
+
+    monkeypatch.setattr(falcon.edge.reads.freshness, "catch_up", noted)
+    return partitions
+
+
+def test_many_invented_accounts_are_refused_after_one_look_at_the_log(
+    falcon: Falcon, anna: Person, behind: Tables, caught_up: list[int]
+) -> None:
+    dora = falcon.account("Dora")  # she stands before them, and the tables do not show her yet
+    invented = [Person(falcon, UNKNOWN_ACCOUNT + number, "", "") for number in range(100)]
+    looks = [account_id % falcon.settings.partitions for account_id in (dora.account_id, UNKNOWN_ACCOUNT)]
+    members = [{"account_id": person.account_id} for person in (dora, *invented)]
+    problem(anna.post("/v1/rooms", {"name": "Tea", "members": members}), 422, "invalid", "members[1].account_id")
+    assert caught_up == looks
+    emil = falcon.account("Emil")
+    refused = imports(falcon.admin, room_line(emil, *invented))
+    problem(refused, 422, "invalid", "line 1: members[1].account_id")
+    assert caught_up[2:] == [emil.account_id % falcon.settings.partitions, looks[1]]
 
 
 def test_a_stranger_does_not_learn_which_accounts_there_are(anna: Person, ben: Person, behind: Tables) -> None:

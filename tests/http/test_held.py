@@ -1,6 +1,8 @@
 """Memory for clients is bounded: bodies that are not complete, and answers that are not read."""
 
+import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -104,6 +106,24 @@ def test_bodies_of_refusals_that_wait_are_held_for_those_without_a_token_and_no_
     bobs.set_bodies(60_000)
     assert bobs.refusal_of_body() is None
     assert bobs.may_wait()
+
+
+@pytest.mark.parametrize("end", ["its client has left", "the server stops", "its time has come"])
+def test_a_refusal_waits_no_longer_than_its_connection_lasts(end: str) -> None:
+    async def wait() -> float:
+        share = Share(Held(1_000, 100))
+        waiting = asyncio.create_task(share.wait(0.01 if end == "its time has come" else 60))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        if end == "its client has left":
+            share.release()
+        elif end == "the server stops":
+            share.end_wait()
+        began = time.monotonic()
+        await waiting
+        return time.monotonic() - began
+
+    assert asyncio.run(wait()) < 10
 
 
 # --- at a server ------------------------------------------------------------------------------------------------------

@@ -250,6 +250,19 @@ def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_man
     assert len(waits) == 2, "a good token does not wait"
 
 
+def test_one_address_that_floods_does_not_delay_the_refusals_of_others() -> None:
+    limiter = Limiter(Quotas(address_requests=1, address_burst=1), clock=FakeClock().monotonic)
+    hostile: Any = {"client": ("192.0.2.1", 1), "headers": []}
+    delays = []
+    for _ in range(1_000):
+        try:
+            limiter.count_unauthenticated(hostile)
+        except Problem as problem:
+            delays.append(problem.delay_seconds)
+    assert len(delays) == 999 and delays[-1] > 0
+    assert limiter.delayed(Problem(401, "unauthenticated", "The token is wrong.")).delay_seconds == 0
+
+
 def test_the_time_for_which_a_refusal_waits_does_not_count_as_falcons() -> None:
     async def observed() -> list[float]:
         meter = Meter([("/delayed", "GET")])

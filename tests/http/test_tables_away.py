@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from falcon.domain.commands import RevokeToken
 from falcon.http import authenticator
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
 from tests.support.http import Falcon, Person
@@ -147,6 +147,22 @@ def test_a_forged_token_does_not_say_that_the_tables_are_back(falcon: Falcon, ta
     tables.hanging, tables.asked = True, 0
     assert [send(anna, room) for _ in range(3)] == [201] * 3
     assert tables.asked == 1
+
+
+def test_while_another_read_model_is_filled_a_revoked_token_is_refused_at_once(falcon: Falcon, tables: Tables) -> None:
+    anna = falcon.account("Anna")
+    assert anna.get("/v1/me").status_code == 200
+
+    @asynccontextmanager
+    async def being_filled() -> AsyncIterator[None]:
+        raise BeingFilled("memberships")
+        yield
+
+    stream = {b"authorization": f"Bearer {anna.token}".encode()}
+    account = falcon.run(falcon.edge.authenticator.authenticate(stream, being_filled))
+    assert account.account_id == anna.account_id, "she was known, and this says nothing about her token"
+    revoked_elsewhere(falcon, anna)
+    assert anna.get("/v1/me").status_code == 401
 
 
 def test_only_so_many_callers_are_remembered(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Whole histories are exported from one Falcon and imported into another."""
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from falcon.domain.commands import ImportMessages
+from falcon.read.store import BeingFilled
 from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene
 from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts, without_reactions
@@ -438,8 +440,39 @@ def test_what_all_lines_name_is_looked_up_at_once(
     for _ in range(2):  # the second time the rooms have all of it
         imported(falcon, *lines)
     looks = Counter(calls.made)
-    assert (looks["names_of"], looks["rooms_among"], looks["direct_rooms"], looks["messages"]) == (1, 3, 3, 3)
+    assert (looks["names_of"], looks["rooms_among"], looks["direct_rooms"], looks["messages"]) == (1, 2, 1, 1)
     assert not {"room", "message"} & looks.keys(), "nothing is looked up by itself"
+
+
+def test_the_messages_that_rooms_have_are_looked_up_in_fifty_rooms_at_a_time(
+    falcon: Falcon, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two queries other requests have a turn."""
+    made = imported(falcon, *(room_line(anna, ref=f"{number} of {anna.account_id}") for number in range(101)))
+    lines = [message_line(Room(falcon, room_id), 1, anna) for room_id in made["rooms"].values()]
+    imported(falcon, *lines)
+    asked, turns = list[tuple[int, int]](), list[None]()
+    messages = falcon.edge.store.messages
+
+    async def ask(seqs: Mapping[int, int]) -> dict[int, bytes]:
+        asked.append((len(seqs), len(turns)))
+        asyncio.get_running_loop().call_soon(turns.append, None)
+        return await messages(seqs)
+
+    monkeypatch.setattr(falcon.edge.store, "messages", ask)
+    assert imported(falcon, *lines)["skipped"] == 101
+    assert asked == [(50, 0), (50, 1), (1, 2)]
+
+
+def test_accounts_are_imported_while_the_tables_of_rooms_and_messages_are_filled(
+    falcon: Falcon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def being_filled(_: object) -> object:
+        raise BeingFilled("a model")
+
+    for query in ("rooms_among", "direct_rooms", "messages"):
+        monkeypatch.setattr(falcon.edge.store, query, being_filled)
+    assert "Fay" in imported(falcon, account_line("Fay"))["accounts"]
 
 
 def test_members_that_cannot_be_imported_are_named(anna: Person, ben: Person, room: Room, there: Room) -> None:
@@ -523,7 +556,8 @@ def test_an_imported_direct_room_is_the_one_of_its_two(anna: Person, ben: Person
 
     anna.direct_with(cleo)
     line["ref"], line["members"][1]["account_id"] = "another", cleo.account_id
-    problem(imports(anna.falcon, line), 403, "not_allowed")
+    refused = imports(anna.falcon, line, {**line, "ref": "once more"})
+    problem(refused, 403, "not_allowed", "line 1: members")
 
 
 @pytest.mark.parametrize(

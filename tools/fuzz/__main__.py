@@ -16,12 +16,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     arguments = parser.parse_args()
     began = time.monotonic()
+    rows: list[tuple[str, str, str]] = []
     try:
-        rows = [(name, f"{taken:,}", f"{refused:,}") for name, taken, refused in fuzz(arguments.count, arguments.seed)]
+        for name, taken, refused in fuzz(arguments.count, arguments.seed):
+            rows.append((name, f"{taken:,}", f"{refused:,}"))
     except Surprise as surprise:
         print(f"seed {arguments.seed}: {surprise}")
         return 1
-    print(text_table(("parser", "taken", "refused"), rows))
+    finally:
+        print(text_table(("parser", "taken", "refused"), rows))
     print(f"{arguments.count:,} inputs, seed {arguments.seed}, {time.monotonic() - began:,.0f} s")
     return 0
 

@@ -33,7 +33,7 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     await edge.reads.reach_positions(request)
     checks = Checks(edge, request)
     await checks.look_up(
-        {account_id for line in lines for account_id in _KIND_OF[type(line)].accounts(line)},
+        dict.fromkeys(account_id for line in lines for account_id in _KIND_OF[type(line)].accounts(line)),
         {line.room_id for line in lines if isinstance(line, OfARoom)},
     )
     for number, line in enumerate(lines, 1):

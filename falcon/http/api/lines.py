@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar, runtime_checkable
 
@@ -58,7 +59,7 @@ class Checks:
         self.edge = edge
         self.store = edge.store
         self._request = request
-        self._accounts: Mapping[AccountId, str] = {}
+        self._accounts = frozenset[AccountId]()
         self._rooms: Mapping[RoomId, RoomRow] = {}
         self._last_seqs: dict[RoomId, Seq] = {}
         self.pairs: dict[tuple[AccountId, AccountId], str] = {}  # of direct rooms, each with the place of its line
@@ -69,13 +70,16 @@ class Checks:
         return await self.edge.reads.newest(self._request, room_id, query, *args, **kwargs)
 
     async def look_up(self, account_ids: Collection[AccountId], room_ids: Collection[RoomId]) -> None:
-        """Look up, in one query each, the accounts and the rooms that are to be checked. Raises Problem 503,
-        ReadStoreUnavailable."""
-        self._accounts = await self.edge.reads.names(self._request, account_ids)
-        self._rooms = {room.room_id: room for room in await self.store.rooms_among(room_ids)}
+        """Look up together the accounts, in the order of their lines, and the rooms that are to be checked. Raises
+        Problem 503, ReadStoreUnavailable."""
+        missing = await self.edge.reads.first_missing(self._request, account_ids)
+        self._accounts = frozenset(takewhile(lambda account_id: account_id != missing, account_ids))
+        if room_ids:
+            self._rooms = {room.room_id: room for room in await self.store.rooms_among(room_ids)}
 
     def account(self, account_id: AccountId, field: str) -> None:
-        """Raises Problem 422 if there is no such account."""
+        """Call for the accounts in the order in which they were looked up. Raises Problem 422 if there is no such
+        account."""
         if account_id not in self._accounts:
             raise invalid(field, f"there is no account {account_id}")
 
@@ -156,9 +160,9 @@ def _no_accounts(line: Any) -> Iterable[AccountId]:
 
 class LineKind(NamedTuple):
     """``shape``: what validates a line. ``rules``: those that need the line alone, ``check``: those that need the
-    tables. Both raise Problem, with ``at`` before the field. ``accounts``: those that ``check`` looks for.
-    ``check_all``: called once all lines of the request have been checked. ``carry_out``: executes all lines of the
-    kind.
+    tables. Both raise Problem, with ``at`` before the field. ``accounts``: those that ``check`` looks for, in
+    the order in which it does. ``check_all``: called once all lines of the request have been checked. ``carry_out``:
+    executes all lines of the kind.
 
     ``changes``: the line that an export has of an event, and of its place in the log. ``followers``: of an export.
     """

@@ -1,6 +1,7 @@
 """Messages of a room: post, read by page or one, edit, delete."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
@@ -45,6 +46,7 @@ _encode: Final = msgspec.json.Encoder().encode
 # A message may change while its author edits it: this many views are tried before the request is refused.
 _VIEWS_MAX: Final = 3
 _CHUNK_BYTES: Final = 200_000  # of texts in one command of an import
+_ROOMS_AT_ONCE: Final = 50  # of which one query reads a message each: they may be large, or missing
 
 C = TypeVar("C", EditMessage, DeleteMessage)
 
@@ -310,8 +312,15 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
 async def _check_skipped(checks: Checks) -> None:
     """The room has these messages, unless people have written in it before all of its messages were imported. Theirs
     stand behind those that were imported, so the last one of the request tells."""
-    rows = await checks.store.messages({room_id: line.seq for room_id, (line, _) in checks.skipped.items()})
-    for room_id, (line, at) in checks.skipped.items():
+    skipped = list(checks.skipped.items())
+    for start in range(0, len(skipped), _ROOMS_AT_ONCE):
+        await _check_skipped_in(checks, dict(skipped[start : start + _ROOMS_AT_ONCE]))
+        await asyncio.sleep(0)  # SQLite answers without a turn for other requests
+
+
+async def _check_skipped_in(checks: Checks, skipped: Mapping[RoomId, tuple[MessageLineShape, str]]) -> None:
+    rows = await checks.store.messages({room_id: line.seq for room_id, (line, _) in skipped.items()})
+    for room_id, (line, at) in skipped.items():
         row = rows.get(room_id)
         if row is None:
             row = await checks.newest(room_id, checks.store.message, room_id, line.seq)

@@ -64,10 +64,10 @@ async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.account_id
     edge.limiter.check_new_room(account_id)
     await edge.room_counts.check(account_id)
-    names_of_members = await edge.reads.names(request, [member.account_id for member in new.members])
-    for index, member in enumerate(new.members):
-        if member.account_id not in names_of_members:
-            raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
+    account_ids = [member.account_id for member in new.members]
+    missing = await edge.reads.first_missing(request, account_ids)
+    if missing is not None:
+        raise invalid(f"members[{account_ids.index(missing)}].account_id", f"there is no account {missing}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
     command = CreateRoom(account_id, read_name(new.name), new.description, members)
     result = await edge.commands.dispatch(request, command)
@@ -276,7 +276,7 @@ async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
         accounts = sorted({member.account_id for member in line.members})
         if len(accounts) != 2:
             raise invalid(f"{at}members", "a direct room has exactly two members")
-        checks.pairs[accounts[0], accounts[1]] = at
+        checks.pairs.setdefault((accounts[0], accounts[1]), at)
 
 
 async def _check_members(checks: Checks, line: MembersLineShape, at: str) -> None:
@@ -294,6 +294,8 @@ def _accounts(line: RoomLineShape | MembersLineShape) -> Iterable[AccountId]:
 
 
 async def _check_pairs(checks: Checks) -> None:
+    if not checks.pairs:
+        return
     rooms = await checks.store.direct_rooms(checks.pairs.keys())
     of_people = {room.peers for room in rooms if not room.imported}
     for pair, at in checks.pairs.items():

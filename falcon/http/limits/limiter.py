@@ -141,6 +141,8 @@ class Limiter:
 
     def delayed(self, problem: Problem) -> Problem:
         """The refusal of a request without a good token. It waits if too many clients are refused at the time."""
+        if problem.delay_seconds:  # its address has its own delay, and takes none of the turns of all
+            return problem
         return _delayed(problem, self._refusals_unauthenticated.take(None))
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
@@ -156,7 +158,7 @@ class Limiter:
 def _delayed(problem: Problem, seconds: float) -> Problem:
     """``seconds``: until the response has its turn."""
     if seconds > _DELAY_SECONDS_MAX:  # it has none, and must not come together with others that have none
-        seconds = random.uniform(_DELAY_SECONDS_MAX / 2, _DELAY_SECONDS_MAX)  # noqa: S311  it hides nothing
+        seconds = random.uniform(_DELAY_SECONDS_MAX / 2, _DELAY_SECONDS_MAX)  # noqa: S311  not a secret
     problem.delay_seconds = max(problem.delay_seconds, seconds)
     return problem
 

@@ -16,10 +16,6 @@ class ConnectionsPerAddress:
         self._policy = Policies(self._quotas).address_connections
         self._connections = Counts(self._policy.quota)
 
-    def separate(self) -> "ConnectionsPerAddress":
-        """A second count with the same limit."""
-        return ConnectionsPerAddress(self._quotas, self._addresses)
-
     def of(self, client: tuple[str, int] | None) -> AddressKey | None:
         """The address that a connection of this peer counts for; None if it does not count."""
         return self._addresses.of_peer(client) if self._policy.quota else None
@@ -31,9 +27,6 @@ class ConnectionsPerAddress:
     def leave(self, address: AddressKey | None) -> None:
         if address is not None:
             self._connections.leave(address)
-
-    def is_full(self, address: AddressKey | None) -> bool:
-        return address is not None and self._connections.is_full(address)
 
     def refusal(self) -> Problem:
         return refused(self._policy)

@@ -31,8 +31,7 @@ class Acceptor:
 
     The loop's own server would accept one connection in a turn. Under load a turn takes milliseconds, so a burst of
     connections would keep others waiting in the kernel for seconds. It would also make a transport and a parser for
-    clients that send nothing, and with TLS it would make them only after the handshake: clients that never finish it
-    would hold descriptors that no limit counts.
+    clients that send nothing, and no limit would count clients that never finish the TLS handshake.
     """
 
     def __init__(
@@ -79,10 +78,8 @@ class Acceptor:
             slot = self._slots.take(client)
             if not isinstance(slot, ConnectionSlot):
                 self._turn_away(connection, slot)
-            elif self._certificate is None:
-                self._silent.add(connection, slot)
             else:
-                self._begin(self._secure(self._certificate, connection, slot))
+                self._silent.add(connection, slot)
 
     def _pause(self) -> None:
         loop = asyncio.get_running_loop()
@@ -105,7 +102,10 @@ class Acceptor:
         task.add_done_callback(self._opening.discard)
 
     def _open(self, connection: socket.socket, slot: ConnectionSlot) -> None:
-        self._begin(self._serve(connection, slot))
+        if self._certificate is None:
+            self._begin(self._serve(connection, slot))
+        else:
+            self._begin(self._secure(self._certificate, connection, slot))
 
     async def _serve(self, connection: socket.socket, slot: ConnectionSlot) -> None:
         try:

@@ -1,5 +1,6 @@
 """Memory that clients hold in a process: bodies until their requests are answered, and answers until they are read."""
 
+import asyncio
 from typing import Final
 
 from starlette.types import Scope
@@ -73,7 +74,7 @@ class Share:
     may be a proxy's, so that its last request was another account's.
     """
 
-    __slots__ = ("_account_id", "_bodies", "_bodies_of", "_held", "_unread")
+    __slots__ = ("_account_id", "_bodies", "_bodies_of", "_held", "_unread", "_waiting")
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -81,6 +82,7 @@ class Share:
         self._bodies = 0
         self._bodies_of: AccountId | None = None
         self._unread = 0
+        self._waiting: asyncio.Future[None] | None = None
 
     def begins(self) -> None:
         """A request begins, whose account is not known yet."""
@@ -140,8 +142,24 @@ class Share:
             self._held.change(self._account_id, size - self._unread)
             self._unread = size
 
+    async def wait(self, seconds: float) -> None:
+        """Let the refusal of the connection's request wait, until :meth:`end_wait` at most."""
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        timer = loop.call_later(seconds, self.end_wait)
+        try:
+            await self._waiting
+        finally:
+            timer.cancel()
+
+    def end_wait(self) -> None:
+        """The client has left, or the server is about to."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
     def release(self) -> None:
         """The connection is closed."""
+        self.end_wait()
         self.set_bodies(0)
         self.set_unread(0)
 

@@ -400,6 +400,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         elif seconds > limits.body_seconds + self._taken / limits.body_bytes_a_second:
             self._refuse(raw_responses.BODY_TOO_SLOW)
 
+    def shutdown(self) -> None:
+        """The server stops: refusals that wait go out now."""
+        super().shutdown()
+        self.share.end_wait()
+
     def _refuse(self, response: LastResponse) -> None:
         """Respond if no earlier answer is due, and read nothing more from the connection."""
         metrics.connections_cut.labels(response.reason).inc()

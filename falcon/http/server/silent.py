@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from falcon.http.server.connection_slots import ConnectionSlot
+from falcon.telemetry import metrics
 
 # Clients that come together end together. After so long, others get their turn.
 _TURN_SECONDS: Final = 0.002
@@ -92,6 +93,7 @@ class SilentConnections:
                 self._closing = loop.call_at(silent.since + self._seconds, self._close_late)
                 return
             self._close(descriptor)
+            metrics.connections_cut.labels("timeout").inc()
         if self._waiting:
             self._closing = loop.call_later(_PAUSE_SECONDS, self._close_late)
 

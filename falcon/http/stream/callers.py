@@ -11,6 +11,7 @@ from falcon.http.authenticator import Authenticator, Turn
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, unauthenticated
 from falcon.http.requests import Headers
+from falcon.http.server import held
 from falcon.streams.signals import Signals
 
 
@@ -38,16 +39,23 @@ class StreamCallers:
         ``turn`` is held while the tables are asked. Raises Problem 401, 429, 503, ReadStoreUnavailable."""
         if ticket is None or b"authorization" in headers:
             account = await self._authenticator.authenticate(headers, turn, scope)
-            self._limiter.check_stream(account.account_id)
+            self._admit(scope, account.account_id)
             token_hash = self._authenticator.token_hash(headers)
             return StreamCaller(account.account_id, token_hash, self._authenticator.asked_at(headers))
         found = bearer_tokens.read_ticket(self._secret, ticket)
         if found is not None:
-            self._limiter.check_stream(found.account_id)  # before the ticket is used up
+            self._admit(scope, found.account_id)  # before the ticket is used up
         if found is None or not self._signals.is_first_use(found.signature):
             self._limiter.count_unauthenticated(scope)
             raise self._limiter.delayed(wrong_ticket())
         return StreamCaller(found.account_id, found.token_hash, by_ticket=True)
+
+    def _admit(self, scope: Scope, account_id: AccountId) -> None:
+        """Raises Problem 429."""
+        full = held.belongs_to(scope, account_id)
+        self._limiter.check_stream(account_id)
+        if full is not None:
+            raise full
 
 
 def wrong_ticket() -> Problem:

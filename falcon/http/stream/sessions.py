@@ -12,7 +12,6 @@ from falcon.domain.ids import AccountId
 from falcon.http.authenticator import Authenticator
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem
-from falcon.http.server import held
 from falcon.http.stream.callers import StreamCallers
 from falcon.http.stream.opening import Opener, Opening, Rooms
 from falcon.http.stream.sinks import CLOSE_CODES, StreamSink
@@ -118,9 +117,6 @@ class Streams:
         try:
             tables = self._opener.tables(token)
             caller = await self._callers.identify(scope, dict(scope["headers"]), ticket, tables.turn)
-            full = held.belongs_to(scope, caller.account_id)
-            if full is not None:
-                raise full
             opening = await self._opener.open(caller, only, token, tables)
         finally:
             self._opening -= 1

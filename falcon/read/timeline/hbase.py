@@ -212,16 +212,16 @@ def newest(view: HBaseQueryContext, room_id: RoomId, through: Seq) -> Seq:
 
 
 def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
-    """The newest message of each room up to a seq, with its own seq: one call if those very messages are there. The
-    call also reads some of the messages beside them, which costs more than a call for each room only if there are few
-    rooms."""
+    """The newest message of each room up to a seq, with its own seq: one call per 1,000 rooms if those very messages
+    are there. A call also reads some of the messages beside them, which costs more than a call for each room only if
+    there are few rooms."""
     found = {room_id: (through[room_id], message) for room_id, message in _present(view, through).items()}
     behind = {room_id: seq for room_id, seq in through.items() if room_id not in found}
     return found | _walk_back(view, behind) if behind else found
 
 
 def _present(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-    """A message of each room, for those rooms that have it. One call."""
+    """A message of each room, for those rooms that have it. One call per 1,000 rooms."""
     places = {room_id: (bucket_key(room_id, seq), message_column(seq)) for room_id, seq in seqs.items()}
     columns = {column for _, column in places.values()}
     rows = view.calls.rows(_timeline(view), (key for key, _ in places.values()), columns)
@@ -233,8 +233,8 @@ def _present(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId
 
 
 def _walk_back(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
-    """The newest messages of rooms whose timeline is behind. One call reads the last two rows of each room, which is
-    mostly enough. In the other rooms it looks row by row, newest first."""
+    """The newest messages of rooms whose timeline is behind. One call per 500 rooms reads the last two rows of each,
+    which is mostly enough. In the other rooms it looks row by row, newest first."""
     keys = {room_id: bucket_keys(room_id, max(seq - BUCKET, 1), seq) for room_id, seq in through.items() if seq >= 1}
     near = view.calls.rows(_timeline(view), (key for of_room in keys.values() for key in of_room))
     found: dict[RoomId, tuple[Seq, bytes]] = {}
@@ -262,7 +262,7 @@ def message(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
 
 
 def messages(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-    """One call if all are there. More for each that is not."""
+    """One call per 1,000 rooms if all are there. More for each that is not."""
     possible = {room_id: seq for room_id, seq in seqs.items() if 1 <= seq <= SEQ_MAX}
     found = _present(view, possible)
     for room_id in possible.keys() - found.keys():
