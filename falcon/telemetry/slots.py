@@ -215,11 +215,12 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 def _is_of_a_tree(folder: Path) -> bool:
-    """Returns True if the folder holds files, and only such as the processes of a tree make. Another start may have
-    just made an empty one."""
+    """Returns True if the folder holds files, and only such as the processes of a tree make: slots, locks, sockets and
+    pipes. Another start may have just made an empty one."""
     modes = {path: path.lstat().st_mode for path in folder.iterdir()}
     return bool(modes) and all(
-        stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and path.suffix in _SUFFIXES) for path, mode in modes.items()
+        stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and path.suffix in _SUFFIXES)
+        for path, mode in modes.items()
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
+from falcon.telemetry.slots import make_folder
 from tests.history.test_folders import FOLDERS, SCHEMAS
 from tests.support.small_disk import on_small_disk
 from tools.faults.chaos import Machine
@@ -102,11 +103,14 @@ def test_a_stop_does_not_wait_for_a_process_that_hangs(tmp_path: Path) -> None:
 
 
 @EACH_WAY
-def test_no_orphan_survives_a_kill(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_no_orphan_survives_a_kill_and_no_measurement_the_next_start(settings: dict[str, Any], tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()
     kill_until_whole(falcon, "serve")
-    falcon.kill("launcher")
+    launcher = falcon.kill("launcher")
     assert until(lambda: falcon.left() == [])
+    (folder,) = Path("/dev/shm").glob(f"falcon-slots-{launcher}-*")
+    with make_folder(1):  # as the next start does
+        assert not folder.exists()
 
 
 def test_no_orphan_survives_a_kill_among_the_actors(tmp_path: Path) -> None:
