@@ -10,7 +10,6 @@ import os
 import secrets
 import select
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
-from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, take_lock
+from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, start_ticks, take_lock
 from falcon.settings import Settings, WrongSettings, is_loopback, says_processes
 from falcon.telemetry import instruments, metrics, slots
 from falcon.telemetry.logs import is_for_people
@@ -192,12 +191,15 @@ class Launcher:
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
         """Keep the folder that the processes share while the block runs. Raises CannotStart."""
+        slot_bytes = slots.SLOT_BYTES
+        if self._settings.telemetry == "off":
+            instruments.switch_off()
+            slot_bytes = slots.UNMEASURED_BYTES
         with contextlib.ExitStack() as stack:
             try:
                 folder = self._run_dir
                 if folder is None:
-                    folder = slots.make_folder(self._slots())
-                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                    folder = stack.enter_context(slots.make_folder(self._slots(), slot_bytes))
                 instruments.attach(folder, "launcher-0")
             except slots.NoRoom as error:
                 raise CannotStart(str(error)) from error
@@ -207,7 +209,7 @@ class Launcher:
             yield
 
     def _slots(self) -> int:
-        """How many processes measure themselves, at most."""
+        """How many processes have a slot, at most."""
         actors = self._settings.shards + 2 if self._hosts_actors_apart() else 0
         return self._count() + actors + 3  # the launcher, operations and projections
 
@@ -459,7 +461,8 @@ class Launcher:
         if public is not None:
             line = {"url": self._url(self._public_scheme(), public), **line}
         if self._plan.command == "up":
-            self._write_address({**line, "pid": os.getpid()})
+            pid = os.getpid()
+            self._write_address({**line, "pid": pid, "start_ticks": start_ticks(pid)})
         if self._as_json:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
             print(json.dumps({**line, **shown}), flush=True)
@@ -502,7 +505,7 @@ class Launcher:
         return self._settings.data_dir / "up.json"
 
     def _forget_address(self) -> None:
-        """An address that is left does no harm: it names a process that has ended."""
+        """An address that is left names a process that has ended. The command line tells by its pid and its start."""
         if self._plan.command == "up":
             with contextlib.suppress(OSError):
                 self._address_file().unlink(missing_ok=True)

@@ -115,3 +115,12 @@ def descendants(pid: int) -> list[int]:
         found += level
         level = [below for child in level for below in children.get(child, [])]
     return found
+
+
+def start_ticks(pid: int) -> int | None:
+    """The start of a process, in the kernel's ticks since boot. None if it has ended, also while it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])

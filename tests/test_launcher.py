@@ -1,6 +1,8 @@
 """Before anything serves, ``falcon up`` decides how many files the data folder has."""
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +14,9 @@ import pytest
 from falcon import launcher
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
+from falcon.cli.calling import find_running
 from falcon.launcher import CannotStart, Launcher
+from falcon.process import start_ticks
 from falcon.settings import Settings
 from tests.history.test_folders import FOLDERS, SCHEMAS
 
@@ -110,3 +114,12 @@ def test_a_move_tells_to_how_many_files_and_how_far_it_is(
     monkeypatch.setattr(launcher, "_TELL_SECONDS", 0.0)
     launcher._Moving(3)(1, (1 << 20) + 1)
     assert capsys.readouterr().err == "falcon: moving the data folder to 3 files: 1 of 2 MiB\n"
+
+
+def test_the_command_line_knows_the_process_that_serves_an_address_by_its_start(tmp_path: Path) -> None:
+    starting = Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True)
+    with socket.create_server(("127.0.0.1", 0)) as public:
+        starting._announce({}, public, None)
+    running = find_running(tmp_path)
+    assert running is not None
+    assert (running.pid, running.start_ticks) == (os.getpid(), start_ticks(os.getpid()))

@@ -397,7 +397,7 @@ def _known_credentials(settings: Settings) -> FirstAccounts | None:
     data = _read(path)
     try:
         return None if data is None else msgspec.json.decode(data, type=FirstAccounts)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WrongFile(
             f"{path} is not as Falcon writes it ({error}): put it back from a copy, or move it away, and Falcon makes "
             "two more accounts to begin with"

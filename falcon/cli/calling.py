@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from falcon.cli.faults import Fault
+from falcon.process import start_ticks
 
 if TYPE_CHECKING:
     import httpx
@@ -119,16 +120,14 @@ class Running(msgspec.Struct, frozen=True):
     url: str
     ops_url: str
     pid: int
+    start_ticks: int | None = None  # earlier versions wrote none
 
     @property
     def alive(self) -> bool:
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        """False also if another process has got the pid: the address may be another program's by now, which must not
+        be sent a token."""
+        found = start_ticks(self.pid)
+        return found is not None and self.start_ticks in (None, found)
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -177,7 +176,7 @@ def _read(path: Path, shape: type[T], advice: str) -> T | None:
         return None
     except NotADirectoryError:
         raise Fault(f"{path.parent} is not a directory: see --data-dir") from None
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise Fault(f"{path}: {fault}; {advice}") from fault
 
 

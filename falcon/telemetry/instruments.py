@@ -19,7 +19,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from falcon.telemetry.slots import Slot
+from falcon.telemetry.slots import Slot, SlotHeader, UnmeasuredSlot
 
 # A native bucket's bound is 2^(1/8) times the bound of the one before: Prometheus' schema 3.
 SCHEMA: Final = 3
@@ -325,6 +325,7 @@ class Metric(Generic[C]):
 
 
 REGISTRY: "dict[str, Metric[Counter] | Metric[Gauge] | Metric[Histogram]]" = {}
+_header: SlotHeader | None = None
 _slot: Slot | None = None
 _is_on = True
 
@@ -346,9 +347,12 @@ def histogram(
 
 
 def attach(folder: Path, name: str) -> None:
-    """Put all measurements of this process into its slot from here on. Once a process."""
-    global _slot
-    _slot = Slot(folder, name)
+    """Put all measurements of this process into its slot from here on. Once a process. Raises NoRoom."""
+    global _header, _slot
+    if not _is_on:
+        _header = UnmeasuredSlot(folder, name)
+        return
+    _header = _slot = Slot(folder, name)
     for metric in list(REGISTRY.values()):
         metric.attach(_slot)
 
@@ -357,8 +361,8 @@ def sample() -> None:
     """Call the functions of all gauges, and count what was set aside. About once a second in each measured process:
     when a process is killed, what its histograms observed since is lost."""
     settle()
-    if _slot is not None:
-        _slot.sampled()
+    if _header is not None:
+        _header.sampled()
     for metric in list(REGISTRY.values()):
         for child in metric.children():
             if isinstance(child, Gauge):
@@ -391,8 +395,8 @@ def _nothing(*anything: object) -> None:
 
 
 def _forget() -> None:
-    global _slot
-    _slot = None
+    global _header, _slot
+    _header = _slot = None
     for metric in REGISTRY.values():
         metric.forget()
 

@@ -12,10 +12,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
 from falcon import __version__
-from falcon.process import descendants
+from falcon.process import descendants, start_ticks
 from falcon.telemetry import exposition, instruments, probes
 from falcon.telemetry.exposition import Measured
-from falcon.telemetry.slots import SlotView, start_ticks, views
+from falcon.telemetry.slots import SlotView, views
 
 _YOUNG_SECONDS: Final = 2.0
 _HEALTH_SECONDS: Final = 3.0

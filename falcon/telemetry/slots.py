@@ -10,27 +10,34 @@ for each allocation: offset, length, metric, kind, and label values, as JSON, an
 writes a slot.
 
 The space of both is reserved when they are made: when memory is full, the first write to a page that was not reserved
-would kill the process.
+would kill the process. A process that measures nothing writes its header only, and reserves no more.
 """
 
+import contextlib
+import fcntl
 import json
 import math
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
+from falcon.process import start_ticks, take_lock
+
 CELLS: Final = 1 << 17
 _CELL_BYTES: Final = 8
 _KEYS_BYTES: Final = 1 << 18
 SLOT_BYTES: Final = CELLS * _CELL_BYTES + _KEYS_BYTES
+UNMEASURED_BYTES: Final = mmap.PAGESIZE
 _PID, _TICKS, _SAMPLED, _FIRST = 0, 1, 2, 8
 _SHARED_MEMORY: Final = Path("/dev/shm")
-_FOLDER: Final = "falcon-"
+_FOLDER: Final = "falcon-slots-"
+_SUFFIXES: Final = {".cells", ".keys", ".lock"}
 
 Key: TypeAlias = tuple[str, tuple[str, ...]]
 
@@ -51,23 +58,15 @@ class NoRoom(Exception):
     """A slot does not fit into the folder. The message says what to do."""
 
 
-class Slot:
-    """The writing end of a slot."""
+class SlotHeader:
+    """The writing end of a slot's header, which says whose slot it is, and that its process lives."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, reserved: int) -> None:
         self.name = name
-        folder.mkdir(parents=True, exist_ok=True)
-        self._keys = _mapped(folder / f"{name}.keys", _KEYS_BYTES)
-        lines = _written(self._keys[:])
-        self._keys_end = len(lines)
-        self._places = dict(_parsed(lines))
-        self._end = max((place.offset + place.length for place in self._places.values()), default=_FIRST)
-        self.cells = memoryview(_mapped(folder / f"{name}.cells", CELLS * _CELL_BYTES)).cast("d")
-        if lines and not lines.endswith(b"\n"):
-            self._write(b"\n")  # the process before was killed while it wrote a line
-        for place in self._places.values():
-            if place.kind == "gauge":  # a gauge of the process before says nothing about this one
-                self.cells[place.offset] = math.nan
+        self.cells = memoryview(_mapped(folder / f"{name}.cells", CELLS * _CELL_BYTES, reserved)).cast("d")
+
+    def sign(self) -> None:
+        """Note that the slot is this process's from now on."""
         self.cells[_PID], self.cells[_TICKS] = os.getpid(), start_ticks(os.getpid()) or 0
         self.sampled()
 
@@ -75,6 +74,36 @@ class Slot:
         """Note that the gauges are up to date. Those of a process that hangs stand still, and the other processes must
         be able to tell."""
         self.cells[_SAMPLED] = time.monotonic()
+
+
+class UnmeasuredSlot(SlotHeader):
+    """The slot of a process that measures nothing. It is a page."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        keys = folder / f"{name}.keys"
+        if keys.exists():  # a process measured here before: its gauges must not be shown as those of this one
+            (folder / f"{name}.cells").unlink(missing_ok=True)
+            keys.unlink()
+        super().__init__(folder, name, UNMEASURED_BYTES)
+        self.sign()
+
+
+class Slot(SlotHeader):
+    """The writing end of a slot."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._keys = _mapped(folder / f"{name}.keys", _KEYS_BYTES, _KEYS_BYTES)
+        lines = _written(self._keys[:])
+        self._keys_end = len(lines)
+        self._places = dict(_parsed(lines))
+        self._end = max((place.offset + place.length for place in self._places.values()), default=_FIRST)
+        super().__init__(folder, name, CELLS * _CELL_BYTES)
+        if lines and not lines.endswith(b"\n"):
+            self._write(b"\n")  # the process before was killed while it wrote a line
+        for place in self._places.values():
+            if place.kind == "gauge":  # a gauge of the process before says nothing about this one
+                self.cells[place.offset] = math.nan
+        self.sign()
 
     def allocate(self, key: Key, length: int, kind: str) -> int:
         """The offset of this key's cells, which may have values already. Raises SlotFull."""
@@ -125,14 +154,20 @@ class SlotView:
         return ticks is not None and ticks == self._cells[_TICKS]
 
     def read(self) -> Iterator[tuple[Key, str, list[float]]]:
-        """Key, kind and cells of all allocations. The last one counts if a key was allocated twice."""
-        for key, place in dict(_parsed(_written(self._keys.read_bytes()))).items():
+        """Key, kind and cells of all allocations. The last one counts if a key was allocated twice. Empty if the file
+        of keys has gone, with the folder of a tree that has ended."""
+        try:
+            lines = _written(self._keys.read_bytes())
+        except FileNotFoundError:
+            return
+        for key, place in dict(_parsed(lines)).items():
             yield key, place.kind, list(self._cells[place.offset : place.offset + place.length])
 
 
-def make_folder(slots: int) -> Path:
-    """Make a folder for this process and its children, in memory if the system has a place for that with room for so
-    many slots. Raises NoRoom.
+@contextlib.contextmanager
+def make_folder(processes: int, slot_bytes: int = SLOT_BYTES) -> Iterator[Path]:
+    """Make a folder for this process and its children, in memory if the system has a place for that with room for the
+    slots of so many processes. It is gone after the block. Raises NoRoom.
 
     Removes the folders of launchers that were killed.
     """
@@ -140,21 +175,53 @@ def make_folder(slots: int) -> Path:
     for base in bases:
         _remove_left(base)
     for base in bases:
-        if os.access(base, os.W_OK) and shutil.disk_usage(base).free >= slots * SLOT_BYTES:
-            folder = base / f"{_FOLDER}{os.getpid()}-{start_ticks(os.getpid())}"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            return folder
+        if os.access(base, os.W_OK) and _has_room(base, processes * slot_bytes):
+            folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=base))
+            with _opened(folder) as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)  # another start may look whether the folder is in use
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+            return
     raise NoRoom(
-        f"neither {bases[0]} nor {bases[1]} has {slots * SLOT_BYTES / 2**20:,.0f} MiB for the measurements of {slots} "
-        "processes: make room there, or set FALCON_RUN_DIR to another folder"
+        f"neither {bases[0]} nor {bases[1]} has {processes * slot_bytes >> 10:,} KiB for the measurements of "
+        f"{processes} processes: make room there, or set FALCON_RUN_DIR to another folder"
     )
 
 
+def _has_room(base: Path, size: int) -> bool:
+    disk = shutil.disk_usage(base)
+    return disk.total == 0 or disk.free >= size  # a disk in memory may have no limit, and then its total is 0
+
+
 def _remove_left(base: Path) -> None:
-    for left in base.glob(f"{_FOLDER}*-*"):
-        pid, _, ticks = left.name.removeprefix(_FOLDER).partition("-")
-        if pid.isdigit() and str(start_ticks(int(pid))) != ticks:
-            shutil.rmtree(left, ignore_errors=True)
+    """The folder's lock tells that its launcher lives, also if that has pids of its own, as in another container."""
+    for left in base.glob(f"{_FOLDER}[0-9]*-*"):
+        # Another user's folder can have such a name, and so can something else than a folder.
+        with contextlib.suppress(OSError), _opened(left) as handle:
+            if os.fstat(handle).st_uid == os.geteuid() and take_lock(handle) and _is_of_a_tree(left):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A handle of the folder itself, never of what a link names. Raises OSError at once if it is no folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _is_of_a_tree(folder: Path) -> bool:
+    """Returns True if the folder holds files, and only such as the processes of a tree make: slots, locks, sockets and
+    pipes. Another start may have just made an empty one."""
+    modes = {path: path.lstat().st_mode for path in folder.iterdir()}
+    return bool(modes) and all(
+        stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and path.suffix in _SUFFIXES)
+        for path, mode in modes.items()
+    )
 
 
 def views(folder: Path) -> list[SlotView]:
@@ -172,15 +239,17 @@ def _flat(key: Key) -> tuple[str, list[str]]:
     return key[0], list(key[1])
 
 
-def _mapped(path: Path, size: int) -> mmap.mmap:
-    """Map the file for writing, with all of its space reserved. Raises NoRoom."""
+def _mapped(path: Path, size: int, reserved: int) -> mmap.mmap:
+    """Map the file for writing, with the space of its first bytes reserved. Raises NoRoom."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.posix_fallocate(handle, 0, size)
+        os.posix_fallocate(handle, 0, reserved)
+        os.ftruncate(handle, size)
         return mmap.mmap(handle, size)
     except OSError as error:
         raise NoRoom(
-            f"{path} needs {size >> 10} KiB for measurements ({error.strerror}): make room, or set FALCON_RUN_DIR"
+            f"{path} needs {reserved >> 10} KiB for measurements ({error.strerror}): make room, or set FALCON_RUN_DIR"
         ) from error
     finally:
         os.close(handle)
@@ -200,12 +269,3 @@ def _parsed(lines: bytes) -> Iterator[tuple[Key, Place]]:
         except ValueError:
             continue  # cut short, and then appended to
         yield (name, tuple(labels)), Place(offset, length, kind)
-
-
-def start_ticks(pid: int) -> int | None:
-    """The start of a process, in the kernel's ticks since boot. None if it has ended, also while it is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])

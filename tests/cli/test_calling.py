@@ -12,6 +12,7 @@ from falcon import __version__
 from falcon.cli import app
 from falcon.cli.calling import Outside, complete_room, find_credentials, find_server
 from falcon.cli.faults import Fault
+from falcon.process import start_ticks
 from tests.cli.fake import TIME, FakeClock, FakeFalcon, room
 
 URL = "http://127.0.0.1:8080"
@@ -56,11 +57,23 @@ def test_a_falcon_that_was_killed_is_told_from_one_that_runs(data_dir: Path) -> 
         find_server(None, None, data_dir, admin=False)
 
 
-def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path) -> None:
-    (data_dir / "up.json").write_text("{")
+def test_a_token_is_not_sent_to_the_address_of_a_killed_falcon_whose_pid_another_process_has(data_dir: Path) -> None:
+    started = start_ticks(os.getpid())
+    assert started is not None
+    up = {"url": URL, "ops_url": "", "pid": os.getpid()}
+    (data_dir / "up.json").write_bytes(msgspec.json.encode({**up, "start_ticks": started}))
+    assert find_server(None, None, data_dir, admin=False) == ([URL], "t0ken")
+    (data_dir / "up.json").write_bytes(msgspec.json.encode({**up, "start_ticks": started - 1}))
+    with pytest.raises(Fault, match="has ended: start it with `falcon up`"):
+        find_server(None, None, data_dir, admin=False)
+
+
+@pytest.mark.parametrize("broken", [b"{", b'{"url":"\xff"}'])
+def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path, broken: bytes) -> None:
+    (data_dir / "up.json").write_bytes(broken)
     with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it again"):
         find_server(None, None, data_dir, admin=False)
-    (data_dir / "credentials.json").write_text("{")
+    (data_dir / "credentials.json").write_bytes(broken.replace(b"url", b"token"))
     with pytest.raises(Fault, match=r"credentials\.json: .*put it back from a copy, or give a token"):
         find_credentials(data_dir)
 

@@ -16,6 +16,7 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
+from falcon.telemetry.slots import make_folder
 from tests.history.test_folders import FOLDERS, SCHEMAS
 from tests.support.small_disk import on_small_disk
 from tools.faults.chaos import Machine
@@ -102,11 +103,14 @@ def test_a_stop_does_not_wait_for_a_process_that_hangs(tmp_path: Path) -> None:
 
 
 @EACH_WAY
-def test_no_orphan_survives_a_kill(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_no_orphan_survives_a_kill_and_no_measurement_the_next_start(settings: dict[str, Any], tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()
     kill_until_whole(falcon, "serve")
-    falcon.kill("launcher")
+    launcher = falcon.kill("launcher")
     assert until(lambda: falcon.left() == [])
+    (folder,) = Path("/dev/shm").glob(f"falcon-slots-{launcher}-*")
+    with make_folder(1):  # as the next start does
+        assert not folder.exists()
 
 
 def test_no_orphan_survives_a_kill_among_the_actors(tmp_path: Path) -> None:
@@ -149,7 +153,11 @@ def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    [("credentials.json", b'{"token":', "is not as Falcon writes it"), ("secret", b"", "is empty")],
+    [
+        ("credentials.json", b'{"token":', "is not as Falcon writes it"),
+        ("credentials.json", b'{"token":"\xff"}', "is not as Falcon writes it"),
+        ("secret", b"", "is empty"),
+    ],
 )
 def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
     shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], tmp_path / "falcon.db")
@@ -178,6 +186,16 @@ def test_a_folder_without_room_for_measurements_is_named(tmp_path: Path) -> None
     folder.mkdir()
     falcon = Falcon(tmp_path, within=on_small_disk(folder, "64k"))
     assert re.fullmatch(r".*launcher-0.* needs .* set FALCON_RUN_DIR\n", refused(falcon, run_dir=folder))
+
+
+def test_a_falcon_that_measures_nothing_needs_no_room_for_measurements(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    settings = {"telemetry": "off", "run_dir": folder}
+    falcon = Falcon(tmp_path, settings, within=on_small_disk(folder, "64k")).start()
+    assert httpx.get(f"{falcon.info['ops_url']}/readyz").status_code == 200
+    falcon.stop()
+    assert falcon.left() == []
 
 
 @pytest.mark.parametrize("format", ["text", "json", "auto"])
