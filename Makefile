@@ -12,7 +12,7 @@ LANES := servers units simulation faults watched processes
 # These compute and do not wait, so they take what the others leave of the processors.
 COMPUTING := units simulation
 # So many at once: with more, those that are judged by time wait for a processor.
-ABREAST ?= 3
+ABREAST ?= 2
 # Tests are compiled once, and not each time.
 export PYTHONDONTWRITEBYTECODE :=
 # The client comes from the checkout, so no lock names it.
