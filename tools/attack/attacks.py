@@ -15,6 +15,7 @@ Counts: TypeAlias = Counter[str]
 Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _SECONDS: Final = 60.0  # of one connection at most
+_PATIENCE_SECONDS: Final = 0.8
 _SMUGGLED: Final = (
     b"Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello",
     b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -183,15 +184,19 @@ async def smuggling(target: Target, counts: Counts) -> None:
 
 
 async def wrong_tokens(target: Target, counts: Counts) -> None:
+    """It waits for no answer that comes late, and goes on by another connection."""
     async with connection(target) as streams:
         for _ in range(500):
             token = random.choice(
                 (f"falcon_{target.stranger}_{secrets.token_urlsafe(32)}", f"falcon_{secrets.randbits(40)}_x", "x" * 150)
             )
-            await _asks(
-                streams, counts, f"GET /v1/me HTTP/1.1\r\nHost: f\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-            )
+            request = f"GET /v1/me HTTP/1.1\r\nHost: f\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
             counts["tokens"] += 1
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await _asks(streams, counts, request)
+            except TimeoutError:
+                return
 
 
 async def wrong_tickets(target: Target, counts: Counts) -> None:
