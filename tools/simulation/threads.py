@@ -625,8 +625,8 @@ def _loop_of(waits: asyncio.Future[Any]) -> "Loop":
     return loop
 
 
-class _Future(asyncio.Future[Any]):
-    """Kept in sets in the order in which they are first put into one, and not in that of their addresses."""
+class _Numbered:
+    """Kept in sets in the order in which it is first put into one, and not in that of its address."""
 
     _number: int
 
@@ -634,21 +634,17 @@ class _Future(asyncio.Future[Any]):
         try:
             number = self._number
         except AttributeError:
+            assert isinstance(self, asyncio.Future)
             number = self._number = _loop_of(self).simulation.number()
         return number
 
 
-class _Task(asyncio.Task[Any]):
-    """A future's interface."""
+class _Future(_Numbered, asyncio.Future[Any]):
+    """A future of a simulated loop."""
 
-    _number: int
 
-    def __hash__(self) -> int:
-        try:
-            number = self._number
-        except AttributeError:
-            number = self._number = _loop_of(self).simulation.number()
-        return number
+class _Task(_Numbered, asyncio.Task[Any]):
+    """A task of a simulated loop."""
 
 
 class _Handle(asyncio.Handle):

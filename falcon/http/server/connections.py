@@ -1,7 +1,6 @@
 """Limits of a server's connections: the size of a request, the time for each part of it, and their number."""
 
 import asyncio
-import logging
 import socket
 import time
 from collections.abc import Collection
@@ -15,17 +14,15 @@ from falcon.http.server.held import Held, Share
 from falcon.http.server.junk import Junk
 from falcon.telemetry import metrics
 
-log = logging.getLogger("falcon.http")
-
 _BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
 # Broken requests that are answered at once in a second. Each further one is answered by the next round, so that clients
 # that send them do not take the processor from others.
 _BROKEN_AT_ONCE: Final = 100
 # The sweep works for so long, then lets others work. Clients that come together end together, and to end a connection
 # takes fifty times as long as to check it.
-_TURN_SECONDS: Final = 0.002
+TURN_SECONDS: Final = 0.002
 _CHECKED_AT_ONCE: Final = 20  # between two looks at the clock
-_PAUSE_SECONDS: Final = 0.01
+PAUSE_SECONDS: Final = 0.01
 
 
 class _Unread(NamedTuple):
@@ -86,14 +83,14 @@ class Sweep:
         """Checks connections for some milliseconds, so that other tasks do not wait long."""
         assert self._loop is not None
         now = self._loop.time()
-        until = time.perf_counter() + _TURN_SECONDS  # the loop's own clock stands still within a turn
+        until = time.perf_counter() + TURN_SECONDS  # the loop's own clock stands still within a turn
         while self._round and time.perf_counter() < until:
             for connection in self._round[-_CHECKED_AT_ONCE:]:
                 if connection in self._connections:
                     self._check(connection, now)
             del self._round[-_CHECKED_AT_ONCE:]
         if self._round:
-            self._loop.call_later(_PAUSE_SECONDS, self._check_some)
+            self._loop.call_later(PAUSE_SECONDS, self._check_some)
         else:
             self._loop.call_later(self.limits.sweep_seconds, self._begin_round)
 

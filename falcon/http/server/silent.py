@@ -4,14 +4,11 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from falcon.http.server.connection_slots import ConnectionSlot
+from falcon.http.server.connections import PAUSE_SECONDS, TURN_SECONDS
 from falcon.telemetry import metrics
-
-# Clients that come together end together. After so long, others get their turn.
-_TURN_SECONDS: Final = 0.002
-_PAUSE_SECONDS: Final = 0.01
 
 
 class _Silent(NamedTuple):
@@ -69,8 +66,7 @@ class SilentConnections:
         if sent:
             self._on_heard(connection, slot)
         else:
-            connection.close()
-            slot.free()
+            _end(connection, slot)
 
     def _forget(self, descriptor: int) -> _Silent:
         asyncio.get_running_loop().remove_reader(descriptor)
@@ -78,14 +74,13 @@ class SilentConnections:
 
     def _close(self, descriptor: int) -> None:
         connection, slot, _ = self._forget(descriptor)
-        connection.close()
-        slot.free()
+        _end(connection, slot)
 
     def _close_late(self) -> None:
         """Closes for some milliseconds, so that others do not wait long."""
         loop = asyncio.get_running_loop()
         latest = loop.time() - self._seconds
-        until = time.perf_counter() + _TURN_SECONDS  # the loop's own clock stands still within a turn
+        until = time.perf_counter() + TURN_SECONDS  # the loop's own clock stands still within a turn
         self._closing = None
         while self._waiting and time.perf_counter() < until:
             descriptor, silent = next(iter(self._waiting.items()))
@@ -95,7 +90,12 @@ class SilentConnections:
             self._close(descriptor)
             metrics.connections_cut.labels("timeout").inc()
         if self._waiting:
-            self._closing = loop.call_later(_PAUSE_SECONDS, self._close_late)
+            self._closing = loop.call_later(PAUSE_SECONDS, self._close_late)
+
+
+def _end(connection: socket.socket, slot: ConnectionSlot) -> None:
+    connection.close()
+    slot.free()
 
 
 def _has_sent(connection: socket.socket) -> bool | None:
