@@ -460,7 +460,7 @@ def _current(
 ) -> Message | MessageNotFound | NotYetReadable | MessageIsDeleted:
     """The message as it now stands, if the sender's view of it is no older than its last change.
 
-    Readers see a deleted message if the view shows none. So it counts as deleted, for every author.
+    A message that the view does not show looks deleted to readers. So every author is refused as for a deleted one.
     """
     if not 1 <= command.seq <= room.last_seq:
         return MessageNotFound(room.room_id, command.seq)

@@ -89,7 +89,7 @@ class ReadYourWrites:
         return access
 
     async def names(self, request: AuthedRequest, account_ids: Collection[AccountId]) -> Mapping[AccountId, str]:
-        """The names of those of these accounts that exist. Raises Problem 503, ReadStoreUnavailable."""
+        """The names of the accounts that exist among these. Raises Problem 503, ReadStoreUnavailable."""
         names = await self._names.of(account_ids)
         missing = set(account_ids) - names.keys()
         if not missing:
@@ -112,7 +112,7 @@ class ReadYourWrites:
         return None
 
     async def _unknown(self, account_ids: Iterable[AccountId]) -> list[AccountId]:
-        """Those of these accounts that the tables do not show, in the same order."""
+        """The accounts among these that the tables do not show, in the same order."""
         ordered = list(account_ids)
         names = await self._names.of(ordered)
         return [account_id for account_id in ordered if account_id not in names]

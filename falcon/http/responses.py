@@ -52,7 +52,7 @@ class BytesResponse:
 
 class _DelayedResponse(BytesResponse):
     """The refusal of a client that goes on in spite of refusals. It goes out at once if its client holds all it may,
-    since a body would be held meanwhile, and if 500 others from the same address wait."""
+    since a body would be held meanwhile, or if as many from the same address wait as may."""
 
     __slots__ = ("_delay_seconds",)
 

@@ -31,7 +31,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_void_is_acknowledged(
         void += report.log["void"]
         if acknowledged > 100 and void:
             return
-    raise AssertionError(f"only {acknowledged} acknowledged, and {void} void: nobody was deposed while writing")
+    raise AssertionError(f"only {acknowledged} acknowledged, and {void} void: no owner was deposed while it wrote")
 
 
 @pytest.mark.parametrize(

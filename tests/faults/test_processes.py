@@ -43,7 +43,7 @@ def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Resp
 
 
 def refused(falcon: Falcon, **settings: Any) -> str:
-    """What ``falcon up`` says that does not start with these settings beside Falcon's own."""
+    """The output of a ``falcon up`` that refuses to start with these settings beside Falcon's own."""
     environment = {**falcon.environment(), **{f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}}
     command = [*falcon.within, sys.executable, "-m", "falcon", "up"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

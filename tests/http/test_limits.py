@@ -156,7 +156,7 @@ def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
     assert len(set(waits)) > 10, "or those that were refused together would come back together"
     waits.clear()
     assert ben.get("/v1/me").status_code == 200
-    assert not waits, "nobody else waits"
+    assert not waits, "another client does not wait"
 
 
 def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_may(

@@ -109,7 +109,7 @@ def test_every_process_of_the_tree_is_there(falcon: Falcon) -> None:
     assert until(lambda: total(scrape(falcon), "falcon_event_loop_delay_seconds_count", process="serve-0") > 0)
 
 
-def test_counters_never_go_back_whoever_is_killed(victim: Falcon) -> None:
+def test_counters_never_go_back_when_a_process_is_killed(victim: Falcon) -> None:
     room = make_room(victim)
     victims = ["serve", "ops", "serve"]
     if victim.settings.get("shards"):

@@ -11,7 +11,7 @@ from tools.fuzz.parsers import PARSERS
 from tools.fuzz.run import Surprise, fuzz
 
 
-def test_whatever_is_sent_is_taken_or_refused() -> None:
+def test_every_parser_takes_or_refuses_its_input() -> None:
     for told in fuzz(40_000, seed=1):
         assert told.taken and told.refused, f"{told}"
 

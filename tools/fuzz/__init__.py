@@ -1,1 +1,1 @@
-"""Inputs that are nearly good, for every parser of what a client may send."""
+"""Inputs that are nearly good, for every parser of clients' input."""

@@ -43,7 +43,7 @@ class ConnectionSlot:
 
 class ConnectionSlots:
     """The slots of one server. A connection takes one when it is accepted, before it costs more than a descriptor, and
-    frees it when it ends, in whatever protocol.
+    frees it when it ends. It may speak another protocol by then.
 
     ``taken``: the number of slots that connections have.
     """

@@ -29,7 +29,7 @@ class RoomQueries(Protocol):
     async def room(self, room_id: RoomId) -> RoomRow | None: ...
 
     async def rooms_among(self, room_ids: Collection[RoomId]) -> list[RoomRow]:
-        """Those of these rooms that exist."""
+        """The rooms that exist among these."""
 
     async def direct_rooms(self, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
         """The direct rooms of these pairs, of which the smaller account comes first."""
