@@ -127,7 +127,7 @@ export class Room {
 export class Chat extends EventTarget {
   #following = new Map();
   #refreshing = null;
-  #nameless = new Set(); // whom the server has been asked about, or has no name for
+  #asked = new Map(); // by account: the look-up of its name, kept so that nobody is looked up twice
 
   constructor(falcon, me) {
     super();
@@ -334,7 +334,7 @@ export class Chat extends EventTarget {
     this.#lastMessage(room, message);
     if (room.loaded) {
       this.#follow(room);
-      void this.#meet(room, [message]);
+      void this.meet(room, [message]);
     }
     this.#changed(room);
     this.#tell("rooms");
@@ -465,7 +465,7 @@ export class Chat extends EventTarget {
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.loaded = true;
     room.atTail = !page.has_after;
-    void this.#meet(room, page.messages);
+    void this.meet(room, page.messages);
     this.#follow(room);
     this.#changed(room);
   }
@@ -479,7 +479,7 @@ export class Chat extends EventTarget {
       room.messages.length = WINDOW_MAX;
       room.atTail = false;
     }
-    void this.#meet(room, page.messages);
+    void this.meet(room, page.messages);
     this.#changed(room);
   }
 
@@ -490,7 +490,7 @@ export class Chat extends EventTarget {
     room.messages = [...room.messages, ...room.read(page.messages)].slice(-WINDOW_MAX);
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.atTail = !page.has_after && room.last >= room.lastSeq;
-    void this.#meet(room, page.messages);
+    void this.meet(room, page.messages);
     this.#follow(room);
     this.#changed(room);
   }
@@ -522,7 +522,7 @@ export class Chat extends EventTarget {
         const more = room.read(page.messages).filter((message) => message.seq > room.last);
         failures = more.length ? 0 : failures + 1; // the tables may be behind the events
         room.messages.push(...more);
-        void this.#meet(room, more);
+        void this.meet(room, more);
       } catch (error) {
         if (error instanceof Problem) break;
         failures++;
@@ -563,7 +563,7 @@ export class Chat extends EventTarget {
       this.falcon.message(room.roomId, seq).then(
         (message) => {
           room.quotes.set(seq, message);
-          void this.#meet(room, [message]);
+          void this.meet(room, [message]);
           this.#changed(room);
         },
         () => room.quotes.set(seq, null),
@@ -574,21 +574,28 @@ export class Chat extends EventTarget {
 
   // --- people -------------------------------------------------------------------------------------------------------
 
-  /** Looks up the names of people in these messages who are no longer members. */
-  async #meet(room, messages) {
+  /** Looks up the names of people in these messages; resolves when they are known, or the server has none. */
+  async meet(room, messages) {
     const reacted = (reactions = []) => reactions.flatMap(({ accounts }) => accounts);
     await this.#name(room, messages.flatMap(({ author_id, mentions, reactions }) => [author_id, ...mentions, ...reacted(reactions)]));
   }
 
   async #name(room, accountIds) {
     await room.membersLoading; // it knows most of them
-    const unknown = [...new Set(accountIds)].filter((id) => id && !this.people.has(id) && !this.#nameless.has(id));
-    for (const id of unknown) this.#nameless.add(id);
-    if (!unknown.length) return;
+    const unknown = [...new Set(accountIds)].filter((id) => id && !this.people.has(id));
+    const first = unknown.filter((id) => !this.#asked.has(id));
+    if (first.length) {
+      const answer = this.#askNames(room, first);
+      for (const id of first) this.#asked.set(id, answer);
+    }
+    await Promise.all(unknown.map((id) => this.#asked.get(id)));
+  }
+
+  async #askNames(room, accountIds) {
     try {
-      for (const { account_id, name } of await this.falcon.authors(room.roomId, unknown)) this.people.set(account_id, name);
+      for (const { account_id, name } of await this.falcon.authors(room.roomId, accountIds)) this.people.set(account_id, name);
     } catch (error) {
-      for (const id of unknown) this.#nameless.delete(id); // asked again when the room is next read
+      for (const id of accountIds) this.#asked.delete(id); // asked again when the room is next read
       console.warn("names could not be read", error);
     }
     this.#changed(room);

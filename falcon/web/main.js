@@ -53,9 +53,7 @@ class App {
     this.chat.addEventListener("typing", ({ detail }) => this.typing?.said(detail));
     this.chat.addEventListener("posted", ({ detail }) => {
       if (detail.room.roomId === this.roomId) this.typing?.ended(detail.message.author_id);
-      if (!detail.fresh) return;
-      if (detail.room.roomId === this.roomId) this.timeline?.announce(detail.message);
-      notify(this, detail.room, detail.message);
+      if (detail.fresh) void this.#announce(detail);
     });
     this.outbox.addEventListener("change", soon);
     const { signal } = this.#listeners;
@@ -117,6 +115,13 @@ class App {
   }
 
   // --- the connection -----------------------------------------------------------------------------------------------
+
+  /** Tells the user of a new message once its author's name is known. */
+  async #announce({ room, message }) {
+    await this.chat.meet(room, [message]);
+    if (room.roomId === this.roomId) this.timeline?.announce(message);
+    notify(this, room, message);
+  }
 
   #connectionIs(connection) {
     const before = this.connection;

@@ -100,6 +100,11 @@ class Prometheus:
             return [Value({}, float(answer["result"][1]))]
         return [Value(each["metric"], _number(each)) for each in answer["result"]]
 
+    def query_since(self, began: float, expr: str) -> list[float]:
+        """All values of an expression, looked at each second, since this wall clock time in seconds."""
+        answer = self._get("/api/v1/query_range", query=expr, start=f"{began}", end=f"{time.time()}", step="1s")
+        return [_number({kind: point}) for each in answer["result"] for kind, point in _points(each)]
+
     def alerts(self) -> dict[str, str]:
         """``pending`` or ``firing``, by name; the graver one where an alert stands for several series."""
         found: dict[str, str] = {}
@@ -135,6 +140,11 @@ def _settings(targets: Sequence[str], rules: Sequence[Path], scrape_seconds: flo
         "rule_files": [str(path.resolve()) for path in rules],
         "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}],
     }
+
+
+def _points(series: dict[str, Any]) -> list[tuple[str, Any]]:
+    named = {"values": "value", "histograms": "histogram"}
+    return [(single, point) for many, single in named.items() for point in series.get(many, ())]
 
 
 def _number(result: dict[str, Any]) -> float:

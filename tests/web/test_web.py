@@ -599,6 +599,21 @@ def test_new_messages_are_said_to_those_who_listen(screen: Open, anna: Person, b
     expect(hers.page.locator("#announcer[aria-live=polite]")).to_contain_text(f"{ben.name}: Ding")
 
 
+def test_a_message_that_comes_before_its_author_s_name_is_said_with_the_name(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    hers = screen().signs_in(anna)
+    late: list[Route] = []
+    hers.page.route("**/members?*", lambda route: late.append(route))
+    hers.opens(room)
+    ben.says(room, "Ding")
+    hers.sees("Ding")
+    expect(hers.page.locator("#announcer")).to_be_empty()
+    for route in late:
+        route.continue_()
+    expect(hers.page.locator("#announcer")).to_contain_text(f"{ben.name}: Ding")
+
+
 def test_it_speaks_japanese(screen: Open, anna: Person, ben: Person, room: int) -> None:
     ben.says(room, "お茶にしませんか")
     hers = screen(locale="ja-JP").signs_in(anna).opens(room)
