@@ -102,6 +102,43 @@ def test_a_stop_does_not_wait_for_a_process_that_hangs(tmp_path: Path) -> None:
     assert "serve was killed: it did not end in time" in falcon.log()
 
 
+def test_falcon_goes_on_if_nothing_can_be_written_to_its_log(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=("sh", "-c", 'exec "$@" 2>/dev/full', "sh")).start()
+    kill_until_whole(falcon, "serve")
+    stops_when_told(falcon, signal.SIGTERM)
+
+
+def test_falcon_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=("nohup",)).start()
+    assert falcon.process is not None
+    falcon.process.send_signal(signal.SIGHUP)
+    kill_until_whole(falcon, "serve")  # which the launcher has started again
+    stops_when_told(falcon, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_only_the_launcher_acts_on_a_signal_that_a_terminal_sends_to_all_processes(
+    falcon: Falcon, number: signal.Signals
+) -> None:
+    before = falcon.pids()
+    for pid in before:
+        os.kill(pid, number)
+    assert call(falcon, "GET", "/v1/me").status_code == 200
+    assert falcon.pids() == before
+
+
+def test_a_start_that_is_interrupted_ends_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "falcon", "up"]
+    process = subprocess.Popen(
+        command, env=Falcon(tmp_path).environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    until((tmp_path / "lock").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode in (0, -signal.SIGINT)
+    assert said == ""
+
+
 @EACH_WAY
 def test_no_orphan_survives_a_kill_and_no_measurement_the_next_start(settings: dict[str, Any], tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()
