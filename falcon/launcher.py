@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from resource import RLIM_INFINITY
 from typing import Any, Final, TextIO
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
-from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, start_ticks, take_lock
+from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, descriptors_max, start_ticks, take_lock
 from falcon.settings import Settings, WrongSettings, is_loopback, says_processes
 from falcon.telemetry import instruments, metrics, slots
 from falcon.telemetry.logs import is_for_people
@@ -33,6 +34,9 @@ _REFUSED_SECONDS: Final = 2.0
 _STEADY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 2.0
+_DESCRIPTORS: Final = 128  # of one process; some are left for connections
+_DESCRIPTORS_OF_FILE: Final = 12
+_DESCRIPTORS_GOOD: Final = 65_536
 
 
 class CannotStart(Exception):
@@ -144,6 +148,7 @@ class Launcher:
         public, ops = self._listen()
         if self._plan.command == "up":
             self._prepare_database()
+            self._check_descriptors()
         with self._measuring():
             return self._run(public, ops)
 
@@ -283,6 +288,15 @@ class Launcher:
                 "FALCON_PROJECTION or FALCON_KAFKA needs one: set FALCON_PROCESSES=1, and Falcon moves the data to one"
             )
         self._settings = replace(settings, processes=count)
+
+    def _check_descriptors(self) -> None:
+        """Each process opens all database files, some of them several times. Raises CannotStart."""
+        most, needed = descriptors_max(), _DESCRIPTORS + _DESCRIPTORS_OF_FILE * self._settings.processes
+        if most != RLIM_INFINITY and most < needed:
+            raise CannotStart(
+                f"a process may have only {most} files open, and needs {needed}: raise the limit, for example with "
+                f"ulimit -Hn {_DESCRIPTORS_GOOD}, or LimitNOFILE={_DESCRIPTORS_GOOD} of systemd"
+            )
 
     # --- the roles ----------------------------------------------------------------------------------------------------
 

@@ -181,6 +181,7 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(falcon: Falcon) -> None
         ({"actors": "multiprocUDPBase"}, "FALCON_ACTORS"),
         ({"http_workers": 2}, "processes"),
         ({"data_dir": "/proc/nowhere"}, "FALCON_DATA_DIR"),
+        ({"data_dir": "/tmp/no \udcff text"}, "FALCON_DATA_DIR: must be UTF-8"),
         ({"http_port": 1, "host": "203.0.113.7", "plaintext": "yes"}, "FALCON_HTTP_PORT"),
     ],
 )
@@ -193,7 +194,8 @@ def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path:
     [
         ("credentials.json", b'{"token":', "is not as Falcon writes it"),
         ("credentials.json", b'{"token":"\xff"}', "is not as Falcon writes it"),
-        ("secret", b"", "is empty"),
+        ("secret", b"", "has 0 bytes and not 32"),
+        ("secret", b"half of a secret", "has 16 bytes and not 32"),
     ],
 )
 def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
@@ -205,6 +207,12 @@ def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, sa
 def test_data_made_for_other_partitions_is_refused(tmp_path: Path) -> None:
     database.prepare(tmp_path / "falcon.db", 64)
     assert "FALCON_PARTITIONS=64" in refused(Falcon(tmp_path), partitions=32)
+
+
+def test_a_limit_of_open_files_that_is_too_low_is_named(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=("sh", "-c", 'ulimit -n 64 && exec "$@"', "sh"))
+    said = refused(falcon, processes=2)
+    assert re.fullmatch(r"falcon: .* only 64 files open, and needs 152: raise the limit, .* LimitNOFILE=.*\n", said)
 
 
 def test_a_port_in_use_is_named(falcon: Falcon, tmp_path: Path) -> None:
