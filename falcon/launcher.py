@@ -183,17 +183,17 @@ class Launcher:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if not take_lock(handle):
-            owner = os.pread(handle, 32, 0).decode().strip()
+            owner = os.pread(handle, 32, 0).decode().strip()  # empty if it has just taken the lock
             raise CannotStart(
-                f"another falcon (process {owner}) runs on the data folder {folder}; "
+                f"another falcon{f' (process {owner})' if owner else ''} runs on the data folder {folder}; "
                 "stop that one, or set FALCON_DATA_DIR to another folder"
             )
-        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # an earlier version may have made them readable
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                (folder / name).chmod(0o600)
         os.ftruncate(handle, 0)
         # the handle stays open, and holds the lock, for the process's life
         os.pwrite(handle, str(os.getpid()).encode(), 0)
+        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # an earlier version may have made them readable
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                (folder / name).chmod(0o600)
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:

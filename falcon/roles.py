@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
 def _ready(handle: int | None, line: bytes) -> None:
     """Tell the launcher, once."""
     if handle is not None:
-        os.write(handle, line + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it is about to stop this process
+            os.write(handle, line + b"\n")
         os.close(handle)
 
 
