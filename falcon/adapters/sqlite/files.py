@@ -104,7 +104,7 @@ def _prepare_present(first: Path, partitions: int) -> Layout:
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.prepare(path, partitions)
-    _check_places(first, found)
+    check_places(first, found)
     if found.files > 1:
         _note_ends(first, found)
     return found
@@ -137,7 +137,7 @@ def check(first: Path, partitions: int) -> list[Path]:
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.check(path, partitions)
-    _check_places(first, found)
+    check_places(first, found)
     return paths(first, found.files)
 
 
@@ -152,8 +152,9 @@ def _check_exists(path: Path, folder: Layout) -> None:
         raise WrongDatabase(f"{path} is missing, one of {folder.files} files: put it back, or restore a copy")
 
 
-def _check_places(first: Path, folder: Layout) -> None:
-    """Each file is the one of its place, of this log, and not older than the others know it."""
+def check_places(first: Path, folder: Layout) -> None:
+    """Each file is the one of its place, of this log, and not older than the others know it. Raises WrongDatabase,
+    JournalUnavailable."""
     present = paths(first, folder.files)
     names, ends, known = set(), list[int](), [0] * folder.files
     with database.opening(first.parent):
