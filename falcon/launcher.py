@@ -173,6 +173,8 @@ class Launcher:
                     return 1  # the process that failed has logged the error
                 select.select([self._waking], [], [], _REFUSED_SECONDS)
         self._forget_address()
+        if self._plan.command == "up":
+            self._close_database()
         return 0
 
     # --- before roles start -------------------------------------------------------------------------------------------
@@ -288,6 +290,15 @@ class Launcher:
                 "FALCON_PROJECTION or FALCON_KAFKA needs one: set FALCON_PROCESSES=1, and Falcon moves the data to one"
             )
         self._settings = replace(settings, processes=count)
+
+    def _close_database(self) -> None:
+        from falcon.adapters.sqlite import files
+        from falcon.journal.ports import JournalUnavailable
+
+        try:
+            files.close(self._settings.database)
+        except JournalUnavailable as error:
+            _say(str(error))
 
     def _check_descriptors(self) -> None:
         """Each process opens all database files, some of them several times. Raises CannotStart."""

@@ -74,6 +74,7 @@ def stops_when_told(falcon: Falcon, number: int) -> None:
     assert falcon.process is not None
     assert falcon.process.returncode == 0
     assert not (falcon.data_dir / "up.json").exists()
+    assert list(falcon.data_dir.glob("falcon*.db-*")) == [], "the files have everything, without their WALs"
 
 
 @EACH_WAY

@@ -190,6 +190,16 @@ def _name_of(connection: apsw.Connection) -> str:
     return str(name)
 
 
+def close(first: Path) -> None:
+    """When no process uses the folder any more: leave no WAL beside its files. An operator may copy a file without it,
+    or put an older file beside it. SQLite does it when the last connection that may write is closed. Raises
+    JournalUnavailable."""
+    with database.opening(first.parent):
+        for path in present(first):
+            with contextlib.closing(database.connect(path)) as connection:
+                connection.execute("SELECT count(*) FROM meta").fetchall()  # or it has not looked at the WAL
+
+
 # --- which files there are --------------------------------------------------------------------------------------------
 
 
