@@ -46,7 +46,9 @@ class Resource:
             try:
                 if handler is None:
                     edge.authenticator.count_public(scope)
-                    raise not_allowed(method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers])
+                    raise method_not_allowed(
+                        method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
+                    )
                 request = await authenticated(edge, scope, receive)
                 response = await handler(edge, request)
                 if method == "GET" and len(getattr(response, "body", b"")) > _LARGE_BYTES:
@@ -120,7 +122,7 @@ def count_junk(scope: Scope, problem: Problem) -> None:
         junk.count(scope, "unauthenticated")
 
 
-def not_allowed(method: str, allowed: list[str]) -> Problem:
+def method_not_allowed(method: str, allowed: list[str]) -> Problem:
     allow = (b"allow", ", ".join(sorted(allowed)).encode())
     rule = broken("method", f"must be {' or '.join(sorted(allowed))}")
     return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", rule, headers=(allow,))
