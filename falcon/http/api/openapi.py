@@ -152,22 +152,10 @@ def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
 def _query_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     if operation.query is None:
         return []
-    properties = msgspec.json.schema_components([operation.query])[1][operation.query.__name__]["properties"]
     return [
-        {"name": name, "in": "query", "required": False, "schema": _not_null(schema)}
-        for name, schema in properties.items()
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in json_schema.query_parameters(operation.query).items()
     ]
-
-
-def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a query parameter, which is left out and never null."""
-    kept = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-    for choice in schema.get("anyOf", ()):
-        if choice != {"type": "null"}:
-            kept.update(choice)
-    if schema.get("default") is not None:
-        kept["default"] = schema["default"]
-    return kept
 
 
 def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
