@@ -186,10 +186,10 @@ def check_text(text: str, limit: int, field: str = "text") -> int:
     return size
 
 
-def read_name(name: str, field: str = "name") -> str:
+def read_name(name: str) -> str:
     """The name in the form that is stored. Raises Problem 422."""
     name = names.normalized(name)
-    broken = names.broken_rule(name)
-    if broken is not None:
-        raise invalid(field, broken)
+    rule = names.broken_rule(name)
+    if rule is not None:
+        raise invalid("name", rule)
     return name
