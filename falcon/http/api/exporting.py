@@ -15,9 +15,7 @@ import msgspec
 from starlette.responses import StreamingResponse
 
 from falcon.domain.catalogue import Event
-from falcon.domain.events import (
-    AccountCreated,
-)
+from falcon.domain.events import AccountCreated
 from falcon.domain.ids import Partition, RoomId, Seq
 from falcon.http import shapes
 from falcon.http.api import importing
