@@ -157,7 +157,7 @@ class Authenticator:
         if scope is not None and limited:
             issued = self._hash_of_issued(authorization)
             self._limiter.check_unauthenticated(scope, issued)
-        account, asked_at = await self._owner(authorization, headers, turn)
+        account, asked_at = await self._account_of(authorization, headers, turn)
         if account is None:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
@@ -169,7 +169,7 @@ class Authenticator:
             self._cache.keep(authorization, cached)
         return account
 
-    async def _owner(self, authorization: bytes, headers: Headers, turn: Turn) -> tuple[AccountRow | None, float]:
+    async def _account_of(self, authorization: bytes, headers: Headers, turn: Turn) -> tuple[AccountRow | None, float]:
         """The account whose token it is, and when the tables were asked, on CLOCK_MONOTONIC.
 
         A token that the tables do not show is refused at once, unless this deployment has issued it: then it may be

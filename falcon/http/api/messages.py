@@ -27,7 +27,7 @@ from falcon.http.api.lines import (
     check_time,
 )
 from falcon.http.api.operation import ApiOperation, Group
-from falcon.http.command_client import CommandResult, NotReadableYet
+from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
 from falcon.http.requests import AuthedRequest, check_text
@@ -192,7 +192,7 @@ async def decided_on_view(
     for _ in range(_VIEWS_MAX):
         try:
             return await dispatch(await view())
-        except NotReadableYet as newer:
+        except StaleView as newer:
             await edge.reads.reach(newer.partition, newer.offset, edge.limits.wait_seconds)
     raise Problem(503, "unavailable", "The message keeps changing. Nothing was done.", retry_after=1)
 
