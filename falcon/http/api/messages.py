@@ -31,7 +31,7 @@ from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
 from falcon.http.requests import AuthedRequest, check_text
-from falcon.http.responses import BytesResponse, encoded_json_response, matches
+from falcon.http.responses import JSON, BytesResponse, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.read.memberships.queries import Access
 from falcon.read.reactions.queries import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
@@ -83,9 +83,9 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     has_after = b"true" if page.last < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
     if not page.lasting or reactions is UNKNOWN_REACTIONS:
-        return encoded_json_response(200, body)
+        return BytesResponse(200, body, JSON)
     etag = _page_etag(room_id, access.version, reactions.version, last_seq, page.first, page.last)
-    return encoded_json_response(200, body, etag)
+    return BytesResponse(200, body, JSON, etag)
 
 
 async def _page(
@@ -145,7 +145,7 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     message = await find_message(edge, request, room_id, seq, access)
     body = shown(message, reactions.by_seq.get(seq))
     is_lasting = MISSING not in message and reactions is not UNKNOWN_REACTIONS
-    return encoded_json_response(200, body, *((etag,) if is_lasting else ()))
+    return BytesResponse(200, body, JSON, *((etag,) if is_lasting else ()))
 
 
 async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq: Seq, access: Access) -> bytes:
@@ -227,7 +227,8 @@ def _message_response(
     status: int, result: CommandResult, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET
 ) -> BytesResponse:
     assert isinstance(result.answer, MessageAnswer)
-    return encoded_json_response(status, _encode(shapes.message(result.answer.message, reactions)), *result.headers)
+    body = _encode(shapes.message(result.answer.message, reactions))
+    return BytesResponse(status, body, JSON, *result.headers)
 
 
 # --- lines of exports and imports -------------------------------------------------------------------------------------
