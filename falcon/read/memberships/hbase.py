@@ -148,7 +148,7 @@ def _set_mention(write: SetMention) -> Cells:
     return ((row, mention_column(write.seq), YES if write.mentioned else NO),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     if table == "mentions":
         return int.from_bytes(key[10:18], "big")
     return int.from_bytes(key[3:11], "big") if key[2:3] == _OF_ROOM else id_at_end(key)
@@ -164,8 +164,8 @@ MODEL: Final = HBaseModel(
         DropMember: (0, _drop_member),
         SetMention: (1, _set_mention),
     },
-    owner=attrgetter("room_id"),
-    owner_of_row=_owner_of_row,
+    identity=attrgetter("room_id"),
+    identity_of_row=_identity_of_row,
 )
 
 

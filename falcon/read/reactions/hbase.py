@@ -112,7 +112,7 @@ def _set_revision(write: SetReactionRevision) -> Cells:
     return ((head_key(write.room_id), REVISION, b"%d" % write.revision),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     return int.from_bytes(key[2:10], "big")
 
 
@@ -126,8 +126,8 @@ MODEL: Final = HBaseModel(
         ShowReaction: (1, _show),
         SetReactionRevision: (2, _set_revision),
     },
-    owner=attrgetter("room_id"),
-    owner_of_row=_owner_of_row,
+    identity=attrgetter("room_id"),
+    identity_of_row=_identity_of_row,
 )
 
 
