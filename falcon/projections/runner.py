@@ -160,4 +160,4 @@ def _stop(tables: ProjectionTables, name: str, error: Exception) -> None:
     try:
         tables.stopped(name, str(error))
     except ReadStoreUnavailable as unavailable:
-        log.error("projection %s: that it stopped could not be recorded: %s", name, unavailable)
+        log.error("projection %s has stopped, and the tables could not record it: %s", name, unavailable)

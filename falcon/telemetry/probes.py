@@ -139,7 +139,7 @@ def _said(line: bytes) -> dict[str, Any]:
             return {"error": f"{request['what']} is not known here"}
         return {"answer": answerer(request["arguments"])}
     except Exception as error:  # the asker is told; nothing else may suffer from it
-        log.warning("a question could not be answered: %r", error)
+        log.warning("a question of the operations port could not be answered: %r", error)
         return {"error": repr(error)}
 
 
