@@ -25,6 +25,8 @@ PREFIXES_KEPT: Final = 65_536
 FAST_DIFF: Final = ("DATA_BLOCK_ENCODING", "FAST_DIFF")
 YES, NO = b"1", b"0"
 ALL_ROWS: Final = 2**31 - 1
+# Scans only rows whose cell d:i is YES.
+THERE_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 U64 = Struct(">Q").pack
 U32 = Struct(">I").pack
