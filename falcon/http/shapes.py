@@ -238,14 +238,9 @@ class ShownMessage(MessageShape, frozen=True):
     missing: bool = False
 
 
-class RoomSummary(msgspec.Struct, frozen=True):
-    room_id: Id
-    kind: RoomKind
-    name: str
-    description: str
-    role: Role
-    last_seq: SeqFrom0
-    created_at: Time
+class RoomSummary(RoomShape, frozen=True):
+    """A room in the caller's list."""
+
     read_seq: SeqFrom0
     unread: SeqFrom0
     mentions: SeqFrom0
