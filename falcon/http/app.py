@@ -19,7 +19,7 @@ from falcon.http import web
 from falcon.http.api import asyncapi, docs
 from falcon.http.api.openapi import document
 from falcon.http.api.operations import OPERATIONS
-from falcon.http.api.resources import HasEdge, count_junk, method_not_allowed, resources, unless_full, unreadable
+from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_response, resources, unless_full
 from falcon.http.api.tickets import STREAM
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken
@@ -142,11 +142,8 @@ class _Stream:
                 edge.authenticator.count_public(scope)
                 raise method_not_allowed(scope["method"], ["GET"])
             response = await stream_sse(edge.streams, scope)
-        except Problem as problem:
-            count_junk(scope, problem)
-            response = problem_response(problem)
-        except ReadStoreUnavailable as error:
-            response = problem_response(unreadable(scope, error))
+        except (Problem, ReadStoreUnavailable) as refusal:
+            response = refusal_response(scope, refusal)
         scope[STATUS] = getattr(response, "status", 200)
         await response(scope, receive, send)
 
