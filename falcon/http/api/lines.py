@@ -142,7 +142,7 @@ class Followers(NamedTuple):
     lines: Callable[[Edge, RoomId, Seq], AsyncIterator[bytes]]
 
 
-def _no_rule(edge: Edge, line: Any, at: str) -> None:
+def _no_rule(line: Any, at: str) -> None:
     pass
 
 
@@ -170,7 +170,7 @@ class LineKind(NamedTuple):
     shape: type[Any]
     carry_out: Callable[[ImportCommands, Sequence[Any]], Awaitable[ImportedLines]]
     changes: Mapping[type[Any], Callable[[Any, str], msgspec.Struct]]
-    rules: Callable[[Edge, Any, str], None] = _no_rule
+    rules: Callable[[Any, str], None] = _no_rule
     check: Callable[[Checks, Any, str], Awaitable[None]] = _no_check
     followers: Followers | None = None
     accounts: Callable[[Any], Iterable[AccountId]] = _no_accounts

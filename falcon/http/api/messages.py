@@ -30,6 +30,7 @@ from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
+from falcon.http.read_your_writes import WAIT_SECONDS
 from falcon.http.requests import AuthedRequest, check_text
 from falcon.http.responses import JSON, BytesResponse, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
@@ -54,7 +55,7 @@ C = TypeVar("C", EditMessage, DeleteMessage)
 async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     new: NewMessage = await request.json(_post)
-    check_text(new.text, edge.limits.text_max)
+    check_text(new.text)
     mentions = tuple(dict.fromkeys(new.mentions)) if new.mentions else ()
     command = PostMessage(request.account_id, room_id, new.text, new.reply_to, mentions)
     result = await edge.commands.dispatch(request, command)
@@ -161,7 +162,7 @@ async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq:
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     change: MessageChange = await request.json(_change)
-    check_text(change.text, edge.limits.text_max)
+    check_text(change.text)
     mentions = None if change.mentions is None else tuple(dict.fromkeys(change.mentions))
     command = EditMessage(request.account_id, room_id, request.path_id("seq", message_not_found), change.text, mentions)
     result = await _dispatch_with_view(edge, request, command)
@@ -193,7 +194,7 @@ async def decided_on_view(
         try:
             return await dispatch(await view())
         except StaleView as newer:
-            await edge.reads.reach(newer.partition, newer.offset, edge.limits.wait_seconds)
+            await edge.reads.reach(newer.partition, newer.offset, WAIT_SECONDS)
     raise Problem(503, "unavailable", "The message keeps changing. Nothing was done.", retry_after=1)
 
 
@@ -285,10 +286,10 @@ def _event_line(event: MessagePosted | MessageEdited | MessageDeleted, at: str) 
     return message_line(stored(event.message), at)
 
 
-def _rules(edge: Edge, line: MessageLineShape, at: str) -> None:
+def _rules(line: MessageLineShape, at: str) -> None:
     check_time(line.posted_at, f"{at}posted_at")
     check_time(line.edited_at, f"{at}edited_at")
-    check_text(line.text, edge.limits.text_max, f"{at}text")
+    check_text(line.text, f"{at}text")
     if not line.deleted and not line.text:
         raise invalid(f"{at}text", "must not be empty")
     if not line.deleted and line.author_id == NOBODY:

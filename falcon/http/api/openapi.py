@@ -12,6 +12,7 @@ from falcon.http.api.operation import ApiOperation
 from falcon.http.api.operations import GROUPS, OPERATIONS
 from falcon.http.api.problem_codes import codes_by_status
 from falcon.http.problems import KINDS, Problem
+from falcon.http.read_your_writes import WAIT_SECONDS, WAIT_SECONDS_MAX
 from falcon.http.shapes import Nothing, ProblemBody
 
 _POSITION: Final = {
@@ -69,7 +70,7 @@ _WAITING: Final[list[dict[str, Any]]] = [
         "in": "header",
         "required": False,
         "description": "How many seconds to wait for what cannot be read yet. After that the answer is 503.",
-        "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
+        "schema": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS},
     },
 ]
 _SUCCESSES: Final = {200: "Done", 201: "Created", 204: "Done; the answer has no body"}

@@ -194,7 +194,7 @@ async def _lines_of(edge: Edge, room_id: RoomId, seq: Seq) -> AsyncIterator[byte
         after = rows[-1].revision
 
 
-def _rules(edge: Edge, line: ReactionLineShape, at: str) -> None:
+def _rules(line: ReactionLineShape, at: str) -> None:
     check_time(line.reacted_at, f"{at}reacted_at")
     check_emoji(line.emoji, f"{at}emoji")
 

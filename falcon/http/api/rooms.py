@@ -265,7 +265,7 @@ def _member_line(event: MemberJoined | MemberChanged, at: str) -> MemberChangeOu
     return MemberChangeOut(str(event.room_id), str(event.account_id), event.role, at)
 
 
-def _rules(edge: Edge, line: RoomLineShape, at: str) -> None:
+def _rules(line: RoomLineShape, at: str) -> None:
     check_time(line.created_at, f"{at}created_at")
 
 
