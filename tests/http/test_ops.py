@@ -220,6 +220,8 @@ def test_a_heap_shows_what_has_grown_since_an_earlier_one(ops: Api) -> None:
         ("/debug/profile?idle=yes", 422, "idle"),
         ("/debug/profile?process=nobody-7", 404, "serve-0"),
         ("/debug/shards?process=nobody-7", 404, "serve-0"),
+        ("/debug/dispatchers?process=serve-0", 422, "process"),
+        ("/debug/mailboxes?process=serve-0", 422, "process"),
     ],
 )
 def test_a_wrong_argument_is_named(ops: Api, path: str, status: int, named: str) -> None:

@@ -19,6 +19,7 @@ from falcon.http.ops.operators import Operators
 from falcon.http.problems import Problem, broken, invalid
 from falcon.http.requests import decode_query
 from falcon.http.responses import BytesResponse, json_response, problem_response
+from falcon.http.shapes import Nothing
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
 from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, Measured
 from falcon.telemetry.heap import Heaps
@@ -160,11 +161,13 @@ class OpsPages:
         return self._page(request, "Inside Falcon", {"pages": links, "processes": self._processes_table()})
 
     def dispatchers(self, request: Request) -> Response | BytesResponse:
-        decode_query(request.scope, _ProcessQuery)
+        """All processes together."""
+        decode_query(request.scope, Nothing)
         return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._processes.measured())})
 
     def mailboxes(self, request: Request) -> Response | BytesResponse:
-        decode_query(request.scope, _ProcessQuery)
+        """All processes together."""
+        decode_query(request.scope, Nothing)
         measured = self._processes.measured()
         tables = {"mailboxes": pages.mailboxes(measured), "actors": pages.actors(measured)}
         return self._page(request, "Mailboxes", tables)
