@@ -31,7 +31,8 @@ class Caller:
 
     def __init__(self, urls: list[str], token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        limits = httpx.Limits(keepalive_expiry=2)  # before the server closes a connection that is idle
+        # A connection for each request: on a busy machine httpx closes an idle one that it has just given to a request.
+        limits = httpx.Limits(max_keepalive_connections=0)
         self.edges = [httpx.AsyncClient(base_url=url, headers=headers, timeout=20, limits=limits) for url in urls]
         self.account_id = 0
 
