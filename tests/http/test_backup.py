@@ -263,7 +263,7 @@ def test_an_export_passes_over_what_a_newer_falcon_wrote_only_if_that_is_not_cri
 
         async def export() -> None:
             async for chunk in exporting.Export(falcon.edge, applied).lines(
-                exporting._From(exporting._Section.CHANGES)
+                exporting._From(exporting._ExportSection.CHANGES)
             ):
                 lines.extend(chunk.splitlines())
 

@@ -92,7 +92,7 @@ class _FailedOut(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
 # --- the request ------------------------------------------------------------------------------------------------------
 
 
-class _Section(IntEnum):
+class _ExportSection(IntEnum):
     """The parts of an export, in their order."""
 
     ACCOUNTS = 0
@@ -104,7 +104,7 @@ class _Section(IntEnum):
 class _From(msgspec.Struct, frozen=True):
     """The account, room or message after which an export resumes."""
 
-    section: _Section = _Section.ACCOUNTS
+    section: _ExportSection = _ExportSection.ACCOUNTS
     identity: int = 0
     seq: int = 0
 
@@ -126,15 +126,15 @@ async def export_lines(edge: Edge, request: AuthedRequest) -> StreamingResponse:
 def _resume(text: str) -> _From:
     section, *numbers = text.split(":")
     if text == "changes":
-        return _From(_Section.CHANGES)
+        return _From(_ExportSection.CHANGES)
     values = [identity(number, _wrong_resume) for number in numbers]
     match section, values:
         case "account", [account_id]:
-            return _From(_Section.ACCOUNTS, account_id)
+            return _From(_ExportSection.ACCOUNTS, account_id)
         case "room", [room_id]:
-            return _From(_Section.ROOMS, room_id)
+            return _From(_ExportSection.ROOMS, room_id)
         case "message", [room_id, seq]:
-            return _From(_Section.MESSAGES, room_id, seq)
+            return _From(_ExportSection.MESSAGES, room_id, seq)
     raise _wrong_resume(text)
 
 
@@ -188,17 +188,17 @@ class Export:
             accounts, rooms, messages = await self._edge.store.totals()
             position = _text(self._since)
             yield encoded(_HeaderOut(_VERSION, self._edge.instance, accounts, rooms, messages, position))
-        if start.section == _Section.ACCOUNTS:
+        if start.section == _ExportSection.ACCOUNTS:
             async for account in _all_accounts(self._edge, start.identity):
                 yield encoded(account_line(account.account_id, account.name))
-        if start.section <= _Section.ROOMS:
-            async for room in _all_rooms(self._edge, start.identity if start.section == _Section.ROOMS else 0):
+        if start.section <= _ExportSection.ROOMS:
+            async for room in _all_rooms(self._edge, start.identity if start.section == _ExportSection.ROOMS else 0):
                 yield encoded(await room_line(self._edge, room))
-        if start.section == _Section.MESSAGES:
+        if start.section == _ExportSection.MESSAGES:
             async for chunk in _rest_of_room(self._edge, start.identity, start.seq):
                 yield chunk
-        if start.section <= _Section.MESSAGES:
-            async for room in _all_rooms(self._edge, start.identity if start.section == _Section.MESSAGES else 0):
+        if start.section <= _ExportSection.MESSAGES:
+            async for room in _all_rooms(self._edge, start.identity if start.section == _ExportSection.MESSAGES else 0):
                 async for chunk in _message_lines(self._edge, room, 0):
                     yield chunk
 
