@@ -211,7 +211,7 @@ async def create_account(
         reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
         if isinstance(reply, Accepted):
             # The token must be good when the account's owner gets it.
-            await edge.reads.reach(reply.partition, reply.offset, START_SECONDS)
+            await edge.reads.freshness.reach(reply.partition, reply.offset, START_SECONDS)
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
             return account_id, bearer_tokens.token(account_id, secret)
         if time.monotonic() > deadline:

@@ -63,9 +63,10 @@ class ReadYourWrites:
         for partition, offset in positions:
             await self.freshness.reach(partition, offset, max(0.0, until - time.monotonic()))
 
-    async def reach(self, partition: Partition, offset: int, seconds: float) -> None:
-        """Wait until reads show the event at ``offset``. Raises Problem 503 after ``seconds``, ReadStoreUnavailable."""
-        await self.freshness.reach(partition, offset, seconds)
+    async def reach(self, request: AuthedRequest, partition: Partition, offset: int) -> None:
+        """Wait until reads show the event at ``offset``, for as long as a request waits. Raises Problem 422, 503,
+        ReadStoreUnavailable."""
+        await self.freshness.reach(partition, offset, self.wait_seconds(request.headers))
 
     # --- the newest state, where the tables say no --------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ class ImportCommands:
 
     def __init__(self, edge: Edge, request: AuthedRequest) -> None:
         self.edge = edge
-        self._request = request
+        self.request = request
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._until = time.monotonic() + _PATIENCE_SECONDS
         self._positions: dict[int, int] = {}
@@ -119,7 +119,7 @@ class ImportCommands:
         while True:
             try:
                 async with self._free:
-                    result = await self.edge.commands.dispatch(self._request, command, size)
+                    result = await self.edge.commands.dispatch(self.request, command, size)
             except Problem as problem:
                 if problem.code != "overloaded" or time.monotonic() > self._until:
                     raise

@@ -30,7 +30,6 @@ from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
-from falcon.http.read_your_writes import WAIT_SECONDS
 from falcon.http.requests import AuthedRequest, check_text
 from falcon.http.responses import JSON, BytesResponse, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
@@ -185,6 +184,7 @@ async def message_view(edge: Edge, room_id: RoomId, seq: Seq) -> tuple[Message |
 
 async def decided_on_view(
     edge: Edge,
+    request: AuthedRequest,
     view: Callable[[], Awaitable[Command]],
     dispatch: Callable[[Command], Awaitable[CommandResult]],
 ) -> CommandResult:
@@ -194,7 +194,7 @@ async def decided_on_view(
         try:
             return await dispatch(await view())
         except StaleView as newer:
-            await edge.reads.reach(newer.partition, newer.offset, WAIT_SECONDS)
+            await edge.reads.reach(request, newer.partition, newer.offset)
     raise Problem(503, "unavailable", "The message keeps changing. Nothing was done.", retry_after=1)
 
 
@@ -203,7 +203,7 @@ async def _dispatch_with_view(edge: Edge, request: AuthedRequest, command: C) ->
         known, revision = await message_view(edge, command.room_id, command.seq)
         return msgspec.structs.replace(command, known=known, known_revision=revision)
 
-    return await decided_on_view(edge, viewed, partial(edge.commands.dispatch, request))
+    return await decided_on_view(edge, request, viewed, partial(edge.commands.dispatch, request))
 
 
 def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:

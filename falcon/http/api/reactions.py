@@ -137,7 +137,10 @@ async def _asked(request: AuthedRequest) -> tuple[RoomId, Seq, str]:
 
 async def _dispatch(edge: Edge, request: AuthedRequest, command: C) -> CommandResult:
     return await decided_on_view(
-        edge, lambda: _with_reactions(edge, command, [request.account_id]), partial(edge.commands.dispatch, request)
+        edge,
+        request,
+        lambda: _with_reactions(edge, command, [request.account_id]),
+        partial(edge.commands.dispatch, request),
     )
 
 
@@ -219,7 +222,8 @@ async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLi
 
 async def _import(commands: ImportCommands, command: ImportReactions) -> None:
     accounts = [each.account_id for each in command.imported]
-    await decided_on_view(commands.edge, lambda: _with_reactions(commands.edge, command, accounts), commands.dispatch)
+    edge = commands.edge
+    await decided_on_view(edge, commands.request, lambda: _with_reactions(edge, command, accounts), commands.dispatch)
 
 
 LINES: Final = LineKind(
