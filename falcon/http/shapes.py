@@ -225,12 +225,6 @@ def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspe
     )
 
 
-def messages(rows: bytes) -> bytes:
-    """The JSON of messages, from their rows, with commas between. A row is byte for byte the body, so rows are not
-    parsed; ``tests/http/test_shapes.py`` checks that they are the same."""
-    return rows
-
-
 class ShownMessage(MessageShape, frozen=True):
     """A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and
     its author_id is 0."""
