@@ -79,7 +79,7 @@ _RESTORE: Final = "check the disk, and restore a copy of the data folder if the 
 _WAYS_OUT: Final[dict[type[apsw.Error], str]] = {
     apsw.CorruptError: _RESTORE,
     apsw.NotADBError: _RESTORE,
-    apsw.IOError: "check the disk",
+    apsw.IOError: "check the disk, and that it has room",
     apsw.FullError: "make room on the disk",
     apsw.ReadOnlyError: "the user of Falcon must be able to write it",
     apsw.CantOpenError: "the user of Falcon must be able to open it, and the files beside it",
