@@ -147,7 +147,7 @@ class PartitionAggregates:
         return Position()
 
     def replay(self, recorded: Recorded) -> None:
-        """Take in an event of the log. Raises PartMissing."""
+        """Take in an event of the log. Raises PartMissing, JournalUnavailable."""
         event = recorded.envelope.event
         if isinstance(event, RoomCreated | AccountCreated):
             self._count(event)
@@ -173,7 +173,7 @@ class PartitionAggregates:
     def execute(self, envelope: CommandEnvelope, now: Millis) -> Executed:
         """Decide a command and change the state in memory; the reply holds once what ``take`` gives is durable.
 
-        Raises PartMissing. Nothing is right then that was not taken before.
+        Raises PartMissing, JournalUnavailable. Nothing is right then that was not taken before.
         """
         at = self.at = max(self.at, now)
         reference = None
@@ -471,7 +471,7 @@ class PartitionAggregates:
 
     def checkpoint(self) -> Checkpoint:
         """The checkpoint of the captured state. Exactly what was decided before the capture must be durable. Raises
-        PartMissing."""
+        PartMissing, JournalUnavailable."""
         captured = self._saving
         expired = captured.state.window_at - self._limits.answer_window_ms
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]

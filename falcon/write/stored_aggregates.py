@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable
 from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
 from falcon.domain.ids import Partition
 from falcon.domain.room import Room
-from falcon.journal.ports import SnapshotStore
+from falcon.journal.ports import JournalUnavailable, SnapshotStore
 from falcon.write import snapshots
 from falcon.write.snapshots import Aggregate, StoredParts
 
 
 class PartMissing(Exception):
     """The store does not have a part that a head counts on. The log has all of it."""
+
+
+Unreadable: TypeAlias = PartMissing | JournalUnavailable
 
 
 class Stored(msgspec.Struct, frozen=True):

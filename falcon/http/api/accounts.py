@@ -18,7 +18,7 @@ from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_o
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import account_not_found, not_allowed, token_not_found
+from falcon.http.problems import Problem, account_not_found, not_allowed, token_not_found
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import ListQuery, NewAccount
@@ -40,10 +40,18 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     result = await edge.commands.dispatch(request, command)
     answer = result.answer
     assert isinstance(answer, AccountAnswer)
-    # A replayed command answers with the token that it made the first time.
-    token = bearer_tokens.token(answer.account_id, bearer_tokens.unseal(edge.secret, answer.sealed))
-    created = shapes.CreatedAccount(answer.account_id, answer.name, token)
+    created = shapes.CreatedAccount(answer.account_id, answer.name, _token(edge, answer.account_id, answer.sealed))
     return json_response(201, created, *result.headers)
+
+
+def _token(edge: Edge, account_id: AccountId, sealed: str) -> str:
+    """A replayed command answers with the token that it made the first time. Raises Problem 503."""
+    secret = bearer_tokens.unseal(edge.secret, sealed)
+    if secret is None:
+        raise Problem(
+            503, "outcome_unknown", "The token was sealed under another secret of this server.", retry_after=10
+        )
+    return bearer_tokens.token(account_id, secret)
 
 
 async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -62,8 +70,7 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     command = IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, TokenAnswer)
-    token = bearer_tokens.token(account_id, bearer_tokens.unseal(edge.secret, result.answer.sealed))
-    issued = shapes.IssuedToken(result.answer.token_id, token)
+    issued = shapes.IssuedToken(result.answer.token_id, _token(edge, account_id, result.answer.sealed))
     return json_response(201, issued, *result.headers)
 
 
