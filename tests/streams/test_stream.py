@@ -868,6 +868,32 @@ def test_who_is_sent_away_at_the_very_beginning_is_told_from_where_to_go_on(
     ]
 
 
+@BOTH
+def test_who_is_sent_away_before_a_state_was_shown_is_shown_one_at_the_next_server(
+    start: Start, listen: Listen, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place of a state that never came would leave out all that the state has."""
+    falcon = start(stream_events=10)
+    anna = falcon.account("Anna")
+    room = anna.makes_room("Tea")
+    hello = listen(anna).next()
+    for i in range(20):
+        anna.says(room, f"{i}")
+    serve = sessions.Streams.serve
+
+    async def drained_meanwhile(streams: sessions.Streams, *arguments: Any) -> None:
+        streams.drain()
+        await serve(streams, *arguments)
+
+    for sent, id in (({}, ""), ({"resume": hello.id}, hello.id)):
+        with monkeypatch.context() as patch:
+            patch.setattr(sessions.Streams, "serve", drained_meanwhile)
+            heard = listen(anna, transport=transport, **sent).rest()
+            assert [(event.name, event.id) for event in heard] == [("bye", id)]
+        falcon.edge.streams._draining = False
+    assert listen(anna, transport=transport, resume=hello.id).next().name == "catch_up"
+
+
 def test_no_more_streams_than_may_be(start: Start, listen: Listen) -> None:
     falcon = start(streams_max=2)
     anna = falcon.account("Anna")
