@@ -760,16 +760,16 @@ def revoke(person: Person, other: Person) -> None:
 
 def revoke_elsewhere(person: Person) -> None:
     """Another server revokes the newest token, and this one hears of it by the log alone."""
-    falcon = person.falcon
     listed = person.get(f"/v1/accounts/{person.account_id}/tokens").json()["tokens"]
-    command = RevokeToken(person.account_id, max(each["token_id"] for each in listed))
-    envelope = CommandEnvelope(
-        partition_for(command, person.account_id, None, falcon.edge.partitions),
-        person.account_id,
-        command,
-        time.monotonic() + 5,
-    )
-    assert isinstance(falcon.run(falcon.edge.gateway.ask(envelope)), Accepted)
+    person.falcon.run(revoked_elsewhere(person, max(each["token_id"] for each in listed)))
+
+
+async def revoked_elsewhere(person: Person, token_id: int) -> None:
+    edge = person.falcon.edge
+    command = RevokeToken(person.account_id, token_id)
+    partition = partition_for(command, person.account_id, None, edge.partitions)
+    envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 5)
+    assert isinstance(await edge.gateway.ask(envelope), Accepted)
 
 
 @BOTH
@@ -786,6 +786,25 @@ def test_a_revoked_token_ends_its_streams_and_no_others(anna: Person, listen: Li
     anna.says(room, "Still here")
     assert kept.next("message.posted").data["text"] == "Still here"
     problem_of(listen(phone, transport=transport), 401, "unauthenticated")
+
+
+def test_a_token_that_is_revoked_while_the_tables_are_asked_about_it_opens_no_stream(
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables show the revocation right behind their answer. So the log is read from where they stood before it."""
+    falcon = start()
+    anna = falcon.account("Anna")
+    phone = second_token(anna)
+    bearer = falcon.edge.store.bearer
+
+    async def revoked_meanwhile(account_id: int, token_hash: str) -> Any:
+        monkeypatch.undo()
+        found = await bearer(account_id, token_hash)
+        await revoked_elsewhere(anna, 2)
+        return found
+
+    monkeypatch.setattr(falcon.edge.store, "bearer", revoked_meanwhile)
+    problem_of(listen(phone), 401, "unauthenticated")
 
 
 def test_a_stream_that_begins_just_behind_a_revocation_does_not_last(
