@@ -85,6 +85,14 @@ def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> be
     )
 
 
+_is_known = Opener._is_known
+
+
+async def _known_once(self: Opener, caller: Any, positions: Any) -> bool:
+    """A stream believes what the tables said of its token before it looked where they stand."""
+    return not caller.by_ticket or await _is_known(self, caller, positions)
+
+
 def _always(self: Revocations, now: float) -> bool:
     """The process takes a log that it read long ago for the present one."""
     return True
@@ -111,5 +119,8 @@ MUTANTS: Final = (
     mutant("a token is as of its cut", Differences, "encoded", _of_the_cut, EDGES),
     mutant("the log vouches for tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
+    mutant(
+        "a stream's token is known from before the tables' positions", Opener, "_is_known", _known_once, REVOCATIONS
+    ),
     mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),
 )
