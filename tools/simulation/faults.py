@@ -76,6 +76,15 @@ async def lose_an_owner_for_long(falcon: SimulatedFalcon, chance: random.Random)
     falcon.http.later(chance.uniform(12, 20), partial(falcon._relaunch, process))
 
 
+async def end_edges_in_order(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """As for an upgrade, while slow tables keep streams from beginning."""
+    falcon.road.delay_max = chance.choice([0.1, 0.3, 0.6])
+    await asyncio.sleep(chance.uniform(0.5, 3))
+    for name in chance.sample(falcon.edges, chance.randint(1, len(falcon.edges))):
+        falcon.terminate(name)
+    await asyncio.sleep(chance.uniform(0, 4))
+
+
 async def wait(falcon: SimulatedFalcon, chance: random.Random) -> None:
     """Nothing fails."""
     await asyncio.sleep(chance.uniform(1, 4))

@@ -17,7 +17,7 @@ from falcon.streams.differences import Differences
 from falcon.streams.frames import encode
 from falcon.streams.revocations import Revocations
 from tools.simulation.mutants.mutant import mutant
-from tools.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, REVOCATIONS, STANDSTILL
+from tools.simulation.schedules import BEHIND, CALM, EDGES, ENDINGS, FLAPPING, REVOCATIONS, STANDSTILL
 
 
 async def _impatient(self: ReadYourWrites, *_: Any) -> None:
@@ -85,6 +85,16 @@ def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> be
     )
 
 
+_open = Opener.open
+
+
+async def _at_the_state(self: Opener, caller: Any, only: Any, token: Any, tables: Any) -> Any:
+    """A stream that ends before its first event goes on from the place of a state that was never shown."""
+    opening = await _open(self, caller, only, token, tables)
+    opening.id = opening._replayed.id
+    return opening
+
+
 _is_known = Opener._is_known
 
 
@@ -117,6 +127,7 @@ MUTANTS: Final = (
         EDGES,
     ),
     mutant("a token is as of its cut", Differences, "encoded", _of_the_cut, EDGES),
+    mutant("a stream goes on from a state that it never showed", Opener, "open", _at_the_state, ENDINGS),
     mutant("the log vouches for tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
     mutant(
