@@ -133,7 +133,7 @@ class Recovery:
         return again
 
     def _restored(self, partition: PartitionAggregates) -> Position:
-        """Where the partition's log is to be read from."""
+        """Restores the partition, from its snapshots if they are trusted. Returns the position to read its log from."""
         return partition.restore_nothing() if partition.number in self._distrusted else partition.restore()
 
     def _begun(self, partition: PartitionAggregates, end: Position) -> PartitionAggregates:

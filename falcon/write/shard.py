@@ -223,7 +223,7 @@ class Shard:
         self._end_epoch(serving, AppendOutcome.UNKNOWN)
 
     def _fail(self, serving: Serving, outcome: AppendOutcome | None) -> None:
-        log.warning("partition %s: append %s", serving.number, outcome)
+        log.warning("partition %s: append %s", serving.number, outcome.value if outcome else "none")
         metrics.append_failures.labels(outcome.value if outcome else "none").inc()
         self._end_epoch(serving, outcome)
 

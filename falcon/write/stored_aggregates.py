@@ -24,14 +24,14 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What a checkpoint writes, each head behind its parts, and the ranges of names that are of no use then."""
+    """The rows that a checkpoint writes, each head behind its parts, and the ranges of names that it makes useless."""
 
     rows: list[tuple[str, bytes]]
     obsolete: list[tuple[str, str]]
 
 
 class StoredAggregates:
-    """Reads them, and says what a checkpoint has to write of those that have changed."""
+    """Reads stored aggregates, and gives what a checkpoint must write of those that have changed."""
 
     def __init__(self, store: SnapshotStore, partition: Partition) -> None:
         self._store = store
