@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+from unittest.mock import patch
 
+from falcon.adapters.hbase import read_store
 from falcon.domain.catalogue import Event
 from falcon.domain.events import (
     Membership,
@@ -48,10 +50,11 @@ def measure(rooms: int) -> Figures:
 
 async def _measure(rooms: int) -> Figures:
     site = member_of(rooms)
-    async with counted_edge(site) as edge:
-        await edge.begins(ME)  # what is looked up once a process is known from here on
-        # What is looked up once a second comes between the calls of some.
-        again = min([await _cost(edge) for _ in range(_BEGINNINGS)])
+    # Which tables are live is looked up once a second, at whatever is asked then. On a busy machine that would be each.
+    with patch.object(read_store, "_GENERATIONS_SECONDS", 3_600.0):
+        async with counted_edge(site) as edge:
+            await edge.begins(ME)  # what is looked up once a process is known from here on
+            again = min([await _cost(edge) for _ in range(_BEGINNINGS)])
     async with counted_edge(site) as edge:
         calls = site.calls
         await edge.begins(ME)
