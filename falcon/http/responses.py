@@ -90,6 +90,9 @@ def encoded_json_response(status: int, body: bytes, *headers: tuple[bytes, bytes
 
 
 def problem_response(problem: Problem) -> BytesResponse:
+    """The response to the request for which the problem was raised. The problem forgets its traceback, which has frames
+    with the request's body, and often with the problem itself."""
+    problem.__traceback__ = None
     headers = [_PROBLEM, *problem.headers]
     if problem.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
