@@ -31,8 +31,12 @@ class Caller:
 
     def __init__(self, urls: list[str], token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        limits = httpx.Limits(keepalive_expiry=2)  # before the server closes a connection that is idle
-        self.edges = [httpx.AsyncClient(base_url=url, headers=headers, timeout=20, limits=limits) for url in urls]
+        # A connection for each request: on a busy machine httpx closes an idle one that it has just given to a request.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        # There is no TLS, and to make a context takes 20 ms.
+        self.edges = [
+            httpx.AsyncClient(base_url=url, headers=headers, timeout=20, limits=limits, verify=False) for url in urls
+        ]
         self.account_id = 0
 
     async def close(self) -> None:

@@ -6,7 +6,6 @@ import time
 
 import msgspec
 
-from falcon.adapters.hbase import schema
 from falcon.read.catalogue import READ_MODELS
 from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
@@ -91,8 +90,7 @@ def _applied(running: RunningCluster, events: int, begun: float) -> dict[str, fl
 
 def _bare(running: RunningCluster, turn: int, rows: int) -> Measured:
     name = f"bare_{turn}"
-    (usual,) = (spec for spec in schema.table_specs("bare", "timeline", 1, {}))
-    running.cluster.hbase.create_tables([usual._replace(name=name).line()])
+    running.create_bare_table(name)
     threads = running.settings().project_threads
     options = (f"--table={name}", f"--rows={rows}", f"--batch={_CELLS}", f"--threads={threads}")
     return msgspec.convert(running.run("bare", "writer", *options), Measured)

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from falcon.adapters.hbase import schema
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
 from falcon.bootstrap.servers import kafka_cluster
@@ -200,6 +201,11 @@ class RunningCluster:
     def apart(self, prefix: str, partitions: int) -> Cluster:
         """Another log on the same brokers."""
         return self._with({"FALCON_KAFKA_PREFIX": prefix}, partitions)
+
+    def create_bare_table(self, name: str) -> None:
+        """Create a table like the timeline's, for programs that are no Falcon."""
+        (usual,) = schema.table_specs("bare", "timeline", 1, {})
+        self.cluster.hbase.create_tables([usual._replace(name=name).line()])
 
     def falcon(self, *arguments: str) -> float:
         """Run a command on Falcon's core; gives the seconds that it took."""
