@@ -1,11 +1,13 @@
 """``falcon``: starts the launcher directly for the commands that run servers, since the first message waits for it.
 Everything else goes to the CLI."""
 
+import signal
 import sys
 
 
 def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in ("up", "api", "write", "project"):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the launcher takes it over, it ends this without a word
         from falcon.launcher import main as launch
 
         sys.exit(launch(sys.argv[1], sys.argv[2:]))

@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from resource import RLIM_INFINITY
+from typing import Any, Final, TextIO
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
-from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, start_ticks, take_lock
+from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, descriptors_max, start_ticks, take_lock
 from falcon.settings import Settings, WrongSettings, is_loopback, says_processes
 from falcon.telemetry import instruments, metrics, slots
 from falcon.telemetry.logs import is_for_people
@@ -33,6 +34,9 @@ _REFUSED_SECONDS: Final = 2.0
 _STEADY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 2.0
+_DESCRIPTORS: Final = 128  # of one process; some are left for connections
+_DESCRIPTORS_OF_FILE: Final = 12
+_DESCRIPTORS_GOOD: Final = 65_536
 
 
 class CannotStart(Exception):
@@ -144,12 +148,15 @@ class Launcher:
         public, ops = self._listen()
         if self._plan.command == "up":
             self._prepare_database()
+            self._check_descriptors()
         with self._measuring():
             return self._run(public, ops)
 
     def _run(self, public: socket.socket | None, ops: socket.socket | None) -> int:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it, to outlive the terminal
+            signal.signal(signal.SIGHUP, self._on_signal)
         self._selector.register(self._waking, selectors.EVENT_READ)
         announced = False
         refused_until = time.monotonic() + self._settings.start_seconds
@@ -166,6 +173,8 @@ class Launcher:
                     return 1  # the process that failed has logged the error
                 select.select([self._waking], [], [], _REFUSED_SECONDS)
         self._forget_address()
+        if self._plan.command == "up":
+            self._close_database()
         return 0
 
     # --- before roles start -------------------------------------------------------------------------------------------
@@ -176,17 +185,17 @@ class Launcher:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if not take_lock(handle):
-            owner = os.pread(handle, 32, 0).decode().strip()
+            owner = os.pread(handle, 32, 0).decode().strip()  # empty if it has just taken the lock
             raise CannotStart(
-                f"another falcon (process {owner}) runs on the data folder {folder}; "
+                f"another falcon{f' (process {owner})' if owner else ''} runs on the data folder {folder}; "
                 "stop that one, or set FALCON_DATA_DIR to another folder"
             )
-        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # an earlier version may have made them readable
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                (folder / name).chmod(0o600)
         os.ftruncate(handle, 0)
         # the handle stays open, and holds the lock, for the process's life
         os.pwrite(handle, str(os.getpid()).encode(), 0)
+        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # an earlier version may have made them readable
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                (folder / name).chmod(0o600)
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
@@ -243,7 +252,7 @@ class Launcher:
                 f"others could read what is said to FALCON_HOST={settings.host} on its way: set FALCON_TLS_CERT and "
                 "FALCON_TLS_KEY; or FALCON_TRUSTED_PROXIES, where a proxy before it has TLS; or FALCON_PLAINTEXT=yes"
             )
-        print(f"falcon: whatever is said to {settings.host} can be read on its way (FALCON_PLAINTEXT)", file=sys.stderr)
+        _say(f"whatever is said to {settings.host} can be read on its way (FALCON_PLAINTEXT)")
 
     def _bind(self, host: str, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -281,6 +290,24 @@ class Launcher:
                 "FALCON_PROJECTION or FALCON_KAFKA needs one: set FALCON_PROCESSES=1, and Falcon moves the data to one"
             )
         self._settings = replace(settings, processes=count)
+
+    def _close_database(self) -> None:
+        from falcon.adapters.sqlite import files
+        from falcon.journal.ports import JournalUnavailable
+
+        try:
+            files.close(self._settings.database)
+        except JournalUnavailable as error:
+            _say(str(error))
+
+    def _check_descriptors(self) -> None:
+        """Each process opens all database files, some of them several times. Raises CannotStart."""
+        most, needed = descriptors_max(), _DESCRIPTORS + _DESCRIPTORS_OF_FILE * self._settings.processes
+        if most != RLIM_INFINITY and most < needed:
+            raise CannotStart(
+                f"a process may have only {most} files open, and needs {needed}: raise the limit, for example with "
+                f"ulimit -Hn {_DESCRIPTORS_GOOD}, or LimitNOFILE={_DESCRIPTORS_GOOD} of systemd"
+            )
 
     # --- the roles ----------------------------------------------------------------------------------------------------
 
@@ -372,9 +399,10 @@ class Launcher:
             environment[KEY_VARIABLE] = self._actors_key  # not on the command line, which every user can read
         # Standard output is the launcher's alone, so roles write to standard error: nothing may be mixed with what
         # follows the first line.
-        role.process = subprocess.Popen(
-            command, pass_fds=handles, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
-        )
+        with _signals_of_a_terminal_blocked():
+            role.process = subprocess.Popen(
+                command, pass_fds=handles, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
+            )
         metrics.process_restarts.begin((role.name,))
         role.pidfd = os.pidfd_open(role.process.pid)
         role.started_at = time.monotonic()
@@ -400,7 +428,7 @@ class Launcher:
             self._start(role)
         except OSError as error:
             role.restart_at = time.monotonic() + _RESTART_SECONDS[-1]
-            print(f"falcon: {role.title} cannot be started ({error}); trying again", file=sys.stderr)
+            _say(f"{role.title} cannot be started ({error}); trying again")
 
     def _count_cpu(self) -> None:
         cpu = time.process_time()
@@ -423,7 +451,7 @@ class Launcher:
         role.restart_at = now + _RESTART_SECONDS[min(role.failures, len(_RESTART_SECONDS) - 1)]
         if not self._stopping:
             metrics.process_restarts.labels(role.name).inc()
-            print(f"falcon: {role.title} has ended ({_how(code)}); starting it again", file=sys.stderr)
+            _say(f"{role.title} has ended ({_how(code)}); starting it again")
 
     def _let_go(self, role: _Role) -> None:
         self._selector.unregister(role.pidfd)
@@ -446,7 +474,7 @@ class Launcher:
                     role.process.kill()
                     role.process.wait()
                     if seconds:
-                        print(f"falcon: {role.title} was killed: it did not end in time", file=sys.stderr)
+                        _say(f"{role.title} was killed: it did not end in time")
                 self._let_go(role)
         _kill_all(lambda: descendants(os.getpid()))
 
@@ -465,27 +493,27 @@ class Launcher:
             self._write_address({**line, "pid": pid, "start_ticks": start_ticks(pid)})
         if self._as_json:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
-            print(json.dumps({**line, **shown}), flush=True)
+            _print(json.dumps({**line, **shown}), sys.stdout)
         elif self._plan.command == "up" and is_for_people(self._settings.log_format, sys.stdout):
-            print(
+            _print(
                 _WELCOME.format(**line, data=self._settings.data_dir, browser=self._page(line, ready), **ready),
-                flush=True,
+                sys.stdout,
             )
         else:
             where = f"at {line['url']}" if "url" in line else "running"
-            print(
+            _print(
                 f"falcon {self._plan.command} is {where} (operations: {line['ops_url'] or 'none'}). Ctrl-C stops it.",
-                flush=True,
+                sys.stdout,
             )
             if self._plan.command == "up":  # others may read a journal or a log file: tokens must not be in it
-                print(f"The first accounts' tokens are in {self._settings.data_dir}/credentials.json.", flush=True)
+                _print(f"The first accounts' tokens are in {self._settings.data_dir}/credentials.json.", sys.stdout)
 
     def _write_address(self, line: dict[str, Any]) -> None:
         """Only the command line needs it: a Falcon that cannot write it serves all the same."""
         try:
             self._address_file().write_text(json.dumps(line))
         except OSError as error:
-            print(f"falcon: commands need --url, since the address cannot be written ({error})", file=sys.stderr)
+            _say(f"commands need --url, since the address cannot be written ({error})")
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
         """The address of the page. It contains the token only if no other user can see it."""
@@ -552,10 +580,28 @@ class _Moving:
         now = time.monotonic()
         if now - self._told_at >= _TELL_SECONDS:
             self._told_at = now
-            print(
-                f"falcon: moving the data folder to {self._files} files: {mebibytes(done)} of {mebibytes(total)} MiB",
-                file=sys.stderr,
-            )
+            _say(f"moving the data folder to {self._files} files: {mebibytes(done)} of {mebibytes(total)} MiB")
+
+
+def _say(line: str) -> None:
+    _print(f"falcon: {line}", sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """All processes end with the launcher, so it goes on if the disk of its log is full, or its terminal is gone."""
+    with contextlib.suppress(OSError):
+        print(text, file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def _signals_of_a_terminal_blocked() -> Iterator[None]:
+    """Processes that are started within the block never get them. A terminal sends them to all of its processes, and
+    only the launcher acts on them, so that all end in order."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _actor_environment(settings: Settings) -> dict[str, str]:

@@ -57,8 +57,13 @@ def allow_profiling() -> None:
 def raise_descriptors() -> None:
     """Raise the limit of open files and connections of this process and its children to the most that the system
     allows."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = descriptors_max()
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def descriptors_max() -> int:
+    """How many files and connections a process may have open; RLIM_INFINITY if there is no limit."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def adopt_orphans() -> None:

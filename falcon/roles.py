@@ -46,8 +46,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--watched")
     arguments = parser.parse_args(argv)
     die_with_parent(arguments.parent)
-    # Ctrl-C reaches all processes of the terminal. Only the launcher acts on it, so that they end in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings.from_env()
     has_place = arguments.role == "serve" and settings.processes > 1
     setproctitle(f"falcon: {arguments.role} {arguments.place}" if has_place else f"falcon: {arguments.role}")
@@ -61,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
 def _ready(handle: int | None, line: bytes) -> None:
     """Tell the launcher, once."""
     if handle is not None:
-        os.write(handle, line + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it is about to stop this process
+            os.write(handle, line + b"\n")
         os.close(handle)
 
 

@@ -193,6 +193,7 @@ class Settings:
 
     def _wrong(self) -> list[str]:
         rules = (
+            (_is_text(str(self.data_dir)), "FALCON_DATA_DIR: must be UTF-8, as the names of SQLite's files are"),
             (0 <= self.http_port < 65_536, "FALCON_HTTP_PORT: must be 0 (any free one) to 65535"),
             (-1 <= self.ops_port < 65_536, "FALCON_OPS_PORT: must be -1 (none), 0 (any free one) to 65535"),
             (1 <= self.partitions <= 4_096, "FALCON_PARTITIONS: must be 1 to 4096"),
@@ -360,6 +361,15 @@ def is_loopback(host: str) -> bool:
 
 def _are_addresses(addresses: tuple[str, ...]) -> bool:
     return all(host and port.isdigit() for host, _, port in (each.rpartition(":") for each in addresses))
+
+
+def _is_text(value: str) -> bool:
+    """False if it stands for bytes that are not UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _are_networks(networks: tuple[str, ...]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon import launcher
+from falcon import launcher, roles
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
 from falcon.cli.calling import find_running
@@ -106,6 +106,26 @@ def test_a_folder_of_several_files_is_not_moved_because_other_settings_need_one(
     with pytest.raises(CannotStart, match=r"has 2 database files.*set FALCON_PROCESSES=1"):
         started(tmp_path, shards=2, processes=1)
     assert len(files.present(tmp_path / "falcon.db")) == 2
+
+
+def test_a_second_falcon_is_turned_away_also_before_the_first_has_written_its_number(tmp_path: Path) -> None:
+    first, second = (
+        Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True) for _ in range(2)
+    )
+    first._lock_data_dir()
+    with pytest.raises(CannotStart, match=rf"another falcon \(process {os.getpid()}\) runs on"):
+        second._lock_data_dir()
+    (tmp_path / "lock").write_text("")
+    with pytest.raises(CannotStart, match="another falcon runs on"):
+        second._lock_data_dir()
+
+
+def test_a_process_that_is_ready_when_the_launcher_stops_tells_no_one() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    roles._ready(writing, b"{}")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writing)
 
 
 def test_a_move_tells_to_how_many_files_and_how_far_it_is(

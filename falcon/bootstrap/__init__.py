@@ -18,7 +18,7 @@ from falcon.domain.rejections import AccountNotFound, NotAllowed
 from falcon.http import bearer_tokens
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
-from falcon.http.edge import Edge, EdgeLimits
+from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
@@ -49,6 +49,7 @@ from falcon.write.shard import Shard
 
 START_SECONDS = 30
 _BLOCKING_THREADS: Final = 4
+_KEYS_REMEMBERED: Final = 100_000  # by an edge, of those that it has used
 _CHECKPOINT_EVENTS: Final = 1_000  # of a partition between two checkpoints: the longest tail that a recovery reads
 
 
@@ -119,14 +120,6 @@ def _shards_in_a_process(settings: Settings) -> int:
     return settings.shards if settings.actors == "in_process" else 1
 
 
-def edge_limits(settings: Settings) -> EdgeLimits:
-    return EdgeLimits(
-        command_seconds=settings.command_seconds,
-        body_max=settings.body_max,
-        answer_window_seconds=settings.answer_window_seconds,
-    )
-
-
 async def start_gateway(
     settings: Settings, builds: Sequence[Callable[[Wake, SendReply], Shard]], actors_port: int | None, first: int = 0
 ) -> HostedGateway:
@@ -156,7 +149,6 @@ def start_edge(
 
     ``instance`` names the log; ``secret`` is the server's own. ``cuts``: for short resume tokens of many segments.
     """
-    limits = edge_limits(settings)
     allowed = limiter(settings)
     partitions = settings.partitions
     names = AccountNames(store)
@@ -171,9 +163,9 @@ def start_edge(
         cuts=cuts,
     )
     signals = Signals(transport, feed)
-    reads = ReadYourWrites(store, names, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
+    reads = ReadYourWrites(store, names, freshness, partitions)
     authenticator = Authenticator(store, reads, allowed, Revocations(store, feed), secret)
-    keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)
+    keys = UsedKeys(_KEYS_REMEMBERED, settings.answer_window_seconds)
     streams = Streams(
         store,
         feed,
@@ -187,12 +179,12 @@ def start_edge(
         settings.stream_buffer,
     )
     streams.start()
-    commands = CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge)
+    commands = CommandClient(gateway, allowed, partitions, settings.command_seconds, keys, feed.nudge)
     return Edge(
         instance=instance,
         partitions=partitions,
         secret=secret,
-        limits=limits,
+        body_max=settings.body_max,
         gateway=gateway,
         store=store,
         names=names,
@@ -219,7 +211,7 @@ async def create_account(
         reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
         if isinstance(reply, Accepted):
             # The token must be good when the account's owner gets it.
-            await edge.reads.reach(reply.partition, reply.offset, START_SECONDS)
+            await edge.reads.freshness.reach(reply.partition, reply.offset, START_SECONDS)
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
             return account_id, bearer_tokens.token(account_id, secret)
         if time.monotonic() > deadline:

@@ -71,7 +71,7 @@ from falcon.journal.envelope import Cursor
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Assigned, Rebuild, RebuildShare
-from falcon.projections.shared_consumer import SharedLogReader
+from falcon.projections.shared_consumer import ProjectionSource, SharedLogReader
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS, VOUCHING, projections, vouched_for
@@ -405,9 +405,9 @@ class _Projecting:
         self.name = name
         self._loop = loop
         self._member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
-        self._source = shared.stream(partial(_projected_log, settings, loop))
+        self._source = ProjectionSource(shared, partial(_projected_log, settings, loop))
         self._tables = hbase_tables(settings, hbase, f"hbase-{name}", publisher.publish)
-        self._stream = ProjectionConsumer(
+        self._consumer = ProjectionConsumer(
             name,
             READ_MODELS[name].project,
             self._source,
@@ -422,7 +422,7 @@ class _Projecting:
 
     def run(self, ending: threading.Event) -> None:
         try:
-            self._stream.run(ending)
+            self._consumer.run(ending)
         except BaseException:
             log.exception("projection %s failed as none may; the process ends, to be started again", self.name)
             os._exit(70)

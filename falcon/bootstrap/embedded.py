@@ -61,6 +61,7 @@ log = logging.getLogger("falcon")
 
 _IDLE_SECONDS = 0.5
 _CREDENTIALS = "credentials.json"
+_SECRET_BYTES = 32
 
 
 class WrongFile(Exception):
@@ -371,11 +372,14 @@ def server_secret(settings: Settings) -> bytes:
     derived from it. Raises WrongFile."""
     path = settings.data_dir / "secret"
     if not path.exists():
-        with _private_file(settings, path.name, secrets.token_bytes(32)) as made, suppress(FileExistsError):
+        with _private_file(settings, path.name, secrets.token_bytes(_SECRET_BYTES)) as made, suppress(FileExistsError):
             path.hardlink_to(made)
     secret = _read(path)
-    if not secret:
-        raise WrongFile(f"{path} is empty: put it back from a copy, or remove it, and Falcon makes another")
+    if secret is None or len(secret) != _SECRET_BYTES:
+        raise WrongFile(
+            f"{path} has {len(secret or b'')} bytes and not {_SECRET_BYTES}: put it back from a copy, or remove it, "
+            "and Falcon makes another"
+        )
     return secret
 
 

@@ -184,14 +184,17 @@ def _examine(data_dir: Path) -> "list[Finding]":
 
 def _database(settings: "Settings") -> "Finding":
     from falcon.adapters.sqlite import files
+    from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.cli import doctor as look
     from falcon.journal.ports import JournalUnavailable
     from falcon.settings import says_processes
 
     try:
         present = files.present(settings.database)
+        if all(path.exists() for path in present):
+            files.check_places(settings.database, files.layout(settings.database))
         return look.database(present, settings.processes if says_processes() else len(present))
-    except JournalUnavailable as fault:
+    except (JournalUnavailable, WrongDatabase) as fault:
         return look.Finding("Database", look.FindingState.FAIL, str(fault))
 
 

@@ -19,7 +19,7 @@ from falcon.http import web
 from falcon.http.api import asyncapi, docs
 from falcon.http.api.openapi import document
 from falcon.http.api.operations import OPERATIONS
-from falcon.http.api.resources import HasEdge, count_junk, not_allowed, resources, unless_full, unreadable
+from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_response, resources, unless_full
 from falcon.http.api.tickets import STREAM
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken
@@ -140,13 +140,10 @@ class _Stream:
         try:
             if scope["method"] != "GET":
                 edge.authenticator.count_public(scope)
-                raise not_allowed(scope["method"], ["GET"])
+                raise method_not_allowed(scope["method"], ["GET"])
             response = await stream_sse(edge.streams, scope)
-        except Problem as problem:
-            count_junk(scope, problem)
-            response = problem_response(problem)
-        except ReadStoreUnavailable as error:
-            response = problem_response(unreadable(scope, error))
+        except (Problem, ReadStoreUnavailable) as refusal:
+            response = refusal_response(scope, refusal)
         scope[STATUS] = getattr(response, "status", 200)
         await response(scope, receive, send)
 
@@ -165,7 +162,7 @@ class _Document:
         try:
             self._app.edge.authenticator.count_public(scope)
             if request.method not in ("GET", "HEAD"):
-                raise not_allowed(request.method, ["GET", "HEAD"])
+                raise method_not_allowed(request.method, ["GET", "HEAD"])
             page = self._render(request)
             response = unless_full(scope, page)
             scope[STATUS] = getattr(response, "status", page.status_code)

@@ -31,11 +31,10 @@ Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
 
 class _Cached(msgspec.Struct, frozen=True, gc=False):
-    """A token that the tables knew when they were asked at ``asked_at``. From ``fresh_until`` on they are asked again,
-    unless the log vouches for the token; while they are away, they cannot be. In both cases the token is good until
-    ``usable_until``. Times on CLOCK_MONOTONIC.
+    """A token that the tables knew when they were asked at ``asked_at``. It is good until ``fresh_until``; until
+    ``usable_until`` while the log vouches for it, or the tables are away. Times on CLOCK_MONOTONIC.
 
-    What is known of the account never changes."""
+    The fields of the account never change."""
 
     account: AccountRow
     asked_at: float
@@ -97,7 +96,7 @@ class Authenticator:
         whose token is not good counts for its address.
 
         While the read tables are away, cached tokens stay good for ten minutes, so that sending does not depend on the
-        tables. A token that is revoked meanwhile could not be seen there either, but in the log if that is followed.
+        tables. Meanwhile this process notices that a token was revoked only if it follows the log.
 
         Raises Problem 401, 429, 503, ReadStoreUnavailable.
         """
@@ -157,7 +156,7 @@ class Authenticator:
         if scope is not None and limited:
             issued = self._hash_of_issued(authorization)
             self._limiter.check_unauthenticated(scope, issued)
-        account, asked_at = await self._owner(authorization, headers, turn)
+        account, asked_at = await self._account_of(authorization, headers, turn)
         if account is None:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
@@ -169,7 +168,7 @@ class Authenticator:
             self._cache.keep(authorization, cached)
         return account
 
-    async def _owner(self, authorization: bytes, headers: Headers, turn: Turn) -> tuple[AccountRow | None, float]:
+    async def _account_of(self, authorization: bytes, headers: Headers, turn: Turn) -> tuple[AccountRow | None, float]:
         """The account whose token it is, and when the tables were asked, on CLOCK_MONOTONIC.
 
         A token that the tables do not show is refused at once, unless this deployment has issued it: then it may be
@@ -226,7 +225,8 @@ class Authenticator:
 
 
 def _has_no_spare_space(authorization: bytes) -> bool:
-    """Only such a header is cached: by spaces one token could take the place of all others."""
+    """Returns True for a header that may be cached: one token, spelled with more and more spaces, would otherwise fill
+    the cache."""
     credentials = authorization.partition(b" ")[2]
     return credentials == credentials.strip()
 

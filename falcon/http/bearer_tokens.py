@@ -63,10 +63,11 @@ def seal(server_secret: bytes, secret: str) -> str:
     return _text(nonce + _under_pad(server_secret, nonce, _bytes(secret)))
 
 
-def unseal(server_secret: bytes, sealed: str) -> str:
-    """The inverse of :func:`seal`."""
+def unseal(server_secret: bytes, sealed: str) -> str | None:
+    """The inverse of :func:`seal`. None if it was sealed under another secret of the server."""
     data = _bytes(sealed)
-    return _text(_under_pad(server_secret, data[:_BYTES], data[_BYTES:]))
+    secret = _text(_under_pad(server_secret, data[:_BYTES], data[_BYTES:]))
+    return secret if is_issued(server_secret, secret) else None
 
 
 def token(account_id: int, secret: str) -> str:

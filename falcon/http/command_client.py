@@ -46,7 +46,7 @@ class CommandResult(msgspec.Struct, frozen=True):
         return _REPLAYED in self.headers
 
 
-class NotReadableYet(Exception):
+class StaleView(Exception):
     """The write side knows of a change that the read tables have not shown: wait for ``offset``, read, and send the
     command again. ``seq``: of the message that it is about."""
 
@@ -96,7 +96,7 @@ class CommandClient:
 
         ``size``: the command's in bytes, if it is not that of the request's body. ``began``: when the request came,
         if that was before this call. ``others``: requests of the same account that the command answers too.
-        Raises Problem for a refusal, 503 if the command cannot be decided in time, and NotReadableYet.
+        Raises Problem for a refusal, 503 if the command cannot be decided in time, and StaleView.
         """
         account_id = request.account_id
         began = time.monotonic() if began is None else began
@@ -166,7 +166,7 @@ class CommandClient:
         if isinstance(reply, Rejected):
             measured.rejected.inc()
             if isinstance(reply.rejection, NotYetReadable):
-                return NotReadableYet(reply.partition, reply.offset, reply.rejection.seq)
+                return StaleView(reply.partition, reply.offset, reply.rejection.seq)
             problem = from_rejection(reply.rejection)
             if reply.replayed:
                 problem.headers = (_REPLAYED,)

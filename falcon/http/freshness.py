@@ -24,11 +24,11 @@ _TOLD_SECONDS: Final = 1.0
 _ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
 
 
-def _polls() -> bool:
+def _is_never_told() -> bool:
     return False
 
 
-def _knows_nothing(partitions: Collection[Partition]) -> None:
+def _keeps_nothing(partitions: Collection[Partition]) -> None:
     """Does nothing: the store asks the tables each time."""
 
 
@@ -53,8 +53,8 @@ class Freshness:
         self,
         store: ReadStore,
         positions: ConfirmedPositions,
-        is_told: Callable[[], bool] = _polls,
-        doubt: Callable[[Collection[Partition]], None] = _knows_nothing,
+        is_told: Callable[[], bool] = _is_never_told,
+        doubt: Callable[[Collection[Partition]], None] = _keeps_nothing,
     ) -> None:
         self._store = store
         self._positions = positions

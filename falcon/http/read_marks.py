@@ -9,7 +9,7 @@ import msgspec
 
 from falcon.domain.commands import MoveRead
 from falcon.domain.ids import AccountId, RoomId
-from falcon.http.command_client import CommandClient, CommandResult, NotReadableYet
+from falcon.http.command_client import CommandClient, CommandResult, StaleView
 from falcon.http.problems import Problem
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.requests import AuthedRequest
@@ -118,7 +118,7 @@ class ReadMarks:
         which the read tables count; only then are they asked."""
         try:
             return await self._commands.dispatch(request, command, began=began, others=others)
-        except NotReadableYet as uncounted:
+        except StaleView as uncounted:
             try:
                 for each in (request, *others):
                     await self._reads.reach_positions(each)

@@ -13,6 +13,8 @@ from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import Access
 from falcon.read.names import AccountNames
 
+WAIT_SECONDS: Final = 2
+WAIT_SECONDS_MAX: Final = 10
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
 
@@ -21,24 +23,13 @@ T = TypeVar("T")
 
 
 class ReadYourWrites:
-    """``wait_seconds``: how long a request waits for the read tables, unless its Falcon-Wait names another time, of at
-    most ``wait_seconds_max``."""
+    """A request waits for the read tables for ``WAIT_SECONDS``, unless its Falcon-Wait names another time."""
 
-    def __init__(
-        self,
-        store: ReadStore,
-        names: AccountNames,
-        freshness: Freshness,
-        partitions: int,
-        wait_seconds: float,
-        wait_seconds_max: float,
-    ) -> None:
+    def __init__(self, store: ReadStore, names: AccountNames, freshness: Freshness, partitions: int) -> None:
         self._store = store
         self._names = names
         self.freshness = freshness
         self._partitions = partitions
-        self._wait_seconds = wait_seconds
-        self._wait_seconds_max = wait_seconds_max
 
     # --- positions ----------------------------------------------------------------------------------------------------
 
@@ -72,9 +63,10 @@ class ReadYourWrites:
         for partition, offset in positions:
             await self.freshness.reach(partition, offset, max(0.0, until - time.monotonic()))
 
-    async def reach(self, partition: Partition, offset: int, seconds: float) -> None:
-        """Wait until reads show the event at ``offset``. Raises Problem 503 after ``seconds``, ReadStoreUnavailable."""
-        await self.freshness.reach(partition, offset, seconds)
+    async def reach(self, request: AuthedRequest, partition: Partition, offset: int) -> None:
+        """Wait until reads show the event at ``offset``, for as long as a request waits. Raises Problem 422, 503,
+        ReadStoreUnavailable."""
+        await self.freshness.reach(partition, offset, self.wait_seconds(request.headers))
 
     # --- the newest state, where the tables say no --------------------------------------------------------------------
 
@@ -145,13 +137,13 @@ class ReadYourWrites:
         """Raises Problem 422 for a Falcon-Wait that is out of range."""
         text = headers.get(b"falcon-wait")
         if text is None:
-            return self._wait_seconds
+            return WAIT_SECONDS
         try:
             seconds = float(text)
         except ValueError:
             seconds = -1.0
-        if not 0 <= seconds <= self._wait_seconds_max:
-            raise invalid("Falcon-Wait", f"must be 0 to {self._wait_seconds_max:g} seconds")
+        if not 0 <= seconds <= WAIT_SECONDS_MAX:
+            raise invalid("Falcon-Wait", f"must be 0 to {WAIT_SECONDS_MAX:g} seconds")
         return seconds
 
     def _seconds_left(self, request: AuthedRequest) -> float:

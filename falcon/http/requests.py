@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 
 from falcon.domain import names
 from falcon.domain.ids import ID_MAX, AccountId, Partition
+from falcon.domain.limits import TEXT_BYTES_MAX
 from falcon.http.problems import Problem, broken, invalid, not_json, wrong_media_type
 from falcon.http.shapes import Nothing
 from falcon.read.accounts.queries import AccountRow
@@ -178,18 +179,17 @@ def identity(text: str, not_found: Callable[[str], Problem]) -> int:
     return value
 
 
-def check_text(text: str, limit: int, field: str = "text") -> int:
-    """The size of a text in bytes of UTF-8. Raises Problem 422 past the limit."""
+def check_text(text: str, field: str = "text") -> None:
+    """Raises Problem 422 for a text of too many bytes."""
     size = len(text) if text.isascii() else len(text.encode())
-    if size > limit:
-        raise invalid(field, f"must be at most {limit} bytes of UTF-8, is {size}")
-    return size
+    if size > TEXT_BYTES_MAX:
+        raise invalid(field, f"must be at most {TEXT_BYTES_MAX} bytes of UTF-8, is {size}")
 
 
-def read_name(name: str, field: str = "name") -> str:
+def read_name(name: str) -> str:
     """The name in the form that is stored. Raises Problem 422."""
     name = names.normalized(name)
-    broken = names.broken_rule(name)
-    if broken is not None:
-        raise invalid(field, broken)
+    rule = names.broken_rule(name)
+    if rule is not None:
+        raise invalid("name", rule)
     return name

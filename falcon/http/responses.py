@@ -24,7 +24,7 @@ WRITE_WHOLE: Final = "falcon.write_whole"
 # connections, of which it often has 1,024.
 _waiting: Final = Counts(500)
 
-_JSON: Final = (b"content-type", b"application/json")
+JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -81,12 +81,7 @@ class _DelayedResponse(BytesResponse):
 
 
 def json_response(status: int, value: Any, *headers: tuple[bytes, bytes]) -> BytesResponse:
-    return BytesResponse(status, _encode(value), _JSON, *headers)
-
-
-def encoded_json_response(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> BytesResponse:
-    """``body`` is JSON already."""
-    return BytesResponse(status, body, _JSON, *headers)
+    return BytesResponse(status, _encode(value), JSON, *headers)
 
 
 def problem_response(problem: Problem) -> BytesResponse:

@@ -32,7 +32,8 @@ def _summary(names: Mapping[AccountId, str], account_id: AccountId, row: RoomSum
         read_seq=row.read_seq,
         unread=row.unread,
         mentions=row.mentions,
-        last_message=None if row.last_message is None else msgspec.Raw(shapes.messages(row.last_message)),
+        # A row is the body byte for byte, so it is not parsed.
+        last_message=None if row.last_message is None else msgspec.Raw(row.last_message),
         updated_at=room.updated_at,
     )
 

@@ -225,12 +225,6 @@ def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspe
     )
 
 
-def messages(rows: bytes) -> bytes:
-    """The JSON of messages, from their rows, with commas between. A row is byte for byte the body, so rows are not
-    parsed; ``tests/http/test_shapes.py`` checks that they are the same."""
-    return rows
-
-
 class ShownMessage(MessageShape, frozen=True):
     """A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and
     its author_id is 0."""
@@ -238,14 +232,9 @@ class ShownMessage(MessageShape, frozen=True):
     missing: bool = False
 
 
-class RoomSummary(msgspec.Struct, frozen=True):
-    room_id: Id
-    kind: RoomKind
-    name: str
-    description: str
-    role: Role
-    last_seq: SeqFrom0
-    created_at: Time
+class RoomSummary(RoomShape, frozen=True):
+    """A room in the caller's list."""
+
     read_seq: SeqFrom0
     unread: SeqFrom0
     mentions: SeqFrom0

@@ -95,12 +95,15 @@ class Rebuild:
             return None
         cursor = self._tables.cursor(unfinished.shadow)
         if not self._recipe.continues(unfinished.recipe, cursor):
-            log.info("the rebuild of %s that was begun before was made otherwise: it starts over", self._name)
+            log.info(
+                "the earlier rebuild of %s was of another version, or passed over other events: it starts over",
+                self._name,
+            )
             return None
         try:
             self._source.check(cursor)
         except LogWentBack as error:
-            log.info("the rebuild of %s that was begun before starts over: %s", self._name, error)
+            log.info("the earlier rebuild of %s starts over: %s", self._name, error)
             return None
         self._tables.resume_rebuild(self._name, unfinished.shadow, self._recipe)
         return unfinished.shadow
@@ -178,7 +181,7 @@ class RebuildShare:
             try:
                 applied = self.step()
             except (ReadStoreUnavailable, JournalUnavailable) as error:
-                log.warning("sharing a rebuild waits: %s", error)
+                log.warning("this projector's share in rebuilds waits: %s", error)
                 ending.wait(_PAUSE_SECONDS)
                 continue
             if not applied:

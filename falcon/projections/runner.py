@@ -116,29 +116,12 @@ class ProjectionCatchUp:
         try:
             stopped = self._tables.why_stopped(name) is not None  # look each time: a rebuild may have got past the stop
             metrics.projection_stopped.labels(name).set(stopped)
-            cursor = self._tables.cursor(name)
-            events, after = self._source.read(cursor, _BATCH_EVENTS)
-            lag = self._lags[name]
-            lag.behind(self._source.behind(cursor))
-            if len(events) < _BATCH_EVENTS:
-                self._fillings[name].look()
-            if not events:
-                lag.caught_up()
-                if after != cursor:  # the log has no offsets in between
-                    self._tables.apply(name, cursor, after, ())
-                return 0
-            lag.read(events)
-            began = time.monotonic()
-            self._tables.apply(name, cursor, after, SkippingProjection(name, project).all_writes(events))
-            seconds = time.monotonic() - began
-            lag.applied(events, {recorded.envelope.partition for recorded in events}, seconds)
-            lag.behind(self._source.behind(after))
-            metrics.projected_events.labels(name).inc(len(events))
-            if stopped:
+            count = self._apply(name, project)
+            if stopped and count:
                 self._tables.stopped(name, None)
                 metrics.projection_stopped.labels(name).set(0)
                 log.info("projection %s goes on", name)
-            return len(events)
+            return count
         except StaleProjector:
             pass  # the inline projector or another runner was first
         except (ReadStoreUnavailable, JournalUnavailable) as error:
@@ -147,6 +130,29 @@ class ProjectionCatchUp:
             _stop(self._tables, name, error)
         return 0
 
+    def _apply(self, name: str, project: Project) -> int:
+        """Apply a batch. Returns how many events were applied. Raises StaleProjector, ReadStoreUnavailable,
+        JournalUnavailable, and any error of an event that cannot be applied."""
+        cursor = self._tables.cursor(name)
+        events, after = self._source.read(cursor, _BATCH_EVENTS)
+        lag = self._lags[name]
+        lag.behind(self._source.behind(cursor))
+        if len(events) < _BATCH_EVENTS:
+            self._fillings[name].look()
+        if not events:
+            lag.caught_up()
+            if after != cursor:  # the log has no offsets in between
+                self._tables.apply(name, cursor, after, ())
+            return 0
+        lag.read(events)
+        began = time.monotonic()
+        self._tables.apply(name, cursor, after, SkippingProjection(name, project).all_writes(events))
+        seconds = time.monotonic() - began
+        lag.applied(events, {recorded.envelope.partition for recorded in events}, seconds)
+        lag.behind(self._source.behind(after))
+        metrics.projected_events.labels(name).inc(len(events))
+        return len(events)
+
 
 def _stop(tables: ProjectionTables, name: str, error: Exception) -> None:
     log.error("projection %s has stopped: %s", name, error)
@@ -154,4 +160,4 @@ def _stop(tables: ProjectionTables, name: str, error: Exception) -> None:
     try:
         tables.stopped(name, str(error))
     except ReadStoreUnavailable as unavailable:
-        log.error("projection %s: that it stopped could not be recorded: %s", name, unavailable)
+        log.error("projection %s has stopped, and the tables could not record it: %s", name, unavailable)

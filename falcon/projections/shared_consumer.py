@@ -97,10 +97,6 @@ class SharedLogReader:
         self._reading = False
         self._read_at = -_FRESH_SECONDS
 
-    def stream(self, make: Callable[[], Source]) -> "ProjectionSource":
-        """The source of one consumer. ``make``: opens the source by which it reads while it lags."""
-        return ProjectionSource(self, make)
-
     def close(self) -> None:
         self._source.close()
 
@@ -110,11 +106,11 @@ class SharedLogReader:
     def log(self) -> Source:
         return self._source
 
-    def lagging_partitions(self, stream: object, cursor: Cursor) -> dict[Partition, Position | None]:
+    def lagging_partitions(self, consumer: object, cursor: Cursor) -> dict[Partition, Position | None]:
         """The partitions that the consumer has to read by itself, each with the position up to which. None: up to an
         event that does not decode, which the consumer has to meet itself."""
         with self._changed:
-            self._cursors[stream] = dict(cursor)
+            self._cursors[consumer] = dict(cursor)
             if not self._would_leave_one_behind():
                 self._changed.notify_all()
             wanted = {partition for each in self._cursors.values() for partition in each}
@@ -133,10 +129,10 @@ class SharedLogReader:
                     alone[partition] = None
             return alone
 
-    def forget(self, stream: object) -> None:
+    def forget(self, consumer: object) -> None:
         """The consumer reads no more."""
         with self._changed:
-            self._cursors.pop(stream, None)
+            self._cursors.pop(consumer, None)
 
     def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
         """The kept events behind the cursor, with partitions in turn, so that none waits for another's backlog."""
@@ -226,7 +222,7 @@ def _size(recorded: Recorded) -> int:
 
 
 class ProjectionSource:
-    """A CheckingSource for one consumer, and one thread."""
+    """A CheckingSource for one consumer, and one thread. ``make``: opens the source by which it reads while it lags."""
 
     def __init__(self, shared: SharedLogReader, make: Callable[[], Source]) -> None:
         self._shared = shared

@@ -25,6 +25,8 @@ PREFIXES_KEPT: Final = 65_536
 FAST_DIFF: Final = ("DATA_BLOCK_ENCODING", "FAST_DIFF")
 YES, NO = b"1", b"0"
 ALL_ROWS: Final = 2**31 - 1
+# Scans only rows whose cell d:i is YES.
+THERE_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 U64 = Struct(">Q").pack
 U32 = Struct(">I").pack
@@ -53,15 +55,15 @@ class HBaseModel(NamedTuple):
 
     ``tables``: by name, with the number of regions and the attributes that differ from the usual ones. ``cells``: for
     each kind of write, the index in ``puts`` and the function that makes the cells. ``puts``: the tables in the order
-    in which the cells of a batch are put. ``owner``: the id of the room or account whose partition the write, or the
+    in which the cells of a batch are put. ``identity``: the id of the room or account whose partition the write, or the
     row's cells, belong to.
     """
 
     tables: Mapping[str, Layout]
     puts: tuple[str, ...]
     cells: Mapping[type[Any], tuple[int, Callable[[Any], Cells]]]
-    owner: Callable[[Any], int]
-    owner_of_row: Callable[[str, bytes, Row], int]
+    identity: Callable[[Any], int]
+    identity_of_row: Callable[[str, bytes, Row], int]
 
 
 class HBaseReads(Protocol):

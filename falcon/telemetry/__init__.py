@@ -1,5 +1,5 @@
 """Falcon's measurements of itself. A leaf: everything may import it, and it imports nothing of Falcon's but
-``process``.
+``process`` and ``varints``.
 
 ``metrics`` declares every metric as one of the ``instruments``. A process's values stand in a ``slot``, a mapped file,
 so that they outlive it. ``exposition`` adds up the slots of a process tree for Prometheus. ``dispatchers`` has all

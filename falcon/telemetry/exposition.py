@@ -106,18 +106,14 @@ def families(measured: Iterable[Measured]) -> Iterator[Family]:
     now = time.monotonic()
     for each in measured:
         metric = each.metric
-        if metric.kind == "counter":
-            counters = CounterMetricFamily(metric.name, metric.help, labels=each.label_names)
-            for series in each.series:
-                counters.add_metric(series.labels, series.cells[0])
-            yield counters
-        elif metric.kind == "gauge":
-            gauges = GaugeMetricFamily(metric.name, metric.help, labels=each.label_names)
-            for series in each.series:
-                gauges.add_metric(series.labels, series.cells[0])
-            yield gauges
-        else:
+        if metric.kind == "histogram":
             yield from _histogram(each, now)
+            continue
+        kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+        family = kind(metric.name, metric.help, labels=each.label_names)
+        for series in each.series:
+            family.add_metric(series.labels, series.cells[0])
+        yield family
 
 
 def _histogram(measured: Measured, now: float) -> Iterator[Family]:

@@ -20,16 +20,18 @@ connections = gauge("falcon_connections", "Connections that are open.", ("server
 connections_max = gauge(
     "falcon_connections_max", "Connections that a process has descriptors for; more are refused.", ("server",)
 )
-connections_cut = counter("falcon_connections_cut", "Connections that Falcon has refused or cut, by why.", ("reason",))
+connections_cut = counter(
+    "falcon_connections_cut", "Connections that Falcon has refused or cut, by reason.", ("reason",)
+)
 
 CUTS = ("address", "full", "held", "malformed", "stalled", "timeout", "too_large")
 
 rate_limited = counter("falcon_rate_limited", "Requests and connections refused with 429, by the limit.", ("limit",))
 
-http_held = gauge("falcon_http_held_bytes", "Bodies that have come, and answers that no client has taken yet.").labels()
+http_held = gauge("falcon_http_held_bytes", "Memory of bodies not yet answered, and of answers not yet read.").labels()
 http_held_refused = counter(
     "falcon_http_held_refused",
-    "Requests refused since too much of that is held: for an account, or a process.",
+    "Requests refused because bodies and unread answers of an account, or of all, took all memory that they may.",
     ("of",),
 )
 http_junk = counter("falcon_http_junk", "Requests that no client of Falcon's makes, by what is wrong.", ("kind",))
@@ -83,13 +85,18 @@ append_failures = counter("falcon_journal_append_failures", "Appends fenced or o
 appends_in_flight = gauge(
     "falcon_journal_appends_in_flight", "Appends submitted and not yet known to be durable.", ("shard",)
 )
-append_oldest = gauge("falcon_journal_oldest_append_seconds", "Age of the oldest of these.", ("shard",), across="max")
+append_oldest = gauge(
+    "falcon_journal_oldest_append_seconds",
+    "Age of the oldest append that is not known to be durable.",
+    ("shard",),
+    across="max",
+)
 
 # --- aggregates and partitions ----------------------------------------------------------------------------------------
 
 partitions = gauge("falcon_partitions", "Partitions of the log; each must have an owner.", across="max").labels()
 partitions_owned = gauge("falcon_partitions_owned", "Partitions that are served here.", ("shard",))
-partitions_assigned = gauge("falcon_partitions_assigned", "Partitions that should be.", ("shard",))
+partitions_assigned = gauge("falcon_partitions_assigned", "Partitions that are assigned to a shard here.", ("shard",))
 ownership_changes = counter(
     "falcon_ownership_changes", "Partitions taken over, lost to another owner, or left.", ("change",)
 )
@@ -101,14 +108,14 @@ owner_connections = gauge(
     "falcon_owner_connections", "Connections to processes of owners, on which batches of commands go."
 ).labels()
 owner_connections_cut = counter(
-    "falcon_owner_connections_cut", "Connections to processes of owners that an edge has cut, by why.", ("reason",)
+    "falcon_owner_connections_cut", "Connections to processes of owners that an edge has cut, by reason.", ("reason",)
 )
 OWNER_CUTS = ("malformed", "silent")  # their reasons
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
 keys_remembered = gauge(
     "falcon_keys_remembered", "Idempotency keys that shards remember, each for its window.", ("shard",)
 )
-keys_bytes = gauge("falcon_keys_bytes", "Memory that these take, about.", ("shard",))
+keys_bytes = gauge("falcon_keys_bytes", "Memory that remembered idempotency keys take, about.", ("shard",))
 keys_bytes_max = gauge(
     "falcon_keys_bytes_max", "The memory beyond which commands with a new key are refused.", ("shard",)
 )
@@ -117,7 +124,7 @@ aggregate_loads = histogram(
 ).labels()
 passivations = counter("falcon_passivations", "Aggregates that left memory because they were not used.").labels()
 checkpoints = counter("falcon_checkpoints", "Checkpoints of partitions written.").labels()
-snapshots = counter("falcon_snapshots", "Snapshots of aggregates written with them.").labels()
+snapshots = counter("falcon_snapshots", "Snapshots of aggregates written with checkpoints.").labels()
 recoveries = counter("falcon_recoveries", "Partitions taken over and recovered.").labels()
 recovery_events = counter("falcon_recovery_events", "Events read from the log's tail in recoveries.").labels()
 parts_missing = counter(
@@ -134,7 +141,10 @@ projection_stopped = gauge(
 )
 projection_lag = gauge("falcon_projection_lag_events", "Events that a projection has yet to apply.", ("projection",))
 projection_lag_seconds = gauge(
-    "falcon_projection_lag_seconds", "Age of the oldest of these; 0 without any.", ("projection",), across="max"
+    "falcon_projection_lag_seconds",
+    "Age of the oldest event that a projection has yet to apply; 0 if there is none.",
+    ("projection",),
+    across="max",
 )
 read_seconds = histogram("falcon_read_seconds", "A call of the read store.", ("call",))
 read_failures = counter("falcon_read_failures", "Calls of the read store that failed.", ("call",))
@@ -146,16 +156,24 @@ refusals_checked = counter(
 
 # --- streams ----------------------------------------------------------------------------------------------------------
 
-streams = gauge("falcon_streams", "Connections that listen.", ("transport",))
-streams_max = gauge("falcon_streams_max", "Connections that may listen at once; what is more is refused.").labels()
-streams_refused = counter("falcon_streams_refused", "Streams refused: too many, or on the way out.").labels()
-streams_stalled = gauge(
-    "falcon_streams_stalled_seconds", "How long the log was not read for those who listen.", across="max"
+streams = gauge("falcon_streams", "Streams that are open.", ("transport",))
+streams_max = gauge("falcon_streams_max", "Streams that may be open at once; more are refused.").labels()
+streams_refused = counter(
+    "falcon_streams_refused", "Streams refused: too many were open or began at once, or the process was draining."
 ).labels()
-streams_opened = counter("falcon_streams_opened", "Connections that began to listen, by how.", ("start",))
-streams_ended = counter("falcon_streams_ended", "Connections that Falcon has ended, by why.", ("reason",))
-streams_queued = gauge("falcon_streams_queued_bytes", "What waits for connections that read slowly.").labels()
-stream_deliveries = counter("falcon_stream_deliveries", "Events sent to those who listen.").labels()
+streams_stalled = gauge(
+    "falcon_streams_stalled_seconds",
+    "Time since the log was last read for streams; 0 while there are none.",
+    across="max",
+).labels()
+streams_opened = counter("falcon_streams_opened", "Streams that began, by what they began with.", ("start",))
+streams_ended = counter("falcon_streams_ended", "Streams that Falcon has ended, by reason.", ("reason",))
+streams_queued = gauge(
+    "falcon_streams_queued_bytes", "Bytes that wait for clients that read their streams slowly."
+).labels()
+stream_deliveries = counter(
+    "falcon_stream_deliveries", "Events sent to streams, each counted once for each stream."
+).labels()
 signals = counter(
     "falcon_signals",
     "Who types, and changes in who is online and who watches: told to the processes that asked.",
@@ -177,15 +195,24 @@ stream_cuts_read = counter(
 # --- dispatchers ------------------------------------------------------------------------------------------------------
 
 dispatcher_threads_max = gauge("falcon_dispatcher_threads_max", "Threads that a dispatcher may have.", ("dispatcher",))
-dispatcher_threads = gauge("falcon_dispatcher_threads", "Threads that it has.", ("dispatcher",))
-dispatcher_active = gauge("falcon_dispatcher_threads_active", "Threads that are at work.", ("dispatcher",))
-dispatcher_all_active = counter(
-    "falcon_dispatcher_all_active_seconds", "Time in which all threads were at work.", ("dispatcher",)
+dispatcher_threads = gauge("falcon_dispatcher_threads", "Threads that a dispatcher has.", ("dispatcher",))
+dispatcher_active = gauge(
+    "falcon_dispatcher_threads_active", "Threads of a dispatcher that are at work.", ("dispatcher",)
 )
-dispatcher_queue = gauge("falcon_dispatcher_queue_size", "Tasks that wait for a thread.", ("dispatcher",))
-dispatcher_bound = gauge("falcon_dispatcher_queue_bound", "The number at which it refuses.", ("dispatcher",))
+dispatcher_all_active = counter(
+    "falcon_dispatcher_all_active_seconds", "Time in which all threads of a dispatcher were at work.", ("dispatcher",)
+)
+dispatcher_queue = gauge(
+    "falcon_dispatcher_queue_size", "Tasks that wait for a thread of a dispatcher.", ("dispatcher",)
+)
+dispatcher_bound = gauge(
+    "falcon_dispatcher_queue_bound", "The number of waiting tasks at which a dispatcher refuses more.", ("dispatcher",)
+)
 dispatcher_oldest = gauge(
-    "falcon_dispatcher_oldest_seconds", "How long the oldest of them has waited.", ("dispatcher",), across="max"
+    "falcon_dispatcher_oldest_seconds",
+    "How long the oldest waiting task of a dispatcher has waited.",
+    ("dispatcher",),
+    across="max",
 )
 dispatcher_wait = histogram("falcon_dispatcher_queue_seconds", "A task's time in the queue.", ("dispatcher",))
 dispatcher_run = histogram("falcon_dispatcher_run_seconds", "A task's time on a thread.", ("dispatcher",))
@@ -198,13 +225,18 @@ dispatcher_rejections = counter(
 
 # --- the process ------------------------------------------------------------------------------------------------------
 
-process_cpu = counter("falcon_process_cpu_seconds", "User and system time.", across="process").labels()
+process_cpu = counter(
+    "falcon_process_cpu_seconds", "CPU time of a process, user and system.", across="process"
+).labels()
 loop_delay = histogram(
     "falcon_event_loop_delay_seconds", "How much later than asked for the event loop called.", across="process"
 )
 gc_collections = counter("falcon_gc_collections", "Runs of the garbage collector.", ("generation",), across="process")
 gc_seconds = counter(
-    "falcon_gc_pause_seconds", "Time in which it held everything up.", ("generation",), across="process"
+    "falcon_gc_pause_seconds",
+    "Time in which the garbage collector held everything up.",
+    ("generation",),
+    across="process",
 )
 process_restarts = counter("falcon_process_restarts", "Processes started again after they had ended.", ("role",))
 log_lines = counter("falcon_log_lines", "Lines logged.", ("level",))

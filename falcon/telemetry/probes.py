@@ -54,7 +54,7 @@ def start(folder: Path, name: str) -> None:
 
 
 def answer(name: str, answerer: Answerer) -> None:
-    """Answer questions of this name. ``function`` is called on a thread of its own, beside other work."""
+    """Answer questions of this name. ``answerer`` is called on the thread that samples, one question at a time."""
     _answerers[name] = answerer
 
 
@@ -106,7 +106,7 @@ class _Thread:
                     with asking:
                         self._serve(asking)
                 except OSError as error:
-                    log.debug("who asked has gone: %s", error)
+                    log.debug("the process that asked has gone: %s", error)
             if time.monotonic() >= due:
                 self._sample()
                 due = time.monotonic() + _SAMPLE_SECONDS
@@ -139,7 +139,7 @@ def _said(line: bytes) -> dict[str, Any]:
             return {"error": f"{request['what']} is not known here"}
         return {"answer": answerer(request["arguments"])}
     except Exception as error:  # the asker is told; nothing else may suffer from it
-        log.warning("a question could not be answered: %r", error)
+        log.warning("a question of the operations port could not be answered: %r", error)
         return {"error": repr(error)}
 
 

@@ -23,13 +23,13 @@ _PAGE: Final = os.sysconf("SC_PAGESIZE")
 
 # Figures from /proc for each process. The processes do not measure these themselves.
 PROCESS_GAUGES: Final = {
-    "falcon_process_resident_bytes": "Memory that is in RAM, shared pages included.",
-    "falcon_process_pss_bytes": "The same, each shared page divided by those who share it.",
-    "falcon_process_threads": "Threads.",
-    "falcon_process_fds": "Open file descriptors.",
-    "falcon_process_fds_max": "The limit of these.",
+    "falcon_process_resident_bytes": "Memory of a process that is in RAM, shared pages included.",
+    "falcon_process_pss_bytes": "RAM of a process, with each shared page divided among its sharers.",
+    "falcon_process_threads": "Threads of a process.",
+    "falcon_process_fds": "File descriptors that a process has open.",
+    "falcon_process_fds_max": "The most file descriptors that a process may have open.",
     "falcon_process_uptime_seconds": "How long the process has run.",
-    "falcon_process_sampled_seconds": "Age of its gauges; where it is more than a few seconds the process hangs.",
+    "falcon_process_sampled_seconds": "Age of a process's gauges; if it is more than a few seconds the process hangs.",
 }
 INFO: Final = ("falcon_build_info", "Always 1; its labels say which versions run.", ("version", "python"))
 

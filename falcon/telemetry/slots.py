@@ -132,7 +132,7 @@ class SlotView:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        self.role, _, self.index = name.rpartition("-")
+        self.role = name.rpartition("-")[0]
         self._keys = folder / f"{name}.keys"
         with (folder / f"{name}.cells").open("rb") as file:
             self._map = mmap.mmap(file.fileno(), CELLS * _CELL_BYTES, prot=mmap.PROT_READ)

@@ -34,7 +34,7 @@ _FORGOTTEN_WITH_CHUNK: Final = 2 * _CHUNK_KEYS
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """Where the event stands that carries a command's answer.
+    """The place of the event that carries a command's answer.
 
     ``at``: when the answer was given, by the partition's WindowTime.
     """
@@ -248,7 +248,7 @@ class AnswerWindow:
         return max(1.0, (oldest + self.window + 1 - at) / 1_000)
 
     def _accounts(self) -> Iterator[AccountId]:
-        """Of the keys that are remembered now, whatever is added or forgotten before they are looked at."""
+        """The accounts of the keys that are remembered at this call, even if some are forgotten meanwhile."""
         parts = [(chunk, 0, chunk.count) for chunk in self._chunks]
         if parts:
             parts[0] = (self._chunks[0], self._forgotten, self._chunks[0].count - self._forgotten)

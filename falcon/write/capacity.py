@@ -54,13 +54,13 @@ class Capacity:
         return True
 
     def relax(self) -> None:
-        """Some have left the queue: it may be nearly empty now."""
+        """Some commands have left the queue, which may be nearly empty now."""
         if len(self._queue) <= _NEARLY_EMPTY:
             self.was_full = False
 
     @property
     def bound(self) -> int:
-        """What may be queued, and what may be away."""
+        """The most commands that may be queued and away, together."""
         return min(self._bound, 2 * BATCH_COMMANDS_MAX) if self.was_full else self._bound
 
     def _expect_none(self) -> None:

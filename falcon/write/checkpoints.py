@@ -2,25 +2,28 @@
 
 from collections.abc import Callable
 
-from falcon.journal.ports import Checkpoint, Submission
+from falcon.journal.ports import Checkpoint, JournalUnavailable, Submission
 from falcon.telemetry import metrics
 from falcon.write.limits import ShardLimits
 from falcon.write.owned import Serving
-from falcon.write.stored_aggregates import PartMissing
+from falcon.write.stored_aggregates import PartMissing, Unreadable
 
 
 class Checkpoints:
     """Keeps the tail short that a recovery has to read, and memory free of aggregates that are not in use.
 
-    ``on_missing``: called if a checkpoint cannot be made, since a stored part is missing.
+    ``on_unreadable``: called if a checkpoint cannot be made, since a stored state cannot be read.
     """
 
     def __init__(
-        self, limits: ShardLimits, monotonic: Callable[[], float], on_missing: Callable[[Serving, PartMissing], None]
+        self,
+        limits: ShardLimits,
+        monotonic: Callable[[], float],
+        on_unreadable: Callable[[Serving, Unreadable], None],
     ) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._on_missing = on_missing
+        self._on_unreadable = on_unreadable
 
     def after_decisions(self, serving: Serving, submissions: list[Submission]) -> None:
         """Capture the state after many events, or with many aggregates in memory."""
@@ -53,8 +56,8 @@ class Checkpoints:
     def _make(self, serving: Serving, submissions: list[Submission]) -> None:
         try:
             submissions.append(serving.aggregates.checkpoint())
-        except PartMissing as missing:
-            self._on_missing(serving, missing)
+        except (PartMissing, JournalUnavailable) as fault:
+            self._on_unreadable(serving, fault)
 
     def written(self, serving: Serving, checkpoint: Checkpoint) -> None:
         serving.aggregates.checkpointed()

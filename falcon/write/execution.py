@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
-from falcon.journal.ports import Submission
+from falcon.journal.ports import JournalUnavailable, Submission
 from falcon.write import refusals
 from falcon.write.clock import Clock
 from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Sender, Serving, Waiter, known_of
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
-from falcon.write.stored_aggregates import PartMissing
+from falcon.write.stored_aggregates import PartMissing, Unreadable
 
 # An append of so many bytes takes no further command. A short command may make an event of 5 MB,
 # such as the end of a room of 100,000 members, and a journal takes 8 MB at once.
@@ -20,7 +20,7 @@ _APPEND_BYTES: Final = 1 << 20
 class Execution:
     """Decides commands of the partitions in ``states`` that serve, and lets their replies wait for the log.
 
-    ``on_missing``: called if a stored part is missing. It takes the partition down.
+    ``on_unreadable``: called if a stored state cannot be read. It takes the partition down.
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class Execution:
         replies: Replies,
         clock: Clock,
         stall_seconds: float,
-        on_missing: Callable[[Serving, PartMissing], None],
+        on_unreadable: Callable[[Serving, Unreadable], None],
     ) -> None:
         self._states = states
         self._replies = replies
         self._clock = clock
         self._stall_seconds = stall_seconds
-        self._on_missing = on_missing
+        self._on_unreadable = on_unreadable
 
     def carry_out(self, batch: CommandBatch, sender: Sender, submissions: list[Submission]) -> list[Serving]:
         """Gives the partitions in which something was decided; adds their appends to ``submissions``.
@@ -56,10 +56,10 @@ class Execution:
             n = aggregates.n
             try:
                 executed = aggregates.execute(envelope, now)
-            except PartMissing as missing:
+            except (PartMissing, JournalUnavailable) as fault:
                 _, decided = waiting.pop(envelope.partition, (owned, []))
                 owned.unproven += decided  # none of it has been taken: what refuses the others refuses them
-                self._on_missing(owned, missing)
+                self._on_unreadable(owned, fault)
                 refusal = refusals.not_recovered()
                 self._replies.add(Waiter(sender, batch.number, index, refusal, recorded=False), refusal)
                 continue

@@ -147,7 +147,7 @@ class PartitionAggregates:
         return Position()
 
     def replay(self, recorded: Recorded) -> None:
-        """Take in an event of the log. Raises PartMissing."""
+        """Take in an event of the log. Raises PartMissing, JournalUnavailable."""
         event = recorded.envelope.event
         if isinstance(event, RoomCreated | AccountCreated):
             self._count(event)
@@ -173,7 +173,7 @@ class PartitionAggregates:
     def execute(self, envelope: CommandEnvelope, now: Millis) -> Executed:
         """Decide a command and change the state in memory; the reply holds once what ``take`` gives is durable.
 
-        Raises PartMissing. Nothing is right then that was not taken before.
+        Raises PartMissing, JournalUnavailable. Nothing is right then that was not taken before.
         """
         at = self.at = max(self.at, now)
         reference = None
@@ -248,7 +248,7 @@ class PartitionAggregates:
         self._happen((CommandAnswered(),), self.at, NOBODY)
 
     def take(self) -> Append | None:
-        """What was decided since the last call."""
+        """The append of all that was decided since the last call; None if that is nothing."""
         if not self._envelopes:
             return None
         append = Append(self.number, self.epoch, self._envelopes, self._records)
@@ -256,7 +256,7 @@ class PartitionAggregates:
         return append
 
     def confirm(self, append: Append) -> None:
-        """What ``take`` gave is durable."""
+        """The append that ``take`` gave is durable."""
         window_at = self._window_time.now(self.at) if self._answers_in_flight else 0
         for offset, envelope in enumerate(append.envelopes, append.first):
             if envelope.command is not None:
@@ -291,7 +291,8 @@ class PartitionAggregates:
                 assert_never(command)
 
     def _decide_in_room(self, command: RoomCommand, at: Millis) -> Decision | Unavailable:
-        """What the rules allow may be more than a room takes now. Nothing is done then, and no key remembers it."""
+        """Decide by the rules of the room, and then by the shard's limits. No key remembers a refusal by
+        a limit."""
         room = self._room(command.room_id)
         decision = decider.decide_room(room, command, at)
         if not isinstance(decision, Decided):
@@ -379,7 +380,7 @@ class PartitionAggregates:
 
     @property
     def in_memory(self) -> int:
-        """How many aggregates are."""
+        """The number of aggregates in memory."""
         return len(self.hot) + len(self._idle)
 
     def _count(self, event: RoomCreated | AccountCreated) -> None:
@@ -469,7 +470,8 @@ class PartitionAggregates:
         return True
 
     def checkpoint(self) -> Checkpoint:
-        """What was captured. Exactly what was decided before that must be durable. Raises PartMissing."""
+        """The checkpoint of the captured state. Exactly what was decided before the capture must be durable. Raises
+        PartMissing, JournalUnavailable."""
         captured = self._saving
         expired = captured.state.window_at - self._limits.answer_window_ms
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]

@@ -85,7 +85,9 @@ class Recovery:
     def _read_up_to(self, ends: dict[int, Position]) -> Iterator[Recovered]:
         """Checkpoints, then one pass through the log from the oldest of them."""
         partitions = {number: self._make_partition(number) for number in ends}
-        cursor: Cursor = {number: self._restored(partition) for number, partition in partitions.items()}
+        cursor, unreadable = self._restore(partitions)
+        if unreadable:
+            yield _some(down=unreadable)
         moved_at = time.monotonic()
         while True:
             ready = [number for number, position in cursor.items() if position.offset >= ends[number].offset]
@@ -111,30 +113,48 @@ class Recovery:
                 yield _some(down=down)
                 cursor = {number: position for number, position in cursor.items() if number not in down}
                 continue
-            cursor = {**after, **self._replay(events, partitions, ends)}
+            again, unreadable = self._replay(events, partitions, ends)
+            if unreadable:
+                yield _some(down=unreadable)
+            cursor = {number: position for number, position in {**after, **again}.items() if number not in unreadable}
 
     def _replay(
         self, events: Sequence[Recorded], partitions: dict[int, PartitionAggregates], ends: dict[int, Position]
-    ) -> dict[int, Position]:
-        """Gives the partitions that have to be read again, and from where."""
+    ) -> tuple[dict[int, Position], list[int]]:
+        """Gives the partitions that have to be read again, and from where; and those whose snapshots cannot be read."""
         again: dict[int, Position] = {}
+        unreadable: list[int] = []
         for recorded in events:
             number = recorded.envelope.partition
             # An event behind our own marker is a newer owner's. A state that held it would pass for ours.
-            if number in again or recorded.offset >= ends[number].offset:
+            if number in again or number in unreadable or recorded.offset >= ends[number].offset:
                 continue
             try:
                 partitions[number].replay(recorded)
             except PartMissing as missing:
                 self.distrust(number, missing)
-                again[number] = self._restored(partitions[number])
+                again[number] = partitions[number].restore_nothing()
+            except JournalUnavailable as error:
+                log.error("partition %s is down: %s", number, error)
+                unreadable.append(number)
             else:
                 metrics.recovery_events.inc()
-        return again
+        return again, unreadable
 
-    def _restored(self, partition: PartitionAggregates) -> Position:
-        """Where the partition's log is to be read from."""
-        return partition.restore_nothing() if partition.number in self._distrusted else partition.restore()
+    def _restore(self, partitions: dict[int, PartitionAggregates]) -> tuple[Cursor, list[int]]:
+        """Gives from where the log of each partition is to be read; and the partitions whose snapshots cannot be
+        read."""
+        cursor: dict[int, Position] = {}
+        unreadable: list[int] = []
+        for number, partition in partitions.items():
+            try:
+                cursor[number] = partition.restore_nothing() if number in self._distrusted else partition.restore()
+            except JournalUnavailable as error:
+                unreadable.append(number)
+                fault = error
+        if unreadable:
+            log.error("partitions %s are down: %s", unreadable, fault)
+        return cursor, unreadable
 
     def _begun(self, partition: PartitionAggregates, end: Position) -> PartitionAggregates:
         partition.begin(end)

@@ -60,7 +60,7 @@ class _Asked(msgspec.Struct, Generic[W], frozen=True):
     places: list[_Place]
 
     def reply(self, read: Mapping[_Place, _ReadAnswer]) -> Reply:
-        """What the log says."""
+        """The reply that the log has for the retry, or a refusal."""
         is_read = True
         for place in self.places:
             if (answer := read.get(place)) is None:
@@ -166,7 +166,7 @@ def _take(recorded: Recorded, wanted: dict[Partition, list[Position]], found: di
 
 
 def _span(positions: list[Position]) -> int:
-    """How many events there may be from the first position to the last that is near it."""
+    """The most events that can be between the first position and the last one that is near it."""
     near = [position.offset for position in positions if position.offset - positions[0].offset < _NEAR]
     return near[-1] - near[0] + 1
 

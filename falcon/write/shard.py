@@ -31,7 +31,7 @@ from falcon.write.protocol import CommandBatch
 from falcon.write.recovery import Background, Recovery, at_once
 from falcon.write.replies import Replies, SendReply
 from falcon.write.retries import Retries
-from falcon.write.stored_aggregates import PartMissing
+from falcon.write.stored_aggregates import PartMissing, Unreadable
 
 log = logging.getLogger("falcon.shard")
 
@@ -80,8 +80,8 @@ class Shard:
             ownership, self._recovery, background, clock.monotonic, limits, self._keys, self._prove
         )
         self._replies = Replies(reply, Retries(source, reading), clock.monotonic, limits.refusal_age_seconds)
-        self._execution = Execution(self._cycle.states, self._replies, clock, limits.stall_seconds, self._on_missing)
-        self._checkpoints = Checkpoints(limits, clock.monotonic, self._on_missing)
+        self._execution = Execution(self._cycle.states, self._replies, clock, limits.stall_seconds, self._on_unreadable)
+        self._checkpoints = Checkpoints(limits, clock.monotonic, self._on_unreadable)
         self._figures = figures.Figures(name, limits.answers_bytes)
         self._busy = BusyRooms(clock.monotonic)
         self._passivate_at = clock.monotonic() + limits.passivate_seconds
@@ -216,14 +216,17 @@ class Shard:
 
     # --- the journal --------------------------------------------------------------------------------------------------
 
-    def _on_missing(self, serving: Serving, missing: PartMissing) -> None:
-        """A stored part is missing. What is in flight is of unknown outcome here, and the partition is recovered from
-        its log alone."""
-        self._recovery.distrust(serving.number, missing)
+    def _on_unreadable(self, serving: Serving, fault: Unreadable) -> None:
+        """A stored state cannot be read. What is in flight is of unknown outcome here. The partition is recovered, from
+        its log alone if a part is missing."""
+        if isinstance(fault, PartMissing):
+            self._recovery.distrust(serving.number, fault)
+        else:
+            log.error("partition %s is down: %s", serving.number, fault)
         self._end_epoch(serving, AppendOutcome.UNKNOWN)
 
     def _fail(self, serving: Serving, outcome: AppendOutcome | None) -> None:
-        log.warning("partition %s: append %s", serving.number, outcome)
+        log.warning("partition %s: append %s", serving.number, outcome.value if outcome else "none")
         metrics.append_failures.labels(outcome.value if outcome else "none").inc()
         self._end_epoch(serving, outcome)
 

@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable
 from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
 from falcon.domain.ids import Partition
 from falcon.domain.room import Room
-from falcon.journal.ports import SnapshotStore
+from falcon.journal.ports import JournalUnavailable, SnapshotStore
 from falcon.write import snapshots
 from falcon.write.snapshots import Aggregate, StoredParts
 
 
 class PartMissing(Exception):
     """The store does not have a part that a head counts on. The log has all of it."""
+
+
+Unreadable: TypeAlias = PartMissing | JournalUnavailable
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -24,14 +28,14 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What a checkpoint writes, each head behind its parts, and the ranges of names that are of no use then."""
+    """The rows that a checkpoint writes, each head behind its parts, and the ranges of names that it makes useless."""
 
     rows: list[tuple[str, bytes]]
     obsolete: list[tuple[str, str]]
 
 
 class StoredAggregates:
-    """Reads them, and says what a checkpoint has to write of those that have changed."""
+    """Reads stored aggregates, and gives what a checkpoint must write of those that have changed."""
 
     def __init__(self, store: SnapshotStore, partition: Partition) -> None:
         self._store = store

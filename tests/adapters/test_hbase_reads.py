@@ -1,12 +1,14 @@
 """Reads of the HBase adapter on an HBase in memory: the contract, and what a reader meets between two writes."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 import pytest
 
 from falcon.adapters.hbase import queries, read_store
-from falcon.adapters.hbase.meta import Applied, applied_of
+from falcon.adapters.hbase.known_positions import KnownPositions, Live
+from falcon.adapters.hbase.meta import Applied, Generations, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
@@ -381,9 +383,10 @@ def test_who_shares_a_look_is_told_what_was_seen_though_another_request_doubts_i
     applied = apply_all(store)
     look = store.reads._look
 
-    async def is_doubted(partitions: Collection[int]) -> None:
-        await look(partitions)
+    async def is_doubted(partitions: Collection[int]) -> Live:
+        live = await look(partitions)
         asyncio.get_running_loop().call_soon(store.reads.positions.forget, partitions)
+        return live
 
     monkeypatch.setattr(store.reads, "_look", is_doubted)
     assert asyncio.run(store.reads.applied(0)) == applied
@@ -408,6 +411,24 @@ def test_tables_that_become_live_during_a_look_are_looked_at_too(
         return found
 
     monkeypatch.setattr(store.reads, "ask", meanwhile)
+    assert asyncio.run(store.reads.applied_everywhere(PARTITIONS)) == store.cursor(applied)
+
+
+def test_tables_that_another_thread_finds_live_are_not_taken_for_empty(
+    store: HBaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query on a thread looks up which tables are live, while the event loop answers where they stand."""
+    told(store)
+    applied = apply_all(store)
+    asyncio.run(store.reads.applied_everywhere(PARTITIONS))
+    know = KnownPositions.know
+
+    def found_meanwhile(positions: KnownPositions, live: Live, partitions: Collection[int]) -> bool:
+        known = know(positions, live, partitions)
+        store.reads._live = ({**live, "timeline": Generations(2, 2)}, math.inf)
+        return known
+
+    monkeypatch.setattr(KnownPositions, "know", found_meanwhile)
     assert asyncio.run(store.reads.applied_everywhere(PARTITIONS)) == store.cursor(applied)
 
 

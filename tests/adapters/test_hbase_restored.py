@@ -280,5 +280,5 @@ def test_of_every_row_it_is_known_whose_partition_writes_it(write: Write) -> Non
     model = model_of(write)
     for table, cells in folded([write]):
         for cell in cells:
-            assert model.owner_of_row(table, cell.row, {cell.column: cell.value}) == model.owner(write)
+            assert model.identity_of_row(table, cell.row, {cell.column: cell.value}) == model.identity(write)
     assert {type(each) for each in EVERY_WRITE} == {kind for each in READ_MODELS.values() for kind in each.hbase.cells}

@@ -220,7 +220,7 @@ def test_what_one_place_acknowledged_another_shows_at_once(tmp_path: Path) -> No
                 for number in range(1, 20):
                     posted = await ann.gateway.ask(post(room, f"{number}"))
                     assert isinstance(posted, Accepted)
-                    await ben.reads.reach(posted.partition, posted.offset, 0)
+                    await ben.reads.freshness.reach(posted.partition, posted.offset, 0)
                     page = await ben.store.page(room, 1, 100)
                     assert len(page.messages) == number
 

@@ -1,6 +1,7 @@
 """The embedded stores keep the contracts, and what a file adds to them."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -169,8 +170,19 @@ def test_a_file_of_another_schema_is_refused(log: _Log) -> None:
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "falcon.db").write_bytes(b"certainly no database" * 1_000)
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(JournalUnavailable, match=r"^cannot open .*falcon\.db: .*; check the disk, and restore"):
         database.prepare(tmp_path / "falcon.db", PARTITIONS)
+
+
+def test_a_log_that_cannot_be_read_says_what_to_do(log: _Log) -> None:
+    ann = Writer(log)
+    ann.takeover(0)
+    for _ in range(10):
+        ann.append(0, "x" * 10_000)
+    ann.journal.close()
+    os.truncate(log.path, log.path.stat().st_size // 2)
+    with pytest.raises(JournalUnavailable, match="; check the disk, and restore a copy of the data folder"):
+        read_all(log.source(), 0)
 
 
 def test_the_sqlite_inside_is_one_that_may_be_trusted_with_a_log() -> None:

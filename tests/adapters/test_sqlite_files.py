@@ -126,6 +126,7 @@ def test_partitions_move_with_all_that_is_theirs(tmp_path: Path, name: str, coun
     before = everything(first, STORED_PARTITIONS)
     for count in counts:
         prepare(first, count)
+        prepare(first, count)  # as a start that moves nothing
         assert {path.name for path in tmp_path.glob("*.db")} == {path.name for path in files.paths(first, count)}
         assert everything(first, STORED_PARTITIONS) == before
         assert files.check(first, STORED_PARTITIONS) == files.paths(first, count)
@@ -282,6 +283,28 @@ def test_files_of_different_copies_are_refused(first: Path, tmp_path: Path) -> N
     shutil.copy(copied[1], files.paths(first, 2)[1])
     with pytest.raises(WrongDatabase, match="is of another data folder, or another copy"):
         prepare(first, 2)
+
+
+def test_a_file_that_was_put_back_from_before_the_last_start_is_refused(first: Path, tmp_path: Path) -> None:
+    """It would give the ids of the messages that it lacks to others."""
+    prepare(first, 2)
+    log = FilesLog(first, STORED_PARTITIONS, 2)
+    writer = Writer(log)
+    writer.takeover(0, 1)
+    writer.append(0, "yesterday")
+    shutil.copytree(first.parent, tmp_path / "yesterday")
+    for partition in (0, 1):
+        writer.append(partition, "today")
+    writer.journal.close()
+    prepare(first, 2)
+    for place, path in enumerate(files.paths(first, 2)):
+        kept = path.rename(path.with_suffix(".kept"))
+        shutil.copy(files.paths(tmp_path / "yesterday" / first.name, 2)[place], path)
+        for work in (lambda: prepare(first, 2), lambda: files.check(first, STORED_PARTITIONS)):
+            with pytest.raises(WrongDatabase, match=f"^{path} is older than the other files, and lacks messages: put"):
+                work()
+        kept.rename(path)
+    prepare(first, 2)
 
 
 def test_without_room_on_the_disk_nothing_changes(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,18 @@ def test_a_database_of_several_files_misses_none(tmp_path: Path) -> None:
     assert "FALCON_PROCESSES is 3" in doctor.database(files, 3).advice
 
 
+def test_the_doctor_finds_a_file_that_does_not_fit_the_others(healthy: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    healthy.setenv("COLUMNS", "400")
+    ours, another = tmp_path / "ours", tmp_path / "another"
+    for folder in (ours, another):
+        embedded.prepare(Settings(data_dir=folder, processes=2))
+    assert CliRunner().invoke(app, ["doctor", "--data-dir", str(ours)]).exit_code == 0
+    (another / "falcon-1.db").replace(ours / "falcon-1.db")
+    result = CliRunner().invoke(app, ["doctor", "--data-dir", str(ours)])
+    assert result.exit_code == 1
+    assert "falcon-1.db does not fit falcon.db: it is of another data folder, or another copy" in result.stdout
+
+
 def test_the_doctor_foresees_a_move_only_if_the_number_of_processes_is_set(
     healthy: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def stops_when_told(falcon: Falcon, number: int) -> None:
     assert falcon.process is not None
     assert falcon.process.returncode == 0
     assert not (falcon.data_dir / "up.json").exists()
+    assert list(falcon.data_dir.glob("falcon*.db-*")) == [], "the files have everything, without their WALs"
 
 
 @EACH_WAY
@@ -100,6 +101,43 @@ def test_a_stop_does_not_wait_for_a_process_that_hangs(tmp_path: Path) -> None:
     assert falcon.process is not None
     assert falcon.process.returncode == 0
     assert "serve was killed: it did not end in time" in falcon.log()
+
+
+def test_falcon_goes_on_if_nothing_can_be_written_to_its_log(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=("sh", "-c", 'exec "$@" 2>/dev/full', "sh")).start()
+    kill_until_whole(falcon, "serve")
+    stops_when_told(falcon, signal.SIGTERM)
+
+
+def test_falcon_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=("nohup",)).start()
+    assert falcon.process is not None
+    falcon.process.send_signal(signal.SIGHUP)
+    kill_until_whole(falcon, "serve")  # which the launcher has started again
+    stops_when_told(falcon, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_only_the_launcher_acts_on_a_signal_that_a_terminal_sends_to_all_processes(
+    falcon: Falcon, number: signal.Signals
+) -> None:
+    before = falcon.pids()
+    for pid in before:
+        os.kill(pid, number)
+    assert call(falcon, "GET", "/v1/me").status_code == 200
+    assert falcon.pids() == before
+
+
+def test_a_start_that_is_interrupted_ends_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "falcon", "up"]
+    process = subprocess.Popen(
+        command, env=Falcon(tmp_path).environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    until((tmp_path / "lock").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode in (0, -signal.SIGINT)
+    assert said == ""
 
 
 @EACH_WAY
@@ -144,6 +182,7 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(falcon: Falcon) -> None
         ({"actors": "multiprocUDPBase"}, "FALCON_ACTORS"),
         ({"http_workers": 2}, "processes"),
         ({"data_dir": "/proc/nowhere"}, "FALCON_DATA_DIR"),
+        ({"data_dir": "/tmp/no \udcff text"}, "FALCON_DATA_DIR: must be UTF-8"),
         ({"http_port": 1, "host": "203.0.113.7", "plaintext": "yes"}, "FALCON_HTTP_PORT"),
     ],
 )
@@ -156,7 +195,8 @@ def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path:
     [
         ("credentials.json", b'{"token":', "is not as Falcon writes it"),
         ("credentials.json", b'{"token":"\xff"}', "is not as Falcon writes it"),
-        ("secret", b"", "is empty"),
+        ("secret", b"", "has 0 bytes and not 32"),
+        ("secret", b"half of a secret", "has 16 bytes and not 32"),
     ],
 )
 def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
@@ -168,6 +208,12 @@ def test_a_broken_file_of_the_data_folder_is_named(name: str, content: bytes, sa
 def test_data_made_for_other_partitions_is_refused(tmp_path: Path) -> None:
     database.prepare(tmp_path / "falcon.db", 64)
     assert "FALCON_PARTITIONS=64" in refused(Falcon(tmp_path), partitions=32)
+
+
+def test_a_limit_of_open_files_that_is_too_low_is_named(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, within=("sh", "-c", 'ulimit -n 64 && exec "$@"', "sh"))
+    said = refused(falcon, processes=2)
+    assert re.fullmatch(r"falcon: .* only 64 files open, and needs 152: raise the limit, .* LimitNOFILE=.*\n", said)
 
 
 def test_a_port_in_use_is_named(falcon: Falcon, tmp_path: Path) -> None:

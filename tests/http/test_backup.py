@@ -262,7 +262,9 @@ def test_an_export_passes_over_what_a_newer_falcon_wrote_only_if_that_is_not_cri
         lines: list[bytes] = []
 
         async def export() -> None:
-            async for chunk in exporting.Export(falcon.edge, applied).lines(exporting._From(3)):
+            async for chunk in exporting.Export(falcon.edge, applied).lines(
+                exporting._From(exporting._ExportSection.CHANGES)
+            ):
                 lines.extend(chunk.splitlines())
 
         if critical:

@@ -202,6 +202,17 @@ def test_an_edit_needs_no_look_at_the_room_before(anna: Person, behind: Tables) 
     assert anna.patch(f"{room}/messages/{seq}", {"text": "Tea?"}).json()["text"] == "Tea?"
 
 
+def test_an_edit_of_what_has_just_changed_waits_as_long_as_the_client_says(anna: Person, behind: Tables) -> None:
+    room = anna.makes_room()
+    seq = anna.says(room, "Tee?")
+    behind.catch_up()
+    anna.patch(f"{room}/messages/{seq}", {"text": "Tea?"})
+    behind.stuck = True
+    refused = anna.patch(f"{room}/messages/{seq}", {"text": "Tea!"}, wait="0")
+    problem(refused, 503, "unavailable")
+    assert "within 0 s" in refused.json()["detail"]
+
+
 def test_what_is_readable_is_shown_without_asking_the_log(anna: Person, room: Room, behind: Tables) -> None:
     behind.catch_up()
     anna.reads(room)

@@ -113,6 +113,24 @@ def test_a_retried_token_is_the_same_token(falcon: Falcon, anna: Person) -> None
     assert len(anna.get(path).json()["tokens"]) == 2
 
 
+def test_a_retry_shows_no_wrong_token_while_the_secret_of_the_server_is_another(tmp_path: Path) -> None:
+    secret, kept = tmp_path / "secret", tmp_path / "kept"
+    with Falcon(tmp_path) as falcon:
+        made = falcon.admin.post("/v1/accounts", {"name": "Ben"}, key="Ben")
+        issued = falcon.admin.post(f"/v1/accounts/{made.json()['account_id']}/tokens", {}, key="Ben-2")
+    secret.rename(kept)
+    retries = [(made, "/v1/accounts", {"name": "Ben"}, "Ben")]
+    retries.append((issued, f"/v1/accounts/{made.json()['account_id']}/tokens", {}, "Ben-2"))
+    with Falcon(tmp_path) as falcon:
+        for _, path, body, key in retries:
+            problem(falcon.admin.post(path, body, key=key), 503, "outcome_unknown")
+    kept.replace(secret)
+    with Falcon(tmp_path) as falcon:
+        for first, path, body, key in retries:
+            again = falcon.admin.post(path, body, key=key)
+            assert (again.status_code, again.content) == (first.status_code, first.content)
+
+
 def test_a_retry_is_answered_as_it_was_whatever_has_happened_since(anna: Person, ben: Person, room: Room) -> None:
     posted = anna.post(f"{room}/messages", {"text": "Tee"}, key="1")
     edited = anna.patch(f"{room}/messages/1", {"text": "Tea"}, key="2")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from falcon.http.ops.app import create_ops_app
 from falcon.http.ops.operators import Operators
 from falcon.telemetry import probes
-from falcon.telemetry.dispatchers import Dispatcher
+from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
 from falcon.telemetry.process_tree import ProcessTree
 from tests.support.http import Api, Person, Room
@@ -186,11 +187,22 @@ def test_for_people_there_is_a_page_that_refreshes_itself(ops: Api) -> None:
 
 
 def test_stacks_show_every_thread(ops: Api) -> None:
-    threads = ops.send("GET", "/debug/stacks").json()["serve-0"]["threads"]
-    names = {thread["name"] for thread in threads}
-    assert {"MainThread", "falcon-telemetry"} <= names
-    text = ops.send("GET", "/debug/stacks", headers={"accept": "text/html"}).text
-    assert "test_stacks_show_every_thread" in text
+    begun, seen = Event(), Event()
+
+    def waits_until_it_was_seen() -> None:
+        begun.set()
+        seen.wait()
+
+    thread = start_thread("waits", waits_until_it_was_seen)
+    begun.wait()
+    try:
+        threads = ops.send("GET", "/debug/stacks").json()["serve-0"]["threads"]
+        assert {"MainThread", "falcon-telemetry", "falcon-waits"} <= {thread["name"] for thread in threads}
+        text = ops.send("GET", "/debug/stacks", headers={"accept": "text/html"}).text
+        assert "waits_until_it_was_seen" in text
+    finally:
+        seen.set()
+        thread.join()
 
 
 class Leaked:
@@ -220,6 +232,8 @@ def test_a_heap_shows_what_has_grown_since_an_earlier_one(ops: Api) -> None:
         ("/debug/profile?idle=yes", 422, "idle"),
         ("/debug/profile?process=nobody-7", 404, "serve-0"),
         ("/debug/shards?process=nobody-7", 404, "serve-0"),
+        ("/debug/dispatchers?process=serve-0", 422, "process"),
+        ("/debug/mailboxes?process=serve-0", 422, "process"),
     ],
 )
 def test_a_wrong_argument_is_named(ops: Api, path: str, status: int, named: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from falcon.http.edge import EdgeLimits
+from falcon.http.read_your_writes import WAIT_SECONDS, WAIT_SECONDS_MAX
 from tests.http.commands import COMMANDS, Scene, set_scene
 from tests.support.http import Falcon, Json, Person, Room, problem, texts
 
@@ -131,7 +131,7 @@ def test_a_partition_that_is_named_a_thousand_times_is_looked_at_once(
 
 
 def test_a_read_waits_two_seconds_unless_told_otherwise_and_ten_at_most() -> None:
-    assert (EdgeLimits().wait_seconds, EdgeLimits().wait_seconds_max) == (2, 10)
+    assert (WAIT_SECONDS, WAIT_SECONDS_MAX) == (2, 10)
 
 
 def test_several_positions_share_the_wait(

@@ -53,19 +53,19 @@ class Log:
 
 
 class Shared:
-    """A log with messages, and streams that share its reading."""
+    """A log with messages, and consumers that share its reading."""
 
     def __init__(self) -> None:
         self.world = World()
         self.ahead, self.alone = Log(self.world), Log(self.world)
         self.source = SharedLogReader(self.ahead, self.world.clock.monotonic)
 
-    def stream(self, *partitions: int) -> "Seeing":
-        return Seeing(self.source.stream(lambda: self.alone), dict.fromkeys(partitions, Position()))
+    def consumer(self, *partitions: int) -> "Seeing":
+        return Seeing(ProjectionSource(self.source, lambda: self.alone), dict.fromkeys(partitions, Position()))
 
 
 class Seeing:
-    """A stream that notes what it is given."""
+    """A consumer that notes what it is given."""
 
     def __init__(self, source: ProjectionSource, cursor: dict[int, Position]) -> None:
         self.source = source
@@ -90,18 +90,18 @@ def shared() -> Iterator[Shared]:
     yield Shared()
 
 
-def test_what_one_stream_has_read_the_others_take_from_there(shared: Shared) -> None:
-    ann, bob, cat = (shared.stream(0, 1) for _ in range(3))
+def test_what_one_consumer_has_read_the_others_take_from_there(shared: Shared) -> None:
+    ann, bob, cat = (shared.consumer(0, 1) for _ in range(3))
     shared.world.post(0, "a", "b")
     shared.world.post(1, "c")
-    for stream in (ann, bob, cat):
-        stream.read_all()
-        assert stream.seen == {0: [0, 1], 1: [0], 2: []}
+    for consumer in (ann, bob, cat):
+        consumer.read_all()
+        assert consumer.seen == {0: [0, 1], 1: [0], 2: []}
     assert (shared.ahead.events_read, shared.alone.events_read) == (3, 0)
 
 
 def test_only_one_who_has_taken_everything_waits_for_news(shared: Shared) -> None:
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     ann.read()
     bob.read()
     assert shared.ahead.waited == [True, True]
@@ -117,7 +117,7 @@ def test_one_that_is_further_back_reads_by_itself_until_it_has_got_there(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", 2_100)
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     bob.read()
     shared.world.clock.advance(10)
     for text in "abcdef":
@@ -140,7 +140,7 @@ def test_with_a_backlog_nobody_runs_away_from_those_who_come_along(
     monkeypatch.setattr(shared_consumer, "_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(shared_consumer, "_HOLD_SECONDS", 0.01)
     shared.world.post(0, *(f"{n}" for n in range(40)))
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     bob.read(1)
     while len(bob.seen[0]) < 40:
         while ann.read(1):
@@ -155,7 +155,7 @@ def test_what_all_have_taken_makes_room_for_a_partition_with_much(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", 8_000)
-    ann, bob = shared.stream(0, 1), shared.stream(0, 1)
+    ann, bob = shared.consumer(0, 1), shared.consumer(0, 1)
     for n in range(6):
         shared.world.post(1, f"{n}")
         shared.world.clock.advance(1)
@@ -174,7 +174,7 @@ def test_one_whose_tables_are_away_is_not_waited_for(shared: Shared, monkeypatch
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", 8_000)
     monkeypatch.setattr(shared_consumer, "_WAIT_SECONDS", 0.0)
     shared.world.post(0, *(f"{n}" for n in range(40)))
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     for _ in range(20):
         bob.source.read(dict(bob.cursor), 1)  # what it is given cannot be written
         while ann.read(1):
@@ -189,7 +189,7 @@ def test_one_who_does_not_come_any_more_is_not_waited_for(shared: Shared, monkey
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", 8_000)
     monkeypatch.setattr(shared_consumer, "_WAIT_SECONDS", 0.0)
     shared.world.post(0, *(f"{n}" for n in range(40)))
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     bob.read(1)
     while ann.read(1):
         continue
@@ -208,7 +208,7 @@ def test_what_is_dropped_while_one_waits_for_its_turn_it_reads_by_itself(
 ) -> None:
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", 1)
     monkeypatch.setattr(shared_consumer, "_WAIT_SECONDS", 0.0)
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     shared.world.post(0, "a")
     ann.read()
     read_on = shared.source.read_on
@@ -227,7 +227,7 @@ def test_what_is_dropped_while_one_waits_for_its_turn_it_reads_by_itself(
 
 
 def test_one_that_is_in_front_is_followed(shared: Shared) -> None:
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     shared.world.post(0, "a", "b", "c")
     ann.read()
     shared.world.post(0, "d", "e")
@@ -239,7 +239,7 @@ def test_one_that_is_in_front_is_followed(shared: Shared) -> None:
 
 
 def test_a_partition_that_comes_is_read_with_the_others(shared: Shared) -> None:
-    ann, bob = shared.stream(0), shared.stream(0, 1)
+    ann, bob = shared.consumer(0), shared.consumer(0, 1)
     shared.world.post(0, "a")
     shared.world.post(1, "b")
     ann.read_all()
@@ -250,7 +250,7 @@ def test_a_partition_that_comes_is_read_with_the_others(shared: Shared) -> None:
 
 
 def test_a_partition_that_nobody_has_any_more_is_not_read(shared: Shared) -> None:
-    ann = shared.stream(0, 1)
+    ann = shared.consumer(0, 1)
     ann.read()
     del ann.cursor[1]
     shared.world.post(1, "a")
@@ -259,51 +259,51 @@ def test_a_partition_that_nobody_has_any_more_is_not_read(shared: Shared) -> Non
     assert shared.ahead.events_read == 0
 
 
-def test_what_cannot_be_decoded_is_told_to_each_stream_and_the_other_partitions_go_on(shared: Shared) -> None:
+def test_what_cannot_be_decoded_is_told_to_each_consumer_and_the_other_partitions_go_on(shared: Shared) -> None:
     world = shared.world
-    ann, bob = shared.stream(0, 1), shared.stream(0, 1)
+    ann, bob = shared.consumer(0, 1), shared.consumer(0, 1)
     world.post(0, "a")
     ann.read_all()
     bob.read_all()
     world.append(0, MessagePosted(Message(room_in(0), 2, 9, "x", NOON)), b"no event")
-    for stream in (ann, bob):
+    for consumer in (ann, bob):
         with pytest.raises(Undecodable) as told:
             for _ in range(3):
                 world.clock.advance(1)
-                stream.read()
+                consumer.read()
         assert (told.value.partition, told.value.at.offset) == (0, 1)
     world.post(1, "b")
     world.post(0, "c")
-    for stream in (ann, bob):
-        behind = stream.cursor.pop(0)
+    for consumer in (ann, bob):
+        behind = consumer.cursor.pop(0)
         world.clock.advance(1)
-        stream.read_all()
-        stream.cursor[0] = Position(2, behind.epoch, behind.n + 1)  # it is passed over
+        consumer.read_all()
+        consumer.cursor[0] = Position(2, behind.epoch, behind.n + 1)  # it is passed over
         world.clock.advance(1)
-        stream.read_all()
-        assert stream.seen == {0: [0, 2], 1: [0], 2: []}
+        consumer.read_all()
+        assert consumer.seen == {0: [0, 2], 1: [0], 2: []}
 
 
 def test_what_is_kept_before_what_cannot_be_decoded_is_handed_out(shared: Shared) -> None:
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     shared.world.post(0, "a")
     ann.read_all()
     shared.world.append(0, MessagePosted(Message(room_in(0), 2, 9, "x", NOON)), b"no event")
-    for stream in (ann, bob):
+    for consumer in (ann, bob):
         shared.world.clock.advance(1)
         with pytest.raises(Undecodable):
-            stream.read_all()
-            stream.read_all()
-        assert stream.seen[0] == [0]
+            consumer.read_all()
+            consumer.read_all()
+        assert consumer.seen[0] == [0]
 
 
 def test_a_log_that_is_away_is_told_and_nothing_is_lost(shared: Shared) -> None:
-    ann, bob = shared.stream(0), shared.stream(0)
+    ann, bob = shared.consumer(0), shared.consumer(0)
     shared.world.post(0, "a")
     shared.ahead.away = True
-    for stream in (ann, bob):
+    for consumer in (ann, bob):
         with pytest.raises(JournalUnavailable):
-            stream.read()
+            consumer.read()
     shared.ahead.away = False
     ann.read_all()
     bob.read_all()
@@ -311,7 +311,7 @@ def test_a_log_that_is_away_is_told_and_nothing_is_lost(shared: Shared) -> None:
 
 
 def test_of_two_backlogs_neither_waits_for_the_other(shared: Shared) -> None:
-    ann, bob = shared.stream(0, 1), shared.stream(0, 1)
+    ann, bob = shared.consumer(0, 1), shared.consumer(0, 1)
     for partition in (0, 1):
         shared.world.post(partition, *"abcdefgh")
     for _ in range(8):
@@ -327,23 +327,23 @@ steps = st.lists(
 
 
 @given(steps)
-def test_each_stream_sees_every_event_once_and_in_order(taken: list[tuple[int, int, int]]) -> None:
-    """Three streams with partitions of their own choice, one of them slow. Number 3 is a sender."""
+def test_each_consumer_sees_every_event_once_and_in_order(taken: list[tuple[int, int, int]]) -> None:
+    """Three consumers with partitions of their own choice, one of them slow. Number 3 is a sender."""
     shared = Shared()
-    streams = [shared.stream(0, 1, 2), shared.stream(0, 1), shared.stream(1, 2)]
+    consumers = [shared.consumer(0, 1, 2), shared.consumer(0, 1), shared.consumer(1, 2)]
     for who, partition, number in taken:
         shared.world.clock.advance(0.02)
         if who == 3:
             shared.world.post(partition, *"x" * number)
         else:
-            streams[who].read(number)
-    for stream in streams:
+            consumers[who].read(number)
+    for consumer in consumers:
         shared.world.clock.advance(1)
-        stream.read_all()
+        consumer.read_all()
         shared.world.clock.advance(1)
-        stream.read_all()
-        for partition in stream.cursor:
-            assert stream.seen[partition] == list(range(shared.world.n[partition]))
+        consumer.read_all()
+        for partition in consumer.cursor:
+            assert consumer.seen[partition] == list(range(shared.world.n[partition]))
 
 
 @pytest.mark.parametrize("kept", [1, 100_000, 10_000_000])
@@ -353,14 +353,14 @@ def test_threads_that_read_at_once_each_see_everything(
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", kept)
     posted = 2_000
     done = threading.Event()
-    streams = [shared.stream(0, 1, 2) for _ in range(4)]
+    consumers = [shared.consumer(0, 1, 2) for _ in range(4)]
 
-    def run(stream: Seeing) -> None:
-        while sum(map(len, stream.seen.values())) < posted and not done.is_set():
+    def run(consumer: Seeing) -> None:
+        while sum(map(len, consumer.seen.values())) < posted and not done.is_set():
             shared.world.clock.advance(0.01)
-            stream.read(50)
+            consumer.read(50)
 
-    threads = [threading.Thread(target=run, args=(stream,), daemon=True) for stream in streams]
+    threads = [threading.Thread(target=run, args=(consumer,), daemon=True) for consumer in consumers]
     for thread in threads:
         thread.start()
     for number in range(posted):
@@ -368,5 +368,5 @@ def test_threads_that_read_at_once_each_see_everything(
     for thread in threads:
         thread.join(60)
     done.set()
-    for stream in streams:
-        assert stream.seen == {p: list(range(shared.world.n[p])) for p in range(PARTITIONS)}
+    for consumer in consumers:
+        assert consumer.seen == {p: list(range(shared.world.n[p])) for p in range(PARTITIONS)}

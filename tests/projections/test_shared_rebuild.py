@@ -214,5 +214,5 @@ def test_a_projector_waits_while_the_log_is_away_and_leaves_when_it_ends(
 
     monkeypatch.setattr(world.log, "read", away)
     sharer.run(ending)
-    assert "sharing a rebuild waits: the test says so" in said.text
+    assert "share in rebuilds waits: the test says so" in said.text
     assert sharer.joined == sharer.left == ["timeline"]

@@ -8,9 +8,12 @@ from typing import Final
 import pytest
 from aiokafka import TopicPartition
 
+from falcon.adapters.kafka import fence
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
+from falcon.adapters.kafka.tail import KafkaTail
+from falcon.streams.tail import WrongPlace
 from tools.simulation.kafka.brokers import Brokers
 from tools.simulation.kafka.cluster import SimulatedCluster
 from tools.simulation.threads import Simulation
@@ -161,6 +164,25 @@ def test_just_after_a_change_of_leader_the_end_may_be_stale() -> None:
         await asyncio.sleep(2)
         assert await reader.ends([0]) == {0: 1}
         await reader.close()
+
+    course(work)
+
+
+def test_a_place_that_a_new_leader_does_not_show_yet_is_waited_for() -> None:
+    """A client took an event from a server that had read on before the old leader ended."""
+
+    async def work(world: World) -> None:
+        cluster = world.ann_cluster
+        await world.brokers.create_topic(cluster.journal, 1, 3, {"min.insync.replicas": "2"})
+        world.brokers._replication_max = 1.0
+        written = await world.ann.write(cluster.journal, 0, [(None, fence.marker("ann"))])
+        world.brokers.shut_down(world.brokers.partition(TopicPartition(cluster.journal, 0)).leader)
+        tail = KafkaTail(cluster)
+        assert await tail.ends({0: None}) == {0: written.offset}, "the end is stale"
+        assert await tail.position(0, written.offset + 1) == fence.opened_by(written.offset)
+        with pytest.raises(WrongPlace):
+            await tail.position(0, written.offset + 2)
+        await tail.close()
 
     course(work)
 

@@ -760,16 +760,16 @@ def revoke(person: Person, other: Person) -> None:
 
 def revoke_elsewhere(person: Person) -> None:
     """Another server revokes the newest token, and this one hears of it by the log alone."""
-    falcon = person.falcon
     listed = person.get(f"/v1/accounts/{person.account_id}/tokens").json()["tokens"]
-    command = RevokeToken(person.account_id, max(each["token_id"] for each in listed))
-    envelope = CommandEnvelope(
-        partition_for(command, person.account_id, None, falcon.edge.partitions),
-        person.account_id,
-        command,
-        time.monotonic() + 5,
-    )
-    assert isinstance(falcon.run(falcon.edge.gateway.ask(envelope)), Accepted)
+    person.falcon.run(revoked_elsewhere(person, max(each["token_id"] for each in listed)))
+
+
+async def revoked_elsewhere(person: Person, token_id: int) -> None:
+    edge = person.falcon.edge
+    command = RevokeToken(person.account_id, token_id)
+    partition = partition_for(command, person.account_id, None, edge.partitions)
+    envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 5)
+    assert isinstance(await edge.gateway.ask(envelope), Accepted)
 
 
 @BOTH
@@ -786,6 +786,25 @@ def test_a_revoked_token_ends_its_streams_and_no_others(anna: Person, listen: Li
     anna.says(room, "Still here")
     assert kept.next("message.posted").data["text"] == "Still here"
     problem_of(listen(phone, transport=transport), 401, "unauthenticated")
+
+
+def test_a_token_that_is_revoked_while_the_tables_are_asked_about_it_opens_no_stream(
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables show the revocation right behind their answer. So the log is read from where they stood before it."""
+    falcon = start()
+    anna = falcon.account("Anna")
+    phone = second_token(anna)
+    bearer = falcon.edge.store.bearer
+
+    async def revoked_meanwhile(account_id: int, token_hash: str) -> Any:
+        monkeypatch.undo()
+        found = await bearer(account_id, token_hash)
+        await revoked_elsewhere(anna, 2)
+        return found
+
+    monkeypatch.setattr(falcon.edge.store, "bearer", revoked_meanwhile)
+    problem_of(listen(phone), 401, "unauthenticated")
 
 
 def test_a_stream_that_begins_just_behind_a_revocation_does_not_last(
@@ -866,6 +885,32 @@ def test_who_is_sent_away_at_the_very_beginning_is_told_from_where_to_go_on(
     assert [(event.name, event.id) for event in listen(anna, transport=transport, resume=hello.id).rest()] == [
         ("bye", hello.id)
     ]
+
+
+@BOTH
+def test_who_is_sent_away_before_a_state_was_shown_is_shown_one_at_the_next_server(
+    start: Start, listen: Listen, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place of a state that never came would leave out all that the state has."""
+    falcon = start(stream_events=10)
+    anna = falcon.account("Anna")
+    room = anna.makes_room("Tea")
+    hello = listen(anna).next()
+    for i in range(20):
+        anna.says(room, f"{i}")
+    serve = sessions.Streams.serve
+
+    async def drained_meanwhile(streams: sessions.Streams, *arguments: Any) -> None:
+        streams.drain()
+        await serve(streams, *arguments)
+
+    for sent, id in (({}, ""), ({"resume": hello.id}, hello.id)):
+        with monkeypatch.context() as patch:
+            patch.setattr(sessions.Streams, "serve", drained_meanwhile)
+            heard = listen(anna, transport=transport, **sent).rest()
+            assert [(event.name, event.id) for event in heard] == [("bye", id)]
+        falcon.edge.streams._draining = False
+    assert listen(anna, transport=transport, resume=hello.id).next().name == "catch_up"
 
 
 def test_no_more_streams_than_may_be(start: Start, listen: Listen) -> None:

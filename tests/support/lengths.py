@@ -39,7 +39,7 @@ def _cells(write: PutLength) -> Cells:
     return ((hashed(U32(write.seq) + U64(write.room_id)), b"d:l", b"%d" % write.length),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     return id_at_end(key)
 
 
@@ -58,8 +58,8 @@ MODEL: Final = ReadModel(
         tables={"lengths": (1, ())},
         puts=("lengths",),
         cells={PutLength: (0, _cells)},
-        owner=attrgetter("room_id"),
-        owner_of_row=_owner_of_row,
+        identity=attrgetter("room_id"),
+        identity_of_row=_identity_of_row,
     ),
 )
 

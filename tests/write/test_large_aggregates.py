@@ -19,7 +19,7 @@ from falcon.domain.commands import (
     PutMember,
     RemoveMember,
 )
-from falcon.journal.ports import Checkpoint, Snapshot
+from falcon.journal.ports import Checkpoint, JournalUnavailable, Snapshot
 from falcon.write import snapshots
 from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
@@ -199,9 +199,18 @@ def test_a_deleted_room_leaves_no_part_behind(log: CountingLog) -> None:
 
 
 class LossyLog(CountingLog):
+    """``fault``: of the disk that has the snapshots."""
+
+    fault: JournalUnavailable | None = None
+
     def lose_parts(self) -> None:
         for name in [name for name in self.names() if name.startswith("part:")]:
             del self._snapshots[0, name]
+
+    def load(self, partition: int, key: str, version: int) -> Snapshot | None:
+        if self.fault is not None:
+            raise self.fault
+        return super().load(partition, key, version)
 
 
 class Host:
@@ -288,3 +297,35 @@ def test_a_checkpoint_that_finds_a_part_missing_takes_no_process_down(lossy: Los
     bob.minute()
     assert bob.done(PostMessage(BOB + 1, room, "hello")).message.seq == 2
     assert len([name for name in lossy.names() if name.startswith("part:")]) > 30
+
+
+# --- states that cannot be read ---------------------------------------------------------------------------------------
+
+
+def test_a_command_that_needs_a_state_that_cannot_be_read_is_refused_until_it_can(
+    lossy: LossyLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = Host(lossy)
+    room = ann.large_room()
+    ann.minute()
+    bob = Host(lossy)
+    lossy.fault = JournalUnavailable("the file is damaged")
+    assert bob.ask(PostMessage(BOB, room, "hello")) == [Unavailable("unavailable")]
+    assert "partition 0 is down: the file is damaged" in caplog.text
+    lossy.fault = None
+    bob.minute()
+    assert bob.done(PostMessage(BOB, room, "hello")).message.seq == 1
+
+
+def test_a_checkpoint_that_cannot_read_what_it_changes_takes_no_process_down(lossy: LossyLog) -> None:
+    ann = Host(lossy)
+    room = ann.large_room()
+    ann.minute()
+    ann.done(PostMessage(BOB, room, "hello"))
+    lossy.fault = JournalUnavailable("the file is damaged")
+    ann.minute()
+    lossy.fault = None
+    ann.minute()
+    assert ann.done(PostMessage(BOB, room, "hello again")).message.seq == 2
+    ann.minute()
+    assert Host(lossy).done(PostMessage(BOB, room, "and again")).message.seq == 3

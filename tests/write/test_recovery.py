@@ -1,15 +1,17 @@
 """Partitions come back each by itself, as soon as their part of the log has been read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.commands import CreateRoom
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, PostMessage
+from falcon.domain.ids import id_of
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
-from falcon.journal.ports import JournalUnavailable
+from falcon.journal.ports import Checkpointed, EventSource, JournalUnavailable, Snapshot
 from falcon.write import recovery as module
 from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
@@ -48,31 +50,66 @@ class Source:
     def wait(self, seconds: float) -> None: ...
 
 
-@pytest.fixture
-def log() -> MemoryLog:
-    made = MemoryLog(PARTITIONS)
+def carried_out(log: MemoryLog, command: Callable[[int], Command]) -> Shard:
+    """The shard that has decided such a command in each partition."""
     clock = FakeClock()
     shard = Shard(
         FixedOwnership(range(PARTITIONS)),
-        MemoryJournal(made, lambda: None),
-        made,
-        made,
+        MemoryJournal(log, lambda: None),
+        log,
+        log,
         clock,
         ShardLimits(),
         "ann",
         reply=Replied(),
     )
     shard.start()
-    commands = [CommandEnvelope(p, ANN, CreateRoom(ANN, "Tea"), clock.monotonic() + 5) for p in range(PARTITIONS)]
+    commands = [CommandEnvelope(p, ANN, command(p), clock.monotonic() + 5) for p in range(PARTITIONS)]
     shard.execute(CommandBatch(1, commands), "ann's process")
+    return shard
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    made = MemoryLog(PARTITIONS)
+    carried_out(made, lambda _: CreateRoom(ANN, "Tea"))
     return made
 
 
-def recover(log: MemoryLog, source: Source, numbers: Sequence[int] = range(PARTITIONS)) -> list[Recovered]:
+def recover(
+    log: MemoryLog,
+    source: EventSource,
+    numbers: Sequence[int] = range(PARTITIONS),
+    snapshots: "DamagedSnapshots | None" = None,
+) -> list[Recovered]:
     def make(number: int) -> PartitionAggregates:
-        return PartitionAggregates(number, log.partitions, log, ShardLimits(answer_window_ms=1, hot_aggregates=1))
+        limits = ShardLimits(answer_window_ms=1, hot_aggregates=1)
+        return PartitionAggregates(number, log.partitions, snapshots or log, limits)
 
     return list(Recovery(MemoryJournal(log, lambda: None), source, make, "bob", lambda: 7.0).run(numbers))
+
+
+class DamagedSnapshots:
+    """Snapshots, of which those of one partition cannot be read; or only ``states`` of its rooms and accounts."""
+
+    def __init__(self, log: MemoryLog, damaged: str) -> None:
+        self._log = log
+        self._damaged = damaged
+
+    def checkpoint(self, partition: int, version: int) -> Checkpointed | None:
+        self._read(partition, "checkpoint")
+        return self._log.checkpoint(partition, version)
+
+    def answers(self, partition: int, version: int, since: int) -> list[bytes]:
+        return self._log.answers(partition, version, since)
+
+    def load(self, partition: int, key: str, version: int) -> Snapshot | None:
+        self._read(partition, "states")
+        return self._log.load(partition, key, version)
+
+    def _read(self, partition: int, what: str) -> None:
+        if partition == BAD and what == self._damaged:
+            raise JournalUnavailable(f"the {what} are damaged")
 
 
 def ready(recovered: list[Recovered]) -> set[int]:
@@ -94,6 +131,17 @@ def test_a_partition_that_cannot_be_read_takes_none_with_it(log: MemoryLog, trou
     assert ready(recovered) == {0, 1, 3}
     assert [(*each.down, *each.undecodable) for each in recovered if not each.ready] == [(BAD,)]
     assert recovered[-1].left == 0
+
+
+@pytest.mark.parametrize("damaged", ["checkpoint", "states"])
+def test_a_partition_whose_snapshots_cannot_be_read_takes_none_with_it(log: MemoryLog, damaged: str) -> None:
+    carried_out(log, lambda partition: PostMessage(ANN, id_of(1, partition, PARTITIONS), "hello")).close()
+    carried_out(log, lambda partition: PostMessage(ANN, id_of(1, partition, PARTITIONS), "behind the checkpoint"))
+    recovered = recover(log, log, snapshots=DamagedSnapshots(log, damaged))
+    assert ready(recovered) == {0, 1, 3}
+    assert [number for each in recovered for number in each.down] == [BAD]
+    assert recovered[-1].left == 0
+    assert ready(recover(log, log)) == {0, 1, 2, 3}
 
 
 def test_with_all_of_the_log_away_all_of_them_are_down(log: MemoryLog) -> None:

@@ -161,19 +161,19 @@ async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
 def _lose(operator: Operator, projection: str, share: float) -> list[Lost]:
     generation = live(operator, projection)
     tables = {table_name("falcon", table, generation): table for table in READ_MODELS[projection].hbase.tables}
-    owner_of_row = READ_MODELS[projection].hbase.owner_of_row
+    identity_of_row = READ_MODELS[projection].hbase.identity_of_row
 
     def loses(name: str, row: bytes, cells: Mapping[bytes, Cell]) -> bool:
         if name not in tables:
             return False
         values = {column: cell.value for column, cell in cells.items()}
-        return owner_of_row(tables[name], row, values) in operator.posted
+        return identity_of_row(tables[name], row, values) in operator.posted
 
     return operator.falcon.hbase.lose_some(loses, share)
 
 
 def _room_of(message: Lost) -> int:
-    return READ_MODELS["timeline"].hbase.owner_of_row("timeline", message.row, {})
+    return READ_MODELS["timeline"].hbase.identity_of_row("timeline", message.row, {})
 
 
 async def _shows_holes(operator: Operator, room: int, lost: Sequence[Lost]) -> list[str]:

@@ -579,6 +579,7 @@ class _Listening:
         self._edge = edge
         self._bearer = bearer
         self._last: dict[int, int] = dict(known.last) if known is not None else {}
+        self._id = token  # of the last event
         self.from_tokens: dict[str, _Known] = {token: _Known(dict(self._last))} if token else {}
 
     async def take(self, block: Block) -> None:
@@ -589,10 +590,16 @@ class _Listening:
             case "catch_up":
                 self.from_tokens.clear()
                 self._last = {room["room_id"]: room["last_seq"] for room in data["rooms"]}
-            case "bye" | "caught_up" | "typing" | "presence":
+            case "bye":
+                if block.id != self._id:
+                    self._follower.wrong(f"a bye says to go on from {block.id!r}, and the last event had {self._id!r}")
+                return
+            case "caught_up" | "typing" | "presence":
+                self._id = block.id
                 return
             case _:
                 self._take_event(block.name, data)
+        self._id = block.id
         if len(self.from_tokens) < 4 and self._follower.chance.random() < 0.3 and block.id:
             self.from_tokens.setdefault(block.id, _Known(dict(self._last)))
 

@@ -76,6 +76,27 @@ async def lose_an_owner_for_long(falcon: SimulatedFalcon, chance: random.Random)
     falcon.http.later(chance.uniform(12, 20), partial(falcon._relaunch, process))
 
 
+async def end_edges_in_order(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """As for an upgrade, while slow tables keep streams from beginning."""
+    falcon.road.delay_max = chance.choice([0.1, 0.3, 0.6])
+    await asyncio.sleep(chance.uniform(0.5, 3))
+    for name in chance.sample(falcon.edges, chance.randint(1, len(falcon.edges))):
+        falcon.terminate(name)
+    await asyncio.sleep(chance.uniform(0, 4))
+
+
+async def change_leaders(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """One broker after another ends in order, and the new leaders hear late of what is committed."""
+    brokers = falcon.brokers
+    brokers._replication_max = chance.choice([0.2, 1.0])
+    for _ in range(chance.randint(1, 3)):
+        node = chance.choice(brokers.nodes)
+        brokers.loop.call_soon_threadsafe(brokers.shut_down, node)
+        await asyncio.sleep(chance.uniform(0.5, 3))
+        brokers.loop.call_soon_threadsafe(brokers.start, node)
+    brokers._replication_max = 0.01
+
+
 async def wait(falcon: SimulatedFalcon, chance: random.Random) -> None:
     """Nothing fails."""
     await asyncio.sleep(chance.uniform(1, 4))

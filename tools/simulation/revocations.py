@@ -2,6 +2,7 @@
 the tables do there."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ from tools.simulation.course import Outcome, simulate
 _REVOKED_SECONDS: Final = 2.0
 _AFTERWARDS_SECONDS: Final = 6.0  # the token stays revoked
 _START_SECONDS: Final = 30.0
+_SILENCE_SECONDS: Final = 15.0
+_STREAMS: Final = 8
 
 
 def run(outcome: Outcome, folder: Path) -> None:
@@ -47,6 +50,8 @@ class Revocation:
         here, self.pod = chance.sample(falcon.edges, 2)
         self._admin = FalconClient([f"http://{here}:8080"], admin_token)
         self._http = EdgeClient(falcon.http)
+        self._streaming = httpx.AsyncClient(timeout=_SILENCE_SECONDS, trust_env=False)
+        self._streams: list[asyncio.Task[None]] = []
 
     async def prepare(self) -> None:
         """Until both pods follow the log, and the other one knows Ben."""
@@ -81,6 +86,31 @@ class Revocation:
             if await self._status() == 200:
                 self.violations.append("Ben's token is good again")
             await asyncio.sleep(0.2)
+
+    async def open_streams(self) -> None:
+        """One after the other."""
+        while len(self._streams) < _STREAMS:
+            self._streams.append(asyncio.create_task(self._listen()))
+            await asyncio.sleep(self.chance.uniform(0, 0.2))
+
+    async def streams_have_ended(self) -> None:
+        """Each was refused, or ended once the token was revoked."""
+        if lasting := [each for each in self._streams if not each.done()]:
+            self.violations.append(f"{len(lasting)} streams of Ben's outlive his token")
+        for each in self._streams:
+            each.cancel()
+        await self._streaming.aclose()
+
+    async def _listen(self) -> None:
+        self.asked += 1
+        headers = {"Authorization": f"Bearer {self._token}"}
+        with contextlib.suppress(httpx.HTTPError):
+            async with self._streaming.stream("GET", f"http://{self.pod}:8080/v1/stream", headers=headers) as response:
+                async for _ in response.aiter_bytes():
+                    continue
+
+    def slow_the_tables(self, seconds: float) -> None:
+        self.falcon.road.delay_max = seconds
 
     def stop_the_tables(self) -> None:
         self.falcon.stop(self.falcon.projectors[0])
@@ -161,6 +191,19 @@ async def a_start_at_the_same_time(revocation: Revocation) -> None:
     await revocation.is_refused()
 
 
+async def streams_that_begin_meanwhile(revocation: Revocation) -> None:
+    """Tables that are slow come to show the revocation between two questions of a stream."""
+    revocation.slow_the_tables(revocation.chance.choice([0.1, 0.3, 0.6]))
+    await revocation.restart()
+    opening = asyncio.create_task(revocation.open_streams())
+    await asyncio.sleep(revocation.chance.uniform(0, 1))
+    await revocation.revoke()
+    await opening
+    revocation.slow_the_tables(0.002)
+    await revocation.is_refused()
+    await revocation.streams_have_ended()
+
+
 TROUBLES: Final[tuple[Callable[[Revocation], Awaitable[None]], ...]] = (
     nothing,
     tables_that_stand_still,
@@ -168,4 +211,5 @@ TROUBLES: Final[tuple[Callable[[Revocation], Awaitable[None]], ...]] = (
     a_log_that_is_lost_in_that_moment,
     a_start_with_tables_that_are_behind,
     a_start_at_the_same_time,
+    streams_that_begin_meanwhile,
 )

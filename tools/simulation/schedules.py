@@ -92,6 +92,8 @@ BROKEN: Final = _while("connections break", course.trouble_http, visitors="hasty
 EDGES: Final = _while(
     "edges come and go", course.kill_an_edge, course.trouble_http, visitors="traveller follower", times=2
 )
+ENDINGS: Final = _while("edges end in order", faults.end_edges_in_order, visitors="follower", times=3)
+ELECTIONS: Final = _while("leaders change", faults.change_leaders, visitors="follower traveller", times=4)
 ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
 ACTS: Final = Schedules("an operator acts", kind="acts")
 RESTORES: Final = Schedules("servers are restored", kind="restores")

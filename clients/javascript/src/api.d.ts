@@ -192,6 +192,7 @@ export interface RoomChange {
   description?: string;
 }
 
+/** A room in the caller's list. */
 export interface RoomSummary {
   room_id: number;
   kind: "direct" | "group";

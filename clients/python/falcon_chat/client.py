@@ -238,11 +238,11 @@ class FalconClient:
         await self._connection.command("DELETE", f"/v1/rooms/{room_id}/messages/{seq}", key=key)
 
     async def add_reaction(self, room_id: int, seq: int, emoji: str, *, key: str | None = None) -> ReactionCount:
-        """``emoji`` is one emoji, fully qualified. Again it is the same."""
+        """``emoji`` is one emoji, fully qualified. To react with it again changes nothing."""
         return await self._command("PUT", _reaction(room_id, seq, emoji), None, ReactionCount, key)
 
     async def remove_reaction(self, room_id: int, seq: int, emoji: str, *, key: str | None = None) -> None:
-        """Your own. It is fine if there is none."""
+        """Remove your own reaction. Without one nothing changes."""
         await self._connection.command("DELETE", _reaction(room_id, seq, emoji), key=key)
 
     async def reactions(
@@ -260,7 +260,8 @@ class FalconClient:
     # What happens
 
     async def say_typing(self, room_id: int) -> None:
-        """Say it again every few seconds while you type. The server passes it on once a second at most."""
+        """Repeat it every few seconds while you type. It takes no key. The server passes it on once a second at
+        most."""
         await self._connection.command("POST", f"/v1/rooms/{room_id}/typing")
 
     def stream(

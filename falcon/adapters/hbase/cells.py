@@ -11,7 +11,7 @@ def by_partition(model: HBaseModel, writes: Sequence[Write], partitions: int) ->
     """The writes of each partition, in their order. A row is written from one partition only."""
     grouped: dict[Partition, list[Write]] = {}
     for write in writes:
-        grouped.setdefault(partition_of(model.owner(write), partitions), []).append(write)
+        grouped.setdefault(partition_of(model.identity(write), partitions), []).append(write)
     return grouped
 
 

@@ -70,7 +70,8 @@ class HBaseComparing:
                 unexplained = 0
                 for key, row in rows.items():
                     values = {column: cell.value for column, cell in row.items()}
-                    end = self._ends[partition_of(self._model.owner_of_row(table, key, values), len(self._ends))].offset
+                    identity = self._model.identity_of_row(table, key, values)
+                    end = self._ends[partition_of(identity, len(self._ends))].offset
                     unexplained += sum(
                         cell.stamp <= end and not self._written.has(_key(table, key, column))
                         for column, cell in row.items()

@@ -61,7 +61,7 @@ class KnownPositions:
         )
 
     def shown(
-        self, live: Live, partitions: Collection[Partition], projections: Collection[str] | None
+        self, live: Live, partitions: Collection[Partition], projections: Collection[str] | None = None
     ) -> dict[Partition, Position]:
         """The least of the positions that these projections show; None for those that have been filled."""
         if projections is None:

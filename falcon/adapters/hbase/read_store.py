@@ -9,7 +9,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.client import HBase, HBaseClient
 from falcon.adapters.hbase.connection import HBaseFault, TableMissing
-from falcon.adapters.hbase.known_positions import KnownPositions
+from falcon.adapters.hbase.known_positions import KnownPositions, Live
 from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import QueryContext, live_generation
 from falcon.adapters.hbase.timed_client import TimedClient
@@ -48,8 +48,9 @@ class HBaseReadStore(HBaseQueries):
 
     async def applied(self, partition: Partition) -> int:
         """Concurrent callers share one look: many wait for the same event."""
-        if await self._knows([partition]):
-            return self._shown([partition])[partition].offset
+        live = await self._told([partition])
+        if live is not None:
+            return self.positions.shown(live, [partition])[partition].offset
         looking = self._looking.get(partition)
         if looking is None or looking.get_loop() is not asyncio.get_running_loop():
             looking = self._looking[partition] = asyncio.ensure_future(self._look_at(partition))
@@ -57,18 +58,16 @@ class HBaseReadStore(HBaseQueries):
         return await asyncio.shield(looking)
 
     async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        if not await self._knows(partitions):
-            await self._look(partitions)
-        return {partition: position.offset for partition, position in self._shown(partitions).items()}
+        shown = self.positions.shown(await self._known(partitions), partitions)
+        return {partition: position.offset for partition, position in shown.items()}
 
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
-        if not await self._knows(range(partitions)):
-            await self._look(range(partitions))
+        live = await self._known(range(partitions))
         for name in projections or ():
-            live_generation(self._live[0], self._prefix, name)
-        return self._shown(range(partitions), projections)
+            live_generation(live, self._prefix, name)
+        return self.positions.shown(live, range(partitions), projections)
 
     def learn(self, moves: Moves) -> None:
         """A projector has moved the positions of its tables."""
@@ -76,33 +75,35 @@ class HBaseReadStore(HBaseQueries):
         if self.positions.are_of_newer_tables(moves, self._live[0]):
             self._look_again()
 
-    async def _knows(self, partitions: Collection[Partition]) -> bool:
-        """True if no look at the tables is needed. Which tables are live is looked up as for any query: positions of
-        others say nothing of what a query shows."""
+    async def _known(self, partitions: Collection[Partition]) -> Live:
+        """The live tables, whose positions are known. A query on another thread may find that others are live by now,
+        of which nothing is known yet: these show no less."""
+        live = await self._told(partitions)
+        return await self._look(partitions) if live is None else live
+
+    async def _told(self, partitions: Collection[Partition]) -> Live | None:
+        """The live tables if projectors have told all their positions, so that no look at them is needed. Which tables
+        are live is looked up as for any query: positions of others say nothing of what a query shows."""
         if not self.positions.are_told():
-            return False
+            return None
         if time.monotonic() >= self._live[1]:
             await self.ask(queries.generations)
-        return self.positions.know(self._live[0], partitions)
+        live = self._live[0]
+        return live if self.positions.know(live, partitions) else None
 
     async def _look_at(self, partition: Partition) -> int:
         """Returns what was seen: the position may be forgotten before all callers go on."""
-        await self._look([partition])
-        return self._shown([partition])[partition].offset
+        return self.positions.shown(await self._look([partition]), [partition])[partition].offset
 
-    async def _look(self, partitions: Collection[Partition]) -> None:
+    async def _look(self, partitions: Collection[Partition]) -> Live:
         """If other tables become live meanwhile, these are looked at, too."""
         while True:
             for moves in await self.ask(queries.applied, partitions):
                 self.positions.learn(moves)
-            self.positions.drop_before(self._live[0])
-            if self.positions.know(self._live[0], partitions):
-                return
-
-    def _shown(
-        self, partitions: Collection[Partition], projections: Sequence[str] | None = None
-    ) -> dict[Partition, Position]:
-        return self.positions.shown(self._live[0], partitions, projections)
+            live = self._live[0]
+            self.positions.drop_before(live)
+            if self.positions.know(live, partitions):
+                return live
 
     # --- queries ------------------------------------------------------------------------------------------------------
 

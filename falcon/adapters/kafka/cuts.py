@@ -7,7 +7,7 @@ from typing import Final
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
-from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.reader import Reader, reaches
 from falcon.journal.ports import JournalUnavailable, LogWentBack
 from falcon.shared import Shared
 from falcon.streams.cuts import KEPT_MAX, Record
@@ -20,10 +20,6 @@ _RETRY_SECONDS: Final = 1.0
 _READERS: Final = 4
 _READ_SECONDS: Final = 5.0
 _READ_RECORDS: Final = 100  # the next client's token may name one of those behind
-# A token may name a cut that a broker does not show yet, since it has just become the leader.
-_STALE_SECONDS: Final = 1.0
-_STALE_RECORDS: Final = 1_000
-_STALE_PAUSE_SECONDS: Final = 0.1
 
 
 class KafkaCuts:
@@ -51,7 +47,7 @@ class KafkaCuts:
         return int(written.offset)
 
     async def read(self, number: int) -> list[Record]:
-        if not await self._is_shown(number):
+        if not await reaches(self._end, number + 1):
             return []
         try:
             async with asyncio.timeout(_READ_SECONDS), self._readers:
@@ -78,15 +74,8 @@ class KafkaCuts:
         readers = (self._reader, self._end_reader, *self._idle)
         await asyncio.gather(*(reader.close() for reader in readers), self._producer.close())
 
-    async def _is_shown(self, number: int) -> bool:
-        until = asyncio.get_running_loop().time() + _STALE_SECONDS
-        while True:
-            end = (await self._ends.get())[0]
-            if number < end:
-                return True
-            if number >= end + _STALE_RECORDS or asyncio.get_running_loop().time() > until:
-                return False
-            await asyncio.sleep(_STALE_PAUSE_SECONDS)
+    async def _end(self) -> int:
+        return (await self._ends.get())[0]
 
     async def _follow(self, take: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
         while True:

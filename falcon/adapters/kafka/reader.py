@@ -1,7 +1,7 @@
 """Reads partitions from known positions, and judges the records by the fence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,6 +19,10 @@ _AT_ONCE_SECONDS: Final = 0.003  # records that arrive within this time were the
 _ALL_SECONDS: Final = 0.01  # all brokers have answered within this time
 _PROGRESS_SECONDS: Final = 15.0
 _COMPACTED_RECORDS: Final = 500  # at a time, since other work shares the loop
+# For so long, and by so many records, a leader that has just been elected may state an end that is stale.
+_STALE_SECONDS: Final = 2.0
+_STALE_RECORDS: Final = 10_000
+_STALE_PAUSE_SECONDS: Final = 0.1
 
 
 class Valid(NamedTuple):
@@ -161,6 +165,17 @@ async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dic
     if 0 < left < limit:
         consumer.pause(*consumer.assignment())
     return found
+
+
+async def reaches(end: Callable[[], Awaitable[int]], offset: int) -> bool:
+    """True if a partition has all records before ``offset``. ``end`` asks for its end, which may be stale: a client's
+    token may name a record that the leader does not show yet. Raises JournalUnavailable."""
+    until = asyncio.get_running_loop().time() + _STALE_SECONDS
+    while (stated := await end()) < offset:
+        if offset > stated + _STALE_RECORDS or asyncio.get_running_loop().time() > until:
+            return False
+        await asyncio.sleep(_STALE_PAUSE_SECONDS)
+    return True
 
 
 def judge_all(

@@ -8,7 +8,7 @@ from aiokafka.structs import ConsumerRecord
 
 from falcon.adapters.kafka import fence, records
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.kafka.reader import Reader, judge_all
+from falcon.adapters.kafka.reader import Reader, judge_all, reaches
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
@@ -45,6 +45,9 @@ class KafkaTail:
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         return await self._ends.ends(list(segments))
 
+    async def _end(self, segment: int) -> int:
+        return (await self.ends({segment: None}))[segment]
+
     async def position(self, segment: int, offset: int) -> Position:
         """Searches backwards for a proof (``fence``): a marker, the partition's start, or an event that is certainly
         valid."""
@@ -52,8 +55,7 @@ class KafkaTail:
             raise WrongPlace(f"there is no partition {segment}")
         if offset == 0:
             return Position()
-        end = (await self.ends({segment: None}))[segment]
-        if offset > end:
+        if not await reaches(lambda: self._end(segment), offset):
             raise WrongPlace(f"there is no offset {offset} in partition {segment}")
         before: list[tuple[int, bytes]] = []
         start, back = offset, _LOOKED_BACK_AT

@@ -2,8 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,6 +75,17 @@ SEVERAL_FILES: Final = 1_000
 RECORD_COLUMNS: Final = "offset, partition, epoch, n, key, type, version, critical, data"
 
 
+_RESTORE: Final = "check the disk, and restore a copy of the data folder if the file is damaged"
+_WAYS_OUT: Final[dict[type[apsw.Error], str]] = {
+    apsw.CorruptError: _RESTORE,
+    apsw.NotADBError: _RESTORE,
+    apsw.IOError: "check the disk, and that it has room",
+    apsw.FullError: "make room on the disk",
+    apsw.ReadOnlyError: "the user of Falcon must be able to write it",
+    apsw.CantOpenError: "the user of Falcon must be able to open it, and the files beside it",
+}
+
+
 class WrongDatabase(Exception):
     """The file is not what the settings say. The message says what to do."""
 
@@ -83,7 +94,7 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL", fil
     """A connection for one thread at a time. ``files``: of the folder; the connections to them share a page cache's
     memory. Raises JournalUnavailable."""
     flags = apsw.SQLITE_OPEN_READWRITE if writable else apsw.SQLITE_OPEN_READONLY
-    try:
+    with opening(path):
         connection = apsw.Connection(str(path), flags=flags)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         connection.pragma("synchronous", synchronous)
@@ -95,16 +106,29 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL", fil
         # Checkpoint often and little, on the thread that has just committed. A separate thread made the slowest of a
         # hundred sends five times as slow: commits wait for its fsync, and the WAL never restarts from its beginning.
         connection.wal_autocheckpoint(_WAL_PAGES)
-    except apsw.Error as error:
-        raise JournalUnavailable(f"cannot open {path}: {error}") from error
     return connection
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """If SQLite fails within the block, the path cannot be opened. Raises JournalUnavailable."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {path}: {cause(error)}") from error
+
+
+def cause(error: Exception) -> str:
+    """What SQLite says, and what to do."""
+    ways_out = [way_out for kind, way_out in _WAYS_OUT.items() if isinstance(error, kind)]
+    return "; ".join([str(error), *ways_out])
 
 
 def prepare(path: Path, partitions: int) -> None:
     """Create the file. Or check that it was made for this many partitions, and migrate it to this schema, with empty
     tables for new read models. All of it or nothing. Raises WrongDatabase, JournalUnavailable."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with opening(path):
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         # A commit writes whole pages, and most of its messages are on different pages: small pages are cheaper.
@@ -118,32 +142,25 @@ def prepare(path: Path, partitions: int) -> None:
             _migrate(connection)
             _install(connection)
         connection.close()
-    except apsw.Error as error:
-        raise JournalUnavailable(f"cannot open {path}: {error}") from error
 
 
 def is_made(path: Path) -> bool:
     """False if the file is missing or empty. Raises JournalUnavailable."""
     if not path.exists() or not path.stat().st_size:  # SQLite would delete the WAL beside an empty file
         return False
-    try:
-        with closing(connect(path, writable=False)) as connection:
-            return _has_schema(connection)
-    except apsw.Error as error:
-        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+    with opening(path), closing(connect(path, writable=False)) as connection:
+        return _has_schema(connection)
 
 
 def check(path: Path, partitions: int) -> None:
     """Check, without writing, that the file is this Falcon's: another Falcon may be using it. Raises WrongDatabase,
     JournalUnavailable."""
-    try:
+    with opening(path):
         connection = connect(path, writable=False)
         _check(connection, path, partitions)
         if _schema(connection) != SCHEMA_VERSION:
             raise WrongDatabase(f"{path} is of an earlier Falcon: falcon up of this one brings it to its own schema")
         connection.close()
-    except apsw.Error as error:
-        raise JournalUnavailable(f"cannot open {path}: {error}") from error
 
 
 def create(connection: apsw.Connection, partitions: int) -> None:
@@ -178,7 +195,7 @@ def copy(path: Path, to: Path, report: Callable[[int, int], None] = lambda done,
             copied.execute("UPDATE meta SET value = ? WHERE key = 'instance'", (naming.renamed(str(name)),))
         copied.close()
     except apsw.Error as error:
-        raise JournalUnavailable(f"cannot copy {path} to {to}: {error}") from error
+        raise JournalUnavailable(f"cannot copy {path} to {to}: {cause(error)}") from error
 
 
 def _create(connection: apsw.Connection, partitions: int) -> None:

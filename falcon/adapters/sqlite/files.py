@@ -15,7 +15,7 @@ import apsw
 
 from falcon.adapters.sqlite import database, moving
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, end_of, layout_of, place_of
+from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, end_of, layout_of, note_ends, noted_ends, place_of
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 from falcon.process import take_lock
@@ -43,11 +43,8 @@ def layout(first: Path) -> Layout:
     """The layout of a folder as it is now. Raises JournalUnavailable."""
     if not database.is_made(first):
         raise JournalUnavailable(f"{first} is missing or empty: put it back, or restore a copy of the folder")
-    try:
-        with contextlib.closing(database.connect(first, writable=False)) as connection:
-            return layout_of(connection)
-    except apsw.Error as error:
-        raise JournalUnavailable(f"cannot open {first}: {error}") from error
+    with database.opening(first), contextlib.closing(database.connect(first, writable=False)) as connection:
+        return layout_of(connection)
 
 
 def present(first: Path) -> list[Path]:
@@ -90,7 +87,9 @@ def prepare(
     except NoSegmentsLeft as error:
         raise WrongDatabase(str(error)) from error
     except (apsw.Error, OSError) as error:
-        raise JournalUnavailable(f"cannot make {first.parent} a folder of {count} files: {error}") from error
+        raise JournalUnavailable(
+            f"cannot make {first.parent} a folder of {count} files: {database.cause(error)}"
+        ) from error
 
 
 def _prepare_present(first: Path, partitions: int) -> Layout:
@@ -105,7 +104,9 @@ def _prepare_present(first: Path, partitions: int) -> Layout:
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.prepare(path, partitions)
-    _check_places(first, found)
+    check_places(first, found)
+    if found.files > 1:
+        _note_ends(first, found)
     return found
 
 
@@ -136,7 +137,7 @@ def check(first: Path, partitions: int) -> list[Path]:
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.check(path, partitions)
-    _check_places(first, found)
+    check_places(first, found)
     return paths(first, found.files)
 
 
@@ -151,23 +152,52 @@ def _check_exists(path: Path, folder: Layout) -> None:
         raise WrongDatabase(f"{path} is missing, one of {folder.files} files: put it back, or restore a copy")
 
 
-def _check_places(first: Path, folder: Layout) -> None:
-    """Each file is the one of its place, and of this log."""
-    names = set()
-    try:
-        for place, path in enumerate(paths(first, folder.files)):
+def check_places(first: Path, folder: Layout) -> None:
+    """Each file is the one of its place, of this log, and not older than the others know it. Raises WrongDatabase,
+    JournalUnavailable."""
+    present = paths(first, folder.files)
+    names, ends, known = set(), list[int](), [0] * folder.files
+    with database.opening(first.parent):
+        for place, path in enumerate(present):
             with contextlib.closing(database.connect(path, writable=False)) as connection:
                 names.add(_name_of(connection))
+                ends.append(end_of(connection))
                 fits = (layout_of(connection), place_of(connection)) == (folder, place)
+                known = list(map(max, known, noted_ends(connection, folder)))
             if len(names) > 1 or not fits:
                 raise WrongDatabase(f"{path} does not fit {first.name}: it is of another data folder, or another copy")
-    except apsw.Error as error:
-        raise JournalUnavailable(f"cannot open {first.parent}: {error}") from error
+    for path, end, least in zip(present, ends, known, strict=True):
+        if end < least:
+            raise WrongDatabase(
+                f"{path} is older than the other files, and lacks messages: put the newer one back, or restore a copy "
+                "of the whole folder"
+            )
+
+
+def _note_ends(first: Path, folder: Layout) -> None:
+    """A file that is put back from an older copy later would give the ids of lost messages to others: so each file
+    knows how far the others had come."""
+    present = paths(first, folder.files)
+    with database.opening(first.parent), contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(database.connect(path))) for path in present]
+        ends = [end_of(connection) for connection in connections]
+        for connection in connections:
+            note_ends(connection, ends)
 
 
 def _name_of(connection: apsw.Connection) -> str:
     ((name,),) = connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
     return str(name)
+
+
+def close(first: Path) -> None:
+    """When no process uses the folder any more: leave no WAL beside its files. An operator may copy a file without it,
+    or put an older file beside it. SQLite does it when the last connection that may write is closed. Raises
+    JournalUnavailable."""
+    with database.opening(first.parent):
+        for path in present(first):
+            with contextlib.closing(database.connect(path)) as connection:
+                connection.execute("SELECT count(*) FROM meta").fetchall()  # or it has not looked at the WAL
 
 
 # --- which files there are --------------------------------------------------------------------------------------------
@@ -243,7 +273,7 @@ def copy(first: Path, to: Path, report: Report = lambda done, total: None) -> li
         report(done, done)
         _rename(targets)
     except apsw.Error as error:
-        raise JournalUnavailable(f"cannot copy {first.parent} to {to.parent}: {error}") from error
+        raise JournalUnavailable(f"cannot copy {first.parent} to {to.parent}: {database.cause(error)}") from error
     return targets
 
 

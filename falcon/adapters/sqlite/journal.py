@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import apsw
 
-from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, transaction
+from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, cause, transaction
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
@@ -82,7 +82,7 @@ class SqliteJournal:
                 (heads,) = connection.execute("UPDATE log SET takeovers = takeovers + 1 RETURNING heads").fetchone()  # type: ignore[misc]
                 return {partition: _take(connection, partition, owner, heads) for partition in partitions}
         except apsw.Error as error:
-            raise JournalUnavailable(f"cannot take over partitions: {error}") from error
+            raise JournalUnavailable(f"cannot take over partitions: {cause(error)}") from error
         finally:
             self.submit(())
 
@@ -227,7 +227,7 @@ class SqliteJournal:
                 self._within.committed(self._appends)
         else:
             # Log each failed commit once, here where it is handled: the shard takes over again.
-            log.error("a commit of %d submissions failed: %s", len(group), error)
+            log.error("a commit of %d submissions failed: %s", len(group), cause(error))
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for submission in group:

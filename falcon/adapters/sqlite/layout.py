@@ -122,6 +122,17 @@ def note_inherited(connection: apsw.Connection) -> None:
     connection.execute("INSERT INTO meta VALUES ('inherited', ?)", (encoded,))
 
 
+def note_ends(connection: apsw.Connection, ends: Sequence[int]) -> None:
+    """``ends``: of the files of the folder, in order."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('ends', ?)", (msgspec.json.encode(ends).decode(),))
+
+
+def noted_ends(connection: apsw.Connection, layout: Layout) -> list[int]:
+    """The ends of the folder's files when the file last noted them; the beginnings if it has not."""
+    row: Any = connection.execute("SELECT value FROM meta WHERE key = 'ends'").fetchone()
+    return list(map(begin_of, layout.segments)) if row is None else msgspec.json.decode(row[0], type=list[int])
+
+
 def place_of(connection: apsw.Connection) -> int:
     """The file's place among the files of the folder."""
     row: Any = connection.execute("SELECT value FROM meta WHERE key = 'place'").fetchone()

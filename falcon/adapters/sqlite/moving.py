@@ -203,7 +203,7 @@ def _build(
                     connection.execute("DELETE FROM main.meta")
                     connection.execute(
                         "INSERT INTO main.meta SELECT * FROM source.meta WHERE key NOT LIKE 'rebuild %'"
-                        " AND key NOT IN ('place', 'files', 'closed', 'inherited')"
+                        " AND key NOT IN ('place', 'files', 'closed', 'inherited', 'ends')"
                     )
         begin = begin_of(layout.segment(place))
         with database.transaction(connection):

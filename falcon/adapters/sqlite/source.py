@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import apsw
 
-from falcon.adapters.sqlite.database import RECORD_COLUMNS
+from falcon.adapters.sqlite.database import RECORD_COLUMNS, cause
 from falcon.adapters.sqlite.layout import Inherited, begin_of, inherited_of, layout_of, place_of
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
@@ -161,7 +161,7 @@ class SqliteSource:
         try:
             return self._connection.execute(sql, bindings).fetchall()
         except apsw.Error as error:
-            raise JournalUnavailable(f"cannot read the journal: {error}") from error
+            raise JournalUnavailable(f"cannot read the journal: {cause(error)}") from error
 
     def _row(self, sql: str, *bindings: int | str) -> tuple[Any, ...]:
         row = self._maybe(sql, *bindings)
@@ -172,7 +172,7 @@ class SqliteSource:
         try:
             return self._connection.execute(sql, bindings).fetchone()
         except apsw.Error as error:
-            raise JournalUnavailable(f"cannot read the journal: {error}") from error
+            raise JournalUnavailable(f"cannot read the journal: {cause(error)}") from error
 
 
 class SqliteFilesSource:

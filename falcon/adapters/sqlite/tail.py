@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import apsw
 
-from falcon.adapters.sqlite.database import RECORD_COLUMNS
+from falcon.adapters.sqlite.database import RECORD_COLUMNS, cause
 from falcon.adapters.sqlite.layout import begin_of, layout_of, segment_of
 from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
@@ -127,4 +127,4 @@ class SqliteTail:
         try:
             return file.execute(sql, bindings).fetchall()
         except apsw.Error as error:
-            raise JournalUnavailable(f"cannot read the journal: {error}") from error
+            raise JournalUnavailable(f"cannot read the journal: {cause(error)}") from error

@@ -24,7 +24,7 @@ from thespian.actors import (
     WatchMessage,
 )
 
-from falcon.journal.ports import Wake
+from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.telemetry import metrics, probes
 from falcon.write import refusals
 from falcon.write.protocol import BatchReply, CommandBatch, Reply, decode_batch, encode_replies
@@ -115,10 +115,11 @@ def carry_out(work: Callable[..., None], *arguments: object) -> None:
     try:
         work(*arguments)
         _processing.observe(time.monotonic() - began)
-    except Exception:
+    except Exception as error:
         metrics.actor_errors.labels("RoomShard").inc()
         at = type(arguments[0]).__name__ if arguments else work.__name__
-        log.exception("shard failed at %s; it ends, to be started again", at)
+        is_known = isinstance(error, JournalUnavailable)
+        log.error("shard failed at %s; it ends, to be started again: %s", at, error, exc_info=not is_known)
         os._exit(70)
 
 

@@ -1,6 +1,7 @@
 """Accounts and their tokens. Admins manage all of them, an account its own tokens."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, Final
 
 import msgspec
@@ -14,10 +15,11 @@ from falcon.domain.ids import AccountId
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples
 from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_of, reference
+from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import account_not_found, not_allowed, token_not_found, wrong_cursor
-from falcon.http.requests import AuthedRequest, identity, read_name
+from falcon.http.problems import Problem, account_not_found, not_allowed, token_not_found
+from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import ListQuery, NewAccount
 
@@ -38,21 +40,25 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     result = await edge.commands.dispatch(request, command)
     answer = result.answer
     assert isinstance(answer, AccountAnswer)
-    # A replayed command answers with the token that it made the first time.
-    token = bearer_tokens.token(answer.account_id, bearer_tokens.unseal(edge.secret, answer.sealed))
-    created = shapes.CreatedAccount(answer.account_id, answer.name, token)
+    created = shapes.CreatedAccount(answer.account_id, answer.name, _token(edge, answer.account_id, answer.sealed))
     return json_response(201, created, *result.headers)
+
+
+def _token(edge: Edge, account_id: AccountId, sealed: str) -> str:
+    """A replayed command answers with the token that it made the first time. Raises Problem 503."""
+    secret = bearer_tokens.unseal(edge.secret, sealed)
+    if secret is None:
+        raise Problem(
+            503, "outcome_unknown", "The token was sealed under another secret of this server.", retry_after=10
+        )
+    return bearer_tokens.token(account_id, secret)
 
 
 async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
     require_admin(request)
     query = request.query(ListQuery)
-    after = 0
-    if query.cursor is not None:
-        after = identity(query.cursor, wrong_cursor)
-    rows = await edge.store.accounts(after, query.limit + 1)
-    page = rows[: query.limit]
-    next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
+    rows = await edge.store.accounts(start_of(query), query.limit + 1)
+    page, next_cursor = page_of(rows, query.limit, attrgetter("account_id"))
     accounts = [shapes.AccountShape(row.account_id, row.name, row.is_admin, row.created_at) for row in page]
     return json_response(200, shapes.Accounts(accounts, next_cursor))
 
@@ -64,8 +70,7 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     command = IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, TokenAnswer)
-    token = bearer_tokens.token(account_id, bearer_tokens.unseal(edge.secret, result.answer.sealed))
-    issued = shapes.IssuedToken(result.answer.token_id, token)
+    issued = shapes.IssuedToken(result.answer.token_id, _token(edge, account_id, result.answer.sealed))
     return json_response(201, issued, *result.headers)
 
 

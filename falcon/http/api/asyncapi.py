@@ -3,12 +3,11 @@
 from typing import Any, Final
 
 from falcon import __version__
-from falcon.http.api import json_schema
+from falcon.http.api import json_schema, tickets
+from falcon.http.stream.endpoints import StreamQuery
 from falcon.http.stream.events import STREAM_EVENTS
 from falcon.streams.events import StreamEvent
-from falcon.streams.signals import WATCHED_MAX
 
-_ADDRESS: Final = "/v1/stream"
 _CHANNEL: Final = "#/channels/stream"
 _DESCRIPTION: Final = (
     "GET it for Server-Sent Events: `id:` is the token to resume behind the event, `event:` its name, `data:` one line "
@@ -17,19 +16,7 @@ _DESCRIPTION: Final = (
     "`resume` to any server, and you receive everything that you missed, once. Signals have no new `id`. Ignore events "
     "and fields that you do not know."
 )  # fmt: skip
-_PARAMETERS: Final = {
-    "type": "object",
-    "properties": {
-        "rooms": {"type": "string", "description": "Ids of the rooms to listen to: at most 100, separated by commas."},
-        "signals": {"type": "string", "description": "Signals to receive: typing, presence, or typing,presence."},
-        "watch": {
-            "type": "string",
-            "description": f"Ids of the accounts whose presence to tell: at most {WATCHED_MAX}, separated by commas.",
-        },
-        "resume": {"type": "string", "description": "The id of the last event that you processed."},
-        "ticket": {"type": "string", "description": "Replaces Authorization: see POST /v1/stream/tickets."},
-    },
-}
+_PARAMETERS: Final = {"type": "object", "properties": json_schema.query_parameters(StreamQuery)}
 
 
 def document() -> dict[str, Any]:
@@ -49,7 +36,7 @@ def document() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {
             "stream": {
-                "address": _ADDRESS,
+                "address": tickets.STREAM,
                 "title": "The stream",
                 "description": _DESCRIPTION,
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},

@@ -9,15 +9,14 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from enum import IntEnum
 from typing import Final, TypeVar
 
 import msgspec
 from starlette.responses import StreamingResponse
 
 from falcon.domain.catalogue import Event
-from falcon.domain.events import (
-    AccountCreated,
-)
+from falcon.domain.events import AccountCreated
 from falcon.domain.ids import Partition, RoomId, Seq
 from falcon.http import shapes
 from falcon.http.api import importing
@@ -93,10 +92,19 @@ class _FailedOut(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
 # --- the request ------------------------------------------------------------------------------------------------------
 
 
-class _From(msgspec.Struct, frozen=True):
-    """The account, room or message after which an export resumes. Section 3 is the changes."""
+class _ExportSection(IntEnum):
+    """The parts of an export, in their order."""
 
-    section: int = 0
+    ACCOUNTS = 0
+    ROOMS = 1
+    MESSAGES = 2
+    CHANGES = 3
+
+
+class _From(msgspec.Struct, frozen=True):
+    """The account, room or message after which an export resumes."""
+
+    section: _ExportSection = _ExportSection.ACCOUNTS
     identity: int = 0
     seq: int = 0
 
@@ -118,15 +126,15 @@ async def export_lines(edge: Edge, request: AuthedRequest) -> StreamingResponse:
 def _resume(text: str) -> _From:
     section, *numbers = text.split(":")
     if text == "changes":
-        return _From(3)
+        return _From(_ExportSection.CHANGES)
     values = [identity(number, _wrong_resume) for number in numbers]
     match section, values:
         case "account", [account_id]:
-            return _From(0, account_id)
+            return _From(_ExportSection.ACCOUNTS, account_id)
         case "room", [room_id]:
-            return _From(1, room_id)
+            return _From(_ExportSection.ROOMS, room_id)
         case "message", [room_id, seq]:
-            return _From(2, room_id, seq)
+            return _From(_ExportSection.MESSAGES, room_id, seq)
     raise _wrong_resume(text)
 
 
@@ -180,23 +188,17 @@ class Export:
             accounts, rooms, messages = await self._edge.store.totals()
             position = _text(self._since)
             yield encoded(_HeaderOut(_VERSION, self._edge.instance, accounts, rooms, messages, position))
-        if start.section == 0:
+        if start.section == _ExportSection.ACCOUNTS:
             async for account in _all_accounts(self._edge, start.identity):
                 yield encoded(account_line(account.account_id, account.name))
-        if start.section <= 1:
-            async for room in _all_rooms(self._edge, start.identity if start.section == 1 else 0):
+        if start.section <= _ExportSection.ROOMS:
+            async for room in _all_rooms(self._edge, start.identity if start.section == _ExportSection.ROOMS else 0):
                 yield encoded(await room_line(self._edge, room))
-        if start.section == 2:
-            room_row = await self._edge.store.room(start.identity)
-            if room_row is not None:
-                # Some of the lines that follow the last message may be there. All of them are sent again.
-                for followers in _FOLLOWERS:
-                    async for chunk in followers.lines(self._edge, start.identity, start.seq):
-                        yield chunk
-                async for chunk in _message_lines(self._edge, room_row, start.seq):
-                    yield chunk
-        if start.section <= 2:
-            async for room in _all_rooms(self._edge, start.identity if start.section == 2 else 0):
+        if start.section == _ExportSection.MESSAGES:
+            async for chunk in _rest_of_room(self._edge, start.identity, start.seq):
+                yield chunk
+        if start.section <= _ExportSection.MESSAGES:
+            async for room in _all_rooms(self._edge, start.identity if start.section == _ExportSection.MESSAGES else 0):
                 async for chunk in _message_lines(self._edge, room, 0):
                     yield chunk
 
@@ -277,6 +279,19 @@ async def _all_rooms(edge: Edge, after: int) -> AsyncIterator[RoomRow]:
             yield row
         after = rows[-1].room_id
         await asyncio.sleep(0)
+
+
+async def _rest_of_room(edge: Edge, room_id: RoomId, seq: Seq) -> AsyncIterator[bytes]:
+    """The lines behind message ``seq`` of a room, if the room still exists. The client may have some of the lines that
+    follow this message; it gets all of them again."""
+    room = await edge.store.room(room_id)
+    if room is None:
+        return
+    for followers in _FOLLOWERS:
+        async for chunk in followers.lines(edge, room_id, seq):
+            yield chunk
+    async for chunk in _message_lines(edge, room, seq):
+        yield chunk
 
 
 async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator[bytes]:

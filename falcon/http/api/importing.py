@@ -23,13 +23,14 @@ from falcon.http.responses import BytesResponse, json_response
 _line: Final = msgspec.json.Decoder(ImportLine)
 _KIND_OF: Final = {kind.shape: kind for kind in LINE_KINDS}
 _LINES_MAX: Final = 2_000
+_BODY_MAX: Final = 1 << 20  # bytes
 
 
 async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """Responds when reads show everything that was imported, since the next request may refer to it."""
     require_admin(request)
     request.headers.pop(b"idempotency-key", None)  # an import needs none, and one key would stand for many commands
-    lines = _parse(await _ndjson(edge, request), edge)
+    lines = _parse(await _ndjson(request))
     await edge.reads.reach_positions(request)
     checks = Checks(edge, request)
     await checks.look_up(
@@ -55,11 +56,11 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return json_response(200, body, *await commands.readable())
 
 
-async def _ndjson(edge: Edge, request: AuthedRequest) -> list[bytes]:
+async def _ndjson(request: AuthedRequest) -> list[bytes]:
     media_type = request.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if media_type != b"application/x-ndjson":
         raise wrong_media_type("application/x-ndjson")
-    body = await read_body(request.receive, request.headers, edge.limits.import_body_max)
+    body = await read_body(request.receive, request.headers, _BODY_MAX)
     lines = [line for line in body.split(b"\n") if line.strip()]
     if len(lines) > _LINES_MAX:
         rule = broken("body", f"must have at most {_LINES_MAX:,} lines")
@@ -67,7 +68,7 @@ async def _ndjson(edge: Edge, request: AuthedRequest) -> list[bytes]:
     return lines
 
 
-def _parse(lines: Sequence[bytes], edge: Edge) -> list[Any]:
+def _parse(lines: Sequence[bytes]) -> list[Any]:
     parsed: list[Any] = []
     for number, data in enumerate(lines, 1):
         try:
@@ -76,7 +77,7 @@ def _parse(lines: Sequence[bytes], edge: Edge) -> list[Any]:
             raise from_validation(error, ImportLine, f"line {number}: ") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise not_json(f"line {number}", error) from None
-        _KIND_OF[type(line)].rules(edge, line, f"line {number}: ")
+        _KIND_OF[type(line)].rules(line, f"line {number}: ")
         parsed.append(line)
     return parsed
 

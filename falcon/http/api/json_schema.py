@@ -15,6 +15,23 @@ def components(types: Iterable[Any]) -> tuple[tuple[dict[str, Any], ...], dict[s
     return tuple(_public(_without_raw(schema)) for schema in schemas), _public(_without_raw(named))
 
 
+def query_parameters(query_type: type[Any]) -> dict[str, dict[str, Any]]:
+    """The schema of each parameter of a query, by its name."""
+    _, named = msgspec.json.schema_components([query_type])
+    return {name: _not_null(schema) for name, schema in named[query_type.__name__]["properties"].items()}
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a query parameter, which is left out and never null."""
+    kept = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    for choice in schema.get("anyOf", ()):
+        if choice != {"type": "null"}:
+            kept.update(choice)
+    if schema.get("default") is not None:
+        kept["default"] = schema["default"]
+    return kept
+
+
 def _public(document: Any) -> Any:
     """The same without ``Shape`` at the end of types' names."""
     if isinstance(document, str):

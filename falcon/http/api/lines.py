@@ -108,7 +108,7 @@ class ImportCommands:
 
     def __init__(self, edge: Edge, request: AuthedRequest) -> None:
         self.edge = edge
-        self._request = request
+        self.request = request
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._until = time.monotonic() + _PATIENCE_SECONDS
         self._positions: dict[int, int] = {}
@@ -119,7 +119,7 @@ class ImportCommands:
         while True:
             try:
                 async with self._free:
-                    result = await self.edge.commands.dispatch(self._request, command, size)
+                    result = await self.edge.commands.dispatch(self.request, command, size)
             except Problem as problem:
                 if problem.code != "overloaded" or time.monotonic() > self._until:
                     raise
@@ -142,7 +142,7 @@ class Followers(NamedTuple):
     lines: Callable[[Edge, RoomId, Seq], AsyncIterator[bytes]]
 
 
-def _no_rule(edge: Edge, line: Any, at: str) -> None:
+def _no_rule(line: Any, at: str) -> None:
     pass
 
 
@@ -170,7 +170,7 @@ class LineKind(NamedTuple):
     shape: type[Any]
     carry_out: Callable[[ImportCommands, Sequence[Any]], Awaitable[ImportedLines]]
     changes: Mapping[type[Any], Callable[[Any, str], msgspec.Struct]]
-    rules: Callable[[Edge, Any, str], None] = _no_rule
+    rules: Callable[[Any, str], None] = _no_rule
     check: Callable[[Checks, Any, str], Awaitable[None]] = _no_check
     followers: Followers | None = None
     accounts: Callable[[Any], Iterable[AccountId]] = _no_accounts

@@ -1,5 +1,6 @@
 """Members of rooms, their names, and their read marks."""
 
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -8,9 +9,10 @@ from falcon.domain.answers import MemberAnswer, ReadAnswer
 from falcon.domain.commands import MoveRead, PutMember, RemoveMember
 from falcon.http import shapes
 from falcon.http.api import examples
+from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
+from falcon.http.problems import Problem, account_not_found, invalid, room_not_found
 from falcon.http.requests import AuthedRequest, identity
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, ReadMarkShape
@@ -23,12 +25,8 @@ async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     query = request.query(ListQuery)
     await edge.reads.access(request, room_id)
-    after = 0
-    if query.cursor is not None:
-        after = identity(query.cursor, wrong_cursor)
-    rows = await edge.store.members(room_id, after, query.limit + 1)
-    page = rows[: query.limit]
-    next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
+    rows = await edge.store.members(room_id, start_of(query), query.limit + 1)
+    page, next_cursor = page_of(rows, query.limit, attrgetter("account_id"))
     members = [shapes.MemberShape(row.account_id, row.name, row.role, row.read_seq) for row in page]
     return json_response(200, shapes.Members(members, next_cursor))
 

@@ -27,11 +27,11 @@ from falcon.http.api.lines import (
     check_time,
 )
 from falcon.http.api.operation import ApiOperation, Group
-from falcon.http.command_client import CommandResult, NotReadableYet
+from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
 from falcon.http.requests import AuthedRequest, check_text
-from falcon.http.responses import BytesResponse, encoded_json_response, matches
+from falcon.http.responses import JSON, BytesResponse, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.read.memberships.queries import Access
 from falcon.read.reactions.queries import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
@@ -54,7 +54,7 @@ C = TypeVar("C", EditMessage, DeleteMessage)
 async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     new: NewMessage = await request.json(_post)
-    check_text(new.text, edge.limits.text_max)
+    check_text(new.text)
     mentions = tuple(dict.fromkeys(new.mentions)) if new.mentions else ()
     command = PostMessage(request.account_id, room_id, new.text, new.reply_to, mentions)
     result = await edge.commands.dispatch(request, command)
@@ -83,9 +83,9 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     has_after = b"true" if page.last < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
     if not page.lasting or reactions is UNKNOWN_REACTIONS:
-        return encoded_json_response(200, body)
+        return BytesResponse(200, body, JSON)
     etag = _page_etag(room_id, access.version, reactions.version, last_seq, page.first, page.last)
-    return encoded_json_response(200, body, etag)
+    return BytesResponse(200, body, JSON, etag)
 
 
 async def _page(
@@ -145,7 +145,7 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     message = await find_message(edge, request, room_id, seq, access)
     body = shown(message, reactions.by_seq.get(seq))
     is_lasting = MISSING not in message and reactions is not UNKNOWN_REACTIONS
-    return encoded_json_response(200, body, *((etag,) if is_lasting else ()))
+    return BytesResponse(200, body, JSON, *((etag,) if is_lasting else ()))
 
 
 async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq: Seq, access: Access) -> bytes:
@@ -161,7 +161,7 @@ async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq:
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     change: MessageChange = await request.json(_change)
-    check_text(change.text, edge.limits.text_max)
+    check_text(change.text)
     mentions = None if change.mentions is None else tuple(dict.fromkeys(change.mentions))
     command = EditMessage(request.account_id, room_id, request.path_id("seq", message_not_found), change.text, mentions)
     result = await _dispatch_with_view(edge, request, command)
@@ -184,6 +184,7 @@ async def message_view(edge: Edge, room_id: RoomId, seq: Seq) -> tuple[Message |
 
 async def decided_on_view(
     edge: Edge,
+    request: AuthedRequest,
     view: Callable[[], Awaitable[Command]],
     dispatch: Callable[[Command], Awaitable[CommandResult]],
 ) -> CommandResult:
@@ -192,8 +193,8 @@ async def decided_on_view(
     for _ in range(_VIEWS_MAX):
         try:
             return await dispatch(await view())
-        except NotReadableYet as newer:
-            await edge.reads.reach(newer.partition, newer.offset, edge.limits.wait_seconds)
+        except StaleView as newer:
+            await edge.reads.reach(request, newer.partition, newer.offset)
     raise Problem(503, "unavailable", "The message keeps changing. Nothing was done.", retry_after=1)
 
 
@@ -202,7 +203,7 @@ async def _dispatch_with_view(edge: Edge, request: AuthedRequest, command: C) ->
         known, revision = await message_view(edge, command.room_id, command.seq)
         return msgspec.structs.replace(command, known=known, known_revision=revision)
 
-    return await decided_on_view(edge, viewed, partial(edge.commands.dispatch, request))
+    return await decided_on_view(edge, request, viewed, partial(edge.commands.dispatch, request))
 
 
 def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
@@ -227,7 +228,8 @@ def _message_response(
     status: int, result: CommandResult, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET
 ) -> BytesResponse:
     assert isinstance(result.answer, MessageAnswer)
-    return encoded_json_response(status, _encode(shapes.message(result.answer.message, reactions)), *result.headers)
+    body = _encode(shapes.message(result.answer.message, reactions))
+    return BytesResponse(status, body, JSON, *result.headers)
 
 
 # --- lines of exports and imports -------------------------------------------------------------------------------------
@@ -284,10 +286,10 @@ def _event_line(event: MessagePosted | MessageEdited | MessageDeleted, at: str) 
     return message_line(stored(event.message), at)
 
 
-def _rules(edge: Edge, line: MessageLineShape, at: str) -> None:
+def _rules(line: MessageLineShape, at: str) -> None:
     check_time(line.posted_at, f"{at}posted_at")
     check_time(line.edited_at, f"{at}edited_at")
-    check_text(line.text, edge.limits.text_max, f"{at}text")
+    check_text(line.text, f"{at}text")
     if not line.deleted and not line.text:
         raise invalid(f"{at}text", "must not be empty")
     if not line.deleted and line.author_id == NOBODY:

@@ -12,6 +12,7 @@ from falcon.http.api.operation import ApiOperation
 from falcon.http.api.operations import GROUPS, OPERATIONS
 from falcon.http.api.problem_codes import codes_by_status
 from falcon.http.problems import KINDS, Problem
+from falcon.http.read_your_writes import WAIT_SECONDS, WAIT_SECONDS_MAX
 from falcon.http.shapes import Nothing, ProblemBody
 
 _POSITION: Final = {
@@ -69,7 +70,7 @@ _WAITING: Final[list[dict[str, Any]]] = [
         "in": "header",
         "required": False,
         "description": "How many seconds to wait for what cannot be read yet. After that the answer is 503.",
-        "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
+        "schema": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS},
     },
 ]
 _SUCCESSES: Final = {200: "Done", 201: "Created", 204: "Done; the answer has no body"}
@@ -152,22 +153,10 @@ def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
 def _query_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     if operation.query is None:
         return []
-    properties = msgspec.json.schema_components([operation.query])[1][operation.query.__name__]["properties"]
     return [
-        {"name": name, "in": "query", "required": False, "schema": _not_null(schema)}
-        for name, schema in properties.items()
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in json_schema.query_parameters(operation.query).items()
     ]
-
-
-def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a query parameter, which is left out and never null."""
-    kept = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-    for choice in schema.get("anyOf", ()):
-        if choice != {"type": "null"}:
-            kept.update(choice)
-    if schema.get("default") is not None:
-        kept["default"] = schema["default"]
-    return kept
 
 
 def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:

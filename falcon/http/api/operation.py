@@ -29,7 +29,7 @@ class PathParameter(msgspec.Struct, frozen=True):
     schema: Mapping[str, Any] = MappingProxyType(_ID)
 
 
-# Groups that several features share.
+# Parameters that several features share.
 _PATH_PARAMETERS: Final = {
     "room_id": PathParameter("The id of the room", examples.ROOM),
     "account_id": PathParameter("The id of the account", examples.BEN),

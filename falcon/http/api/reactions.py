@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Final, TypeVar
 
 import emoji as unicode
@@ -33,12 +34,13 @@ from falcon.http.api.lines import (
     check_time,
     encoded,
 )
+from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.messages import decided_on_view, find_message, message_view
 from falcon.http.api.operation import ApiOperation, Group, PathParameter
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import invalid, message_not_found, room_not_found, wrong_cursor
-from falcon.http.requests import AuthedRequest, identity
+from falcon.http.problems import invalid, message_not_found, room_not_found
+from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import Id, ListQuery, RequestShape, SeqFrom1, Time
 from falcon.read.timeline.pages import is_deleted
@@ -107,14 +109,13 @@ async def list_reactions(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """All reactions to a message, oldest first."""
     room_id = request.path_id("room_id", room_not_found)
     query = request.query(ReactionsQuery)
-    after = 0 if query.cursor is None else identity(query.cursor, wrong_cursor)
+    after = start_of(query)
     wanted = None if query.emoji is None else check_emoji(query.emoji)
     access = await edge.reads.access(request, room_id)
     seq = request.path_id("seq", message_not_found)
     message = await find_message(edge, request, room_id, seq, access)
     rows = [] if is_deleted(message) else await edge.store.reactions(room_id, seq, wanted, after, query.limit + 1)
-    page = rows[: query.limit]
-    next_cursor = str(page[-1].revision) if len(rows) > query.limit else None
+    page, next_cursor = page_of(rows, query.limit, attrgetter("revision"))
     reactions = [ReactionEntry(row.emoji, row.account_id, row.reacted_at) for row in page]
     return json_response(200, Reactions(reactions, next_cursor))
 
@@ -136,7 +137,10 @@ async def _asked(request: AuthedRequest) -> tuple[RoomId, Seq, str]:
 
 async def _dispatch(edge: Edge, request: AuthedRequest, command: C) -> CommandResult:
     return await decided_on_view(
-        edge, lambda: _with_reactions(edge, command, [request.account_id]), partial(edge.commands.dispatch, request)
+        edge,
+        request,
+        lambda: _with_reactions(edge, command, [request.account_id]),
+        partial(edge.commands.dispatch, request),
     )
 
 
@@ -193,7 +197,7 @@ async def _lines_of(edge: Edge, room_id: RoomId, seq: Seq) -> AsyncIterator[byte
         after = rows[-1].revision
 
 
-def _rules(edge: Edge, line: ReactionLineShape, at: str) -> None:
+def _rules(line: ReactionLineShape, at: str) -> None:
     check_time(line.reacted_at, f"{at}reacted_at")
     check_emoji(line.emoji, f"{at}emoji")
 
@@ -218,7 +222,8 @@ async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLi
 
 async def _import(commands: ImportCommands, command: ImportReactions) -> None:
     accounts = [each.account_id for each in command.imported]
-    await decided_on_view(commands.edge, lambda: _with_reactions(commands.edge, command, accounts), commands.dispatch)
+    edge = commands.edge
+    await decided_on_view(edge, commands.request, lambda: _with_reactions(edge, command, accounts), commands.dispatch)
 
 
 LINES: Final = LineKind(

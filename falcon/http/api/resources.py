@@ -46,16 +46,15 @@ class Resource:
             try:
                 if handler is None:
                     edge.authenticator.count_public(scope)
-                    raise not_allowed(method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers])
+                    raise method_not_allowed(
+                        method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
+                    )
                 request = await authenticated(edge, scope, receive)
                 response = await handler(edge, request)
                 if method == "GET" and len(getattr(response, "body", b"")) > _LARGE_BYTES:
                     response = unless_full(scope, response)
-            except Problem as problem:
-                count_junk(scope, problem)
-                response = problem_response(problem)
-            except ReadStoreUnavailable as error:
-                response = problem_response(unreadable(scope, error))
+            except (Problem, ReadStoreUnavailable) as refusal:
+                response = refusal_response(scope, refusal)
             except ClientDisconnect:
                 return
             status = getattr(response, "status", 200)  # a response that is streamed begins with 200
@@ -100,7 +99,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
         scope[_UNDER_WAY] = account_id
     if full is not None:
         raise full
-    request = AuthedRequest(scope, receive, headers, account, account_id, edge.limits.body_max, trace)
+    request = AuthedRequest(scope, receive, headers, account, account_id, edge.body_max, trace)
     position = headers.get(b"falcon-position")
     if position is not None:
         request.positions = edge.reads.parse_positions(position)
@@ -115,18 +114,19 @@ def unless_full(scope: Scope, response: T) -> T | BytesResponse:
     return response if problem is None else problem_response(problem)
 
 
-def count_junk(scope: Scope, problem: Problem) -> None:
-    if problem.status == 401:
-        junk.count(scope, "unauthenticated")
-
-
-def not_allowed(method: str, allowed: list[str]) -> Problem:
+def method_not_allowed(method: str, allowed: list[str]) -> Problem:
     allow = (b"allow", ", ".join(sorted(allowed)).encode())
     rule = broken("method", f"must be {' or '.join(sorted(allowed))}")
     return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", rule, headers=(allow,))
 
 
-def unreadable(scope: Scope, error: ReadStoreUnavailable) -> Problem:
-    if not isinstance(error, BeingFilled):
-        log.error("%s %s: %s", scope["method"], scope["path"], error)
-    return tables_away(error)
+def refusal_response(scope: Scope, refusal: Problem | ReadStoreUnavailable) -> BytesResponse:
+    """The response to a request that raised this. Logs that tables cannot be read, and counts a token that is not
+    good."""
+    if isinstance(refusal, ReadStoreUnavailable):
+        if not isinstance(refusal, BeingFilled):
+            log.error("%s %s: %s", scope["method"], scope["path"], refusal)
+        return problem_response(tables_away(refusal))
+    if refusal.status == 401:
+        junk.count(scope, "unauthenticated")
+    return problem_response(refusal)

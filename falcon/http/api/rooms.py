@@ -39,7 +39,7 @@ from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, read_name
-from falcon.http.responses import BytesResponse, encoded_json_response, json_response
+from falcon.http.responses import JSON, BytesResponse, json_response
 from falcon.http.room_views import room_name, room_summaries
 from falcon.http.shapes import ListQuery, NewRoom, RoomChange
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
@@ -108,7 +108,8 @@ async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
         last = listed.rows[len(page) - 1].room
         following = RoomCursor(last.updated_at, last.room_id)
     next_cursor = None if following is None else _encode_cursor(following)
-    return encoded_json_response(200, b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor)))
+    body = b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor))
+    return BytesResponse(200, body, JSON)
 
 
 async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
@@ -264,7 +265,7 @@ def _member_line(event: MemberJoined | MemberChanged, at: str) -> MemberChangeOu
     return MemberChangeOut(str(event.room_id), str(event.account_id), event.role, at)
 
 
-def _rules(edge: Edge, line: RoomLineShape, at: str) -> None:
+def _rules(line: RoomLineShape, at: str) -> None:
     check_time(line.created_at, f"{at}created_at")
 
 

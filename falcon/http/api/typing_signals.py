@@ -9,20 +9,19 @@ from falcon.http.limits.limiter import refused
 from falcon.http.problems import read_only, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse
-from falcon.read.memberships.queries import Access
 
 
 async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     account_id = request.account_id
-    access: Access | None = await edge.reads.access(request, room_id)
-    if access is not None and access.role == "readonly":
-        access = await edge.reads.newest(request, room_id, edge.store.access, room_id, account_id)
-    if access is None:
-        raise room_not_found(room_id)
+    access = await edge.reads.access(request, room_id)
     if access.role == "readonly":
-        raise read_only()
+        newest = await edge.reads.newest(request, room_id, edge.store.access, room_id, account_id)
+        if newest is None:
+            raise room_not_found(room_id)
+        if newest.role == "readonly":
+            raise read_only()
     if not edge.streams.signals.typing(room_id, account_id):
         raise refused(edge.limiter.policies.typing)
     return BytesResponse(204, b"")

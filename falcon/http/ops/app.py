@@ -19,6 +19,7 @@ from falcon.http.ops.operators import Operators
 from falcon.http.problems import Problem, broken, invalid
 from falcon.http.requests import decode_query
 from falcon.http.responses import BytesResponse, json_response, problem_response
+from falcon.http.shapes import Nothing
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
 from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, Measured
 from falcon.telemetry.heap import Heaps
@@ -48,16 +49,16 @@ class InspectedProcesses(Protocol):
     def ask(self, process: str, what: str, arguments: Mapping[str, str] = ..., seconds: float = ...) -> Any: ...
 
 
-class _OfProcess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _ProcessQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     process: str | None = None
 
 
-class _OfHeap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _HeapQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     process: str | None = None
     since: int | None = None
 
 
-class _OfProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _ProfileQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     process: str | None = None
     seconds: int = 10
     format: ProfileFormat = "flamegraph"
@@ -69,13 +70,13 @@ def create_ops_app(
 ) -> Starlette:
     """``needed``: so many of the processes that share the port must serve. All must if each owns partitions."""
     shown = OpsPages(processes, needed)
-    open_pages: dict[str, _Page] = {
+    for_all: dict[str, _Page] = {
         "/livez": shown.live,
         "/startupz": shown.started,
         "/readyz": shown.ready,
         "/metrics": shown.metrics,
     }
-    pages: dict[str, _Page] = {
+    for_operators: dict[str, _Page] = {
         **web.picture(),
         "/debug": shown.index,
         "/debug/dispatchers": shown.dispatchers,
@@ -85,8 +86,8 @@ def create_ops_app(
         "/debug/heap": shown.heap,
         "/debug/profile": shown.profile,
     }
-    pages = open_pages | {path: _for_operators(page, operators) for path, page in pages.items()}
-    return Starlette(routes=[Route(path, _endpoint(page, dispatcher)) for path, page in pages.items()])
+    served = for_all | {path: _for_operators(page, operators) for path, page in for_operators.items()}
+    return Starlette(routes=[Route(path, _endpoint(page, dispatcher)) for path, page in served.items()])
 
 
 def _for_operators(page: _Page, operators: Operators) -> _Page:
@@ -155,23 +156,25 @@ class OpsPages:
     # --- a look inside ------------------------------------------------------------------------------------------------
 
     def index(self, request: Request) -> Response | BytesResponse:
-        pages = ["dispatchers", "mailboxes", "shards", "stacks", "heap", "profile?seconds=10"]
-        links = [{"page": f"/debug/{page}"} for page in pages]
+        names = ["dispatchers", "mailboxes", "shards", "stacks", "heap", "profile?seconds=10"]
+        links = [{"page": f"/debug/{name}"} for name in names]
         return self._page(request, "Inside Falcon", {"pages": links, "processes": self._processes_table()})
 
     def dispatchers(self, request: Request) -> Response | BytesResponse:
-        decode_query(request.scope, _OfProcess)
+        """All processes together."""
+        decode_query(request.scope, Nothing)
         return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._processes.measured())})
 
     def mailboxes(self, request: Request) -> Response | BytesResponse:
-        decode_query(request.scope, _OfProcess)
+        """All processes together."""
+        decode_query(request.scope, Nothing)
         measured = self._processes.measured()
         tables = {"mailboxes": pages.mailboxes(measured), "actors": pages.actors(measured)}
         return self._page(request, "Mailboxes", tables)
 
     def shards(self, request: Request) -> Response | BytesResponse:
         """The shards of every process that hosts some; other processes do not know the question."""
-        said = self._asked("shards", decode_query(request.scope, _OfProcess).process)
+        said = self._asked("shards", decode_query(request.scope, _ProcessQuery).process)
         tables: dict[str, Any] = {"partitions": []}
         for process, answer in said.items():
             if isinstance(answer, list):
@@ -181,13 +184,13 @@ class OpsPages:
         return self._page(request, "Shards", tables)
 
     def stacks(self, request: Request) -> Response | BytesResponse:
-        said = self._asked("stacks", decode_query(request.scope, _OfProcess).process)
+        said = self._asked("stacks", decode_query(request.scope, _ProcessQuery).process)
         if _wants_json(request):
             return json_response(200, said)
         return PlainTextResponse(pages.stacks_text(said))
 
     def heap(self, request: Request) -> Response | BytesResponse:
-        query = decode_query(request.scope, _OfHeap)
+        query = decode_query(request.scope, _HeapQuery)
         process = self._process(query.process)
         before = self._heaps.get(query.since, process)
         if query.since is not None and before is None:
@@ -204,7 +207,7 @@ class OpsPages:
         return self._page(request, f"Heap of {process}", shown, refreshes=False)
 
     def profile(self, request: Request) -> Response:
-        query = decode_query(request.scope, _OfProfile)
+        query = decode_query(request.scope, _ProfileQuery)
         if not 1 <= query.seconds <= _PROFILE_SECONDS_MAX:
             raise invalid("seconds", f"must be 1 to {_PROFILE_SECONDS_MAX}")
         process = self._process(query.process)

@@ -72,6 +72,8 @@ class Opening:
     """A stream that may begin. :attr:`release` must be called when it has ended, or is given up.
 
     ``start``: ``replay``, or the name of its first event with its ``data``. ``only``: the rooms that were asked for.
+    ``id``: where the client resumes if the stream ends before its first event; empty if it has no resume token. The
+    place of a state that was never shown would leave out all that the state has.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Opening:
         self.start = start
         self.signals = frozenset[str]()
         self.watched = frozenset[AccountId]()
-        self.id = replay.id
+        self.id = ""
         self.release: Callable[[], None] = _nothing
         self._replayed = replay
         self._data = data
@@ -139,6 +141,7 @@ class Opener:
         hold.enter_context(self._feed.held())
         try:
             opening = await self._prepare(caller, only, token, tables)
+            opening.id = token or ""
             opening.release = hold.pop_all().close
             return opening
         except resume_tokens.WrongToken as error:

@@ -68,7 +68,7 @@ def _drop_token(write: DropToken) -> Cells:
     return ((account_key(write.account_id), token_column(write.token_id), NO_TOKEN),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     return id_at_end(key)
 
 
@@ -76,8 +76,8 @@ MODEL: Final = HBaseModel(
     tables={"accounts": (4, ())},
     puts=("accounts",),
     cells={UpsertAccount: (0, _put_account), UpsertToken: (0, _put_token), DropToken: (0, _drop_token)},
-    owner=attrgetter("account_id"),
-    owner_of_row=_owner_of_row,
+    identity=attrgetter("account_id"),
+    identity_of_row=_identity_of_row,
 )
 
 

@@ -11,6 +11,7 @@ from falcon.read.hbase import (
     ALL_ROWS,
     FAST_DIFF,
     NO,
+    THERE_ONLY,
     U16,
     U32,
     U64,
@@ -44,7 +45,6 @@ MEMBER_READ_SEQ: Final = b"d:m"
 MEMBER_CELLS: Final = frozenset((MEMBER, MEMBER_ROLE, MEMBER_READ_SEQ))  # a member has all
 _OF_ROOM, _OF_ACCOUNT = b"r", b"a"
 _MENTION_KEYS: Final = 4  # if there are more rows than these, scan instead
-_MEMBERS_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def _set_mention(write: SetMention) -> Cells:
     return ((row, mention_column(write.seq), YES if write.mentioned else NO),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     if table == "mentions":
         return int.from_bytes(key[10:18], "big")
     return int.from_bytes(key[3:11], "big") if key[2:3] == _OF_ROOM else id_at_end(key)
@@ -164,8 +164,8 @@ MODEL: Final = HBaseModel(
         DropMember: (0, _drop_member),
         SetMention: (1, _set_mention),
     },
-    owner=attrgetter("room_id"),
-    owner_of_row=_owner_of_row,
+    identity=attrgetter("room_id"),
+    identity_of_row=_identity_of_row,
 )
 
 
@@ -192,7 +192,7 @@ def rooms_of(
     """Reads all memberships of the account and their rooms, then the last messages and the mentions of the picked
     ones."""
     start, stop = memberships_range(account_id)
-    scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS if most is None else most + 1, _MEMBERS_ONLY)
+    scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS if most is None else most + 1, THERE_ONLY)
     if most is not None and len(scanned) > most:
         raise ManyRooms
     found = sorted(_with_rooms(view, _members_in(scanned)), key=_newest, reverse=True)
@@ -227,7 +227,7 @@ def summaries(view: HBaseQueryContext, account_id: AccountId, of: Sequence[Membe
 def member_rooms(
     view: HBaseQueryContext, account_id: AccountId, limit: int, after: RoomId = 0
 ) -> tuple[list[MemberRoom], RoomId | None]:
-    scanned = view.calls.scan(_table(view), *memberships_range(account_id, after), limit, _MEMBERS_ONLY)
+    scanned = view.calls.scan(_table(view), *memberships_range(account_id, after), limit, THERE_ONLY)
     following = id_at_end(scanned[-1][0]) if len(scanned) == limit else None
     return _with_rooms(view, _members_in(scanned)), following
 
@@ -263,13 +263,13 @@ def _members_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collec
 
 def roles_of(view: HBaseQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
     start, stop = memberships_range(account_id, after)
-    scanned = view.calls.scan(_table(view), start, stop, limit, _MEMBERS_ONLY)
+    scanned = view.calls.scan(_table(view), start, stop, limit, THERE_ONLY)
     return {id_at_end(key): _role(row) for key, row in scanned}
 
 
 def members(view: HBaseQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     start, stop = members_range(room_id, after)
-    scanned = view.calls.scan(_table(view), start, stop, limit, _MEMBERS_ONLY) if limit > 0 else []
+    scanned = view.calls.scan(_table(view), start, stop, limit, THERE_ONLY) if limit > 0 else []
     rows = {id_at_end(key): row for key, row in scanned if _is_member(row)}
     names = {account.account_id: account.name for account in accounts.accounts_among(view, rows)}
     return [MemberRow(each, names.get(each, ""), _role(row), _read_seq(row)) for each, row in rows.items()]

@@ -19,6 +19,7 @@ from falcon.read.hbase import (
     FAST_DIFF,
     NO,
     PREFIXES_KEPT,
+    THERE_ONLY,
     U32,
     U64,
     YES,
@@ -40,7 +41,6 @@ _HEAD, _KINDS, _REACTIONS, _OWN = b"\x01", b"\x02", b"\x03", b"\x04"
 REVISION: Final = b"d:r"
 THERE: Final = b"d:i"  # 1 while there is the reaction
 REACTION: Final = b"d:e"
-_THERE_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 _SCANNED: Final = 500
 
 _decode_reaction: Final = msgspec.json.Decoder(tuple[str, AccountId, str]).decode
@@ -112,7 +112,7 @@ def _set_revision(write: SetReactionRevision) -> Cells:
     return ((head_key(write.room_id), REVISION, b"%d" % write.revision),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     return int.from_bytes(key[2:10], "big")
 
 
@@ -126,8 +126,8 @@ MODEL: Final = HBaseModel(
         ShowReaction: (1, _show),
         SetReactionRevision: (2, _set_revision),
     },
-    owner=attrgetter("room_id"),
-    owner_of_row=_owner_of_row,
+    identity=attrgetter("room_id"),
+    identity_of_row=_identity_of_row,
 )
 
 
@@ -153,7 +153,7 @@ def reactions(
     found: list[ReactionRow] = []
     while len(found) < limit:
         start, stop = prefix + U64(after + 1), behind(prefix)
-        scanned = view.calls.scan(_table(view), start, stop, limit if emoji is None else _SCANNED, _THERE_ONLY)
+        scanned = view.calls.scan(_table(view), start, stop, limit if emoji is None else _SCANNED, THERE_ONLY)
         rows = [_reaction(key, row) for key, row in scanned if REACTION in row]
         found += [row for row in rows if emoji in (None, row.emoji)]
         if emoji is None or len(scanned) < _SCANNED:

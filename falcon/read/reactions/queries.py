@@ -10,6 +10,7 @@ from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, KnownReactions
 
 # To decide on the removal of an account that is shown, an owner needs those who are shown next.
 FIRST_ACCOUNTS: Final = REACTION_ACCOUNTS_SHOWN + 32
+_REVISION_BITS: Final = 48
 
 
 class ShownReaction(msgspec.Struct, frozen=True):
@@ -73,14 +74,14 @@ class ReactionQueries(Protocol):
         """The reactions that an owner must know to decide on reactions of these accounts."""
 
 
-def shown_by_seq(kinds: Collection[KindRow], generation: int, revision_bits: int = 48) -> ShownReactions:
+def shown_by_seq(kinds: Collection[KindRow], generation: int) -> ShownReactions:
     """A revision only rises, and no kind goes, so the sum of all rises with every change, in whatever order HBase gives
     rows that are just being written."""
     by_seq: dict[Seq, list[bytes]] = {}
     for kind in sorted(kinds):
         if kind.shown:
             by_seq.setdefault(kind.seq, []).append(kind.shown)
-    version = generation << revision_bits | sum(kind.revision for kind in kinds)
+    version = generation << _REVISION_BITS | sum(kind.revision for kind in kinds)
     return ShownReactions(version, {seq: b"[%b]" % b",".join(shown) for seq, shown in by_seq.items()})
 
 

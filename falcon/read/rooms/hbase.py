@@ -97,7 +97,7 @@ def _drop_room(write: DropRoom) -> Cells:
     return ((room_key(write.room_id), ROOM_GONE, YES),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     return int(row.get(PAIR_ROOM, b"0")) if key[2:3] == PAIR else id_at_end(key)
 
 
@@ -110,8 +110,8 @@ MODEL: Final = HBaseModel(
         SetRoomActivity: (0, _set_room_activity),
         DropRoom: (0, _drop_room),
     },
-    owner=attrgetter("room_id"),
-    owner_of_row=_owner_of_row,
+    identity=attrgetter("room_id"),
+    identity_of_row=_identity_of_row,
 )
 
 

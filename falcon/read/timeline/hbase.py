@@ -91,7 +91,7 @@ def _set_revision(write: SetRevision) -> Cells:
     return ((head_key(write.room_id), REVISION, b"%d" % write.revision),)
 
 
-def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+def _identity_of_row(table: str, key: bytes, row: Row) -> int:
     return int.from_bytes(key[2:10], "big")
 
 
@@ -100,8 +100,8 @@ MODEL: Final = HBaseModel(
     tables={"timeline": (8, (FAST_DIFF,))},
     puts=("timeline", "timeline"),
     cells={UpsertMessage: (0, _put_message), SetRevision: (1, _set_revision)},
-    owner=attrgetter("room_id"),
-    owner_of_row=_owner_of_row,
+    identity=attrgetter("room_id"),
+    identity_of_row=_identity_of_row,
 )
 
 

@@ -17,7 +17,7 @@ from falcon.streams.differences import Differences
 from falcon.streams.frames import encode
 from falcon.streams.revocations import Revocations
 from tools.simulation.mutants.mutant import mutant
-from tools.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, REVOCATIONS, STANDSTILL
+from tools.simulation.schedules import BEHIND, CALM, EDGES, ENDINGS, FLAPPING, REVOCATIONS, STANDSTILL
 
 
 async def _impatient(self: ReadYourWrites, *_: Any) -> None:
@@ -85,6 +85,24 @@ def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> be
     )
 
 
+_open = Opener.open
+
+
+async def _at_the_state(self: Opener, caller: Any, only: Any, token: Any, tables: Any) -> Any:
+    """A stream that ends before its first event goes on from the place of a state that was never shown."""
+    opening = await _open(self, caller, only, token, tables)
+    opening.id = opening._replayed.id
+    return opening
+
+
+_is_known = Opener._is_known
+
+
+async def _known_once(self: Opener, caller: Any, positions: Any) -> bool:
+    """A stream believes what the tables said of its token before it looked where they stand."""
+    return not caller.by_ticket or await _is_known(self, caller, positions)
+
+
 def _always(self: Revocations, now: float) -> bool:
     """The process takes a log that it read long ago for the present one."""
     return True
@@ -109,7 +127,11 @@ MUTANTS: Final = (
         EDGES,
     ),
     mutant("a token is as of its cut", Differences, "encoded", _of_the_cut, EDGES),
+    mutant("a stream goes on from a state that it never showed", Opener, "open", _at_the_state, ENDINGS),
     mutant("the log vouches for tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
+    mutant(
+        "a stream's token is known from before the tables' positions", Opener, "_is_known", _known_once, REVOCATIONS
+    ),
     mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),
 )

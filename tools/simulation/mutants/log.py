@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from falcon.adapters.kafka import fence, journal, snapshots, topics
+from falcon.adapters.kafka import fence, journal, snapshots, tail, topics
 from falcon.adapters.kafka.owners import Owners, _owner
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.tail import KafkaTail
@@ -13,7 +13,7 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.write.recovery import Recovery
 from tools.simulation.mutants.mutant import mutant
-from tools.simulation.schedules import CALM, HOURS, MOVES, NIGHTS, OWNERS
+from tools.simulation.schedules import CALM, ELECTIONS, HOURS, MOVES, NIGHTS, OWNERS
 
 
 def _every_epoch_counts(at: Position, value: bytes) -> tuple[Position, bytes | None]:
@@ -61,6 +61,11 @@ async def _leaves_out(self: KafkaTail, cursor: Any, limit: int) -> Any:
     """Streams are not told of the last of several events that come together."""
     raws, after = await _read(self, cursor, limit)
     return raws[:-1] if len(raws) > 1 else raws, after
+
+
+async def _as_stated(end: Any, offset: int) -> bool:
+    """A new leader's end is believed, though it may be stale."""
+    return bool(await end() >= offset)
 
 
 def _last_one_told(self: Owners, key: bytes | None, value: bytes | None) -> None:
@@ -167,5 +172,6 @@ MUTANTS: Final = (
     ),
     mutant("snapshots are compacted when Kafka likes", topics, "topics", _compacted_some_day, NIGHTS),
     mutant("another clock is compared than the one that stamps", journal, "check_clock", _by_the_wall, HOURS),
+    mutant("a place behind a stale end is none", tail, "reaches", _as_stated, ELECTIONS),
     mutant("a stream leaves an event out", KafkaTail, "read", _leaves_out, CALM),
 )
