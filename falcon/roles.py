@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from setproctitle import setproctitle
 
-from falcon import huge_pages
+from falcon import free_memory, huge_pages
 from falcon.process import die_with_parent, tether_forks
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
@@ -214,10 +214,11 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
 
 
 def _tell(health: "Health") -> None:
-    """Report the health to the probes, and measure the running loop."""
+    """Report the health to the probes, and measure the running loop. Keep the process no larger than it has to be."""
     from falcon.telemetry import probes
 
     probes.watch_loop()
+    free_memory.watch()
     health.tell(asyncio.get_running_loop())
 
 

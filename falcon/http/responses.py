@@ -85,6 +85,9 @@ def json_response(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Byt
 
 
 def problem_response(problem: Problem) -> BytesResponse:
+    """The response to the request for which the problem was raised. The problem forgets its traceback, which has frames
+    with the request's body, and often with the problem itself."""
+    problem.__traceback__ = None
     headers = [_PROBLEM, *problem.headers]
     if problem.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))

@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -21,3 +22,12 @@ def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
 def admin(falcon: Falcon) -> Person:
     """May make accounts, and is in no room."""
     return falcon.admin
+
+
+@pytest.fixture
+def only_counted_references() -> Iterator[None]:
+    """The collector frees nothing meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -2,16 +2,21 @@
 
 import asyncio
 import base64
+import gc
 import resource
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from websockets.server import ServerProtocol
 
 from falcon.http.server import connections
 from falcon.http.server.connection_slots import descriptors_for_connections
+from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.telemetry import metrics
 from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
 from tools.harness.waiting import eventually
@@ -559,3 +564,35 @@ def test_nothing_of_an_answered_request_is_kept() -> None:
         assert (protocol.cycle, protocol.scope, protocol.headers) == (None, None, None)
 
     at_a_server(ask)
+
+
+@pytest.mark.parametrize(
+    ("sent", "objects"),
+    [
+        (b"", {}),
+        (GET[:-2], {FalconHttpProtocol: 1}),
+        (post(b"tea", 10), {FalconHttpProtocol: 1, RequestResponseCycle: 1}),
+        (GET.replace(b"/v1/me", b"/stream") + GET * 3, {FalconHttpProtocol: 1, RequestResponseCycle: 4}),
+        (with_fields(101), {FalconHttpProtocol: 1}),
+        (UPGRADE, {FalconHttpProtocol: 0, FalconWebSocketProtocol: 1, ServerProtocol: 1}),
+    ],
+    ids=["silence", "a head", "a body", "requests that wait", "a refused head", "a WebSocket"],
+)
+@pytest.mark.usefixtures("only_counted_references")
+def test_a_connection_that_has_ended_needs_no_collector(sent: bytes, objects: dict[type, int]) -> None:
+    """The collector comes to old objects once in some minutes."""
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(sent)
+        await eventually(lambda: server.taken() and counted(objects) == objects)
+        client.writer.transport.abort()
+        await eventually(lambda: not server.taken() and not any(counted(objects).values()))
+
+    at_a_server(ask)
+
+
+def counted(kinds: Iterable[type]) -> dict[type, int]:
+    """How many objects there are of each kind."""
+    present = [type(each) for each in gc.get_objects()]
+    return {kind: present.count(kind) for kind in kinds}

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from falcon.http.problems import Problem
+from falcon.http.responses import problem_response
 from falcon.http.server.held import Held, Share
 from tests.support.protocol_server import PATIENT, QUICK, Server, at_a_server
 from tools.harness.falcon import Falcon
@@ -124,6 +127,25 @@ def test_a_refusal_waits_no_longer_than_its_connection_lasts(end: str) -> None:
         return time.monotonic() - began
 
     assert asyncio.run(wait()) < 10
+
+
+@pytest.mark.usefixtures("only_counted_references")
+def test_a_refusal_keeps_no_body() -> None:
+    class Body(bytearray):
+        pass
+
+    def refuse(body: Body) -> None:
+        full = Problem(429, "rate_limited", f"{len(body)} bytes are too many.")
+        raise full
+
+    body = Body(100 * KIB)
+    kept = weakref.ref(body)
+    try:
+        refuse(body)
+    except Problem as problem:
+        response = problem_response(problem)
+    del body
+    assert response.status == 429 and kept() is None
 
 
 # --- at a server ------------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def test_objects_of_uvicorns_have_the_attributes_that_falcon_uses() -> None:
         assert missing(cycle, " ".join(fanout.HTTP_ATTRIBUTES)) == [], f"see {_FANOUT}"
         websocket: Any = WebSocketsSansIOProtocol(config, state, {})
         assert missing(websocket, " ".join(fanout.WEBSOCKET_ATTRIBUTES)) == [], f"see {_FANOUT}"
-        assert missing(websocket.conn, "handshake_exc receive_data") == [], f"see {_WEBSOCKET}"
+        assert missing(websocket.conn, "handshake_exc parser receive_data") == [], f"see {_WEBSOCKET}"
         assert missing(FlowControl(http.transport), "read_paused write_paused") == [], f"see {_PROTOCOL}"
         assert missing(LifespanOn(config), "state") == [], f"see {_SERVER}"
 

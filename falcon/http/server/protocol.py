@@ -46,6 +46,13 @@ class _Refused(Exception):
         self.response = response
 
 
+def _response_to(error: httptools.HttpParserError) -> LastResponse:
+    """A local variable for the cause, where the parser was fed, would be in a cycle: the cause's traceback has that
+    frame."""
+    cause = error.__context__
+    return cause.response if isinstance(cause, _Refused) else raw_responses.MALFORMED
+
+
 class _CountsUnread:
     """A protocol of uvicorn's that counts the bytes which wait for its client."""
 
@@ -75,6 +82,7 @@ class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
         if self.on_lost is not None:
             self.on_lost()
         super().connection_lost(error)
+        self.conn.parser.close()  # a generator that refers to ``conn``, and so keeps it alive
 
 
 class _Flow(FlowControl):
@@ -141,6 +149,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if running is not None:
             running.disconnected = True
             running.message_event.set()
+        self._forget_requests()
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -212,8 +221,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 return False
             log.debug("a client asked for an unknown upgrade")
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(cause.response if isinstance(cause, _Refused) else raw_responses.MALFORMED)
+            self._refuse(_response_to(error))
             return False
         return True
 
@@ -243,6 +251,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self.transport.write(switching_to(name))
         self.transport.set_protocol(upgraded)
         upgraded.connection_made(self.transport)
+        self._forget_requests()
 
     def handle_websocket_upgrade(self) -> None:
         """Like uvicorn's, which leaves the connection open and unanswered if its WebSocket library refuses the
@@ -265,6 +274,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         upgraded.connection_made(self.transport)
         upgraded.handle_events()
         self.transport.set_protocol(upgraded)
+        self._forget_requests()
 
     def _take_long_head(self, data: bytes) -> None:
         """Parse as many bytes as a head may have, and the rest if the head ends there."""
@@ -371,6 +381,15 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._reading == _NOTHING and self.cycle is not None and self.cycle.response_complete:
             self._since = self.loop.time()
             self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
+
+    def _forget_requests(self) -> None:
+        """The connection has ended, or another protocol reads from it. The parser and the requests refer to this object
+        too. If it kept them, only a full collection of garbage would free all of them, and there may be none for
+        minutes."""
+        self.parser = None  # type: ignore[assignment]
+        self.pipeline.clear()
+        self._behind = b""
+        self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     # --- time, and ends -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,31 @@
+"""A process does not stay as large as its clients once made it."""
+
+import asyncio
+import ctypes
+
+import pytest
+
+from falcon import free_memory
+from tools.bench.growing.memory import resident_bytes
+from tools.harness.waiting import eventually
+
+_BODY_BYTES = 100_000
+_SMALL_BYTES = 2_000
+
+
+def test_memory_between_what_stays_goes_back_to_the_system() -> None:
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("this C library gives nothing back")
+
+    async def chat() -> None:
+        bodies, stays = [], []
+        for _ in range(1_000):
+            bodies.append(b"x" * _BODY_BYTES)
+            stays.append(b"x" * _SMALL_BYTES)
+        large = resident_bytes()
+        bodies.clear()
+        free_memory.watch(seconds=0.01)
+        await eventually(lambda: resident_bytes() < large - 800 * _BODY_BYTES)
+        assert len(stays) == 1_000
+
+    asyncio.run(chat())
