@@ -171,10 +171,9 @@ def _examine(data_dir: Path) -> "list[Finding]":
             *findings,
             look.Finding("Settings", look.FindingState.FAIL, str(fault), "correct the variable, or unset it"),
         ]
-    if settings.database.exists():
-        findings.append(_database(settings))
     return [
         *findings,
+        *_database(settings),
         look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
         look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),
@@ -182,7 +181,8 @@ def _examine(data_dir: Path) -> "list[Finding]":
     ]
 
 
-def _database(settings: "Settings") -> "Finding":
+def _database(settings: "Settings") -> "list[Finding]":
+    """Empty for a new folder."""
     from falcon.adapters.sqlite import files
     from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.cli import doctor as look
@@ -190,12 +190,15 @@ def _database(settings: "Settings") -> "Finding":
     from falcon.settings import says_processes
 
     try:
+        if not settings.database.exists():
+            files.check_is_new(settings.database)
+            return []
         present = files.present(settings.database)
         if all(path.exists() for path in present):
             files.check_places(settings.database, files.layout(settings.database))
-        return look.database(present, settings.processes if says_processes() else len(present))
+        return [look.database(present, settings.processes if says_processes() else len(present))]
     except (JournalUnavailable, WrongDatabase) as fault:
-        return look.Finding("Database", look.FindingState.FAIL, str(fault))
+        return [look.Finding("Database", look.FindingState.FAIL, str(fault))]
 
 
 def _print_findings(findings: "list[Finding]") -> None:

@@ -134,6 +134,17 @@ def test_the_doctor_finds_a_file_that_does_not_fit_the_others(healthy: pytest.Mo
     assert "falcon-1.db does not fit falcon.db: it is of another data folder, or another copy" in result.stdout
 
 
+def test_the_doctor_misses_the_database_of_a_folder_that_has_credentials(
+    healthy: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    healthy.setenv("COLUMNS", "400")
+    assert CliRunner().invoke(app, ["doctor", "--data-dir", str(tmp_path)]).exit_code == 0, "it is a new one"
+    (tmp_path / "credentials.json").write_text("{}")
+    result = CliRunner().invoke(app, ["doctor", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "falcon.db is missing, but credentials.json is there" in result.stdout
+
+
 def test_the_doctor_foresees_a_move_only_if_the_number_of_processes_is_set(
     healthy: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

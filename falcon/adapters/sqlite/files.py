@@ -94,13 +94,13 @@ def prepare(
 
 def _prepare_present(first: Path, partitions: int) -> Layout:
     if not database.is_made(first):
-        _check_is_new(first)
+        check_is_new(first)
     database.prepare(first, partitions)
     found = layout(first)
     if strays := [path for path in _others(first) if path not in paths(first, found.files)]:
         raise WrongDatabase(f"{strays[0]} is not one of the {found.files} files of this log: move it away")
     if _is_new(first, found):
-        _check_is_new(first)
+        check_is_new(first)
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.prepare(path, partitions)
@@ -116,7 +116,7 @@ def _is_new(first: Path, found: Layout) -> bool:
         return found == Layout() and end_of(connection) == 0
 
 
-def _check_is_new(first: Path) -> None:
+def check_is_new(first: Path) -> None:
     """A first file without messages must not pass for a new Falcon beside what is left of another one: the tokens that
     are known would not be good. Raises WrongDatabase."""
     for left in (*_others(first), first.with_name(_CREDENTIALS)):
