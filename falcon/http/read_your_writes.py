@@ -51,7 +51,7 @@ class ReadYourWrites:
     async def reach_positions(self, request: AuthedRequest) -> None:
         """Wait for the request's Falcon-Position. Raises Problem 422, 503, ReadStoreUnavailable."""
         if request.positions:
-            await self.reach_all(request.positions, time.monotonic() + self._seconds_left(request))
+            await self.reach_all(request.positions, time.monotonic() + self.seconds_left(request))
             request.positions = ()
 
     async def reach_all(self, positions: Collection[tuple[Partition, int]], until: float) -> None:
@@ -62,11 +62,6 @@ class ReadYourWrites:
             positions = [each for each in positions if applied[each[0]] <= each[1]]
         for partition, offset in positions:
             await self.freshness.reach(partition, offset, max(0.0, until - time.monotonic()))
-
-    async def reach(self, request: AuthedRequest, partition: Partition, offset: int) -> None:
-        """Wait until reads show the event at ``offset``, for as long as a request waits. Raises Problem 422, 503,
-        ReadStoreUnavailable."""
-        await self.freshness.reach(partition, offset, self.wait_seconds(request.headers))
 
     # --- the newest state, where the tables say no --------------------------------------------------------------------
 
@@ -87,7 +82,7 @@ class ReadYourWrites:
         if not missing:
             return names
         for partition in {partition_of(account_id, self._partitions) for account_id in missing}:
-            await self.freshness.catch_up(partition, self._seconds_left(request))
+            await self.freshness.catch_up(partition, self.seconds_left(request))
         return {**names, **await self._names.of(missing)}
 
     async def first_missing(self, request: AuthedRequest, account_ids: Iterable[AccountId]) -> AccountId | None:
@@ -97,7 +92,7 @@ class ReadYourWrites:
         unknown = await self._unknown(account_ids)
         while unknown:
             first = unknown[0]
-            await self.catch_up(first, self._seconds_left(request))
+            await self.catch_up(first, self.seconds_left(request))
             unknown = await self._unknown(unknown)
             if unknown and unknown[0] == first:
                 return first
@@ -123,7 +118,7 @@ class ReadYourWrites:
         caller was told is done.
         Raises Problem 503 where the tables do not get there within the request's wait, or the log cannot be asked.
         """
-        await self.catch_up(identity, self._seconds_left(request))
+        await self.catch_up(identity, self.seconds_left(request))
         return await query(*args, **kwargs)
 
     async def catch_up(self, identity: int, seconds: float) -> None:
@@ -146,8 +141,8 @@ class ReadYourWrites:
             raise invalid("Falcon-Wait", f"must be 0 to {WAIT_SECONDS_MAX:g} seconds")
         return seconds
 
-    def _seconds_left(self, request: AuthedRequest) -> float:
-        """A request's waits share one time limit, which starts with the first of them."""
+    def seconds_left(self, request: AuthedRequest) -> float:
+        """A request's waits share one time limit, which starts with the first of them. Raises Problem 422."""
         now = time.monotonic()
         if not request.wait_until:
             request.wait_until = now + self.wait_seconds(request.headers)

@@ -334,7 +334,7 @@ export class Chat extends EventTarget {
     this.#lastMessage(room, message);
     if (room.loaded) {
       this.#follow(room);
-      void this.meet(room, [message]);
+      void this.#meet(room, [message]);
     }
     this.#changed(room);
     this.#tell("rooms");
@@ -465,7 +465,7 @@ export class Chat extends EventTarget {
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.loaded = true;
     room.atTail = !page.has_after;
-    void this.meet(room, page.messages);
+    void this.#meet(room, page.messages);
     this.#follow(room);
     this.#changed(room);
   }
@@ -479,7 +479,7 @@ export class Chat extends EventTarget {
       room.messages.length = WINDOW_MAX;
       room.atTail = false;
     }
-    void this.meet(room, page.messages);
+    void this.#meet(room, page.messages);
     this.#changed(room);
   }
 
@@ -490,7 +490,7 @@ export class Chat extends EventTarget {
     room.messages = [...room.messages, ...room.read(page.messages)].slice(-WINDOW_MAX);
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.atTail = !page.has_after && room.last >= room.lastSeq;
-    void this.meet(room, page.messages);
+    void this.#meet(room, page.messages);
     this.#follow(room);
     this.#changed(room);
   }
@@ -522,7 +522,7 @@ export class Chat extends EventTarget {
         const more = room.read(page.messages).filter((message) => message.seq > room.last);
         failures = more.length ? 0 : failures + 1; // the tables may be behind the events
         room.messages.push(...more);
-        void this.meet(room, more);
+        void this.#meet(room, more);
       } catch (error) {
         if (error instanceof Problem) break;
         failures++;
@@ -563,7 +563,7 @@ export class Chat extends EventTarget {
       this.falcon.message(room.roomId, seq).then(
         (message) => {
           room.quotes.set(seq, message);
-          void this.meet(room, [message]);
+          void this.#meet(room, [message]);
           this.#changed(room);
         },
         () => room.quotes.set(seq, null),
@@ -574,14 +574,23 @@ export class Chat extends EventTarget {
 
   // --- people -------------------------------------------------------------------------------------------------------
 
-  /** Looks up the names of people in these messages; resolves when they are known, or the server has none. */
-  async meet(room, messages) {
+  /** Resolves when the account's name is known, or the server has none. */
+  async learnName(room, accountId) {
+    if (!this.people.has(accountId)) await this.#lookUp(room, [accountId]);
+  }
+
+  /** Looks up the names of people in these messages who are no longer members. */
+  async #meet(room, messages) {
     const reacted = (reactions = []) => reactions.flatMap(({ accounts }) => accounts);
     await this.#name(room, messages.flatMap(({ author_id, mentions, reactions }) => [author_id, ...mentions, ...reacted(reactions)]));
   }
 
   async #name(room, accountIds) {
     await room.membersLoading; // it knows most of them
+    await this.#lookUp(room, accountIds);
+  }
+
+  async #lookUp(room, accountIds) {
     const unknown = [...new Set(accountIds)].filter((id) => id && !this.people.has(id));
     const first = unknown.filter((id) => !this.#asked.has(id));
     if (first.length) {

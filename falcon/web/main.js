@@ -8,7 +8,7 @@ import { ask, roomSettings } from "./dialogs.js";
 import { avatar, h, iconButton, roomAvatar } from "./dom.js";
 import { Listening } from "./listening.js";
 import { Members } from "./members.js";
-import { notify, noticesButton } from "./notices.js";
+import { isNotified, notify, noticesButton } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { RoomList } from "./roomlist.js";
 import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
@@ -53,7 +53,7 @@ class App {
     this.chat.addEventListener("typing", ({ detail }) => this.typing?.said(detail));
     this.chat.addEventListener("posted", ({ detail }) => {
       if (detail.room.roomId === this.roomId) this.typing?.ended(detail.message.author_id);
-      if (detail.fresh) void this.#announce(detail);
+      if (detail.fresh) void this.#tell(detail.room, detail.message);
     });
     this.outbox.addEventListener("change", soon);
     const { signal } = this.#listeners;
@@ -114,14 +114,19 @@ class App {
     setTimeout(() => toast.remove(), 6_000);
   }
 
-  // --- the connection -----------------------------------------------------------------------------------------------
-
-  /** Tells the user of a new message once its author's name is known. */
-  async #announce({ room, message }) {
-    await this.chat.meet(room, [message]);
-    if (room.roomId === this.roomId) this.timeline?.announce(message);
-    notify(this, room, message);
+  /** Tells the user of a new message, as it now stands, once its author's name is known. */
+  async #tell(room, { seq, author_id }) {
+    const isOpen = () => room.roomId === this.roomId;
+    const latest = () => room.recent.get(seq);
+    if (!isOpen() && !isNotified(this, room, latest())) return;
+    await this.chat.learnName(room, author_id);
+    const message = latest();
+    if (app !== this || !message || message.deleted) return;
+    if (isOpen()) this.timeline?.announce(message);
+    if (isNotified(this, room, message)) notify(this, room, message);
   }
+
+  // --- the connection -----------------------------------------------------------------------------------------------
 
   #connectionIs(connection) {
     const before = this.connection;

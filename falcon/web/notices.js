@@ -37,14 +37,16 @@ async function toggle(app, button) {
   show(button);
 }
 
-/** Notifies of a message for the user while the page is not visible. */
+/** True for a message for the user that comes while the page is not visible. */
+export function isNotified({ chat: { me } }, room, message) {
+  if (message.author_id === me.account_id || message.deleted || !wanted()) return false;
+  if (room.kind !== "direct" && !message.mentions.includes(me.account_id)) return false;
+  return document.visibilityState !== "visible" || !document.hasFocus();
+}
+
+/** Shows a desktop notification of the message. */
 export function notify(app, room, message) {
-  const { chat } = app;
-  const { me } = chat;
-  if (message.author_id === me.account_id || message.deleted || !wanted()) return;
-  if (room.kind !== "direct" && !message.mentions.includes(me.account_id)) return;
-  if (document.visibilityState === "visible" && document.hasFocus()) return;
-  const author = chat.nameOf(message.author_id);
+  const author = app.chat.nameOf(message.author_id);
   const title = room.kind === "direct" ? room.name : t("notify.title", { name: author, room: room.name });
   let notice;
   try {

@@ -569,14 +569,13 @@ def test_nothing_of_an_answered_request_is_kept() -> None:
 @pytest.mark.parametrize(
     ("sent", "objects"),
     [
-        (b"", {}),
         (GET[:-2], {FalconHttpProtocol: 1}),
         (post(b"tea", 10), {FalconHttpProtocol: 1, RequestResponseCycle: 1}),
         (GET.replace(b"/v1/me", b"/stream") + GET * 3, {FalconHttpProtocol: 1, RequestResponseCycle: 4}),
         (with_fields(101), {FalconHttpProtocol: 1}),
         (UPGRADE, {FalconHttpProtocol: 0, FalconWebSocketProtocol: 1, ServerProtocol: 1}),
     ],
-    ids=["silence", "a head", "a body", "requests that wait", "a refused head", "a WebSocket"],
+    ids=["a head", "a body", "requests that wait", "a refused head", "a WebSocket"],
 )
 @pytest.mark.usefixtures("only_counted_references")
 def test_a_connection_that_has_ended_needs_no_collector(sent: bytes, objects: dict[type, int]) -> None:

@@ -77,7 +77,7 @@ class HBaseReadStore(HBaseQueries):
 
     async def _known(self, partitions: Collection[Partition]) -> Live:
         """The live tables, whose positions are known. A query on another thread may find that others are live by now,
-        of which nothing is known yet: these show no less."""
+        of which nothing is known yet: they have all that the known ones show."""
         live = await self._told(partitions)
         return await self._look(partitions) if live is None else live
 

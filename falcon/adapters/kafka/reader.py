@@ -19,7 +19,8 @@ _AT_ONCE_SECONDS: Final = 0.003  # records that arrive within this time were the
 _ALL_SECONDS: Final = 0.01  # all brokers have answered within this time
 _PROGRESS_SECONDS: Final = 15.0
 _COMPACTED_RECORDS: Final = 500  # at a time, since other work shares the loop
-# For so long, and by so many records, a leader that has just been elected may state an end that is stale.
+# A leader that has just been elected may state an end that is stale, by so many records at most. It passes within this
+# time, unless a follower hangs.
 _STALE_SECONDS: Final = 2.0
 _STALE_RECORDS: Final = 10_000
 _STALE_PAUSE_SECONDS: Final = 0.1
@@ -169,11 +170,16 @@ async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dic
 
 async def reaches(end: Callable[[], Awaitable[int]], offset: int) -> bool:
     """True if a partition has all records before ``offset``. ``end`` asks for its end, which may be stale: a client's
-    token may name a record that the leader does not show yet. Raises JournalUnavailable."""
+    token may name a record that the leader does not show yet.
+
+    Raises JournalUnavailable, also if the leader does not show in time what it may have.
+    """
     until = asyncio.get_running_loop().time() + _STALE_SECONDS
     while (stated := await end()) < offset:
-        if offset > stated + _STALE_RECORDS or asyncio.get_running_loop().time() > until:
+        if offset > stated + _STALE_RECORDS:
             return False
+        if asyncio.get_running_loop().time() > until:
+            raise JournalUnavailable(f"the log ends at offset {stated} for now, and {offset} is asked for")
         await asyncio.sleep(_STALE_PAUSE_SECONDS)
     return True
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from aiokafka.structs import ConsumerRecord
@@ -12,6 +13,7 @@ from falcon.adapters.kafka.reader import Reader, judge_all, reaches
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.shared import Shared
 from falcon.streams.tail import Raw, WrongPlace
 
 _WAIT_SECONDS: Final = 0.2
@@ -27,7 +29,9 @@ class KafkaTail:
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster
         self._reader = Reader(cluster, cluster.journal)
-        self._ends = Reader(cluster, cluster.journal)
+        self._end_reader = Reader(cluster, cluster.journal)
+        # By segment. After a change of leader a thousand clients ask for the same ones.
+        self._ends = [Shared(partial(self._end, segment)) for segment in range(cluster.partitions)]
         self._idle: list[Reader] = []
         self._readers = asyncio.Semaphore(_READERS)
         self._examined: dict[int, Position] = {}  # by segment: how far the beginning of its epoch has been examined
@@ -43,7 +47,7 @@ class KafkaTail:
         return offsets
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
-        return await self._ends.ends(list(segments))
+        return await self._end_reader.ends(list(segments))
 
     async def _end(self, segment: int) -> int:
         return (await self.ends({segment: None}))[segment]
@@ -55,7 +59,7 @@ class KafkaTail:
             raise WrongPlace(f"there is no partition {segment}")
         if offset == 0:
             return Position()
-        if not await reaches(lambda: self._end(segment), offset):
+        if not await reaches(self._ends[segment].get, offset):
             raise WrongPlace(f"there is no offset {offset} in partition {segment}")
         before: list[tuple[int, bytes]] = []
         start, back = offset, _LOOKED_BACK_AT
@@ -111,7 +115,7 @@ class KafkaTail:
         """Does nothing: the brokers answer a fetch as soon as there is a record."""
 
     async def close(self) -> None:
-        for reader in (self._reader, self._ends, *self._idle):
+        for reader in (self._reader, self._end_reader, *self._idle):
             await reader.close()
 
     def _judged(self, segment: int, at: Position, found: list[ConsumerRecord]) -> tuple[list[Raw], Position]:

@@ -40,17 +40,18 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     result = await edge.commands.dispatch(request, command)
     answer = result.answer
     assert isinstance(answer, AccountAnswer)
-    created = shapes.CreatedAccount(answer.account_id, answer.name, _token(edge, answer.account_id, answer.sealed))
+    token = _token(edge, answer.account_id, answer.sealed, f"Account {answer.account_id} was created")
+    created = shapes.CreatedAccount(answer.account_id, answer.name, token)
     return json_response(201, created, *result.headers)
 
 
-def _token(edge: Edge, account_id: AccountId, sealed: str) -> str:
-    """A replayed command answers with the token that it made the first time. Raises Problem 503."""
+def _token(edge: Edge, account_id: AccountId, sealed: str, done: str) -> str:
+    """A replayed command answers with the token that it made the first time. ``done``: what it did. Raises Problem
+    503."""
     secret = bearer_tokens.unseal(edge.secret, sealed)
     if secret is None:
-        raise Problem(
-            503, "outcome_unknown", "The token was sealed under another secret of this server.", retry_after=10
-        )
+        why = f"{done}, but the token was sealed under another secret of this server. Issue another with a new key."
+        raise Problem(503, "outcome_unknown", why, retry_after=10)
     return bearer_tokens.token(account_id, secret)
 
 
@@ -70,7 +71,10 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     command = IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, TokenAnswer)
-    issued = shapes.IssuedToken(result.answer.token_id, _token(edge, account_id, result.answer.sealed))
+    token_id = result.answer.token_id
+    issued = shapes.IssuedToken(
+        token_id, _token(edge, account_id, result.answer.sealed, f"Token {token_id} was issued")
+    )
     return json_response(201, issued, *result.headers)
 
 

@@ -108,7 +108,7 @@ class ImportCommands:
 
     def __init__(self, edge: Edge, request: AuthedRequest) -> None:
         self.edge = edge
-        self.request = request
+        self._request = request
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._until = time.monotonic() + _PATIENCE_SECONDS
         self._positions: dict[int, int] = {}
@@ -119,7 +119,7 @@ class ImportCommands:
         while True:
             try:
                 async with self._free:
-                    result = await self.edge.commands.dispatch(self.request, command, size)
+                    result = await self.edge.commands.dispatch(self._request, command, size)
             except Problem as problem:
                 if problem.code != "overloaded" or time.monotonic() > self._until:
                     raise
@@ -127,6 +127,10 @@ class ImportCommands:
             else:
                 self._positions[result.partition] = max(result.offset, self._positions.get(result.partition, 0))
                 return result
+
+    def seconds_left(self) -> float:
+        """For so long a command may wait for the read tables."""
+        return max(0.0, self._until - time.monotonic())
 
     async def readable(self) -> tuple[tuple[bytes, bytes], ...]:
         """Wait until reads show everything; gives the Falcon-Position header."""

@@ -184,17 +184,20 @@ async def message_view(edge: Edge, room_id: RoomId, seq: Seq) -> tuple[Message |
 
 async def decided_on_view(
     edge: Edge,
-    request: AuthedRequest,
+    seconds_left: Callable[[], float],
     view: Callable[[], Awaitable[Command]],
     dispatch: Callable[[Command], Awaitable[CommandResult]],
 ) -> CommandResult:
     """Dispatch the command that ``view`` makes from the read tables. If the write side knows a newer revision, wait
-    until the tables show that one, and dispatch again."""
+    until the tables show that one, and dispatch again. ``seconds_left``: to wait for the tables."""
+    stale: StaleView | None = None
     for _ in range(_VIEWS_MAX):
+        if stale is not None:
+            await edge.reads.freshness.reach(stale.partition, stale.offset, seconds_left())
         try:
             return await dispatch(await view())
         except StaleView as newer:
-            await edge.reads.reach(request, newer.partition, newer.offset)
+            stale = newer
     raise Problem(503, "unavailable", "The message keeps changing. Nothing was done.", retry_after=1)
 
 
@@ -203,7 +206,8 @@ async def _dispatch_with_view(edge: Edge, request: AuthedRequest, command: C) ->
         known, revision = await message_view(edge, command.room_id, command.seq)
         return msgspec.structs.replace(command, known=known, known_revision=revision)
 
-    return await decided_on_view(edge, request, viewed, partial(edge.commands.dispatch, request))
+    seconds_left = partial(edge.reads.seconds_left, request)
+    return await decided_on_view(edge, seconds_left, viewed, partial(edge.commands.dispatch, request))
 
 
 def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:

@@ -138,8 +138,8 @@ async def _asked(request: AuthedRequest) -> tuple[RoomId, Seq, str]:
 async def _dispatch(edge: Edge, request: AuthedRequest, command: C) -> CommandResult:
     return await decided_on_view(
         edge,
-        request,
-        lambda: _with_reactions(edge, command, [request.account_id]),
+        partial(edge.reads.seconds_left, request),
+        partial(_with_reactions, edge, command, [request.account_id]),
         partial(edge.commands.dispatch, request),
     )
 
@@ -223,7 +223,8 @@ async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLi
 async def _import(commands: ImportCommands, command: ImportReactions) -> None:
     accounts = [each.account_id for each in command.imported]
     edge = commands.edge
-    await decided_on_view(edge, commands.request, lambda: _with_reactions(edge, command, accounts), commands.dispatch)
+    view = partial(_with_reactions, edge, command, accounts)
+    await decided_on_view(edge, commands.seconds_left, view, commands.dispatch)
 
 
 LINES: Final = LineKind(

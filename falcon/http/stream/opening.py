@@ -72,8 +72,8 @@ class Opening:
     """A stream that may begin. :attr:`release` must be called when it has ended, or is given up.
 
     ``start``: ``replay``, or the name of its first event with its ``data``. ``only``: the rooms that were asked for.
-    ``id``: where the client resumes if the stream ends before its first event; empty if it has no resume token. The
-    place of a state that was never shown would leave out all that the state has.
+    ``id``: where the client resumes if the stream ends before its first event; empty if it has no resume token. If
+    the client resumed from a state that it never saw, it would miss all of it.
     """
 
     def __init__(
