@@ -37,8 +37,8 @@ def watch(seconds: float = _SECONDS) -> None:
 
 
 class FreeMemory:
-    """``free``: counts the bytes that are free. ``trim``: gives back the pages in them that nothing uses; it takes 1 ms of
-    CPU for about 10 MB.
+    """``free``: counts the bytes that are free. ``trim``: gives back the pages in them that nothing uses; it takes 1 ms
+    of CPU for about 10 MB.
 
     A trim does not lower the count: glibc keeps the addresses, and pages that are used in part stay. So the next trim
     comes when much more is free than after the last one.
