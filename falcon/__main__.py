@@ -7,7 +7,8 @@ import sys
 
 def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in ("up", "api", "write", "project"):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the launcher takes it over, it ends this without a word
+        # Ctrl-C ends the start without a traceback; later the launcher handles it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         from falcon.launcher import main as launch
 
         sys.exit(launch(sys.argv[1], sys.argv[2:]))

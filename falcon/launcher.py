@@ -22,7 +22,15 @@ from resource import RLIM_INFINITY
 from typing import Any, Final, TextIO
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
-from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants, descriptors_max, start_ticks, take_lock
+from falcon.process import (
+    LISTEN_BACKLOG,
+    adopt_orphans,
+    descendants,
+    descriptors_max,
+    raise_descriptors,
+    start_ticks,
+    take_lock,
+)
 from falcon.settings import Settings, WrongSettings, is_loopback, says_processes
 from falcon.telemetry import instruments, metrics, slots
 from falcon.telemetry.logs import is_for_people
@@ -37,6 +45,7 @@ _TELL_SECONDS: Final = 2.0
 _DESCRIPTORS: Final = 128  # of one process; some are left for connections
 _DESCRIPTORS_OF_FILE: Final = 12
 _DESCRIPTORS_GOOD: Final = 65_536
+_ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class CannotStart(Exception):
@@ -136,6 +145,7 @@ class Launcher:
 
     def run(self) -> int:
         adopt_orphans()
+        raise_descriptors()
         os.umask(0o077)  # files of this process and its children are for their user alone
         if self._plan.stores:
             try:
@@ -148,12 +158,11 @@ class Launcher:
         public, ops = self._listen()
         if self._plan.command == "up":
             self._prepare_database()
-            self._check_descriptors()
         with self._measuring():
             return self._run(public, ops)
 
     def _run(self, public: socket.socket | None, ops: socket.socket | None) -> int:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it, to outlive the terminal
             signal.signal(signal.SIGHUP, self._on_signal)
@@ -274,40 +283,40 @@ class Launcher:
 
         settings = self._settings
         try:
-            count = files.prepare(
-                settings.database,
-                settings.partitions,
-                settings.processes,
-                _catch_up,
-                _Moving(settings.processes),
-                keep=not says_processes(),
-            )
+            with _signals_end_in_order():
+                count = files.prepare(
+                    settings.database,
+                    settings.partitions,
+                    settings.processes,
+                    _catch_up,
+                    _Moving(settings.processes),
+                    keep=not says_processes(),
+                    check_count=self._check_processes,
+                )
         except (WrongDatabase, JournalUnavailable) as error:
             raise CannotStart(str(error)) from error
+        self._settings = replace(settings, processes=count)
+
+    def _check_processes(self, count: int) -> None:
+        """So many processes, each with a database file, can serve. Raises CannotStart."""
+        settings = self._settings
         if count > 1 and settings.needs_one_process:
             raise CannotStart(
                 f"the data folder {settings.data_dir} has {count} database files, and FALCON_ACTORS, FALCON_SHARDS, "
                 "FALCON_PROJECTION or FALCON_KAFKA needs one: set FALCON_PROCESSES=1, and Falcon moves the data to one"
             )
-        self._settings = replace(settings, processes=count)
+        _check_descriptors(count)
 
     def _close_database(self) -> None:
         from falcon.adapters.sqlite import files
         from falcon.journal.ports import JournalUnavailable
 
         try:
-            files.close(self._settings.database)
-        except JournalUnavailable as error:
-            _say(str(error))
-
-    def _check_descriptors(self) -> None:
-        """Each process opens all database files, some of them several times. Raises CannotStart."""
-        most, needed = descriptors_max(), _DESCRIPTORS + _DESCRIPTORS_OF_FILE * self._settings.processes
-        if most != RLIM_INFINITY and most < needed:
-            raise CannotStart(
-                f"a process may have only {most} files open, and needs {needed}: raise the limit, for example with "
-                f"ulimit -Hn {_DESCRIPTORS_GOOD}, or LimitNOFILE={_DESCRIPTORS_GOOD} of systemd"
-            )
+            failed = files.close(self._settings.database)
+        except (JournalUnavailable, OSError) as error:
+            failed = [str(error)]
+        for line in failed:
+            _say(line)
 
     # --- the roles ----------------------------------------------------------------------------------------------------
 
@@ -558,6 +567,32 @@ Try it:
 
 Ctrl-C stops it.
 """
+
+
+def _check_descriptors(files: int) -> None:
+    """Each process opens all database files, some of them several times. Raises CannotStart."""
+    most, needed = descriptors_max(), _DESCRIPTORS + _DESCRIPTORS_OF_FILE * files
+    if most != RLIM_INFINITY and most < needed:
+        raise CannotStart(
+            f"a process may have only {most} files open, and needs {needed}: raise the hard limit of nofile to "
+            f"{_DESCRIPTORS_GOOD} in /etc/security/limits.conf, or with LimitNOFILE={_DESCRIPTORS_GOOD} of systemd"
+        )
+
+
+@contextlib.contextmanager
+def _signals_end_in_order() -> Iterator[None]:
+    """Ctrl-C or SIGTERM within the block ends the process after what the block cleans up. Its exit code is the one of
+    a stop later."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(0)
+
+    before = {number: signal.signal(number, end) for number in _ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _catch_up(path: Path) -> None:

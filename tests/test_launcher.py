@@ -2,17 +2,19 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from falcon import launcher, roles
-from falcon.adapters.sqlite import database, files
+from falcon.adapters.sqlite import database, files, moving
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
 from falcon.cli.calling import find_running
 from falcon.launcher import CannotStart, Launcher
@@ -106,6 +108,51 @@ def test_a_folder_of_several_files_is_not_moved_because_other_settings_need_one(
     with pytest.raises(CannotStart, match=r"has 2 database files.*set FALCON_PROCESSES=1"):
         started(tmp_path, shards=2, processes=1)
     assert len(files.present(tmp_path / "falcon.db")) == 2
+
+
+def test_a_limit_of_open_files_that_is_too_low_is_named_before_anything_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.prepare(tmp_path / "falcon.db", 64, 2)
+    monkeypatch.setenv("FALCON_PROCESSES", "3")
+    monkeypatch.setattr(launcher, "descriptors_max", lambda: 152)
+    with pytest.raises(CannotStart, match=r"only 152 files open, and needs 164: .*/etc/security/limits.conf"):
+        started(tmp_path)
+    assert len(files.present(tmp_path / "falcon.db")) == 2
+    monkeypatch.delenv("FALCON_PROCESSES")
+    assert started(tmp_path) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_move_that_is_interrupted_leaves_the_folder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    first = tmp_path / "falcon.db"
+    shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], first)
+    before = signal.getsignal(number)
+    monkeypatch.setenv("FALCON_PROCESSES", "2")
+    monkeypatch.setattr(moving, "_REPORT_OPERATIONS", 1)  # so that it comes while SQLite works
+    monkeypatch.setattr(launcher._Moving, "__call__", lambda *_: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as ended:
+        started(tmp_path)
+    assert ended.value.code == 0
+    assert not (tmp_path / "falcon.next").exists()
+    with closing(database.connect(first, writable=False)) as connection:
+        ((schema,),) = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchall()
+    assert schema == SCHEMA_VERSION, "a Falcon that knows one file may open it"
+    assert signal.getsignal(number) is before
+
+
+def test_a_stop_says_in_one_line_that_the_data_folder_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    stopping = Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True)
+    monkeypatch.setattr(database, "is_made", unreadable)
+    stopping._close_database()
+    assert capsys.readouterr().err == f"falcon: [Errno 13] Permission denied: '{tmp_path}/falcon.db'\n"
 
 
 def test_a_second_falcon_is_turned_away_also_before_the_first_has_written_its_number(tmp_path: Path) -> None:

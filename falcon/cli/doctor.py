@@ -120,7 +120,9 @@ def open_files(hard: int | None = None) -> Finding:
         return Finding("Open files", FindingState.OK, "no limit")
     if hard >= OPEN_FILES_MIN:
         return Finding("Open files", FindingState.OK, f"{hard:,}")
-    advice = f"each connection is one: ulimit -Hn {OPEN_FILES_MIN * 4}"
+    advice = (
+        f"each connection is one: nofile {OPEN_FILES_MIN * 4} in /etc/security/limits.conf, or LimitNOFILE of systemd"
+    )
     return Finding("Open files", FindingState.WARN, f"{hard:,}", advice)
 
 

@@ -307,6 +307,73 @@ def test_a_file_that_was_put_back_from_before_the_last_start_is_refused(first: P
     prepare(first, 2)
 
 
+@pytest.mark.parametrize("segments", [[1, 2, 3], [7, 8]])
+def test_ends_that_an_older_falcon_copied_from_another_layout_do_not_count(first: Path, segments: list[int]) -> None:
+    prepare(first, 2)
+    ends = [layout.begin_of(segment) + 5 for segment in segments]
+    for path in files.paths(first, 2):
+        with closing(database.connect(path)) as connection:
+            layout.note_ends(connection, ends)
+    prepare(first, 2)
+    assert files.check(first, STORED_PARTITIONS) == files.paths(first, 2)
+
+
+# --- closed -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_was_put_back_from_before_the_last_clean_stop_is_refused(first: Path, tmp_path: Path) -> None:
+    prepare(first, 2)
+    shutil.copytree(first.parent, tmp_path / "yesterday")
+    log = FilesLog(first, STORED_PARTITIONS, 2)
+    writer = Writer(log)
+    writer.takeover(0, 1)
+    writer.append(1, "today")
+    writer.journal.close()
+    assert files.close(first) == []
+    second = files.paths(first, 2)[1]
+    shutil.copy(tmp_path / "yesterday" / second.name, second)
+    with pytest.raises(WrongDatabase, match=f"^{second} is older than the other files"):
+        prepare(first, 2)
+
+
+def test_a_stop_empties_the_wals_of_a_folder_that_was_killed(first: Path, tmp_path: Path) -> None:
+    prepare(first, 2)
+    kept = tmp_path / "killed" / first.name
+    with closing(database.connect(first)) as connection:
+        connection.execute("UPDATE log SET next = next + 1")
+        shutil.copytree(first.parent, kept.parent)  # as a kill leaves it
+    assert kept.with_name("falcon.db-wal").stat().st_size
+    assert files.close(kept) == []
+    assert list(kept.parent.glob("*.db-*")) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_stop_says_which_file_belongs_with_its_wal_if_another_program_reads_it(first: Path, count: int) -> None:
+    prepare(first, count)
+    with closing(database.connect(first, writable=False)) as reader:
+        reader.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
+        with closing(database.connect(first)) as writer:
+            writer.execute("UPDATE log SET next = next + 1")
+        (said,) = files.close(first)
+    assert said.startswith(f"falcon.db-wal has a part of {first}, because another program has that open")
+    assert list(first.parent.glob("falcon-*.db-*")) == []
+
+
+def test_a_stop_closes_the_other_files_if_one_cannot_be_closed(first: Path) -> None:
+    prepare(first, 3)
+    broken, last = files.paths(first, 3)[1:]
+    broken.write_bytes(b"not a database" * 100)
+    with closing(database.connect(last, writable=False)) as idle:  # so that the WAL is not deleted by another close
+        idle.execute("SELECT count(*) FROM meta").fetchall()
+        with closing(database.connect(last)) as writer:
+            writer.execute("UPDATE log SET next = next + 1")
+        wal = last.with_name(f"{last.name}-wal")
+        assert wal.stat().st_size
+        (said,) = files.close(first)
+        assert not wal.stat().st_size
+    assert said.startswith(f"cannot open {broken}: ")
+
+
 def test_without_room_on_the_disk_nothing_changes(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(first)
     before = everything(first, STORED_PARTITIONS), _meta(first)

@@ -213,7 +213,7 @@ def test_data_made_for_other_partitions_is_refused(tmp_path: Path) -> None:
 def test_a_limit_of_open_files_that_is_too_low_is_named(tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, within=("sh", "-c", 'ulimit -n 64 && exec "$@"', "sh"))
     said = refused(falcon, processes=2)
-    assert re.fullmatch(r"falcon: .* only 64 files open, and needs 152: raise the limit, .* LimitNOFILE=.*\n", said)
+    assert re.fullmatch(r"falcon: .* only 64 files open, and needs 152: raise the hard limit .* LimitNOFILE=.*\n", said)
 
 
 def test_a_port_in_use_is_named(falcon: Falcon, tmp_path: Path) -> None:

@@ -62,13 +62,15 @@ def prepare(
     report: Report = lambda done, total: None,
     *,
     keep: bool = False,
+    check_count: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds its lock.
     ``keep``: a folder that has been used keeps the number of files that it has. Returns the number.
 
     If the folder has another number of files, the partitions are moved. ``catch_up`` is called for each file before
     that: it brings the read tables to the end of the log. ``report`` is called with the bytes written so far and the
-    approximate total. All of it or nothing is done, however this process ends.
+    approximate total. All of it or nothing is done, however this process ends. ``check_count`` is called with the
+    number that this returns, before any partition is moved, and may raise.
 
     Raises WrongDatabase, JournalUnavailable.
     """
@@ -77,8 +79,11 @@ def prepare(
             with _changing(first):
                 moving.finish(first)
         before = _prepare_present(first, partitions)
-        if before.files == count or (keep and not _is_new(first, before)):
-            return before.files
+        if keep and not _is_new(first, before):
+            count = before.files
+        check_count(count)
+        if before.files == count:
+            return count
         with _changing(first):
             for path in paths(first, before.files):
                 catch_up(path)
@@ -178,11 +183,18 @@ def _note_ends(first: Path, folder: Layout) -> None:
     """A file that is put back from an older copy later would give the ids of lost messages to others: so each file
     knows how far the others had come."""
     present = paths(first, folder.files)
-    with database.opening(first.parent), contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(contextlib.closing(database.connect(path))) for path in present]
-        ends = [end_of(connection) for connection in connections]
-        for connection in connections:
+    ends = _ends(present)
+    for path in present:
+        with database.opening(path), contextlib.closing(database.connect(path)) as connection:
             note_ends(connection, ends)
+
+
+def _ends(files: Sequence[Path]) -> list[int]:
+    found = []
+    for path in files:
+        with database.opening(path), contextlib.closing(database.connect(path, writable=False)) as connection:
+            found.append(end_of(connection))
+    return found
 
 
 def _name_of(connection: apsw.Connection) -> str:
@@ -190,14 +202,48 @@ def _name_of(connection: apsw.Connection) -> str:
     return str(name)
 
 
-def close(first: Path) -> None:
-    """When no process uses the folder any more: leave no WAL beside its files. An operator may copy a file without it,
-    or put an older file beside it. SQLite does it when the last connection that may write is closed. Raises
-    JournalUnavailable."""
-    with database.opening(first.parent):
-        for path in present(first):
-            with contextlib.closing(database.connect(path)) as connection:
-                connection.execute("SELECT count(*) FROM meta").fetchall()  # or it has not looked at the WAL
+def close(first: Path) -> list[str]:
+    """When no process uses the folder any more: note the ends of its files, and leave no WAL beside them. An operator
+    may copy a file without its WAL, or put an older file beside it. Returns a line for each fault of a file. Raises
+    JournalUnavailable, OSError."""
+    found, failed = present(first), list[str]()
+    ends: list[int] = []
+    if len(found) > 1:
+        with _told(failed):
+            ends = _ends(found)
+    for path in found:
+        with _told(failed):
+            _close_file(path, ends)
+        with _told(failed):
+            _check_wal(path)
+    return failed
+
+
+@contextlib.contextmanager
+def _told(failed: list[str]) -> Iterator[None]:
+    """A fault of one file keeps no other from being closed."""
+    try:
+        yield
+    except (JournalUnavailable, OSError) as error:
+        if str(error) not in failed:
+            failed.append(str(error))
+
+
+def _close_file(path: Path, ends: Sequence[int]) -> None:
+    with database.opening(path), contextlib.closing(database.connect(path)) as connection:
+        connection.set_busy_timeout(_CLOSED_MILLISECONDS)  # a stop does not wait for a copy to end
+        if ends:
+            note_ends(connection, ends)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _check_wal(path: Path) -> None:
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size:
+        raise JournalUnavailable(
+            f"{wal.name} has a part of {path}, because another program has that open or it could not be written: "
+            "copy or move the two together"
+        )
 
 
 # --- which files there are --------------------------------------------------------------------------------------------

@@ -128,9 +128,12 @@ def note_ends(connection: apsw.Connection, ends: Sequence[int]) -> None:
 
 
 def noted_ends(connection: apsw.Connection, layout: Layout) -> list[int]:
-    """The ends of the folder's files when the file last noted them; the beginnings if it has not."""
+    """The ends of the folder's files when the file last noted them; the beginnings if it has not. A Falcon that did not
+    know the row copied it into the files of another layout."""
     row: Any = connection.execute("SELECT value FROM meta WHERE key = 'ends'").fetchone()
-    return list(map(begin_of, layout.segments)) if row is None else msgspec.json.decode(row[0], type=list[int])
+    ends = [] if row is None else msgspec.json.decode(row[0], type=list[int])
+    is_of_layout = list(map(segment_of, ends)) == list(layout.segments)
+    return ends if is_of_layout else list(map(begin_of, layout.segments))
 
 
 def place_of(connection: apsw.Connection) -> int:
