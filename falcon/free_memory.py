@@ -7,7 +7,7 @@ of its own, which goes back at once. But then a large answer would cost twice as
 
 import asyncio
 import ctypes
-import functools
+from collections.abc import Callable
 from typing import Final
 
 _SECONDS: Final = 5.0
@@ -15,34 +15,44 @@ _FREE_BYTES_MAX: Final = 16 << 20
 
 
 class _Counts(ctypes.Structure):
-    """struct mallinfo2 of glibc, since 2.33. ``free``: bytes, called fordblks there."""
+    """struct mallinfo2 of glibc, since 2.33. ``free``: bytes; glibc calls it fordblks."""
 
     _fields_ = (("others", ctypes.c_size_t * 8), ("free", ctypes.c_size_t), ("at_end", ctypes.c_size_t))
 
 
 def watch(seconds: float = _SECONDS) -> None:
-    """Let the running event loop look at the free memory, and give it back, each so many seconds."""
-    loop = asyncio.get_running_loop()
-
-    def look() -> None:
-        give_back()
-        loop.call_later(seconds, look)
-
-    if _c_library() is not None:
-        look()
-
-
-def give_back() -> None:
-    """Give free memory back if it is much. It takes 1 ms of CPU for about 10 MB; nothing happens without glibc."""
-    library = _c_library()
-    if library is not None and library.mallinfo2().free > _FREE_BYTES_MAX:
-        library.malloc_trim(0)
-
-
-@functools.cache
-def _c_library() -> ctypes.CDLL | None:
+    """Let the running event loop give free memory back, each so many seconds. Nothing happens without glibc."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallinfo2"):
-        return None
+        return
     library.mallinfo2.restype = _Counts
-    return library
+    loop = asyncio.get_running_loop()
+    memory = FreeMemory(lambda: library.mallinfo2().free, lambda: library.malloc_trim(0))
+
+    def look() -> None:
+        memory.give_back()
+        loop.call_later(seconds, look)
+
+    look()
+
+
+class FreeMemory:
+    """``free``: counts the bytes that are free. ``trim``: gives back the pages in them that nothing uses; it takes 1 ms
+    of CPU for about 10 MB.
+
+    A trim does not lower the count: glibc keeps the addresses, and pages that are used in part stay. So the next trim
+    comes when much more is free than after the last one.
+    """
+
+    def __init__(self, free: Callable[[], int], trim: Callable[[], object]) -> None:
+        self._free = free
+        self._trim = trim
+        self._left = 0  # free after the last trim, or at a look since then
+
+    def give_back(self) -> None:
+        free = self._free()
+        if free > self._left + _FREE_BYTES_MAX:
+            self._trim()
+            self._left = self._free()
+        else:
+            self._left = min(self._left, free)

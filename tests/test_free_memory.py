@@ -29,3 +29,14 @@ def test_memory_between_what_stays_goes_back_to_the_system() -> None:
         assert len(stays) == 1_000
 
     asyncio.run(chat())
+
+
+def test_what_a_trim_has_given_back_is_not_given_back_again() -> None:
+    """The C library goes on to count it as free."""
+    free, trims = [0], []
+    memory = free_memory.FreeMemory(lambda: free[0], lambda: trims.append(free[0]))
+    mebibyte = 1 << 20
+    for now in (10, 100, 100, 110, 117, 117, 20, 30, 40):
+        free[0] = now * mebibyte
+        memory.give_back()
+    assert trims == [100 * mebibyte, 117 * mebibyte, 40 * mebibyte]

@@ -47,8 +47,11 @@ class _Refused(Exception):
 
 
 def _response_to(error: httptools.HttpParserError) -> LastResponse:
-    """A local variable for the cause, where the parser was fed, would be in a cycle: the cause's traceback has that
-    frame."""
+    """The response to a request that the parser refused.
+
+    It looks at the cause here: a local variable for it, where the parser was fed, would be in a cycle, since the
+    cause's traceback has that frame.
+    """
     cause = error.__context__
     return cause.response if isinstance(cause, _Refused) else raw_responses.MALFORMED
 
