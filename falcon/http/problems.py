@@ -59,6 +59,7 @@ KINDS: Final = {
     "timeout": Kind((408,), "the request arrived too slowly"),
     "last_admin": Kind((409,), "a room needs one admin, and an admin needs one token"),
     "message_deleted": Kind((409,), "a deleted message cannot be edited"),
+    "token_unreadable": Kind((409,), "the account or token exists, but this server cannot show the token again"),
     "too_large": Kind((413, 414, 431), "the body, the path or the headers are too large"),
     "unsupported_media_type": Kind((415,), "send JSON, or newline-delimited JSON to `/v1/import`"),
     "invalid": Kind((422,), "a field breaks a rule; `errors` names both"),
@@ -151,6 +152,15 @@ def read_only() -> Problem:
 def token_not_found(token_id: int | str) -> Problem:
     rule = broken("token_id", "must be a token of the account")
     return Problem(404, "token_not_found", f"The account has no token {token_id}.", rule)
+
+
+def token_unreadable(what: str, account_id: int) -> Problem:
+    """``what`` was made by the command."""
+    detail = (
+        f"{what} exists, but its token was sealed under another secret of this server. "
+        f"An admin can issue another token for account {account_id}."
+    )
+    return Problem(409, "token_unreadable", detail, broken("Idempotency-Key", "must be of a token that can be shown"))
 
 
 def room_not_found(room_id: int | str, field: str = "room_id") -> Problem:

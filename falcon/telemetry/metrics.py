@@ -128,7 +128,7 @@ snapshots = counter("falcon_snapshots", "Snapshots of aggregates written with ch
 recoveries = counter("falcon_recoveries", "Partitions taken over and recovered.").labels()
 recovery_events = counter("falcon_recovery_events", "Events read from the log's tail in recoveries.").labels()
 parts_missing = counter(
-    "falcon_snapshot_parts_missing", "Recoveries from the log alone, since a stored part was missing."
+    "falcon_snapshot_parts_missing", "Recoveries from the log alone, since a stored state was missing or damaged."
 ).labels()
 recovery_seconds = histogram("falcon_recovery_seconds", "Takeover and recovery of a group of partitions.").labels()
 

@@ -6,7 +6,8 @@ from falcon.journal.ports import Checkpoint, JournalUnavailable, Submission
 from falcon.telemetry import metrics
 from falcon.write.limits import ShardLimits
 from falcon.write.owned import Serving
-from falcon.write.stored_aggregates import PartMissing, Unreadable
+from falcon.write.snapshots import PartMissing
+from falcon.write.stored_aggregates import Unreadable
 
 
 class Checkpoints:

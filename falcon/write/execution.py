@@ -1,5 +1,6 @@
 """Carrying out a batch: which of its commands are decided, and why the others are not."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
@@ -10,7 +11,10 @@ from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Sender, S
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
-from falcon.write.stored_aggregates import PartMissing, Unreadable
+from falcon.write.snapshots import PartMissing
+from falcon.write.stored_aggregates import Unreadable
+
+log = logging.getLogger("falcon.shard")
 
 # An append of so many bytes takes no further command. A short command may make an event of 5 MB,
 # such as the end of a room of 100,000 members, and a journal takes 8 MB at once.
@@ -20,7 +24,8 @@ _APPEND_BYTES: Final = 1 << 20
 class Execution:
     """Decides commands of the partitions in ``states`` that serve, and lets their replies wait for the log.
 
-    ``on_unreadable``: called if a stored state cannot be read. It takes the partition down.
+    ``on_unreadable``: called if a stored part is missing, or cannot be read once a decision has begun to change the
+    state. It takes the partition down.
     """
 
     def __init__(
@@ -53,10 +58,16 @@ class Execution:
                 continue
             assert isinstance(owned, Serving)
             aggregates = owned.aggregates
-            n = aggregates.n
+            n, untaken_bytes = aggregates.n, aggregates.untaken_bytes
             try:
                 executed = aggregates.execute(envelope, now)
             except (PartMissing, JournalUnavailable) as fault:
+                if isinstance(fault, JournalUnavailable) and aggregates.untaken_bytes == untaken_bytes:
+                    # Nothing was decided. The others of the partition need not wait for this one state.
+                    log.error("partition %s refused a command: %s", owned.number, fault)
+                    refusal = refusals.state_unreadable()
+                    self._replies.add(Waiter(sender, batch.number, index, refusal, recorded=False), refusal)
+                    continue
                 _, decided = waiting.pop(envelope.partition, (owned, []))
                 owned.unproven += decided  # none of it has been taken: what refuses the others refuses them
                 self._on_unreadable(owned, fault)

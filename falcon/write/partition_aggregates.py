@@ -122,7 +122,7 @@ class PartitionAggregates:
     def restore(self) -> Position:
         """Take the state of the newest checkpoint. Gives its position, from which on the log is to be replayed.
 
-        Raises JournalUnavailable.
+        Raises PartMissing, JournalUnavailable.
         """
         checkpoint = self._store.checkpoint(self.number, snapshots.VERSION)
         if checkpoint is None:
@@ -173,7 +173,8 @@ class PartitionAggregates:
     def execute(self, envelope: CommandEnvelope, now: Millis) -> Executed:
         """Decide a command and change the state in memory; the reply holds once what ``take`` gives is durable.
 
-        Raises PartMissing, JournalUnavailable. Nothing is right then that was not taken before.
+        Raises PartMissing, JournalUnavailable. If ``untaken_bytes`` has grown then, nothing is right that was not taken
+        before; else nothing was decided.
         """
         at = self.at = max(self.at, now)
         reference = None
@@ -450,7 +451,7 @@ class PartitionAggregates:
             if reference in known:
                 return known[reference]
         snapshot = self._store.load(self.number, f"import:{reference}", snapshots.VERSION)
-        return None if snapshot is None else int(snapshot.data)
+        return None if snapshot is None else snapshots.decode_identity(snapshot.data)
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 

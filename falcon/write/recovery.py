@@ -13,7 +13,7 @@ from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import EventSource, Journal, JournalUnavailable
 from falcon.telemetry import metrics
 from falcon.write.partition_aggregates import PartitionAggregates
-from falcon.write.stored_aggregates import PartMissing
+from falcon.write.snapshots import PartMissing
 
 log = logging.getLogger("falcon.shard")
 
@@ -55,7 +55,7 @@ class Recovery:
         self._distrusted: set[int] = set()
 
     def distrust(self, number: int, missing: PartMissing) -> None:
-        """The snapshots of the partition do not fit together: its next recovery uses none of them. Any thread may call
+        """A snapshot of the partition is missing or damaged: its next recovery uses none of them. Any thread may call
         it."""
         log.error("partition %s uses no snapshots, and reads its log from the start: %s", number, missing)
         metrics.parts_missing.inc()
@@ -149,6 +149,9 @@ class Recovery:
         for number, partition in partitions.items():
             try:
                 cursor[number] = partition.restore_nothing() if number in self._distrusted else partition.restore()
+            except PartMissing as missing:
+                self.distrust(number, missing)
+                cursor[number] = partition.restore_nothing()
             except JournalUnavailable as error:
                 unreadable.append(number)
                 fault = error

@@ -70,6 +70,8 @@ shard_not_running: Final = Cause("shard_not_running", "unavailable", "restarts")
 not_owned: Final = Cause("not_owned", "not_mine", "partitions", 0.1)
 # This shard has not recovered the partition yet, or cannot.
 not_recovered: Final = Cause("not_recovered", "unavailable", "partitions")
+# The stored state of the room or account cannot be read.
+state_unreadable: Final = Cause("state_unreadable", "unavailable", "partitions")
 # The deadline passed on the way, or in front of the shard.
 expired_at_owner: Final = Cause("expired_at_owner", "expired", "mailbox")
 # An append of the partition has been under way for too long.

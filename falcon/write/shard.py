@@ -31,7 +31,8 @@ from falcon.write.protocol import CommandBatch
 from falcon.write.recovery import Background, Recovery, at_once
 from falcon.write.replies import Replies, SendReply
 from falcon.write.retries import Retries
-from falcon.write.stored_aggregates import PartMissing, Unreadable
+from falcon.write.snapshots import PartMissing
+from falcon.write.stored_aggregates import Unreadable
 
 log = logging.getLogger("falcon.shard")
 

@@ -5,7 +5,7 @@ An aggregate is a head and, if it is large, parts: its members or direct rooms, 
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Final, TypeAlias, assert_never, get_args
+from typing import Any, Final, TypeAlias, TypeVar, assert_never, get_args
 
 import msgspec
 from immutables import Map
@@ -25,6 +25,11 @@ AnswerRow: TypeAlias = tuple[
     AccountId, str, int, int, int, int, Millis
 ]  # account, key, fingerprint; fields of Remembered
 ReadPart: TypeAlias = Callable[[str], bytes]  # the bytes of the part that is stored under this name
+_Decoded = TypeVar("_Decoded")
+
+
+class PartMissing(Exception):
+    """The store does not have a part that a head counts on, or has a state that is damaged. The log has all of it."""
 
 
 class PartitionState(msgspec.Struct, frozen=True):
@@ -148,12 +153,15 @@ def encode_part(aggregate: Aggregate, part: "Part[Any]") -> bytes:
 
 
 def decode_part(aggregate: type[Aggregate], data: bytes) -> "Map[int, Any]":
-    return Map(_entries(_members.decode(data)) if aggregate is Room else _directs.decode(data))
+    if aggregate is Room:
+        rows = _decoded(_members, data)
+        return Map(_entries(rows))
+    return Map(_decoded(_directs, data))
 
 
 def decode_aggregate(data: bytes, read: ReadPart) -> Aggregate:
-    """Parts are read when their entries are first needed."""
-    state = _aggregates.decode(data)
+    """Parts are read when their entries are first needed. Raises PartMissing, as each of these decoders."""
+    state = _decoded(_aggregates, data)
     match state:
         case _AccountState(row=row):
             fields = msgspec.structs.asdict(row)
@@ -188,7 +196,7 @@ def _parted(
 
 def decode_parts(data: bytes) -> StoredParts | None:
     """The places of a head's parts; None if the head has all entries itself."""
-    state: _RoomState | _AccountState = _aggregates.decode(data)
+    state: _RoomState | _AccountState = _decoded(_aggregates, data)
     return state.parts
 
 
@@ -205,7 +213,7 @@ def encode_state(state: PartitionState) -> bytes:
 
 
 def decode_state(data: bytes) -> PartitionState:
-    return _states.decode(data)
+    return _decoded(_states, data)
 
 
 def encode_answers(answers: list[AnswerRow]) -> bytes:
@@ -213,4 +221,23 @@ def encode_answers(answers: list[AnswerRow]) -> bytes:
 
 
 def decode_answers(data: bytes) -> list[AnswerRow]:
-    return _answers.decode(data)
+    return _decoded(_answers, data)
+
+
+def decode_identity(data: bytes) -> int:
+    """Of an imported room or account."""
+    try:
+        return int(data)
+    except ValueError as error:
+        raise _damaged(error) from error
+
+
+def _decoded(decoder: "msgspec.msgpack.Decoder[_Decoded]", data: bytes) -> _Decoded:
+    try:
+        return decoder.decode(data)
+    except ValueError as error:  # msgspec's own errors, and of text that is not UTF-8
+        raise _damaged(error) from error
+
+
+def _damaged(error: ValueError) -> PartMissing:
+    return PartMissing(f"a stored state is damaged: {error}")

@@ -1,5 +1,6 @@
 """The aggregates of one partition in its snapshot store."""
 
+import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import TypeAlias
@@ -10,12 +11,9 @@ from falcon.domain.ids import Partition
 from falcon.domain.room import Room
 from falcon.journal.ports import JournalUnavailable, SnapshotStore
 from falcon.write import snapshots
-from falcon.write.snapshots import Aggregate, StoredParts
+from falcon.write.snapshots import Aggregate, PartMissing, StoredParts
 
-
-class PartMissing(Exception):
-    """The store does not have a part that a head counts on. The log has all of it."""
-
+log = logging.getLogger("falcon.shard")
 
 Unreadable: TypeAlias = PartMissing | JournalUnavailable
 
@@ -87,8 +85,13 @@ class StoredAggregates:
         return StoredParts(epoch, len(parted), bytes(after))
 
     def _stored_parts(self, identity: int) -> StoredParts | None:
+        """None also if the stored head is damaged: the log need not be read, since the next head replaces it."""
         head = self._store.load(self._partition, snapshots.head_of(identity), snapshots.VERSION)
-        return None if head is None else snapshots.decode_parts(head.data)
+        try:
+            return None if head is None else snapshots.decode_parts(head.data)
+        except PartMissing as damaged:
+            log.warning("partition %s: a checkpoint replaces the head of %s: %s", self._partition, identity, damaged)
+            return None
 
     def _read(self, name: str) -> bytes:
         part = self._store.load(self._partition, name, snapshots.VERSION)

@@ -137,6 +137,8 @@ def test_every_refusal_is_described_with_the_codes_that_it_can_have(document: Js
         ("post_message", {"read_only", "room_not_found", "idempotency_key_reused", "outcome_unknown"}),
         ("edit_message", {"read_only", "not_the_author", "room_not_found", "message_not_found", "message_deleted"}),
         ("put_member", {"not_allowed", "room_not_found", "account_not_found", "last_admin"}),
+        ("create_account", {"not_allowed", "token_unreadable"}),
+        ("issue_token", {"not_allowed", "token_unreadable"}),
         ("revoke_token", {"not_allowed", "account_not_found", "token_not_found", "last_admin"}),
         ("say_typing", {"read_only", "room_not_found"}),
         ("import_lines", {"not_allowed", "room_not_found", "unsupported_media_type", "outcome_unknown"}),

@@ -123,7 +123,10 @@ def test_a_retry_shows_no_wrong_token_while_the_secret_of_the_server_is_another(
     retries.append((issued, f"/v1/accounts/{made.json()['account_id']}/tokens", {}, "Ben-2"))
     with Falcon(tmp_path) as falcon:
         for _, path, body, key in retries:
-            problem(falcon.admin.post(path, body, key=key), 503, "outcome_unknown")
+            refused = falcon.admin.post(path, body, key=key)
+            problem(refused, 409, "token_unreadable", "Idempotency-Key")
+            assert "retry-after" not in refused.headers
+            assert f"account {made.json()['account_id']}" in refused.json()["detail"]
     kept.replace(secret)
     with Falcon(tmp_path) as falcon:
         for first, path, body, key in retries:

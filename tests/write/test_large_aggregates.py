@@ -1,11 +1,13 @@
 """Rooms with many members and accounts with many direct rooms are stored and read in parts."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
+from falcon.domain import room as rooms
 from falcon.domain.answers import AccountAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import (
@@ -207,6 +209,12 @@ class LossyLog(CountingLog):
         for name in [name for name in self.names() if name.startswith("part:")]:
             del self._snapshots[0, name]
 
+    def damage(self, kind: str) -> None:
+        """Only zeros are left of these snapshots."""
+        for name in [name for name in self.names() if name.startswith(kind)]:
+            version, data = self._snapshots[0, name]
+            self._snapshots[0, name] = (version, bytes(len(data)))
+
     def load(self, partition: int, key: str, version: int) -> Snapshot | None:
         if self.fault is not None:
             raise self.fault
@@ -311,10 +319,83 @@ def test_a_command_that_needs_a_state_that_cannot_be_read_is_refused_until_it_ca
     bob = Host(lossy)
     lossy.fault = JournalUnavailable("the file is damaged")
     assert bob.ask(PostMessage(BOB, room, "hello")) == [Unavailable("unavailable")]
-    assert "partition 0 is down: the file is damaged" in caplog.text
+    assert "partition 0 refused a command: the file is damaged" in caplog.text
     lossy.fault = None
-    bob.minute()
     assert bob.done(PostMessage(BOB, room, "hello")).message.seq == 1
+
+
+def test_a_room_that_cannot_be_read_denies_no_other_room_of_its_partition(lossy: LossyLog) -> None:
+    ann = Host(lossy)
+    room, other = ann.large_room(), ann.done(CreateRoom(ANN, "Tea")).room_id
+    ann.minute()
+    bob = Host(lossy)
+    bob.done(PostMessage(ANN, other, "1"))
+    epochs = list(lossy.epochs)
+    lossy.fault = JournalUnavailable("the file is damaged")
+    for seq in range(2, 12, 2):
+        refused, before, after = bob.ask(
+            PostMessage(ANN, other, "before"), PostMessage(BOB, room, "hello"), PostMessage(ANN, other, "after")
+        )
+        assert refused == Unavailable("unavailable")
+        assert [reply.answer.message.seq for reply in (before, after)] == [seq, seq + 1]  # type: ignore[union-attr]
+        bob.shard.tick()
+    assert lossy.epochs == epochs, "it was not taken over again"
+
+
+def test_a_decision_that_cannot_be_carried_through_leaves_nothing_behind(
+    lossy: LossyLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = Host(lossy)
+    room = ann.done(CreateRoom(ANN, "Tea")).room_id
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms, "evolve", Mock(side_effect=JournalUnavailable("the file is damaged")))
+        assert ann.ask(PostMessage(ANN, room, "hello")) == [Unavailable("unavailable")]
+    ann.minute()
+    assert ann.done(PostMessage(ANN, room, "hello again")).message.seq == 1
+
+
+# --- states that are damaged ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damaged", ["aggregate:", "part:"])
+def test_a_command_that_finds_a_damaged_state_is_decided_when_it_is_asked_again(
+    lossy: LossyLog, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = Host(lossy)
+    room = ann.large_room()
+    ann.done(PostMessage(ANN, room, "kept"))
+    ann.minute()
+    bob = Host(lossy)
+    lossy.damage(damaged)
+    assert bob.ask(PostMessage(BOB, room, "hello")) == [Unavailable("unavailable")]
+    bob.minute()
+    assert caplog.text.count("partition 0 uses no snapshots") == 1
+    assert bob.done(PostMessage(BOB, room, "hello")).message.seq == 2
+    bob.minute()
+    assert Host(lossy).done(PostMessage(BOB, room, "again")).message.seq == 3
+    assert caplog.text.count("partition 0 uses no snapshots") == 1, "the next checkpoint has replaced it"
+
+
+def test_a_command_that_finds_a_damaged_import_is_decided_when_it_is_asked_again(lossy: LossyLog) -> None:
+    command = CreateAccount("Dora", imported_as="old:7")
+    ann = Host(lossy)
+    dora = ann.done(command).account_id
+    ann.minute()
+    bob = Host(lossy)
+    lossy.damage("import:")
+    assert bob.ask(command) == [Unavailable("unavailable")]
+    bob.minute()
+    assert bob.done(command).account_id == dora
+
+
+def test_a_checkpoint_replaces_a_damaged_state(lossy: LossyLog) -> None:
+    ann = Host(lossy)
+    room = ann.large_room()
+    ann.minute()
+    ann.done(PostMessage(BOB, room, "hello"))
+    lossy.damage("aggregate:")
+    ann.minute()
+    assert Host(lossy).done(PostMessage(BOB, room, "hello again")).message.seq == 2
 
 
 def test_a_checkpoint_that_cannot_read_what_it_changes_takes_no_process_down(lossy: LossyLog) -> None:

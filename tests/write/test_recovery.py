@@ -9,6 +9,7 @@ from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import CreateRoom, PostMessage
 from falcon.domain.ids import id_of
+from falcon.domain.room import Room
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import Checkpointed, EventSource, JournalUnavailable, Snapshot
@@ -142,6 +143,42 @@ def test_a_partition_whose_snapshots_cannot_be_read_takes_none_with_it(log: Memo
     assert [number for each in recovered for number in each.down] == [BAD]
     assert recovered[-1].left == 0
     assert ready(recover(log, log)) == {0, 1, 2, 3}
+
+
+class ZeroedSnapshots(DamagedSnapshots):
+    """Only zeros are left of what is damaged."""
+
+    def checkpoint(self, partition: int, version: int) -> Checkpointed | None:
+        stored = self._log.checkpoint(partition, version)
+        assert stored is not None
+        return Checkpointed(stored.position, self._zeroed(partition, "checkpoint", stored.state))
+
+    def answers(self, partition: int, version: int, since: int) -> list[bytes]:
+        return [
+            self._zeroed(partition, "answers", data) for data in [b"\x90", *super().answers(partition, version, since)]
+        ]
+
+    def load(self, partition: int, key: str, version: int) -> Snapshot | None:
+        stored = self._log.load(partition, key, version)
+        return stored and Snapshot(stored.offset, self._zeroed(partition, "states", stored.data))
+
+    def _zeroed(self, partition: int, what: str, data: bytes) -> bytes:
+        return bytes(len(data)) if partition == BAD and what == self._damaged else data
+
+
+@pytest.mark.parametrize("damaged", ["checkpoint", "answers", "states"])
+def test_a_partition_whose_snapshots_are_damaged_comes_back_from_its_log(
+    log: MemoryLog, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    carried_out(log, lambda partition: PostMessage(ANN, id_of(1, partition, PARTITIONS), "hello")).close()
+    carried_out(log, lambda partition: PostMessage(ANN, id_of(1, partition, PARTITIONS), "behind the checkpoint"))
+    recovered = recover(log, log, snapshots=ZeroedSnapshots(log, damaged))
+    assert ready(recovered) == {0, 1, 2, 3}
+    assert caplog.text.count(f"partition {BAD} uses no snapshots") == 1
+    room_id = id_of(1, BAD, PARTITIONS)
+    (partition,) = [partition for each in recovered for partition in each.ready if partition.number == BAD]
+    room = partition.hot[room_id]
+    assert isinstance(room, Room) and room.last_seq == 2
 
 
 def test_with_all_of_the_log_away_all_of_them_are_down(log: MemoryLog) -> None:

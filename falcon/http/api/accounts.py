@@ -18,7 +18,7 @@ from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_o
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, not_allowed, token_not_found
+from falcon.http.problems import account_not_found, not_allowed, token_not_found, token_unreadable
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import ListQuery, NewAccount
@@ -40,18 +40,18 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     result = await edge.commands.dispatch(request, command)
     answer = result.answer
     assert isinstance(answer, AccountAnswer)
-    token = _token(edge, answer.account_id, answer.sealed, f"Account {answer.account_id} was created")
+    token = _token(edge, answer.account_id, answer.sealed, f"Account {answer.account_id}")
     created = shapes.CreatedAccount(answer.account_id, answer.name, token)
     return json_response(201, created, *result.headers)
 
 
-def _token(edge: Edge, account_id: AccountId, sealed: str, done: str) -> str:
-    """A replayed command answers with the token that it made the first time. ``done``: what it did. Raises Problem
-    503."""
+def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
+    """A replayed command answers with the token that it made the first time. ``made``: what else it made. Raises
+    Problem 409."""
     secret = bearer_tokens.unseal(edge.secret, sealed)
     if secret is None:
-        why = f"{done}, but the token was sealed under another secret of this server. Issue another with a new key."
-        raise Problem(503, "outcome_unknown", why, retry_after=10)
+        # No client retries it: a retry beyond the window of remembered keys would make another account.
+        raise token_unreadable(made, account_id)
     return bearer_tokens.token(account_id, secret)
 
 
@@ -72,9 +72,8 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, TokenAnswer)
     token_id = result.answer.token_id
-    issued = shapes.IssuedToken(
-        token_id, _token(edge, account_id, result.answer.sealed, f"Token {token_id} was issued")
-    )
+    token = _token(edge, account_id, result.answer.sealed, f"Token {token_id} of account {account_id}")
+    issued = shapes.IssuedToken(token_id, token)
     return json_response(201, issued, *result.headers)
 
 
