@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -325,19 +326,27 @@ def disk_full(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def few_files(stage: Stage) -> Iterator[None]:
-    """Open silent connections until few descriptors are left."""
+    """Silent connections leave few descriptors. Falcon closes each after some seconds, so others follow."""
     most = 120
-    connections: list[socket.socket] = []
-    pid = stage.falcon.serving
-    with limited(stage, resource.RLIMIT_NOFILE, most):
-        try:
-            while len(list(Path(f"/proc/{pid}/fd").iterdir())) < 0.9 * most:
+    ending = threading.Event()
+    folder = Path(f"/proc/{stage.falcon.serving}/fd")
+
+    def connect() -> None:
+        connections: deque[socket.socket] = deque(maxlen=most)  # those before are closed
+        while not ending.wait(0.01):
+            if len(list(folder.iterdir())) < 0.9 * most:
                 connections.append(socket.create_connection(stage.falcon.address, 10))
-                stage.wait(0.01)
+        for connection in connections:
+            connection.close()
+
+    connecting = threading.Thread(target=connect, daemon=True)
+    with limited(stage, resource.RLIMIT_NOFILE, most):
+        connecting.start()
+        try:
             yield
         finally:
-            for connection in connections:
-                connection.close()
+            ending.set()
+            connecting.join()
 
 
 @contextmanager
