@@ -123,7 +123,7 @@ def test_every_problem_of_the_server_is_told_to_people() -> None:
     """Problems that only a mistake of a program can cause share a sentence."""
     programs = {
         *("idempotency_key_reused", "internal", "malformed", "method_not_allowed", "not_found"),
-        *("timeout", "token_not_found", "unauthenticated", "unsupported_media_type"),
+        *("timeout", "token_not_found", "token_unreadable", "unauthenticated", "unsupported_media_type"),
     }
     told = set(re.findall(r'"error\.(\w+)"', (FOLDER / "strings.js").read_text()))
     assert KINDS.keys() - programs <= told
