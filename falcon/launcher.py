@@ -261,7 +261,7 @@ class Launcher:
                 f"others could read what is said to FALCON_HOST={settings.host} on its way: set FALCON_TLS_CERT and "
                 "FALCON_TLS_KEY; or FALCON_TRUSTED_PROXIES, where a proxy before it has TLS; or FALCON_PLAINTEXT=yes"
             )
-        _say(f"whatever is said to {settings.host} can be read on its way (FALCON_PLAINTEXT)")
+        _say(f"others can read on its way all that is said to {settings.host} (FALCON_PLAINTEXT)")
 
     def _bind(self, host: str, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

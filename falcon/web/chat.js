@@ -127,7 +127,7 @@ export class Room {
 export class Chat extends EventTarget {
   #following = new Map();
   #refreshing = null;
-  #asked = new Map(); // by account: the look-up of its name, kept so that nobody is looked up twice
+  #asked = new Map(); // by account: the request for its name. It stays, so that no name is asked for twice.
 
   constructor(falcon, me) {
     super();

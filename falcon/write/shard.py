@@ -218,8 +218,8 @@ class Shard:
     # --- the journal --------------------------------------------------------------------------------------------------
 
     def _on_unreadable(self, serving: Serving, fault: Unreadable) -> None:
-        """A stored state cannot be read. What is in flight is of unknown outcome here. The partition is recovered, from
-        its log alone if a part is missing."""
+        """The store does not give a state. The shard does not know what becomes of commands in flight. It recovers the
+        partition, from its log alone if a part is missing."""
         if isinstance(fault, PartMissing):
             self._recovery.distrust(serving.number, fault)
         else:

@@ -225,7 +225,7 @@ def decode_answers(data: bytes) -> list[AnswerRow]:
 
 
 def decode_identity(data: bytes) -> int:
-    """Of an imported room or account."""
+    """The id of an imported room or account. Raises PartMissing."""
     try:
         return int(data)
     except ValueError as error:

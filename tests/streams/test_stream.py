@@ -864,6 +864,27 @@ def test_draining_reaches_those_who_are_still_beginning(start: Start, listen: Li
     assert names(reading.rest())[-1] == "bye"
 
 
+def drain_as_streams_begin(patch: pytest.MonkeyPatch) -> None:
+    """The server begins to stop between a stream's opening and its first event."""
+    serve = sessions.Streams.serve
+
+    async def drained_meanwhile(streams: sessions.Streams, *arguments: Any) -> None:
+        streams.drain()
+        await serve(streams, *arguments)
+
+    patch.setattr(sessions.Streams, "serve", drained_meanwhile)
+
+
+def away_for_long(falcon: Falcon, listen: Listen) -> tuple[Person, Room, Event]:
+    """Anna, her room, and the last event that she heard: 20 messages ago, where the server remembers fewer."""
+    anna = falcon.account("Anna")
+    room = anna.makes_room("Tea")
+    hello = listen(anna).next()
+    for i in range(20):
+        anna.says(room, f"{i}")
+    return anna, room, hello
+
+
 @BOTH
 def test_who_is_sent_away_at_the_very_beginning_is_told_from_where_to_go_on(
     start: Start, listen: Listen, transport: Transport, monkeypatch: pytest.MonkeyPatch
@@ -875,13 +896,7 @@ def test_who_is_sent_away_at_the_very_beginning_is_told_from_where_to_go_on(
     room = anna.makes_room("Tea")
     hello = listen(anna).next()
     anna.says(room, "Missed")
-    serve = sessions.Streams.serve
-
-    async def drained_meanwhile(streams: sessions.Streams, *arguments: Any) -> None:
-        streams.drain()
-        await serve(streams, *arguments)
-
-    monkeypatch.setattr(sessions.Streams, "serve", drained_meanwhile)
+    drain_as_streams_begin(monkeypatch)
     assert [(event.name, event.id) for event in listen(anna, transport=transport, resume=hello.id).rest()] == [
         ("bye", hello.id)
     ]
@@ -893,20 +908,10 @@ def test_who_is_sent_away_before_a_state_was_shown_is_shown_one_at_the_next_serv
 ) -> None:
     """The place of a state that never came would leave out all that the state has."""
     falcon = start(stream_events=10)
-    anna = falcon.account("Anna")
-    room = anna.makes_room("Tea")
-    hello = listen(anna).next()
-    for i in range(20):
-        anna.says(room, f"{i}")
-    serve = sessions.Streams.serve
-
-    async def drained_meanwhile(streams: sessions.Streams, *arguments: Any) -> None:
-        streams.drain()
-        await serve(streams, *arguments)
-
+    anna, _, hello = away_for_long(falcon, listen)
     for sent, id in (({}, ""), ({"resume": hello.id}, hello.id)):
         with monkeypatch.context() as patch:
-            patch.setattr(sessions.Streams, "serve", drained_meanwhile)
+            drain_as_streams_begin(patch)
             heard = listen(anna, transport=transport, **sent).rest()
             assert [(event.name, event.id) for event in heard] == [("bye", id)]
         falcon.edge.streams._draining = False

@@ -15,7 +15,7 @@ from falcon.http import bearer_tokens
 from falcon.http.stream.turns import _TURNS
 from falcon.read.store import ReadStoreUnavailable
 from tests.streams.reader import Event, Listen, Listener, problem_of
-from tests.streams.test_stream import begun, names, revoke, second_token, seqs, ticket_of
+from tests.streams.test_stream import away_for_long, begun, names, revoke, second_token, seqs, ticket_of
 from tests.support.http import Falcon, Person
 
 # By projection: the queries that read its tables only.
@@ -108,11 +108,7 @@ def test_who_is_to_catch_up_is_told_of_messages_that_can_be_read(
     start: Callable[..., Falcon], listen: Listen, stop: Callable[..., None]
 ) -> None:
     falcon = start(stream_events=10)
-    anna = falcon.account("Anna")
-    room = anna.makes_room("Tea")
-    hello = listen(anna).next()
-    for i in range(20):
-        anna.says(room, f"{i}")
+    anna, room, hello = away_for_long(falcon, listen)
     stop(falcon, "timeline")
     anna.says(room, "And one that no page has yet")
     again = listen.resume(anna, hello)

@@ -1,1 +1,1 @@
-"""Inputs that are nearly good, for every parser of clients' input."""
+"""Feeds nearly valid input to each parser of what clients send."""

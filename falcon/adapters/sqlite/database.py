@@ -119,7 +119,7 @@ def opening(path: Path) -> Iterator[None]:
 
 
 def cause(error: Exception) -> str:
-    """What SQLite says, and what to do."""
+    """SQLite's own words, then the operator's way out."""
     ways_out = [way_out for kind, way_out in _WAYS_OUT.items() if isinstance(error, kind)]
     return "; ".join([str(error), *ways_out])
 

@@ -109,9 +109,9 @@ def _prepare_present(first: Path, partitions: int) -> Layout:
     for path in paths(first, found.files)[1:]:
         _check_exists(path, found)
         database.prepare(path, partitions)
-    check_places(first, found)
+    ends = check_places(first, found)
     if found.files > 1:
-        _note_ends(first, found)
+        _note_ends(first, ends)
     return found
 
 
@@ -157,9 +157,9 @@ def _check_exists(path: Path, folder: Layout) -> None:
         raise WrongDatabase(f"{path} is missing, one of {folder.files} files: put it back, or restore a copy")
 
 
-def check_places(first: Path, folder: Layout) -> None:
-    """Each file is the one of its place, of this log, and not older than the others know it. Raises WrongDatabase,
-    JournalUnavailable."""
+def check_places(first: Path, folder: Layout) -> list[int]:
+    """Each file is the one of its place, of this log, and not older than the others know it. Returns the ends of the
+    files. Raises WrongDatabase, JournalUnavailable."""
     present = paths(first, folder.files)
     names, ends, known = set(), list[int](), [0] * folder.files
     with database.opening(first.parent):
@@ -177,14 +177,13 @@ def check_places(first: Path, folder: Layout) -> None:
                 f"{path} is older than the other files, and lacks messages: put the newer one back, or restore a copy "
                 "of the whole folder"
             )
+    return ends
 
 
-def _note_ends(first: Path, folder: Layout) -> None:
+def _note_ends(first: Path, ends: Sequence[int]) -> None:
     """A file that is put back from an older copy later would give the ids of lost messages to others: so each file
     knows how far the others had come."""
-    present = paths(first, folder.files)
-    ends = _ends(present)
-    for path in present:
+    for path in paths(first, len(ends)):
         with database.opening(path), contextlib.closing(database.connect(path)) as connection:
             note_ends(connection, ends)
 

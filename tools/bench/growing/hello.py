@@ -50,10 +50,10 @@ def measure(rooms: int) -> Figures:
 
 async def _measure(rooms: int) -> Figures:
     site = member_of(rooms)
-    # Which tables are live is looked up once a second, at whatever is asked then. On a busy machine that would be each.
+    # Once a second the store first looks up which tables are live. On a busy machine each opening would count that.
     with patch.object(read_store, "_GENERATIONS_SECONDS", 3_600.0):
         async with counted_edge(site) as edge:
-            await edge.begins(ME)  # what is looked up once a process is known from here on
+            await edge.begins(ME)  # from here on the process knows what it looks up once
             again = min([await _cost(edge) for _ in range(_BEGINNINGS)])
     async with counted_edge(site) as edge:
         calls = site.calls
