@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
+from falcon.http import read_your_writes
 from falcon.http.read_your_writes import WAIT_SECONDS, WAIT_SECONDS_MAX
 from tests.http.commands import COMMANDS, Scene, set_scene
 from tests.support.http import Falcon, Json, Person, Room, problem, texts
@@ -134,18 +135,29 @@ def test_a_read_waits_two_seconds_unless_told_otherwise_and_ten_at_most() -> Non
     assert (WAIT_SECONDS, WAIT_SECONDS_MAX) == (2, 10)
 
 
-def test_several_positions_share_the_wait(
-    falcon: Falcon, anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    since: dict[int, float] = {}
+def test_several_positions_share_the_wait(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for each partition ends when the wait of the request ends, whenever it begins."""
+    now, waits = 100.0, list[float]()
 
-    async def later_each(partition: int) -> int:
-        """Each partition reaches the position a moment after a request begins to wait for it."""
-        return 1 if time.monotonic() - since.setdefault(partition, time.monotonic()) > 0.1 else 0
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return now
 
-    monkeypatch.setattr(falcon.edge.store, "applied", later_each)
-    problem(anna.get(f"{room}/messages", position="0:0,1:0,2:0,3:0,4:0", wait="0.3"), 503, "unavailable")
-    assert anna.get(f"{room}/messages", position="5:0,6:0,7:0,8:0,9:0", wait="5").status_code == 200
+    async def none_applied(partitions: Collection[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def reach_after_a_second(partition: int, offset: int, seconds: float) -> None:
+        nonlocal now
+        waits.append(seconds)
+        now += 1.0
+
+    reads = falcon.edge.reads
+    monkeypatch.setattr(read_your_writes, "time", Clock)
+    monkeypatch.setattr(falcon.edge.store, "applied_in", none_applied)
+    monkeypatch.setattr(reads.freshness, "reach", reach_after_a_second)
+    falcon.run(reads.reach_all([(partition, 7) for partition in range(5)], until=103.0))
+    assert waits == [3.0, 2.0, 1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
