@@ -7,12 +7,13 @@ ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
 QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow" --hypothesis-profile=quick
-# As tests/conftest.py has them, the longest first.
-LANES := servers units simulation faults watched processes
-# These compute and do not wait, so they take what the others leave of the processors.
+# As tests/conftest.py has them. Tests of these lanes wait most of the time; the longest lane is first.
+WAITING := servers faults watched processes
+# These compute, one lane after the other, and take what the others leave of the processors.
 COMPUTING := units simulation
-# So many at once: with more, those that are judged by time wait for a processor.
-ABREAST ?= 2
+LANES := $(WAITING) $(COMPUTING)
+# So many lanes at once, one of them computing: with more, tests that are judged by time wait for a processor.
+ABREAST ?= 3
 # Tests are compiled once, and not each time.
 export PYTHONDONTWRITEBYTECODE :=
 # The client comes from the checkout, so no lock names it.
@@ -22,7 +23,8 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
 .PHONY: run test check check-rules check-http check-others bench load faults chaos simulate attack fuzz cluster \
-	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-down checkers lock clean help $(LANES:%=test-%)
+	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-down checkers lock clean help test-computing \
+	$(LANES:%=test-%)
 
 help:            ## this list
 	@sed -n 's/^\([a-z0-9-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -32,10 +34,15 @@ run: $(VENV)/.run            ## start Falcon on this machine (ARGS="--json" pass
 
 test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	@echo "Running $(words $(LANES)) lanes, $(ABREAST) beside each other; each tells when it is done: $(LANES)"
-	@$(MAKE) --no-print-directory --keep-going -j$(ABREAST) --output-sync=target $(LANES:%=test-%)
+	@$(MAKE) --no-print-directory --keep-going -j$(ABREAST) --output-sync=target test-computing $(WAITING:%=test-%)
+
+test-computing:
+	@failed=0; \
+	for lane in $(COMPUTING); do nice $(BIN)/python -m pytest tests --lane $$lane || failed=1; done; \
+	exit $$failed
 
 $(LANES:%=test-%): test-%:
-	$(if $(filter $*,$(COMPUTING)),nice )$(BIN)/python -m pytest tests --lane $*
+	$(BIN)/python -m pytest tests --lane $*
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	@$(MAKE) --no-print-directory -j3 --output-sync check-rules check-http check-others
