@@ -2,12 +2,15 @@
 which run beside which."""
 
 import gc
+import os
 import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+from tools.harness.in_memory import folder_in_memory
 
 pytest_plugins = ["tests.support.servers"]
 
@@ -16,6 +19,10 @@ settings.register_profile("falcon", deadline=None)
 settings.load_profile("falcon")
 # For `make check`: a fifth.
 settings.register_profile("quick", deadline=None, max_examples=20)
+
+# Tests kill processes, and what those have written outlives them in memory as on a disk.
+if in_memory := folder_in_memory():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", in_memory)
 
 # Each of these starts a Falcon or a command for most of its tests, or runs thousands of examples. `make check` leaves
 # them out.

@@ -17,6 +17,7 @@ from typing import Final, NoReturn, TypeAlias
 
 import msgspec
 
+from tools.harness.in_memory import folder_in_memory
 from tools.simulation import acts, restores, revocations
 from tools.simulation.course import FORKED, Asked, Outcome, Plan, host
 
@@ -32,7 +33,6 @@ _RARE: Final = {24: "revocations", 49: "acts", 99: "long", 149: "restores", 199:
 
 SHARED: Final = 200  # so many schedules begin at one origin
 _SCHEDULE_SECONDS: Final = 600.0  # real ones, after which a schedule does not end any more
-_MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where there is such a place
 _EXIT: Final = os._exit  # which is something else within a simulation
 
 
@@ -70,7 +70,7 @@ def explore(
 def _alone(asked: Asked, mistake: Mistake, *, log: bool) -> Outcome:
     """Run it with a cluster of its own."""
     reading, writing = Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=folder_in_memory()) as folder:
         child = os.fork()
         if not child:
             _live_alone(asked, Path(folder), mistake, writing, log)
@@ -112,7 +112,7 @@ class Origin:
         self, number: int, mistake: Mistake = nullcontext, *, plan: Plan | None = None, log: bool = False
     ) -> None:
         self.number = number
-        self._folder = tempfile.TemporaryDirectory(dir=_MEMORY)
+        self._folder = tempfile.TemporaryDirectory(dir=folder_in_memory())
         self._pipe, theirs = Pipe()
         self._child = os.fork()
         if not self._child:

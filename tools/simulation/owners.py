@@ -38,6 +38,7 @@ from falcon.write.clock import SystemClock
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
+from tools.harness.in_memory import folder_in_memory
 from tools.harness.waiting import eventually_within
 from tools.simulation.http import network_loop
 from tools.simulation.kafka.brokers import Brokers
@@ -670,7 +671,7 @@ def run(seed: int, nights: int = 0) -> list[str]:
     """The violations."""
     simulation = Simulation(seed)
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=folder_in_memory()) as folder:
         owners = Owners(simulation, Path(folder), seed)
         simulation.run(lambda: asyncio.run(owners.run(nights)))
     return owners.violations
