@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tools.monitoring import rules
 from tools.monitoring.documents import document
-from tools.monitoring.rules import Alert, alerts
+from tools.monitoring.rules import Alert
 from tools.monitoring.thresholds import Thresholds
 
+_SOURCE: Final = "tests/monitoring/rule_cases.py"
 _EACH_SECONDS: Final = 15  # between scrapes
 _POD: Final = 'job="falcon",instance="a:8081"'
 _INSTANCE: Final = {"job": "falcon", "instance": "a:8081"}
@@ -29,26 +31,38 @@ class Case:
 
 
 def files(thresholds: Thresholds) -> dict[str, str]:
-    """The files by name. Cases that take hours are apart, since a file has one interval at which rules are
-    evaluated."""
-    every = alerts(thresholds)
-    quick = [_test(case, alert) for alert in every for case in _of(alert) if case.each_seconds == _EACH_SECONDS]
-    slow = [_test(case, alert) for alert in every for case in _of(alert) if case.each_seconds != _EACH_SECONDS]
-    return {
-        "rules_test.yaml": _file("1m", [*quick, _idle()]),
-        "rules_slow_test.yaml": _file("10m", slow),
+    """Files of tests and of rules, by name.
+
+    Each alert has its own: Prometheus evaluates all rules of a file at each step of each case, and a case asks for one
+    alert only. Cases that take hours are apart, since a file has one interval at which rules are evaluated.
+    """
+    made = {
+        "rules.yaml": rules.text(thresholds),
+        "idle_test.yaml": _file("rules.yaml", "1m", [_idle()]),
     }
+    for alert in rules.alerts(thresholds):
+        made[f"{alert.name}.yaml"] = document({"groups": _groups_of(alert, thresholds)}, _SOURCE)
+        cases = [case for case in CASES if case.alert == alert.name]
+        quick = [_test(case, alert) for case in cases if case.each_seconds == _EACH_SECONDS]
+        slow = [_test(case, alert) for case in cases if case.each_seconds != _EACH_SECONDS]
+        if quick:
+            made[f"{alert.name}_quick_test.yaml"] = _file(f"{alert.name}.yaml", "1m", quick)
+        if slow:
+            made[f"{alert.name}_slow_test.yaml"] = _file(f"{alert.name}.yaml", "10m", slow)
+    return made
 
 
-def _of(alert: Alert) -> list[Case]:
-    return [case for case in CASES if case.alert == alert.name]
+def _groups_of(alert: Alert, thresholds: Thresholds) -> list[dict[str, Any]]:
+    """The group with the alert, without other alerts: with the rules that record series for it."""
+    alone = [
+        {**group, "rules": [rule for rule in group["rules"] if rule.get("alert", alert.name) == alert.name]}
+        for group in rules.groups(thresholds)
+    ]
+    return [group for group in alone if any("alert" in rule for rule in group["rules"])]
 
 
-def _file(interval: str, tests: list[dict[str, Any]]) -> str:
-    return document(
-        {"rule_files": ["rules.yaml"], "evaluation_interval": interval, "tests": tests},
-        "tests/monitoring/rule_cases.py",
-    )
+def _file(rule_file: str, interval: str, tests: list[dict[str, Any]]) -> str:
+    return document({"rule_files": [rule_file], "evaluation_interval": interval, "tests": tests}, _SOURCE)
 
 
 def _test(case: Case, alert: Alert) -> dict[str, Any]:
