@@ -85,12 +85,10 @@ LANES: Final = {
     "servers": (
         "adapters/test_hbase",
         "adapters/test_kafka",
-        "cluster/test_cluster",
+        "cluster/shared/",
         "cluster/test_failover",
         "cluster/test_growing",
         "cluster/test_secured",
-        "cluster/test_smoke",
-        "cluster/test_streams",
         "faults/test_fence",
         "simulation/test_beside",
         "streams/",

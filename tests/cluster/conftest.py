@@ -1,5 +1,4 @@
-"""One cluster of Falcon's processes for these tests, on the servers that all tests share. It ends with them: also an
-idle one takes a part of a processor."""
+"""Clusters of Falcon's processes on the servers that all tests share."""
 
 import os
 import random
@@ -53,16 +52,3 @@ def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[C
                 process.kill()
         for log in sorted((cluster.folder / "falcon" / "log").glob("*.log")):
             print(f"--- {log.name}", *log.read_text().splitlines()[-40:], sep="\n")  # shown where a test has failed
-
-
-@pytest.fixture(scope="package")
-def cluster(make_cluster: Callable[..., Cluster]) -> Cluster:
-    """Two edges, one owner, one projector."""
-    cluster = make_cluster("tea", session_seconds=3)
-    cluster.up(counts={"api": 2, "write": 1, "project": 1})
-    return cluster
-
-
-@pytest.fixture(scope="package")
-def described(cluster: Cluster) -> dict[str, Any]:
-    return cluster.describe()

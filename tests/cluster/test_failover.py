@@ -16,7 +16,7 @@ import pytest
 
 from falcon.process import descendants
 from tests.cluster.conftest import PARTITIONS
-from tests.cluster.test_cluster import Caller
+from tests.cluster.shared.test_cluster import Caller
 from tools.bench.cluster.metrics import scrape
 from tools.harness.waiting import eventually
 from tools.servers.cluster import Cluster

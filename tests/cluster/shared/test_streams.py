@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.cluster.test_cluster import Caller, newcomer
+from tests.cluster.shared.test_cluster import Caller, newcomer
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
