@@ -53,6 +53,9 @@ class SimulatedLog(KafkaLog):
     def tail(self) -> KafkaTail:
         return KafkaTail(self.cluster)
 
+    async def _delete_topics(self) -> None:
+        """The brokers end with the test."""
+
 
 @pytest.mark.parametrize("rests", [False, True], ids=["", "readers that rest"])
 class TestJournal(JournalContract):
