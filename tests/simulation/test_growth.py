@@ -43,6 +43,6 @@ def test_signals_and_positions_are_forgotten_within_the_hour(name: str) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)  # 150 s of CPU
+@pytest.mark.timeout(900)  # 100 s of CPU
 def test_nothing_grows_in_two_days_but_what_lives() -> None:
     assert re.search("2 days, 0 violations", simulate("--growth", "2", "--seed", "1"))

@@ -24,12 +24,13 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import falcon
-from falcon.adapters.kafka import applied, group, owners, signal_transport, source, tail
+from falcon.adapters.kafka import applied, cuts, group, owners, signal_transport, source, tail
 from falcon.adapters.owner_http import connection, watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.http.internal import app as internal
+from falcon.projections import rebuild as rebuilds
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
 from falcon.streams import keepers, revocations, signals
@@ -66,6 +67,8 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (signals, "_TURN_SECONDS", 5.0),
     (signals, "ALIVE_SECONDS", 60.0),
     (keepers, "FORGOTTEN_SECONDS", 200.0),
+    (rebuilds, "_LOOK_SECONDS", 80.0),
+    (cuts, "_WAIT_SECONDS", 4.0),  # shorter than a reader of one cut waits
     (applied, "_WAIT_SECONDS", 20.0),
     (applied, "_END_SECONDS", 40.0),
     (revocations, "_PAUSE_SECONDS", 12.0),
