@@ -100,6 +100,16 @@ class Reader:
             raise JournalUnavailable(f"cannot read the ends of {self.topic}: {error!r}") from error
         return {partition.partition: end for partition, end in ends.items()}
 
+    async def beginning(self, partition: Partition) -> int:
+        """The offset of the first record that the brokers keep. Raises JournalUnavailable."""
+        at = TopicPartition(self.topic, partition)
+        try:
+            consumer = await self._started()
+            beginning: int = (await consumer.beginning_offsets([at]))[at]
+        except CLIENT_ERRORS as error:
+            raise JournalUnavailable(f"cannot read the beginning of {self.topic}: {error!r}") from error
+        return beginning
+
     def end_seen(self, partition: Partition) -> int:
         """The end as of the last fetch, 0 before the first. Any thread may call it: it asks no broker."""
         at = TopicPartition(self.topic, partition)
