@@ -9,11 +9,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from falcon.adapters.kafka import cuts, topics
+from falcon.adapters.kafka import cuts, reader, topics
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.cuts import KafkaCuts
 from falcon.adapters.kafka.reader import Reader
-from falcon.streams.cuts import Record
+from falcon.streams.cuts import Cuts, Record
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.cuts import CutStoreContract
 from tools.harness.waiting import eventually
@@ -65,6 +65,17 @@ class KafkaCutsContract(CutStoreContract):
             taken: list[Record] = []
             one.follow(lambda number, data: taken.append((number, data)), lambda: taken.clear())
             await eventually(lambda: taken == [(numbers[2], b"2")])
+
+        run(work)
+
+    def test_a_cut_of_a_topic_that_was_made_again_is_lost(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader, "_STALE_SECONDS", 0.1)
+
+        async def work(one: KafkaCuts, other: KafkaCuts) -> None:
+            numbers = [await one.write(b"\x00\x01\x02") for _ in range(3)]
+            await make_again(one._cluster)
+            restarted = Cuts(other, 2)
+            assert await restarted.look_up(numbers[2]) is None
 
         run(work)
 

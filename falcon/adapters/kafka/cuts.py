@@ -52,7 +52,7 @@ class KafkaCuts:
         return int(written.offset)
 
     async def read(self, number: int) -> list[Record]:
-        if not await reaches(self._end, number + 1):
+        if not await reaches(self._cluster.cuts, self._end, number + 1):
             return []
         try:
             async with asyncio.timeout(_READ_SECONDS), self._readers:
