@@ -699,6 +699,15 @@ def test_an_owner_of_the_release_before_takes_nothing_and_leaves_no_doubt() -> N
     run(scenario)
 
 
+def test_an_api_that_meets_an_older_write_says_which_to_replace_first() -> None:
+    async def scenario() -> None:
+        async with serving_app(InternalCommands(keys), speaks_frames=False) as address:
+            with pytest.raises(ConnectionError, match=r"\(HTTP/1.1 404 .*\): an older falcon write is to be replaced"):
+                await CONNECT(address, asyncio.Protocol())
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     "address", ["", "/0", "127.0.0.1/0", "127.0.0.1:99999/0", "127.0.0.1:0/0", "ä..b:1/0", "\0:1/0"]
 )
