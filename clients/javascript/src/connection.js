@@ -2,13 +2,12 @@
 
 import { Addresses } from "./addresses.js";
 import { aborted, Problem } from "./errors.js";
-import { Patience } from "./patience.js";
+import { LONGEST_TIMER_MS, Patience } from "./patience.js";
 import { Positions } from "./positions.js";
 
-// 502 and 504 come from a proxy in between. Retrying is safe for each: a command keeps its key.
-const RETRIED = new Set([429, 502, 503, 504]);
+// 408 also comes from a proxy that closes an idle connection. Retrying is safe for each: a command keeps its key.
+const RETRIED_4XX = new Set([408, 425, 429]);
 const ATTEMPTS = 3; // that fit into a call's time even if the server hangs
-const LONGEST_TIMER_MS = 2 ** 31 - 1; // a longer one would fire at once
 
 /** An idempotency key that no other command has. */
 export function newKey() {
@@ -47,6 +46,10 @@ export class Connection {
   /** Abort everything that is under way. */
   close() {
     this.#closing.abort(new DOMException("The client was closed", "AbortError"));
+  }
+
+  patience(key, timeoutMs = this.#timeoutMs) {
+    return new Patience(timeoutMs, key);
   }
 
   /** Every attempt carries the same key, so the command is executed once. Throws Problem, Unreachable. */
@@ -96,7 +99,7 @@ export class Connection {
   }
 
   async #answer(method, path, headers, body, key, { timeoutMs = this.#timeoutMs, retry = true, signal = null }) {
-    const patience = new Patience(timeoutMs, key);
+    const patience = this.patience(key, timeoutMs);
     for (;;) {
       const url = this.#addresses.next();
       const limitMs = this.#attemptMs ?? Math.min(timeoutMs / ATTEMPTS, patience.leftMs);
@@ -117,7 +120,7 @@ export class Connection {
       if (response.ok) return this.#accepted(response, text);
       const met = refusal(response, text);
       this.onFailure?.(met);
-      if (!RETRIED.has(met.status)) throw met;
+      if (!passes(met)) throw met;
       if (method === "GET") this.positions.failed();
       if (!retry) throw patience.ended(met);
       await patience.wait(met, met.retryAfterMs, signal);
@@ -159,7 +162,7 @@ export class Connection {
 
 /** Whether the same request may do better later. */
 export function passes(failure) {
-  return !(failure instanceof Problem) || RETRIED.has(failure.status);
+  return !(failure instanceof Problem) || failure.status >= 500 || RETRIED_4XX.has(failure.status);
 }
 
 /** What an answer says that is not a success, also if it does not come from Falcon (from a proxy, for example). */

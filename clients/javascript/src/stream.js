@@ -2,7 +2,7 @@
 
 import { parsed, passes } from "./connection.js";
 import { Problem } from "./errors.js";
-import { afterAtLeast, backoff, sleep } from "./patience.js";
+import { atLeast, backoff, sleep } from "./patience.js";
 import { Parser } from "./sse.js";
 
 const PATH = "/v1/stream";
@@ -135,7 +135,7 @@ export class Stream {
       }
       if (this.#closed) return;
       if (Date.now() - began > STEADY_MS) this.#failures = 0;
-      const pause = lost.afterMs === null ? backoff(this.#failures++, ...this.#pauses) : afterAtLeast(lost.afterMs);
+      const pause = atLeast(lost.afterMs, backoff(this.#failures++, ...this.#pauses));
       this.#onState({ state: "offline", until: Date.now() + pause, ...lost });
       this.#wake = new AbortController();
       await sleep(pause, this.#wake.signal).catch(() => {});
