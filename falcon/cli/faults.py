@@ -70,6 +70,8 @@ def _told(fault: Exception) -> str | None:
         return str(fault)
     if isinstance(fault, BrokenPipeError):
         return None  # the reader of the output has ended; typer ends quietly
+    if isinstance(fault, UnicodeEncodeError) and fault.encoding == "utf-8":
+        return "an argument is not UTF-8"
     if isinstance(fault, OSError):
         return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 
