@@ -4,6 +4,7 @@ A call is named as in Python; answers are the API's JSON, and errors are Refused
 """
 
 import asyncio
+import gc
 import itertools
 import json
 import re
@@ -76,6 +77,8 @@ class Driver(Protocol):
     async def passes(self, seconds: float) -> None:
         """The clocks of the clients go on."""
 
+    async def collects_garbage(self) -> None: ...
+
     async def end(self) -> None: ...
 
 
@@ -92,6 +95,9 @@ class PythonDriver:
 
     async def passes(self, seconds: float) -> None:
         self._passed += seconds
+
+    async def collects_garbage(self) -> None:
+        gc.collect()
 
     async def end(self) -> None:
         pass
@@ -200,7 +206,7 @@ class JavaScriptDriver:
         assert NODE is not None
         pipe = asyncio.subprocess.PIPE
         process = self._process = await asyncio.create_subprocess_exec(
-            NODE, str(_DRIVER), stdin=pipe, stdout=pipe, limit=_LINE_BYTES
+            NODE, "--expose-gc", str(_DRIVER), stdin=pipe, stdout=pipe, limit=_LINE_BYTES
         )
         self._reading = asyncio.create_task(self._read(process))
         return process
@@ -222,6 +228,9 @@ class JavaScriptDriver:
 
     async def passes(self, seconds: float) -> None:
         await self.ask("passes", ms=seconds * 1000)
+
+    async def collects_garbage(self) -> None:
+        await self.ask("collect")
 
     def number(self) -> int:
         return next(self._numbers)

@@ -654,6 +654,26 @@ async def after_bye_the_stream_comes_back_when_it_was_told(driver: Driver) -> No
     assert second.at - first.at >= 1
 
 
+async def a_server_that_falls_silent_is_given_up_on(driver: Driver) -> None:
+    async def half(writer: Any) -> None:
+        writer.write(b'HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"room_id":')
+        await writer.drain()
+        await driver.collects_garbage()
+        await asyncio.Event().wait()
+
+    async with ScriptedServer(half, POSTED) as server:
+        client = await driver.client(server.url, TOKEN, timeout=6)
+        assert (await asyncio.wait_for(client.call("post", 64, "Hi"), 30))["text"] == "Hi"
+    async with ScriptedServer(events(HELLO), events(event("caught_up", {}, "c"))) as server:
+        stream = await (await driver.client(server.url, TOKEN)).stream()
+        await stream.next()
+        waiting = asyncio.ensure_future(stream.next())
+        await driver.collects_garbage()
+        await stream.watch(65)
+        assert (await waiting)["type"] == "caught_up"
+        await stream.leave()
+
+
 async def a_stream_that_is_closed_ends_for_the_one_who_listens(driver: Driver) -> None:
     away = events(event("bye", {"reason": "draining", "retry_after_ms": 3_600_000}))
     for reply in (events(HELLO), away):
@@ -730,6 +750,7 @@ SCRIPTED: Final = (
     a_stream_names_those_whom_it_watches,
     a_broken_stream_goes_on_behind_the_last_event,
     after_bye_the_stream_comes_back_when_it_was_told,
+    a_server_that_falls_silent_is_given_up_on,
     a_stream_that_is_closed_ends_for_the_one_who_listens,
     a_stream_that_is_none_is_a_problem,
     addresses_take_turns_and_a_dead_one_is_left_alone,

@@ -66,7 +66,7 @@ export class Connection {
 
   /**
    * One attempt at a long answer. Resolves with the Response once its headers have come.
-   * Throws Problem, whose status may be one to retry, or the error of a broken connection.
+   * Throws Problem, whose status may be one to retry, or the error of a broken connection. `pieces` reads the body.
    */
   async open(path, params, headers, signal) {
     const url = this.#addresses.next();
@@ -77,7 +77,7 @@ export class Connection {
       if (!signal.aborted) this.#addresses.shun(url);
       throw fault;
     }
-    if (!response.ok) throw refusal(response, await response.text());
+    if (!response.ok) throw refusal(response, await textOf(response, signal));
     return response;
   }
 
@@ -138,7 +138,7 @@ export class Connection {
     }
     try {
       const response = await this.#request(url, method, path, headers, body, abort.signal);
-      return { response, text: await response.text() };
+      return { response, text: await textOf(response, abort.signal) };
     } finally {
       clearTimeout(timer);
       for (const other of others) other.removeEventListener("abort", end);
@@ -158,6 +158,34 @@ export class Connection {
     }
     return value;
   }
+}
+
+/** The pieces of a body as they come. Throws when the connection breaks or the signal aborts.
+ *
+ * The reader is cancelled here, because the fetch of Node forgets its signal once the request is collected as garbage. */
+export async function* pieces(response, signal) {
+  const reader = response.body.getReader();
+  const end = () => void reader.cancel().catch(() => {});
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (signal.aborted) throw aborted(signal);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    signal.removeEventListener("abort", end);
+    end();
+  }
+}
+
+async function textOf(response, signal) {
+  if (!response.body) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const piece of pieces(response, signal)) text += decoder.decode(piece, { stream: true });
+  return text + decoder.decode();
 }
 
 /** Whether the same request may do better later. */
