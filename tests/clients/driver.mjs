@@ -54,7 +54,7 @@ const DOES = {
     }
   },
 
-  async collect() {
+  async collectGarbage() {
     for (let n = 0; n < 20; n++) {
       globalThis.gc();
       await new Promise(setImmediate);

@@ -230,7 +230,7 @@ class JavaScriptDriver:
         await self.ask("passes", ms=seconds * 1000)
 
     async def collects_garbage(self) -> None:
-        await self.ask("collect")
+        await self.ask("collectGarbage")
 
     def number(self) -> int:
         return next(self._numbers)
