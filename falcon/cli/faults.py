@@ -14,7 +14,7 @@ _WHAT_TO_DO = {
     "room_not_found": "`falcon rooms` lists yours",
     "account_not_found": "`falcon account list` lists the accounts",
     "not_falcon": "check --url",
-    "http_404": "check --url",
+    **dict.fromkeys(("http_301", "http_302", "http_307", "http_308", "http_404"), "check --url"),
 }
 
 

@@ -359,6 +359,11 @@ def test_a_refusal_names_each_field_and_its_rule(run: Run) -> None:
     assert result.stderr == "invalid: text: 1 to 65,535 bytes; reply_to: no such message\n"
 
 
+def test_a_redirection_is_a_wrong_address(run: Run) -> None:
+    result = run(Script(httpx.Response(308, headers={"Location": "https://falcon.test/"})), "tail", "64")
+    assert (result.exit_code, result.stderr) == (1, "http_308: Permanent Redirect (check --url)\n")
+
+
 def test_a_refusal_cannot_drive_the_terminal_either(run: Run) -> None:
     result = run(Script(problem(404, "\x1b[2J", "a\nb\x07[bold]")), "rooms")
     assert result.stderr == "␛[2J: a b␇[bold]\n"
