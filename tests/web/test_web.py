@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable
+from typing import Any, Final
 
 import httpx
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.web.conftest import Open, Person, Screen
 from tools.harness.falcon import Falcon
@@ -248,6 +249,117 @@ def test_events_are_read_however_their_text_is_cut(screen: Open, anna: Person) -
     page = screen().signs_in(anna).page
     text = ':\n\nid: a\nevent: x\ndata: {"n":"é"}\n\n: beat\n\nid: b\r\nevent: y\r\ndata: 2\r\n\r\nid: c\nevent: z\n'
     assert page.evaluate(IN_PIECES, text) == [[["a", "x", '{"n":"é"}'], ["b", "y", "2"]]]
+
+
+OUTBOX: Final = """async mine => {
+  const { Outbox } = await import('/web/outbox.js');
+  const { Problem, Unreachable } = await import('/web/client/index.js');
+  const tries = [], looked = [];
+  let answered;
+  const room = { roomId: 1, lastSeq: 0 };
+  const chat = Object.assign(new EventTarget(), {
+    me: { account_id: mine },
+    rooms: new Map([[1, room]]),
+    posted: message => (room.lastSeq = message.seq),
+    falcon: {
+      post: (room_id, text, { key }) => new Promise((resolve, reject) => {
+        tries.push({ text, key, yes: seq => resolve({ room_id, seq, text, author_id: mine }), no: reject });
+        answered?.();
+      }),
+      messages: async (room_id, { after }) => (looked.push(after), { messages: [], has_after: false }),
+    },
+  });
+  const outbox = new Outbox(chat);
+  const tried = async n => {
+    while (tries.length < n) await new Promise(done => (answered = done));
+    return tries[n - 1];
+  };
+  const heard = (seq, text) => {
+    chat.dispatchEvent(new CustomEvent('posted', { detail: { message: { room_id: 1, seq, text, author_id: mine } } }));
+  };
+  const lost = () => new Unreachable('no answer', new Error('network'));
+  const now = Date.now;
+"""
+
+
+def of_the_outbox(page: Page, script: str) -> Any:
+    """What the script returns. It has an outbox, whose messages go to a list of ``tries``."""
+    return page.evaluate(f"{OUTBOX} {script} }}", 2**50)
+
+
+def test_a_message_like_the_last_one_is_shown_until_it_is_sent(screen: Open, anna: Person) -> None:
+    shown = of_the_outbox(
+        screen().signs_in(anna).page,
+        """
+        outbox.add(room, 'ok', null, []);
+        outbox.add(room, 'ok', null, []);
+        (await tried(1)).yes(1);
+        await tried(2);
+        heard(1, 'ok'); // the event of the first comes after its answer
+        const between = outbox.shown(1).length;
+        heard(2, 'ok');
+        return [between, outbox.shown(1).length];
+        """,
+    )
+    assert shown == [1, 0]
+
+
+def test_messages_keep_their_order_and_keys_when_the_clock_is_put_back(screen: Open, anna: Person) -> None:
+    found = of_the_outbox(
+        screen().signs_in(anna).page,
+        """
+        outbox.add(room, 'one', null, []);
+        await tried(1);
+        Date.now = () => now() - 3_600_000;
+        outbox.add(room, 'two', null, []);
+        tries[0].no(lost());
+        const again = await tried(2);
+        again.yes(1);
+        (await tried(3)).yes(2);
+        Date.now = now;
+        return [tries.map(({ text }) => text), looked, tries[0].key === again.key];
+        """,
+    )
+    assert found == [["one", "one", "two"], [0], False]  # how old the key is was unknown, so the room was looked at
+
+
+def test_an_answer_of_another_server_does_not_say_that_a_message_failed(screen: Open, anna: Person) -> None:
+    found = of_the_outbox(
+        screen().signs_in(anna).page,
+        """
+        outbox.add(room, 'one', null, []);
+        (await tried(1)).no(new Problem(200, 'not_falcon', 'a page of a hotel'));
+        const again = await tried(2);
+        const [{ state }] = outbox.all();
+        again.yes(1);
+        return [state, tries[0].key === again.key];
+        """,
+    )
+    assert found == ["pending", True]
+
+
+LISTED_AGAIN: Final = """async () => {
+  const { Chat } = await import('/web/chat.js');
+  const { Unreachable } = await import('/web/client/index.js');
+  const room = {
+    room_id: 1, kind: 'group', name: 'R', description: '', role: 'member', last_seq: 0, created_at: '',
+    read_seq: 0, unread: 0, mentions: 0, last_message: null, updated_at: '',
+  };
+  let tries = 0;
+  const rooms = async () => {
+    if (++tries < 3) throw new Unreachable('no answer', new Error('network'));
+    return { rooms: [room], next_cursor: null };
+  };
+  const chat = new Chat({ rooms }, { account_id: 1, name: 'Me' });
+  chat.take('hello', { rooms: [], truncated: false });
+  chat.take('catch_up', { rooms: [{ room_id: 1, last_seq: 0 }] });
+  while (!chat.rooms.has(1)) await new Promise(done => chat.addEventListener('rooms', done, { once: true }));
+  return [...chat.rooms.keys()];
+}"""
+
+
+def test_a_list_of_rooms_that_cannot_be_read_is_read_again(screen: Open, anna: Person) -> None:
+    assert screen().signs_in(anna).page.evaluate(LISTED_AGAIN) == [1]
 
 
 def loses_answers(screen: Screen, *, then_cut: bool) -> list[str]:
