@@ -18,7 +18,7 @@ T = TypeVar("T")
 _ON_THE_WAY_SECONDS: Final = 0.02
 
 
-class _Waiting(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+class _Waiting(selectors.DefaultSelector):
     """``now``: the time, which a wait without an event moves on by its whole length."""
 
     def __init__(self) -> None:
