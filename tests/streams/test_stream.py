@@ -768,7 +768,7 @@ async def revoked_elsewhere(person: Person, token_id: int) -> None:
     edge = person.falcon.edge
     command = RevokeToken(person.account_id, token_id)
     partition = partition_for(command, person.account_id, None, edge.partitions)
-    envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 5)
+    envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 60)
     assert isinstance(await edge.gateway.ask(envelope), Accepted)
 
 
