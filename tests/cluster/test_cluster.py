@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -51,10 +52,9 @@ class Caller:
         return answer.json()
 
     async def room(self) -> int:
-        answer = await self.edges[0].post("/v1/rooms", json={"name": "Tea kitchen"})
-        assert answer.status_code == 201, answer.text
-        room_id: int = answer.json()["room_id"]
-        return room_id
+        key = {"Idempotency-Key": secrets.token_hex(8)}
+        made = await self.done(0, "POST", "/v1/rooms", json={"name": "Tea kitchen"}, headers=key)
+        return int(made["room_id"])
 
     async def post(self, room: int, text: str, key: str, edge: int = 0) -> httpx.Response:
         body, headers = {"text": text}, {"Idempotency-Key": key.replace(" ", "-")}
@@ -71,11 +71,8 @@ class Caller:
         headers = {} if position is None else {"Falcon-Position": position, "Falcon-Wait": "10"}
         texts: list[str] = []
         while True:
-            answer = await self.edges[edge].get(
-                f"/v1/rooms/{room}/messages", params={"after": len(texts), "limit": 200}, headers=headers
-            )
-            assert answer.status_code == 200, answer.text
-            page = answer.json()
+            query = {"after": len(texts), "limit": 200}
+            page = await self.done(edge, "GET", f"/v1/rooms/{room}/messages", params=query, headers=headers)
             assert [m["seq"] for m in page["messages"]] == list(
                 range(len(texts) + 1, len(texts) + 1 + len(page["messages"]))
             )

@@ -290,7 +290,7 @@ def test_a_server_that_is_killed_takes_nothing_with_it(
         if n == 4:
             falcon.kill("serve")
         (hers if n % 2 else his).says(f"Message {n}")
-    until(lambda: len(anna.log_of(room)) == 12, seconds=40)
+    until(lambda: len(anna.log_of(room)) == 12)
     log = anna.log_of(room)
     assert sorted(log) == sorted(f"Message {n}" for n in range(12))
     for who in (0, 1):  # the messages of each person in the order of writing
@@ -336,9 +336,7 @@ def test_older_history_comes_without_a_jump(screen: Open, anna: Person, ben: Per
     hers.page.evaluate("document.querySelector('.scroller').scrollTop = 300")
     where = hers.page.evaluate(FIRST_IN_SIGHT)
     ben.says(long_room, "Something new")
-    hers.page.wait_for_function(
-        "n => Number(document.querySelector('article').dataset.seq) < n", arg=int(before or 0), timeout=15_000
-    )
+    hers.page.wait_for_function("n => Number(document.querySelector('article').dataset.seq) < n", arg=int(before or 0))
     hers.page.locator(".latest", has_text="1 new message").wait_for()
     after = hers.page.evaluate(FIRST_IN_SIGHT)
     assert after[0] == where[0] and abs(after[1] - where[1]) <= 1.5, (where, after)
@@ -703,7 +701,7 @@ def test_who_signs_out_while_falcon_is_out_of_reach_is_told_that_the_token_is_va
     hers = screen().signs_in(anna)
     hers.page.route("**/v1/me/token", lambda route: route.abort())
     hers.page.get_by_role("button", name="Sign out").click()
-    expect(hers.page.get_by_role("alert")).to_contain_text("still valid", timeout=30_000)
+    expect(hers.page.get_by_role("alert")).to_contain_text("still valid")
     assert hers.page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
 
 
