@@ -48,7 +48,7 @@ from tools.harness.replies import Replied
 from tools.harness.waiting import until
 from tools.servers.kafka import Kafka
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 ANN: Final = 1_000
 PATIENT_SECONDS: Final = KafkaCluster((), 1).append_seconds

@@ -22,7 +22,7 @@ from tools.servers.daemon import ServerFault
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 Run = Callable[[Callable[["Caller"], Awaitable[None]]], None]
 

@@ -22,7 +22,7 @@ from tools.harness.waiting import eventually
 from tools.servers.cluster import Cluster
 from tools.servers.daemon import HOST, Daemon
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 SESSION_SECONDS: Final = 40
 SOON_SECONDS: Final = 15.0  # for a machine full of other work; without watchers it would be the session

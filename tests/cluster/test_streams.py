@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.test_cluster import Caller, newcomer
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 
 class Event(NamedTuple):
