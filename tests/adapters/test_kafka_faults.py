@@ -731,7 +731,7 @@ def test_brokers_that_are_not_there_are_named() -> None:
 class Member:
     """On a loop of its own, so that it can be stopped."""
 
-    def __init__(self, log: KafkaLog, name: str, session_seconds: float) -> None:
+    def __init__(self, log: KafkaLog, name: str = "", session_seconds: float = SESSION_SECONDS) -> None:
         self.loop = LoopThread()
         self.name = name
         self._session_seconds = session_seconds
