@@ -193,7 +193,7 @@ def test_silent_clients_before_the_handshake_keep_nobody_out(start: Callable[...
         assert time.monotonic() - began < 30
         with client(falcon, certificate) as bob:
             assert bob.get("/v1/me").status_code == 200
-        metrics = httpx.get(falcon.info["ops_url"] + "/metrics", headers={"accept": "text/plain"}).text
+        metrics = httpx.get(falcon.info["ops_url"] + "/metrics", headers={"accept": "text/plain"}, timeout=60).text
         assert re.search(r'falcon_connections_cut_total\{reason="timeout"\} [1-9]', metrics)
 
 

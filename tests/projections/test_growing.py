@@ -198,7 +198,7 @@ def test_a_falcon_that_is_killed_while_it_fills_goes_on_where_it_was(tmp_path: P
         for _ in range(2):
             falcon.start()
             begun = _applied(connection)
-            with httpx.Client(base_url=falcon.info["url"]) as http:
+            with httpx.Client(base_url=falcon.info["url"], timeout=60) as http:
                 _sends_and_reads(http, falcon.info["token"])
             until(partial(_is_filled_further, connection, begun), "events are filled", _SECONDS, every=0.001)
             assert _applied(connection) < before, "filled before it could be killed"

@@ -688,11 +688,11 @@ def test_a_token_in_the_address_goes_from_there_and_signs_nobody_in(screen: Open
 def test_signing_out_ends_the_token_at_the_server(screen: Open, anna: Person, ben: Person) -> None:
     headers = {"Authorization": f"Bearer {anna.token}"}
     page = screen().signs_in(anna).page
-    assert httpx.get(f"{anna.url}/v1/me", headers=headers).status_code == 200
+    assert httpx.get(f"{anna.url}/v1/me", headers=headers, timeout=60).status_code == 200
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token", exact=True)).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
-    assert httpx.get(f"{anna.url}/v1/me", headers=headers).status_code == 401
+    assert httpx.get(f"{anna.url}/v1/me", headers=headers, timeout=60).status_code == 401
 
 
 def test_who_signs_out_while_falcon_is_out_of_reach_is_told_that_the_token_is_valid_yet(
@@ -710,7 +710,7 @@ def test_the_admins_only_token_survives_signing_out(screen: Open, falcon: Falcon
     page = screen().signs_in(Person(url, token, 0, "Admin")).page
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("alert")).to_contain_text("stays valid")
-    assert httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}, timeout=60).status_code == 200
 
 
 def test_a_wrong_token_is_said_to_be_wrong(screen: Open, anna: Person) -> None:
