@@ -36,12 +36,18 @@ def older(make_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def newer(older: Cluster, tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
+def hold(tmp_path: Path) -> Path:
+    """Holds up the read model that is filled: see tests/support/lengths.py."""
+    return tmp_path / "hold"
+
+
+@pytest.fixture
+def newer(older: Cluster, tmp_path: Path, hold: Path) -> Iterator[Callable[[], Cluster]]:
     """Makes it the Falcon of after: what is started from then on has one read model more, and fills it slowly."""
 
     def grow() -> Cluster:
         lengths.install()
-        older._settings |= {**lengths.installing(tmp_path / "newer"), "FALCON_PROJECT_EVENTS": "1"}
+        older._settings |= {**lengths.installing(tmp_path / "newer", hold), "FALCON_PROJECT_EVENTS": "1"}
         return older
 
     yield grow
@@ -49,7 +55,7 @@ def newer(older: Cluster, tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
 
 
 def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
-    older: Cluster, newer: Callable[[], Cluster]
+    older: Cluster, newer: Callable[[], Cluster], hold: Path
 ) -> None:
     described = older.describe()
     headers = {"Authorization": f"Bearer {described['token']}"}
@@ -64,7 +70,8 @@ def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
         gateways = Gateways(cluster.hbase.addresses.split(","))
         sent = _BEFORE + 1
         try:
-            for _ in range(2):
+            for third in (1, 2):
+                lengths.hold_behind(third * _BEFORE // 3, hold)
                 begun = _applied(gateways)
                 cluster.start("project", 1)
                 until = time.monotonic() + _SECONDS
@@ -72,8 +79,9 @@ def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
                     assert time.monotonic() < until, "nothing is filled"
                 sent += 1
                 assert _sent_and_read(http, room) == sent
-                assert _fill(gateways) is Fill.FILLING, "filled before it could be killed"
+                assert _fill(gateways) is Fill.FILLING
                 cluster.process("project", 1).kill()
+            hold.unlink()
             cluster.start("project", 1)
             until = time.monotonic() + _SECONDS
             while _fill(gateways) is not Fill.SHOWN:
