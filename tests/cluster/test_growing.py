@@ -1,6 +1,7 @@
 """A cluster gets a read model that it did not have; it is filled from the log while people send and read."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,7 +103,8 @@ async def _conversation(url: str, headers: dict[str, str]) -> int:
 
         async def send(count: int) -> None:
             for _ in range(count):
-                while (answer := await _post(http, room)).status_code == 503:
+                key = _key()
+                while (answer := await _post(http, room, key)).status_code == 503:
                     await asyncio.sleep(0.05)
                 assert answer.status_code == 201, answer.text
 
@@ -110,13 +112,19 @@ async def _conversation(url: str, headers: dict[str, str]) -> int:
         return room
 
 
-async def _post(http: httpx.AsyncClient, room: int) -> httpx.Response:
-    return await http.post(f"/v1/rooms/{room}/messages", json={"text": "tea"})
+def _key() -> dict[str, str]:
+    """For one message, however often it is sent."""
+    return {"Idempotency-Key": secrets.token_hex(8)}
+
+
+async def _post(http: httpx.AsyncClient, room: int, key: dict[str, str]) -> httpx.Response:
+    return await http.post(f"/v1/rooms/{room}/messages", json={"text": "tea"}, headers=key)
 
 
 def _sent_and_read(http: httpx.Client, room: int) -> int:
     """Sends one more message, and reads it; its seq. Neither waits for what is being filled."""
-    sent = _until_done(lambda: http.post(f"/v1/rooms/{room}/messages", json={"text": "more"}))
+    key = _key()
+    sent = _until_done(lambda: http.post(f"/v1/rooms/{room}/messages", json={"text": "more"}, headers=key))
     seq = int(sent.json()["seq"])
     position = {"Falcon-Position": sent.headers["Falcon-Position"], "Falcon-Wait": "10"}
     page = _until_done(lambda: http.get(f"/v1/rooms/{room}/messages", params={"after": seq - 1}, headers=position))
