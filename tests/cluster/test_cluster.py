@@ -46,15 +46,15 @@ class Caller:
 
     async def done(self, edge: int, method: str, path: str, **request: Any) -> Any:
         """Retry until it is answered. It may not be possible for a moment; it is never denied."""
+        if method == "POST":  # nothing is to be made twice
+            request["headers"] = {"Idempotency-Key": secrets.token_hex(8)}
         while (answer := await self.edges[edge].request(method, path, **request)).status_code == 503:
             await asyncio.sleep(0.05)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     async def room(self) -> int:
-        key = {"Idempotency-Key": secrets.token_hex(8)}
-        made = await self.done(0, "POST", "/v1/rooms", json={"name": "Tea kitchen"}, headers=key)
-        return int(made["room_id"])
+        return int((await self.done(0, "POST", "/v1/rooms", json={"name": "Tea kitchen"}))["room_id"])
 
     async def post(self, room: int, text: str, key: str, edge: int = 0) -> httpx.Response:
         body, headers = {"text": text}, {"Idempotency-Key": key.replace(" ", "-")}
