@@ -726,9 +726,13 @@ def test_a_wrong_token_is_said_to_be_wrong(screen: Open, anna: Person) -> None:
 
 def test_who_types_is_seen_until_the_message_comes(screen: Open, anna: Person, ben: Person, room: int) -> None:
     hers, his = screen().signs_in(anna).opens(room), screen().signs_in(ben).opens(room)
-    his.page.locator("#composer").press_sequentially("Tea")
     typing = hers.page.locator(".typing")
-    expect(typing).to_have_text(f"{ben.name} is typing …")
+
+    def is_seen() -> bool:
+        his.page.locator("#composer").press_sequentially("Tea ")
+        return typing.text_content() == f"{ben.name} is typing …"
+
+    until(is_seen, every=0.5)  # a process that was stopped for two seconds passes typing over
     expect(his.page.locator(".typing")).to_have_text("")
     his.says("Tea?")
     hers.sees("Tea?")
