@@ -24,8 +24,8 @@ from tools.servers.daemon import HOST, Daemon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
-SESSION_SECONDS: Final = 120
-SOON_SECONDS: Final = 60.0  # for a machine full of other work; without watchers it would be the session
+SESSION_SECONDS: Final = 60
+SOON_SECONDS: Final = 30.0  # for a machine full of other work; without watchers it would be the session
 
 
 @pytest.fixture(scope="module")
