@@ -22,7 +22,7 @@ from tools.servers.cluster import Cluster
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 _SECONDS: Final = 240.0
-_BEFORE: Final = 720
+_BEFORE: Final = 240
 _SENDERS: Final = 24
 _NAME: Final = "grow"
 
@@ -44,11 +44,12 @@ def hold(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def newer(older: Cluster, tmp_path: Path, hold: Path) -> Iterator[Callable[[], Cluster]]:
-    """Makes it the Falcon of after: what starts from then on has one read model more, and fills it in small batches."""
+    """Makes it the Falcon of after: what starts from then on has one read model more. Batches of one event are full, so
+    no other projection vouches for it, and waits with it."""
 
     def grow() -> Cluster:
         lengths.install()
-        older._settings |= {**lengths.installing(tmp_path / "newer", hold), "FALCON_PROJECT_EVENTS": "40"}
+        older._settings |= {**lengths.installing(tmp_path / "newer", hold), "FALCON_PROJECT_EVENTS": "1"}
         return older
 
     yield grow
