@@ -1,14 +1,14 @@
 """The tests of the log on a real Kafka, on the simulated one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from falcon.adapters.kafka.loop import LoopThread
 from tests.adapters.test_kafka_faults import (
-    Member,
     described,
+    join,
     test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitions_go_on,
     test_a_deposed_owners_late_snapshot_hides_no_newer_one_even_after_compaction,
     test_a_member_that_joins_moves_no_partition_between_others_of_one_process,
@@ -37,6 +37,7 @@ from tools.harness.waiting import until
 from tools.simulation.kafka.brokers import Brokers as Servers
 
 __all__ = [
+    "join",
     "test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitions_go_on",
     "test_a_deposed_owners_late_snapshot_hides_no_newer_one_even_after_compaction",
     "test_a_member_that_joins_moves_no_partition_between_others_of_one_process",
@@ -104,16 +105,3 @@ def brokers(thread: LoopThread, servers: Servers, log: SimulatedLog) -> Iterator
     yield Brokers(thread, servers)
     thread.soon(servers.heal)
     until(lambda: all(len(p["isr"]) == 3 for p in described(log, log.cluster.journal)["partitions"]), seconds=60)
-
-
-@pytest.fixture
-def join(log: SimulatedLog) -> Iterator[Callable[[], Member]]:
-    members: list[Member] = []
-
-    def one() -> Member:
-        members.append(Member(log))
-        return members[-1]
-
-    yield one
-    for member in members:
-        member.leave()
