@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +54,10 @@ def with_target(size: int) -> bytes:
 
 def cut(reason: str) -> float:
     return metrics.connections_cut.labels(reason).value
+
+
+def counted(kind: str) -> float:
+    return metrics.http_junk.labels(kind).value
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
@@ -181,19 +186,87 @@ def test_what_is_no_request_is_refused(junk: bytes) -> None:
     ("upgrade", "status"),
     [
         (UPGRADE[:-2] + b"X: " + b"x" * 9 * KIB + b"\r\n\r\n", 431),
-        (UPGRADE.replace(b"GET", b"POST"), 405),
+        (UPGRADE.replace(b"GET", b"POST"), 400),
+        (UPGRADE.replace(b"Version: 13", b"Version: 12"), 400),
+        (UPGRADE.replace(b"Sec-WebSocket-Key", b"X-Key"), 400),
+        (UPGRADE.replace(b"/v1/stream", b"/\xc3\xa9"), 400),
         (GET + UPGRADE, 201),
     ],
-    ids=["a long field", "no GET", "behind a request that is being answered"],
+    ids=["a long field", "no GET", "another version", "no key", "no ASCII", "behind a request that is being answered"],
 )
 def test_an_upgrade_that_cannot_be_is_refused_and_not_left_open(upgrade: bytes, status: int) -> None:
     async def ask(server: Server) -> None:
         client = await server.connect()
-        assert (await client.asks(upgrade)).status == status
+        answer = await client.asks(upgrade)
+        assert answer.status == status
+        assert status != 400 or answer.code == "malformed"
         await asyncio.wait_for(client.reader.read(), 10)  # up to its end
         await eventually(lambda: not server.state.connections)
 
     at_a_server(ask)
+
+
+def frame(first: int, payload: bytes = b"") -> bytes:
+    """A client's WebSocket frame (RFC 6455, 5.2), masked with zeros. ``first``: its first byte."""
+    return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
+
+
+TEXT, PING = 0x81, 0x89
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        (frame(PING) * 20_000, "too_large"),
+        (frame(TEXT, b"tea") * 20_000, "too_large"),
+        (b"\xff" * 10, "malformed"),
+        (frame(0x83), "malformed"),
+    ],
+    ids=["pings", "texts", "no frames", "an unknown frame"],
+)
+def test_a_websocket_whose_client_floods_or_breaks_it_is_cut_and_counted(sent: bytes, kind: str) -> None:
+    before = counted(kind), cut(kind)
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        assert (await client.asks(UPGRADE)).status == 101
+        with suppress(ConnectionError):
+            await client.send(sent)
+        await eventually(lambda: server.gone)
+        assert not server.state.connections
+
+    at_a_server(ask)
+    assert (counted(kind), cut(kind)) == (before[0] + 1, before[1] + 1)
+
+
+def test_what_a_client_says_on_a_websocket_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        assert (await client.asks(UPGRADE)).status == 101
+        assert await client.reader.readexactly(3) == b"\x82\x01\x00"
+        await client.send(frame(TEXT, b"\xff") + frame(TEXT & 0x7F, b"a part") + frame(0, b"") * 10 + frame(PING))
+        assert await client.reader.readexactly(2) == b"\x8a\x00", "the answer to the ping"
+        assert server.gone == 0
+
+    at_a_server(ask)
+    assert not caplog.records
+
+
+def test_nothing_is_read_of_a_websocket_before_its_client_is_answered() -> None:
+    before = counted("malformed")
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(UPGRADE.replace(b"/v1/stream", b"/unanswered"))
+        await eventually(
+            lambda: server.state.connections and type(next(iter(server.state.connections))) is FalconWebSocketProtocol
+        )
+        await client.send(frame(PING))
+        assert (await client.answer()).status == 0
+        await eventually(lambda: server.gone)
+
+    at_a_server(ask)
+    assert counted("malformed") == before + 1
 
 
 def test_a_client_that_sends_on_is_still_told_why_it_was_refused() -> None:
@@ -584,14 +657,14 @@ def test_a_connection_that_has_ended_needs_no_collector(sent: bytes, objects: di
     async def ask(server: Server) -> None:
         client = await server.connect()
         await client.send(sent)
-        await eventually(lambda: server.taken() and counted(objects) == objects)
+        await eventually(lambda: server.taken() and objects_of(objects) == objects)
         client.writer.transport.abort()
-        await eventually(lambda: not server.taken() and not any(counted(objects).values()))
+        await eventually(lambda: not server.taken() and not any(objects_of(objects).values()))
 
     at_a_server(ask)
 
 
-def counted(kinds: Iterable[type]) -> dict[type, int]:
+def objects_of(kinds: Iterable[type]) -> dict[type, int]:
     """How many objects there are of each kind."""
     present = [type(each) for each in gc.get_objects()]
     return {kind: present.count(kind) for kind in kinds}

@@ -132,13 +132,15 @@ async def serving(
     limits: ConnectionLimits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
 ) -> AsyncIterator[Server]:
     """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
-    end, that of /large has 16 MB; /broken raises. A WebSocket is accepted, and sent as much."""
+    end, that of /large has 16 MB; /broken raises. A WebSocket is accepted, and sent as much; on /unanswered it is
+    neither accepted nor refused."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.accept"})
-            await send({"type": "websocket.send", "bytes": bytes(16 << 20 if scope["path"] == "/large" else 1)})
+            if scope["path"] != "/unanswered":
+                await send({"type": "websocket.accept"})
+                await send({"type": "websocket.send", "bytes": bytes(16 << 20 if scope["path"] == "/large" else 1)})
             while (await receive())["type"] != "websocket.disconnect":
                 pass
             server.gone += 1

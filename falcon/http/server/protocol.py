@@ -10,7 +10,10 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import SecurityError
+from websockets.exceptions import InvalidHandshake, SecurityError
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from falcon.http.responses import SHARE, WRITE_WHOLE
 from falcon.http.server import junk, raw_responses
@@ -34,6 +37,8 @@ _LINGER_BYTES_MAX: Final = 256 << 10
 _SMALL_BODY: Final = 4 << 10
 # So many bytes go to the parser at once. It makes some kilobytes of each request, which may have only a few bytes.
 _PIECE: Final = 1 << 10
+# On a WebSocket, with the fields of frames. Clients send pongs, a dozen bytes every ten seconds.
+_WEBSOCKET_BYTES_A_SECOND: Final = 16 << 10
 # Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
 _ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
 
@@ -54,6 +59,20 @@ def _response_to(error: httptools.HttpParserError) -> LastResponse:
     """
     cause = error.__context__
     return cause.response if isinstance(cause, _Refused) else raw_responses.MALFORMED
+
+
+def _refusal_of_opening(connection: ServerProtocol) -> LastResponse | None:
+    """The response to a client that has asked for a WebSocket in a way that the library refuses."""
+    error = connection.handshake_exc
+    if error is None:
+        (request,) = connection.events
+        assert isinstance(request, Request)
+        try:
+            connection.process_request(request)
+        except InvalidHandshake:
+            return raw_responses.NO_WEBSOCKET
+        return None
+    return raw_responses.HEAD_TOO_LARGE if isinstance(error, SecurityError) else raw_responses.NO_WEBSOCKET
 
 
 class _CountsUnread:
@@ -77,9 +96,49 @@ class _CountsUnread:
 
 
 class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
-    """uvicorn's. After the upgrade the connection keeps its slot until ``on_lost`` is called."""
+    """uvicorn's, for clients that send nothing but what the protocol itself needs. After the upgrade the connection
+    keeps its slot until ``on_lost`` is called."""
 
     on_lost: Callable[[], None] | None = None
+    _received = 0  # bytes since the last round of the sweep
+
+    def data_received(self, data: bytes) -> None:
+        """A frame takes microseconds and six bytes, so that one connection could take the processor."""
+        self._received += len(data)
+        if not self.handshake_complete:  # the client has to wait for the answer (RFC 6455, 4.1)
+            self._cut("malformed")
+        elif self._received > _WEBSOCKET_BYTES_A_SECOND:
+            self._cut("too_large")
+        else:
+            super().data_received(data)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Nothing waits for what the client says."""
+
+    handle_text = handle_bytes = handle_cont
+
+    def handle_parser_exception(self) -> None:
+        self._count("malformed")
+        super().handle_parser_exception()
+
+    def check_time(self, now: float) -> None:
+        """Called about once a second."""
+        self._received = 0
+
+    def shutdown(self) -> None:
+        """A request that is not answered yet gets its answer, as one without an upgrade does."""
+        if self.handshake_complete:
+            super().shutdown()
+        else:
+            self.share.end_wait()
+
+    def _cut(self, reason: str) -> None:
+        self._count(reason)
+        self.transport.abort()
+
+    def _count(self, reason: str) -> None:
+        metrics.connections_cut.labels(reason).inc()
+        self.app_state[junk.KEY].count(reason)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.on_lost is not None:
@@ -266,10 +325,9 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
         lines += [b"%b: %b\r\n" % field for field in self.headers]
         upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
-        error = upgraded.conn.handshake_exc
-        if error is not None:
-            is_large = isinstance(error, SecurityError)
-            self._refuse(raw_responses.HEAD_TOO_LARGE if is_large else raw_responses.MALFORMED)
+        refusal = _refusal_of_opening(upgraded.conn)
+        if refusal is not None:
+            self._refuse(refusal)
             return
         self.connections.discard(self)
         if isinstance(upgraded, FalconWebSocketProtocol):

@@ -54,6 +54,16 @@ MALFORMED: Final = _last("malformed", 400, "malformed", "This is not an HTTP req
 TWICE: Final = _last(
     "malformed", 400, "malformed", "A request has one Host and one Authorization.", "header", "must be sent once"
 )
+NO_WEBSOCKET: Final = LastResponse(
+    "malformed",
+    Problem(
+        400,
+        "malformed",
+        "This request does not open a WebSocket (RFC 6455, 4.1).",
+        broken("upgrade", "must be a GET with Sec-WebSocket-Key, and with Sec-WebSocket-Version: 13"),
+        headers=((b"sec-websocket-version", b"13"),),
+    ),
+)
 HEAD_TOO_SLOW: Final = _last(
     "timeout", 408, "timeout", "The request's head did not come in time.", "head", "must come in time"
 )
