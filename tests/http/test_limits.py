@@ -32,7 +32,7 @@ from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE
-from tests.streams.reader import Listen
+from tests.streams.reader import Listen, Transport, problem_of
 from tests.support.http import Falcon, Person, problem
 from tests.support.protocol_server import Server, at_a_server
 from tools.harness.clock import FakeClock
@@ -530,10 +530,52 @@ def test_ones_own_secret_with_other_accounts_numbers_counts_as_one_token(start: 
     assert unauthenticated(falcon).status_code == 401
 
 
-def test_tickets_that_are_wrong_count_for_their_address(start: Start, request: pytest.FixtureRequest) -> None:
-    falcon = start(address_requests=1, address_burst=2)
-    answers = [falcon.send("GET", "/v1/stream?ticket=nonsense") for _ in range(3)]
-    assert statuses(*answers) == [401, 401, 429]
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+def test_what_asks_for_a_stream_without_a_good_token_counts_for_its_address_in_either_way(
+    start: Start, request: pytest.FixtureRequest, transport: Transport
+) -> None:
+    falcon = start(address_requests=1, address_burst=4)
+    anna = falcon.account("Anna")
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    asked = [
+        listen.bare(falcon, {}, transport=transport),
+        listen.bare(falcon, {}, transport=transport, ticket="nonsense"),
+        listen.bare(falcon, {}, transport=transport, rooms="all"),
+        listen.bare(falcon, {}, transport=transport, path="/v1/nowhere"),
+    ]
+    assert [(each.status, each.junk) for each in asked] == [
+        (401, ["unauthenticated"]),
+        (401, ["unauthenticated"]),
+        (422, []),
+        (404, ["nowhere"]),
+    ]
+    again: list[dict[str, Any]] = [{}, {"ticket": "nonsense"}, {"rooms": "all"}, {"path": "/v1/nowhere"}]
+    for query in again:
+        refused = listen.bare(falcon, {}, transport=transport, **query)
+        problem_of(refused, 429, "rate_limited")
+        assert refused.answer_headers["ratelimit-policy"] == '"address-requests";q=4;w=4'
+    assert listen(anna, transport=transport).next().name == "hello"
+    problem_of(listen(anna, transport=transport, rooms="all"), 422, "invalid")
+
+
+@pytest.mark.parametrize(("transport", "opened"), [("sse", "2xx"), ("websocket", "1xx")])
+def test_a_stream_is_a_request_in_either_way(
+    start: Start, request: pytest.FixtureRequest, transport: Transport, opened: str
+) -> None:
+    def requests(status: str) -> float:
+        return metrics.http_requests.labels("/v1/stream", "GET", status).value
+
+    falcon = start()
+    anna = falcon.account("Anna")
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    before = requests("4xx"), requests(opened)
+    stream = listen(anna, transport=transport)
+    stream.next()
+    problem_of(listen.bare(falcon, {}, transport=transport), 401, "unauthenticated")
+    stream.close()
+    assert (requests("4xx"), requests(opened)) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_trusted_proxy_says_for_whom_it_asks(start: Start) -> None:
