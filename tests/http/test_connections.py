@@ -19,7 +19,7 @@ from falcon.http.server import connections
 from falcon.http.server.connection_slots import descriptors_for_connections
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.telemetry import metrics
-from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
+from tests.support.protocol_server import PATIENT, QUICK, Answer, Client, Server, at_a_server
 from tools.harness.waiting import eventually
 
 KIB = 1024
@@ -252,21 +252,33 @@ def test_what_a_client_says_on_a_websocket_is_passed_over(caplog: pytest.LogCapt
     assert not caplog.records
 
 
+async def asks_for_a_websocket_whose_refusal_waits(server: Server) -> tuple[Client, FalconWebSocketProtocol]:
+    client = await server.connect()
+    await client.send(UPGRADE.replace(b"/v1/stream", b"/refused"))
+    await eventually(lambda: objects_of([FalconWebSocketProtocol])[FalconWebSocketProtocol])
+    return client, await waiting_one(server)
+
+
 def test_nothing_is_read_of_a_websocket_before_its_client_is_answered() -> None:
     before = counted("malformed")
 
     async def ask(server: Server) -> None:
-        client = await server.connect()
-        await client.send(UPGRADE.replace(b"/v1/stream", b"/unanswered"))
-        await eventually(
-            lambda: server.state.connections and type(next(iter(server.state.connections))) is FalconWebSocketProtocol
-        )
+        client, _ = await asks_for_a_websocket_whose_refusal_waits(server)
         await client.send(frame(PING))
         assert (await client.answer()).status == 0
-        await eventually(lambda: server.gone)
+        await eventually(lambda: not server.taken())
 
     at_a_server(ask)
     assert counted("malformed") == before + 1
+
+
+def test_a_refusal_that_waits_goes_out_when_the_server_stops_also_that_of_a_websocket() -> None:
+    async def ask(server: Server) -> None:
+        client, protocol = await asks_for_a_websocket_whose_refusal_waits(server)
+        protocol.shutdown()
+        assert (await client.answer()).status == 401
+
+    at_a_server(ask)
 
 
 def test_a_client_that_sends_on_is_still_told_why_it_was_refused() -> None:
