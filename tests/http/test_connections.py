@@ -631,6 +631,48 @@ def test_a_large_body_in_one_piece_with_its_head_is_taken() -> None:
     at_a_server(ask)
 
 
+CHUNKED = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+
+def test_a_body_in_chunks_of_a_byte_is_taken_as_its_application_asks_for_it() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        for _ in range(2):
+            assert (await client.asks(CHUNKED + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n")).body == b"20000"
+
+    at_a_server(ask)
+
+
+def test_of_a_body_in_chunks_of_a_byte_a_few_are_parsed_while_nobody_asks_for_them() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(CHUNKED.replace(b"/v1/rooms", b"/stream") + b"1\r\nx\r\n" * 20_000)
+        await client.reader.readuntil(b"event")
+        protocol = await waiting_one(server)
+        await eventually(lambda: protocol.flow.read_paused)
+        assert protocol.flow.untaken < 600
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize("body", [b"1\r\nx\r\n", b"400\r\n" + b"x" * KIB + b"\r\n"], ids=["tiny", "large"])
+def test_a_client_that_sends_its_body_on_and_on_after_the_answer_is_cut(body: bytes) -> None:
+    before = cut("too_large")
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        early = CHUNKED.replace(b"/v1/rooms", b"/early")
+        assert (await client.asks(early)).status == 201
+        assert (await client.asks(body * 100 + b"0\r\n\r\n" + GET)).status == 201, "some of it may be on its way"
+        assert (await client.asks(early)).status == 201
+        with suppress(ConnectionError):
+            await client.send(body * 2_000)
+        assert await client.is_closed()
+
+    at_a_server(ask)
+    assert cut("too_large") == before + 1
+
+
 def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() -> None:
     async def ask(server: Server) -> None:
         client = await server.connect()

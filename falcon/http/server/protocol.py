@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import httptools
@@ -39,6 +40,9 @@ _SMALL_BODY: Final = 4 << 10
 _PIECE: Final = 1 << 10
 # On a WebSocket, with the fields of frames. Clients send pongs, a dozen bytes every ten seconds.
 _WEBSOCKET_BYTES_A_SECOND: Final = 16 << 10
+# Pieces of a body that are parsed before the application asks for them, or after it has answered. A piece takes
+# microseconds, and may be a chunk of one byte.
+_UNTAKEN_MAX: Final = 256
 # Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
 _ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
 
@@ -148,12 +152,23 @@ class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
 
 
 class _Flow(FlowControl):
-    """uvicorn's resumes reading whenever an application waits for a body. While this is ``held`` it does not."""
+    """uvicorn's resumes reading whenever an application waits for a body. While this is ``held`` it asks for the bytes
+    that are kept.
 
-    held = False
+    ``untaken``: pieces of the body since the application last waited for one, or answered.
+    """
+
+    def __init__(self, transport: asyncio.Transport, parse_kept: Callable[[], object]) -> None:
+        super().__init__(transport)
+        self.held = False
+        self.untaken = 0
+        self._parse_kept = parse_kept
 
     def resume_reading(self) -> None:
-        if not self.held:
+        self.untaken = 0
+        if self.held:
+            self._parse_kept()
+        else:
             super().resume_reading()
 
 
@@ -197,7 +212,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow: _Flow = _Flow(transport)
+        self.flow: _Flow = _Flow(transport, partial(self.loop.call_soon, self._parse_kept))
         sent_from: socket.socket = transport.get_extra_info("socket")
         sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
@@ -216,12 +231,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """``data`` may hold thousands of requests. While any waits for its turn, the rest is not parsed."""
-        if len(data) <= _PIECE and not self.pipeline and not self._behind:
+        """``data`` may hold thousands of requests, or of pieces of a body. While any waits, the rest is not parsed."""
+        if len(data) <= _PIECE and not self.pipeline and not self._behind and self.flow.untaken <= _UNTAKEN_MAX:
             self._receive(data)
             return
         for start in range(0, len(data), _PIECE):
-            if self.pipeline or self._behind:
+            if self.pipeline or self._behind or self.flow.untaken > _UNTAKEN_MAX:
                 self._keep(data[start:])
                 return
             self._receive(data[start : start + _PIECE])
@@ -229,7 +244,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 return  # it speaks another protocol now, in which the client may send nothing before the answer
 
     def _keep(self, data: bytes) -> None:
-        """Keep bytes until the requests before them are answered. Reading is paused meanwhile."""
+        """Keep bytes until the requests before them are answered, or their application takes what has come of the body.
+        Reading is paused meanwhile."""
         self.flow.held = True
         self.flow.pause_reading()
         self._behind += data
@@ -239,7 +255,9 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self.transport.abort()
 
     def _parse_kept(self) -> None:
-        """No request waits for its turn any more."""
+        """Unless a request waits for its turn."""
+        if self.pipeline:
+            return
         behind, self._behind = self._behind, b""
         self.flow.held = False
         self.flow.resume_reading()
@@ -397,8 +415,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Small bodies are not counted: the connection itself takes more memory."""
         self._unseen = 0
+        self.flow.untaken += 1
         super().on_body(body)
         if self.cycle.response_complete:
+            if self.flow.untaken > _UNTAKEN_MAX:
+                raise _Refused(raw_responses.BODY_UNREAD)
             return
         self._body += len(body)
         if self._body > _SMALL_BODY:
@@ -430,6 +451,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._body and not self.pipeline:
             self._release_bodies()
         if not self.transport.is_closing():
+            self.flow.untaken = 0
             if self.pipeline:
                 cycle, app = self.pipeline.pop()
                 self._start_asgi_task(cycle, app)
@@ -448,6 +470,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         too. If it kept them, only a full collection of garbage would free all of them, and there may be none for
         minutes."""
         self.parser = None  # type: ignore[assignment]
+        self.flow = None  # type: ignore[assignment]
         self.pipeline.clear()
         self._behind = b""
         self.cycle = self.scope = self.headers = None  # type: ignore[assignment]

@@ -70,6 +70,14 @@ HEAD_TOO_SLOW: Final = _last(
 BODY_TOO_SLOW: Final = _last(
     "timeout", 408, "timeout", "The request's body did not come in time.", "body", "must come in time"
 )
+BODY_UNREAD: Final = _last(
+    "too_large",
+    413,
+    "too_large",
+    "The request was answered before the end of its body.",
+    "body",
+    "must end soon after an early answer",
+)
 TARGET_TOO_LONG: Final = _last(
     "too_large",
     414,
