@@ -38,7 +38,7 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: Annotated[str | None, Meta(description="Replaces Authorization; from POST /v1/stream/tickets")] = None
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _StreamRequest(msgspec.Struct, frozen=True):
     """What a client asks for. ``only``: the rooms to listen to; None for all of the account. ``watched``: the accounts
     whose presence to tell. ``token``: to resume from."""
 
@@ -49,11 +49,11 @@ class _Asked(msgspec.Struct, frozen=True):
     token: str | None
 
 
-def _read(scope: Scope) -> _Asked | Problem:
+def _read(scope: Scope) -> _StreamRequest | Problem:
     """What the query and the headers ask for, or the response to one that breaks a rule. Its caller is not known."""
     try:
         query = decode_query(scope, StreamQuery, authenticated=False)
-        return _Asked(
+        return _StreamRequest(
             query.ticket,
             None if query.rooms is None else _room_ids(query.rooms),
             frozenset() if query.signals is None else _signals(query.signals),
