@@ -1,6 +1,7 @@
 """``falcon``: starts the launcher directly for the commands that run servers, since the first message waits for it.
 Everything else goes to the CLI."""
 
+import io
 import signal
 import sys
 
@@ -12,6 +13,8 @@ def main() -> None:
         from falcon.launcher import main as launch
 
         sys.exit(launch(sys.argv[1], sys.argv[2:]))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as for standard error: not all locales have all characters
     from falcon.cli import app
 
     app()

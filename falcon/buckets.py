@@ -42,9 +42,9 @@ class Buckets:
         keys_max: int = _KEYS_MAX,
         shared: bool = False,
         ahead: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        self._clock = clock
+        self._clock = clock or time.monotonic
         self._ahead = ahead
         self._window = seconds + ahead
         self._each = seconds / quota if quota else 0.0

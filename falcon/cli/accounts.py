@@ -12,6 +12,7 @@ from falcon.cli.calling import (
     AdminTokenOption,
     Caller,
     DataDirOption,
+    KeyOption,
     PersonArgument,
     UrlOption,
     find_running,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that others see.")],
+    key: KeyOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     token: AdminTokenOption = None,
@@ -39,7 +41,7 @@ def add(
       falcon account add "Alice"
       read -r ID TOKEN < <(falcon account add "Build bot")
     """
-    account = Caller(ctx, url, token, data_dir, admin=True).run(lambda falcon: falcon.create_account(name))
+    account = Caller(ctx, url, token, data_dir, admin=True).run(lambda falcon: falcon.create_account(name, key=key))
     if as_json:
         print_json([account])
     else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,24 @@ AdminTokenOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and not re.fullmatch("[!-~]{1,64}", key):
+        raise typer.BadParameter("it must be 1 to 64 visible ASCII characters")
+    return key
+
+
+KeyOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        callback=_checked_key,
+        help="Any text. The same command with the same KEY within ten minutes is executed once.",
+        show_default=False,
+    ),
+]
 DataDirOption: TypeAlias = Annotated[
     Path,
     typer.Option("--data-dir", envvar="FALCON_DATA_DIR", metavar="DIR", help="Falcon's data directory."),
@@ -90,7 +109,7 @@ class Caller:
         self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float = _INTERACTIVE_SECONDS
     ) -> T:
         """As :meth:`run`, within an event loop."""
-        from falcon_chat import FalconClient
+        from falcon_chat import FalconClient, Unreachable
 
         outside = outside_of(self.ctx)
         urls, token = find_server(self.url, self.token, self.data_dir, admin=self.admin)
@@ -98,8 +117,16 @@ class Caller:
             client = FalconClient(urls, token, timeout=timeout, transport=outside.transport, clock=outside.clock)
         except ValueError as fault:
             raise Fault(str(fault)) from fault
-        async with client as falcon:
-            return await work(falcon)
+        try:
+            async with client as falcon:
+                return await work(falcon)
+        except Unreachable as fault:
+            if fault.key is None or "key" not in self.ctx.params:
+                raise
+            raise Fault(
+                f"{fault}; it is unknown whether this was done: the same command with --key {fault.key} within ten "
+                "minutes does it once"
+            ) from fault
 
 
 @dataclass(frozen=True)

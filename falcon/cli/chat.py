@@ -9,6 +9,7 @@ from falcon.cli.calling import (
     DEFAULT_DATA_DIR,
     Caller,
     DataDirOption,
+    KeyOption,
     RoomArgument,
     TokenOption,
     UrlOption,
@@ -33,6 +34,7 @@ def send(
         list[str] | None,
         typer.Option("--mention", metavar="ACCOUNT", help="Mention a member, by id or name; may be repeated."),
     ] = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     token: TokenOption = None,
@@ -47,6 +49,7 @@ def send(
       falcon send 64 "Who wants tea?"
       falcon send "Tea kitchen" "Who wants tea?" --mention Ben
       git log -3 | falcon send 64 - --reply-to 12 --mention 130
+      falcon send 64 "Backup done" --key "backup-$(date +%F)"
     """  # noqa: E501
     words = _standard_input() if text == "-" else text
 
@@ -55,7 +58,7 @@ def send(
 
         room_id = await room_id_of(falcon, room)
         mentions = await member_ids_of(falcon, room_id, mention or ())
-        return await falcon.post(room_id, words, reply_to=reply_to, mentions=mentions)
+        return await falcon.post(room_id, words, reply_to=reply_to, mentions=mentions, key=key)
 
     message = Caller(ctx, url, token, data_dir).run(post)
     if as_json:

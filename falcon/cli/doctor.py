@@ -161,6 +161,11 @@ def server(running: Running | None) -> Finding:
     )
 
 
+def cluster() -> Finding:
+    """The doctor examines this machine only."""
+    return Finding("Cluster", FindingState.OK, "FALCON_KAFKA names one; not examined", "falcon smoke URL tries it")
+
+
 def _nearest_existing(path: Path) -> Path:
     while not path.exists():
         path = path.absolute().parent

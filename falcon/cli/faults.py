@@ -14,7 +14,7 @@ _WHAT_TO_DO = {
     "room_not_found": "`falcon rooms` lists yours",
     "account_not_found": "`falcon account list` lists the accounts",
     "not_falcon": "check --url",
-    "http_404": "check --url",
+    **dict.fromkeys(("http_301", "http_302", "http_307", "http_308", "http_404"), "check --url"),
 }
 
 
@@ -70,6 +70,8 @@ def _told(fault: Exception) -> str | None:
         return str(fault)
     if isinstance(fault, BrokenPipeError):
         return None  # the reader of the output has ended; typer ends quietly
+    if isinstance(fault, UnicodeEncodeError) and fault.encoding == "utf-8":
+        return "an argument is not UTF-8"
     if isinstance(fault, OSError):
         return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 

@@ -4,6 +4,7 @@ An export of version 2 has rows, and then the changes that happened while the ro
 read first. They replace few rows. Messages that were posted meanwhile stay in the file until their turn.
 """
 
+import codecs
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -51,12 +52,17 @@ class _Version(msgspec.Struct):
 
 def numbered(file: BinaryIO, name: str) -> Iterable[Numbered]:
     """Lines with their numbers. The file must be at its start. Raises Fault for an export that is not complete."""
-    header = file.readline()
+    header = _first_line(file)
     if not _has_changes(header):
         return chain([(1, header)] if header else [], enumerate(file, 2))
     if not file.seekable():
         file = _spooled(header, file)
     return _merged(file, _read_changes(file, name))
+
+
+def _first_line(file: BinaryIO) -> bytes:
+    """Some programs write a byte order mark before it."""
+    return file.readline().removeprefix(codecs.BOM_UTF8)
 
 
 def _has_changes(header: bytes) -> bool:
@@ -165,7 +171,7 @@ def _decoded(raw: bytes, number: int, name: str) -> Change:
 
 def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
     file.seek(0)
-    yield 1, file.readline()
+    yield 1, _first_line(file)
     yield from changes.accounts.values()
     rooms_due = True
     last_seqs: dict[str, int] = {}

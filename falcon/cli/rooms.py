@@ -9,6 +9,7 @@ from falcon.cli.calling import (
     DEFAULT_DATA_DIR,
     Caller,
     DataDirOption,
+    KeyOption,
     PeopleArgument,
     PersonArgument,
     RoomArgument,
@@ -39,6 +40,7 @@ def create(
             "may be repeated.",
         ),
     ] = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     token: TokenOption = None,
@@ -59,7 +61,7 @@ def create(
 
         ids = await account_ids_of(caller, falcon, [person for person, _ in invited])
         members = {account_id: role for account_id, (_, role) in zip(ids, invited, strict=True)}
-        return await falcon.create_room(name, description=description, members=members)
+        return await falcon.create_room(name, description=description, members=members, key=key)
 
     _print_room(caller.run(made), as_json)
 

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -12,6 +12,7 @@ import typer
 from falcon.cli.calling import DEFAULT_DATA_DIR, AdminTokenOption, Caller, DataDirOption, UrlOption
 from falcon.cli.display import counted
 from falcon.cli.faults import Fault
+from falcon.process import take_lock
 
 if TYPE_CHECKING:
     from falcon.cli.exporting import Partial
@@ -56,6 +57,7 @@ def import_file(
         opened = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb", buffering=1 << 20))
         bar = stack.enter_context(progress_bar("Importing", None if file == "-" else _count(opened)))
         lines = numbered(opened, name)
+        stack.enter_context(_told_to_go_on())
         outcome = caller.run(
             lambda falcon: import_lines(
                 lines, name, falcon.import_lines, bar.advance, None if again else _foreign_only(falcon, name)
@@ -118,20 +120,30 @@ def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], 
 
 def _export_to_file(path: Path, caller: Caller) -> int:
     from falcon.cli.exporting import open_export, repair
-    from falcon_chat import Unreachable
 
     with open_export(path) as out:
+        if not take_lock(out.fileno()):
+            raise Fault(f"another `falcon export` writes {path}")
         partial = repair(out, str(path))
         try:
-            return _export_to(out, caller, partial, name=str(path))
-        except Unreachable as fault:
-            raise Fault(f"{fault}; {_GO_ON}") from fault
-        except KeyboardInterrupt:
-            typer.echo(f"Stopped; {_GO_ON}.", err=True)
-            raise
+            with _told_to_go_on():
+                return _export_to(out, caller, partial, name=str(path))
         finally:
             out.flush()
             os.fsync(out.fileno())
+
+
+@contextmanager
+def _told_to_go_on() -> Iterator[None]:
+    from falcon_chat import Unreachable
+
+    try:
+        yield
+    except Unreachable as fault:
+        raise Fault(f"{fault}; {_GO_ON}") from fault
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped; {_GO_ON}.", err=True)
+        raise
 
 
 def _export_to(

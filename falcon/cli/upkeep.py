@@ -177,7 +177,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
         look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
         look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),
-        look.server(running),
+        look.cluster() if settings.kafka and running is None else look.server(running),
     ]
 
 

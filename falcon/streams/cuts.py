@@ -22,6 +22,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from falcon.journal.ports import JournalUnavailable
+from falcon.shared import Shared
 from falcon.streams.differences import Differences, read
 from falcon.telemetry import metrics
 from falcon.varints import Malformed, read_varint, varint, varints
@@ -63,7 +64,8 @@ class CutStore(Protocol):
         """The new cut's number. Raises JournalUnavailable."""
 
     async def read(self, number: int) -> list[Record]:
-        """The cut and some of those that follow it; none if it is not kept. Raises JournalUnavailable."""
+        """The cut and some of those that follow it; none if it is not kept. Raises JournalUnavailable, also if the
+        store may have more cuts than it shows."""
 
     async def close(self) -> None: ...
 
@@ -87,6 +89,7 @@ class Cuts:
         self._mine: deque[int] = deque(maxlen=_NEAR)
         self._arrived = asyncio.Event()
         self._reading: dict[int, asyncio.Task[list[Record]]] = {}
+        self._next = Shared(self._write_again, _RETRY_SECONDS)
         self._writing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -144,12 +147,27 @@ class Cuts:
         if data is None:
             reading = self._reading.get(number)
             if reading is None:
-                reading = self._reading[number] = asyncio.get_running_loop().create_task(self._store.read(number))
+                reading = self._reading[number] = asyncio.get_running_loop().create_task(self._read(number))
                 reading.add_done_callback(lambda task: self._done(number, task))
             found = dict(await asyncio.shield(reading))  # other callers may wait for it when this one has given up
             metrics.stream_cuts_read.labels("found" if number in found else "missing").inc()
             return found.get(number)
         return data
+
+    async def _read(self, number: int) -> list[Record]:
+        """Raises JournalUnavailable."""
+        try:
+            return await self._store.read(number)
+        except JournalUnavailable:
+            # The store may show fewer cuts than it has. One that is written now gets a larger number than all of them.
+            if await self._next.get() <= number:
+                return []
+            return await self._store.read(number)
+
+    async def _write_again(self) -> int:
+        """Write the newest cut once more. Returns its number. Raises JournalUnavailable."""
+        metrics.stream_cuts.labels("written").inc()
+        return await self._store.write(self._kept.get(self.newest) or self._encoded([0] * self._segments))
 
     def _known(self, number: int) -> bytes | None:
         data = self._kept.get(number)

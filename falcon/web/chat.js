@@ -244,22 +244,29 @@ export class Chat extends EventTarget {
   }
 
   async #readRooms() {
+    for (let failures = 0; ; ) {
+      try {
+        return await this.#readList();
+      } catch (error) {
+        console.warn("the list of rooms could not be read", error);
+        if (error instanceof Problem) return undefined;
+        await sleep(backoff(failures++));
+      }
+    }
+  }
+
+  async #readList() {
     const before = new Set(this.rooms.keys());
     let cursor = null;
-    try {
-      do {
-        const page = await this.falcon.rooms({ limit: 200, cursor, timeoutMs: LIST_MS });
-        for (const summary of page.rooms) {
-          before.delete(summary.room_id);
-          this.#summary(summary);
-        }
-        cursor = page.next_cursor;
-        this.#tell("rooms");
-      } while (cursor);
-    } catch (error) {
-      console.warn("the list of rooms could not be read", error);
-      return; // the next hello or catch_up brings it
-    }
+    do {
+      const page = await this.falcon.rooms({ limit: 200, cursor, timeoutMs: LIST_MS });
+      for (const summary of page.rooms) {
+        before.delete(summary.room_id);
+        this.#summary(summary);
+      }
+      cursor = page.next_cursor;
+      this.#tell("rooms");
+    } while (cursor);
     // A room that moved up while the pages were read may be on none: ask for each missing room.
     for (const roomId of before) await this.#look(roomId);
     this.#tell("rooms");

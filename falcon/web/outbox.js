@@ -34,7 +34,8 @@ export class Outbox extends EventTarget {
   /** Drops an entry whose message has come on the stream before the answer, so that it is not shown twice. */
   #heard(message) {
     if (message.author_id !== this.#chat.me.account_id) return;
-    const entry = this.of(message.room_id).find((each) => each.key && each.text === message.text && !this.#presumed.has(each.id));
+    const sent = (each) => each.key && each.after < message.seq && each.text === message.text && !this.#presumed.has(each.id);
+    const entry = this.of(message.room_id).find(sent);
     if (entry) this.#presumed.add(entry.id);
   }
 
@@ -64,8 +65,10 @@ export class Outbox extends EventTarget {
   }
 
   add(room, text, replyTo, mentions) {
-    const now = Date.now();
-    const order = `${String(now).padStart(15, "0")}.${String(this.#count++).padStart(6, "0")}`;
+    const now = String(Date.now()).padStart(15, "0");
+    const last = this.all().at(-1)?.order.slice(0, now.length) ?? "";
+    // A clock that is put back changes no order.
+    const order = `${now > last ? now : last}.${String(this.#count++).padStart(6, "0")}`;
     const entry = { id: newKey(), room_id: room.roomId, order, text, reply_to: replyTo, mentions, state: "pending" };
     this.#keep(entry);
     void this.#send(room.roomId);
@@ -138,7 +141,7 @@ export class Outbox extends EventTarget {
         await this.#sendOne(entry);
         failures = 0;
       } catch (error) {
-        if (error instanceof Problem && error.status < 500) {
+        if (error instanceof Problem && error.status < 500 && error.code !== "not_falcon") {
           if (error.status === 401) return;
           this.#presumed.delete(entry.id);
           if (error.code === "idempotency_key_reused") this.#keep({ ...entry, key: undefined, since: undefined });
@@ -153,7 +156,8 @@ export class Outbox extends EventTarget {
   /** Throws as FalconClient does. */
   async #sendOne(entry) {
     const room = this.#chat.rooms.get(entry.room_id);
-    if (entry.since && Date.now() - entry.since > KEY_MS) {
+    const age = entry.since ? Date.now() - entry.since : 0; // below 0 after the clock was put back: then it is unknown
+    if (age > KEY_MS || age < 0) {
       const arrived = await this.#find(entry);
       if (arrived) return this.#arrived(entry, arrived);
       entry = { ...entry, key: undefined, since: undefined };

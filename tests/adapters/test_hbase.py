@@ -900,4 +900,4 @@ def test_a_command_that_makes_no_tables_says_why(command: list[str], words: str)
     began = time.monotonic()
     with pytest.raises(ReadStoreUnavailable, match=words):
         by_command(command, seconds=1)(SPECS)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40

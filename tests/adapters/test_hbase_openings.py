@@ -24,6 +24,7 @@ from falcon.read.names import AccountNames
 from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.shared import Shared
+from falcon.streams import revocations
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations
 from falcon.streams.room_lists import RoomLists
@@ -40,6 +41,7 @@ _PEERS: Final = 2_000_000
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[HBaseStore]:
     monkeypatch.setattr(read_store, "_GENERATIONS_SECONDS", 1e9)
+    monkeypatch.setattr(revocations, "_FRESH_SECONDS", 1e9)
     store = HBaseStore()
     store.reads.close()
     store.reads = HBaseReadStore(store.hbase, "falcon", threads=1, seconds=60)

@@ -15,7 +15,7 @@ from falcon.read.store import Moves, Reached
 from tests.adapters.test_kafka import KafkaLog
 from tools.harness.waiting import eventually
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 
 def moves(offset: int, partition: int = 0) -> Moves:

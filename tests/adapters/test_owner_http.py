@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from falcon.write.protocol import (
 from falcon.write.signing import Signer
 from falcon.write.transit import Arrivals, depart
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
+from tests.support.own_time import run_in_own_time
 from tools.harness.waiting import eventually
 
 KEYS = [b"an internal key of a test"]
@@ -138,8 +139,8 @@ DONE = Accepted(ReadAnswer(64, 1, 0, 0), 0, 7)
 COMMANDS = "/internal/commands/0"
 
 
-def batch() -> bytes:
-    return depart(CommandBatch(1, [command()]), time.monotonic())
+def batch(key: str | None = None) -> bytes:
+    return depart(CommandBatch(1, [command(key)]), time.monotonic())
 
 
 async def signed(
@@ -204,8 +205,8 @@ def command(key: str | None = None, seconds: float = 5.0) -> CommandEnvelope:
     return CommandEnvelope(0, 65, MoveRead(65, 64, 1), time.monotonic() + seconds, key)
 
 
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(scenario())  # type: ignore[arg-type]
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    run_in_own_time(scenario())
 
 
 def test_a_command_whose_partition_has_moved_is_taken_to_the_new_owner() -> None:
@@ -699,6 +700,15 @@ def test_an_owner_of_the_release_before_takes_nothing_and_leaves_no_doubt() -> N
     run(scenario)
 
 
+def test_an_api_that_meets_an_older_write_says_which_to_replace_first() -> None:
+    async def scenario() -> None:
+        async with serving_app(InternalCommands(keys), speaks_frames=False) as address:
+            with pytest.raises(ConnectionError, match=r"\(HTTP/1.1 404 .*\): an older falcon write is to be replaced"):
+                await CONNECT(address, asyncio.Protocol())
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     "address", ["", "/0", "127.0.0.1/0", "127.0.0.1:99999/0", "127.0.0.1:0/0", "ä..b:1/0", "\0:1/0"]
 )
@@ -891,7 +901,7 @@ def test_a_batch_with_another_body_than_was_signed_is_not_carried_out() -> None:
             first = signer.headers("POST", COMMANDS, batch())
             async with session.post(f"http://{address}{COMMANDS}", data=batch(), headers=first) as response:
                 assert signer.learns_from(response.status, response.headers)
-            for body in (batch(), b""):
+            for body in (batch("another command"), b""):
                 headers = signer.headers("POST", COMMANDS, batch())
                 async with session.post(f"http://{address}{COMMANDS}", data=body, headers=headers) as response:
                     assert response.status == 401

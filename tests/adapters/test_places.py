@@ -84,7 +84,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(scenario)
 
 
-def post(room: int, text: str, key: str | None = None, seconds: float = 10.0) -> CommandEnvelope:
+def post(room: int, text: str, key: str | None = None, seconds: float = 60.0) -> CommandEnvelope:
     return CommandEnvelope(room % PARTITIONS, ANN, PostMessage(ANN, room, text), time.monotonic() + seconds, key, 1)
 
 
@@ -95,7 +95,7 @@ def seq_of(reply: Reply) -> int:
 
 
 async def room_in(partition: int, gateway: CommandGateway) -> int:
-    reply = await gateway.ask(CommandEnvelope(partition, ANN, CreateRoom(ANN, "Tea kitchen"), time.monotonic() + 10))
+    reply = await gateway.ask(CommandEnvelope(partition, ANN, CreateRoom(ANN, "Tea kitchen"), time.monotonic() + 60))
     assert isinstance(reply, Accepted), reply
     assert isinstance(reply.answer, RoomAnswer)
     return reply.answer.room_id
@@ -143,7 +143,7 @@ def test_a_command_waits_for_a_place_that_is_being_started_again(tmp_path: Path)
         ann, ben = await Place(0, found).start(), await Place(1, found).start()
         room = await room_in(1, ann.gateway)
         ending = asyncio.create_task(ben.stop())
-        await eventually(lambda: ben.gateway.mailbox(1) is not None and ending.done(), seconds=10)
+        await eventually(lambda: ben.gateway.mailbox(1) is not None and ending.done())
         sent = asyncio.create_task(ann.gateway.ask(post(room, "hello")))
         ben = await Place(1, found).start()
         assert seq_of(await sent) == 1
@@ -252,7 +252,7 @@ def test_the_log_is_read_at_every_place_as_soon_as_one_has_written(
                 cursor = {segment: await edge.tail.position(segment, end) for segment, end in ends.items()}
                 reading = asyncio.create_task(_next(edge, cursor))
                 assert seq_of(await served[0].gateway.ask(post(room, "hello")))
-                assert await asyncio.wait_for(reading, 10) == room
+                assert await asyncio.wait_for(reading, 60) == room
 
     run(scenario())
 

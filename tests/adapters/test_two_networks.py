@@ -13,7 +13,7 @@ import pytest
 from tests.adapters.test_thespian_transport import TCP
 from tools.harness.falcon import Falcon
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 _NEAR, _FAR = f"falcon{os.getpid()}a", f"falcon{os.getpid()}b"
 _ADDRESS: Final = "10.231.77.1"

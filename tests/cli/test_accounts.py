@@ -9,6 +9,12 @@ def test_an_account_is_made_and_its_token_shown(run: Run, server: FakeFalcon) ->
     assert server.requests[0].headers["Authorization"] == "Bearer 4dmin"
 
 
+def test_an_account_is_made_once_with_one_key(run: Run, server: FakeFalcon) -> None:
+    run(server, "account", "add", "Alice", "--key", "one")
+    run(server, "room", "create", "Tea", "--key", "two")
+    assert [request.headers["Idempotency-Key"] for request in server.requests] == ["one", "two"]
+
+
 def test_accounts_are_listed(run: Run, server: FakeFalcon) -> None:
     assert run(server, "account", "list").stdout.splitlines()[1].split() == [
         *("130", "Alice", "yes"),

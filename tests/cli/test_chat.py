@@ -34,6 +34,26 @@ def test_send_reads_standard_input_without_the_line_break_at_its_end(run: Run, s
     assert server.messages[64][0]["text"] == "  two\nlines\n"
 
 
+def test_send_says_with_which_key_it_can_be_repeated(run: Run, server: FakeFalcon) -> None:
+    script = Script(unanswered)
+    result = run(script, "send", "64", "Who wants tea?")
+    (key,) = set(script.header("Idempotency-Key"))
+    assert result.exit_code == 1
+    assert f"unknown whether this was done: the same command with --key {key} within ten minutes" in result.stderr
+    assert run(server, "send", "64", "Who wants tea?", "--key", str(key)).exit_code == 0
+    assert server.requests[-1].headers["Idempotency-Key"] == key
+    assert "--key" not in run(Script(unanswered), "read", "64", "1").stderr  # to repeat it does no harm
+
+
+def test_send_refuses_what_is_no_key_and_no_text(run: Run, server: FakeFalcon) -> None:
+    for key in ("", "two words", "x" * 65):
+        result = run(server, "send", "64", "Hi", "--key", key)
+        assert result.exit_code == 2 and "1 to 64 visible ASCII characters" in result.stderr
+    result = run(server, "send", "64", "\udcff")  # as Python has an argument that is not UTF-8
+    assert (result.exit_code, result.stderr) == (1, "an argument is not UTF-8\n")
+    assert server.messages[64] == []
+
+
 def test_send_refuses_standard_input_that_is_no_text(run: Run, server: FakeFalcon) -> None:
     result = run(server, "send", "64", "-", input=b"\xff\xfe")
     assert (result.exit_code, result.stderr) == (1, "standard input is not UTF-8 at byte 0: a message is text\n")
@@ -337,6 +357,11 @@ def test_a_refusal_names_each_field_and_its_rule(run: Run) -> None:
     errors = [{"field": "text", "rule": "1 to 65,535 bytes"}, {"field": "reply_to", "rule": "no such message"}]
     result = run(Script(problem(422, "invalid", "two things", errors)), "send", "64", "")
     assert result.stderr == "invalid: text: 1 to 65,535 bytes; reply_to: no such message\n"
+
+
+def test_a_redirection_is_a_wrong_address(run: Run) -> None:
+    result = run(Script(httpx.Response(308, headers={"Location": "https://falcon.test/"})), "tail", "64")
+    assert (result.exit_code, result.stderr) == (1, "http_308: Permanent Redirect (check --url)\n")
 
 
 def test_a_refusal_cannot_drive_the_terminal_either(run: Run) -> None:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from falcon.cli.exporting import repair
+from falcon.process import take_lock
 from tests.cli.conftest import Run
 from tests.cli.fake import FakeFalcon, Script, unanswered
 
@@ -131,4 +132,13 @@ def test_a_broken_off_export_says_that_it_can_go_on(run: Run, file: Path) -> Non
     result = run(Script(unanswered), "export", "backup.jsonl")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith("; the same command continues where this stopped")
+    assert file.read_bytes() == b"".join(LINES[:4])
+
+
+def test_two_exports_do_not_write_one_file(run: Run, server: FakeFalcon, file: Path) -> None:
+    file.write_bytes(b"".join(LINES[:4]))
+    with file.open("rb") as held:
+        assert take_lock(held.fileno())
+        result = run(server, "export", "backup.jsonl")
+    assert (result.exit_code, result.stderr) == (1, "another `falcon export` writes backup.jsonl\n")
     assert file.read_bytes() == b"".join(LINES[:4])

@@ -1,6 +1,9 @@
 """`--help`, and the page about the command line."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -56,3 +59,14 @@ def test_the_page_lists_no_command_that_is_not_there() -> None:
     listed = re.findall(r"^\| `falcon ((?:room|account) \w+|\w+)", PAGE, re.MULTILINE)
     assert listed
     assert set(listed) <= set(NAMES)
+
+
+def test_a_character_that_the_terminal_does_not_have_is_written_out() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "falcon", "react", "--help"],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert told.returncode == 0, told.stderr
+    assert rb"falcon react 64 12 \U0001f44d" in told.stdout

@@ -1,3 +1,4 @@
+import codecs
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from falcon.cli import importing
 from falcon.cli.importing import BATCH_BYTES, BATCH_LINES
 from tests.cli.conftest import Run
-from tests.cli.fake import EMPTY, TIME, FakeFalcon, Json, Script, problem
+from tests.cli.fake import EMPTY, TIME, FakeFalcon, Json, Script, problem, unanswered
 
 HEADER: Json = {"type": "falcon-export", "version": 1, "source": "old-chat"}
 ALICE: Json = {"type": "account", "ref": "al", "name": "Alice"}
@@ -137,6 +138,23 @@ def test_importing_again_sends_the_same_so_that_nothing_changes(run: Run, server
 def test_standard_input_is_read_too(run: Run, server: FakeFalcon) -> None:
     lines = b"\n\n".join(msgspec.json.encode(line) for line in (HEADER, ALICE))
     assert run(server, "import", "-", input=lines).stdout == "1 line: 0 messages imported, 0 there already.\n"
+
+
+@pytest.mark.parametrize("header", [HEADER, HEADER | {"version": 2, "position": "0:0"}])
+def test_a_file_of_windows_is_read_too(run: Run, server: FakeFalcon, file: Path, header: Json) -> None:
+    written(
+        file,
+        [header, ALICE, TEA | {"members": []}, said(1), {"type": "end", "position": "0:0"}][: 3 + header["version"]],
+    )
+    file.write_bytes(codecs.BOM_UTF8 + file.read_bytes().replace(b"\n", b"\r\n"))
+    result = run(server, "import", file.name)
+    assert (result.exit_code, result.stdout) == (0, "3 lines: 1 message imported, 0 there already.\n"), result.stderr
+
+
+def test_a_broken_off_import_says_that_it_can_go_on(run: Run, file: Path) -> None:
+    result = run(Script(httpx.Response(200, json=EMPTY), unanswered), "import", written(file, [HEADER, ALICE]))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("; the same command continues where this stopped")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,13 @@ def test_the_doctor_finds_a_healthy_machine_in_order(healthy: pytest.MonkeyPatch
     assert "fail" not in result.stdout
 
 
+def test_the_doctor_of_a_machine_of_a_cluster_sends_no_one_to_falcon_up(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setenv("FALCON_KAFKA", "kafka-1:9092")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert "falcon smoke" in result.output and "falcon up" not in result.output
+
+
 def test_the_doctor_fails_when_one_thing_fails_and_says_what_to_do(healthy: pytest.MonkeyPatch) -> None:
     healthy.setattr(embedded, "sqlite_version", lambda: "3.51.2")
     result = CliRunner().invoke(app, ["doctor"])

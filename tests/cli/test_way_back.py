@@ -19,7 +19,9 @@ def account_token(falcon: Falcon, account_id: int) -> "subprocess.CompletedProce
 
 
 def status(falcon: Falcon, token: str) -> int:
-    return httpx.get(f"{falcon.info['url']}/v1/me", headers={"Authorization": f"Bearer {token}"}).status_code
+    return httpx.get(
+        f"{falcon.info['url']}/v1/me", headers={"Authorization": f"Bearer {token}"}, timeout=60
+    ).status_code
 
 
 def test_the_machine_gives_an_admin_whose_token_is_lost_another_one(tmp_path: Path) -> None:
@@ -27,7 +29,7 @@ def test_the_machine_gives_an_admin_whose_token_is_lost_another_one(tmp_path: Pa
     credentials = json.loads((tmp_path / "credentials.json").read_text())
     admin_id, lost = credentials["admin_account_id"], credentials["admin_token"]
     headers = {"Authorization": f"Bearer {lost}"}
-    with httpx.Client(base_url=falcon.info["url"], headers=headers) as admin:
+    with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=60) as admin:
         assert admin.post(f"/v1/accounts/{admin_id}/tokens").status_code == 201  # which another process has
         assert admin.delete("/v1/me/token").status_code == 204
     assert account_token(falcon, admin_id).returncode == 1  # the running Falcon is asked, with an invalid token

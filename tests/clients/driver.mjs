@@ -40,11 +40,25 @@ const DOES = {
 
   async next({ stream }) {
     const { done, value } = await streams.get(stream).next();
-    return done ? null : value;
+    return done ? {} : value;
   },
 
   watch({ stream, accounts }) {
     streams.get(stream).watch(accounts);
+  },
+
+  passes({ ms }) {
+    for (const clock of [Date, performance]) {
+      const before = clock.now.bind(clock);
+      clock.now = () => before() + ms;
+    }
+  },
+
+  async collectGarbage() {
+    for (let n = 0; n < 20; n++) {
+      globalThis.gc();
+      await new Promise(setImmediate);
+    }
   },
 
   leave({ stream }) {

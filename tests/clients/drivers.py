@@ -4,10 +4,12 @@ A call is named as in Python; answers are the API's JSON, and errors are Refused
 """
 
 import asyncio
+import gc
 import itertools
 import json
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,7 +17,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 import falcon_chat
-from falcon_chat import FalconClient, Names, Problem, Unreachable
+from falcon_chat import Clock, FalconClient, Names, Problem, Unreachable
 
 Json = dict[str, Any]
 NODE: Final = shutil.which("node")
@@ -46,7 +48,7 @@ class Events(Protocol):
     """A stream. Events are ``{"type", "data", "id"}``."""
 
     async def next(self) -> Json:
-        """Raises Refused, and TimeoutError after a minute."""
+        """Empty if the stream was closed. Raises Refused, and TimeoutError after a minute."""
 
     async def watch(self, *accounts: int) -> None: ...
 
@@ -72,6 +74,11 @@ class Driver(Protocol):
     async def client(self, urls: str | list[str], token: str, timeout: float = 60.0) -> Client:
         """``timeout``: of a call, in seconds."""
 
+    async def passes(self, seconds: float) -> None:
+        """The clocks of the clients go on."""
+
+    async def collects_garbage(self) -> None: ...
+
     async def end(self) -> None: ...
 
 
@@ -79,8 +86,18 @@ class Driver(Protocol):
 
 
 class PythonDriver:
+    def __init__(self) -> None:
+        self._passed = 0.0
+
     async def client(self, urls: str | list[str], token: str, timeout: float = 60.0) -> Client:
-        return _PythonClient(FalconClient(urls, token, timeout=timeout))
+        clock = Clock(now=lambda: time.monotonic() + self._passed, wall=lambda: time.time() + self._passed)
+        return _PythonClient(FalconClient(urls, token, timeout=timeout, clock=clock))
+
+    async def passes(self, seconds: float) -> None:
+        self._passed += seconds
+
+    async def collects_garbage(self) -> None:
+        gc.collect()
 
     async def end(self) -> None:
         pass
@@ -120,7 +137,9 @@ class _PythonEvents:
 
     async def next(self) -> Json:
         with _translated():
-            event = await asyncio.wait_for(anext(self._stream), _EVENT_SECONDS)
+            event = await asyncio.wait_for(anext(self._stream, None), _EVENT_SECONDS)
+        if event is None:
+            return {}
         data = _json(event)
         id = data.pop("id")
         inner = data.get("message") or data.get("room") or data
@@ -187,7 +206,7 @@ class JavaScriptDriver:
         assert NODE is not None
         pipe = asyncio.subprocess.PIPE
         process = self._process = await asyncio.create_subprocess_exec(
-            NODE, str(_DRIVER), stdin=pipe, stdout=pipe, limit=_LINE_BYTES
+            NODE, "--expose-gc", str(_DRIVER), stdin=pipe, stdout=pipe, limit=_LINE_BYTES
         )
         self._reading = asyncio.create_task(self._read(process))
         return process
@@ -206,6 +225,12 @@ class JavaScriptDriver:
         number = next(self._numbers)
         await self.ask("open", client=number, urls=urls, token=token, options={"timeoutMs": timeout * 1000})
         return _JavaScriptClient(self, number)
+
+    async def passes(self, seconds: float) -> None:
+        await self.ask("passes", ms=seconds * 1000)
+
+    async def collects_garbage(self) -> None:
+        await self.ask("collectGarbage")
 
     def number(self) -> int:
         return next(self._numbers)

@@ -8,13 +8,13 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import pytest
 
 from tests.clients.drivers import Client, Driver, Events, Json, NoAnswer, Refused
-from tests.clients.scripted import MESSAGE, ScriptedServer, answer, busy, event, events, hangs_up, refusal
+from tests.clients.scripted import MESSAGE, ScriptedServer, answer, busy, damaged, event, events, hangs_up, refusal
 from tools.harness.falcon import Falcon
 
 MISSED: Final = 130  # more events than the server of these scenarios keeps for a stream
@@ -387,8 +387,12 @@ async def every_event_comes_with_its_fields(world: World) -> None:
 
     await anna.client.call("change_room", room, name="Tea")
     assert (await heard(stream, "room.changed"))["data"]["name"] == "Tea"
-    await anna.client.call("say_typing", room)
-    assert (await heard(stream, "typing"))["data"] == {"room_id": room, "account_id": anna.account_id}
+    typing = asyncio.ensure_future(heard(stream, "typing"))
+    while not typing.done():  # a process that was stopped for two seconds passes typing over
+        with suppress(Refused):  # she has said so less than a second ago
+            await anna.client.call("say_typing", room)
+        await asyncio.wait([typing], timeout=1)
+    assert typing.result()["data"] == {"room_id": room, "account_id": anna.account_id}
     await anna.post(room, "Hi", mentions=[ben.account_id])
     posted = (await heard(stream, "message.posted"))["data"]
     assert (posted["text"], posted["author_id"], posted["mentions"]) == ("Hi", anna.account_id, [ben.account_id])
@@ -470,13 +474,14 @@ HELLO: Final = event("hello", {"account_id": 130, "rooms": [], "truncated": Fals
 
 
 async def a_retried_command_keeps_its_key(driver: Driver) -> None:
-    script = [busy(), busy(429, "rate_limited"), hangs_up, answer(502, "<html>"), answer(504, "<html>"), POSTED, POSTED]
+    passing = [answer(status, "<html>") for status in (408, 425, 500, 502, 504, 520)]
+    script = [busy(), busy(429, "rate_limited"), hangs_up, damaged, *passing, POSTED, POSTED]
     async with ScriptedServer(*script) as server:
         client = await driver.client(server.url, TOKEN)
         assert (await client.call("post", 64, "Hi"))["text"] == "Hi"
         await client.call("post", 64, "Hi")
     *first, second = server.headers(KEY)
-    assert len(first) == 6 and len(set(first)) == 1 and first[0]
+    assert len(first) == 11 and len(set(first)) == 1 and first[0]
     assert second != first[0]
     assert {request.body for request in server.requests} == {server.requests[0].body}
     assert json.loads(server.requests[0].body)["text"] == "Hi"
@@ -496,8 +501,38 @@ async def retry_after_is_waited_for(driver: Driver) -> None:
     assert second.at - first.at >= 1
 
 
+async def a_server_that_names_no_time_is_not_asked_without_a_pause(driver: Driver) -> None:
+    for after in ("0", "-1", "nan", "soon"):
+        async with ScriptedServer(busy(after=after)) as server:
+            client = await driver.client(server.url, TOKEN, timeout=1)
+            with pytest.raises(NoAnswer):
+                await client.call("post", 64, "Hi")
+        assert len(server.requests) < 10
+    bye = event("bye", {"reason": "draining", "retry_after_ms": 0}, "b")
+    async with ScriptedServer(events(HELLO, bye), events(bye), events(event("caught_up", {}, "c"))) as server:
+        stream = await (await driver.client(server.url, TOKEN)).stream()
+        assert [(await stream.next())["type"] for _ in range(4)] == ["hello", "bye", "bye", "caught_up"]
+        await stream.leave()
+    first, second, third = server.requests
+    assert second.at - first.at > 0.02 and third.at - second.at > 0.02
+
+
+async def a_command_is_not_sent_again_once_its_key_may_be_forgotten(driver: Driver) -> None:
+    async def sleeps(writer: Any) -> None:
+        await driver.passes(600)
+
+    async with ScriptedServer(sleeps, POSTED) as server:
+        client = await driver.client(server.url, TOKEN, timeout=3600)
+        with pytest.raises(NoAnswer) as failed:
+            await client.call("post", 64, "Hi")
+        assert [failed.value.key] == server.headers(KEY)
+    async with ScriptedServer(sleeps, PAGE) as server:
+        await (await driver.client(server.url, TOKEN, timeout=3600)).call("messages", 64)
+    assert len(server.requests) == 2
+
+
 async def a_refusal_is_not_retried(driver: Driver) -> None:
-    for status, code in ((400, "malformed"), (403, "read_only"), (409, "message_deleted"), (500, "internal")):
+    for status, code in ((400, "malformed"), (403, "read_only"), (409, "message_deleted"), (422, "invalid")):
         async with ScriptedServer(refusal(status, code, ({"field": "text", "rule": "must not be empty"},))) as server:
             client = await driver.client(server.url, TOKEN)
             with pytest.raises(Refused) as refused:
@@ -545,6 +580,23 @@ async def history_waits_for_what_the_page_does_not_show_yet(driver: Driver) -> N
         history = await (await driver.client(server.url, TOKEN)).history(64, up_to=4)
     assert [message["seq"] for message in history] == [1, 2, 3, 4]
     assert [request.query["after"] for request in server.requests] == ["0", "2", "3", "3"]
+
+
+async def history_may_take_longer_than_a_call(driver: Driver) -> None:
+    def page(*seqs: int, has_after: bool = False) -> Any:
+        reply = answer(
+            200, {"messages": [{**MESSAGE, "seq": seq} for seq in seqs], "has_before": False, "has_after": has_after}
+        )
+
+        async def late(writer: Any) -> None:
+            await driver.passes(50)
+            await reply(writer)
+
+        return late
+
+    async with ScriptedServer(page(1, has_after=True), page(2, has_after=True), page(), page(3)) as server:
+        history = await (await driver.client(server.url, TOKEN)).history(64, up_to=3)
+    assert [message["seq"] for message in history] == [1, 2, 3]
 
 
 async def events_are_read_however_their_bytes_are_cut(driver: Driver) -> None:
@@ -606,6 +658,41 @@ async def after_bye_the_stream_comes_back_when_it_was_told(driver: Driver) -> No
     assert second.at - first.at >= 1
 
 
+async def a_server_that_falls_silent_is_given_up_on(driver: Driver) -> None:
+    async def half(writer: Any) -> None:
+        writer.write(b'HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"room_id":')
+        await writer.drain()
+        await driver.collects_garbage()
+        await asyncio.Event().wait()
+
+    async with ScriptedServer(half, POSTED) as server:
+        client = await driver.client(server.url, TOKEN, timeout=6)
+        assert (await asyncio.wait_for(client.call("post", 64, "Hi"), 30))["text"] == "Hi"
+    async with ScriptedServer(events(HELLO), events(event("caught_up", {}, "c"))) as server:
+        stream = await (await driver.client(server.url, TOKEN)).stream()
+        await stream.next()
+        waiting = asyncio.ensure_future(stream.next())
+        await driver.collects_garbage()
+        await stream.watch(65)
+        assert (await waiting)["type"] == "caught_up"
+        await stream.leave()
+
+
+async def a_stream_that_is_closed_ends_for_the_one_who_listens(driver: Driver) -> None:
+    away = events(event("bye", {"reason": "draining", "retry_after_ms": 3_600_000}))
+    for reply in (events(HELLO), away):
+        for whole in (False, True):
+            async with ScriptedServer(reply) as server:
+                client = await driver.client(server.url, TOKEN)
+                stream = await client.stream()
+                await stream.next()
+                waiting = asyncio.ensure_future(stream.next())
+                await asyncio.sleep(0)
+                await client.position()  # by now it waits
+                await (client.close() if whole else stream.leave())
+                assert await asyncio.wait_for(waiting, 10) == {}
+
+
 async def a_stream_that_is_none_is_a_problem(driver: Driver) -> None:
     for reply in (answer(200, "<html>"), events(b"event: hello\ndata: {\n\n")):
         async with ScriptedServer(reply) as server:
@@ -654,16 +741,21 @@ SCRIPTED: Final = (
     a_retried_command_keeps_its_key,
     a_key_of_the_callers_is_sent,
     retry_after_is_waited_for,
+    a_server_that_names_no_time_is_not_asked_without_a_pause,
+    a_command_is_not_sent_again_once_its_key_may_be_forgotten,
     a_refusal_is_not_retried,
     no_answer_before_the_deadline_names_the_key,
     an_answer_of_something_else_is_a_problem,
     a_read_carries_the_position_of_the_writes,
     history_waits_for_what_the_page_does_not_show_yet,
+    history_may_take_longer_than_a_call,
     events_are_read_however_their_bytes_are_cut,
     unknown_events_and_fields_are_passed_over,
     a_stream_names_those_whom_it_watches,
     a_broken_stream_goes_on_behind_the_last_event,
     after_bye_the_stream_comes_back_when_it_was_told,
+    a_server_that_falls_silent_is_given_up_on,
+    a_stream_that_is_closed_ends_for_the_one_who_listens,
     a_stream_that_is_none_is_a_problem,
     addresses_take_turns_and_a_dead_one_is_left_alone,
 )

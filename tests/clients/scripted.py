@@ -106,6 +106,14 @@ async def hangs_up(writer: asyncio.StreamWriter) -> None:
     """The connection breaks, and it is unknown whether the command was executed."""
 
 
+async def damaged(writer: asyncio.StreamWriter) -> None:
+    """The answer's bytes are not what its headers say."""
+    writer.write(
+        b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnotgzip"
+    )
+    await writer.drain()
+
+
 def events(*pieces: bytes, breaks: bool = False) -> Reply:
     """A stream that is sent in these pieces, and then is silent or breaks."""
 

@@ -1,6 +1,7 @@
 """Restoring as docs/operations.md says it: copies of the stopped servers' data are put back, and Falcon goes on."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -65,23 +66,31 @@ class Deployment:
         return self.folder / f"copy of {server.folder.name}"
 
     def room(self) -> int:
-        answer = self.http.post("/v1/rooms", json={"name": "Tea kitchen"})
-        assert answer.status_code == 201, answer.text
-        return int(answer.json()["room_id"])
+        return int(self._done("/v1/rooms", {"name": "Tea kitchen"}).json()["room_id"])
 
     def post(self, room: int, *texts: str) -> list[int]:
         """The seqs they were given; until they can be read."""
         seqs = []
         for text in texts:
-            answer = until(partial(self._posted, room, text), f"{text!r} is posted", _SECONDS)
+            answer = self._done(f"/v1/rooms/{room}/messages", {"text": text})
             seqs.append(int(answer.json()["seq"]))
         wait = {"Falcon-Position": answer.headers["Falcon-Position"], "Falcon-Wait": "10"}
-        assert self.http.get(f"/v1/rooms/{room}/messages", headers=wait).status_code == 200
+        page = partial(self.http.get, f"/v1/rooms/{room}/messages", headers=wait)
+        until(lambda: page().status_code == 200, f"room {room} can be read", _SECONDS)
         return seqs
 
-    def _posted(self, room: int, text: str) -> httpx.Response | None:
-        answer = self.http.post(f"/v1/rooms/{room}/messages", json={"text": text})
-        return answer if answer.status_code == 201 else None
+    def _done(self, path: str, body: dict[str, str]) -> httpx.Response:
+        """Asks again with the same key, as clients are told to."""
+        key = {"Idempotency-Key": secrets.token_hex(8)}
+
+        def asked() -> httpx.Response | None:
+            try:
+                answer = self.http.post(path, json=body, headers=key)
+            except httpx.TransportError:  # a connection of before the restart
+                return None
+            return answer if answer.status_code == 201 else None
+
+        return until(asked, f"{body} is done", _SECONDS)
 
     def texts(self, room: int) -> list[str]:
         page = self.http.get(f"/v1/rooms/{room}/messages", params={"after": 0, "limit": 200})

@@ -6,7 +6,7 @@ import pytest
 
 from tools.servers.cluster import Cluster
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 
 def test_a_cluster_passes_through_all_of_its_edges(cluster: Cluster, described: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.test_cluster import Caller, newcomer
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 
 class Event(NamedTuple):
@@ -127,12 +127,9 @@ def test_whoever_moves_to_the_other_edge_with_the_token_of_a_moment_ago_goes_on_
     asyncio.run(scenario())
 
 
-TOLD_SECONDS = 5.0
-
-
 async def told(heard: AsyncIterator[Event], name: str) -> Any:
     """The data of the next event with this name."""
-    async with asyncio.timeout(TOLD_SECONDS):
+    async with asyncio.timeout(60):
         while (event := await anext(heard)).name != name:
             continue
     return event.data
@@ -149,8 +146,11 @@ def test_who_is_online_and_who_types_is_told_from_one_edge_to_the_other(describe
             async with listening(bob, 1) as his:
                 await told(his, "hello")
                 assert await told(hers, "presence") == {"account_id": bob.account_id, "online": True}
-                assert (await bob.edges[1].post(f"/v1/rooms/{room}/typing")).status_code == 204
-                assert await told(hers, "typing") == {"room_id": room, "account_id": bob.account_id}
+                typing = asyncio.create_task(told(hers, "typing"))
+                while not typing.done():  # a process that was stopped for two seconds passes typing over
+                    assert (await bob.edges[1].post(f"/v1/rooms/{room}/typing")).status_code in (204, 429)
+                    await asyncio.wait([typing], timeout=1)
+                assert typing.result() == {"room_id": room, "account_id": bob.account_id}
             assert await told(hers, "presence") == {"account_id": bob.account_id, "online": False}
         for caller in (admin, ann, bob):
             await caller.close()

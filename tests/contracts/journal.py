@@ -89,7 +89,7 @@ class Writer:
             self.woken.clear()
             missing -= set(map(id, self.journal.collect()))
             if missing:
-                assert self.woken.wait(10), "the journal never answered"
+                assert self.woken.wait(60), "the journal never answered"
 
     def checkpoint(self, partition: int, position: Position, **changes: object) -> Checkpoint:
         fields: dict[str, object] = {

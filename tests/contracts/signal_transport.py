@@ -15,7 +15,7 @@ from falcon.streams.signals import SignalTransport
 from tests.support.http import Falcon
 from tools.harness.waiting import eventually
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Ear:

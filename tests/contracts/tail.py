@@ -38,7 +38,7 @@ def seen(raws: list[Raw]) -> list[tuple[int, Position]]:
 async def read_on(tail: Tail, cursor: dict[int, Position], count: int) -> tuple[list[Raw], dict[int, Position]]:
     """Read until there are that many."""
     found: list[Raw] = []
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while len(found) < count:
             raws, cursor = await tail.read(cursor, 1_000)
             found += raws
@@ -48,7 +48,7 @@ async def read_on(tail: Tail, cursor: dict[int, Position], count: int) -> tuple[
 async def read_up_to_the_end(tail: Tail, cursor: dict[int, Position]) -> tuple[list[Raw], dict[int, Position]]:
     found: list[Raw] = []
     ends = await tail.ends(cursor)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while any(cursor[segment].offset < end for segment, end in ends.items()):
             raws, cursor = await tail.read(cursor, 1_000)
             found += raws
@@ -120,7 +120,7 @@ class TailContract(ABC):
             segment = tail.segment(ONE)
             ann.append(ONE, "one")
             _, cursor = await read_up_to_the_end(tail, {segment: Position()})
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 assert await tail.read(cursor, 10) == ([], cursor)
 
         follow(reading)

@@ -39,7 +39,7 @@ def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
 
 def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
-    return httpx.request(method, falcon.info["url"] + path, headers=headers, timeout=10, **arguments)
+    return httpx.request(method, falcon.info["url"] + path, headers=headers, timeout=60, **arguments)
 
 
 def refused(falcon: Falcon, **settings: Any) -> str:
@@ -135,7 +135,7 @@ def test_a_start_that_is_interrupted_ends_without_a_traceback(tmp_path: Path) ->
     )
     until((tmp_path / "lock").exists)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode in (0, -signal.SIGINT)
     assert said == ""
 
@@ -222,7 +222,10 @@ def test_a_port_in_use_is_named(falcon: Falcon, tmp_path: Path) -> None:
 
 def test_it_measures_where_shared_memory_is_small(tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, within=on_small_disk(Path("/dev/shm"), "64k")).start()
-    assert 'falcon_process_uptime_seconds{process="serve-0"}' in httpx.get(f"{falcon.info['ops_url']}/metrics").text
+    assert (
+        'falcon_process_uptime_seconds{process="serve-0"}'
+        in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=60).text
+    )
     falcon.stop()
     assert falcon.left() == []
 
@@ -239,7 +242,7 @@ def test_a_falcon_that_measures_nothing_needs_no_room_for_measurements(tmp_path:
     folder.mkdir()
     settings = {"telemetry": "off", "run_dir": folder}
     falcon = Falcon(tmp_path, settings, within=on_small_disk(folder, "64k")).start()
-    assert httpx.get(f"{falcon.info['ops_url']}/readyz").status_code == 200
+    assert httpx.get(f"{falcon.info['ops_url']}/readyz", timeout=60).status_code == 200
     falcon.stop()
     assert falcon.left() == []
 
@@ -249,9 +252,9 @@ def test_falcon_shows_tokens_to_people_and_not_to_a_log(format: str, tmp_path: P
     falcon = Falcon(tmp_path, {"log_format": format})
     command = [sys.executable, "-m", "falcon", "up"]
     process = subprocess.Popen(command, env=falcon.environment(), stdout=subprocess.PIPE, text=True)
-    assert until(lambda: (tmp_path / "up.json").exists(), seconds=30)
+    assert until(lambda: (tmp_path / "up.json").exists())
     process.terminate()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=60)
     token = json.loads((tmp_path / "credentials.json").read_text())["token"]
     assert (token in said) == (format == "text")
     assert f"{tmp_path}/credentials.json" in said or format == "text"
@@ -270,7 +273,7 @@ def starting(tmp_path: Path, **settings: Any) -> "subprocess.Popen[str]":
 
 def test_a_start_that_is_refused_is_said_and_ends(tmp_path: Path) -> None:
     process = starting(tmp_path)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.count("must hold a secret") == 1
 
@@ -284,5 +287,5 @@ def test_a_start_that_is_refused_is_tried_again_for_as_long_as_is_set(tmp_path: 
     while "no Kafka answers" not in (line := process.stderr.readline()):
         assert line, "it goes on until it has what it needs"
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     process.stderr.close()

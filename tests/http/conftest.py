@@ -8,6 +8,7 @@ from tests.support.people import anna as anna
 from tests.support.people import ben as ben
 from tests.support.people import cleo as cleo
 from tests.support.people import room as room
+from tests.support.ticking import ticking as ticking
 
 
 @pytest.fixture(scope="package")

@@ -64,7 +64,7 @@ class Client:
     async def send(self, request: bytes = SEND) -> tuple[bytes, bytes]:
         """Gives the head and the body of the answer."""
         self.writer.write(request)
-        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 60)
         length = re.search(rb"content-length: (\d+)", head)
         assert length is not None
         return head, await self._reader.readexactly(int(length[1]))

@@ -15,7 +15,7 @@ import pytest
 from falcon.http.problems import Problem
 from falcon.http.responses import problem_response
 from falcon.http.server.held import Held, Share
-from tests.support.protocol_server import PATIENT, QUICK, Server, at_a_server
+from tests.support.protocol_server import PATIENT, QUICK, Server, at_a_quick_server, at_a_server
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import eventually
 
@@ -209,7 +209,7 @@ def test_where_too_much_waits_a_client_that_takes_nothing_is_cut_at_once() -> No
         await eventually(lambda: not server.state.connections)
         assert server.held() == 0
 
-    at_a_server(ask, replace(QUICK, stalled_seconds=60, account_held_bytes=1 << 20))
+    at_a_quick_server(ask, replace(QUICK, stalled_seconds=60, account_held_bytes=1 << 20))
 
 
 # --- a real Falcon ----------------------------------------------------------------------------------------------------

@@ -244,6 +244,7 @@ def test_the_list_is_empty_for_one_who_is_nowhere(anna: Person) -> None:
     assert anna.get("/v1/rooms").json() == {"rooms": [], "next_cursor": None}
 
 
+@pytest.mark.usefixtures("ticking")
 def test_the_newest_activity_comes_first(anna: Person) -> None:
     rooms = [anna.makes_room(name) for name in "ABCDE"]
     for index in (3, 0, 2):

@@ -49,7 +49,7 @@ def revoked_elsewhere(falcon: Falcon, person: Person) -> None:
     """Revokes the person's first token, as another process would."""
     command = RevokeToken(person.account_id, 1)
     partition = partition_for(command, person.account_id, None, falcon.settings.partitions)
-    envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 5)
+    envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 60)
     assert isinstance(falcon.run(falcon.edge.gateway.ask(envelope)), Accepted)
 
 

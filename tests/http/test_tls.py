@@ -175,7 +175,7 @@ def test_a_connection_has_the_same_limits_under_tls(
         received = answer(connection)
         assert received.startswith(b"HTTP/1.1 " + status)
         assert b"strict-transport-security: max-age=3600\r\n" in received
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30
 
 
 def test_silent_clients_before_the_handshake_keep_nobody_out(start: Callable[..., Falcon], certificate: Path) -> None:
@@ -186,14 +186,14 @@ def test_silent_clients_before_the_handshake_keep_nobody_out(start: Callable[...
         (serve,) = falcon.pids("serve")
         assert len(list(Path(f"/proc/{serve}/fd").iterdir())) < DESCRIPTORS - 20
         for probe in ("/livez", "/readyz"):
-            assert httpx.get(falcon.info["ops_url"] + probe, timeout=10).status_code == 200
+            assert httpx.get(falcon.info["ops_url"] + probe, timeout=60).status_code == 200
         assert anna.get("/v1/me").status_code == 200
         began = time.monotonic()
         assert [answer(connection) for connection in connections] == [b""] * len(connections)
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
         with client(falcon, certificate) as bob:
             assert bob.get("/v1/me").status_code == 200
-        metrics = httpx.get(falcon.info["ops_url"] + "/metrics", headers={"accept": "text/plain"}).text
+        metrics = httpx.get(falcon.info["ops_url"] + "/metrics", headers={"accept": "text/plain"}, timeout=60).text
         assert re.search(r'falcon_connections_cut_total\{reason="timeout"\} [1-9]', metrics)
 
 

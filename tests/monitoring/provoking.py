@@ -28,7 +28,7 @@ from tools.monitoring import rules
 from tools.monitoring.thresholds import Thresholds
 
 _POLL_SECONDS: Final = 0.25
-_CLEAR_SECONDS: Final = 300.0  # a maximum is that of the last minute, and a busy machine makes more of them
+_SECONDS: Final = 300.0  # for each wait: a maximum is that of the last minute, and a busy machine makes more of them
 _FIRING: Final = 'ALERTS{alertstate="firing"}'
 
 
@@ -122,10 +122,10 @@ class Stage:
         if self.ending.wait(seconds):
             raise Ended
 
-    def until(self, holds: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
-        until = time.monotonic() + seconds
+    def until(self, holds: Callable[[], bool], what: Callable[[], str]) -> None:
+        until = time.monotonic() + _SECONDS
         while not holds():
-            assert time.monotonic() < until, f"not within {seconds:g} s: {what()}\n{self.falcon.log()[-2000:]}"
+            assert time.monotonic() < until, f"not within {_SECONDS:g} s: {what()}\n{self.falcon.log()[-2000:]}"
             self.wait(_POLL_SECONDS)
 
     # --- alerts -------------------------------------------------------------------------------------------------------
@@ -157,12 +157,11 @@ class Stage:
             missing.difference_update(self.fired(since))
             return not missing
 
-        self.until(all_fired, cause.seconds, lambda: f"{sorted(missing)} fire because {cause.what}")
+        self.until(all_fired, lambda: f"{sorted(missing)} fire because {cause.what}")
 
     def _until_none_fires(self, alerts: tuple[str, ...]) -> None:
         self.until(
             lambda: self.firing().isdisjoint(alerts),
-            _CLEAR_SECONDS,
             lambda: f"{sorted(self.firing().intersection(alerts))} clear",
         )
 
@@ -226,14 +225,13 @@ Provoke: TypeAlias = Callable[[Stage], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Cause:
-    """``what``: completes "it fires because ...". ``alerts``: fire meanwhile, all of them within ``seconds``.
+    """``what``: completes "it fires because ...". ``alerts``: fire meanwhile, all of them.
     ``afterwards``: when it is over, since what had to wait is done late."""
 
     what: str
     provoke: Provoke
     alerts: tuple[str, ...]
     afterwards: tuple[str, ...] = ()
-    seconds: float = 90.0
 
 
 @contextmanager
@@ -469,7 +467,7 @@ def started_anew(stage: Stage) -> AbstractContextManager[None]:
 
     def start_anew() -> None:
         uptime = 'falcon_process_uptime_seconds{process="launcher-0"} > 3'
-        stage.until(lambda: bool(stage.prometheus.query(uptime)), 30, lambda: "it is seen to run")
+        stage.until(lambda: bool(stage.prometheus.query(uptime)), lambda: "it is seen to run")
         stage.falcon.stop()
         stage.falcon.start()
 

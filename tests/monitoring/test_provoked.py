@@ -98,9 +98,7 @@ CASES: Final = (
             Cause("few files may be opened any more", provoking.few_files, ("FalconFileDescriptors",)),
             Cause("the process that serves is killed again and again", killed("serve"), ("FalconProcessRestarts",)),
             Cause("falcon up does not run", provoking.not_running, ("FalconTargetDown",)),
-            Cause(
-                "falcon up is started again and again", provoking.started_anew, ("FalconPodRestarts",), seconds=120.0
-            ),
+            Cause("falcon up is started again and again", provoking.started_anew, ("FalconPodRestarts",)),
         ),
     ),
     Case(
@@ -150,7 +148,6 @@ CASES: Final = (
                 "another owner takes the partitions again and again",
                 provoking.taken_over,
                 ("FalconAppendsFenced", "FalconActorRestarts"),
-                seconds=120.0,
             ),
             Cause("the shard is killed in the midst of its work", killed("shard"), ("FalconDeadLetters",)),
         ),
@@ -169,7 +166,7 @@ CASES: Final = (
         "memory leaks",
         # A Falcon of a test is small; how much memory a process must have at least to be looked at is no time.
         dataclasses.replace(Thresholds().faster(2_400), memory_bytes_min=32 << 20),
-        (Cause("requests leave something behind", fault("memory-leaks"), ("FalconMemoryGrowth",), seconds=180.0),),
+        (Cause("requests leave something behind", fault("memory-leaks"), ("FalconMemoryGrowth",)),),
     ),
     Case(
         "a projection stops",
@@ -186,7 +183,6 @@ CASES: Final = (
                     "FalconReadStoreFailures",
                 ),
                 ("FalconMessagesBurnFast", "FalconMessagesBurnSteady", "FalconMessagesBurnSlow"),
-                seconds=120.0,
             ),
         ),
     ),
@@ -232,20 +228,23 @@ def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_nothing_fires_while_nothing_is_wrong(tmp_path: Path) -> None:
     prometheus_or_skip()
-    # A moment in which this machine has other things to do is in a maximum for a minute, and one alone is nothing.
-    thresholds = dataclasses.replace(_FASTEST, max_for=timedelta(seconds=70))
+    # Moments in which this machine has other things to do are nothing. Each is in a maximum for a minute.
+    moments = timedelta(seconds=15)
+    thresholds = dataclasses.replace(
+        _FASTEST, max_for=timedelta(seconds=75), down_for=moments, hung_for=moments, loop_stuck_window=moments
+    )
     began = time.time()
     with Stage(tmp_path, thresholds, {}, threading.Event()) as stage:
         looked_at = "count_over_time(falcon_build_info[10m]) >= 25"
-        stage.until(lambda: bool(stage.prometheus.query(looked_at)), 90, lambda: "25 looks at it")
+        stage.until(lambda: bool(stage.prometheus.query(looked_at)), lambda: "25 looks at it")
         assert stage.fired(began) == set()
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_it_is_said_when_and_for_as_long_as(case: Case, plays: Plays) -> None:
     for seen in plays.seen(case):

@@ -190,19 +190,21 @@ def test_a_rebuild_leaves_a_folder_of_an_earlier_schema_as_it_is(tmp_path: Path)
 def test_a_falcon_that_is_killed_while_it_fills_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    before = 25_000
+    before, hold = 10_000, tmp_path / "hold"
     older_folder(folder / "falcon.db", an_account(), a_group(), *a_conversation(before))
-    falcon = FalconUp(folder, variables=lengths.installing(tmp_path / "newer"))
+    falcon = FalconUp(folder, variables=lengths.installing(tmp_path / "newer", hold))
     connection = database.connect(folder / "falcon.db", writable=False)
     try:
-        for _ in range(2):
+        for third in (1, 2):
+            lengths.hold_behind(third * before // 3, hold)
             falcon.start()
             begun = _applied(connection)
-            with httpx.Client(base_url=falcon.info["url"]) as http:
+            with httpx.Client(base_url=falcon.info["url"], timeout=60) as http:
                 _sends_and_reads(http, falcon.info["token"])
             until(partial(_is_filled_further, connection, begun), "events are filled", _SECONDS, every=0.001)
-            assert _applied(connection) < before, "filled before it could be killed"
+            assert _fill(connection) is Fill.FILLING
             falcon.kill("launcher")  # which takes all others with it
+        hold.unlink()
         falcon.start()
         until(lambda: _fill(connection) is Fill.SHOWN, "the read model is shown", _SECONDS)
         falcon.stop(signal.SIGTERM)

@@ -8,7 +8,7 @@ import pytest
 
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams import cuts
-from falcon.streams.cuts import Cut, Cuts
+from falcon.streams.cuts import Cut, Cuts, Record
 from tests.contracts.cuts import CutStoreContract
 from tools.harness.memory.cuts import KeptCuts, MemoryCuts
 from tools.harness.waiting import eventually
@@ -239,5 +239,41 @@ def test_cuts_that_are_lost_are_used_no_more() -> None:
         process.moves(5)
         again = await process.writes()
         assert again.number == lost.number and again.check != lost.check
+
+    play(scenario)
+
+
+class HiddenCuts(MemoryCuts):
+    """Shows no cut before it has written one, as brokers just after a change of leader."""
+
+    hidden = True
+
+    async def read(self, number: int) -> list[Record]:
+        if self.hidden:
+            raise JournalUnavailable("there may be more than this")
+        return await super().read(number)
+
+    async def write(self, data: bytes) -> int:
+        number = await super().write(data)
+        self.hidden = False
+        return number
+
+
+def test_a_cut_that_brokers_do_not_show_yet_is_found_and_one_that_is_lost_is_not() -> None:
+    async def scenario(kept: KeptCuts) -> None:
+        process = Process(kept)
+        process.moves(5)
+        written = await process.writes()
+        assert await Cuts(HiddenCuts(kept), SEGMENTS).look_up(written.number) == written
+        assert await Cuts(HiddenCuts(kept), SEGMENTS).look_up(written.number + 99) is None
+
+    play(scenario)
+
+
+def test_while_the_cuts_are_away_none_is_taken_for_lost() -> None:
+    async def scenario(kept: KeptCuts) -> None:
+        kept.away = True
+        with pytest.raises(JournalUnavailable):
+            await Cuts(HiddenCuts(kept), SEGMENTS).look_up(3)
 
     play(scenario)

@@ -19,6 +19,9 @@ from tests.support.http import Falcon, Person, Room
 
 FEW = 5
 
+# Lists are in the order of times.
+pytestmark = pytest.mark.usefixtures("ticking")
+
 
 @pytest.fixture
 def falcon(start: Callable[..., Falcon], monkeypatch: pytest.MonkeyPatch) -> Falcon:

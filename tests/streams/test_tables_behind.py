@@ -316,7 +316,6 @@ def test_a_thousand_who_come_back_at_once_are_all_live_soon(
         for _ in range(40)
     ]
     listen.opened += back
-    monkeypatch.setattr("tests.streams.reader.SECONDS", 60.0)
 
     async def all_are_live() -> None:
         async def lives(listener: Listener) -> None:
@@ -355,7 +354,6 @@ def test_nobody_waits_for_those_whose_revoked_tokens_are_checked_with_the_log(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a projection has stopped, say, each such check takes as long as a request may wait."""
-    monkeypatch.setattr("falcon.http.stream.turns._TURN_SECONDS", 0.5)
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     phone = second_token(anna)

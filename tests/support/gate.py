@@ -1,6 +1,9 @@
 """A gate at which a thread waits until the test opens it."""
 
 import threading
+from typing import Final
+
+GATE_SECONDS: Final = 30.0  # then the test has failed
 
 
 class Gate:
@@ -12,7 +15,7 @@ class Gate:
 
     def __call__(self) -> None:
         self.reached.release()
-        self._open.wait(30)
+        self._open.wait(GATE_SECONDS)
 
     def open(self) -> None:
         self._open.set()

@@ -65,11 +65,12 @@ class Api:
 class Falcon(Api):
     """The public application over a data folder of its own, served as ``falcon up`` serves it.
 
-    ``settings`` as :class:`Settings` has them. ``admin`` may make accounts.
+    ``settings`` as :class:`Settings` has them, but that a command has a minute: a busy machine stops tests for seconds.
+    ``admin`` may make accounts.
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
-        self.settings = Settings(data_dir=data_dir, **settings)
+        self.settings = Settings(data_dir=data_dir, **{"command_seconds": 60.0, **settings})
         self.edge: Edge
         self.admin: Person
         self._ending: asyncio.Event

@@ -1,5 +1,9 @@
-"""A read model that only tests have: how many characters each message has. Once installed it is one like all others."""
+"""A read model that only tests have: how many characters each message has. Once installed it is one like all others.
 
+A test may hold it up in other processes, so that they do not fill it while the test still looks on."""
+
+import time
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -64,14 +68,36 @@ MODEL: Final = ReadModel(
 )
 
 
-def install() -> None:
-    READ_MODELS[LENGTHS] = MODEL
+def install(hold: Path | None = None) -> None:
+    """``hold``: while this file is there, the model takes no message behind the seq that is written in it."""
+    READ_MODELS[LENGTHS] = MODEL if hold is None else MODEL._replace(project=partial(_project_when_let, hold))
+
+
+def hold_behind(seq: Seq, hold: Path) -> None:
+    new = hold.with_suffix(".new")
+    new.write_text(f"{seq}")
+    new.replace(hold)
+
+
+def _project_when_let(hold: Path, envelope: Envelope) -> tuple[Write, ...]:
+    event = envelope.event
+    while isinstance(event, MessagePosted) and _is_held(hold, event.message.seq):
+        time.sleep(0.02)
+    return _project(envelope)
+
+
+def _is_held(hold: Path, seq: Seq) -> bool:
+    try:
+        return seq > int(hold.read_text())
+    except FileNotFoundError:
+        return False
 
 
 def uninstall() -> None:
     READ_MODELS.pop(LENGTHS, None)
 
 
-def installing(folder: Path) -> dict[str, str]:
+def installing(folder: Path, hold: Path) -> dict[str, str]:
     """Environment variables with which every Python process has the model installed from its start."""
-    return beginning_with(folder, "from tests.support.lengths import install\n\ninstall()\n")
+    lines = f"from pathlib import Path\n\nfrom tests.support.lengths import install\n\ninstall(Path({str(hold)!r}))\n"
+    return beginning_with(folder, lines)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -15,9 +15,10 @@ from falcon.http.responses import SHARE
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connections import Sweep
 from falcon.http.server.serving import create_server
+from tests.support.own_time import run_in_own_time
 from tools.harness.waiting import eventually
 
-# Short times, so that a test need not wait for seconds. Sizes are the usual ones, but room for the answer of /large.
+# Short times, for ``at_a_quick_server``. Sizes are the usual ones, but room for the answer of /large.
 QUICK: Final = ConnectionLimits(
     idle_seconds=0.4,
     head_seconds=0.4,
@@ -27,7 +28,7 @@ QUICK: Final = ConnectionLimits(
     sweep_seconds=0.02,
     account_held_bytes=32 << 20,
 )
-_SECONDS: Final = 30  # by then a test has failed
+_SECONDS: Final = 60  # by then a test has failed
 PATIENT: Final = ConnectionLimits(sweep_seconds=0.02)
 
 
@@ -66,7 +67,7 @@ class Client:
 
     async def answer(self) -> Answer:
         try:
-            head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+            head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), _SECONDS)
         except (asyncio.IncompleteReadError, ConnectionResetError):
             return Answer(b"", b"")
         length = re.search(rb"content-length: (\d+)", head)
@@ -77,9 +78,9 @@ class Client:
         return await self.answer()
 
     async def is_closed(self) -> bool:
-        """True if it closes within some seconds, and sends nothing more."""
+        """True if it closes in time, and sends nothing more."""
         try:
-            return await asyncio.wait_for(self.reader.read(1), 10) == b""
+            return await asyncio.wait_for(self.reader.read(1), _SECONDS) == b""
         except ConnectionResetError:
             return True
 
@@ -194,10 +195,19 @@ def at_a_server(
     per_address: ConnectionsPerAddress | None = None,
 ) -> None:
     """Runs ``ask`` on the event loop that Falcon uses."""
+    uvloop.run(_asked(ask, limits, connections_max, per_address))
 
-    async def run() -> None:
-        async with serving(limits, connections_max, per_address) as server, asyncio.timeout(_SECONDS):
-            await ask(server)
 
-    work: Coroutine[Any, Any, None] = run()
-    uvloop.run(work)
+def at_a_quick_server(ask: Callable[[Server], Awaitable[None]], limits: ConnectionLimits = QUICK) -> None:
+    """Runs ``ask`` in time of its own: what it does takes no time, and what it waits for comes soon."""
+    run_in_own_time(_asked(ask, limits))
+
+
+async def _asked(
+    ask: Callable[[Server], Awaitable[None]],
+    limits: ConnectionLimits,
+    connections_max: int = 1_000,
+    per_address: ConnectionsPerAddress | None = None,
+) -> None:
+    async with serving(limits, connections_max, per_address) as server, asyncio.timeout(_SECONDS):
+        await ask(server)

@@ -82,9 +82,9 @@ def _relay(port: int, at: int, authority: Authority) -> Iterator[None]:
 
     thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
-    loop.result(10)
+    loop.result(60)
     try:
         yield
     finally:
-        loop.result(10).call_soon_threadsafe(ending.set)
+        loop.result(60).call_soon_threadsafe(ending.set)
         thread.join(10)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, expect, sync_playwright
 
 from tools.harness.falcon import Falcon
 
@@ -24,9 +24,13 @@ _QUIET: Final = (
     "--disable-sync",
 )
 
+# What does not come within this time, in milliseconds, does not come.
+_PATIENCE: Final = 30_000
+
 Json = dict[str, Any]
 
 _client = httpx.Client(timeout=20)
+expect.set_options(_PATIENCE)
 
 
 class Person:
@@ -74,7 +78,7 @@ class Screen:
         self.page = page
         self.url = url
         self.faults: list[str] = []
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(_PATIENCE)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", lambda line: self._said(line.type, line.text))
 
@@ -101,7 +105,7 @@ class Screen:
         return self
 
     def is_connected(self) -> None:
-        self.page.locator(".state[data-state=connected]").wait_for(state="attached", timeout=30_000)
+        self.page.locator(".state[data-state=connected]").wait_for(state="attached")
 
     def says(self, text: str) -> None:
         self.page.locator("#composer").fill(text)
@@ -127,7 +131,6 @@ class Screen:
             " && !Object.keys(localStorage).some(key => key.startsWith('falcon.outbox.'))"
             " && !document.querySelector('article.unsent')",
             arg=len(texts),
-            timeout=30_000,
         )
         assert self.texts() == texts
 

@@ -1,4 +1,7 @@
-"""The mailbox in front of a shard: batches, bounds, deadlines and fair shares."""
+"""The mailbox in front of a shard: batches, bounds, deadlines and fair shares.
+
+In simulated time: a batch that is away for 50 ms is a slow one, and a busy machine stops a test for longer.
+"""
 
 import asyncio
 import time
@@ -22,6 +25,7 @@ from falcon.write.protocol import (
     encode_replies,
 )
 from tools.harness.waiting import eventually
+from tools.simulation.threads import Simulation
 
 DONE = Unavailable("not_mine")
 
@@ -70,7 +74,7 @@ async def turn() -> None:
 
 def in_loop(test: Callable[[], "asyncio.Future[None] | object"]) -> Callable[[], None]:
     def run() -> None:
-        asyncio.run(test())  # type: ignore[arg-type]
+        Simulation().run(lambda: asyncio.run(test()))  # type: ignore[arg-type]
 
     run.__name__ = test.__name__
     return run

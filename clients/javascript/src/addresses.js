@@ -16,7 +16,7 @@ export class Addresses {
 
   /** The address whose turn it is; a shunned one only if all are. */
   next() {
-    const now = Date.now();
+    const now = performance.now();
     for (let n = 0; n < this.#urls.length; n++) {
       const url = this.#urls[this.#turn++ % this.#urls.length];
       if ((this.#shunnedUntil.get(url) ?? 0) <= now) return url;
@@ -26,7 +26,7 @@ export class Addresses {
 
   /** Keep off this address for a moment. True: another one is worth trying at once. */
   shun(url) {
-    const now = Date.now();
+    const now = performance.now();
     this.#shunnedUntil.set(url, now + SHUNNED_MS);
     return this.#urls.some((each) => (this.#shunnedUntil.get(each) ?? 0) <= now);
   }

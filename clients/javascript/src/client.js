@@ -1,7 +1,6 @@
 // One method for each request of the API.
 
 import { Connection } from "./connection.js";
-import { Patience } from "./patience.js";
 import { Stream } from "./stream.js";
 
 const AUTHORS_MAX = 50; // the most that the API names at once
@@ -149,7 +148,7 @@ export class FalconClient {
   /** The messages after ``after``, in order, page by page. With ``upTo`` it goes on until that ``seq`` has come: this is
    * how to read what a ``catch_up`` names. */
   async *history(roomId, { after = 0, upTo = null, ...options } = {}) {
-    let patience = new Patience(options.timeoutMs ?? 30_000);
+    const patience = this.#connection.patience(null, options.timeoutMs);
     for (let at = after; upTo === null || at < upTo; ) {
       const page = await this.messages(roomId, { ...options, after: at, limit: PAGE_MAX });
       for (const message of page.messages) {
@@ -157,10 +156,10 @@ export class FalconClient {
         yield message;
         at = message.seq;
       }
+      if (page.messages.length) patience.renew();
       if (page.has_after) continue;
       if (upTo === null) return;
-      if (page.messages.length) patience = new Patience(options.timeoutMs ?? 30_000);
-      else await patience.wait(new Error(`room ${roomId} does not show message ${upTo} yet`), null, options.signal);
+      if (!page.messages.length) await patience.wait(new Error(`room ${roomId} does not show message ${upTo} yet`), null, options.signal);
     }
   }
 

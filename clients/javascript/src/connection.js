@@ -2,13 +2,12 @@
 
 import { Addresses } from "./addresses.js";
 import { aborted, Problem } from "./errors.js";
-import { Patience } from "./patience.js";
+import { LONGEST_TIMER_MS, Patience } from "./patience.js";
 import { Positions } from "./positions.js";
 
-// 502 and 504 come from a proxy in between. Retrying is safe for each: a command keeps its key.
-const RETRIED = new Set([429, 502, 503, 504]);
+// 408 also comes from a proxy that closes an idle connection. Retrying is safe for each: a command keeps its key.
+const RETRIED_4XX = new Set([408, 425, 429]);
 const ATTEMPTS = 3; // that fit into a call's time even if the server hangs
-const LONGEST_TIMER_MS = 2 ** 31 - 1; // a longer one would fire at once
 
 /** An idempotency key that no other command has. */
 export function newKey() {
@@ -49,6 +48,10 @@ export class Connection {
     this.#closing.abort(new DOMException("The client was closed", "AbortError"));
   }
 
+  patience(key, timeoutMs = this.#timeoutMs) {
+    return new Patience(timeoutMs, key);
+  }
+
   /** Every attempt carries the same key, so the command is executed once. Throws Problem, Unreachable. */
   async command(method, path, body, { key = newKey(), ...options } = {}) {
     const headers = { "Idempotency-Key": visibleAscii(key, "an idempotency key") };
@@ -63,7 +66,7 @@ export class Connection {
 
   /**
    * One attempt at a long answer. Resolves with the Response once its headers have come.
-   * Throws Problem, whose status may be one to retry, or the error of a broken connection.
+   * Throws Problem, whose status may be one to retry, or the error of a broken connection. `pieces` reads the body.
    */
   async open(path, params, headers, signal) {
     const url = this.#addresses.next();
@@ -74,7 +77,7 @@ export class Connection {
       if (!signal.aborted) this.#addresses.shun(url);
       throw fault;
     }
-    if (!response.ok) throw refusal(response, await response.text());
+    if (!response.ok) throw refusal(response, await textOf(response, signal));
     return response;
   }
 
@@ -96,7 +99,7 @@ export class Connection {
   }
 
   async #answer(method, path, headers, body, key, { timeoutMs = this.#timeoutMs, retry = true, signal = null }) {
-    const patience = new Patience(timeoutMs, key);
+    const patience = this.patience(key, timeoutMs);
     for (;;) {
       const url = this.#addresses.next();
       const limitMs = this.#attemptMs ?? Math.min(timeoutMs / ATTEMPTS, patience.leftMs);
@@ -117,7 +120,7 @@ export class Connection {
       if (response.ok) return this.#accepted(response, text);
       const met = refusal(response, text);
       this.onFailure?.(met);
-      if (!RETRIED.has(met.status)) throw met;
+      if (!passes(met)) throw met;
       if (method === "GET") this.positions.failed();
       if (!retry) throw patience.ended(met);
       await patience.wait(met, met.retryAfterMs, signal);
@@ -135,7 +138,7 @@ export class Connection {
     }
     try {
       const response = await this.#request(url, method, path, headers, body, abort.signal);
-      return { response, text: await response.text() };
+      return { response, text: await textOf(response, abort.signal) };
     } finally {
       clearTimeout(timer);
       for (const other of others) other.removeEventListener("abort", end);
@@ -157,9 +160,37 @@ export class Connection {
   }
 }
 
+/** The pieces of a body as they come. Throws when the connection breaks or the signal aborts.
+ *
+ * The reader is cancelled here, because the fetch of Node forgets its signal once the request is collected as garbage. */
+export async function* pieces(response, signal) {
+  const reader = response.body.getReader();
+  const end = () => void reader.cancel().catch(() => {});
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (signal.aborted) throw aborted(signal);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    signal.removeEventListener("abort", end);
+    end();
+  }
+}
+
+async function textOf(response, signal) {
+  if (!response.body) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const piece of pieces(response, signal)) text += decoder.decode(piece, { stream: true });
+  return text + decoder.decode();
+}
+
 /** Whether the same request may do better later. */
 export function passes(failure) {
-  return !(failure instanceof Problem) || RETRIED.has(failure.status);
+  return !(failure instanceof Problem) || failure.status >= 500 || RETRIED_4XX.has(failure.status);
 }
 
 /** What an answer says that is not a success, also if it does not come from Falcon (from a proxy, for example). */

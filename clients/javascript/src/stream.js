@@ -1,8 +1,8 @@
 // The stream over connections that break: every event once and in order, for as long as it is read.
 
-import { parsed, passes } from "./connection.js";
+import { parsed, passes, pieces } from "./connection.js";
 import { Problem } from "./errors.js";
-import { afterAtLeast, backoff, sleep } from "./patience.js";
+import { atLeast, backoff, sleep } from "./patience.js";
 import { Parser } from "./sse.js";
 
 const PATH = "/v1/stream";
@@ -135,7 +135,7 @@ export class Stream {
       }
       if (this.#closed) return;
       if (Date.now() - began > STEADY_MS) this.#failures = 0;
-      const pause = lost.afterMs === null ? backoff(this.#failures++, ...this.#pauses) : afterAtLeast(lost.afterMs);
+      const pause = atLeast(lost.afterMs, backoff(this.#failures++, ...this.#pauses));
       this.#onState({ state: "offline", until: Date.now() + pause, ...lost });
       this.#wake = new AbortController();
       await sleep(pause, this.#wake.signal).catch(() => {});
@@ -161,15 +161,12 @@ export class Stream {
       heard();
       const kind = response.headers.get("Content-Type") ?? "";
       if (!kind.toLowerCase().startsWith("text/event-stream")) throw new Problem(response.status, "not_falcon", `${PATH} answers with ${kind}`);
-      const reader = response.body.getReader();
       const decoder = new TextDecoder();
       const parser = new Parser();
-      for (;;) {
-        listen();
-        const { value, done } = await reader.read();
+      listen();
+      for await (const piece of pieces(response, abort.signal)) {
         heard();
-        if (done) return { why: "closed", afterMs: null };
-        for (const block of parser.feed(decoder.decode(value, { stream: true }))) {
+        for (const block of parser.feed(decoder.decode(piece, { stream: true }))) {
           const event = read(block, this.#id);
           this.#id = event.id;
           if (!KNOWN.has(event.type)) continue;
@@ -178,7 +175,9 @@ export class Stream {
           if (event.type === "bye") return { why: event.data.reason, afterMs: event.data.retry_after_ms ?? null };
           if (BEGINNINGS.has(event.type)) this.#onState({ state: "connected" });
         }
+        listen();
       }
+      return { why: "closed", afterMs: null };
     } finally {
       clearTimeout(timer);
       abort.abort();

@@ -84,8 +84,7 @@ class FalconClient:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         for stream in self._streams:
-            if not stream.is_waiting:  # else the connection, which closes below, ends its wait
-                await stream.aclose()
+            await stream.aclose()
         await self._connection.close()
 
     @property

@@ -16,8 +16,8 @@ from falcon_chat.patience import Clock, Patience
 
 Params: TypeAlias = Mapping[str, str | int]
 
-# 502 and 504 come from a proxy in between. Retrying is safe for each: a command keeps its key.
-_RETRIED = frozenset({429, 502, 503, 504})
+# 408 also comes from a proxy that closes an idle connection. Retrying is safe for each: a command keeps its key.
+_RETRIED_4XX = frozenset({408, 425, 429})
 _CONNECT_SECONDS = 3.0
 
 
@@ -90,7 +90,8 @@ class Connection:
         """One attempt at a long answer, whose body is read in pieces as they come.
 
         ``silence``: after so many seconds without a byte the connection counts as lost.
-        Raises Busy if the server asks to come back later, and httpx.TransportError if the connection breaks.
+        Raises Busy if the server asks to come back later, and httpx.RequestError if the connection breaks or its bytes
+        are damaged.
         """
         url = self._addresses.next()
         usual = self._http.timeout
@@ -102,7 +103,7 @@ class Connection:
                     await response.aread()
                     raise _refusal(response)
                 yield response
-        except httpx.TransportError:
+        except httpx.RequestError:
             self._addresses.shun(url)
             raise
 
@@ -118,7 +119,7 @@ class Connection:
             try:
                 async with asyncio.timeout(patience.left):
                     response = await self._http.request(method, url + path, headers=headers, **request)
-            except (httpx.TransportError, TimeoutError) as fault:
+            except (httpx.RequestError, TimeoutError) as fault:
                 another = self._addresses.shun(url)
                 if not (another and patience.left):
                     await patience.wait(ConnectionError(f"{url}: {why(fault)}"))
@@ -181,14 +182,15 @@ def _refusal(response: httpx.Response) -> Problem | Busy:
         body = _ProblemBody()
     detail = body.detail or body.title or response.reason_phrase or "no reason given"
     problem = Problem(status, body.code or f"http_{status}", detail, body.errors)
-    return Busy(problem, _retry_after(response)) if status in _RETRIED else problem
+    return Busy(problem, _retry_after(response)) if status >= 500 or status in _RETRIED_4XX else problem
 
 
 def _retry_after(response: httpx.Response) -> float | None:
     try:
-        return max(0.0, float(response.headers["Retry-After"]))
+        seconds = float(response.headers["Retry-After"])
     except (KeyError, ValueError):
         return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _visible_ascii(text: str, what: str) -> str:

@@ -82,7 +82,7 @@ async def export_blocks(
             if header is not None and header.position is None:
                 return  # the first version has no last line
             raise httpx.RemoteProtocolError("the export ended before its last line")
-        except httpx.TransportError as fault:
+        except httpx.RequestError as fault:
             await patience.wait(ConnectionError(why(fault)))
         except Busy as busy:
             await patience.wait(busy.problem, busy.retry_after)

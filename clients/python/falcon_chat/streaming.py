@@ -45,17 +45,14 @@ class Stream:
         self._connected = self._connect()
         self._lost = False
         self._closed = False
+        self._disconnecting = asyncio.Lock()
         self._outdated = False  # the connection has other parameters
-        self._wait: asyncio.Timeout | None = None
+        self._wait: asyncio.Timeout | None = None  # for the next event
+        self._pause: asyncio.Timeout | None = None  # before the next attempt
 
     @property
     def is_closed(self) -> bool:
         return self._closed
-
-    @property
-    def is_waiting(self) -> bool:
-        """True if a task waits for the next event."""
-        return self._wait is not None
 
     def watch(self, account_ids: Iterable[int]) -> None:
         """Watch these accounts from now on, instead of those before: Presence tells of them. At most 500.
@@ -67,8 +64,7 @@ class Stream:
             return
         self._watched = watched
         self._outdated = True
-        if self._wait is not None:
-            self._wait.reschedule(asyncio.get_running_loop().time())
+        _end(self._wait)
 
     def __aiter__(self) -> "Stream":
         return self
@@ -83,11 +79,11 @@ class Stream:
             try:
                 event = await self._next()
             except TimeoutError:
-                if not self._outdated:
+                if not (self._outdated or self._closed):
                     raise
             except StopAsyncIteration:  # the last wait was cancelled, or ended with a Problem
                 self._connected = self._connect()
-            except httpx.TransportError as fault:
+            except httpx.RequestError as fault:
                 await self._lose(ConnectionError(why(fault)))
             except Busy as busy:
                 await self._lose(busy.problem, busy.retry_after)
@@ -95,6 +91,7 @@ class Stream:
                 self._lost = False
                 self._patience.renew()
                 return event
+        await self._disconnect()
         raise StopAsyncIteration
 
     async def _next(self) -> Event:
@@ -113,16 +110,34 @@ class Stream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection. A stream that is not closed before is closed with its client."""
+        """Close the connection. A loop over the stream in another task ends. A stream that is not closed before is
+        closed with its client."""
         self._closed = True
-        await self._connected.aclose()
+        _end(self._pause)
+        _end(self._wait)
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self._wait is not None:
+            return  # the task that waits disconnects
+        async with self._disconnecting:
+            await self._connected.aclose()
 
     async def _lose(self, met: Exception, retry_after: float | None = None) -> None:
         """Wait before the next attempt. The log has one line, however many attempts it takes."""
+        if self._closed:
+            return
         if not self._lost and not isinstance(met, _SaidBye):
             log.warning("the stream is interrupted, and goes on when it can: %s", met)
             self._lost = True
-        await self._patience.wait(met, retry_after)
+        try:
+            async with asyncio.timeout(None) as self._pause:
+                await self._patience.wait(met, retry_after)
+        except TimeoutError:
+            if not self._closed:
+                raise
+        finally:
+            self._pause = None
 
     async def _connect(self) -> AsyncGenerator[Event, None]:
         """The events of one connection, after those of the connections before. It ends with an exception."""
@@ -144,6 +159,12 @@ class Stream:
                 if isinstance(event, Bye):
                     raise Busy(_SaidBye(event.reason), event.retry_after_ms / 1000)
         raise httpx.RemoteProtocolError("the stream ended without a bye")
+
+
+def _end(wait: asyncio.Timeout | None) -> None:
+    """The wait, if there is one, ends now with TimeoutError."""
+    if wait is not None:
+        wait.reschedule(asyncio.get_running_loop().time())
 
 
 def _ids(ids: Iterable[int]) -> str:

@@ -20,6 +20,8 @@ _RETRY_SECONDS: Final = 1.0
 _READERS: Final = 4
 _READ_SECONDS: Final = 5.0
 _READ_RECORDS: Final = 100  # the next client's token may name one of those behind
+_CHECK_SECONDS: Final = 5.0
+_CHECK_WAIT_SECONDS: Final = 2.0
 
 
 class KafkaCuts:
@@ -34,6 +36,9 @@ class KafkaCuts:
         self._idle: list[Reader] = []
         self._readers = asyncio.Semaphore(_READERS)
         self._offset: int | None = None  # of the next cut
+        self._last: Record | None = None  # that was taken
+        self._known: Record | None = None  # the last one at the last check
+        self._check_at = 0.0
         self._following: asyncio.Task[None] | None = None
 
     def follow(self, take: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
@@ -47,7 +52,7 @@ class KafkaCuts:
         return int(written.offset)
 
     async def read(self, number: int) -> list[Record]:
-        if not await reaches(self._end, number + 1):
+        if not await reaches(self._cluster.cuts, self._end, number + 1):
             return []
         try:
             async with asyncio.timeout(_READ_SECONDS), self._readers:
@@ -81,20 +86,44 @@ class KafkaCuts:
         while True:
             try:
                 if self._offset is None:
-                    self._offset = max(0, (await self._reader.ends([0]))[0] - KEPT_MAX)
+                    self._offset = await self._first()
                 while True:
                     await self._take(self._offset, take)
+                    await self._check()
             except LogWentBack as error:
                 log.warning("resume tokens begin with other cuts: %s", error)
                 lost()
-                self._offset = None
+                self._offset = self._last = self._known = None
             except JournalUnavailable as error:
                 log.warning("resume tokens grow, since cuts cannot be read: %s", error)
             except Exception:  # if this task ended, tokens would grow for ever
                 log.exception("reading cuts met a fault of ours; it goes on behind it")
             await asyncio.sleep(_RETRY_SECONDS)
 
+    async def _first(self) -> int:
+        """The number of the first cut to take."""
+        end = (await self._reader.ends([0]))[0]
+        return max(await self._reader.beginning(0), end - KEPT_MAX)
+
     async def _take(self, offset: int, take: Callable[[int, bytes], None]) -> None:
         for record in (await self._reader.records({0: offset}, _RECORDS, _WAIT_SECONDS)).get(0, []):
             self._offset = record.offset + 1
-            take(record.offset, record.value or b"")
+            self._last = (record.offset, record.value or b"")
+            self._known = self._known or self._last
+            take(*self._last)
+
+    async def _check(self) -> None:
+        """Look from time to time if a cut that was taken is still there. A topic that was made again may have as many
+        cuts as the one before, and then the offset of the next one does not tell. Raises LogWentBack,
+        JournalUnavailable."""
+        now = asyncio.get_running_loop().time()
+        if self._known is None or now < self._check_at:
+            return
+        self._check_at = now + _CHECK_SECONDS
+        number, data = self._known
+        # The last cut may already be one of another topic; this one was there at the last check.
+        found = (await self._reader.records({0: number}, 1, _CHECK_WAIT_SECONDS)).get(0, [])
+        if found and (found[0].offset, found[0].value or b"") != (number, data):
+            raise LogWentBack(f"{self._cluster.cuts} has another cut {number} than before: the topic was made again")
+        if found:
+            self._known = self._last

@@ -100,6 +100,16 @@ class Reader:
             raise JournalUnavailable(f"cannot read the ends of {self.topic}: {error!r}") from error
         return {partition.partition: end for partition, end in ends.items()}
 
+    async def beginning(self, partition: Partition) -> int:
+        """The offset of the first record that the brokers keep. Raises JournalUnavailable."""
+        at = TopicPartition(self.topic, partition)
+        try:
+            consumer = await self._started()
+            beginning: int = (await consumer.beginning_offsets([at]))[at]
+        except CLIENT_ERRORS as error:
+            raise JournalUnavailable(f"cannot read the beginning of {self.topic}: {error!r}") from error
+        return beginning
+
     def end_seen(self, partition: Partition) -> int:
         """The end as of the last fetch, 0 before the first. Any thread may call it: it asks no broker."""
         at = TopicPartition(self.topic, partition)
@@ -168,9 +178,9 @@ async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dic
     return found
 
 
-async def reaches(end: Callable[[], Awaitable[int]], offset: int) -> bool:
-    """True if a partition has all records before ``offset``. ``end`` asks for its end, which may be stale: a client's
-    token may name a record that the leader does not show yet.
+async def reaches(topic: str, end: Callable[[], Awaitable[int]], offset: int) -> bool:
+    """True if a partition of the topic has all records before ``offset``. ``end`` asks for its end, which may be stale:
+    a client's token may name a record that the leader does not show yet.
 
     Raises JournalUnavailable, also if the leader does not show in time what it may have.
     """
@@ -179,7 +189,7 @@ async def reaches(end: Callable[[], Awaitable[int]], offset: int) -> bool:
         if offset > stated + _STALE_RECORDS:
             return False
         if asyncio.get_running_loop().time() > until:
-            raise JournalUnavailable(f"the log ends at offset {stated} for now, and {offset} is asked for")
+            raise JournalUnavailable(f"{topic} ends at offset {stated} for now, and {offset} is asked for")
         await asyncio.sleep(_STALE_PAUSE_SECONDS)
     return True
 

@@ -59,7 +59,7 @@ class KafkaTail:
             raise WrongPlace(f"there is no partition {segment}")
         if offset == 0:
             return Position()
-        if not await reaches(self._ends[segment].get, offset):
+        if not await reaches(self._cluster.journal, self._ends[segment].get, offset):
             raise WrongPlace(f"there is no offset {offset} in partition {segment}")
         before: list[tuple[int, bytes]] = []
         start, back = offset, _LOOKED_BACK_AT

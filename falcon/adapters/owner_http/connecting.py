@@ -18,6 +18,7 @@ Connect: TypeAlias = Callable[[str, asyncio.Protocol], Awaitable[None]]
 
 _ADDRESS: Final = re.compile(r"\[?(.+?)\]?:([0-9]{1,5})")
 _HEAD_BYTES_MAX: Final = 4 << 10
+_SHOWN_BYTES: Final = 80
 _PAUSE_SECONDS: Final = 0.02
 
 
@@ -107,7 +108,9 @@ class _Upgrade(asyncio.Protocol):
         if not end and len(head) <= _HEAD_BYTES_MAX:
             return
         if not head.startswith(b"HTTP/1.1 101 ") or PROTOCOL not in head.lower():
-            self._fail(f"it does not speak {PROTOCOL.decode()}: {head.splitlines()[:1]}")
+            said = head.partition(b"\r\n")[0][:_SHOWN_BYTES].decode(errors="replace")
+            why = f"it does not speak {PROTOCOL.decode()} ({said})"
+            self._fail(f"{why}: an older falcon write is to be replaced before falcon api")
             return
         self.transport.set_protocol(self._protocol)
         self._protocol.connection_made(self.transport)

@@ -129,10 +129,10 @@ async def _carry_out(check: Check, left: float) -> tuple[str, Failure | None]:
         wrong = str(problem)
         if problem.code == "not_falcon":
             look_at = _NOT_FALCON
-        elif problem.status >= 500:
-            look_at = _ERROR_LINES
     except Unreachable as fault:
         wrong = str(fault)
+        if isinstance(fault.last, Problem) and fault.last.status == 500:
+            look_at = _ERROR_LINES
     except TimeoutError:
         why = ", which is what --timeout has left of it" if left < _STEP_SECONDS else ""
         wrong = f"{check.awaits()} did not come within {seconds:.1f} s{why}"

@@ -196,7 +196,7 @@ def test_a_server_is_found_by_another_process_and_ended_by_it(daemon: Daemon) ->
 
 def test_a_server_on_its_way_out_is_waited_for(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = _launch(daemon, _SLOW_TO_END)
-    daemon.wait_for(lambda: "up" in daemon.said(), "said so", 10)
+    daemon.wait_for(lambda: "up" in daemon.said(), "said so", 60)
     other = Daemon(daemon.name, daemon.port, daemon.folder)
     with other.ending():
         # The kernel's steps for a process that ends, before its files are closed and its parent is told.
@@ -210,7 +210,7 @@ def test_a_server_inherits_no_descriptor(daemon: Daemon, tmp_path: Path) -> None
     with (tmp_path / "held").open("w") as held:
         os.set_inheritable(held.fileno(), True)
         pid = _launch(daemon, "print('up', flush=True); signal.pause()")
-        daemon.wait_for(lambda: "up" in daemon.said(), "said so", 10)
+        daemon.wait_for(lambda: "up" in daemon.said(), "said so", 60)
         assert tmp_path / "held" not in _opened(pid)
         assert os.getsid(pid) == pid
 
@@ -218,14 +218,14 @@ def test_a_server_inherits_no_descriptor(daemon: Daemon, tmp_path: Path) -> None
 def test_a_server_that_does_not_hear_is_ended_all_the_same(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.servers.daemon._END_SECONDS", 0.2)
     pid = _launch(daemon, _DEAF)
-    daemon.wait_for(lambda: "deaf" in daemon.said(), "said so", 10)
+    daemon.wait_for(lambda: "deaf" in daemon.said(), "said so", 60)
     daemon.end()
     assert not Path(f"/proc/{pid}").exists()
 
 
 def test_a_server_that_ends_while_starting_shows_its_last_words(daemon: Daemon) -> None:
     _launch(daemon, "print('old words', flush=True); signal.pause()")
-    daemon.wait_for(lambda: "old words" in daemon.said(), "said so", 10)
+    daemon.wait_for(lambda: "old words" in daemon.said(), "said so", 60)
     daemon.kill()
     program = _program(daemon.folder / "java", f"#!{sys.executable}\nprint('no room')\n")
     daemon.launch(str(program), [], {})

@@ -48,6 +48,10 @@ class SimulatedAdmin:
             errors.append((topic.name, 0 if made else _EXISTS))
         return SimpleNamespace(topic_errors=errors)
 
+    async def delete_topics(self, names: Sequence[str]) -> None:
+        for name in names:
+            await self._ask("delete_topic", name)
+
     async def delete_records(self, records: Mapping[TopicPartition, Any]) -> None:
         for at, to_delete in records.items():
             await self._ask("delete_records", at, to_delete.before_offset)

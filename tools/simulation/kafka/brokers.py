@@ -245,6 +245,11 @@ class Brokers:
             partition.elect(living)
         return True
 
+    async def delete_topic(self, name: str) -> None:
+        """Raises UnknownTopicOrPartitionError."""
+        if self._topics.pop(name, None) is None:
+            raise UnknownTopicOrPartitionError(name)
+
     async def topic(self, name: str) -> list[Partition] | None:
         known = self._topics.get(name)
         return None if known is None else known.partitions
