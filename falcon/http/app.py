@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from falcon.http import web
 from falcon.http.api import asyncapi, docs
@@ -27,7 +27,7 @@ from falcon.http.responses import problem_response
 from falcon.http.server import junk
 from falcon.http.server.fanout import is_gone
 from falcon.http.server.request_metrics import STATUS, Meter
-from falcon.http.stream.endpoints import stream_sse, stream_websocket
+from falcon.http.stream.endpoints import open_stream
 from falcon.read.store import ReadStoreUnavailable
 
 log = logging.getLogger("falcon.http")
@@ -103,9 +103,12 @@ class _Faults:
         self._meter = Meter([(operation.path, operation.method) for operation in OPERATIONS])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] == "websocket":
+            scope["method"] = "GET"  # of the request that opens it
+            send = functools.partial(_send_before_upgrade, send=send)
         began = time.monotonic()
         self._meter.in_flight += 1
         try:
@@ -123,6 +126,12 @@ class _Faults:
             self._meter.ended(scope, time.monotonic() - began)
 
 
+async def _send_before_upgrade(message: Message, send: Send) -> None:
+    """The response to the request for a WebSocket that is refused has types of its own in ASGI."""
+    kind = message["type"]
+    await send({**message, "type": f"websocket.{kind}"} if kind.startswith("http.") else message)
+
+
 class _Stream:
     """The stream is neither a command nor a query: the request may be an upgrade, and it lasts."""
 
@@ -133,15 +142,12 @@ class _Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         edge = self._app.edge
-        if scope["type"] == "websocket":
-            await stream_websocket(edge.streams, scope, receive, send)
-            return
         response: ASGIApp
         try:
             if scope["method"] != "GET":
                 edge.authenticator.count_public(scope)
                 raise method_not_allowed(scope["method"], ["GET"])
-            response = await stream_sse(edge.streams, scope)
+            response = await open_stream(edge.streams, edge.authenticator, scope)
         except (Problem, ReadStoreUnavailable) as refusal:
             response = refusal_response(scope, refusal)
         scope[STATUS] = getattr(response, "status", 200)
@@ -179,9 +185,6 @@ class _NotFound:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await PlainTextResponse("not found", 404)(scope, receive, send)
-            return
         junk.count(scope, "nowhere")
         rule = broken("path", "must be a path that /docs lists")
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.", rule)

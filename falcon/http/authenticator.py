@@ -161,7 +161,7 @@ class Authenticator:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
             problem = unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
-            raise self._limiter.delayed(problem)
+            raise problem if scope is None else self._limiter.delayed(problem, scope)
         if _has_no_spare_space(authorization):
             now = time.monotonic()
             cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)

@@ -75,10 +75,12 @@ KINDS: Final = {
 class Problem(Exception):
     """A response that names the error and the field. ``retry_after`` in seconds.
 
-    ``delay_seconds``: how long the response to a client that goes on in spite of refusals waits.
+    ``delay_seconds``: how long the response to a client that goes on in spite of refusals waits. ``behind_proxy``: the
+    address of that client, if the connection is a proxy's.
     """
 
     delay_seconds = 0.0
+    behind_proxy: bytes | None = None
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 import math
 from asyncio import sleep
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import ExitStack
 from typing import Any, Final
 
 import msgspec
@@ -21,8 +22,9 @@ SHARE: Final = "falcon.share"
 WRITE_WHOLE: Final = "falcon.write_whole"
 
 # Refusals that wait at a time, by the address of the other end: behind a proxy each of them holds one of the proxy's
-# connections, of which it often has 1,024.
+# connections, of which it often has 1,024. And so many for each client behind a proxy.
 _waiting: Final = Counts(500)
+_waiting_behind_proxy: Final = Counts(50)
 
 JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
@@ -54,11 +56,12 @@ class _DelayedResponse(BytesResponse):
     """The refusal of a client that goes on in spite of refusals. It goes out at once if its client holds all it may,
     since a body would be held meanwhile, or if as many from the same address wait as may."""
 
-    __slots__ = ("_delay_seconds",)
+    __slots__ = ("_behind_proxy", "_delay_seconds")
 
-    def __init__(self, delay_seconds: float, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(status, body, *headers)
-        self._delay_seconds = delay_seconds
+    def __init__(self, problem: Problem, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(problem.status, problem.body(), *headers)
+        self._delay_seconds = problem.delay_seconds
+        self._behind_proxy = problem.behind_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         share = scope.get("state", {}).get(SHARE)
@@ -70,14 +73,22 @@ class _DelayedResponse(BytesResponse):
 
     async def _wait(self, scope: Scope, wait: Callable[[float], Awaitable[None]]) -> None:
         client = scope.get("client")
-        address = client and client[0]
-        if not _waiting.enter(address):
-            return
-        try:
+        peer = client and client[0]
+        with ExitStack() as places:
+            if not _enter(places, _waiting, peer):
+                return
+            if self._behind_proxy is not None and not _enter(places, _waiting_behind_proxy, (peer, self._behind_proxy)):
+                return
             await wait(self._delay_seconds)
-        finally:
-            _waiting.leave(address)
         scope[DELAYED] = self._delay_seconds
+
+
+def _enter(places: ExitStack, counts: Counts, key: Hashable) -> bool:
+    """True if there is room for one more, which counts as long as the stack."""
+    if not counts.enter(key):
+        return False
+    places.callback(counts.leave, key)
+    return True
 
 
 def json_response(status: int, value: Any, *headers: tuple[bytes, bytes]) -> BytesResponse:
@@ -92,7 +103,7 @@ def problem_response(problem: Problem) -> BytesResponse:
     if problem.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
     if problem.delay_seconds:
-        return _DelayedResponse(problem.delay_seconds, problem.status, problem.body(), *headers)
+        return _DelayedResponse(problem, *headers)
     return BytesResponse(problem.status, problem.body(), *headers)
 
 

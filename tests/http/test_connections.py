@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from falcon.http.server import connections
 from falcon.http.server.connection_slots import descriptors_for_connections
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.telemetry import metrics
-from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_quick_server, at_a_server
+from tests.support.protocol_server import PATIENT, QUICK, Answer, Client, Server, at_a_quick_server, at_a_server
 from tools.harness.waiting import eventually
 
 KIB = 1024
@@ -53,6 +54,10 @@ def with_target(size: int) -> bytes:
 
 def cut(reason: str) -> float:
     return metrics.connections_cut.labels(reason).value
+
+
+def counted(kind: str) -> float:
+    return metrics.http_junk.labels(kind).value
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
@@ -181,17 +186,97 @@ def test_what_is_no_request_is_refused(junk: bytes) -> None:
     ("upgrade", "status"),
     [
         (UPGRADE[:-2] + b"X: " + b"x" * 9 * KIB + b"\r\n\r\n", 431),
-        (UPGRADE.replace(b"GET", b"POST"), 405),
+        (UPGRADE.replace(b"GET", b"POST"), 400),
+        (UPGRADE.replace(b"Version: 13", b"Version: 12"), 400),
+        (UPGRADE.replace(b"Sec-WebSocket-Key", b"X-Key"), 400),
+        (UPGRADE.replace(b"/v1/stream", b"/\xc3\xa9"), 400),
         (GET + UPGRADE, 201),
     ],
-    ids=["a long field", "no GET", "behind a request that is being answered"],
+    ids=["a long field", "no GET", "another version", "no key", "no ASCII", "behind a request that is being answered"],
 )
 def test_an_upgrade_that_cannot_be_is_refused_and_not_left_open(upgrade: bytes, status: int) -> None:
     async def ask(server: Server) -> None:
         client = await server.connect()
-        assert (await client.asks(upgrade)).status == status
+        answer = await client.asks(upgrade)
+        assert answer.status == status
+        assert status != 400 or answer.code == "malformed"
         await asyncio.wait_for(client.reader.read(), 10)  # up to its end
         await eventually(lambda: not server.state.connections)
+
+    at_a_server(ask)
+
+
+def frame(first: int, payload: bytes = b"") -> bytes:
+    """A client's WebSocket frame (RFC 6455, 5.2), masked with zeros. ``first``: its first byte."""
+    return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
+
+
+TEXT, PING = 0x81, 0x89
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        (frame(PING) * 20_000, "too_large"),
+        (frame(TEXT, b"tea") * 20_000, "too_large"),
+        (b"\xff" * 10, "malformed"),
+        (frame(0x83), "malformed"),
+    ],
+    ids=["pings", "texts", "no frames", "an unknown frame"],
+)
+def test_a_websocket_whose_client_floods_or_breaks_it_is_cut_and_counted(sent: bytes, kind: str) -> None:
+    before = counted(kind), cut(kind)
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        assert (await client.asks(UPGRADE)).status == 101
+        with suppress(ConnectionError):
+            await client.send(sent)
+        await eventually(lambda: server.gone)
+        assert not server.state.connections
+
+    at_a_server(ask)
+    assert (counted(kind), cut(kind)) == (before[0] + 1, before[1] + 1)
+
+
+def test_what_a_client_says_on_a_websocket_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        assert (await client.asks(UPGRADE)).status == 101
+        assert await client.reader.readexactly(3) == b"\x82\x01\x00"
+        await client.send(frame(TEXT, b"\xff") + frame(TEXT & 0x7F, b"a part") + frame(0, b"") * 10 + frame(PING))
+        assert await client.reader.readexactly(2) == b"\x8a\x00", "the answer to the ping"
+        assert server.gone == 0
+
+    at_a_server(ask)
+    assert not caplog.records
+
+
+async def asks_for_a_websocket_whose_refusal_waits(server: Server) -> tuple[Client, FalconWebSocketProtocol]:
+    client = await server.connect()
+    await client.send(UPGRADE.replace(b"/v1/stream", b"/refused"))
+    await eventually(lambda: objects_of([FalconWebSocketProtocol])[FalconWebSocketProtocol])
+    return client, await waiting_one(server)
+
+
+def test_nothing_is_read_of_a_websocket_before_its_client_is_answered() -> None:
+    before = counted("malformed")
+
+    async def ask(server: Server) -> None:
+        client, _ = await asks_for_a_websocket_whose_refusal_waits(server)
+        await client.send(frame(PING))
+        assert (await client.answer()).status == 0
+        await eventually(lambda: not server.taken())
+
+    at_a_server(ask)
+    assert counted("malformed") == before + 1
+
+
+def test_a_refusal_that_waits_goes_out_when_the_server_stops_also_that_of_a_websocket() -> None:
+    async def ask(server: Server) -> None:
+        client, protocol = await asks_for_a_websocket_whose_refusal_waits(server)
+        protocol.shutdown()
+        assert (await client.answer()).status == 401
 
     at_a_server(ask)
 
@@ -547,6 +632,48 @@ def test_a_large_body_in_one_piece_with_its_head_is_taken() -> None:
     at_a_server(ask)
 
 
+CHUNKED = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+
+def test_a_body_in_chunks_of_a_byte_is_taken_as_its_application_asks_for_it() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        for _ in range(2):
+            assert (await client.asks(CHUNKED + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n")).body == b"20000"
+
+    at_a_server(ask)
+
+
+def test_of_a_body_in_chunks_of_a_byte_a_few_are_parsed_while_nobody_asks_for_them() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(CHUNKED.replace(b"/v1/rooms", b"/stream") + b"1\r\nx\r\n" * 20_000)
+        await client.reader.readuntil(b"event")
+        protocol = await waiting_one(server)
+        await eventually(lambda: protocol.flow.read_paused)
+        assert protocol.flow.untaken < 600
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize("body", [b"1\r\nx\r\n", b"400\r\n" + b"x" * KIB + b"\r\n"], ids=["tiny", "large"])
+def test_a_client_that_sends_its_body_on_and_on_after_the_answer_is_cut(body: bytes) -> None:
+    before = cut("too_large")
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        early = CHUNKED.replace(b"/v1/rooms", b"/early")
+        assert (await client.asks(early)).status == 201
+        assert (await client.asks(body * 100 + b"0\r\n\r\n" + GET)).status == 201, "some of it may be on its way"
+        assert (await client.asks(early)).status == 201
+        with suppress(ConnectionError):
+            await client.send(body * 2_000)
+        assert await client.is_closed()
+
+    at_a_server(ask)
+    assert cut("too_large") == before + 1
+
+
 def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() -> None:
     async def ask(server: Server) -> None:
         client = await server.connect()
@@ -585,14 +712,14 @@ def test_a_connection_that_has_ended_needs_no_collector(sent: bytes, objects: di
     async def ask(server: Server) -> None:
         client = await server.connect()
         await client.send(sent)
-        await eventually(lambda: server.taken() and counted(objects) == objects)
+        await eventually(lambda: server.taken() and objects_of(objects) == objects)
         client.writer.transport.abort()
-        await eventually(lambda: not server.taken() and not any(counted(objects).values()))
+        await eventually(lambda: not server.taken() and not any(objects_of(objects).values()))
 
     at_a_server(ask)
 
 
-def counted(kinds: Iterable[type]) -> dict[type, int]:
+def objects_of(kinds: Iterable[type]) -> dict[type, int]:
     """How many objects there are of each kind."""
     present = [type(each) for each in gc.get_objects()]
     return {kind: present.count(kind) for kind in kinds}

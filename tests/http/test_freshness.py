@@ -226,8 +226,9 @@ def opens_a_stream(falcon: Falcon, query: str, token: str | None = None) -> None
 
     async def opened() -> None:
         scope = {"type": "http", "method": "GET", "path": "/v1/stream", "query_string": query.encode()}
-        opening = await endpoints._open(falcon.edge.streams, {**scope, "headers": headers})
-        opening.release()
+        edge = falcon.edge
+        response = await endpoints.open_stream(edge.streams, edge.authenticator, {**scope, "headers": headers})
+        response._opening.release()
 
     falcon.run(opened())
 

@@ -272,13 +272,23 @@ def test_an_account_that_takes_no_answers_or_ends_no_body_is_told_so_and_nobody_
         assert mallory.get("/v1/me").status_code == 200
 
 
+UPGRADE_FIELDS = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
 @pytest.mark.processes
 def test_wrong_tokens_and_wrong_paths_are_counted_and_logged_once(falcon: Falcon) -> None:
     with client_of(falcon, "falcon_65_" + "x" * 43) as stranger:
         for number in range(50):
             assert stranger.get(f"/v1/rooms/{number}").status_code == 401
             assert stranger.get(f"/nowhere/{number}").status_code == 404
+            assert stranger.get("/v1/stream", headers=UPGRADE_FIELDS).status_code == 401
+            assert stranger.get(f"/nowhere/{number}", headers=UPGRADE_FIELDS).status_code == 404
     assert len([line for line in falcon.log().splitlines() if "none of Falcon's clients'" in line]) == 1
     page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
     for kind in ("unauthenticated", "nowhere"):
-        assert f'falcon_http_junk_total{{kind="{kind}"}} 50' in page
+        assert f'falcon_http_junk_total{{kind="{kind}"}} 100' in page

@@ -32,7 +32,7 @@ from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE
-from tests.streams.reader import Listen
+from tests.streams.reader import Listen, Transport, problem_of
 from tests.support.http import Falcon, Person, problem
 from tests.support.protocol_server import Server, at_a_server
 from tools.harness.clock import FakeClock
@@ -176,7 +176,7 @@ def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_m
     assert len(waits) == 10
 
 
-async def delayed_refusal(scope: dict[str, Any]) -> int:
+async def delayed_refusal(scope: dict[str, Any], behind_proxy: bytes | None = None) -> int:
     """Give a refusal that is to wait. Returns its status."""
     sent: list[Any] = []
 
@@ -188,6 +188,7 @@ async def delayed_refusal(scope: dict[str, Any]) -> int:
 
     problem = Problem(429, "rate_limited", "Too many.")
     problem.delay_seconds = 1.0
+    problem.behind_proxy = behind_proxy
     await responses.problem_response(problem)(scope, receive, send)
     return int(sent[0]["status"])
 
@@ -230,6 +231,38 @@ def test_so_many_refusals_of_a_peer_wait_and_those_beyond_are_given_at_once(
     asyncio.run(refuse())
 
 
+def test_one_client_behind_a_proxy_does_not_use_up_the_waits_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse() -> None:
+        proxys = {"client": ("10.0.0.1", 1)}
+        waiting = [asyncio.create_task(delayed_refusal(proxys, b"hostile")) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(delayed_refusal(proxys, b"hostile"), 10) == 429
+        waiting.append(asyncio.create_task(delayed_refusal(proxys, b"other")))
+        await asyncio.sleep(0)
+        assert not any(each.done() for each in waiting)
+        for each in waiting:
+            each.cancel()  # its client has left
+        await asyncio.wait(waiting)
+        again = asyncio.create_task(delayed_refusal(proxys, b"hostile"))
+        await asyncio.sleep(0)
+        assert not again.done()
+        again.cancel()
+
+    monkeypatch.setattr(responses, "_waiting_behind_proxy", Counts(2))
+    asyncio.run(refuse())
+
+
+def test_a_refusal_waits_for_its_client_and_not_for_the_proxy() -> None:
+    limiter = Limiter(Quotas(address_requests=1), Addresses(("10.0.0.0/8",)))
+    wrong = Problem(401, "unauthenticated", "The token is wrong.")
+    forwarded = [(b"x-forwarded-for", b"192.0.2.1")]
+    first = limiter.delayed(wrong, {"client": ("10.0.0.1", 1), "headers": forwarded}).behind_proxy
+    assert first == limiter.delayed(wrong, {"client": ("10.0.0.2", 1), "headers": forwarded}).behind_proxy
+    other = [(b"x-forwarded-for", b"192.0.2.2")]
+    assert limiter.delayed(wrong, {"client": ("10.0.0.1", 1), "headers": other}).behind_proxy not in (None, first)
+    assert limiter.delayed(wrong, {"client": ("192.0.2.3", 1), "headers": forwarded}).behind_proxy is None
+
+
 def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_many(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +293,8 @@ def test_one_address_that_floods_does_not_delay_the_refusals_of_others() -> None
         except Problem as problem:
             delays.append(problem.delay_seconds)
     assert len(delays) == 999 and delays[-1] > 0
-    assert limiter.delayed(Problem(401, "unauthenticated", "The token is wrong.")).delay_seconds == 0
+    other: Any = {"client": ("192.0.2.2", 1), "headers": []}
+    assert limiter.delayed(Problem(401, "unauthenticated", "The token is wrong."), other).delay_seconds == 0
 
 
 def test_the_time_for_which_a_refusal_waits_does_not_count_as_falcons() -> None:
@@ -530,10 +564,52 @@ def test_ones_own_secret_with_other_accounts_numbers_counts_as_one_token(start: 
     assert unauthenticated(falcon).status_code == 401
 
 
-def test_tickets_that_are_wrong_count_for_their_address(start: Start, request: pytest.FixtureRequest) -> None:
-    falcon = start(address_requests=1, address_burst=2)
-    answers = [falcon.send("GET", "/v1/stream?ticket=nonsense") for _ in range(3)]
-    assert statuses(*answers) == [401, 401, 429]
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+def test_what_asks_for_a_stream_without_a_good_token_counts_for_its_address_in_either_way(
+    start: Start, request: pytest.FixtureRequest, transport: Transport
+) -> None:
+    falcon = start(address_requests=1, address_burst=4)
+    anna = falcon.account("Anna")
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    asked = [
+        listen.bare(falcon, {}, transport=transport),
+        listen.bare(falcon, {}, transport=transport, ticket="nonsense"),
+        listen.bare(falcon, {}, transport=transport, rooms="all"),
+        listen.bare(falcon, {}, transport=transport, path="/v1/nowhere"),
+    ]
+    assert [(each.status, each.junk) for each in asked] == [
+        (401, ["unauthenticated"]),
+        (401, ["unauthenticated"]),
+        (422, []),
+        (404, ["nowhere"]),
+    ]
+    again: list[dict[str, Any]] = [{}, {"ticket": "nonsense"}, {"rooms": "all"}, {"path": "/v1/nowhere"}]
+    for query in again:
+        refused = listen.bare(falcon, {}, transport=transport, **query)
+        problem_of(refused, 429, "rate_limited")
+        assert refused.answer_headers["ratelimit-policy"] == '"address-requests";q=4;w=4'
+    assert listen(anna, transport=transport).next().name == "hello"
+    problem_of(listen(anna, transport=transport, rooms="all"), 422, "invalid")
+
+
+@pytest.mark.parametrize(("transport", "opened"), [("sse", "2xx"), ("websocket", "1xx")])
+def test_a_stream_is_a_request_in_either_way(
+    start: Start, request: pytest.FixtureRequest, transport: Transport, opened: str
+) -> None:
+    def requests(status: str) -> float:
+        return metrics.http_requests.labels("/v1/stream", "GET", status).value
+
+    falcon = start()
+    anna = falcon.account("Anna")
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    before = requests("4xx"), requests(opened)
+    stream = listen(anna, transport=transport)
+    stream.next()
+    problem_of(listen.bare(falcon, {}, transport=transport), 401, "unauthenticated")
+    stream.close()
+    assert (requests("4xx"), requests(opened)) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_trusted_proxy_says_for_whom_it_asks(start: Start) -> None:

@@ -32,6 +32,18 @@ def test_a_short_query_is_decoded_once() -> None:
     assert decoded(b"rooms=1,2") is decoded(b"rooms=1,2")
 
 
+def test_a_query_of_thousands_of_parameters_is_refused_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert decoded(b"ticket=a&" * 49 + b"ticket=b").ticket == "b"
+    monkeypatch.setattr(requests, "parse_qsl", None)
+    with pytest.raises(Problem) as refused:
+        decoded(b"a&" * 4_000)
+    assert [(error.field, error.rule) for error in refused.value.errors] == [
+        ("query", "must have at most 50 parameters")
+    ]
+
+
 class _Looking(msgspec.Struct, frozen=True):
     seconds: int | None = None
     idle: bool = False

@@ -61,8 +61,10 @@ _SIGNATURES: Final = (
     (WebSocketsSansIOProtocol.connection_lost, "self exc", _WEBSOCKET),
     (WebSocketsSansIOProtocol.pause_writing, "self", _WEBSOCKET),
     (WebSocketsSansIOProtocol.resume_writing, "self", _WEBSOCKET),
-    (WebSocketsSansIOProtocol.handle_events, "self", _WEBSOCKET),
+    (WebSocketsSansIOProtocol.data_received, "self data", _WEBSOCKET),
+    (WebSocketsSansIOProtocol.handle_parser_exception, "self", _WEBSOCKET),
     (ServerProtocol.receive_data, "self data", _WEBSOCKET),
+    (ServerProtocol.process_request, "self request", _WEBSOCKET),
     (FlowControl.__init__, "self transport", _PROTOCOL),
     (uvicorn.Server.capture_signals, "self", _SERVER),
     (uvicorn.Server.startup, "self sockets", _SERVER),
@@ -86,6 +88,11 @@ _SOURCES: Final = (
     (WebSocketsSansIOProtocol.send, "16523bd9474d", _FANOUT),
     (WebSocketsSansIOProtocol.connection_lost, "1f05ca23c6de", _WEBSOCKET),
     (WebSocketsSansIOProtocol.handle_connect, "d7dbf079acf7", _WEBSOCKET),
+    (WebSocketsSansIOProtocol.handle_events, "851d1ac45751", _WEBSOCKET),
+    (WebSocketsSansIOProtocol.handle_text, "8e284203b3d0", _WEBSOCKET),
+    (WebSocketsSansIOProtocol.handle_bytes, "d110da224094", _WEBSOCKET),
+    (WebSocketsSansIOProtocol.handle_cont, "e822c6d377ab", _WEBSOCKET),
+    (WebSocketsSansIOProtocol.shutdown, "b65de7c649d5", _WEBSOCKET),
 )
 
 _PROTOCOL_ATTRIBUTES: Final = (
@@ -134,7 +141,8 @@ def test_objects_of_uvicorns_have_the_attributes_that_falcon_uses() -> None:
         assert missing(cycle, " ".join(fanout.HTTP_ATTRIBUTES)) == [], f"see {_FANOUT}"
         websocket: Any = WebSocketsSansIOProtocol(config, state, {})
         assert missing(websocket, " ".join(fanout.WEBSOCKET_ATTRIBUTES)) == [], f"see {_FANOUT}"
-        assert missing(websocket.conn, "handshake_exc parser receive_data") == [], f"see {_WEBSOCKET}"
+        assert missing(websocket, "app_state handshake_complete") == [], f"see {_WEBSOCKET}"
+        assert missing(websocket.conn, "events handshake_exc parser receive_data") == [], f"see {_WEBSOCKET}"
         assert missing(FlowControl(http.transport), "read_paused write_paused") == [], f"see {_PROTOCOL}"
         assert missing(LifespanOn(config), "state") == [], f"see {_SERVER}"
 

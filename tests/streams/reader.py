@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
 from starlette.types import Message
 
+from falcon.http.server import junk
 from tests.support.http import Falcon, Json, Person
 from tools.harness.waiting import eventually
 
@@ -26,7 +28,8 @@ class Event:
 
 @dataclass
 class Listener:
-    """A connection. ``full``: it takes nothing more, like one whose other end has stopped reading.
+    """A connection. ``full``: it takes nothing more, like one whose other end has stopped reading. ``junk``: what the
+    server has counted.
 
     ``stalls``: it is full as soon as the answer has begun. ``slight``: it takes one thing in a turn of the loop, like a
     network with little room, however quickly its other end reads. ``lost``: the sender gets an exception, as from a
@@ -49,6 +52,8 @@ class Listener:
     lost: bool = False
     stalls: bool = False
     slight: bool = False
+    path: str = "/v1/stream"
+    junk: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.transport = self  # as a server's connection has one
@@ -113,6 +118,9 @@ class Listener:
         self.aborted = True
         self._writable.set()
         self._gone.set()
+
+    def is_closing(self) -> bool:
+        return self._gone.is_set()
 
     # --- ASGI ---------------------------------------------------------------------------------------------------------
 
@@ -207,14 +215,14 @@ class Listener:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "scheme": "ws" if websocket else "http",
-            "path": "/v1/stream",
-            "raw_path": b"/v1/stream",
+            "path": self.path,
+            "raw_path": self.path.encode(),
             "root_path": "",
             "query_string": urlencode(self.query).encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in self.headers.items()],
             "server": ("falcon.test", 80),
             "client": ("127.0.0.1", 1),
-            "state": {},
+            "state": {junk.KEY: SimpleNamespace(count=self.junk.append)},
         }
         if websocket:
             return {**scope, "subprotocols": [], "extensions": {"websocket.http.response": {}}}
@@ -239,9 +247,10 @@ class Listen:
         transport: Transport = "sse",
         stalls: bool = False,
         slight: bool = False,
+        path: str = "/v1/stream",
         **query: str,
     ) -> Listener:
-        listener = Listener(falcon, transport, query, headers, stalls=stalls, slight=slight)
+        listener = Listener(falcon, transport, query, headers, stalls=stalls, slight=slight, path=path)
         self.opened.append(listener)
         return listener.open()
 

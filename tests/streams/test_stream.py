@@ -1,6 +1,7 @@
 """The stream as those who listen to it see it, over Server-Sent Events and over WebSockets."""
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -389,6 +390,24 @@ def test_a_resume_token_from_beyond_the_log_is_malformed(falcon: Falcon, anna: P
     """After a restore from a backup, say: else what happened since is missed without a word."""
     beyond = resume_tokens.encode(falcon.edge.instance, {0: falcon.log_length() + 1_000})
     problem_of(listen(anna, resume=beyond), 400, "malformed")
+
+
+@BOTH
+def test_a_fault_of_falcons_is_told_as_one_and_logged_once(
+    falcon: Falcon,
+    anna: Person,
+    listen: Listen,
+    transport: Transport,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*asked: Any) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(falcon.edge.streams, "open", fail)
+    monkeypatch.setattr(logging.getLogger("falcon"), "propagate", True)
+    problem_of(listen(anna, transport=transport), 500, "internal")
+    assert [record.getMessage() for record in caplog.records] == ["GET /v1/stream failed"]
 
 
 def test_an_unknown_parameter_is_refused(anna: Person, listen: Listen) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import uvloop
 
 from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.responses import SHARE
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connections import Sweep
 from falcon.http.server.serving import create_server
@@ -133,11 +134,17 @@ async def serving(
     limits: ConnectionLimits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
 ) -> AsyncIterator[Server]:
     """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
-    end, that of /large has 16 MB; /broken raises. A WebSocket is accepted, and sent as much."""
+    end, that of /large has 16 MB; /broken raises. A WebSocket is accepted, and sent as much; on /refused its
+    refusal waits."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
+            if scope["path"] == "/refused":
+                await scope["state"][SHARE].wait(_SECONDS)
+                await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+                await send({"type": "websocket.http.response.body", "body": b""})
+                return
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.send", "bytes": bytes(16 << 20 if scope["path"] == "/large" else 1)})
             while (await receive())["type"] != "websocket.disconnect":

@@ -1,6 +1,7 @@
 """Attacks by hostile clients on raw sockets. Each attack is what one connection does, again and again."""
 
 import asyncio
+import base64
 import json
 import random
 import secrets
@@ -183,6 +184,30 @@ async def smuggling(target: Target, counts: Counts) -> None:
                 pass
 
 
+async def tiny_chunks(target: Target, counts: Counts) -> None:
+    """A body without end, in chunks of one byte."""
+    async with connection(target) as (reader, writer):
+        await _write(writer, b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await _floods(reader, writer, counts, b"1\r\nx\r\n" * 10_000)
+
+
+async def frames(target: Target, counts: Counts) -> None:
+    """Pongs without end, before or after the answer to the request for a WebSocket."""
+    fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    key = base64.b64encode(secrets.token_bytes(16)).decode()
+    async with connection(target) as (reader, writer):
+        await _write(writer, target.head("GET", "/v1/stream", *fields, f"Sec-WebSocket-Key: {key}"))
+        if random.random() < 0.5:
+            await _answer(reader, counts)
+        await _floods(reader, writer, counts, (b"\x8a\x80" + bytes(4)) * 10_000)
+
+
+async def _floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counts, data: bytes) -> None:
+    for _ in range(2_000):
+        await _write(writer, data)
+    await _until_closed(reader, counts)
+
+
 async def wrong_tokens(target: Target, counts: Counts) -> None:
     """It waits for no answer that comes late, and goes on by another connection."""
     async with connection(target) as streams:
@@ -286,6 +311,8 @@ ATTACKS: Final = {
     "silent connections": Attack(silent, 3_000),
     "pipelining": Attack(pipelining, 10),
     "smuggling": Attack(smuggling, 100),
+    "tiny chunks": Attack(tiny_chunks, 10),
+    "WebSocket frames": Attack(frames, 10),
     "wrong tokens": Attack(wrong_tokens, 500),
     "wrong tickets": Attack(wrong_tickets, 100),
     "JSON bombs": Attack(json_bombs, 10),

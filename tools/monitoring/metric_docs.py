@@ -236,9 +236,9 @@ these metrics at `/metrics`; each is on one of the dashboards in `deploy/monitor
   sum(rate(…))`. `increase` does not see the first event of a new series: for rare events, such as streams that Falcon
   ended, write `(x unless x offset 5m) or increase(x[5m])`. A process without an event loop has no series for its
   delay.
-- **Streams** over Server-Sent Events are requests, too. `falcon_http_requests` and `falcon_http_request_seconds`
-  count a stream when it ends, with its whole life as its time: exclude `route="/v1/stream"` from statements about
-  times. Streams over WebSockets are not requests.
+- **Streams** are requests, too. `falcon_http_requests` and `falcon_http_request_seconds` count a stream when it ends,
+  with its whole life as its time: exclude `route="/v1/stream"` from statements about times. The status of a WebSocket
+  is `1xx`.
 - **Pushed** means that Falcon has handed an event to a connection. `falcon_streams_queued_bytes` counts the bytes
   that wait there for slow clients.
 - `FALCON_TELEMETRY=off` measures nothing; figures of the operating system for each process stay.

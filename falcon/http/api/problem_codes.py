@@ -16,7 +16,7 @@ from falcon.domain.rejections import KeyReused, NotYetReadable, Rejection
 from falcon.http import problems
 from falcon.http.api.operation import ApiOperation
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
-from falcon.http.stream.endpoints import stream_sse
+from falcon.http.stream.endpoints import open_stream
 
 # What the server, the authenticator and the limiter answer to any request.
 _ANY_REQUEST: Final = {
@@ -38,7 +38,7 @@ _REJECTIONS: Final = frozenset(get_args(Rejection)) - {NotYetReadable}  # the ed
 def codes_by_status(operation: ApiOperation) -> dict[int, list[str]]:
     """The codes that the operation can answer with, by status; both in order."""
     reads_a_body = operation.method != "GET"
-    codes = _ANY_REQUEST | _raised_by(operation.handler or stream_sse)
+    codes = _ANY_REQUEST | _raised_by(operation.handler or open_stream)
     if reads_a_body:
         codes |= {"unsupported_media_type"}
     if operation.command:

@@ -39,6 +39,10 @@ class Addresses:
                     break
         return address[:_PREFIX_BYTES]
 
+    def behind_proxy(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey | None:
+        """As :meth:`of_request`, but None if the other end is no trusted proxy."""
+        return None if self.of_peer(client) is not None else self.of_request(client, headers)
+
     def of_peer(self, client: tuple[str, int] | None) -> AddressKey | None:
         """The key of a connection's other end; None for a trusted proxy, whose connections carry many clients."""
         address = _parse(client[0]) if client else None

@@ -130,17 +130,18 @@ class Limiter:
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.wait(key)
         if wait:
-            raise self.delayed(self._refused(key, self.policies.address_requests, wait))
+            raise self.delayed(self._refused(key, self.policies.address_requests, wait), scope)
 
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """Count a request without a good token. Raises Problem 429."""
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.take(key)
         if wait:
-            raise self.delayed(self._refused(key, self.policies.address_requests, wait))
+            raise self.delayed(self._refused(key, self.policies.address_requests, wait), scope)
 
-    def delayed(self, problem: Problem) -> Problem:
+    def delayed(self, problem: Problem, scope: Scope) -> Problem:
         """The refusal of a request without a good token. It waits if too many clients are refused at the time."""
+        problem.behind_proxy = self._addresses.behind_proxy(scope.get("client"), scope["headers"])
         if problem.delay_seconds:  # its address has its own delay, and takes none of the turns of all
             return problem
         return _delayed(problem, self._refusals_unauthenticated.take(None))

@@ -4,13 +4,17 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import SecurityError
+from websockets.exceptions import InvalidHandshake, SecurityError
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from falcon.http.responses import SHARE, WRITE_WHOLE
 from falcon.http.server import junk, raw_responses
@@ -34,6 +38,11 @@ _LINGER_BYTES_MAX: Final = 256 << 10
 _SMALL_BODY: Final = 4 << 10
 # So many bytes go to the parser at once. It makes some kilobytes of each request, which may have only a few bytes.
 _PIECE: Final = 1 << 10
+# On a WebSocket, with the fields of frames. Clients send pongs, a dozen bytes every ten seconds.
+_WEBSOCKET_BYTES_A_SECOND: Final = 16 << 10
+# Pieces of a body that are parsed before the application asks for them, or after it has answered. A piece takes
+# microseconds, and may be a chunk of one byte.
+_UNTAKEN_MAX: Final = 256
 # Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
 _ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
 
@@ -54,6 +63,20 @@ def _response_to(error: httptools.HttpParserError) -> LastResponse:
     """
     cause = error.__context__
     return cause.response if isinstance(cause, _Refused) else raw_responses.MALFORMED
+
+
+def _refusal_of_opening(connection: ServerProtocol) -> LastResponse | None:
+    """The response to a client that has asked for a WebSocket in a way that the library refuses."""
+    error = connection.handshake_exc
+    if error is None:
+        (request,) = connection.events
+        assert isinstance(request, Request)
+        try:
+            connection.process_request(request)
+        except InvalidHandshake:
+            return raw_responses.NO_WEBSOCKET
+        return None
+    return raw_responses.HEAD_TOO_LARGE if isinstance(error, SecurityError) else raw_responses.NO_WEBSOCKET
 
 
 class _CountsUnread:
@@ -77,9 +100,49 @@ class _CountsUnread:
 
 
 class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
-    """uvicorn's. After the upgrade the connection keeps its slot until ``on_lost`` is called."""
+    """uvicorn's, for clients that send nothing but what the protocol itself needs. After the upgrade the connection
+    keeps its slot until ``on_lost`` is called."""
 
     on_lost: Callable[[], None] | None = None
+    _received = 0  # bytes since the last round of the sweep
+
+    def data_received(self, data: bytes) -> None:
+        """A frame takes microseconds and six bytes, so that one connection could take the processor."""
+        self._received += len(data)
+        if not self.handshake_complete:  # the client has to wait for the answer (RFC 6455, 4.1)
+            self._cut("malformed")
+        elif self._received > _WEBSOCKET_BYTES_A_SECOND:
+            self._cut("too_large")
+        else:
+            super().data_received(data)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Nothing waits for what the client says."""
+
+    handle_text = handle_bytes = handle_cont
+
+    def handle_parser_exception(self) -> None:
+        self._count("malformed")
+        super().handle_parser_exception()
+
+    def check_time(self, now: float) -> None:
+        """Called about once a second."""
+        self._received = 0
+
+    def shutdown(self) -> None:
+        """A request that is not answered yet gets its answer, as one without an upgrade does."""
+        if self.handshake_complete:
+            super().shutdown()
+        else:
+            self.share.end_wait()
+
+    def _cut(self, reason: str) -> None:
+        self._count(reason)
+        self.transport.abort()
+
+    def _count(self, reason: str) -> None:
+        metrics.connections_cut.labels(reason).inc()
+        self.app_state[junk.KEY].count(reason)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.on_lost is not None:
@@ -89,12 +152,23 @@ class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
 
 
 class _Flow(FlowControl):
-    """uvicorn's resumes reading whenever an application waits for a body. While this is ``held`` it does not."""
+    """uvicorn's resumes reading whenever an application waits for a body. While this is ``held`` it asks for the bytes
+    that are kept.
 
-    held = False
+    ``untaken``: pieces of the body since the application last waited for one, or answered.
+    """
+
+    def __init__(self, transport: asyncio.Transport, parse_kept: Callable[[], object]) -> None:
+        super().__init__(transport)
+        self.held = False
+        self.untaken = 0
+        self._parse_kept = parse_kept
 
     def resume_reading(self) -> None:
-        if not self.held:
+        self.untaken = 0
+        if self.held:
+            self._parse_kept()
+        else:
             super().resume_reading()
 
 
@@ -138,7 +212,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow: _Flow = _Flow(transport)
+        self.flow: _Flow = _Flow(transport, partial(self.loop.call_soon, self._parse_kept))
         sent_from: socket.socket = transport.get_extra_info("socket")
         sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
@@ -157,12 +231,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """``data`` may hold thousands of requests. While any waits for its turn, the rest is not parsed."""
-        if len(data) <= _PIECE and not self.pipeline and not self._behind:
+        """``data`` may hold thousands of requests, or of pieces of a body. While any waits, the rest is not parsed."""
+        if len(data) <= _PIECE and not self.pipeline and not self._behind and self.flow.untaken <= _UNTAKEN_MAX:
             self._receive(data)
             return
         for start in range(0, len(data), _PIECE):
-            if self.pipeline or self._behind:
+            if self.pipeline or self._behind or self.flow.untaken > _UNTAKEN_MAX:
                 self._keep(data[start:])
                 return
             self._receive(data[start : start + _PIECE])
@@ -170,7 +244,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 return  # it speaks another protocol now, in which the client may send nothing before the answer
 
     def _keep(self, data: bytes) -> None:
-        """Keep bytes until the requests before them are answered. Reading is paused meanwhile."""
+        """Keep bytes until the requests before them are answered, or their application takes what has come of the body.
+        Reading is paused meanwhile."""
         self.flow.held = True
         self.flow.pause_reading()
         self._behind += data
@@ -180,7 +255,9 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self.transport.abort()
 
     def _parse_kept(self) -> None:
-        """No request waits for its turn any more."""
+        """Unless a request waits for its turn."""
+        if self.pipeline:
+            return
         behind, self._behind = self._behind, b""
         self.flow.held = False
         self.flow.resume_reading()
@@ -266,10 +343,9 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
         lines += [b"%b: %b\r\n" % field for field in self.headers]
         upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
-        error = upgraded.conn.handshake_exc
-        if error is not None:
-            is_large = isinstance(error, SecurityError)
-            self._refuse(raw_responses.HEAD_TOO_LARGE if is_large else raw_responses.MALFORMED)
+        refusal = _refusal_of_opening(upgraded.conn)
+        if refusal is not None:
+            self._refuse(refusal)
             return
         self.connections.discard(self)
         if isinstance(upgraded, FalconWebSocketProtocol):
@@ -339,8 +415,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Small bodies are not counted: the connection itself takes more memory."""
         self._unseen = 0
+        self.flow.untaken += 1
         super().on_body(body)
         if self.cycle.response_complete:
+            if self.flow.untaken > _UNTAKEN_MAX:
+                raise _Refused(raw_responses.BODY_UNREAD)
             return
         self._body += len(body)
         if self._body > _SMALL_BODY:
@@ -372,6 +451,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._body and not self.pipeline:
             self._release_bodies()
         if not self.transport.is_closing():
+            self.flow.untaken = 0
             if self.pipeline:
                 cycle, app = self.pipeline.pop()
                 self._start_asgi_task(cycle, app)
@@ -390,6 +470,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         too. If it kept them, only a full collection of garbage would free all of them, and there may be none for
         minutes."""
         self.parser = None  # type: ignore[assignment]
+        self.flow = None  # type: ignore[assignment]
         self.pipeline.clear()
         self._behind = b""
         self.cycle = self.scope = self.headers = None  # type: ignore[assignment]

@@ -54,11 +54,29 @@ MALFORMED: Final = _last("malformed", 400, "malformed", "This is not an HTTP req
 TWICE: Final = _last(
     "malformed", 400, "malformed", "A request has one Host and one Authorization.", "header", "must be sent once"
 )
+NO_WEBSOCKET: Final = LastResponse(
+    "malformed",
+    Problem(
+        400,
+        "malformed",
+        "This request does not open a WebSocket (RFC 6455, 4.1).",
+        broken("upgrade", "must be a GET with Sec-WebSocket-Key, and with Sec-WebSocket-Version: 13"),
+        headers=((b"sec-websocket-version", b"13"),),
+    ),
+)
 HEAD_TOO_SLOW: Final = _last(
     "timeout", 408, "timeout", "The request's head did not come in time.", "head", "must come in time"
 )
 BODY_TOO_SLOW: Final = _last(
     "timeout", 408, "timeout", "The request's body did not come in time.", "body", "must come in time"
+)
+BODY_UNREAD: Final = _last(
+    "too_large",
+    413,
+    "too_large",
+    "The request was answered before the end of its body.",
+    "body",
+    "must end soon after an early answer",
 )
 TARGET_TOO_LONG: Final = _last(
     "too_large",

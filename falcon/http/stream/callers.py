@@ -47,7 +47,7 @@ class StreamCallers:
             self._admit(scope, found.account_id)  # before the ticket is used up
         if found is None or not self._signals.is_first_use(found.signature):
             self._limiter.count_unauthenticated(scope)
-            raise self._limiter.delayed(wrong_ticket())
+            raise self._limiter.delayed(wrong_ticket(), scope)
         return StreamCaller(found.account_id, found.token_hash, by_ticket=True)
 
     def _admit(self, scope: Scope, account_id: AccountId) -> None:

@@ -4,16 +4,15 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.http.problems import Problem, invalid, room_not_found, tables_away
+from falcon.http.authenticator import Authenticator
+from falcon.http.problems import Problem, invalid, room_not_found
 from falcon.http.requests import decode_query, identity
-from falcon.http.responses import problem_response
-from falcon.http.stream.opening import Opening
+from falcon.http.stream.opening import Opening, Rooms
 from falcon.http.stream.sessions import Streams
 from falcon.http.stream.sinks import SseSink, WebSocketSink
-from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.signals import SIGNALS, WATCHED_MAX
 
 _ROOMS_MAX: Final = 100  # that a query may name
@@ -39,53 +38,62 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: Annotated[str | None, Meta(description="Replaces Authorization; from POST /v1/stream/tickets")] = None
 
 
-class SseResponse:
-    """The answer lasts as long as the stream."""
+class _StreamRequest(msgspec.Struct, frozen=True):
+    """What a client asks for. ``only``: the rooms to listen to; None for all of the account. ``watched``: the accounts
+    whose presence to tell. ``token``: to resume from."""
 
-    status = 200
+    ticket: str | None
+    only: Rooms
+    signals: frozenset[str]
+    watched: frozenset[AccountId]
+    token: str | None
 
-    def __init__(self, streams: Streams, opening: Opening) -> None:
+
+def _read(scope: Scope) -> _StreamRequest | Problem:
+    """What the query and the headers ask for, or the response to one that breaks a rule. Its caller is not known."""
+    try:
+        query = decode_query(scope, StreamQuery, authenticated=False)
+        return _StreamRequest(
+            query.ticket,
+            None if query.rooms is None else _room_ids(query.rooms),
+            frozenset() if query.signals is None else _signals(query.signals),
+            frozenset() if query.watch is None else _account_ids(query.watch),
+            dict(scope["headers"]).get(b"last-event-id", b"").decode("latin-1") or query.resume or None,
+        )
+    except Problem as problem:
+        return problem
+
+
+class StreamResponse:
+    """The stream, over Server-Sent Events or a WebSocket. It lasts until the client is gone, or Falcon ends it. What
+    the client sends on a WebSocket is ignored."""
+
+    def __init__(self, streams: Streams, opening: Opening, scope: Scope) -> None:
         self._streams = streams
         self._opening = opening
+        self._is_websocket = scope["type"] == "websocket"
+        self.status = 101 if self._is_websocket else 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
-            await self._streams.serve(self._opening, SseSink(send), _until(receive, "http.disconnect"))
+            if self._is_websocket:
+                await send({"type": "websocket.accept"})
+                await self._streams.serve(self._opening, WebSocketSink(send), _until(receive, "websocket.disconnect"))
+            else:
+                await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
+                await self._streams.serve(self._opening, SseSink(send), _until(receive, "http.disconnect"))
         finally:
             self._opening.release()
 
 
-async def stream_sse(streams: Streams, scope: Scope) -> SseResponse:
+async def open_stream(streams: Streams, authenticator: Authenticator, scope: Scope) -> StreamResponse:
     """Raises Problem, ReadStoreUnavailable."""
-    return SseResponse(streams, await _open(streams, scope))
-
-
-async def stream_websocket(streams: Streams, scope: Scope, receive: Receive, send: Send) -> None:
-    """A refusal is an HTTP response before the upgrade. What the client sends after it is ignored."""
-    try:
-        opening = await _open(streams, scope)
-    except Problem as problem:
-        await _refuse(problem, scope, receive, send)
-        return
-    except ReadStoreUnavailable as error:
-        await _refuse(tables_away(error), scope, receive, send)
-        return
-    try:
-        await send({"type": "websocket.accept"})
-        await streams.serve(opening, WebSocketSink(send), _until(receive, "websocket.disconnect"))
-    finally:
-        opening.release()
-
-
-async def _open(streams: Streams, scope: Scope) -> Opening:
-    query = decode_query(scope, StreamQuery, authenticated=False)
-    only = None if query.rooms is None else _room_ids(query.rooms)
-    signals = frozenset[str]() if query.signals is None else _signals(query.signals)
-    headers = dict(scope["headers"])
-    token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
-    watched = frozenset[AccountId]() if query.watch is None else _account_ids(query.watch)
-    return await streams.open(scope, query.ticket, only, signals, watched, token)
+    asked = _read(scope)
+    if isinstance(asked, Problem):
+        authenticator.count_public(scope)
+        raise asked
+    opening = await streams.open(scope, asked.ticket, asked.only, asked.signals, asked.watched, asked.token)
+    return StreamResponse(streams, opening, scope)
 
 
 def _room_ids(text: str) -> frozenset[RoomId]:
@@ -117,13 +125,6 @@ def _signals(text: str) -> frozenset[str]:
     if not asked <= set(SIGNALS):
         raise invalid("signals", f"must be {' or '.join(SIGNALS)}, or both separated by a comma")
     return asked
-
-
-async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    async def send_before_upgrade(message: Message) -> None:
-        await send({**message, "type": message["type"].replace("http.", "websocket.http.", 1)})
-
-    await problem_response(problem)(scope, receive, send_before_upgrade)
 
 
 async def _until(receive: Receive, kind: str) -> None:

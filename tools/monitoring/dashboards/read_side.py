@@ -19,7 +19,6 @@ from tools.monitoring.dashboards.promql import (
 )
 
 _READS: Final = 'method=~"GET|HEAD"'
-_SSE: Final = 'transport="sse"'
 _TIMED: Final = f"{_READS},{ANSWERED}"
 
 _LAG: Final = Section(
@@ -176,7 +175,7 @@ _HTTP: Final = Section(
             queries=(
                 Query(
                     f"clamp_min({total('falcon_http_requests_in_flight', 'instance')}"
-                    f" - {total('falcon_streams', 'instance', _SSE)}, 0)",
+                    f" - {total('falcon_streams', 'instance')}, 0)",
                     "{{instance}}",
                 ),
             ),
