@@ -188,6 +188,7 @@ def test_reactions_neither_make_an_edit_stale_nor_are_lost_by_it(
     assert anna.message(room, 1)["text"] == "Coffee?"
 
 
+@pytest.mark.usefixtures("ticking")
 def test_reactions_leave_unread_counts_and_the_order_of_rooms_alone(anna: Person, ben: Person, room: Room) -> None:
     anna.says(room, "Tea?")
     later = anna.makes_room("Later", ben)
