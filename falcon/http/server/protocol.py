@@ -43,6 +43,7 @@ _WEBSOCKET_BYTES_A_SECOND: Final = 16 << 10
 # Pieces of a body that are parsed before the application asks for them, or after it has answered. A piece takes
 # microseconds, and may be a chunk of one byte.
 _UNTAKEN_MAX: Final = 256
+_SMALL_PIECE: Final = 512  # bytes; larger pieces cost little more than their bytes
 # Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
 _ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
 
@@ -236,12 +237,16 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._receive(data)
             return
         for start in range(0, len(data), _PIECE):
-            if self.pipeline or self._behind or self.flow.untaken > _UNTAKEN_MAX:
+            if self.pipeline or self._behind or self._is_body_untaken():
                 self._keep(data[start:])
                 return
             self._receive(data[start : start + _PIECE])
             if self.transport.get_protocol() is not self:
                 return  # it speaks another protocol now, in which the client may send nothing before the answer
+
+    def _is_body_untaken(self) -> bool:
+        """Whether the application is to take what has come of the body before more of it is parsed."""
+        return self.flow.untaken > _UNTAKEN_MAX and self._running is not None
 
     def _keep(self, data: bytes) -> None:
         """Keep bytes until the requests before them are answered, or their application takes what has come of the body.
@@ -418,7 +423,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self.flow.untaken += 1
         super().on_body(body)
         if self.cycle.response_complete:
-            if self.flow.untaken > _UNTAKEN_MAX:
+            if self._is_unread_too_long():
                 raise _Refused(raw_responses.BODY_UNREAD)
             return
         self._body += len(body)
@@ -427,6 +432,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             problem = self.share.refusal_of_body()
             if problem is not None:
                 raise _Refused(LastResponse("held", problem))
+
+    def _is_unread_too_long(self) -> bool:
+        """Whether the client goes on with its body for too long behind an early answer. One that sends a whole body in
+        pieces of usual size is not cut: it may read its answer only after that."""
+        pieces_max = _UNTAKEN_MAX + self._taken // _SMALL_PIECE
+        return self.flow.untaken > pieces_max or self._taken > self._limits.account_held_bytes
 
     def _release_bodies(self) -> None:
         self._body = 0
