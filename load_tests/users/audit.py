@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from falcon.client import FalconClient, Message, Problem, Unreachable
+from load_tests.users.recorder import AUDIT
 from load_tests.users.stage import Stage
 
 _AT_ONCE: Final = 8
@@ -24,9 +25,9 @@ async def audit(stage: Stage) -> None:
             try:
                 messages = await _read(stage, room_id, first, last)
             except (Problem, Unreachable) as fault:
-                stage.recorder.answered("audit", time.monotonic() - began, str(fault))
+                stage.recorder.answered(AUDIT, time.monotonic() - began, str(fault))
                 return
-            stage.recorder.answered("audit", time.monotonic() - began)
+            stage.recorder.answered(AUDIT, time.monotonic() - began)
             stage.recorder.violated(stage.register.audit(room_id, messages))
 
     await asyncio.gather(*(one(room_id, *reach) for room_id, reach in stage.register.to_audit().items()))

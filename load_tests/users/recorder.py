@@ -14,6 +14,7 @@ from tools.harness.histogram import Histogram
 
 _TEXTS_MAX: Final = 200
 
+AUDIT: Final = "audit"  # once more, of a room, after the end
 PUSHED: Final = "pushed"  # from when its author meant to send a message, to its arrival at a listener
 
 # Acts that users begin by themselves. All other kinds are parts of these, or follow from them.

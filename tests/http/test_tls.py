@@ -110,7 +110,7 @@ def test_messages_are_sent_read_and_followed_over_tls(falcon: Falcon, shown: Pat
         room = anna.post("/v1/rooms", json={"name": "Tea"}).json()["room_id"]
         headers = {"Authorization": anna.headers["Authorization"]}
         address = f"wss://127.0.0.1:{falcon.settings['http_port']}/v1/stream"
-        socket = connect(address, ssl=trusting(shown), additional_headers=headers)
+        socket = connect(address, ssl=trusting(shown), additional_headers=headers, open_timeout=60)
         with socket, anna.stream("GET", "/v1/stream") as stream:
             lines = stream.iter_lines()
             assert next(line for line in lines if line.startswith("event:")) == "event: hello"

@@ -71,6 +71,14 @@ def test_workers_add_up(monkeypatch: MonkeyPatch) -> None:
     assert list(kinds(together, 1_000, 1_004)) == ["send", "pushed"]
 
 
+def test_the_audit_is_shown_though_it_comes_after_the_end(monkeypatch: MonkeyPatch) -> None:
+    together = timeline(monkeypatch)
+    recorder = Recorder()
+    recorder.answered("audit", 0.1)  # in the last of these seconds
+    together.add(recorder.take(everything=True))
+    assert list(kinds(together, 1_000, 1_003)) == ["send", "pushed", "audit"]
+
+
 def test_a_moment_has_what_people_met_and_how_falcon_was_at_that_time(monkeypatch: MonkeyPatch) -> None:
     looks = [
         Look(at=1_000.0 + at + 0.5, mailbox=at * 10.0, mailbox_bound=2_000, lag=0.1, cpu=10.0 + at * 0.5, memory=2**30)
