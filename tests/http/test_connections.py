@@ -644,7 +644,7 @@ def test_a_body_in_chunks_of_a_byte_is_taken_as_its_application_asks_for_it() ->
     at_a_server(ask)
 
 
-def test_of_a_body_in_chunks_of_a_byte_a_few_are_parsed_while_nobody_asks_for_them() -> None:
+def test_falcon_parses_a_few_chunks_of_a_byte_until_the_application_asks_for_more() -> None:
     async def ask(server: Server) -> None:
         client = await server.connect()
         await client.send(CHUNKED.replace(b"/v1/rooms", b"/stream") + b"1\r\nx\r\n" * 20_000)

@@ -68,7 +68,9 @@ def test_a_signal_moves_nobodys_place(anna: Person, ben: Person, room: Room, lis
     assert [event.data["text"] for event in again.until("caught_up")] == ["Two"]
 
 
-def test_nobody_types_more_than_once_a_second(anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_falcon_tells_of_a_typist_once_a_second_at_most(
+    anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert signals.TYPING_SECONDS == 1
     monkeypatch.setattr(signals, "TYPING_SECONDS", 3_600.0)  # a busy machine stops the test for longer than a second
     types(anna, room)

@@ -283,7 +283,7 @@ OUTBOX: Final = """async mine => {
 
 
 def of_the_outbox(page: Page, script: str) -> Any:
-    """What the script returns. It has an outbox, whose messages go to a list of ``tries``."""
+    """Run the script with an outbox, which puts its messages into a list of ``tries``. Returns the script's result."""
     return page.evaluate(f"{OUTBOX} {script} }}", 2**50)
 
 

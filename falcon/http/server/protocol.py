@@ -40,8 +40,8 @@ _SMALL_BODY: Final = 4 << 10
 _PIECE: Final = 1 << 10
 # On a WebSocket, with the fields of frames. Clients send pongs, a dozen bytes every ten seconds.
 _WEBSOCKET_BYTES_A_SECOND: Final = 16 << 10
-# Pieces of a body that are parsed before the application asks for them, or after it has answered. A piece takes
-# microseconds, and may be a chunk of one byte.
+# The parser gets so many pieces of a body before the application asks for them, and so many small ones after it has
+# answered. A piece takes microseconds, and may be a chunk of one byte.
 _UNTAKEN_MAX: Final = 256
 _SMALL_PIECE: Final = 512  # bytes; larger pieces cost little more than their bytes
 # Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
@@ -245,7 +245,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 return  # it speaks another protocol now, in which the client may send nothing before the answer
 
     def _is_body_untaken(self) -> bool:
-        """Whether the application is to take what has come of the body before more of it is parsed."""
+        """True while the application has to take pieces of the body before the parser gets more."""
         return self.flow.untaken > _UNTAKEN_MAX and self._running is not None
 
     def _keep(self, data: bytes) -> None:
@@ -434,8 +434,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 raise _Refused(LastResponse("held", problem))
 
     def _is_unread_too_long(self) -> bool:
-        """Whether the client goes on with its body for too long behind an early answer. One that sends a whole body in
-        pieces of usual size is not cut: it may read its answer only after that."""
+        """True if the client sends too much of its body behind an early answer. A whole body in pieces of usual size is
+        not too much: a client may read its answer only at the end of it."""
         pieces_max = _UNTAKEN_MAX + self._taken // _SMALL_PIECE
         return self.flow.untaken > pieces_max or self._taken > self._limits.account_held_bytes
 

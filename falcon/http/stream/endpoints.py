@@ -39,8 +39,8 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _StreamRequest(msgspec.Struct, frozen=True):
-    """What a client asks for. ``only``: the rooms to listen to; None for all of the account. ``watched``: the accounts
-    whose presence to tell. ``token``: to resume from."""
+    """A client asks for this. ``only``: it listens to these rooms; None for all of the account. ``watched``: it hears
+    of the presence of these accounts. ``token``: it resumes from here."""
 
     ticket: str | None
     only: Rooms
@@ -50,7 +50,7 @@ class _StreamRequest(msgspec.Struct, frozen=True):
 
 
 def _read(scope: Scope) -> _StreamRequest | Problem:
-    """What the query and the headers ask for, or the response to one that breaks a rule. Its caller is not known."""
+    """Read the query and the headers of an unknown caller. Returns the Problem of one that breaks a rule."""
     try:
         query = decode_query(scope, StreamQuery, authenticated=False)
         return _StreamRequest(
