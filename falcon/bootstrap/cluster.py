@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 
 from falcon.adapters.hbase.client import HBase
@@ -169,6 +169,14 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
     name = name_of(address, secrets.token_hex(4))
     member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake, name)
     limits = shard_limits(settings, settings.refusal_age_seconds)
+    recoveries = Dispatcher(f"recovery-{index}", threads=1, queue=1)
+    retries = Dispatcher(f"retries-{index}", threads=1, queue=1)
+
+    def release() -> None:
+        recoveries.close()
+        retries.close()
+        loop.close()
+
     shard = Shard(
         GroupOwnership(cluster, loop, producer, member, address),
         KafkaJournal(cluster, loop, producer, snapshots, clock, wake),
@@ -179,8 +187,9 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
         owner=f"{address}, process {os.getpid()}",
         reply=reply,
         recovery_source=KafkaSource(cluster, loop),
-        background=_on_dispatcher(f"recovery-{index}", wake),
-        reading=_on_dispatcher(f"retries-{index}", wake),
+        background=_on_dispatcher(recoveries, wake),
+        reading=_on_dispatcher(retries, wake),
+        release=release,
         name=str(index),
     )
     loop.call(_succeed(cluster, name))
@@ -205,15 +214,14 @@ async def _succeed(cluster: KafkaCluster, name: str) -> None:
         await roster.close()
 
 
-def _on_dispatcher(name: str, wake: Wake) -> Background:
+def _on_dispatcher(dispatcher: Dispatcher, wake: Wake) -> Background:
     """Run work of which a shard has one at a time on a thread, and wake the shard when it is done."""
-    dispatcher = Dispatcher(name, threads=1, queue=1)
 
     def run(job: Callable[[], None]) -> None:
         try:
             job()
         except BaseException:
-            log.exception("%s failed as nothing may; the process ends, to be started again", name)
+            log.exception("%s failed as nothing may; the process ends, to be started again", dispatcher.name)
             os._exit(70)
         wake()
 
@@ -354,11 +362,10 @@ async def issue_token(settings: Settings, account_id: int) -> str:
 def project_until(settings: Settings, ending: threading.Event, started: Callable[[], None]) -> None:
     """Run every projection until ``ending``, each as a consumer with a group of its own."""
     cluster = kafka_cluster(settings)
-    loop = LoopThread()
     groups = [*map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
-    loop.call(rights.check(cluster, rights.of_project(groups)))
-    instance = loop.call(topics.check(cluster))
-    with hbase_gateways(settings) as hbase:
+    with closing(LoopThread()) as loop, hbase_gateways(settings) as hbase:
+        loop.call(rights.check(cluster, rights.of_project(groups)))
+        instance = loop.call(topics.check(cluster))
         _check_tables(settings, hbase, instance)
         shared = SharedLogReader(_projected_log(settings, loop))
         publisher = AppliedPublisher(cluster, loop)
@@ -374,7 +381,6 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
         rebuilds.close()
         publisher.close()
         shared.close()
-    loop.close()
 
 
 def _group(projection: str) -> str:
@@ -479,21 +485,17 @@ def _looking_after(
 ) -> Iterator[tuple[KafkaSource, HBaseTables, LoopThread]]:
     """The log, the tables, and the loop of the clients of Kafka. Checks before that they belong together and that all
     tables exist, except one that is to be rebuilt. ``groups``: those that the caller joins."""
-    loop = LoopThread()
-    try:
-        cluster = kafka_cluster(settings)
+    cluster = kafka_cluster(settings)
+    with closing(LoopThread()) as loop, hbase_gateways(settings) as hbase:
         loop.call(rights.check(cluster, rights.of_project(groups)))
         instance = loop.call(topics.check(cluster))
         source = KafkaSource(cluster, loop)
-        with hbase_gateways(settings) as hbase:
-            check = check_tables if whole else check_log
-            check(hbase, settings.hbase_prefix, instance, settings.partitions)
-            tables = hbase_tables(settings, hbase)
-            yield source, tables, loop
-            tables.close()
-            source.close()
-    finally:
-        loop.close()
+        check = check_tables if whole else check_log
+        check(hbase, settings.hbase_prefix, instance, settings.partitions)
+        tables = hbase_tables(settings, hbase)
+        yield source, tables, loop
+        tables.close()
+        source.close()
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:

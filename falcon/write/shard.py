@@ -11,7 +11,7 @@ that append is under way. Modules beside this one have one job each:
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from falcon.journal.ports import AppendOutcome, Checkpoint, EventSource, Journal, SnapshotStore, Submission
@@ -57,18 +57,20 @@ class Shard:
         recovery_source: EventSource | None = None,
         background: Background = at_once,
         reading: Background = at_once,
+        release: Callable[[], None] = lambda: None,
         name: str = "0",
     ) -> None:
         """``reply`` takes the replies that may leave, on the thread that calls the shard.
 
         ``name`` tells it from the other shards of its process. Recoveries that run on a thread of their own
         (``background``) read from ``recovery_source``. The answers of retries are read from ``source``, perhaps on
-        another thread (``reading``).
+        another thread (``reading``). ``release`` is called at the end of ``close``: it ends what only this shard uses.
         """
         self._ownership = ownership
         self._journal = journal
         self._clock = clock
         self._limits = limits
+        self._release = release
         self._keys = KeyCounts(limits.answers_bytes, limits.account_keys)
         self._recovery = Recovery(
             journal,
@@ -164,6 +166,7 @@ class Shard:
         self.drain()
         self._replies.give_up_retries()
         self._replies.send_ready()
+        self._release()
 
     # --- what it shows ------------------------------------------------------------------------------------------------
 

@@ -206,7 +206,7 @@ class RoomShardActor(Actor):  # type: ignore[misc]
             with contextlib.suppress(BlockingIOError):
                 while self._watched.recv(4096):
                     pass
-        if self._shard is not None:
+        if self._shard is not None and not self._closed:
             self._shard.drain()
 
     def _tick(self) -> None:
