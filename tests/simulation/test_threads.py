@@ -3,10 +3,15 @@
 import asyncio
 import queue
 import secrets
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +138,31 @@ def test_a_semaphore_lets_in_as_many_as_it_has_places() -> None:
         assert Simulation(seed).run(work) == 2
 
 
+def test_a_lock_that_its_thread_may_take_again_keeps_others_out_until_it_is_let_go() -> None:
+    def work() -> list[str]:
+        lock, inside = threading.RLock(), list[str]()
+
+        def enter(name: str) -> None:
+            for _ in range(2):
+                with lock:
+                    inside.append(name)
+                    with lock:
+                        time.sleep(1)
+                    time.sleep(1)
+                    inside.append(name)
+
+        threads = [threading.Thread(target=enter, args=(name,)) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return inside
+
+    for seed in range(10):
+        inside = Simulation(seed).run(work)
+        assert inside[::2] == inside[1::2]
+
+
 def test_what_arrives_does_so_in_its_time_and_belongs_to_no_thread() -> None:
     simulation, found = Simulation(), list[tuple[int, bool]]()
 
@@ -182,6 +212,61 @@ def test_what_a_thread_raises_ends_the_simulation_with_it() -> None:
 
     with pytest.raises(ZeroDivisionError):
         Simulation().run(work)
+
+
+class _Interrupted(BaseException):
+    """What the handler of a signal raises."""
+
+
+def test_what_a_signals_handler_raises_ends_the_simulation_even_if_a_thread_catches_it() -> None:
+    def handle(number: int, frame: object) -> None:
+        raise _Interrupted
+
+    def catch() -> None:
+        with suppress(_Interrupted):
+            signal.raise_signal(signal.SIGUSR1)
+
+    def work() -> None:
+        threading.Thread(target=catch).start()
+        threading.Event().wait()
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(_Interrupted):
+            Simulation().run(work)
+        assert signal.getsignal(signal.SIGUSR1) is handle
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.processes
+def test_a_test_whose_simulation_ends_early_has_failed_and_the_next_one_runs(tmp_path: Path) -> None:
+    module = tmp_path / "test_two.py"
+    module.write_text(_TWO_TESTS)
+    plugins = ["-p", "tests.simulation.conftest"]
+    command = [sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(tmp_path), *plugins, str(module)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "Deadlock: all wait for ever" in ended.stdout
+    assert "1 passed" in ended.stdout
+
+
+_TWO_TESTS = """
+import threading
+import pytest
+
+pytestmark = pytest.mark.simulated
+
+@pytest.fixture
+def event():
+    yield threading.Event()
+
+def test_one(event):
+    event.wait()
+
+def test_two(event):
+    event.set()
+"""
 
 
 def test_a_process_that_is_stopped_goes_on_where_it_stood_and_one_that_is_killed_does_not() -> None:

@@ -14,6 +14,7 @@ import itertools
 import os
 import queue
 import random
+import signal
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
+from types import FrameType
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
@@ -115,7 +117,7 @@ class Simulation:
         def main() -> None:
             result.append(work())
 
-        with _patched(self):
+        with _patched(self), self._noting_signals():
             self._hub = greenlet.getcurrent()
             first = self.spawn(main, "main", self.main)
             try:
@@ -174,6 +176,31 @@ class Simulation:
         self.now += chance() * _STEP_SECONDS
         self.trace = hash((self.trace, strand.ident, self.now))
         return strand
+
+    @contextmanager
+    def _noting_signals(self) -> Iterator[None]:
+        """What a signal's handler raises ends the simulation. It comes up anywhere: in a thread that catches it, or in
+        the scheduler, which would forget the thread that it was about to enter."""
+
+        def noting(handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as error:
+                self._failure = self._failure or error
+                raise
+
+        changed: dict[int, tuple[Any, Any]] = {}
+        if _REAL_GET_IDENT() == threading.main_thread().ident:  # no other thread runs handlers
+            found = {int(number): signal.getsignal(number) for number in signal.valid_signals()}
+            changed = {number: (each, partial(noting, each)) for number, each in found.items() if callable(each)}
+        for number, (_, during) in changed.items():
+            signal.signal(number, during)
+        try:
+            yield
+        finally:
+            for number, (before, during) in changed.items():
+                if signal.getsignal(number) is during:
+                    signal.signal(number, before)
 
     def _do(self, do: Callable[[], object]) -> None:
         """Do what no thread does."""
@@ -436,6 +463,9 @@ class RLock(Lock):
 
     def __enter__(self) -> bool:
         return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class Condition:
