@@ -340,6 +340,31 @@ def test_real_threads_beside_a_simulation_keep_real_time_and_move_no_clock_in_it
     assert all(first <= each <= last for first, each, last in zip(before, times, after, strict=True))
 
 
+def test_a_real_thread_beside_a_simulation_neither_waits_in_it_nor_lets_it_wait() -> None:
+    """One that samples metrics, say: it meets the locks of what runs in the simulation."""
+    begin, done = threading.Lock(), threading.Lock()  # real ones
+    found: list[threading.Lock] = []
+
+    def meet() -> None:
+        with begin, found[0], found[1]:
+            done.release()
+
+    begin.acquire()
+    done.acquire()
+    beside = threading.Thread(target=meet)
+    beside.start()
+
+    def work() -> tuple[bool, bool]:
+        found.extend([threading.Lock(), threading.RLock()])  # type: ignore[list-item]
+        with found[0], found[1]:
+            begin.release()
+            done.acquire()
+            beside.join()
+            return found[0].locked(), found[1].locked()
+
+    assert Simulation().run(work) == (True, True)
+
+
 def test_a_loop_that_ends_closes_no_generator_of_another_loop() -> None:
     async def numbers() -> AsyncIterator[int]:
         for number in range(3):

@@ -103,6 +103,7 @@ class Simulation:
         self._numbers = itertools.count(1)
         self._idents = itertools.count(_IDENTS)
         self._strands: dict[Strand, None] = {}
+        self._real_thread = 0  # in which it runs
         self._current: Strand | None = None
         self._hub: Any = None
         self._errand: tuple[Strand, Callable[[], object]] | None = None
@@ -119,6 +120,7 @@ class Simulation:
 
         with _patched(self), self._noting_signals():
             self._hub = greenlet.getcurrent()
+            self._real_thread = _REAL_GET_IDENT()
             first = self.spawn(main, "main", self.main)
             try:
                 while not first.ended and self._failure is None:
@@ -252,12 +254,17 @@ class Simulation:
 
     @property
     def current(self) -> Strand:
-        assert self._current is not None, "nothing runs"
+        assert self.running, "nothing runs"
+        assert self._current is not None
         return self._current
 
     @property
     def running(self) -> bool:
-        return self._current is not None
+        return self._current is not None and not self.is_beside()
+
+    def is_beside(self) -> bool:
+        """A real thread that runs beside the simulation asks."""
+        return _REAL_GET_IDENT() != self._real_thread
 
     def spawn(self, work: Callable[[], object], name: str, process: Process | None = None) -> Strand:
         """A thread, of the caller's process if none is named."""
@@ -357,7 +364,8 @@ class Simulation:
 
 
 class Lock:
-    """threading.Lock."""
+    """threading.Lock. A real thread beside the simulation goes past it: its turns are no part of the schedule, so no
+    thread of the simulation may wait for it. One that samples metrics meets the locks of all dispatchers."""
 
     __slots__ = ("_held", "_simulation", "_waiting")
 
@@ -367,10 +375,12 @@ class Lock:
         self._waiting: deque[Strand] = deque()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        simulation = self._simulation
+        if simulation.is_beside():
+            return True
         if not self._held:
             self._held = True
             return True
-        simulation = self._simulation
         if not blocking or not simulation.running:
             return False
         until = None if timeout < 0 else simulation.now + timeout
@@ -385,6 +395,8 @@ class Lock:
         return True
 
     def release(self) -> None:
+        if self._simulation.is_beside():
+            return
         if not self._held:
             raise RuntimeError("release unlocked lock")
         self._held = False
@@ -408,15 +420,11 @@ class Lock:
         """The holder lives on in the child."""
 
     def __enter__(self) -> bool:
-        if self._held:
-            return self.acquire()
-        self._held = True
-        return True
+        return self.acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._held = False
-        if self._waiting:
-            self._simulation.wake(self._waiting.popleft())
+        if self._is_owned():  # a thread that was ended while it waited is not the owner
+            self.release()
 
 
 class RLock(Lock):
@@ -430,6 +438,8 @@ class RLock(Lock):
         self._count = 0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self._simulation.is_beside():
+            return True
         current = self._simulation._current
         if self._count and self._owner is current:
             self._count += 1
@@ -441,6 +451,8 @@ class RLock(Lock):
         return True
 
     def release(self) -> None:
+        if self._simulation.is_beside():
+            return
         if not self._count or self._owner is not self._simulation._current:
             raise RuntimeError("cannot release un-acquired lock")
         self._count -= 1
@@ -460,12 +472,6 @@ class RLock(Lock):
 
     def _is_owned(self) -> bool:
         return bool(self._count) and self._owner is self._simulation._current
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
 
 class Condition:
