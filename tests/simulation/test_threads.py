@@ -358,7 +358,7 @@ def test_a_real_thread_beside_a_simulation_neither_waits_in_it_nor_lets_it_wait(
         found.extend([threading.Lock(), threading.RLock()])  # type: ignore[list-item]
         with found[0], found[1]:
             begin.release()
-            done.acquire()
+            assert done.acquire(timeout=60)
             beside.join()
             return found[0].locked(), found[1].locked()
 
