@@ -478,12 +478,15 @@ class Launcher:
             for role in running:
                 assert role.process is not None
                 try:
-                    role.process.wait(max(0.0, until - time.monotonic()))
+                    code = role.process.wait(max(0.0, until - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     role.process.kill()
                     role.process.wait()
                     if seconds:
                         _say(f"{role.title} was killed: it did not end in time")
+                else:
+                    if code < 0 and code != -signal.SIGTERM:  # that ends a process that has only begun to start
+                        _say(f"{role.title} crashed when it was to stop ({_how(code)})")
                 self._let_go(role)
         _kill_all(lambda: descendants(os.getpid()))
 

@@ -1,6 +1,7 @@
 """Before anything serves, ``falcon up`` decides how many files the data folder has."""
 
 import os
+import selectors
 import shutil
 import signal
 import socket
@@ -153,6 +154,27 @@ def test_a_stop_says_in_one_line_that_the_data_folder_cannot_be_read(
     monkeypatch.setattr(database, "is_made", unreadable)
     stopping._close_database()
     assert capsys.readouterr().err == f"falcon: [Errno 13] Permission denied: '{tmp_path}/falcon.db'\n"
+
+
+def test_a_stop_says_which_process_crashed_where_it_was_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopping = Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True)
+    program = "import os, signal\n"
+    program += "signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGSEGV))\n"
+    program += "print(flush=True)\n"
+    program += "signal.pause()"
+    crashing = launcher._Role("serve", [], [])
+    crashing.process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    crashing.pidfd = os.pidfd_open(crashing.process.pid)
+    stopping._selector.register(crashing.pidfd, selectors.EVENT_READ, crashing)
+    stopping._roles = [crashing]
+    monkeypatch.setattr(launcher, "_kill_all", lambda pids: None)  # they are those of the tests
+    assert crashing.process.stdout is not None
+    with crashing.process.stdout as told:
+        told.readline()
+        stopping._stop_group(60.0)
+    assert capsys.readouterr().err == "falcon: serve crashed when it was to stop (signal SIGSEGV)\n"
 
 
 def test_a_second_falcon_is_turned_away_also_before_the_first_has_written_its_number(tmp_path: Path) -> None:
