@@ -144,6 +144,10 @@ class Launcher:
         self._actors_key = secrets.token_hex(KEY_BYTES)
 
     def run(self) -> int:
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it, to outlive the terminal
+            signal.signal(signal.SIGHUP, self._on_signal)
         adopt_orphans()
         raise_descriptors()
         os.umask(0o077)  # files of this process and its children are for their user alone
@@ -162,10 +166,6 @@ class Launcher:
             return self._run(public, ops)
 
     def _run(self, public: socket.socket | None, ops: socket.socket | None) -> int:
-        for number in _ENDING_SIGNALS:
-            signal.signal(number, self._on_signal)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it, to outlive the terminal
-            signal.signal(signal.SIGHUP, self._on_signal)
         self._selector.register(self._waking, selectors.EVENT_READ)
         announced = False
         refused_until = time.monotonic() + self._settings.start_seconds
@@ -184,6 +184,8 @@ class Launcher:
         self._forget_address()
         if self._plan.command == "up":
             self._close_database()
+        for number in _ENDING_SIGNALS:  # the interpreter drops its handlers, and the next signal would kill it
+            signal.signal(number, signal.SIG_IGN)
         return 0
 
     # --- before roles start -------------------------------------------------------------------------------------------

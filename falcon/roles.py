@@ -226,6 +226,7 @@ class _Server:
     """The public server, or the internal one.
 
     At SIGTERM ``before_closing`` is awaited while it still serves. Then it answers the requests under way, and ends.
+    Before it serves, the process ends at once: its start may wait for other processes, which are told to end too.
     """
 
     def __init__(
@@ -248,6 +249,8 @@ class _Server:
         self._health.draining = True
 
     async def _close(self) -> None:
+        if not self._health.started:
+            os._exit(0)
         self._health.draining = True
         await self._before_closing()
         self._server.should_exit = True

@@ -1,5 +1,6 @@
 """Before anything serves, ``falcon up`` decides how many files the data folder has."""
 
+import asyncio
 import os
 import selectors
 import shutil
@@ -7,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn, cast
 
 import pytest
 
@@ -18,9 +21,11 @@ from falcon import launcher, roles
 from falcon.adapters.sqlite import database, files, moving
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
 from falcon.cli.calling import find_running
+from falcon.http.server.serving import FalconServer
 from falcon.launcher import CannotStart, Launcher
 from falcon.process import start_ticks
 from falcon.settings import Settings
+from falcon.telemetry.health import Health
 from tests.history.test_folders import FOLDERS, SCHEMAS
 
 
@@ -195,6 +200,20 @@ def test_a_process_that_is_ready_when_the_launcher_stops_tells_no_one() -> None:
     roles._ready(writing, b"{}")
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(writing)
+
+
+def test_a_process_that_is_to_stop_before_it_serves_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    async def drain() -> None:
+        raise AssertionError("it has served nothing")
+
+    monkeypatch.setattr(os, "_exit", end)
+    starting = roles._Server(Namespace(public_socket=-1), cast(FalconServer, None), Health(), drain)
+    with pytest.raises(SystemExit) as ended:
+        asyncio.run(starting._close())
+    assert ended.value.code == 0
 
 
 def test_a_move_tells_to_how_many_files_and_how_far_it_is(
