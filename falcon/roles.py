@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import functools
 import gc
 import os
 import select
@@ -12,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -130,7 +130,6 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
             with _refusing("write", cluster.REFUSALS):
                 shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
             internal.attach(shards)
-            _started(health, arguments.ready, {})
             hand_over = cluster.handing_over(shards)
 
             async def close() -> None:
@@ -140,7 +139,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
             trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
             sweep = Sweep("internal", ConnectionLimits(idle_seconds=IDLE_SECONDS, **trusted))
             server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
-            await _Server(arguments, server, health, close).run()
+            await _Server(arguments, server, health, close).run(partial(_started, health, arguments.ready, {}))
 
     uvloop.run(serve_commands())
 
@@ -241,10 +240,12 @@ class _Server:
         self._server = server
         self._handle = arguments.public_socket
 
-    async def run(self) -> None:
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """``started`` is called once a signal ends it in order."""
         loop = asyncio.get_running_loop()
         closing: list[asyncio.Task[None]] = []
         loop.add_signal_handler(signal.SIGTERM, lambda: closing.append(loop.create_task(self._close())))
+        started()
         await self._server.serve([socket.socket(fileno=self._handle)])
         self._health.draining = True
 
@@ -284,7 +285,7 @@ def projector(settings: Settings, arguments: argparse.Namespace) -> None:
 
     signal.signal(signal.SIGTERM, end)
     with _refusing("project", cluster.REFUSALS):
-        cluster.project_until(settings, ending, functools.partial(_started, health, arguments.ready, {}))
+        cluster.project_until(settings, ending, partial(_started, health, arguments.ready, {}))
 
 
 def _terminated() -> Callable[[], bool]:
@@ -304,9 +305,7 @@ def actors(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.adapters.thespian.actors import StartShard
 
     starts = [StartShard(str(i), build) for i, build in enumerate(_shard_builds(settings))]
-    system, shards = actor_system.start(
-        arguments.actors_port, starts, functools.partial(begin, settings, "supervisor-0")
-    )
+    system, shards = actor_system.start(arguments.actors_port, starts, partial(begin, settings, "supervisor-0"))
     reading, writing = os.pipe()
     signal.signal(signal.SIGTERM, lambda number, frame: os.write(writing, b"\0"))
     watched = [os.pidfd_open(pid) for pid in shards.pids]

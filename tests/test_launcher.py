@@ -216,6 +216,30 @@ def test_a_process_that_is_to_stop_before_it_serves_ends_at_once(monkeypatch: py
     assert ended.value.code == 0
 
 
+def test_a_process_that_has_just_said_that_it_serves_ends_in_order() -> None:
+    class Serving:
+        should_exit = False
+
+        async def serve(self, sockets: list[socket.socket]) -> None:
+            for each in sockets:
+                each.close()
+            while not self.should_exit:
+                await asyncio.sleep(0)
+
+    health, drained = Health(), list[bool]()
+
+    def started() -> None:
+        health.started = True
+        signal.raise_signal(signal.SIGTERM)
+
+    async def drain() -> None:
+        drained.append(health.draining)
+
+    arguments = Namespace(public_socket=socket.socket().detach())
+    asyncio.run(roles._Server(arguments, cast(FalconServer, Serving()), health, drain).run(started))
+    assert drained == [True]
+
+
 def test_a_move_tells_to_how_many_files_and_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
