@@ -493,8 +493,9 @@ class Launcher:
         _kill_all(lambda: descendants(os.getpid()))
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._stopping = True
-        os.write(self._woken, b"\0")
+        if not self._stopping:  # a write that the next signal interrupts would call this again, and so on
+            self._stopping = True
+            os.write(self._woken, b"\0")
 
     # --- output -------------------------------------------------------------------------------------------------------
 
