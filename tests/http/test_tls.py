@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -127,6 +128,13 @@ def test_messages_are_sent_read_and_followed_over_tls(falcon: Falcon, shown: Pat
 
 def lines_with(text: str, lines: Iterator[str], count: int) -> list[str]:
     return [next(line for line in lines if line.startswith("data:") and text in line) for _ in range(count)]
+
+
+def test_the_command_line_trusts_the_authorities_that_its_operator_names(falcon: Falcon, shown: Path) -> None:
+    listed = [sys.executable, "-m", "falcon", "rooms"]
+    settings = {"FALCON_URL": falcon.info["url"], "FALCON_TOKEN": falcon.info["token"], "SSL_CERT_FILE": str(shown)}
+    done = subprocess.run(listed, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(falcon: Falcon, shown: Path) -> None:
