@@ -238,5 +238,11 @@ gc_seconds = counter(
     ("generation",),
     across="process",
 )
+certificate_ends = gauge(
+    "falcon_certificate_end_timestamp_seconds",
+    "When the certificate of a setting ends, in seconds since 1970; infinity if there is none.",
+    ("setting",),
+    across="max",
+)
 process_restarts = counter("falcon_process_restarts", "Processes started again after they had ended.", ("role",))
 log_lines = counter("falcon_log_lines", "Lines logged.", ("level",))

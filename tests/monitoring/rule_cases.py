@@ -132,6 +132,7 @@ def _idle() -> dict[str, Any]:
         f'falcon_process_pss_bytes{{{_POD},process="serve-0"}}': 30_000_000,
         f'falcon_process_fds{{{_POD},process="serve-0"}}': 29,
         f'falcon_process_fds_max{{{_POD},process="serve-0"}}': 20_000,
+        f'falcon_certificate_end_timestamp_seconds{{{_POD},setting="FALCON_TLS_CERT"}}': 4_000_000_000,
         f'falcon_build_info{{{_POD},version="1",python="3.11"}}': 1,
         f"up{{{_POD}}}": 1,
     }
@@ -714,6 +715,7 @@ def _processes() -> list[Case]:
     serve = f'{{{_POD},process="serve-0"}}'
     count, uptime = f"falcon_event_loop_delay_seconds_count{serve}", f"falcon_process_uptime_seconds{serve}"
     sampled = f"falcon_process_sampled_seconds{serve}"
+    ends = f'falcon_certificate_end_timestamp_seconds{{{_POD},setting="FALCON_TLS_CERT"}}'
     pauses = f'falcon_gc_pause_seconds_total{{{_POD},process="serve-0",generation='
     pss, letters = f"falcon_process_pss_bytes{serve}", f"falcon_dead_letters_total{{{_POD}}}"
     lines = f"falcon_log_lines_total{{{_POD},level="
@@ -790,6 +792,19 @@ def _processes() -> list[Case]:
             alert="FalconEventLoopStuck",
             what="the process starts again, and takes a minute",
             series={count: "0+148x40 5920+0x8 5920+148x30", uptime: "0+15x40 0+15x39"},
+        ),
+        *_pair(
+            "FalconCertificateEnds",
+            {ends: _stays(20 * 60 + 6 * 86_400)},
+            {**_INSTANCE, "setting": "FALCON_TLS_CERT"},
+            "The certificate of FALCON_TLS_CERT at a:8081 ends in 6d 0h 0m 0s.",
+            {ends: _stays(20 * 60 + 8 * 86_400)},
+            "it is valid for longer",
+        ),
+        Case(
+            alert="FalconCertificateEnds",
+            what="it is renewed minutes later",
+            series={ends: f"{6 * 86_400}+0x20 {90 * 86_400}+0x59"},
         ),
         Case(
             alert="FalconProcessHung",

@@ -635,6 +635,16 @@ def _processes(t: Thresholds) -> list[Alert]:
             held=t.fds_for,
         ),
         Alert(
+            name="FalconCertificateEnds",
+            severity="page",
+            summary="A certificate ends soon, and nothing has renewed it; then no new connection is made with it.",
+            description="The certificate of {{ $labels.setting }} at {{ $labels.instance }} "
+            "ends in {{ $value | humanizeDuration }}.",
+            runbook="certificates",
+            expr=f"falcon_certificate_end_timestamp_seconds - time() < {t.certificate_seconds:g}",
+            held=t.certificate_for,
+        ),
+        Alert(
             name="FalconDeadLetters",
             severity="ticket",
             summary="Messages went to actors that were not there any more.",
