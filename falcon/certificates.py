@@ -50,8 +50,8 @@ class TlsFiles:
 
     def authorities_end(self) -> float:
         """The time from which no authority in the files is valid, in seconds since 1970; infinity if they have none."""
-        known = self.context().get_ca_certs()
-        return max((ssl.cert_time_to_seconds(str(each["notAfter"])) for each in known), default=math.inf)
+        self.context()
+        return self._authorities_end
 
     def _reload(self) -> None:
         """Keeps the present context while the files do not fit each other: one may be replaced before the other."""
@@ -70,6 +70,10 @@ class TlsFiles:
         """Raises WrongCertificate."""
         self._context = self._make()
         self._certificate_ends = math.inf if self._certificate is None else _end_of(self._certificate)
+        known = self._context.get_ca_certs()
+        self._authorities_end = max(
+            (ssl.cert_time_to_seconds(str(each["notAfter"])) for each in known), default=math.inf
+        )
         self._version = version
 
     def _look(self) -> tuple[int, ...]:
