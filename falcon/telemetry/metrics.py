@@ -148,6 +148,10 @@ projection_lag_seconds = gauge(
 )
 read_seconds = histogram("falcon_read_seconds", "A call of the read store.", ("call",))
 read_failures = counter("falcon_read_failures", "Calls of the read store that failed.", ("call",))
+lost_messages = counter(
+    "falcon_lost_messages_shown",
+    "Messages shown as missing since the read tables have lost them, once for each reading.",
+).labels()
 refusals_checked = counter(
     "falcon_refusals_checked",
     "What the read tables did not show, and the log was asked about, by outcome.",

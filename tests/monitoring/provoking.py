@@ -387,6 +387,22 @@ def table_away(stage: Stage) -> Iterator[None]:
             thread.join()
 
 
+@contextmanager
+def message_lost(stage: Stage) -> Iterator[None]:
+    """The table of messages has lost the first one, and a client reads it."""
+    connection = database.connect(stage.falcon.database)
+    connection.execute("DELETE FROM timeline WHERE place = ? << 32 | 1", (stage.room,))
+    connection.close()
+
+    def read() -> None:
+        with stage.falcon.client() as client:
+            page = client.get(f"/v1/rooms/{stage.room}/messages", params={"after": 0, "limit": 1})
+            assert page.json()["messages"][0]["missing"]
+
+    with again_and_again(stage, read, 0.5):
+        yield
+
+
 def _imported_rooms(falcon: FaultyFalcon, count: int) -> list[int]:
     now = datetime.now(UTC).isoformat()
     members = [{"account_id": falcon.info["account_id"], "role": "admin"}]

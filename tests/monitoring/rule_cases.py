@@ -117,6 +117,7 @@ def _idle() -> dict[str, Any]:
         f'falcon_projection_lag_events{{{_POD},projection="timeline"}}': 0,
         f'falcon_projection_lag_seconds{{{_POD},projection="timeline"}}': 0,
         f'falcon_read_failures_total{{{_POD},call="page"}}': 0,
+        f"falcon_lost_messages_shown_total{{{_POD}}}": 0,
         f'falcon_dispatcher_queue_size{{{_POD},dispatcher="operations"}}': 0,
         f'falcon_dispatcher_queue_bound{{{_POD},dispatcher="operations"}}': 32,
         f'falcon_dispatcher_oldest_seconds{{{_POD},dispatcher="operations"}}': 0,
@@ -605,6 +606,7 @@ def _projections() -> list[Case]:
     timeline = f'{applied}{{job="falcon",instance="b:8081",projection="timeline"}}'
     rooms = f'{applied}{{job="falcon",instance="b:8081",projection="rooms"}}'
     failures = f'falcon_read_failures_total{{{_POD},call="page"}}'
+    lost = f"falcon_lost_messages_shown_total{{{_POD}}}"
     return [
         *_gauge(
             "FalconProjectionStopped",
@@ -614,6 +616,14 @@ def _projections() -> list[Case]:
             0,
             "Projection timeline has stopped at a:8081 (falcon_projection_stopped is 1).",
         ),
+        Case(
+            alert="FalconLostMessages",
+            what="three were shown",
+            series={lost: "0+0x60 3+0x20"},
+            labels=_INSTANCE,
+            description="3 were shown in 10m at a:8081.",
+        ),
+        Case(alert="FalconLostMessages", what="there were none", series={lost: _stays(0)}),
         Case(
             alert="FalconProjectionNoProgress",
             what="one stands still",

@@ -170,9 +170,12 @@ CASES: Final = (
         (Cause("requests leave something behind", fault("memory-leaks"), ("FalconMemoryGrowth",)),),
     ),
     Case(
-        "a certificate ends",
-        _FASTEST,
-        (Cause("nothing renews the certificate", provoking.certificate_ends_soon, ("FalconCertificateEnds",)),),
+        "a certificate ends, and the table of messages loses one",
+        _faster(60),
+        (
+            Cause("nothing renews the certificate", provoking.certificate_ends_soon, ("FalconCertificateEnds",)),
+            Cause("the table of messages has lost one", provoking.message_lost, ("FalconLostMessages",)),
+        ),
         tls=True,
     ),
     Case(

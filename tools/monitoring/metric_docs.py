@@ -80,6 +80,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_projection_lag_seconds": "How old is what readers see?",
         "falcon_read_seconds": "Are the read tables what a request waits for, and which call of them?",
         "falcon_read_failures": "Can the read tables be read?",
+        "falcon_lost_messages_shown": "Do the tables lack messages that the log has?",
         "falcon_refusals_checked": "Can Falcon tell what is not there from what the tables do not show yet?",
     },
     "streams": {

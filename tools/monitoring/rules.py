@@ -491,6 +491,15 @@ def _projections(t: Thresholds) -> list[Alert]:
             expr=f"sum without (call) (rate(falcon_read_failures_total[{window}])) > {t.read_failures_per_second:g}",
             held=t.read_failures_for,
         ),
+        Alert(
+            name="FalconLostMessages",
+            severity="ticket",
+            summary="The read tables lack messages that the log has; pages show them as missing.",
+            description='{{ $value | printf "%.0f" }} were shown '
+            f"in {promql(t.events_window)} at {{{{ $labels.instance }}}}.",
+            runbook="lost-messages",
+            expr=_happened("falcon_lost_messages_shown_total", t.events_window, t),
+        ),
     ]
 
 
