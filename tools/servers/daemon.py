@@ -18,6 +18,7 @@ from tools.harness.waiting import holds_within, until
 HOST: Final = "127.0.0.1"
 POLL_SECONDS: Final = 0.05
 _END_SECONDS: Final = 20.0
+_TAIL_LINES: Final = 20
 _LOG_MAX: Final = 8 << 20  # bytes; a longer log is put aside when its process is started the next time
 
 _STOPPED: Final = ("T", "")  # paused, or not there
@@ -150,8 +151,12 @@ class Daemon:
             time.sleep(POLL_SECONDS)
 
     def fault(self, what: str) -> ServerFault:
-        tail = "\n".join(self.said().splitlines()[-20:])
-        return ServerFault(f"{self.name} {what}; its log is {self.log}\n{tail}".rstrip())
+        return ServerFault(f"{self.name} {what}; its log is {self.log}\n{self.tail()}".rstrip())
+
+    def tail(self) -> str:
+        """The end of its log since it was started, without the frames of Java's traces, which hide the cause."""
+        lines = [line for line in self.said().splitlines() if not line.startswith("\tat ")]
+        return "\n".join(lines[-_TAIL_LINES:])
 
     def kill(self) -> None:
         """kill -9. It is gone when this returns."""

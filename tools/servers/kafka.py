@@ -206,7 +206,12 @@ class Kafka:
 
     def _wait(self, node: int) -> None:
         daemon = self._daemons[node]
-        daemon.wait_for(lambda: "Kafka Server started" in daemon.said(), "served", _START_SECONDS)
+        try:
+            daemon.wait_for(lambda: "Kafka Server started" in daemon.said(), "served", _START_SECONDS)
+        except ServerFault as fault:  # its controller may be another node, and the cause be in that one's log
+            others = (other for other in self._daemons.values() if other is not daemon)
+            tails = (f"{other.status()}\n{other.tail()}" for other in others)
+            raise ServerFault("\n".join((str(fault), *tails))) from fault
 
     # --- shape and configuration --------------------------------------------------------------------------------------
 
