@@ -1,6 +1,7 @@
 """TLS from files. A context is made again when its files change, so that certificates are renewed without a restart."""
 
 import logging
+import math
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -18,14 +19,20 @@ class WrongCertificate(Exception):
 
 
 class TlsFiles:
-    """The files of a TLS context. Each new connection uses the files as they are at that time."""
+    """The files of a TLS context. Each new connection uses the files as they are at that time.
 
-    def __init__(self, files: Sequence[Path], make: Callable[[], ssl.SSLContext]) -> None:
+    ``certificate``: the one of the files with the certificate that this process shows.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], make: Callable[[], ssl.SSLContext], certificate: Path | None = None
+    ) -> None:
         """``make`` raises WrongCertificate, and so does this."""
         self._files = files
         self._make = make
-        self._version = self._look()
-        self._context = make()
+        self._certificate = certificate
+        self._refused = ""  # why the present files are not used
+        self._load(self._look())
         self._look_at = time.monotonic() + _LOOK_SECONDS
 
     def context(self) -> ssl.SSLContext:
@@ -36,16 +43,38 @@ class TlsFiles:
             self._reload()
         return self._context
 
+    def certificate_ends(self) -> float:
+        """The end of the certificate that new connections show, in seconds since 1970; infinity without one."""
+        self.context()
+        return self._certificate_ends
+
+    def authorities_end(self) -> float:
+        """The time from which no authority in the files is valid, in seconds since 1970; infinity if they have none."""
+        self.context()
+        return self._authorities_end
+
     def _reload(self) -> None:
         """Keeps the present context while the files do not fit each other: one may be replaced before the other."""
         try:
             version = self._look()
             if version != self._version:
-                self._context = self._make()
-                self._version = version
+                self._load(version)
                 log.info("%s: changed; connections that begin from now on use it", _listed(self._files))
+            self._refused = ""
         except WrongCertificate as error:
-            log.error("the certificates stay as they were: %s", error)
+            if self._refused != str(error):
+                log.error("the certificates stay as they were: %s", error)
+            self._refused = str(error)
+
+    def _load(self, version: tuple[int, ...]) -> None:
+        """Raises WrongCertificate."""
+        self._context = self._make()
+        self._certificate_ends = math.inf if self._certificate is None else _end_of(self._certificate)
+        known = self._context.get_ca_certs()
+        self._authorities_end = max(
+            (ssl.cert_time_to_seconds(str(each["notAfter"])) for each in known), default=math.inf
+        )
+        self._version = version
 
     def _look(self) -> tuple[int, ...]:
         """The version of the files. Raises WrongCertificate."""
@@ -63,7 +92,7 @@ def client_tls(authorities: Path | None, certificate: Path | None, key: Path | N
     Raises WrongCertificate.
     """
     files = [path for path in (authorities, certificate, key) if path is not None]
-    return TlsFiles(files, partial(_client_context, authorities, certificate, key))
+    return TlsFiles(files, partial(_client_context, authorities, certificate, key), certificate)
 
 
 def _client_context(authorities: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
@@ -88,6 +117,16 @@ def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         raise WrongCertificate(
             f"{certificate} and {key} are no certificate and its key, in PEM and not encrypted ({_reason(error)})"
         ) from error
+
+
+def _end_of(certificate: Path) -> float:
+    """The end of the first certificate in the file, in seconds since 1970. Raises WrongCertificate."""
+    try:
+        # ssl shows the dates of a peer's certificate only. This function of its tests reads those of a file.
+        decoded = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]
+    except (OSError, ValueError) as error:
+        raise WrongCertificate(f"{certificate} cannot be read ({_reason(error)})") from error
+    return float(ssl.cert_time_to_seconds(decoded["notAfter"]))
 
 
 def _reason(error: Exception) -> str:

@@ -176,6 +176,8 @@ class Launcher:
                 self._announce(ready, public, ops)
             if ready is not None:
                 self._supervise()
+            if self._stopping and public is not None:
+                public.close()  # once its servers have closed it too, clients are refused and do not wait in vain
             self._stop_group(_STOP_SECONDS if self._stopping else 0.0)  # without its actors, nothing is left to drain
             if ready is None and not self._stopping:
                 if not announced and time.monotonic() >= refused_until:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import select
 import signal
@@ -179,6 +180,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     from falcon.http.server.raw_responses import require_https
     from falcon.http.server.serving import create_server
     from falcon.http.server.tls import Certificate
+    from falcon.telemetry import metrics
 
     if settings.hsts_seconds:
         require_https(settings.hsts_seconds)
@@ -195,8 +197,11 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     app = create_app(kept, settings.cors_origins)
     sweep = Sweep("public", per_address=connections_per_address(settings))
     certificate = None
+    ends = metrics.certificate_ends.labels("FALCON_TLS_CERT")
+    ends.set(math.inf)
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(settings.tls_cert, settings.tls_key)
+        ends.set_function(certificate.certificate_ends)
 
     async def drain() -> None:
         if edges:

@@ -19,6 +19,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Moves
 from falcon.secret_files import SecretFile, WrongSecret
 from falcon.settings import Settings, WrongSettings
+from falcon.telemetry import metrics
 
 
 def kafka_cluster(settings: Settings) -> KafkaCluster:
@@ -41,7 +42,7 @@ def _kafka_security(settings: Settings) -> Security | None:
     """One instance a process: it knows when it last read the files. Raises WrongSettings."""
     if settings.kafka_security_protocol == "PLAINTEXT":
         return None
-    tls = _client_tls("FALCON_KAFKA_CA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key)
+    tls = _client_tls("FALCON_KAFKA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key)
     if settings.kafka_password_file is None:
         return Security(tls)
     passwords = _secret_file(settings.kafka_password_file)
@@ -53,12 +54,16 @@ def _kafka_security(settings: Settings) -> Security | None:
     return Security(tls, settings.kafka_user, settings.kafka_sasl_mechanism, password)
 
 
-def _client_tls(setting: str, authorities: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles:
-    """Raises WrongSettings."""
+def _client_tls(server: str, authorities: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles:
+    """Raises WrongSettings. ``server``: how its settings begin."""
     try:
-        return client_tls(authorities, certificate, key)
+        tls = client_tls(authorities, certificate, key)
     except WrongCertificate as error:
-        raise WrongSettings(f"{error}; see {setting} in docs/settings.md") from error
+        raise WrongSettings(f"{error}; see {server}_CA in docs/settings.md") from error
+    metrics.certificate_ends.labels(f"{server}_CERT").set_function(tls.certificate_ends)
+    if authorities is not None:
+        metrics.certificate_ends.labels(f"{server}_CA").set_function(tls.authorities_end)
+    return tls
 
 
 def hbase_tables(
@@ -87,7 +92,7 @@ def _connect(settings: Settings) -> Callable[[str, int], ThriftConnection]:
     """A function that connects to a gateway. Raises WrongSettings."""
     if settings.hbase_ca is None:
         return ThriftConnection
-    tls = _client_tls("FALCON_HBASE_CA", settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
+    tls = _client_tls("FALCON_HBASE", settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
     return lambda host, port: ThriftConnection(host, port, tls.context())
 
 

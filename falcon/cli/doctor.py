@@ -12,15 +12,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from falcon.cli.calling import Running
+
+if TYPE_CHECKING:
+    from falcon.certificates import TlsFiles
 
 PYTHON_MIN = (3, 11)
 SQLITE_MIN = (3, 51, 3)
 FREE_BYTES_MIN = 1 << 30
 OPEN_FILES_MIN = 4096
 CLOCK_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+CERTIFICATE_SECONDS_MIN = 14 * 86_400
 _CLOCK_TOLERANCE_SECONDS = 60
 
 
@@ -138,6 +143,17 @@ def clock(data_dir: Path, now: float | None = None) -> Finding:
     if newest > now + _CLOCK_TOLERANCE_SECONDS:
         return Finding("Clock", FindingState.WARN, f"{found}; the data is {newest - now:,.0f} s ahead of it", advice)
     return Finding("Clock", FindingState.OK, found)
+
+
+def certificate(files: "TlsFiles", now: float | None = None) -> Finding:
+    """The certificate of the public port is valid for a while."""
+    ends = files.certificate_ends()
+    left = ends - (time.time() if now is None else now)
+    found = f"ends on {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M UTC}"
+    if left >= CERTIFICATE_SECONDS_MIN:
+        return Finding("Certificate", FindingState.OK, found)
+    advice = "replace the files of FALCON_TLS_CERT and FALCON_TLS_KEY: new connections use them within a second"
+    return Finding("Certificate", FindingState.WARN if left > 0 else FindingState.FAIL, found, advice)
 
 
 def server(running: Running | None) -> Finding:

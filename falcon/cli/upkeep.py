@@ -174,11 +174,27 @@ def _examine(data_dir: Path) -> "list[Finding]":
     return [
         *findings,
         *_database(settings),
+        *_certificate(settings),
         look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
         look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),
         look.cluster() if settings.kafka and running is None else look.server(running),
     ]
+
+
+def _certificate(settings: "Settings") -> "list[Finding]":
+    """Empty without one."""
+    from falcon.certificates import WrongCertificate
+    from falcon.cli import doctor as look
+    from falcon.http.server.tls import Certificate
+
+    if settings.tls_cert is None or settings.tls_key is None:
+        return []
+    try:
+        return [look.certificate(Certificate(settings.tls_cert, settings.tls_key))]
+    except WrongCertificate as fault:
+        advice = "correct FALCON_TLS_CERT and FALCON_TLS_KEY"
+        return [look.Finding("Certificate", look.FindingState.FAIL, str(fault), advice)]
 
 
 def _database(settings: "Settings") -> "list[Finding]":

@@ -148,6 +148,10 @@ projection_lag_seconds = gauge(
 )
 read_seconds = histogram("falcon_read_seconds", "A call of the read store.", ("call",))
 read_failures = counter("falcon_read_failures", "Calls of the read store that failed.", ("call",))
+lost_messages = counter(
+    "falcon_lost_messages_shown",
+    "Messages shown as missing since the read tables have lost them, once for each reading.",
+).labels()
 refusals_checked = counter(
     "falcon_refusals_checked",
     "What the read tables did not show, and the log was asked about, by outcome.",
@@ -237,6 +241,12 @@ gc_seconds = counter(
     "Time in which the garbage collector held everything up.",
     ("generation",),
     across="process",
+)
+certificate_ends = gauge(
+    "falcon_certificate_end_timestamp_seconds",
+    "When the certificate of a setting ends, in seconds since 1970; infinity if there is none.",
+    ("setting",),
+    across="max",
 )
 process_restarts = counter("falcon_process_restarts", "Processes started again after they had ended.", ("role",))
 log_lines = counter("falcon_log_lines", "Lines logged.", ("level",))

@@ -203,6 +203,23 @@ def test_tables_that_were_restored_from_an_older_copy_catch_up_by_themselves(wor
     assert world.verify() == Comparison(4, 0, 0)
 
 
+def test_tables_that_are_newer_than_their_positions_are_right_in_the_end(world: World) -> None:
+    """As snapshots are that were made one after the other, that of the positions first."""
+    world.post("a", "b")
+    world.project()
+    meta = schema.meta_name("falcon")
+    copy = {key: dict(row) for key, row in world.hbase.rows[meta].items()}
+    world.post("c")
+    world.edit(1, "A")
+    world.edit(1, "A!")
+    world.project()
+    world.hbase.rows[meta] = copy
+    world.post("d")
+    world.project()
+    assert world.texts() == ["A!", "b", "c", "d"]
+    assert world.verify() == Comparison(5, 0, 0)
+
+
 def test_tables_of_which_a_part_is_older_than_their_positions_are_found_by_verify(world: World) -> None:
     world.post("a", "b")
     world.project()

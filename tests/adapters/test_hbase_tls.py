@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 
 from falcon.adapters.hbase.connection import ThriftConnection
 from falcon.adapters.hbase.gateways import Gateways
+from falcon.bootstrap.servers import hbase_gateways
 from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.read.store import ReadStoreUnavailable
+from falcon.settings import Settings
+from falcon.telemetry import metrics
 from tests.adapters.test_hbase_faults import Gateway, who
 from tests.support.certificates import Authority, Pair, needs_openssl
 from tests.support.tls_front import FRONT, tls_in_front_of
@@ -99,6 +103,14 @@ def test_a_certificate_that_is_renewed_on_disk_is_shown_by_new_connections(
     shutil.copy(pair.certificate, own.certificate)
     shutil.copy(pair.key, own.key)
     assert who(gateways.within(20)) == b"ann"
+
+
+def test_an_operator_can_see_when_the_certificates_for_hbase_end(authority: Authority, pair: Pair) -> None:
+    files = {"CA": authority.certificate, "CERT": pair.certificate, "KEY": pair.key}
+    given = {f"FALCON_HBASE_{name}": str(path) for name, path in files.items()}
+    with hbase_gateways(Settings.from_env({"FALCON_HBASE": "localhost:9090", **given})):
+        ends = [metrics.certificate_ends.labels(f"FALCON_HBASE_{name}").value for name in ("CA", "CERT")]
+    assert [round((each - time.time()) / 86_400) for each in ends] == [2, 2]
 
 
 @pytest.mark.parametrize("wrong", ["missing", "nonsense", "another's key"])

@@ -1,4 +1,6 @@
+import re
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,10 @@ from falcon.bootstrap import embedded
 from falcon.cli import app, doctor
 from falcon.cli.calling import Running
 from falcon.cli.doctor import FindingState
+from falcon.http.server.tls import Certificate
 from falcon.projections.skipping import ProjectionFailed
 from falcon.settings import Settings
+from tests.support.certificates import Authority, needs_openssl
 
 GONE = 2**22 + 1  # beyond the largest process id
 
@@ -182,6 +186,26 @@ def test_a_clock_behind_the_data_is_warned_of(tmp_path: Path) -> None:
     assert doctor.clock(tmp_path, now).state is FindingState.OK
     assert doctor.clock(tmp_path, now - 3600).state is FindingState.WARN
     assert doctor.clock(tmp_path, 0.0).state is FindingState.FAIL
+
+
+@needs_openssl
+def test_a_certificate_that_ends_soon_is_warned_of(healthy: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pair = Authority(tmp_path).issue("chat", days=30)
+    healthy.setenv("FALCON_TLS_CERT", str(pair.certificate))
+    healthy.setenv("FALCON_TLS_KEY", str(pair.key))
+    assert re.search("Certificate +ok +ends on", CliRunner().invoke(app, ["doctor"]).output)
+    certificate = Certificate(pair.certificate, pair.key)
+    assert doctor.certificate(certificate, time.time() + 20 * 86_400).state is FindingState.WARN
+    assert doctor.certificate(certificate, time.time() + 30 * 86_400).state is FindingState.FAIL
+
+
+@needs_openssl
+def test_a_certificate_without_its_key_fails(healthy: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pair, other = (Authority(tmp_path).issue(name) for name in ("chat", "other"))
+    healthy.setenv("FALCON_TLS_CERT", str(pair.certificate))
+    healthy.setenv("FALCON_TLS_KEY", str(other.key))
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1 and re.search("Certificate +fail", result.output)
 
 
 def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:

@@ -1,9 +1,11 @@
-"""Restoring as docs/operations.md says it: copies of the stopped servers' data are put back, and Falcon goes on."""
+"""Restoring and moving as docs/backups.md says it: copies of the stopped servers' data are put back, or an export is
+imported elsewhere, and Falcon goes on."""
 
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from falcon.read.catalogue import READ_MODELS
 from tests.cluster.conftest import ports_for
+from tools.harness.falcon import Falcon
 from tools.harness.waiting import until
 from tools.servers.cluster import ROLES, Cluster
 from tools.servers.daemon import ServerFault
@@ -112,6 +115,11 @@ class Deployment:
         projector = self.cluster.process("project", 1)
         projector.wait_for(lambda: words in projector.said(), f"said {words!r}", _SECONDS)
 
+    def transfer(self, command: str, file: Path, falcon: Mapping[str, str]) -> None:
+        """Export from, or import into, the Falcon with this address and this admin's token."""
+        at = {"FALCON_URL": falcon["url"], "FALCON_ADMIN_TOKEN": falcon["admin_token"]}
+        self.cluster.falcon_with(at, command, str(file))
+
     def verified(self) -> bool:
         return self.cluster.falcon("verify").count("0 missing, 0 wrong") == len(READ_MODELS)
 
@@ -181,3 +189,30 @@ def test_older_copies_of_the_tables_and_then_of_the_log_are_restored(deployment:
     deployment.start()
     deployment.until_texts(room, "before 1", "before 2", "new 3", "new 4")
     assert deployment.verified()
+
+
+def test_a_cluster_that_takes_no_messages_moves_to_one_machine(deployment: Deployment, tmp_path: Path) -> None:
+    room = deployment.room()
+    deployment.post(room, "one", "two", "three")
+    token = deployment.resume_token()
+    described = deployment.cluster.describe()
+    deployment.cluster.scale("write", 0)
+    deployment.transfer("export", tmp_path / "cluster.jsonl", {**described, "url": described["urls"][0]})
+    machine = Falcon(tmp_path / "data").start()
+    try:
+        deployment.transfer("import", tmp_path / "cluster.jsonl", machine.info)
+        deployment.transfer("export", tmp_path / "machine.jsonl", machine.info)
+        authorization = {"Authorization": f"Bearer {machine.info['token']}"}
+        stream = httpx.get(f"{machine.info['url']}/v1/stream", params={"resume": token}, headers=authorization)
+    finally:
+        machine.stop()
+    moved = messages(tmp_path / "machine.jsonl")
+    assert {(1, "one"), (2, "two"), (3, "three")} <= set(moved)
+    assert moved == messages(tmp_path / "cluster.jsonl")
+    assert (stream.status_code, stream.json()["code"]) == (400, "malformed")
+
+
+def messages(export: Path) -> list[tuple[int, str]]:
+    """The seqs and texts of all rooms."""
+    lines = [json.loads(line) for line in export.read_text().splitlines()]
+    return sorted((line["seq"], line["text"]) for line in lines if line["type"] == "message")

@@ -23,6 +23,7 @@ from falcon.read.store import ConsumerTables, ProjectionTables, StaleProjector
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
+from falcon.telemetry import metrics
 
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"
@@ -72,7 +73,9 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.page(ROOM, 1, 5)).messages == shown
         assert asyncio.run(store.reads.page(ROOM, 2, 4)).messages == shown[1:4]
         assert asyncio.run(store.reads.page(ROOM, 3, 3)).messages == [missing_message(ROOM, 3)]
+        shown_before = metrics.lost_messages.value
         assert asyncio.run(store.reads.message(ROOM, 3)) == missing_message(ROOM, 3)
+        assert metrics.lost_messages.value > shown_before, "an operator is told"
         assert asyncio.run(store.reads.message_at(ROOM, 3)) == (missing_message(ROOM, 3), 0)
 
     @pytest.mark.parametrize("limit", [7, 50, 100])

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from tests.support.small_disk import on_small_disk
 from tools.faults.chaos import Machine
 from tools.harness.falcon import Falcon, alive
 from tools.harness.waiting import until
+from tools.servers.daemon import answers
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
@@ -102,6 +104,18 @@ def test_a_stop_does_not_wait_for_a_process_that_hangs(tmp_path: Path) -> None:
     assert falcon.process is not None
     assert falcon.process.returncode == 0
     assert "serve was killed: it did not end in time" in falcon.log()
+
+
+def test_a_client_that_comes_while_falcon_stops_is_refused_and_does_not_wait(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path).start()
+    (hangs,) = falcon.pids("ops")
+    os.kill(hangs, signal.SIGSTOP)  # the launcher waits for it
+    assert falcon.process is not None
+    falcon.process.send_signal(signal.SIGTERM)
+    until(lambda: not answers(urlsplit(falcon.info["url"]).port or 0))
+    assert alive(hangs), "nothing answers, and Falcon still runs"
+    os.kill(hangs, signal.SIGCONT)
+    assert falcon.process.wait(30) == 0
 
 
 def test_falcon_goes_on_if_nothing_can_be_written_to_its_log(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -18,8 +19,9 @@ import pytest
 from websockets.sync.client import connect
 
 from falcon import certificates
-from falcon.certificates import WrongCertificate
+from falcon.certificates import WrongCertificate, client_tls
 from falcon.http.server.tls import Certificate
+from tests.support.certificates import Authority
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import until
 
@@ -129,6 +131,13 @@ def lines_with(text: str, lines: Iterator[str], count: int) -> list[str]:
     return [next(line for line in lines if line.startswith("data:") and text in line) for _ in range(count)]
 
 
+def test_the_command_line_trusts_the_authorities_that_its_operator_names(falcon: Falcon, shown: Path) -> None:
+    listed = [sys.executable, "-m", "falcon", "rooms"]
+    settings = {"FALCON_URL": falcon.info["url"], "FALCON_TOKEN": falcon.info["token"], "SSL_CERT_FILE": str(shown)}
+    done = subprocess.run(listed, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(falcon: Falcon, shown: Path) -> None:
     for _ in range(3):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -234,6 +243,20 @@ def test_files_that_do_not_fit_each_other_change_nothing(
     assert caplog.text.count("the certificates stay as they were") == 2
     key.write_text(renewed)
     assert shown.context() is not first
+
+
+def test_the_end_of_a_certificate_is_that_of_the_one_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "_LOOK_SECONDS", 0.0)
+    authority, day = Authority(tmp_path), 86_400
+    pair = authority.issue("chat")
+    shown = Certificate(pair.certificate, pair.key)
+    client = client_tls(authority.certificate, pair.certificate, pair.key)
+    assert [round((tls.certificate_ends() - time.time()) / day) for tls in (shown, client)] == [2, 2]
+    assert round((client.authorities_end() - time.time()) / day) == 2
+    authority.issue("chat", days=30)
+    assert [round((tls.certificate_ends() - time.time()) / day) for tls in (shown, client)] == [30, 30]
+    authority.issue("other", days=60).certificate.replace(pair.certificate)  # to which the key does not belong
+    assert round((shown.certificate_ends() - time.time()) / day) == 30
 
 
 @pytest.mark.parametrize("wrong", ["missing", "nonsense", "encrypted", "another"])

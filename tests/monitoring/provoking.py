@@ -23,12 +23,14 @@ from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.journal.ports import JournalUnavailable
 from tests.monitoring.faults.sitecustomize import __file__ as _FAULTS_FILE
 from tests.monitoring.prometheus import Prometheus
+from tests.support.certificates import Authority, Pair
 from tools.harness.falcon import Falcon
 from tools.monitoring import rules
 from tools.monitoring.thresholds import Thresholds
 
 _POLL_SECONDS: Final = 0.25
 _SECONDS: Final = 300.0  # for each wait: a maximum is that of the last minute, and a busy machine makes more of them
+_MONTH_DAYS: Final = 30
 _FIRING: Final = 'ALERTS{alertstate="firing"}'
 
 
@@ -86,19 +88,25 @@ class Seen:
 
 @dataclass
 class Stage:
-    """A Falcon with a chat, and its Prometheus. ``ending``: set when the tests end before it does."""
+    """A Falcon with a chat, and its Prometheus. ``ending``: set when the tests end before it does.
+    ``tls``: Falcon has a certificate for a month."""
 
     folder: Path
     thresholds: Thresholds
     settings: Mapping[str, Any]
     ending: threading.Event
+    tls: bool = False
     falcon: FaultyFalcon = field(init=False)
     prometheus: Prometheus = field(init=False)
     room: int = 0
     _seen: "list[tuple[str, Cause, float, float]]" = field(default_factory=list)
 
     def __enter__(self) -> "Stage":
-        self.falcon = FaultyFalcon(self.folder / "data", dict(self.settings))
+        certificate = {}
+        if self.tls:
+            pair = self.renew_certificate(_MONTH_DAYS)
+            certificate = {"tls_cert": pair.certificate, "tls_key": pair.key}
+        self.falcon = FaultyFalcon(self.folder / "data", {**self.settings, **certificate})
         self.falcon.start()
         try:
             self.room = _make_room(self.falcon)
@@ -114,6 +122,10 @@ class Stage:
     def __exit__(self, *error: object) -> None:
         self.prometheus.end()
         self.falcon.stop()
+
+    def renew_certificate(self, days: int) -> Pair:
+        """Replace Falcon's certificate by one for so many days."""
+        return Authority(self.folder / "tls").issue("chat", "IP:127.0.0.1", days)
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -276,6 +288,16 @@ def fault(name: str) -> Provoke:
 
 
 @contextmanager
+def certificate_ends_soon(stage: Stage) -> Iterator[None]:
+    """Until it is renewed."""
+    stage.renew_certificate(2)
+    try:
+        yield
+    finally:
+        stage.renew_certificate(_MONTH_DAYS)
+
+
+@contextmanager
 def locked(stage: Stage) -> Iterator[None]:
     """Another process writes into the file, and does not come to its end."""
     connection = database.connect(stage.falcon.database)
@@ -363,6 +385,22 @@ def table_away(stage: Stage) -> Iterator[None]:
         connection.close()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def message_lost(stage: Stage) -> Iterator[None]:
+    """The table of messages has lost the first one, and a client reads it."""
+    connection = database.connect(stage.falcon.database)
+    connection.execute("DELETE FROM timeline WHERE place = ? << 32 | 1", (stage.room,))
+    connection.close()
+
+    def read() -> None:
+        with stage.falcon.client() as client:
+            page = client.get(f"/v1/rooms/{stage.room}/messages", params={"after": 0, "limit": 1})
+            assert page.json()["messages"][0]["missing"]
+
+    with again_and_again(stage, read, 0.5):
+        yield
 
 
 def _imported_rooms(falcon: FaultyFalcon, count: int) -> list[int]:

@@ -117,6 +117,7 @@ def _idle() -> dict[str, Any]:
         f'falcon_projection_lag_events{{{_POD},projection="timeline"}}': 0,
         f'falcon_projection_lag_seconds{{{_POD},projection="timeline"}}': 0,
         f'falcon_read_failures_total{{{_POD},call="page"}}': 0,
+        f"falcon_lost_messages_shown_total{{{_POD}}}": 0,
         f'falcon_dispatcher_queue_size{{{_POD},dispatcher="operations"}}': 0,
         f'falcon_dispatcher_queue_bound{{{_POD},dispatcher="operations"}}': 32,
         f'falcon_dispatcher_oldest_seconds{{{_POD},dispatcher="operations"}}': 0,
@@ -132,6 +133,7 @@ def _idle() -> dict[str, Any]:
         f'falcon_process_pss_bytes{{{_POD},process="serve-0"}}': 30_000_000,
         f'falcon_process_fds{{{_POD},process="serve-0"}}': 29,
         f'falcon_process_fds_max{{{_POD},process="serve-0"}}': 20_000,
+        f'falcon_certificate_end_timestamp_seconds{{{_POD},setting="FALCON_TLS_CERT"}}': 4_000_000_000,
         f'falcon_build_info{{{_POD},version="1",python="3.11"}}': 1,
         f"up{{{_POD}}}": 1,
     }
@@ -604,6 +606,7 @@ def _projections() -> list[Case]:
     timeline = f'{applied}{{job="falcon",instance="b:8081",projection="timeline"}}'
     rooms = f'{applied}{{job="falcon",instance="b:8081",projection="rooms"}}'
     failures = f'falcon_read_failures_total{{{_POD},call="page"}}'
+    lost = f"falcon_lost_messages_shown_total{{{_POD}}}"
     return [
         *_gauge(
             "FalconProjectionStopped",
@@ -613,6 +616,14 @@ def _projections() -> list[Case]:
             0,
             "Projection timeline has stopped at a:8081 (falcon_projection_stopped is 1).",
         ),
+        Case(
+            alert="FalconLostMessages",
+            what="three were shown",
+            series={lost: "0+0x60 3+0x20"},
+            labels=_INSTANCE,
+            description="3 were shown in 10m at a:8081.",
+        ),
+        Case(alert="FalconLostMessages", what="there were none", series={lost: _stays(0)}),
         Case(
             alert="FalconProjectionNoProgress",
             what="one stands still",
@@ -714,6 +725,7 @@ def _processes() -> list[Case]:
     serve = f'{{{_POD},process="serve-0"}}'
     count, uptime = f"falcon_event_loop_delay_seconds_count{serve}", f"falcon_process_uptime_seconds{serve}"
     sampled = f"falcon_process_sampled_seconds{serve}"
+    ends = f'falcon_certificate_end_timestamp_seconds{{{_POD},setting="FALCON_TLS_CERT"}}'
     pauses = f'falcon_gc_pause_seconds_total{{{_POD},process="serve-0",generation='
     pss, letters = f"falcon_process_pss_bytes{serve}", f"falcon_dead_letters_total{{{_POD}}}"
     lines = f"falcon_log_lines_total{{{_POD},level="
@@ -790,6 +802,19 @@ def _processes() -> list[Case]:
             alert="FalconEventLoopStuck",
             what="the process starts again, and takes a minute",
             series={count: "0+148x40 5920+0x8 5920+148x30", uptime: "0+15x40 0+15x39"},
+        ),
+        *_pair(
+            "FalconCertificateEnds",
+            {ends: _stays(20 * 60 + 6 * 86_400)},
+            {**_INSTANCE, "setting": "FALCON_TLS_CERT"},
+            "The certificate of FALCON_TLS_CERT at a:8081 ends in 6d 0h 0m 0s.",
+            {ends: _stays(20 * 60 + 8 * 86_400)},
+            "it is valid for longer",
+        ),
+        Case(
+            alert="FalconCertificateEnds",
+            what="it is renewed minutes later",
+            series={ends: f"{6 * 86_400}+0x20 {90 * 86_400}+0x59"},
         ),
         Case(
             alert="FalconProcessHung",

@@ -44,6 +44,7 @@ class Case:
     causes: tuple[Cause, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     people: int = 4
+    tls: bool = False
 
 
 # The longest ones first.
@@ -169,6 +170,15 @@ CASES: Final = (
         (Cause("requests leave something behind", fault("memory-leaks"), ("FalconMemoryGrowth",)),),
     ),
     Case(
+        "a certificate ends, and the table of messages loses one",
+        _faster(60),
+        (
+            Cause("nothing renews the certificate", provoking.certificate_ends_soon, ("FalconCertificateEnds",)),
+            Cause("the table of messages has lost one", provoking.message_lost, ("FalconLostMessages",)),
+        ),
+        tls=True,
+    ),
+    Case(
         "a projection stops",
         _FASTEST,
         (
@@ -201,7 +211,7 @@ class Plays:
         }
 
     def _play(self, number: int, case: Case) -> list[Seen]:
-        with Stage(self._folder / str(number), case.thresholds, case.settings, self._ending) as stage:
+        with Stage(self._folder / str(number), case.thresholds, case.settings, self._ending, case.tls) as stage:
             with stage.chat(case.people):
                 for cause in case.causes:
                     stage.undergo(cause)

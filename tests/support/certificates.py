@@ -37,9 +37,9 @@ class Authority:
         command = ["req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", *extensions]
         _openssl(*command, "-keyout", self._key, "-out", self.certificate)
 
-    def issue(self, name: str, alternative_names: str = "DNS:localhost") -> Pair:
-        """A certificate for the subject ``CN=name``, valid for two days. It replaces one of the same name, each file
-        atomically."""
+    def issue(self, name: str, alternative_names: str = "DNS:localhost", days: int = 2) -> Pair:
+        """A certificate for the subject ``CN=name``, valid for so many days. It replaces one of the same name, each
+        file atomically."""
         made = {kind: self._folder / f"{name}.{kind}.new" for kind in ("request", "crt", "key", "pem", "extensions")}
         made["extensions"].write_text(
             f"subjectAltName={alternative_names}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
@@ -54,7 +54,7 @@ class Authority:
             "-extfile",
             made["extensions"],
         ]
-        _openssl("x509", "-req", "-in", made["request"], *by, "-days", "2", "-out", made["crt"])
+        _openssl("x509", "-req", "-in", made["request"], *by, "-days", str(days), "-out", made["crt"])
         made["pem"].write_text(made["key"].read_text() + made["crt"].read_text())
         return Pair(*(made[kind].replace(self._folder / f"{name}.{kind}") for kind in ("crt", "key", "pem")))
 

@@ -80,6 +80,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_projection_lag_seconds": "How old is what readers see?",
         "falcon_read_seconds": "Are the read tables what a request waits for, and which call of them?",
         "falcon_read_failures": "Can the read tables be read?",
+        "falcon_lost_messages_shown": "Do the tables lack messages that the log has?",
         "falcon_refusals_checked": "Can Falcon tell what is not there from what the tables do not show yet?",
     },
     "streams": {
@@ -117,6 +118,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_event_loop_delay_seconds": "Is an event loop held up, and with it everything that it serves?",
         "falcon_gc_collections": "How often does the garbage collector run?",
         "falcon_gc_pause_seconds": "How much of the time does it hold everything up?",
+        "falcon_certificate_end_timestamp_seconds": "Will a certificate end before it is renewed?",
         "falcon_process_restarts": "Which processes end and have to be started again?",
         "falcon_log_lines": "Are there errors in the log, and since when?",
     },
@@ -178,6 +180,11 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
         "written in the code (`falcon/http/limits/quotas.py`)",
     ),
     "server": ("`public`, `internal`, `operations`", "written in the code"),
+    "setting": (
+        "the setting of a certificate, `FALCON_TLS_CERT`, `FALCON_KAFKA_CERT` or `FALCON_HBASE_CERT`, or of the "
+        "authorities of a server's, `FALCON_KAFKA_CA` or `FALCON_HBASE_CA`: the one that ends last",
+        "the settings there are",
+    ),
     "wanted": ("`yes` if a stream of the process listened to it, else `no`", "two"),
     "call": ("a call of the read store, such as `page`", "the queries of the read models in `falcon/read`"),
     "dispatcher": (

@@ -491,6 +491,15 @@ def _projections(t: Thresholds) -> list[Alert]:
             expr=f"sum without (call) (rate(falcon_read_failures_total[{window}])) > {t.read_failures_per_second:g}",
             held=t.read_failures_for,
         ),
+        Alert(
+            name="FalconLostMessages",
+            severity="ticket",
+            summary="The read tables lack messages that the log has; pages show them as missing.",
+            description='{{ $value | printf "%.0f" }} were shown '
+            f"in {promql(t.events_window)} at {{{{ $labels.instance }}}}.",
+            runbook="lost-messages",
+            expr=_happened("falcon_lost_messages_shown_total", t.events_window, t),
+        ),
     ]
 
 
@@ -633,6 +642,16 @@ def _processes(t: Thresholds) -> list[Alert]:
             runbook="file-descriptors",
             expr=f"falcon_process_fds / falcon_process_fds_max > {t.fds_share:g}",
             held=t.fds_for,
+        ),
+        Alert(
+            name="FalconCertificateEnds",
+            severity="page",
+            summary="A certificate ends soon, and nothing has renewed it; then no new connection is made with it.",
+            description="The certificate of {{ $labels.setting }} at {{ $labels.instance }} "
+            "ends in {{ $value | humanizeDuration }}.",
+            runbook="certificates",
+            expr=f"falcon_certificate_end_timestamp_seconds - time() < {t.certificate_seconds:g}",
+            held=t.certificate_for,
         ),
         Alert(
             name="FalconDeadLetters",

@@ -136,6 +136,9 @@ class Thresholds:
     memory_for: timedelta = timedelta(hours=1)
     fds_share: float = 0.8  # of the limit
     fds_for: timedelta = timedelta(minutes=5)
+    # A program that renews certificates by itself does so weeks before they end.
+    certificate_seconds: float = 7 * 86_400
+    certificate_for: timedelta = timedelta(minutes=10)
     events_window: timedelta = timedelta(minutes=10)  # for events that should never happen
     # How long a counter that cannot be scraped is remembered, so that it does not count as new when it is back.
     series_remembered: timedelta = timedelta(days=1)

@@ -1,6 +1,7 @@
 """Which of the server's addresses the next attempt goes to."""
 
 import itertools
+import ssl
 import time
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -43,6 +44,12 @@ class Addresses:
     def only_local(self) -> bool:
         """True if all addresses are on this machine."""
         return all(_is_local(httpx.URL(url).host) for url in self.urls)
+
+    def verification(self) -> ssl.SSLContext | bool:
+        """The check of the servers' certificates, as httpx takes it: by public authorities, or by those in
+        ``SSL_CERT_FILE``, also on this machine. None without TLS, since reading authorities takes longer than a
+        request."""
+        return httpx.create_ssl_context() if any(url.startswith("https:") for url in self.urls) else False
 
 
 def _checked(url: str) -> str:

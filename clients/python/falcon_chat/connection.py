@@ -47,9 +47,8 @@ class Connection:
             headers={"Authorization": f"Bearer {_visible_ascii(token, 'a token')}", "User-Agent": "falcon-client"},
             timeout=httpx.Timeout(attempt, connect=min(attempt, _CONNECT_SECONDS)),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=1000),
-            # Reading the certificate store takes longer than a request, and no proxy reaches this machine itself.
-            verify=any(url.startswith("https:") for url in self._addresses.urls),
-            trust_env=not self._addresses.only_local,
+            verify=self._addresses.verification(),
+            trust_env=not self._addresses.only_local,  # no proxy reaches this machine itself
             transport=transport,
         )
 

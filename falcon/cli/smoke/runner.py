@@ -98,7 +98,7 @@ async def _clients(
         raise Fault(str(fault)) from fault
     http = httpx.AsyncClient(
         timeout=seconds / 3,
-        verify=any(url.startswith("https:") for url in addresses.urls),  # reading the certificate store takes a while
+        verify=addresses.verification(),
         trust_env=not addresses.only_local,
         transport=outside.transport,
     )

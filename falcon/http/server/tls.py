@@ -12,7 +12,7 @@ class Certificate(TlsFiles):
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises WrongCertificate."""
-        super().__init__((certificate, key), partial(_server_context, certificate, key))
+        super().__init__((certificate, key), partial(_server_context, certificate, key), certificate)
 
 
 def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:

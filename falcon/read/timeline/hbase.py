@@ -23,7 +23,7 @@ from falcon.read.hbase import (
     hashed,
     query,
 )
-from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.messages import lost_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
@@ -202,7 +202,7 @@ def _from_a_hole_on(view: HBaseQueryContext, room_id: RoomId, hole: Seq, last: S
         cell = rows.get(bucket_key(room_id, seq), {}).get(message_column(seq))
         if cell is None and seq > through:
             break
-        messages.append(missing_message(room_id, seq) if cell is None else cell.value)
+        messages.append(lost_message(room_id, seq) if cell is None else cell.value)
     return messages
 
 

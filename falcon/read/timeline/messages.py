@@ -7,6 +7,7 @@ import msgspec
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.read.times import parse_rfc3339, rfc3339
+from falcon.telemetry import metrics
 
 MISSING: Final = b'"missing":true'  # only in the row of a missing message: the quotes of a text are escaped
 UNKNOWN_TIME: Final[Millis] = 0
@@ -62,3 +63,9 @@ def message_in(row: bytes) -> Message:
 def missing_message(room_id: RoomId, seq: Seq, posted_at: Millis = UNKNOWN_TIME) -> bytes:
     """The row of a message that cannot be shown. ``posted_at``: if its event still tells the time."""
     return _encode(_Missing(room_id, seq, NOBODY, "", rfc3339(posted_at), deleted=True))
+
+
+def lost_message(room_id: RoomId, seq: Seq) -> bytes:
+    """What stands for a message whose row the tables do not have, and will not get any more."""
+    metrics.lost_messages.inc()
+    return missing_message(room_id, seq)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, query
-from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.messages import lost_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, fitting, run_from, run_to
 
@@ -115,7 +115,7 @@ def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]
             yield message
             message, found = next(rows, (b"", 0))
         else:
-            yield missing_message(room_id, seq)
+            yield lost_message(room_id, seq)
 
 
 class SqliteTimelineQueries:

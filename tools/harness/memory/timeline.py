@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.messages import lost_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 from falcon.read.write import Write
@@ -44,7 +44,7 @@ def page(
     there = tables(view).messages
     first, last = max(first, 1), min(last, max((seq for room, seq in there if room == room_id), default=0))
     places = [(room_id, seq) for seq in range(first, last + 1)]
-    messages = [there.get(place) or missing_message(*place) for place in places]
+    messages = [there.get(place) or lost_message(*place) for place in places]
     return run_to(last, reversed(messages), bytes_max) if from_last else run_from(first, messages, bytes_max)
 
 

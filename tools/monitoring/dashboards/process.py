@@ -126,21 +126,35 @@ _LIVES: Final = Section(
             title="Restarts",
             description="Which processes had ended and were started again?",
             unit=grafana.COUNT,
+            width=6,
             queries=(Query(increase("falcon_process_restarts_total", "instance, role"), "{{instance}} {{role}}"),),
         ),
         Panel(
             title="Uptime",
             description="How long has each process run? The youngest is at the lower edge.",
             unit=grafana.SECONDS,
+            width=6,
             queries=(Query(f"min by ({_EACH}) ({select('falcon_process_uptime_seconds')})", _NAME),),
         ),
         Panel(
             title="Versions",
             description="Which versions run, and in how many instances? More than one: an update is under way.",
             unit=grafana.COUNT,
+            width=6,
             queries=(Query(f"count by (version, python) ({select('falcon_build_info')})", ""),),
             kind="table",
             value="instances",
+        ),
+        Panel(
+            title="Certificates",
+            description="For how long are the certificates valid, by setting? Without TLS there is nothing to see.",
+            unit=grafana.SECONDS,
+            width=6,
+            queries=(
+                Query(
+                    f"min by (setting) ({select('falcon_certificate_end_timestamp_seconds')}) - time()", "{{setting}}"
+                ),
+            ),
         ),
     ),
 )
