@@ -215,7 +215,7 @@ def test_what_a_thread_raises_ends_the_simulation_with_it() -> None:
 
 
 class _Interrupted(BaseException):
-    """What the handler of a signal raises."""
+    """Raised by the handler of a signal."""
 
 
 def test_what_a_signals_handler_raises_ends_the_simulation_even_if_a_thread_catches_it() -> None:

@@ -181,8 +181,8 @@ class Simulation:
 
     @contextmanager
     def _noting_signals(self) -> Iterator[None]:
-        """What a signal's handler raises ends the simulation. It comes up anywhere: in a thread that catches it, or in
-        the scheduler, which would forget the thread that it was about to enter."""
+        """An exception from a signal's handler ends the simulation. It may be raised anywhere: in a thread that catches
+        it, or in the scheduler, which would forget the thread that it was about to enter."""
 
         def noting(handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
             try:

@@ -66,6 +66,6 @@ def missing_message(room_id: RoomId, seq: Seq, posted_at: Millis = UNKNOWN_TIME)
 
 
 def lost_message(room_id: RoomId, seq: Seq) -> bytes:
-    """What stands for a message whose row the tables do not have, and will not get any more."""
+    """The row of a message that the tables have lost: no projection will write it any more. Counts it."""
     metrics.lost_messages.inc()
     return missing_message(room_id, seq)
