@@ -30,10 +30,10 @@ from load_tests.users.stage import World
 from load_tests.users.target import Target, machine
 from load_tests.users.worker import address
 from load_tests.users.world import NotReady, look, make
+from tools.harness.ports import free_port
 from tools.harness.processes import register, terminate
 from tools.harness.progress import say
 from tools.harness.reports import figure, shortened, text_table
-from tools.harness.servers import free_port
 from tools.harness.watching import Watch
 
 HELD, BROKEN = 0, 1

@@ -28,7 +28,7 @@ from falcon.write.protocol import (
     encode_batch,
 )
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
-from tools.harness.servers import free_port
+from tools.harness.ports import free_port
 
 
 def settings(data_dir: Path) -> Settings:

@@ -20,7 +20,7 @@ from falcon_chat import FalconClient
 from tests.cli.broken import Break, Broken, Forward, answering, changing, streaming, without
 from tests.cli.fake import FakeClock, Json
 from tools.harness.falcon import Falcon
-from tools.harness.servers import free_port
+from tools.harness.ports import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -18,9 +18,10 @@ from falcon.process import descendants
 from tests.cluster.conftest import PARTITIONS
 from tests.cluster.shared.test_cluster import Caller
 from tools.bench.cluster.metrics import scrape
+from tools.harness.ports import HOST
 from tools.harness.waiting import eventually
 from tools.servers.cluster import Cluster
-from tools.servers.daemon import HOST, Daemon
+from tools.servers.daemon import Daemon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 

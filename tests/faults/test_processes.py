@@ -23,8 +23,8 @@ from tests.history.test_folders import FOLDERS, SCHEMAS
 from tests.support.small_disk import on_small_disk
 from tools.faults.chaos import Machine
 from tools.harness.falcon import Falcon, alive
+from tools.harness.ports import answers
 from tools.harness.waiting import until
-from tools.servers.daemon import answers
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.certificates import Authority
-from tools.servers.daemon import HOST
+from tools.harness.ports import HOST
 from tools.servers.jars import java
 from tools.servers.kafka import Kafka, fetch
 

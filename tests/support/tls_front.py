@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.certificates import Authority
-from tools.servers.daemon import HOST, answers
+from tools.harness.ports import HOST, answers
 
 STUNNEL: Final = shutil.which("stunnel4") or shutil.which("stunnel")
 FRONT: Final = "stunnel" if STUNNEL else "a relay in Python"  # for tests that say by which they were run

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from tools.servers.daemon import HOST
+from tools.harness.ports import HOST
 
 T = TypeVar("T")
 

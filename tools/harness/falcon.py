@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Final
 
 from falcon.process import descendants
+from tools.harness.ports import free_port
 
 START_SECONDS: Final = 30
 
@@ -43,9 +44,11 @@ class Falcon:
     info: dict[str, Any] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.settings = {"http_port": free_port(), "ops_port": free_port(), **self.settings}
+
     def environment(self) -> dict[str, str]:
-        usual = {"http_port": 0, "ops_port": 0, "processes": 1, "log_level": "warning"}
-        settings = {**usual, **self.settings, "data_dir": self.data_dir}
+        settings = {"processes": 1, "log_level": "warning", **self.settings, "data_dir": self.data_dir}
         own = {f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}
         return {**{k: v for k, v in os.environ.items() if not k.startswith("FALCON_")}, **own, **self.variables}
 
@@ -65,8 +68,6 @@ class Falcon:
         line = self.process.stdout.readline()
         assert line, f"falcon up ended without a word: {(self.data_dir / 'up.log').read_text()[-2000:]}"
         self.info = json.loads(line)
-        self.settings["http_port"] = int(self.info["url"].rpartition(":")[2])
-        self.settings["ops_port"] = int(self.info["ops_url"].rpartition(":")[2] or -1)
         self.pids()
         return self
 

@@ -6,7 +6,6 @@ import os
 import queue
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Protocol
 import msgspec
 
 from tools.harness.calls import Address, Caller
+from tools.harness.ports import free_port
 from tools.harness.processes import Tree, spawn, terminate
 from tools.harness.progress import say
 from tools.harness.waiting import holds_within
@@ -75,14 +75,6 @@ def environment_for(**more: str) -> dict[str, str]:
         if not name.startswith("FALCON_") and name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED")
     }
     return {**kept, **more}
-
-
-def free_port() -> int:
-    """A free port of loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class ProcessServer:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from tools.harness.ports import HOST
 from tools.servers import hbase, kafka
-from tools.servers.daemon import HOST, ServerFault, Status
+from tools.servers.daemon import ServerFault, Status
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
 from tools.servers.serve import serve

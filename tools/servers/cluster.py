@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tools.harness.ports import HOST, is_free
 from tools.harness.waiting import holds_within
-from tools.servers.daemon import HOST, POLL_SECONDS, Daemon, Say, ServerFault, end_all, is_free
+from tools.servers.daemon import POLL_SECONDS, Daemon, Say, ServerFault, end_all
 from tools.servers.hbase import HBase
 from tools.servers.jars import ToolMissing
 from tools.servers.kafka import Kafka

@@ -4,7 +4,6 @@ import fcntl
 import os
 import select
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tools.harness.ports import is_free
 from tools.harness.waiting import holds_within, until
 
-HOST: Final = "127.0.0.1"
 POLL_SECONDS: Final = 0.05
 _END_SECONDS: Final = 20.0
 _TAIL_LINES: Final = 20
@@ -236,26 +235,6 @@ def end_all(daemons: Iterable[Daemon]) -> None:
     with ExitStack() as asked:
         for daemon in daemons:
             asked.enter_context(daemon.ending())
-
-
-def is_free(port: int) -> bool:
-    """True if no process listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def answers(port: int) -> bool:
-    """True if a process accepts connections there."""
-    try:
-        socket.create_connection((HOST, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
+from tools.harness.ports import HOST, answers
 from tools.servers import thrift
-from tools.servers.daemon import HOST, POLL_SECONDS, Daemon, Say, ServerFault, Start, Status, answers, end_all, locked
+from tools.servers.daemon import POLL_SECONDS, Daemon, Say, ServerFault, Start, Status, end_all, locked
 from tools.servers.jars import JAVA, QUICK_START, jars, java
 
 VERSION: Final = "2.6.4-hadoop3"

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tools.servers.daemon import HOST, Daemon, Say, ServerFault, Start, Status, answers, end_all, locked
+from tools.harness.ports import HOST, answers
+from tools.servers.daemon import Daemon, Say, ServerFault, Start, Status, end_all, locked
 from tools.servers.jars import JAVA, QUICK_START, jars, java
 
 VERSION: Final = "4.1.2"

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from tools.servers.daemon import ServerFault, is_free, locked
+from tools.harness.ports import is_free
+from tools.servers.daemon import ServerFault, locked
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from io import BufferedIOBase
 from typing import Any, Final
 
-from tools.servers.daemon import HOST
+from tools.harness.ports import HOST
 
 _CALL: Final = 0x80010001  # version 1 of the binary protocol, and the kind of message
 _REPLY: Final = 0x80010002

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers import start_or_skip
-from tools.harness.servers import free_port
+from tools.harness.ports import answers, free_port, is_free
 from tools.servers import __main__ as command
 from tools.servers import jars, tables
-from tools.servers.daemon import Daemon, ServerFault, answers, is_free, locked
+from tools.servers.daemon import Daemon, ServerFault, locked
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
 

@@ -9,8 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from tools.harness.ports import free_port
 from tools.harness.processes import register
-from tools.harness.servers import ProcessServer, free_port
+from tools.harness.servers import ProcessServer
 
 
 class PostgresMissing(Exception):
