@@ -1,7 +1,6 @@
 """HBase's gateway behind TLS: which clients it accepts, and which gateways Falcon accepts. The gateway is ours."""
 
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from falcon.telemetry import metrics
 from tests.adapters.test_hbase_faults import Gateway, who
 from tests.support.certificates import Authority, Pair, needs_openssl
 from tests.support.tls_front import FRONT, tls_in_front_of
+from tools.harness.ports import free_port
 
 pytestmark = [pytest.mark.processes, needs_openssl]
 
@@ -37,10 +37,8 @@ def pair(authority: Authority) -> Pair:
 def address(authority: Authority, tmp_path: Path) -> Iterator[str]:
     """The address of the TLS relay: stunnel's if it is installed, otherwise one in Python."""
     gateway = Gateway("ann")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     behind = int(gateway.address.rpartition(":")[2])
-    with tls_in_front_of(behind, port, authority, tmp_path / "front") as address:
+    with tls_in_front_of(behind, free_port(), authority, tmp_path / "front") as address:
         yield address
     gateway.close()
 

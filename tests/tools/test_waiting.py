@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from tools.harness.ports import free_port
 from tools.harness.waiting import NotInTime, eventually, eventually_within, holds_within, until
 from tools.servers.daemon import ServerFault
 from tools.servers.session import on_free_ports
@@ -49,9 +50,8 @@ def test_a_wait_that_may_end_without_success_says_whether_it_had_any() -> None:
 
 
 def test_a_server_is_made_where_its_ports_are_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
-        free = other.getsockname()[1]
-        other.close()
+    free = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert on_free_ports(Listens, [port, free]).port == free
         with pytest.raises(ServerFault, match="no free ports"):
