@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import math
 import os
 import select
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from setproctitle import setproctitle
 
-from falcon import free_memory, huge_pages
+from falcon import free_memory, garbage, huge_pages
 from falcon.process import die_with_parent, tether_forks
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
@@ -157,13 +156,10 @@ def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[N
 
 
 def _started(health: "Health", ready: int | None, credentials: object) -> None:
-    """Freeze the objects of the start-up, and move them to huge pages. They live as long as the process, so the
-    collector need not look at them again."""
+    """Freeze the objects of the start-up, and move them to huge pages: they live as long as the process."""
     import msgspec
 
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 50)
+    garbage.freeze()
     huge_pages.move_memory()
     health.started = True
     _ready(ready, msgspec.json.encode(credentials))
@@ -218,11 +214,12 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
 
 
 def _tell(health: "Health") -> None:
-    """Report the health to the probes, and measure the running loop. Keep the process no larger than it has to be."""
+    """Report the health to the probes, and measure the running loop. Keep the process small, and its pauses short."""
     from falcon.telemetry import probes
 
     probes.watch_loop()
     free_memory.watch()
+    garbage.look_often()
     health.tell(asyncio.get_running_loop())
 
 
@@ -289,6 +286,7 @@ def projector(settings: Settings, arguments: argparse.Namespace) -> None:
         ending.set()
 
     signal.signal(signal.SIGTERM, end)
+    garbage.look_seldom()
     with _refusing("project", cluster.REFUSALS):
         cluster.project_until(settings, ending, partial(_started, health, arguments.ready, {}))
 
