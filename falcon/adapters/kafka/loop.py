@@ -31,7 +31,7 @@ class LoopThread:
 
     def __init__(self, name: str = "kafka") -> None:
         self._loop = uvloop.new_event_loop()
-        self._lock = threading.Lock()  # no call reaches the loop after its end: it would wait for ever
+        self._lock = threading.Lock()  # a call that began after the loop's end would wait for ever
         self._closing = asyncio.Event()
         self._is_closed = False
         self._thread = start_thread(name, self._run)
