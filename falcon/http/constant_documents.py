@@ -44,7 +44,7 @@ class _Variant:
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
-    """True if the header names gzip, or all encodings, with a weight above 0. A weight that is no number counts as 1."""
+    """True if the header names gzip, or all encodings, with a weight above 0. Other words for a weight count as 1."""
     weights: dict[bytes, bool] = {}
     for choice in accept_encoding.lower().split(b","):
         name, _, weight = choice.partition(b";")
