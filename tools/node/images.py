@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 FALCON: Final = "localhost/falcon:dev"
 SERVERS: Final = "localhost/falcon-servers:dev"
 LOAD: Final = "localhost/falcon-load:dev"
+_HARNESS: Final = ROOT / "tools" / "harness"
 
 # This machine's configuration for package registries. RUN steps use it, and no layer contains it.
 _MACHINE: Final = (Path("/etc/pip.conf"), Path("/etc/ssl/certs/ca-certificates.crt"))
@@ -46,13 +47,14 @@ def build_servers(say: Say) -> None:
     jars = {"kafka": kafka.fetch(say), "hbase": hbase.fetch(say)}
     names = {f"{name.upper()}_JARS": folder.name for name, folder in jars.items()}
     folder = ROOT / "tools" / "servers"
-    _build(_engine(), SERVERS, folder / "Dockerfile", folder, say, names, jars)
+    contexts = {**jars, "harness": _HARNESS}
+    _build(_engine(), SERVERS, folder / "Dockerfile", folder, say, names, contexts)
 
 
 def build_load(say: Say) -> None:
     """The load test's, upon Falcon's own, which must be there. Raises ToolMissing, ServerFault."""
     dockerfile = ROOT / "deploy" / "k8s" / "components" / "load" / "Dockerfile"
-    contexts = {"requirements": ROOT / "requirements", "harness": ROOT / "tools" / "harness"}
+    contexts = {"requirements": ROOT / "requirements", "harness": _HARNESS}
     _build(_engine(), LOAD, dockerfile, ROOT / "load_tests", say, {}, contexts)
 
 
