@@ -92,7 +92,7 @@ class Settings:
     room_members: int = _ROOM_MEMBERS_MAX
     address_requests: int = 20
     address_burst: int = 100
-    address_connections: int = 200
+    address_connections: int = 500
     hsts_seconds: int = 0
     log_level: str = "info"
     log_format: str = "auto"

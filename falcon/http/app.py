@@ -166,9 +166,11 @@ class _Document:
         request = Request(scope, receive)
         response: ASGIApp
         try:
-            self._app.edge.authenticator.count_public(scope)
+            edge = self._app.edge
             if request.method not in ("GET", "HEAD"):
+                edge.authenticator.count_public(scope)
                 raise method_not_allowed(request.method, ["GET", "HEAD"])
+            edge.limiter.count_document(scope)
             page = self._render(request)
             response = unless_full(scope, page)
             scope[STATUS] = getattr(response, "status", page.status_code)

@@ -18,7 +18,8 @@ from falcon import bootstrap
 from falcon.bootstrap import embedded
 from falcon.buckets import Counts
 from falcon.client import FalconClient
-from falcon.http import responses
+from falcon.http import responses, web
+from falcon.http.limits import quotas
 from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
@@ -37,8 +38,10 @@ from tests.support.http import Falcon, Person, problem
 from tests.support.protocol_server import Server, at_a_server
 from tools.harness.clock import FakeClock
 from tools.harness.falcon import Falcon as Process
+from tools.harness.waiting import eventually
 
 Start = Callable[..., Falcon]
+DEFAULTS = {name: getattr(Settings(), name) for name in Quotas.__struct_fields__}
 NONE = {name: 0 for name in Quotas.__struct_fields__ if name != "room_members"}
 WRONG = "falcon_7_" + "x" * 43
 
@@ -529,18 +532,38 @@ def test_an_address_asks_so_often_without_a_good_token_and_those_with_one_are_no
         unauthenticated(falcon),
         unauthenticated(falcon, token="nonsense"),
         falcon.send("GET", "/v1/me"),
-        falcon.send("GET", "/docs"),
+        falcon.send("PUT", "/docs"),
         falcon.send("GET", "/nowhere"),
         falcon.send("DELETE", "/v1/rooms"),
     ]
-    assert statuses(*asked) == [401, 401, 401, 200, 404, 405]
-    for method, path in (("GET", "/v1/me"), ("GET", "/"), ("GET", "/nowhere"), ("PUT", "/v1/me"), ("GET", "/docs")):
+    assert statuses(*asked) == [401, 401, 401, 405, 404, 405]
+    for method, path in (("GET", "/v1/me"), ("GET", "/nowhere"), ("PUT", "/v1/me"), ("PUT", "/docs")):
         limited(falcon.send(method, path), "address-requests", "q=6;w=6")
     limited(unauthenticated(falcon), "address-requests", "q=6;w=6")
     assert anna.get("/v1/me").status_code == 200  # a cached token
-    assert anna.get("/docs").status_code == 200
+    assert falcon.send("GET", "/docs").status_code == 200  # it is the same for all
     assert ben.get("/v1/me").status_code == 200  # a token that must be looked up
     clock.advance(1)
+    assert unauthenticated(falcon).status_code == 401
+
+
+def test_sixty_people_of_one_address_load_the_web_client_at_once(start: Start) -> None:
+    falcon = start(**DEFAULTS)
+    files = list(web.documents())
+    known = {path: falcon.send("GET", path).headers.get("etag", "") for path in files}
+    for person in range(60):
+        sent = [{"if-none-match": known[path]} if person % 2 else {} for path in files]
+        answers = [falcon.send("GET", path, headers=fields) for path, fields in zip(files, sent, strict=True)]
+        assert {answer.status_code for answer in answers} <= {200, 304}
+    assert statuses(*(unauthenticated(falcon) for _ in range(101))) == [401] * 100 + [429]
+
+
+def test_a_flood_of_files_is_told_to_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotas, "_DOCUMENTS_AT_ONCE", 300)
+    falcon = start(address_requests=1)
+    answers = [falcon.send("GET", "/web/style.css") for _ in range(301)]
+    limited(answers[-1], "address-documents", "q=300;w=1")
+    assert statuses(*answers[:-1]) == [200] * 300
     assert unauthenticated(falcon).status_code == 401
 
 
@@ -671,6 +694,10 @@ def ten_an_address(*trusted: str) -> ConnectionsPerAddress:
     return ConnectionsPerAddress(Quotas(address_connections=10), Addresses(trusted))
 
 
+def as_account(number: int) -> bytes:
+    return b"GET /as/%d HTTP/1.1\r\nHost: falcon\r\n\r\n" % number
+
+
 def test_an_address_has_so_many_connections_and_those_that_end_make_room() -> None:
     before = metrics.connections_cut.labels("address").value
 
@@ -709,6 +736,39 @@ def test_a_websocket_counts_as_the_connection_that_it_is() -> None:
         assert (await (await server.connect()).answer()).status == 429
 
     at_a_server(ask, per_address=ten_an_address())
+
+
+def test_connections_with_good_tokens_count_for_their_accounts_and_make_room_for_others_of_the_address() -> None:
+    async def ask(server: Server) -> None:
+        for account_id in range(100, 130):
+            client = await server.connect()
+            assert (await client.asks(as_account(account_id))).status == 201
+        strangers = [await server.connect() for _ in range(10)]
+        for stranger in strangers:
+            assert (await stranger.asks(GET)).status == 201
+        assert (await (await server.connect()).answer()).status == 429
+
+    at_a_server(ask, per_address=ten_an_address())
+
+
+def test_an_account_has_as_many_connections_as_an_address_and_those_beyond_count_for_the_address() -> None:
+    async def ask(server: Server) -> None:
+        clients = [await server.connect() for _ in range(10)]
+        for client in clients:
+            assert (await client.asks(as_account(7))).status == 201
+        beyond = [await server.connect() for _ in range(10)]
+        for client in beyond:
+            assert (await client.asks(as_account(7))).status == 201
+        assert (await (await server.connect()).answer()).status == 429
+        assert (await beyond[0].asks(as_account(8))).status == 201  # a proxy asks for another account
+        assert (await (await server.connect()).asks(GET)).status == 201
+        for client in (*clients, *beyond):
+            client.writer.close()
+        await eventually(lambda: server.taken() == 0)
+        assert len(per_address._connections) == 0
+
+    per_address = ten_an_address()
+    at_a_server(ask, per_address=per_address)
 
 
 def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
@@ -839,6 +899,31 @@ def test_beyond_it_who_floods_is_told_to_wait_and_nobody_else_is(
         page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
         counted = re.search(r'^falcon_rate_limited_total\{limit="account-commands"\} (\S+)', page, re.MULTILINE)
         assert counted is not None and float(counted[1]) == len(refused)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_five_hundred_people_of_one_address_hold_their_streams_while_others_load_the_page(
+    run: Callable[..., Process],
+) -> None:
+    falcon = run(limits="on", account_commands=0)  # the rest are the defaults; one admin makes all accounts
+    with as_first(falcon, falcon.info["admin_token"]) as admin:
+        tokens = [admin.post("/v1/accounts", json={"name": f"{n}"}).json()["token"] for n in range(500)]
+
+    async def asks(path: str, token: str) -> tuple[asyncio.StreamWriter, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", falcon.settings["http_port"])
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: f\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        return writer, (await reader.readuntil(b"\r\n"))[9:12]
+
+    async def listen() -> None:
+        streams = await asyncio.gather(*(asks("/v1/stream", token) for token in tokens))
+        assert {status for _, status in streams} == {b"200"}
+        pages = await asyncio.gather(*(asks("/", "") for _ in range(360)))  # six connections of sixty browsers
+        assert {status for _, status in pages} == {b"200"}
+        for writer, _ in (*streams, *pages):
+            writer.close()
+
+    asyncio.run(listen())
 
 
 @pytest.mark.processes

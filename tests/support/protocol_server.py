@@ -12,6 +12,7 @@ import uvloop
 
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.responses import SHARE
+from falcon.http.server import held
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connections import Sweep
 from falcon.http.server.serving import create_server
@@ -134,11 +135,13 @@ async def serving(
     limits: ConnectionLimits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
 ) -> AsyncIterator[Server]:
     """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
-    end, that of /large has 16 MB; /broken raises. A WebSocket is accepted, and sent as much; on /refused its
-    refusal waits."""
+    end, that of /large has 16 MB; /broken raises; /as/7 has a good token of account 7. A WebSocket is accepted, and
+    sent as much; on /refused its refusal waits."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"].startswith("/as/"):
+            held.belongs_to(scope, int(scope["path"][4:]))
         if scope["type"] == "websocket":
             if scope["path"] == "/refused":
                 await scope["state"][SHARE].wait(_SECONDS)

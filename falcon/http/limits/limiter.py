@@ -49,8 +49,9 @@ class Limiter:
         self.limits_addresses = self.policies.address_requests.quota > 0
         self._commands = self._buckets(self.policies.account_commands)
         self._reads = self._buckets(self.policies.account_reads)
-        self._unauthenticated = self._buckets_of_addresses()
-        self._issued = self._buckets_of_addresses()
+        self._unauthenticated = self._buckets_of_addresses(self.policies.address_requests)
+        self._issued = self._buckets_of_addresses(self.policies.address_requests)
+        self._documents = self._buckets_of_addresses(self.policies.address_documents)
         refusals = _REFUSALS_UNAUTHENTICATED * self.limits_addresses
         self._refusals_unauthenticated = Buckets(refusals, 1.0, ahead=_DELAY_SECONDS_MAX, clock=clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
@@ -65,8 +66,7 @@ class Limiter:
     def _buckets(self, policy: Policy) -> Buckets:
         return Buckets(policy.quota, policy.seconds, clock=self.clock)
 
-    def _buckets_of_addresses(self) -> Buckets:
-        policy = self.policies.address_requests
+    def _buckets_of_addresses(self, policy: Policy) -> Buckets:
         return Buckets(policy.quota, policy.seconds, keys_max=_ADDRESSES_MAX, shared=True, clock=self.clock)
 
     # --- an account ---------------------------------------------------------------------------------------------------
@@ -138,6 +138,16 @@ class Limiter:
         wait = buckets.take(key)
         if wait:
             raise self.delayed(self._refused(key, self.policies.address_requests, wait), scope)
+
+    def count_document(self, scope: Scope) -> None:
+        """Count a page or file that is the same for all. It needs no token: many people of one address load the web
+        client at the same time, before anything tells them apart. Raises Problem 429."""
+        if not self.limits_addresses:
+            return
+        address = self._addresses.of_request(scope.get("client"), scope["headers"])
+        wait = self._documents.take(address)
+        if wait:
+            raise self.delayed(self._refused(address, self.policies.address_documents, wait), scope)
 
     def delayed(self, problem: Problem, scope: Scope) -> Problem:
         """The refusal of a request without a good token. It waits if too many clients are refused at the time."""

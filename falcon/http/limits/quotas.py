@@ -10,6 +10,10 @@ from falcon.http.problems import Problem, broken
 from falcon.streams.signals import TYPING_SECONDS
 
 DAY_SECONDS: Final = 86_400.0
+# A page of the web client is 40 files at most, so 120 people of one address may load it at once. A file takes 0.1 ms:
+# at this rate one address takes 3 % of a core.
+_DOCUMENTS_A_SECOND: Final = 300
+_DOCUMENTS_AT_ONCE: Final = 5_000
 CONCURRENT: Final = "concurrent-requests"
 BYTES: Final = "content-bytes"
 
@@ -121,6 +125,12 @@ class Policies:
             "Without a token that is good an address may send {} requests a second",
             q.address_requests,
             q.address_burst,
+        )
+        self.address_documents = _rate(
+            "address-documents",
+            "An address may load {} pages and files a second",
+            _DOCUMENTS_A_SECOND if q.address_requests else 0,
+            _DOCUMENTS_AT_ONCE,
         )
         self.address_connections = Policy(
             "address-connections",

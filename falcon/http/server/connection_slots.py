@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any, Final
 
-from falcon.http.limits.addresses import AddressKey
-from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.domain.ids import NOBODY, AccountId
+from falcon.http.limits.per_address import ConnectionKey, ConnectionsPerAddress
 from falcon.http.server import raw_responses
 from falcon.http.server.raw_responses import LastResponse
 from falcon.telemetry import metrics
@@ -28,17 +28,24 @@ def descriptors_for_connections() -> int:
 
 
 class ConnectionSlot:
-    """The slot of one connection, which counts until :meth:`free`."""
+    """The slot of one connection, which counts until :meth:`free`. ``account_id``: of its last request with a good
+    token; NOBODY before that."""
 
-    __slots__ = ("_address", "_slots")
+    __slots__ = ("_key", "_slots", "account_id")
 
-    def __init__(self, slots: "ConnectionSlots", address: AddressKey | None) -> None:
+    def __init__(self, slots: "ConnectionSlots", key: ConnectionKey) -> None:
         self._slots = slots
-        self._address = address
+        self._key = key
+        self.account_id = NOBODY
+
+    def belongs_to(self, account_id: AccountId) -> None:
+        """Count the connection for this account."""
+        self.account_id = account_id
+        self._key = self._slots.moved(self._key, account_id)
 
     def free(self) -> None:
         """Must be called once."""
-        self._slots.free(self._address)
+        self._slots.free(self._key)
 
 
 class ConnectionSlots:
@@ -67,9 +74,12 @@ class ConnectionSlots:
         self.taken += 1
         return ConnectionSlot(self, address)
 
-    def free(self, address: AddressKey | None) -> None:
+    def moved(self, key: ConnectionKey, account_id: AccountId) -> ConnectionKey:
+        return self._per_address.moved(key, account_id)
+
+    def free(self, key: ConnectionKey) -> None:
         self.taken -= 1
-        self._per_address.leave(address)
+        self._per_address.leave(key)
 
     def _log_full(self) -> None:
         now = time.monotonic()

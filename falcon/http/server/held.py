@@ -9,6 +9,7 @@ from falcon.domain.ids import NOBODY, AccountId
 from falcon.http.limits.quotas import BYTES, Policy
 from falcon.http.problems import Problem
 from falcon.http.responses import SHARE
+from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.telemetry import metrics
 
 _SMALL: Final = 8 << 10  # bytes of a body; its connection holds more than that
@@ -74,10 +75,11 @@ class Share:
     may be a proxy's, so that its last request was another account's.
     """
 
-    __slots__ = ("_account_id", "_bodies", "_bodies_of", "_held", "_unread", "_waiting")
+    __slots__ = ("_account_id", "_bodies", "_bodies_of", "_held", "_slot", "_unread", "_waiting")
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, slot: ConnectionSlot | None = None) -> None:
         self._held = held
+        self._slot = slot
         self._account_id = NOBODY
         self._bodies = 0
         self._bodies_of: AccountId | None = None
@@ -93,7 +95,10 @@ class Share:
             self._account_id = NOBODY
 
     def belongs_to(self, account_id: AccountId) -> Problem | None:
-        """The response to the account if it holds as much as it may; else None."""
+        """A request has a good token of this account. The response if the account holds as much as it may; else
+        None."""
+        if self._slot is not None and self._slot.account_id != account_id:
+            self._slot.belongs_to(account_id)
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id

@@ -188,7 +188,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self, admission: AdmissionControl, sweep: Sweep, upgrades: Upgrades, slot: ConnectionSlot, **uvicorns: Any
     ) -> None:
         super().__init__(**uvicorns)
-        self.share = Share(sweep.held)
+        self.share = Share(sweep.held, slot)
         self.app_state = {
             **self.app_state,
             SHARE: self.share,
