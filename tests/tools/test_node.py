@@ -1,5 +1,6 @@
 """The node cannot be started everywhere, but what it is told can be read, and what it lacks it says."""
 
+import json
 import os
 import sys
 import tomllib
@@ -12,7 +13,7 @@ import pytest
 
 from falcon import __version__
 from tools.node import __main__ as command
-from tools.node import bases, cgroups, configuration, images, needs, network, objects, place, programs
+from tools.node import bases, cgroups, configuration, deployment, images, needs, network, objects, place, programs
 from tools.node.node import Node
 from tools.node.process import Process, marked
 from tools.servers import jars
@@ -225,6 +226,83 @@ def test_what_cannot_be_pulled_and_has_no_stand_in_is_said(bin_folder: Path, nam
         _program(bin_folder / program, "exit 1")
     with pytest.raises(ServerFault, match=f"{name} is not in buildah's store and cannot be pulled"):
         bases.have(name, print)
+
+
+# --- what is deployed -------------------------------------------------------------------------------------------------
+
+
+class Pods(Node):
+    """A node whose kubectl tells of pods, and what each says as its last lines."""
+
+    def __init__(self, *looks: dict[str, dict[str, Any]]) -> None:
+        """``looks``: the status of each pod's container, at one look after the other; the last one stays."""
+        super().__init__()
+        self.looks = list(looks)
+
+    def kubectl(self, *arguments: str, feed: str | None = None) -> str:
+        _, *words = arguments
+        match words:
+            case ["get", "pods", "--output=json"]:
+                pods = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+                return json.dumps({"items": [_pod(name, status) for name, status in pods.items()]})
+            case ["get", "pods", _]:
+                return "the table of all pods\n"
+            case ["get", kinds, "--output=name"]:
+                return "job/falcon-prepare\n" if kinds == "jobs" else "statefulset/kafka\n"
+            case ["rollout" | "wait", *_] if not all(each["ready"] for each in self.looks[0].values()):
+                raise ServerFault("timed out waiting for the condition")
+            case ["rollout" | "wait", *_]:
+                return ""
+            case ["logs", pod, *_]:
+                return f"{pod} said: No module named 'tools.harness'\n"
+        raise AssertionError(words)
+
+
+def _pod(name: str, status: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "status": {"containerStatuses": [{"name": "kafka", **status}]}}
+
+
+def _ran(restarts: int, **state: Any) -> dict[str, Any]:
+    return {"restartCount": restarts, "ready": state == {"running": {}}, "state": state}
+
+
+_BACKING_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
+_ENDED = {"terminated": {"exitCode": 1}}
+
+
+def test_a_container_that_crashes_three_times_ends_the_wait_with_its_last_lines() -> None:
+    node = Pods(
+        {"kafka-0": _ran(0, waiting={"reason": "ContainerCreating"})},
+        {"kafka-0": _ran(0, **_ENDED)},
+        {"kafka-0": _ran(1, running={"now": 1})},
+        {"kafka-0": _ran(2, **_BACKING_OFF)},
+    )
+    with pytest.raises(ServerFault, match="kafka-0: its container kafka has crashed 3 times:\nkafka-0 said: No module"):
+        deployment._await_ready(node, {})
+
+
+def test_two_crashes_of_a_start_are_waited_out() -> None:
+    deployment._await_ready(Pods({"kafka-0": _ran(1, **_BACKING_OFF)}, {"kafka-0": _ran(2, running={})}), {})
+
+
+def test_crashes_of_a_pod_that_is_being_replaced_do_not_count() -> None:
+    node = Pods(
+        {"kafka-0": _ran(9, **_BACKING_OFF)}, {"kafka-0": _ran(10, **_BACKING_OFF)}, {"kafka-0": _ran(0, running={})}
+    )
+    deployment._await_ready(node, deployment._crashes(node))
+
+
+def test_a_job_that_is_done_has_not_crashed() -> None:
+    assert deployment._crashes(Pods({"job": _ran(0, terminated={"exitCode": 0})})) == {("job", "kafka"): 0}
+
+
+def test_what_never_gets_ready_says_which_pods_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "_READY_SECONDS", 0.1)
+    node = Pods({"kafka-0": _ran(0, waiting={"reason": "ErrImageNeverPull"})})
+    with pytest.raises(
+        ServerFault, match=r"(?s)not all of it became Ready .*the table of .*kafka-0: .*ErrImageNeverPull"
+    ):
+        deployment._await_ready(node, {})
 
 
 # --- processes --------------------------------------------------------------------------------------------------------

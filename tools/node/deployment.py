@@ -3,18 +3,25 @@
 import json
 import secrets
 import time
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 
+from tools.harness.waiting import holds_within
 from tools.node import images
 from tools.node.node import Node
-from tools.servers.daemon import Say, ServerFault
+from tools.servers.daemon import POLL_SECONDS, Say, ServerFault
 
 OVERLAYS: Final = ("local", "single")
 NAMESPACE: Final = "falcon"
 _MANIFESTS: Final = images.ROOT / "deploy" / "k8s"
 _OVERLAY: Final = "falcon.chat/overlay"  # an annotation of the namespace: which one is deployed
 _READY_SECONDS: Final = 420  # a Falcon without its servers logs that for FALCON_START_SECONDS and starts again
+_CRASHES_MAX: Final = 3  # Kubernetes restarts it at once, then after 10 s: the third is there within half a minute
+_LOOK_SECONDS: Final = 2  # between two looks for crashes
+_LINES: Final = 8  # of a container's log: the end of a traceback
 _WORKLOADS: Final = "deployments,statefulsets"
+
+Container: TypeAlias = tuple[str, str]  # the names of a pod and of a container in it
 
 
 def deploy(node: Node, overlay: str, say: Say) -> dict[str, Any]:
@@ -28,8 +35,9 @@ def deploy(node: Node, overlay: str, say: Say) -> dict[str, Any]:
     _claim_namespace(node, overlay)
     _make_secrets(node)
     began = time.monotonic()
+    crashes = _crashes(node)
     _apply(node, overlay, new)
-    _await_ready(node)
+    _await_ready(node, crashes)
     say(f"Falcon ({overlay}): Ready {time.monotonic() - began:.1f} s after kubectl apply")
     return credentials(node, overlay)
 
@@ -93,31 +101,73 @@ def _images(node: Node, workload: str) -> set[str]:
     return set(_kubectl(node, "get", workload, "--ignore-not-found", path).split())
 
 
-def _await_ready(node: Node) -> None:
-    until = time.monotonic() + _READY_SECONDS
-    try:
-        for name in _names(node, _WORKLOADS):
-            _kubectl(node, "rollout", "status", name, _timeout(until))
-        for name in _names(node, "jobs"):
-            _kubectl(node, "wait", name, "--for=condition=Complete", _timeout(until))
-    except ServerFault as fault:
-        raise ServerFault(f"not all of it became Ready within {_READY_SECONDS} s\n{_why(node)}") from fault
+def _await_ready(node: Node, before: Mapping[Container, int]) -> None:
+    """``before``: how often containers had crashed before the apply; such a pod may be one that is being replaced."""
+    waits = [("rollout", "status", name) for name in _names(node, _WORKLOADS)]
+    waits += [("wait", name, "--for=condition=Complete") for name in _names(node, "jobs")]
+
+    def ready() -> bool:
+        _check_for_crashes(node, before)
+        return all(_succeeds(node, *wait, f"--timeout={_LOOK_SECONDS}s") for wait in waits)
+
+    if not holds_within(ready, _READY_SECONDS, every=POLL_SECONDS):
+        raise ServerFault(f"not all of it became Ready within {_READY_SECONDS} s\n{_why(node)}")
 
 
-def _timeout(until: float) -> str:
-    return f"--timeout={max(1.0, until - time.monotonic()):.0f}s"
+def _check_for_crashes(node: Node, before: Mapping[Container, int]) -> None:
+    for (pod, name), crashes in _crashes(node).items():
+        if crashes - before.get((pod, name), 0) >= _CRASHES_MAX:
+            said = _last_lines(node, pod, name)
+            raise ServerFault("\n".join([f"{pod}: its container {name} has crashed {crashes} times:", *said]))
+
+
+def _crashes(node: Node) -> dict[Container, int]:
+    """How often each container of each pod has ended though it should run."""
+    found = {}
+    for pod in _pods(node):
+        for container in _containers(pod):
+            state = container["state"]
+            ended = state.get("terminated", {}).get("exitCode", 0) != 0
+            waits = state.get("waiting", {}).get("reason") == "CrashLoopBackOff"
+            found[pod["metadata"]["name"], container["name"]] = container["restartCount"] + (ended or waits)
+    return found
 
 
 def _why(node: Node) -> str:
     """The reasons of all pods that are not Ready."""
     lines = [_kubectl(node, "get", "pods", "--output=wide").rstrip()]
-    for pod in json.loads(_kubectl(node, "get", "pods", "--output=json"))["items"]:
+    for pod in _pods(node):
         name = pod["metadata"]["name"]
-        for container in pod["status"].get("containerStatuses", ()):
+        for container in _containers(pod):
             if not container["ready"] and "completed" not in str(container["state"]).lower():
                 lines += [f"--- {name}: {json.dumps(container['state'])}"]
-                lines += _kubectl(node, "logs", name, "--tail=5", "--ignore-errors").splitlines()
+                lines += _last_lines(node, name, container["name"])
     return "\n".join(lines)
+
+
+def _last_lines(node: Node, pod: str, container: str) -> list[str]:
+    try:
+        return _kubectl(node, "logs", pod, f"--container={container}", f"--tail={_LINES}").splitlines()
+    except ServerFault as fault:  # it has not begun
+        return str(fault).splitlines()
+
+
+def _pods(node: Node) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(_kubectl(node, "get", "pods", "--output=json"))["items"]
+    return found
+
+
+def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    status = pod["status"]
+    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+
+
+def _succeeds(node: Node, *arguments: str) -> bool:
+    try:
+        _kubectl(node, *arguments)
+    except ServerFault:
+        return False
+    return True
 
 
 def _names(node: Node, kinds: str) -> list[str]:
