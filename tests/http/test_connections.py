@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import gc
+import logging
 import resource
 import sys
 import time
@@ -138,13 +139,10 @@ def test_small_fields_without_end_are_refused_at_the_hundredth() -> None:
     at_a_server(ask)
 
 
-def test_fields_behind_a_body_are_counted_too() -> None:
+def test_fields_behind_a_body_have_no_more_bytes_than_a_head() -> None:
     chunked = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"3\r\ntea\r\n0\r\n"
 
     async def ask(server: Server) -> None:
-        client = await server.connect()
-        answer = await client.asks(chunked + b"a: b\r\n" * 200)
-        assert (answer.status, answer.code) == (431, "too_large")
         client = await server.connect()
         await client.send(chunked + b"a: ")
         for _ in range(100):  # a part may come with the body, and is not counted
@@ -152,7 +150,50 @@ def test_fields_behind_a_body_are_counted_too() -> None:
         answer = await client.answer()
         assert (answer.status, answer.code) == (431, "too_large")
         client = await server.connect()
-        assert (await client.asks(chunked + b"a: b\r\n\r\n")).body == b"3"
+        assert (await client.asks(chunked + b"a: b\r\n" * 200 + b"\r\n")).body == b"3"
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 3], ids=["one segment", "many"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Authorization: Bearer a",
+        b"Idempotency-Key: a",
+        b"X-Forwarded-For: 192.0.2.1",
+        b"Host: other",
+        b"Expect: 100-continue",
+        b"Connection: close",
+    ],
+)
+def test_fields_behind_a_body_are_no_fields_of_the_request(field: bytes, piece: int) -> None:
+    head = GET.replace(b"GET", b"POST")[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
+    request = head + b"3\r\ntea\r\n0\r\n" + field + b"\r\n\r\n"
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        for start in range(0, len(request), piece):
+            await client.send(request[start : start + piece])
+        assert (await client.answer()).body == b"3"
+        assert server.fields == [[(b"host", b"falcon"), (b"transfer-encoding", b"chunked")]]
+        if field != b"Connection: close":
+            assert (await client.asks(GET)).status == 201
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize("field", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
+def test_a_field_behind_a_body_cannot_give_the_request_another_end(field: bytes) -> None:
+    chunked = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"0\r\n"
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(chunked + field + b"\r\n\r\n" + GET)
+        first = await client.answer()
+        if first.status != 400:
+            assert first.status == (await client.answer()).status == 201
+        assert server.bodies in ([b"", b""], [])
 
     at_a_server(ask)
 
@@ -279,6 +320,21 @@ def test_a_refusal_that_waits_goes_out_when_the_server_stops_also_that_of_a_webs
         assert (await client.answer()).status == 401
 
     at_a_server(ask)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_refused_websocket_writes_no_line(stays: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(UPGRADE.replace(b"/v1/stream", b"/refused-at-once"))
+        if stays:
+            assert (await client.answer()).status == 401
+        client.writer.close()
+        await eventually(lambda: server.taken() == 0)
+
+    with caplog.at_level(logging.WARNING):
+        at_a_server(ask)
+    assert caplog.records == []
 
 
 def test_a_client_that_sends_on_is_still_told_why_it_was_refused() -> None:

@@ -85,7 +85,8 @@ _SOURCES: Final = (
     (RequestResponseCycle.send, "a72cf2ac70d6", f"{_FANOUT} and {_WHOLE}"),
     (RequestResponseCycle.receive, "232cf97b111e", _PROTOCOL),
     (FlowControl, "a486b335427a", _PROTOCOL),
-    (WebSocketsSansIOProtocol.send, "16523bd9474d", _FANOUT),
+    (WebSocketsSansIOProtocol.send, "16523bd9474d", f"{_FANOUT} and {_WEBSOCKET}"),
+    (WebSocketsSansIOProtocol.run_asgi, "622632164a9e", _WEBSOCKET),
     (WebSocketsSansIOProtocol.connection_lost, "1f05ca23c6de", _WEBSOCKET),
     (WebSocketsSansIOProtocol.handle_connect, "d7dbf079acf7", _WEBSOCKET),
     (WebSocketsSansIOProtocol.handle_events, "851d1ac45751", _WEBSOCKET),
@@ -141,7 +142,7 @@ def test_objects_of_uvicorns_have_the_attributes_that_falcon_uses() -> None:
         assert missing(cycle, " ".join(fanout.HTTP_ATTRIBUTES)) == [], f"see {_FANOUT}"
         websocket: Any = WebSocketsSansIOProtocol(config, state, {})
         assert missing(websocket, " ".join(fanout.WEBSOCKET_ATTRIBUTES)) == [], f"see {_FANOUT}"
-        assert missing(websocket, "app_state handshake_complete") == [], f"see {_WEBSOCKET}"
+        assert missing(websocket, "app_state close_sent handshake_complete") == [], f"see {_WEBSOCKET}"
         assert missing(websocket.conn, "events handshake_exc parser receive_data") == [], f"see {_WEBSOCKET}"
         assert missing(FlowControl(http.transport), "read_paused write_paused") == [], f"see {_PROTOCOL}"
         assert missing(LifespanOn(config), "state") == [], f"see {_SERVER}"

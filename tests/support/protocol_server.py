@@ -87,13 +87,14 @@ class Client:
 
 
 class Server:
-    """``bodies``: those of the requests that the application has read."""
+    """``bodies``: those of the requests that the application has read. ``fields``: their fields then."""
 
     def __init__(self, port: int, state: Any, sweep: Sweep) -> None:
         self.port = port
         self.state = state
         self._sweep = sweep
         self.bodies: list[bytes] = []
+        self.fields: list[list[tuple[bytes, bytes]]] = []
         self.gone = 0
         self._clients: list[Client] = []
 
@@ -136,15 +137,16 @@ async def serving(
 ) -> AsyncIterator[Server]:
     """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
     end, that of /large has 16 MB; /broken raises; /as/7 has a good token of account 7. A WebSocket is accepted, and
-    sent as much; on /refused its refusal waits."""
+    sent as much; on /refused its refusal waits; /refused-at-once needs no wait."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"].startswith("/as/"):
             held.belongs_to(scope, int(scope["path"][4:]))
         if scope["type"] == "websocket":
-            if scope["path"] == "/refused":
-                await scope["state"][SHARE].wait(_SECONDS)
+            if scope["path"] in ("/refused", "/refused-at-once"):
+                if scope["path"] == "/refused":
+                    await scope["state"][SHARE].wait(_SECONDS)
                 await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
                 await send({"type": "websocket.http.response.body", "body": b""})
                 return
@@ -167,6 +169,7 @@ async def serving(
             server.gone += 1
             return
         server.bodies.append(body)
+        server.fields.append(list(scope["headers"]))
         text = bytes(16 << 20) if scope["path"] == "/large" else b"%d" % len(body)
         headers = [(b"content-length", b"%d" % len(text))]
         await send({"type": "http.response.start", "status": 201, "headers": headers})

@@ -117,6 +117,12 @@ class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
         else:
             super().data_received(data)
 
+    async def send(self, message: Any) -> None:
+        """uvicorn's would log an error if the answer is a refusal, since that completes no handshake."""
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True
+
     def handle_cont(self, event: Frame) -> None:
         """Nothing waits for what the client says."""
 
@@ -390,7 +396,10 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             raise _Refused(raw_responses.TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called for the fields behind a body too."""
+        """The parser calls it for the fields behind a body too. They are dropped (RFC 9110, 6.5.1): a proxy has checked
+        and completed the fields of the head only."""
+        if self._reading != _HEAD:
+            return
         name = name.lower()
         once = _ONCE.get(name)
         if once is not None:
