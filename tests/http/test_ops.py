@@ -156,7 +156,7 @@ def test_metrics_come_in_the_format_that_is_asked_for(ops: Api, accept: str, giv
     assert answer.headers["content-type"].startswith(given)
 
 
-@pytest.mark.parametrize("accept", ["image/png", "application/json", "text/plain;q=0"])
+@pytest.mark.parametrize("accept", ["image/png", "application/json", "text/plain;q=0", "text/plain;q=x", " , "])
 def test_other_formats_are_refused(ops: Api, accept: str) -> None:
     answer = ops.send("GET", "/metrics", headers={"accept": accept})
     assert answer.status_code == 406

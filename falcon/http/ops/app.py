@@ -3,7 +3,6 @@
 All of it blocks, and runs on a dispatcher of its own, which bounds how many requests are served at once.
 """
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -74,7 +73,6 @@ def create_ops_app(
         "/livez": shown.live,
         "/startupz": shown.started,
         "/readyz": shown.ready,
-        "/metrics": shown.metrics,
     }
     for_operators: dict[str, _Page] = {
         **web.picture(),
@@ -86,13 +84,14 @@ def create_ops_app(
         "/debug/heap": shown.heap,
         "/debug/profile": shown.profile,
     }
-    served = for_all | {path: _for_operators(page, operators) for path, page in for_operators.items()}
+    served = for_all | {"/metrics": _checked(shown.metrics, operators.check_host)}
+    served |= {path: _checked(page, operators.check) for path, page in for_operators.items()}
     return Starlette(routes=[Route(path, _endpoint(page, dispatcher)) for path, page in served.items()])
 
 
-def _for_operators(page: _Page, operators: Operators) -> _Page:
+def _checked(page: _Page, check: Callable[[Request], None]) -> _Page:
     def checked(request: Request) -> Response | BytesResponse:
-        operators.check(request)
+        check(request)
         return page(request)
 
     return checked
@@ -261,13 +260,10 @@ def _wants_json(request: Request) -> bool:
     return "text/html" not in request.headers.get("accept", "")
 
 
-_MEDIA_RANGE: Final = re.compile(r"\s*([^;,\s]+)\s*((?:;[^,]*)?)")
-
-
 def _acceptable(accept: str) -> str | None:
     """The best of our three formats for an Accept header, by its weights and then by its order; None if it accepts
     none of them."""
-    ranges = [(match[1].lower(), _weight(match[2])) for match in _MEDIA_RANGE.finditer(accept or "*/*")]
+    ranges = [_media_range(each) for each in (accept or "*/*").split(",")]
     for media, weight in sorted(ranges, key=lambda each: -each[1]):
         if weight <= 0:
             continue
@@ -280,9 +276,11 @@ def _acceptable(accept: str) -> str | None:
     return None
 
 
-def _weight(parameters: str) -> float:
-    found = re.search(r";\s*q=([^;,\s]*)", parameters)
+def _media_range(text: str) -> tuple[str, float]:
+    """The media type and its weight."""
+    media, *parameters = [part.strip() for part in text.split(";")]
+    weights = [value for name, _, value in (part.partition("=") for part in parameters) if name == "q"]
     try:
-        return float(found[1]) if found else 1.0
+        return media.lower(), float(weights[0]) if weights else 1.0
     except ValueError:
-        return 0.0
+        return media.lower(), 0.0

@@ -1,4 +1,5 @@
-"""Admits operators to ``/debug`` and ``/ops`` on the operations port. Health and metrics need no token."""
+"""Admits operators to ``/debug`` and ``/ops`` on the operations port. Health and metrics need no token; on loopback no
+page of another site reads the metrics."""
 
 import base64
 import binascii
@@ -42,7 +43,12 @@ class Operators:
                 "This port listens beyond loopback: set FALCON_OPS_TOKEN_FILE, and send the token.",
                 _TOKEN,
             )
-        elif not _is_local(request):
+        else:
+            self.check_host(request)
+
+    def check_host(self, request: Request) -> None:
+        """Raises Problem 403 if the port listens on loopback and the request names another host."""
+        if self._on_loopback and not _is_local(request):
             raise Problem(
                 403, "not_allowed", "Without a token this page is at localhost, or at an address, only.", _LOCAL
             )
