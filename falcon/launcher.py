@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import json
 import os
-import secrets
 import select
 import selectors
 import signal
@@ -21,7 +20,6 @@ from pathlib import Path
 from resource import RLIM_INFINITY
 from typing import Any, Final, TextIO
 
-from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.process import (
     LISTEN_BACKLOG,
     adopt_orphans,
@@ -54,13 +52,12 @@ class CannotStart(Exception):
 
 @dataclass
 class _Role:
-    """A process that is to run. ``place``: among several of its role. ``vital``: its end is the end of all."""
+    """A process that is to run. ``place``: among several of its role."""
 
     name: str
     arguments: list[str]
     handles: list[int]
     place: int | None = None
-    vital: bool = False
     process: "subprocess.Popen[bytes] | None" = None
     pidfd: int = -1
     started_at: float = 0.0
@@ -141,7 +138,6 @@ class Launcher:
         self._roles: list[_Role] = []
         self._run_dir = Path(settings.run_dir) if settings.run_dir else None
         self._cpu_counted = 0.0
-        self._actors_key = secrets.token_hex(KEY_BYTES)
 
     def run(self) -> int:
         for number in _ENDING_SIGNALS:
@@ -178,7 +174,7 @@ class Launcher:
                 self._supervise()
             if self._stopping and public is not None:
                 public.close()  # once its servers have closed it too, clients are refused and do not wait in vain
-            self._stop_group(_STOP_SECONDS if self._stopping else 0.0)  # without its actors, nothing is left to drain
+            self._stop_group(_STOP_SECONDS if self._stopping else 0.0)
             if ready is None and not self._stopping:
                 if not announced and time.monotonic() >= refused_until:
                     return 1  # the process that failed has logged the error
@@ -206,9 +202,6 @@ class Launcher:
         os.ftruncate(handle, 0)
         # the handle stays open, and holds the lock, for the process's life
         os.pwrite(handle, str(os.getpid()).encode(), 0)
-        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # an earlier version may have made them readable
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                (folder / name).chmod(0o600)
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
@@ -232,8 +225,7 @@ class Launcher:
 
     def _slots(self) -> int:
         """How many processes have a slot, at most."""
-        actors = self._settings.shards + 2 if self._hosts_actors_apart() else 0
-        return self._count() + actors + 3  # the launcher, operations and projections
+        return self._count() + 2  # and the launcher and operations
 
     def _listen(self) -> tuple[socket.socket | None, socket.socket | None]:
         """The launcher binds the socket, so that connections wait for a restarted server."""
@@ -304,10 +296,10 @@ class Launcher:
     def _check_processes(self, count: int) -> None:
         """So many processes, each with a database file, can serve. Raises CannotStart."""
         settings = self._settings
-        if count > 1 and settings.needs_one_process:
+        if count > 1 and settings.kafka:
             raise CannotStart(
-                f"the data folder {settings.data_dir} has {count} database files, and FALCON_ACTORS, FALCON_SHARDS, "
-                "FALCON_PROJECTION or FALCON_KAFKA needs one: set FALCON_PROCESSES=1, and Falcon moves the data to one"
+                f"the data folder {settings.data_dir} has {count} database files, and FALCON_KAFKA needs one: set "
+                "FALCON_PROCESSES=1, and Falcon moves the data to one"
             )
         _check_descriptors(count)
 
@@ -332,16 +324,6 @@ class Launcher:
             watched = ["--launcher", str(os.getpid()), "--watched", _SERVERS[self._plan.command]]
             self._roles.append(_Role("ops", ["ops", "--ops-socket", str(ops.fileno()), *watched], [ops.fileno()]))
             self._start(self._roles[-1])
-        if self._hosts_actors_apart():
-            port = str(_free_port())
-            for role in servers:
-                role.arguments += ["--actors-port", port]
-            actors = _Role("actors", ["actors", "--actors-port", port], [], vital=True)
-            if self._start_and_wait([actors]) is None:
-                return None
-        if self._plan.command == "up" and self._settings.projection == "process":
-            self._roles.append(_Role("project", ["project"], []))
-            self._start(self._roles[-1])  # before the server, which waits to read what this one has written
         return self._start_and_wait(servers)
 
     def _servers(self, public: socket.socket | None) -> list[_Role]:
@@ -356,12 +338,7 @@ class Launcher:
 
     def _count(self) -> int:
         """How many servers share the socket."""
-        if self._plan.command == "up":
-            return max(self._settings.http_workers, self._settings.processes)  # one of the two is 1
-        return self._settings.http_workers if self._plan.command == "api" else 1
-
-    def _hosts_actors_apart(self) -> bool:
-        return self._plan.command in ("up", "write") and self._settings.actors != "in_process"
+        return self._settings.processes if self._plan.command == "up" else 1
 
     def _start_and_wait(self, roles: list[_Role]) -> dict[str, Any] | None:
         """Start these roles at the same time. Returns the line of the first once each has said one; None if one of them
@@ -375,7 +352,7 @@ class Launcher:
             for reading in lines:
                 selector.register(reading, selectors.EVENT_READ)
             for watched in self._roles:
-                if watched.vital or watched in roles:
+                if watched in roles:
                     selector.register(watched.pidfd, selectors.EVENT_READ, watched)
             while waiting and not ended and time.monotonic() < until and not self._stopping:
                 for key, _ in selector.select(_POLL_SECONDS):
@@ -407,9 +384,7 @@ class Launcher:
             command += ["--ready", str(ready)]
             handles.append(ready)
         shared = {"FALCON_RUN_DIR": str(self._run_dir), "FALCON_PROCESSES": str(self._settings.processes)}
-        environment = {**os.environ, **_actor_environment(self._settings), **shared}
-        if self._hosts_actors_apart():
-            environment[KEY_VARIABLE] = self._actors_key  # not on the command line, which every user can read
+        environment = {**os.environ, **shared}
         # Standard output is the launcher's alone, so roles write to standard error: nothing may be mixed with what
         # follows the first line.
         with _signals_of_a_terminal_blocked():
@@ -422,13 +397,11 @@ class Launcher:
         self._selector.register(role.pidfd, selectors.EVENT_READ, role)
 
     def _supervise(self) -> None:
-        """Restart roles until it is time to stop, or a vital one has ended."""
+        """Restart roles until it is time to stop."""
         while not self._stopping:
             for key, _ in self._selector.select(_POLL_SECONDS):
                 if isinstance(key.data, _Role):
                     self._ended(key.data)
-                    if key.data.vital:
-                        return
             now = time.monotonic()
             for role in self._roles:
                 if role.process is None and now >= role.restart_at:
@@ -472,9 +445,9 @@ class Launcher:
         role.process = None
 
     def _stop_group(self, seconds: float) -> None:
-        """Stop the servers first, then what follows the log, then the actors. After that time the rest is killed."""
+        """Stop the servers first, then the operations port. After that time the rest is killed."""
         until = time.monotonic() + seconds
-        for name in ("serve", "project", "actors", "ops"):
+        for name in ("serve", "ops"):
             running = [role for role in self._roles if role.name == name and role.process is not None]
             for role in running:
                 assert role.process is not None
@@ -645,24 +618,6 @@ def _signals_of_a_terminal_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _actor_environment(settings: Settings) -> dict[str, str]:
-    """Variables that Thespian reads when it is imported, before any other configuration is possible."""
-    return {
-        "THESPIAN_MAX_PENDING_TRANSMITS": "500",
-        # Otherwise a message to a shard that has just died would be retried for 35 s, in the mailbox's only thread.
-        "THESPIAN_TRANSMIT_TIMEOUT_PERIOD": "0:2",
-        "THESPLOG_FILE": str(settings.data_dir.absolute() / "actors.log"),
-        "THESPLOG_FILE_MAXSIZE": str(1 << 20),
-    }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _how(code: int) -> str:

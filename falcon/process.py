@@ -5,9 +5,7 @@ import ctypes
 import fcntl
 import os
 import resource
-import select
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -69,28 +67,6 @@ def descriptors_max() -> int:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none is lost."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def tether_forks(pid: int) -> None:
-    """From here on every process that this one or its children fork is killed when ``pid`` ends.
-
-    For daemons such as an actor system's: they leave their parent, so that no signal of its death reaches them.
-    """
-    os.register_at_fork(after_in_child=lambda: _tether(pid))
-
-
-def _tether(pid: int) -> None:
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return
-
-    def watch() -> None:
-        select.select([handle], [], [])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="falcon-tether", daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import math
 import os
-import select
 import signal
 import socket
 import sys
@@ -18,13 +17,12 @@ from typing import TYPE_CHECKING, Final
 from setproctitle import setproctitle
 
 from falcon import free_memory, garbage, huge_pages
-from falcon.process import die_with_parent, tether_forks
+from falcon.process import die_with_parent
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
 from falcon.telemetry.slots import NoRoom
 
 if TYPE_CHECKING:
-    from falcon.adapters.thespian.actors import BuildShard
     from falcon.http.app import EdgeLifespan
     from falcon.http.server.serving import FalconServer
     from falcon.telemetry.health import Health
@@ -40,7 +38,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--public-socket", type=int)
     parser.add_argument("--ops-socket", type=int)
     parser.add_argument("--ready", type=int)
-    parser.add_argument("--actors-port", type=int)
     parser.add_argument("--place", type=int, default=0)
     parser.add_argument("--launcher", type=int)
     parser.add_argument("--watched")
@@ -68,19 +65,18 @@ def _ready(handle: int | None, line: bytes) -> None:
 
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On one machine: HTTP, and the actors unless they have processes of their own."""
+    """On one machine: HTTP, and the shard of this place."""
     from falcon.bootstrap import embedded
     from falcon.http.edge import Edge
     from falcon.telemetry.health import Health
 
     health = Health()
-    place = arguments.place if settings.processes > 1 else None
 
     @asynccontextmanager
     async def edge() -> AsyncIterator[Edge]:
         async with contextlib.AsyncExitStack() as stack:
             with _refusing("up", embedded.REFUSALS):
-                serving = embedded.serving(settings, arguments.actors_port, health, place)
+                serving = embedded.serving(settings, health, arguments.place)
                 edge = await stack.enter_async_context(serving)
                 first = await embedded.credentials(settings, edge) if arguments.place == 0 else None
             _started(health, arguments.ready, first)
@@ -109,7 +105,7 @@ def api(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def write(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: owners of partitions. Commands from the edge go to actors here or in processes of their own."""
+    """On a cluster: an owner of partitions."""
     import uvloop
 
     from falcon.bootstrap import cluster
@@ -128,7 +124,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
         _tell(health)
         async with contextlib.AsyncExitStack() as stack:
             with _refusing("write", cluster.REFUSALS):
-                shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
+                shards = await stack.enter_async_context(cluster.owning(settings, health))
             internal.attach(shards)
             hand_over = cluster.handing_over(shards)
 
@@ -262,14 +258,6 @@ class _Server:
 # --- project ----------------------------------------------------------------------------------------------------------
 
 
-def project(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On one machine: the projections, in a process of their own."""
-    from falcon.bootstrap import embedded
-
-    _ready(arguments.ready, b"{}")
-    embedded.catch_up_until(settings, _terminated())
-
-
 def projector(settings: Settings, arguments: argparse.Namespace) -> None:
     """On a cluster: the projections, each as a consumer."""
     import threading
@@ -289,45 +277,6 @@ def projector(settings: Settings, arguments: argparse.Namespace) -> None:
     garbage.look_seldom()
     with _refusing("project", cluster.REFUSALS):
         cluster.project_until(settings, ending, partial(_started, health, arguments.ready, {}))
-
-
-def _terminated() -> Callable[[], bool]:
-    received: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    return lambda: bool(received)
-
-
-# --- actors -----------------------------------------------------------------------------------------------------------
-
-
-def actors(settings: Settings, arguments: argparse.Namespace) -> None:
-    """The actor system. When its admin or its Supervisor dies, this process ends, and the launcher with all the
-    others."""
-    tether_forks(arguments.parent)  # before the first fork
-    from falcon.adapters.thespian import system as actor_system
-    from falcon.adapters.thespian.actors import StartShard
-
-    starts = [StartShard(str(i), build) for i, build in enumerate(_shard_builds(settings))]
-    system, shards = actor_system.start(arguments.actors_port, starts, partial(begin, settings, "supervisor-0"))
-    reading, writing = os.pipe()
-    signal.signal(signal.SIGTERM, lambda number, frame: os.write(writing, b"\0"))
-    watched = [os.pidfd_open(pid) for pid in shards.pids]
-    _ready(arguments.ready, b"{}")
-    ended, _, _ = select.select([reading, *watched], [], [])
-    if reading not in ended:
-        print("the actor system's admin or supervisor has ended", file=sys.stderr)
-        os._exit(1)
-    system.shutdown()
-
-
-def _shard_builds(settings: Settings) -> "list[BuildShard]":
-    if settings.kafka:
-        from falcon.bootstrap import cluster
-
-        return cluster.shard_builds(settings)
-    from falcon.bootstrap import embedded
-
-    return embedded.shard_builds(settings)
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
@@ -363,8 +312,6 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
 
 _ROLES: Final[dict[str, Callable[[Settings, argparse.Namespace], None]]] = {
     "serve": serve,
-    "project": project,
-    "actors": actors,
     "api": api,
     "write": write,
     "projector": projector,

@@ -31,13 +31,6 @@ _LIMITS: Final = (
 _BURSTS: Final = (("account_commands", "account_burst"), ("address_requests", "address_burst"))
 _LIMIT_MAX: Final = 1_000_000
 _ROOM_MEMBERS_MAX: Final = 100_000
-ACTORS: Final = ("in_process", "processes")
-# Settings that have another name now. Left unread, they would change what runs without a word.
-_RENAMED: Final = {
-    "FALCON_SYSTEM_BASE": "FALCON_ACTORS=in_process or processes",
-    "FALCON_TELEMETRY_DIR": "FALCON_RUN_DIR",
-}
-PROJECTIONS: Final = ("inline", "process")
 PROCESSES_MAX: Final = 32
 _MANY_CORES: Final = 4  # from here on one process a core, and a core for everything else
 _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
@@ -59,10 +52,6 @@ class Settings:
     data_dir: Path = Path("data")
     partitions: int = 64
     processes: int = 1
-    actors: str = "in_process"
-    shards: int = 1
-    http_workers: int = 1
-    projection: str = "inline"
     mailbox_bound: int = 2_000
     command_seconds: float = 5.0
     answer_window_seconds: float = 600.0
@@ -164,7 +153,7 @@ class Settings:
         """Raises WrongSettings for values that do not fit."""
         types = get_type_hints(cls)
         values: dict[str, Any] = {}
-        wrong = [f"{name}: is called {now} now" for name, now in _RENAMED.items() if name in environ]
+        wrong: list[str] = []
         for field in fields(cls):
             name = _PREFIX + field.name.upper()
             if name in environ:
@@ -182,14 +171,9 @@ class Settings:
 
     def _processes_for(self, cores: int) -> int:
         """The default for a new data folder on a machine with so many cores."""
-        if cores < _MANY_CORES or self.needs_one_process:
+        if cores < _MANY_CORES or self.kafka:
             return 1
         return min(cores - 1, PROCESSES_MAX, self.partitions)
-
-    @property
-    def needs_one_process(self) -> bool:
-        """Other settings do not go with several processes that have partitions of their own."""
-        return bool(self.kafka) or self.actors != "in_process" or self.shards > 1 or self.projection != "inline"
 
     def _wrong(self) -> list[str]:
         rules = (
@@ -202,18 +186,8 @@ class Settings:
                 f"FALCON_PROCESSES: must be 1 to {PROCESSES_MAX}, and at most the number of partitions",
             ),
             (
-                self.processes == 1 or not self.needs_one_process,
-                "FALCON_PROCESSES: more than one needs FALCON_ACTORS=in_process, FALCON_SHARDS=1 and "
-                "FALCON_PROJECTION=inline, and is for falcon up only",
-            ),
-            (self.actors in ACTORS, f"FALCON_ACTORS: must be one of {', '.join(ACTORS)}"),
-            (self.projection in PROJECTIONS, f"FALCON_PROJECTION: must be one of {', '.join(PROJECTIONS)}"),
-            (1 <= self.shards <= self.partitions, "FALCON_SHARDS: must be 1 to the number of partitions"),
-            (1 <= self.http_workers <= 64, "FALCON_HTTP_WORKERS: must be 1 to 64"),
-            (
-                self.http_workers == 1 or self.actors != "in_process" or bool(self.kafka),
-                "FALCON_HTTP_WORKERS: more than one needs FALCON_ACTORS=processes, "
-                "since with in_process the HTTP process hosts the actors",
+                self.processes == 1 or not self.kafka,
+                "FALCON_PROCESSES: more than one is for falcon up, which uses no FALCON_KAFKA",
             ),
             (self.mailbox_bound >= 1, "FALCON_MAILBOX_BOUND: must be at least 1"),
             (0 < self.command_seconds <= 60, "FALCON_COMMAND_SECONDS: must be more than 0, at most 60"),

@@ -51,26 +51,19 @@ def test_settings_come_from_the_environment_each_as_its_type() -> None:
 
 def test_every_wrong_setting_is_named_at_once() -> None:
     with pytest.raises(WrongSettings) as wrong:
-        Settings.from_env({"FALCON_HTTP_PORT": "high", "FALCON_SHARDS": "99", "FALCON_LOG_LEVEL": "loud"})
-    assert re.findall(r"FALCON_\w+", str(wrong.value)) == ["FALCON_HTTP_PORT", "FALCON_SHARDS", "FALCON_LOG_LEVEL"]
+        Settings.from_env({"FALCON_HTTP_PORT": "high", "FALCON_PARTITIONS": "0", "FALCON_LOG_LEVEL": "loud"})
+    assert re.findall(r"FALCON_\w+", str(wrong.value)) == ["FALCON_HTTP_PORT", "FALCON_PARTITIONS", "FALCON_LOG_LEVEL"]
 
 
-def test_how_many_processes_serve_follows_from_the_cores_unless_other_settings_need_one() -> None:
+def test_how_many_processes_serve_follows_from_the_cores() -> None:
     assert [Settings()._processes_for(cores) for cores in (1, 3, 4, 8, 200)] == [1, 1, 3, 7, 32]
     assert Settings(partitions=2)._processes_for(8) == 2
-    for one in ({"actors": "processes"}, {"shards": 2}, {"projection": "process"}, {"kafka": ("broker:9092",)}):
-        assert Settings(**one)._processes_for(8) == 1
-        given = {f"FALCON_{name.upper()}": str(value) for name, value in one.items()}
-        with pytest.raises(WrongSettings, match="FALCON_PROCESSES: more than one needs FALCON_ACTORS=in_process"):
-            Settings.from_env({**given, "FALCON_PROCESSES": "2"})
+    assert Settings(kafka=("broker:9092",))._processes_for(8) == 1
+    with pytest.raises(WrongSettings, match="FALCON_PROCESSES: more than one is for falcon up"):
+        Settings.from_env({"FALCON_KAFKA": "broker:9092", "FALCON_PROCESSES": "2"})
     for wrong in ("0", "33", "65"):
         with pytest.raises(WrongSettings, match="FALCON_PROCESSES: must be 1 to 32"):
             Settings.from_env({"FALCON_PROCESSES": wrong})
-
-
-def test_a_setting_that_was_renamed_is_refused_with_its_new_name() -> None:
-    with pytest.raises(WrongSettings, match="FALCON_SYSTEM_BASE: is called FALCON_ACTORS=in_process or processes now"):
-        Settings.from_env({"FALCON_SYSTEM_BASE": "multiprocTCPBase"})
 
 
 @pytest.mark.parametrize("page", ["operations", "kubernetes"])

@@ -109,10 +109,10 @@ def test_a_folder_that_has_lost_its_messages_is_not_taken_for_a_new_one(
     assert started(tmp_path) == 7
 
 
-def test_a_folder_of_several_files_is_not_moved_because_other_settings_need_one(tmp_path: Path) -> None:
+def test_a_folder_of_several_files_is_not_moved_because_kafka_is_set(tmp_path: Path) -> None:
     files.prepare(tmp_path / "falcon.db", 64, 2)
     with pytest.raises(CannotStart, match=r"has 2 database files.*set FALCON_PROCESSES=1"):
-        started(tmp_path, shards=2, processes=1)
+        started(tmp_path, kafka=("broker:9092",), processes=1)
     assert len(files.present(tmp_path / "falcon.db")) == 2
 
 

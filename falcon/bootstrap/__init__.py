@@ -5,7 +5,7 @@ This module has what is common. ``embedded`` wires Falcon on one machine, ``clus
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Final, Protocol
 
@@ -63,14 +63,13 @@ class FirstAccounts(msgspec.Struct, frozen=True):
 
 
 class HostedGateway(CommandGateway, Protocol):
-    """A gateway that this process has started."""
+    """The gateway to the shard of this process."""
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """Pass a command to the shard that is known to own the partition, without waiting. Raises IndexError."""
+        """Pass a command to the shard that is known to own the partition, without waiting. Raises LookupError."""
 
-    def tell_of_commits(self, tell: Callable[[], None]) -> bool:
-        """``tell`` is called on this loop after each commit of the shards' journals. Returns False if this gateway
-        cannot do that."""
+    def tell_of_commits(self, tell: Callable[[], None]) -> None:
+        """``tell`` is called on this loop after each commit of the shard's journal."""
 
     def ready(self) -> bool:
         """Commands can be passed on now."""
@@ -96,7 +95,7 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
         refusal_age_seconds=refusal_age_seconds,
         room_messages=quotas(settings).room_messages,
         room_members=quotas(settings).room_members or MEMBERS_MAX,
-        answers_bytes=settings.answers_bytes // _shards_in_a_process(settings),
+        answers_bytes=settings.answers_bytes,
         account_keys=quotas(settings).account_keys,
     )
 
@@ -116,22 +115,12 @@ def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
     return ConnectionsPerAddress(quotas(settings), Addresses(settings.trusted_proxies))
 
 
-def _shards_in_a_process(settings: Settings) -> int:
-    return settings.shards if settings.actors == "in_process" else 1
+def start_gateway(settings: Settings, build: Callable[[Wake, SendReply], Shard], number: int = 0) -> HostedGateway:
+    """Start the shard of this process. ``number``: its place among the processes of the machine. Thespian is imported
+    only when it is used."""
+    from falcon.adapters.thespian.local import LocalGateway
 
-
-async def start_gateway(
-    settings: Settings, builds: Sequence[Callable[[Wake, SendReply], Shard]], actors_port: int | None, first: int = 0
-) -> HostedGateway:
-    """Start shards in this process, the number ``first`` and those behind it, or attach to the actor system at
-    ``actors_port``. Thespian is imported only when it is used."""
-    if actors_port is None:
-        from falcon.adapters.thespian.local import LocalGateway
-
-        return await LocalGateway.start(builds, settings.mailbox_bound, first)
-    from falcon.adapters.thespian.remote import RemoteGateway
-
-    return await RemoteGateway.attach(actors_port, settings.shards, settings.mailbox_bound)
+    return LocalGateway(build, settings.mailbox_bound, str(number))
 
 
 def start_edge(

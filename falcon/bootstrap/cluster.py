@@ -77,7 +77,6 @@ from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS, VOUCHING, projections, vouched_for
 from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
 from falcon.settings import Settings, WrongSettings
-from falcon.startup import begin
 from falcon.streams.cuts import Cuts
 from falcon.streams.signals import ALIVE_SECONDS
 from falcon.telemetry import metrics
@@ -150,27 +149,20 @@ class StillRunning(Exception):
 # --- the write side ---------------------------------------------------------------------------------------------------
 
 
-def shard_builds(settings: Settings) -> list[Callable[[Wake, SendReply], Shard]]:
-    """Functions that make the shards where they run: they can be pickled."""
-    return [partial(build_shard, settings, index) for index in range(settings.shards)]
-
-
-def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) -> Shard:
+def build_shard(settings: Settings, wake: Wake, reply: SendReply) -> Shard:
     """Raises KafkaError if no broker answers."""
-    if settings.actors != "in_process":
-        begin(settings, f"shard-{index}")
     cluster = kafka_cluster(settings)
     loop = LoopThread()
     producer = Producer(cluster)
     clock = SystemClock()
-    copy = LocalSnapshotCache(settings.data_dir / f"cold-{index}.db")
+    copy = LocalSnapshotCache(settings.data_dir / "cold-0.db")
     snapshots = KafkaSnapshots(cluster, producer, copy)
-    address = f"{_commands_address(settings)}/{index}"
+    address = f"{_commands_address(settings)}/0"  # the shard's number: a process once had several
     name = name_of(address, secrets.token_hex(4))
     member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake, name)
     limits = shard_limits(settings, settings.refusal_age_seconds)
-    recoveries = Dispatcher(f"recovery-{index}", threads=1, queue=1)
-    retries = Dispatcher(f"retries-{index}", threads=1, queue=1)
+    recoveries = Dispatcher("recovery-0", threads=1, queue=1)
+    retries = Dispatcher("retries-0", threads=1, queue=1)
 
     def release() -> None:
         recoveries.close()
@@ -190,7 +182,7 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
         background=_on_dispatcher(recoveries, wake),
         reading=_on_dispatcher(retries, wake),
         release=release,
-        name=str(index),
+        name="0",
     )
     loop.call(_succeed(cluster, name))
     loop.call(member.join())
@@ -229,13 +221,13 @@ def _on_dispatcher(dispatcher: Dispatcher, wake: Wake) -> Background:
 
 
 @asynccontextmanager
-async def owning(settings: Settings, actors_port: int | None, health: Health) -> AsyncIterator[HostedGateway]:
-    """Shards that own what the group assigns them. At the end of the block, others have had time to take over."""
+async def owning(settings: Settings, health: Health) -> AsyncIterator[HostedGateway]:
+    """A shard that owns what the group assigns it. At the end of the block, others have had time to take over."""
     cluster = kafka_cluster(settings)
     await rights.check(cluster, rights.of_write(_SHARDS))
     await topics.check(cluster)
     metrics.partitions.set(settings.partitions)
-    gateway = await start_gateway(settings, shard_builds(settings), actors_port)
+    gateway = start_gateway(settings, partial(build_shard, settings))
     health.ready = gateway.ready
     roster = GroupRoster(cluster, _SHARDS)
     watch = OwnerWatch(

@@ -21,7 +21,7 @@ from falcon.adapters.memory.signal_transport import LocalSignalTransport
 from falcon.adapters.sockets.signal_transport import SocketSignalTransport
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.journal import CommitHook, SqliteJournal
+from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import read_store
 from falcon.adapters.sqlite.source import SqliteFilesSource, SqliteSource, UniformCursor, source_of
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
@@ -36,6 +36,7 @@ from falcon.bootstrap import (
 )
 from falcon.bootstrap import issue_token as issue_token_of
 from falcon.bootstrap.places import Peers
+from falcon.domain.ids import partition_of
 from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
@@ -47,7 +48,6 @@ from falcon.projections.runner import InlineProjector, ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
-from falcon.startup import begin
 from falcon.streams.signals import SignalTransport
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import start_thread
@@ -60,6 +60,7 @@ from falcon.write.shard import Shard
 log = logging.getLogger("falcon")
 
 _IDLE_SECONDS = 0.5
+_POLL_SECONDS = 0.1  # not often: each process learns of all commits
 _CREDENTIALS = "credentials.json"
 _SECRET_BYTES = 32
 
@@ -80,36 +81,22 @@ def sqlite_version() -> str:
 # --- the write side ---------------------------------------------------------------------------------------------------
 
 
-def shard_builds(settings: Settings) -> list[Callable[[Wake, SendReply], Shard]]:
-    """Functions that make the shards where they run: they can be pickled. With several processes there is one for
-    each."""
-    return [partial(build_shard, settings, index) for index in range(_shards(settings))]
-
-
-def _shards(settings: Settings) -> int:
-    return settings.shards if settings.processes == 1 else settings.processes
-
-
-def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) -> Shard:
+def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply) -> Shard:
     """With several processes the shard of each has a file of its own. Raises JournalUnavailable."""
-    if settings.actors != "in_process":
-        begin(settings, f"shard-{index}")
-    path = database_of(settings, index)
+    path = database_of(settings, place)
     connection = database.connect(path, files=settings.processes)
-    within: CommitHook | None = None
-    if settings.projection == "inline":
-        within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
+    within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
     source = SqliteSource(database.connect(path, files=settings.processes))
     return Shard(
-        FixedOwnership(range(index, settings.partitions, _shards(settings))),
-        SqliteJournal(connection, wake, within, str(index)),
+        FixedOwnership(range(place, settings.partitions, settings.processes)),
+        SqliteJournal(connection, wake, within, str(place)),
         source,
         source,
         SystemClock(),
         shard_limits(settings),
-        owner=f"shard {index}, process {os.getpid()}",
+        owner=f"shard {place}, process {os.getpid()}",
         reply=reply,
-        name=str(index),
+        name=str(place),
     )
 
 
@@ -117,7 +104,7 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
 
 
 def database_of(settings: Settings, place: int) -> Path:
-    """The file of the process, or of the shard, at this place."""
+    """The file of the process at this place."""
     return settings.database if settings.processes == 1 else databases(settings)[place]
 
 
@@ -152,7 +139,7 @@ def open_source(settings: Settings) -> SqliteSource | SqliteFilesSource:
 
 
 def open_tail(settings: Settings) -> SqliteTail:
-    return SqliteTail(open_readers(settings), _poll_seconds(settings))
+    return SqliteTail(open_readers(settings), _POLL_SECONDS)
 
 
 # --- the read side ----------------------------------------------------------------------------------------------------
@@ -177,7 +164,7 @@ class CatchUpThread:
         stopped. Then this thread shares the process with requests, so it rests for as long as it has worked."""
         while not self._ending.wait(_IDLE_SECONDS):
             try:
-                catch_up, _ = _catch_up(self._path)
+                catch_up = _catch_up(self._path)
                 while not self._ending.is_set():
                     began = time.monotonic()
                     has_more = catch_up.step()
@@ -188,18 +175,9 @@ class CatchUpThread:
                 log.error("the projections wait: %s", error)
 
 
-def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
-    """Apply events that the tables lack as soon as they are in the log, until ``ending``."""
-    catch_up, source = _catch_up(settings.database)
-    while not ending():
-        if not catch_up.step():
-            source.wait(_IDLE_SECONDS)
-
-
-def _catch_up(path: Path) -> tuple[ProjectionCatchUp, SqliteSource]:
+def _catch_up(path: Path) -> ProjectionCatchUp:
     source = SqliteSource(database.connect(path, writable=False))
-    tables = SqliteTables(database.connect(path, synchronous="NORMAL"))
-    return ProjectionCatchUp(projections(), source, tables), source
+    return ProjectionCatchUp(projections(), source, SqliteTables(database.connect(path, synchronous="NORMAL")))
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
@@ -274,54 +252,46 @@ def _sync(path: Path) -> None:
 
 
 @asynccontextmanager
-async def serving(
-    settings: Settings, actors_port: int | None = None, health: Health | None = None, place: int | None = None
-) -> AsyncIterator[Edge]:
+async def serving(settings: Settings, health: Health | None = None, place: int = 0) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries. At the end of the block all that it started has ended.
 
-    ``place``: of this process, if others own their share of the partitions. Otherwise it has them all.
+    ``place``: of this process among those that share the partitions. They meet in FALCON_RUN_DIR; without that folder
+    the partitions of other places have no owner.
     """
-    if place is not None:
+    if settings.processes > 1:
         settings = _share(settings)
     metrics.partitions.set(settings.partitions)
     metrics.owners_heard.set(0)  # one machine has no others
     metrics.owner_connections.set(0)
     metrics.owner_connections_cut.begin(*((reason,) for reason in metrics.OWNER_CUTS))
     secret = server_secret(settings)
-    builds = shard_builds(settings)
+    gateway = start_gateway(settings, partial(build_shard, settings, place), place)
     peers = None
-    if place is None:
-        gateway = await start_gateway(settings, builds, actors_port)
-    else:
+    if settings.processes > 1 and settings.run_dir:
         peers = Peers(Path(settings.run_dir), place, settings.processes, secret, settings.mailbox_bound)
-        gateway = await peers.start(await start_gateway(settings, builds[place : place + 1], None, place))
+        gateway = await peers.start(gateway)
     if health is not None:
         health.ready = gateway.ready
     readers = open_readers(settings)
     source = open_source(settings)
     store = read_store(readers, settings.partitions)
-    catch_ups: list[CatchUpThread] = []
-    freshness = Freshness(store, source)
+    freshness = Freshness(store, source, is_told=lambda: True)
     tail = open_tail(settings)
     committed = freshness.moved if peers is None else _told_to_all(peers, freshness, tail)
-    if settings.projection == "inline":
-        is_told = gateway.tell_of_commits(committed)
-        freshness.is_told = lambda: is_told
-        loop = asyncio.get_running_loop()
+    gateway.tell_of_commits(committed)
+    loop = asyncio.get_running_loop()
 
-        def moved() -> None:
-            loop.call_soon_threadsafe(committed)
+    def moved() -> None:
+        loop.call_soon_threadsafe(committed)
 
-        written = databases(settings) if place is None else [database_of(settings, place)]
-        catch_ups = [CatchUpThread(path, moved) for path in written]
+    catch_up = CatchUpThread(database_of(settings, place), moved)
     edge = start_edge(settings, gateway, store, freshness, tail, _transport(settings), source.instance, secret)
     try:
         yield edge
         await edge.streams.stop()
         if peers is not None:
             await peers.stop()
-        for catch_up in catch_ups:
-            await blocking(settings).run(catch_up.stop)
+        await blocking(settings).run(catch_up.stop)
         gateway.close()
     finally:
         for reader in readers:
@@ -360,11 +330,6 @@ def _transport(settings: Settings) -> SignalTransport:
         return LocalSignalTransport()
     # A process that has the number of one that was killed must not pass for it.
     return SocketSignalTransport(Path(settings.run_dir), f"{os.getpid()}-{secrets.token_hex(4)}")
-
-
-def _poll_seconds(settings: Settings) -> float:
-    """A process that hosts the actors knows of all writes, and need not poll often."""
-    return 0.1 if settings.actors == "in_process" else 0.005
 
 
 def server_secret(settings: Settings) -> bytes:
@@ -429,7 +394,8 @@ async def issue_token(settings: Settings, account_id: int) -> str:
         alone = _alone(settings)
         prepare(alone)
         known = _known_credentials(settings)
-        async with serving(alone) as edge:
+        owner = partition_of(account_id, alone.partitions) % alone.processes
+        async with serving(alone, place=owner) as edge:
             token = await issue_token_of(edge, account_id)
         if known is not None and account_id in (known.admin_account_id, known.account_id):
             changed = {"admin_token" if account_id == known.admin_account_id else "token": token}
@@ -438,9 +404,9 @@ async def issue_token(settings: Settings, account_id: int) -> str:
 
 
 def _alone(settings: Settings) -> Settings:
-    """For a process that serves the data folder alone, with as many files as it has. Raises JournalUnavailable."""
+    """For one process without others, and as many files as the folder has. Raises JournalUnavailable."""
     count = len(files.present(settings.database)) if settings.database.exists() else 1
-    return replace(settings, actors="in_process", shards=1, processes=count, projection="inline", run_dir="")
+    return replace(settings, processes=count, run_dir="")
 
 
 @contextmanager

@@ -69,11 +69,6 @@ mailbox_seconds = histogram(
 )
 actor_seconds = histogram("falcon_actor_processing_seconds", "An actor's work on one message.", ("actor",))
 actor_errors = counter("falcon_actor_errors", "Messages at which an actor failed; its process ends then.", ("actor",))
-actor_restarts = counter("falcon_actor_restarts", "Actors started again after they had ended.", ("actor",))
-forged_messages = counter(
-    "falcon_forged_messages", "Messages to actors that did not bear the actor system's key, dropped unread."
-).labels()
-dead_letters = counter("falcon_dead_letters", "Messages to actors that were not there any more.").labels()
 
 # --- the journal ------------------------------------------------------------------------------------------------------
 

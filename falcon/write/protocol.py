@@ -134,20 +134,10 @@ class Closing(msgspec.Struct, frozen=True, array_like=True, tag=2):
 OwnerFrame: TypeAlias = RepliesFrame | NotTaken | Closing
 
 _encoder = msgspec.msgpack.Encoder()
-_batches = msgspec.msgpack.Decoder(CommandBatch)
-_replies = msgspec.msgpack.Decoder(list[BatchReply])
 _sent_batches = msgspec.msgpack.Decoder(SentBatch)
 _batch_frames = msgspec.msgpack.Decoder(BatchFrame)
 _owner_frames: msgspec.msgpack.Decoder[OwnerFrame] = msgspec.msgpack.Decoder(OwnerFrame)
 _LENGTH = struct.Struct(">I")
-
-
-def encode_batch(batch: CommandBatch) -> bytes:
-    return _encoder.encode(batch)
-
-
-def decode_batch(data: bytes) -> CommandBatch:
-    return _batches.decode(data)
 
 
 def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis, sender: int) -> bytes:
@@ -178,11 +168,3 @@ def encode_reply_frame(replies: list[tuple[int, Reply]]) -> bytes:
     """Some replies to a batch: index in the batch, reply."""
     data = _encoder.encode(replies)
     return _LENGTH.pack(len(data)) + data
-
-
-def encode_replies(replies: list[BatchReply]) -> bytes:
-    return _encoder.encode(replies)
-
-
-def decode_replies(data: bytes) -> list[BatchReply]:
-    return _replies.decode(data)

@@ -84,7 +84,7 @@ def cores() -> Cores:
 
 
 def settings() -> dict[str, str]:
-    """Falcon's settings that were given: `make load FALCON_SHARDS=2`."""
+    """Falcon's settings that were given: `make load FALCON_PROCESSES=2`."""
     from falcon.settings import Settings
 
     known = {f"FALCON_{name.upper()}" for name in Settings.__slots__}

@@ -122,7 +122,7 @@ def create_internal_server(app: InternalCommands, *, speaks_frames: bool = True)
 async def through_a_pod(data_dir: Path) -> AsyncIterator[CommandGateway]:
     settings = Settings(data_dir=data_dir, partitions=PARTITIONS, log_level="warning")
     database.prepare(settings.database, PARTITIONS)
-    shards = await start_gateway(settings, embedded.shard_builds(settings), None)
+    shards = start_gateway(settings, partial(embedded.build_shard, settings, 0))
     async with serving(shards) as address:
         gateway = open_gateway(Directory(f"{address}/0"), settings.mailbox_bound)
         yield gateway

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ class Place:
         self._peers = Peers(Path(found.run_dir), number, found.processes, SECRET, found.mailbox_bound)
 
     async def start(self) -> "Place":
-        build = embedded.shard_builds(self._settings)[self._number]
-        self.gateway = await self._peers.start(await start_gateway(self._settings, [build], None, self._number))
+        build = partial(embedded.build_shard, self._settings, self._number)
+        self.gateway = await self._peers.start(start_gateway(self._settings, build, self._number))
         self.gateway.tell_of_commits(self._peers.nudge)
         self._peers.open(self._count)
         return self
@@ -241,7 +242,7 @@ def test_no_place_denies_what_another_has_acknowledged(tmp_path: Path) -> None:
 def test_the_log_is_read_at_every_place_as_soon_as_one_has_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_poll_seconds", lambda found: 3_600.0)
+    monkeypatch.setattr(embedded, "_POLL_SECONDS", 3_600.0)
 
     async def scenario() -> None:
         async with edges(settings(tmp_path)) as served:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import pytest
 
-from tests.adapters.test_thespian_transport import TCP
 from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
@@ -90,7 +89,7 @@ def stranger_sees(falcon: Falcon, folder: Path) -> dict[str, Any]:
     return seen
 
 
-@pytest.mark.parametrize("base", [{}, TCP], ids=["in_process", "processes"])
+@pytest.mark.parametrize("base", [{}, {"processes": 2}], ids=["alone", "places"])
 @pytest.mark.parametrize("ops_host", ["127.0.0.1", "0.0.0.0"])
 def test_from_another_network_the_servers_answer_and_nothing_runs_what_it_is_sent(
     cable: None, base: dict[str, Any], ops_host: str, tmp_path: Path

@@ -197,11 +197,12 @@ def test_what_has_stopped_comes_before_what_fails_before_what_is_slow() -> None:
 
 def test_a_wait_of_minutes_is_worse_than_a_single_failure() -> None:
     text = (
-        'falcon_mailbox_size{shard="0"} 1\nfalcon_mailbox_oldest_seconds{shard="0"} 60\nfalcon_dead_letters_total 1\n'
+        'falcon_mailbox_size{shard="0"} 1\nfalcon_mailbox_oldest_seconds{shard="0"} 60\n'
+        'falcon_mailbox_rejections_total{shard="1"} 1\n'
     )
     assert [what.partition(":")[0] for what in problems_of("", text)] == [
         "mailbox 0",
-        "messages to actors that had ended",
+        "mailbox 1 is full",
     ]
 
 

@@ -23,7 +23,7 @@ SOON_SECONDS = 15.0  # for a machine full of other work; `make faults` judges by
 def test_nothing_acknowledged_is_lost_whatever_is_killed(base: str, tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(SETTINGS[base])).start()
     try:
-        report = asyncio.run(hurt(falcon, tmp_path, FAULTS[base], SECONDS, SEED, recovery_seconds=SOON_SECONDS))
+        report = asyncio.run(hurt(falcon, tmp_path, FAULTS, SECONDS, SEED, recovery_seconds=SOON_SECONDS))
     finally:
         falcon.stop()
     assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"

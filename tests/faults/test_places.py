@@ -334,9 +334,7 @@ def test_the_command_line_works_as_with_one_process(falcon: Falcon, tmp_path: Pa
 @pytest.mark.parametrize(
     "settings",
     [
-        {"processes": 2, "actors": "processes"},
-        {"processes": 2, "shards": 2},
-        {"processes": 2, "projection": "process"},
+        {"processes": 2, "kafka": "127.0.0.1:1"},
         {"processes": 33},
         {"processes": 0},
     ],

@@ -28,8 +28,7 @@ from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
-TCP = {"actors": "processes", "shards": 2, "http_workers": 2, "projection": "process"}
-EACH_WAY = pytest.mark.parametrize("settings", [{}, {"processes": 2}, TCP], ids=["in_process", "places", "processes"])
+EACH_WAY = pytest.mark.parametrize("settings", [{}, {"processes": 2}], ids=["alone", "places"])
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +83,6 @@ def stops_when_told(falcon: Falcon, number: int) -> None:
 def test_what_it_keeps_is_for_its_user_alone(settings: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "data"
     falcon = Falcon(folder, dict(settings))
-    falcon.start()
-    falcon.stop()
-    (folder / "falcon.db").chmod(0o644)  # as an earlier version made it
     falcon.start()
     assert call(falcon, "POST", "/v1/rooms", json={"name": "Tea kitchen"}).status_code == 201
     own = [path for path in folder.rglob("*") if path.name != "up.log"]  # which this test has made
@@ -175,14 +171,6 @@ def test_no_orphan_survives_a_kill_and_no_measurement_the_next_start(settings: d
         assert not folder.exists()
 
 
-def test_no_orphan_survives_a_kill_among_the_actors(tmp_path: Path) -> None:
-    falcon = Falcon(tmp_path, dict(TCP)).start()
-    for role in ("shard", "admin", "supervisor", "actors", "project"):
-        kill_until_whole(falcon, role)
-    falcon.stop()
-    assert until(lambda: falcon.left() == [])
-
-
 def kill_until_whole(falcon: Falcon, role: str) -> None:
     """Kill one process of the role. Returns once as many run as before."""
     machine = Machine(falcon)
@@ -203,8 +191,6 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(falcon: Falcon) -> None
     ("settings", "word"),
     [
         ({"partitions": "many"}, "FALCON_PARTITIONS"),
-        ({"actors": "multiprocUDPBase"}, "FALCON_ACTORS"),
-        ({"http_workers": 2}, "processes"),
         ({"data_dir": "/proc/nowhere"}, "FALCON_DATA_DIR"),
         ({"data_dir": "/tmp/no \udcff text"}, "FALCON_DATA_DIR: must be UTF-8"),
         ({"http_port": 1, "host": "203.0.113.7", "plaintext": "yes"}, "FALCON_HTTP_PORT"),

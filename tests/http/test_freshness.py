@@ -15,6 +15,7 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
+from falcon.bootstrap import embedded
 from falcon.http import bearer_tokens
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
@@ -51,6 +52,9 @@ class Tables:
             return await applied(store, partition)
 
         monkeypatch.setattr(SqliteReadStore, "applied", look)
+        monkeypatch.setattr(embedded, "InlineProjector", lambda *parts: None)
+        monkeypatch.setattr(embedded.CatchUpThread, "_run", lambda thread: None)
+        monkeypatch.setattr(embedded, "Freshness", lambda store, source, is_told: Freshness(store, source))
 
     def catch_up(self) -> None:
         while self._catch_up.step():
@@ -59,7 +63,7 @@ class Tables:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, projection="process")
+    return Settings(data_dir=tmp_path)
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Tables:
 
 @pytest.fixture(params=["the log itself says where it stands", "the owners say where it stands"])
 def falcon(settings: Settings, tables: Tables, request: pytest.FixtureRequest) -> Iterator[Falcon]:
-    with Falcon(settings.data_dir, projection="process") as started:
+    with Falcon(settings.data_dir) as started:
         if "owners" in request.param:
             started.edge.reads.freshness = Freshness(started.edge.store, OwnersPositions(started.edge.gateway))
         yield started

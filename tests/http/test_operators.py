@@ -164,12 +164,9 @@ def address_of_this_machine() -> str:
         return host
 
 
-TCP = {"actors": "processes", "shards": 2, "projection": "process"}
-
-
 @pytest.mark.processes
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("base", [{}, TCP], ids=["in_process", "processes"])
+@pytest.mark.parametrize("base", [{}, {"processes": 2}], ids=["alone", "places"])
 def test_no_secret_is_in_any_log_error_page_or_metric(
     tmp_path: Path, token_file: Path, base: dict[str, object]
 ) -> None:

@@ -123,12 +123,10 @@ def _idle() -> dict[str, Any]:
         f'falcon_dispatcher_oldest_seconds{{{_POD},dispatcher="operations"}}': 0,
         f'falcon_dispatcher_all_active_seconds_total{{{_POD},dispatcher="operations"}}': 0,
         f'falcon_dispatcher_rejections_total{{{_POD},dispatcher="operations"}}': 0,
-        f"falcon_dead_letters_total{{{_POD}}}": 0,
         f'falcon_gc_pause_seconds_total{{{_POD},process="serve-0",generation="2"}}': 0.03,
         f'falcon_event_loop_delay_max_seconds{{{_POD},process="serve-0"}}': 0.002,
         f'falcon_process_sampled_seconds{{{_POD},process="serve-0"}}': 0.9,
         f'falcon_process_restarts_total{{{_POD},role="serve"}}': 0,
-        f'falcon_actor_restarts_total{{{_POD},actor="RoomShard"}}': 0,
         f'falcon_log_lines_total{{{_POD},level="error"}}': 0,
         f'falcon_process_pss_bytes{{{_POD},process="serve-0"}}': 30_000_000,
         f'falcon_process_fds{{{_POD},process="serve-0"}}': 29,
@@ -720,14 +718,13 @@ def _streams() -> list[Case]:
 
 def _processes() -> list[Case]:
     role = f'falcon_process_restarts_total{{{_POD},role="serve"}}'
-    actor = f'falcon_actor_restarts_total{{{_POD},actor="RoomShard"}}'
     launcher = f'falcon_process_uptime_seconds{{{_POD},process="launcher-0"}}'
     serve = f'{{{_POD},process="serve-0"}}'
     count, uptime = f"falcon_event_loop_delay_seconds_count{serve}", f"falcon_process_uptime_seconds{serve}"
     sampled = f"falcon_process_sampled_seconds{serve}"
     ends = f'falcon_certificate_end_timestamp_seconds{{{_POD},setting="FALCON_TLS_CERT"}}'
     pauses = f'falcon_gc_pause_seconds_total{{{_POD},process="serve-0",generation='
-    pss, letters = f"falcon_process_pss_bytes{serve}", f"falcon_dead_letters_total{{{_POD}}}"
+    pss = f"falcon_process_pss_bytes{serve}"
     lines = f"falcon_log_lines_total{{{_POD},level="
     known = {'falcon_build_info{job="falcon",instance="b:8081",version="1",python="3.11"}': _stays(1)}
     hours, each = 32 * 60, 300
@@ -748,14 +745,6 @@ def _processes() -> list[Case]:
             minutes=80,
             since=16,
         ),
-        Case(
-            alert="FalconActorRestarts",
-            what="four times",
-            series={actor: "0+0x60 1 2 3 4+0x40"},
-            labels={**_INSTANCE, "actor": "RoomShard"},
-            description="RoomShard at a:8081 has ended 4 times in 15m.",
-        ),
-        Case(alert="FalconActorRestarts", what="twice", series={actor: "0+0x20 1+0x20 2+0x60"}),
         Case(
             alert="FalconPodRestarts",
             what="three times",
@@ -875,14 +864,6 @@ def _processes() -> list[Case]:
             {f"falcon_process_fds{serve}": _stays(500), f"falcon_process_fds_max{serve}": _stays(1_000)},
             "it has half of them",
         ),
-        Case(
-            alert="FalconDeadLetters",
-            what="there were three",
-            series={letters: "0+0x60 3+0x20"},
-            labels=_INSTANCE,
-            description="3 dead letters in 10m at a:8081.",
-        ),
-        Case(alert="FalconDeadLetters", what="there were none", series={letters: _stays(0)}),
         Case(
             alert="FalconErrorLines",
             what="there are two, the first ever",

@@ -213,10 +213,7 @@ groups:
       - {alert: FalconIsThere, expr: count(falcon_build_info), labels: {severity: ticket}}
 """
 SETTINGS: Final = {
-    "actors": "processes",
-    "shards": 2,
-    "http_workers": 2,
-    "projection": "process",
+    "processes": 2,
     "log_level": "info",
 }
 SECONDS: Final = 8
@@ -246,8 +243,8 @@ def test_every_query_is_taken_and_shows_what_happened(
     until(lambda: prometheus.query("falcon_build_info"), "it was scraped: what rises has a value before")
     began = time.time()
     keep_busy(falcon, SECONDS)
-    for counter in ("falcon_actor_restarts_total", "falcon_process_restarts_total"):
-        assert rises_within(prometheus, counter, began, PATIENCE_SECONDS), "also the first one shows"
+    restarts = "falcon_process_restarts_total"
+    assert rises_within(prometheus, restarts, began, PATIENCE_SECONDS), "also the first one shows"
     # A gauge of a process that was just started again is not a number until it is sampled.
     holds_within(lambda: not silent_queries(prometheus, began), PATIENCE_SECONDS, every=1)
     assert silent_queries(prometheus, began) == []
@@ -270,13 +267,12 @@ def silent_queries(prometheus: Prometheus, began: float) -> list[str]:
 
 
 def keep_busy(falcon: Falcon, seconds: float) -> None:
-    """Send messages and reads of all kinds, with a listener and a refusal. Then a shard and a server die, and are
+    """Send messages and reads of all kinds, with a listener and a refusal. Then a server dies, and is
     restarted. In the end the listener is sent away."""
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
     with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
         with listening(falcon, client):
             chat(client, seconds)
-            falcon.kill("shard")
             falcon.kill("serve")
             chat(client, seconds - AFTERWARDS_SECONDS)
         chat(client, AFTERWARDS_SECONDS)

@@ -148,11 +148,9 @@ CASES: Final = (
             Cause(
                 "another owner takes the partitions again and again",
                 provoking.taken_over,
-                ("FalconAppendsFenced", "FalconActorRestarts"),
+                ("FalconAppendsFenced", "FalconProcessRestarts"),
             ),
-            Cause("the shard is killed in the midst of its work", killed("shard"), ("FalconDeadLetters",)),
         ),
-        {"actors": "processes"},
     ),
     Case(
         "streams are late or slow",

@@ -19,13 +19,12 @@ from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
-TCP = {"actors": "processes", "shards": 2, "http_workers": 2, "projection": "process"}
 SERIES_MAX = 4_000
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-@pytest.fixture(scope="module", params=[{}, TCP], ids=["in_process", "processes"])
+@pytest.fixture(scope="module", params=[{}, {"processes": 2}], ids=["alone", "places"])
 def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     found: dict[str, Any] = request.param
     return found
@@ -96,15 +95,15 @@ def make_room(falcon: Falcon) -> int:
 
 def test_every_process_of_the_tree_is_there(falcon: Falcon) -> None:
     expected = {"launcher-0", "ops-0", "serve-0"}
-    if falcon.settings.get("shards"):
-        expected |= {"serve-1", "project-0", "actors-0", "supervisor-0", "shard-0", "shard-1", "admin"}
+    if falcon.settings.get("processes"):
+        expected |= {"serve-1"}
 
     def processes(figure: str) -> set[str]:
         return {dict(labels)["process"] for name, labels in scrape(falcon) if name == f"falcon_process_{figure}"}
 
     assert until(lambda: expected <= processes("pss_bytes")), processes("pss_bytes")
     for figure in ("resident_bytes", "threads", "fds", "fds_max", "uptime_seconds"):
-        assert expected <= processes(figure) <= expected | {"actor-logger"}
+        assert expected <= processes(figure) <= expected
     assert until(lambda: total(scrape(falcon), "falcon_process_cpu_seconds_total", process="serve-0") > 0)
     assert until(lambda: total(scrape(falcon), "falcon_event_loop_delay_seconds_count", process="serve-0") > 0)
 
@@ -112,8 +111,6 @@ def test_every_process_of_the_tree_is_there(falcon: Falcon) -> None:
 def test_counters_never_go_back_when_a_process_is_killed(victim: Falcon) -> None:
     room = make_room(victim)
     victims = ["serve", "ops", "serve"]
-    if victim.settings.get("shards"):
-        victims += ["shard", "project", "shard", "ops"]
     seen: list[Samples] = []
     ending = threading.Event()
 

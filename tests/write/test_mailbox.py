@@ -17,12 +17,7 @@ from falcon.write.protocol import (
     BatchReply,
     CommandBatch,
     CommandEnvelope,
-    Reply,
     Unavailable,
-    decode_batch,
-    decode_replies,
-    encode_batch,
-    encode_replies,
 )
 from tools.harness.waiting import eventually
 from tools.simulation.threads import Simulation
@@ -286,13 +281,6 @@ async def test_a_caller_that_gave_up_leaves_room_for_others() -> None:
     await turn()
     assert shard.batches == []
     assert not shard.mailbox.ask(envelope()).done()
-
-
-def test_a_batch_and_its_replies_cross_as_bytes() -> None:
-    batch = CommandBatch(7, [envelope("hello"), envelope("ẅorld\0")])
-    assert decode_batch(encode_batch(batch)) == batch
-    replies: list[tuple[int, Reply]] = [(0, Unavailable("expired"))]
-    assert decode_replies(encode_replies([BatchReply(7, replies)])) == [BatchReply(7, replies)]
 
 
 @in_loop

@@ -10,7 +10,7 @@ from typing import Any
 
 from tools.bench.plots import draw
 from tools.bench.report import Page, Picture, Section
-from tools.bench.samples import FALCON, FALCON_TCP
+from tools.bench.samples import FALCON
 from tools.harness.machine import Cores
 from tools.harness.servers import FalconServer
 
@@ -61,12 +61,11 @@ class Bench:
         return self.sizes["seconds"]
 
     def falcon(self, folder: str, name: str = FALCON) -> FalconServer:
-        settings = {"FALCON_ACTORS": "processes"} if name == FALCON_TCP else None
-        return FalconServer(name, self.cores.server, self.folder / folder, settings)
+        return FalconServer(name, self.cores.server, self.folder / folder)
 
     @property
     def falcons(self) -> list[str]:
-        return [name for name in self.servers if name in (FALCON, FALCON_TCP)]
+        return [name for name in self.servers if name == FALCON]
 
     def draw(self, name: str, title: str, paint: Callable[[Any], None]) -> Sequence[Picture]:
         """Draw the picture, if there is a page for it and matplotlib. ``paint`` draws on an empty Figure."""

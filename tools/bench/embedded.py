@@ -23,7 +23,7 @@ from tools.bench import (
 from tools.bench.bench import Bench, Measures, Size, Suite
 from tools.bench.peers.postgres import PostgresMissing
 from tools.bench.report import Section
-from tools.bench.samples import CRUD, CRUD_GO, FALCON, FALCON_TCP
+from tools.bench.samples import CRUD, CRUD_GO, FALCON
 from tools.harness.processes import kill_everything
 
 _SECTIONS: Final[dict[str, Callable[[Bench], Section]]] = {
@@ -65,7 +65,7 @@ SUITE: Final = Suite(
     page="benchmarks.md",
     method=Path(__file__).with_name("method.md"),
     sections=tuple(_SECTIONS),
-    servers=("bare", CRUD, CRUD_GO, FALCON, FALCON_TCP),
+    servers=("bare", CRUD, CRUD_GO, FALCON),
     sizes={
         "chat_rooms": Size(100, 100, "rooms that sends and reads are spread over"),
         "walk_messages": Size(10_000, 500, "in a room that is read back to its first"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.bench.samples import CRUD, CRUD_GO, FALCON, FALCON_TCP, NAMES, Spread
+from tools.bench.samples import CRUD, CRUD_GO, FALCON, NAMES, Spread
 from tools.harness.progress import say
 
 _COLOURS = {
@@ -14,7 +14,6 @@ _COLOURS = {
     CRUD: "#d9822b",
     CRUD_GO: "#8a5a2b",
     FALCON: "#1a73e8",
-    FALCON_TCP: "#7baaf7",
     "synapse": "#0f9d58",
     "prosody": "#a142f4",
     "prosody-sqlite": "#c58af9",

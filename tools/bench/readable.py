@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +17,7 @@ import msgspec
 from tools.bench import wrk
 from tools.bench.bench import Bench
 from tools.bench.report import Section, Table, Target, at_most, numbers
-from tools.bench.samples import FALCON, FALCON_TCP, NAMES
+from tools.bench.samples import FALCON, NAMES
 from tools.bench.throughput import ACCOUNTS
 from tools.harness.calls import Address, Answer, Caller
 from tools.harness.machine import Cores
@@ -75,11 +74,8 @@ def section(bench: Bench) -> Section:
     )
     targets: list[Target] = []
     for quantile, bound in _BOUNDS if FALCON in found else ():
-        ours, tcp = (
-            [getattr(run, f"polled_{quantile}") for run in found.get(name, ())] for name in (FALCON, FALCON_TCP)
-        )
-        target = at_most(f"accepted → readable at half load, {quantile}", ours, bound, " ms", "{:.1f}")
-        targets.append(msgspec.structs.replace(target, over_tcp=f"{median(tcp):.1f} ms" if tcp else ""))
+        ours = [getattr(run, f"polled_{quantile}") for run in found[FALCON]]
+        targets.append(at_most(f"accepted → readable at half load, {quantile}", ours, bound, " ms", "{:.1f}"))
     return Section("readable", [table], targets)
 
 

@@ -37,13 +37,12 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A target, and True if it was met. ``over_tcp``: the figure with actors over TCP."""
+    """A target, and True if it was met."""
 
     what: str
     wanted: str
     found: str
     met: bool
-    over_tcp: str = ""
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -192,11 +191,7 @@ def _targets(sections: Iterable[Section]) -> list[Table]:
     if not targets:
         return []
     rows = [(target.what, target.wanted, target.found, "yes" if target.met else "no") for target in targets]
-    columns: tuple[str, ...] = ("", "target", "found", "met")
-    if any(target.over_tcp for target in targets):
-        columns = (*columns, "actors over TCP")
-        rows = [(*row, target.over_tcp or "–") for row, target in zip(rows, targets, strict=True)]  # type: ignore[misc]
-    return [Table("Targets", columns, rows)]
+    return [Table("Targets", ("", "target", "found", "met"), rows)]
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

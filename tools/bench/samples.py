@@ -8,7 +8,6 @@ from statistics import median
 import msgspec
 
 FALCON = "falcon"
-FALCON_TCP = "falcon-tcp"
 CRUD = "crud"
 CRUD_GO = "crud-go"
 NAMES = {
@@ -16,7 +15,6 @@ NAMES = {
     CRUD: "CRUD chat",
     CRUD_GO: "CRUD chat in Go",
     FALCON: "Falcon",
-    FALCON_TCP: "Falcon, actors over TCP",
     "centrifugo": "Centrifugo",
     "synapse": "Synapse",
     "prosody": "Prosody, archive in files",

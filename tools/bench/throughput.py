@@ -14,13 +14,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, TypeAlias, TypeVar
 
-import msgspec
-
 from tools.bench import plots, wrk
 from tools.bench.bench import Bench
 from tools.bench.neighbours import BareServer, crud_servers, prove
 from tools.bench.report import Section, Target, asked, at_least, at_most, behind_the_chats, drift, named
-from tools.bench.samples import CRUD, CRUD_GO, FALCON, FALCON_TCP, Figure, Sample, Samples, against, cpu, p50, p99, rate
+from tools.bench.samples import CRUD, CRUD_GO, FALCON, Figure, Sample, Samples, against, cpu, p50, p99, rate
 from tools.harness.machine import Cores, Disk, busy_seconds, speed
 from tools.harness.progress import say
 from tools.harness.running import running, wait_until_quiet
@@ -56,7 +54,7 @@ def sends(bench: Bench) -> Section:
         [asked("Sending a message, durable when answered", samples)],
         [*_judge(samples, _SEND_TARGETS), *_judge_flushes(samples)],
         notes,
-        [*_beside_the_ceiling(samples), *_beside_the_chats(samples), *_over_tcp(samples)],
+        [*_beside_the_ceiling(samples), *_beside_the_chats(samples)],
         bench.draw("bench-sends", title, lambda figure: _paint(figure, samples)),
     )
 
@@ -162,15 +160,10 @@ def _judge(samples: Samples, wanted: Sequence[_Wanted]) -> list[Target]:
     found: list[Target] = []
     for item in wanted:
         factor, unit, form = (100, " %", "{:.0f}") if item.percent else (1, "×", "{:.2f}")
-        ours, tcp = (
-            [each * factor for each in against(samples, item.workload, item.other, item.figure, server)]
-            for server in (FALCON, FALCON_TCP)
-        )
+        ours = [each * factor for each in against(samples, item.workload, item.other, item.figure)]
         if ours:
             judge = at_least if item.at_least else at_most
-            target = judge(f"{item.what}, {_OTHERS[item.other]}", ours, item.bound, unit, form)
-            over_tcp = form.format(median(tcp)) + unit if tcp else ""
-            found.append(msgspec.structs.replace(target, over_tcp=over_tcp))
+            found.append(judge(f"{item.what}, {_OTHERS[item.other]}", ours, item.bound, unit, form))
     return found
 
 
@@ -204,21 +197,6 @@ def _beside_the_chats(samples: Samples) -> list[str]:
             "once."
         )
     return found
-
-
-def _over_tcp(samples: Samples) -> list[str]:
-    shares = {
-        workload.name: median(share)
-        for workload in SENDS
-        if (share := against(samples, workload.name, FALCON, rate, FALCON_TCP))
-    }
-    words = ", ".join(f"{share:.2f}× with {name.removeprefix('send, ')}" for name, share in shares.items())
-    if not shares or min(shares.values()) >= 0.95:
-        return []
-    return [
-        f"With actors as processes over TCP Falcon sends at {words} of the rate with actors in process: every batch "
-        "crosses to another process and back, which only many messages a batch make up for."
-    ]
 
 
 def _paint(figure: Any, samples: Samples) -> None:

@@ -1,5 +1,5 @@
-"""``make faults``: random kills under load for as long as you like: of one process, of several that share the
-partitions, and with actors in processes of their own. Exits 1 on a violation."""
+"""``make faults``: random kills under load for as long as you like: of one process, and of several that share the
+partitions. Exits 1 on a violation."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ def main() -> int:
             falcon = Falcon(Path(folder), dict(settings)).start()
             try:
                 seconds = arguments.seconds / len(SETTINGS)
-                report = asyncio.run(hurt(falcon, Path(folder), FAULTS[base], seconds, arguments.seed))
+                report = asyncio.run(hurt(falcon, Path(folder), FAULTS, seconds, arguments.seed))
             finally:
                 falcon.stop()
             if left := falcon.left():

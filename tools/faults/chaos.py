@@ -163,35 +163,13 @@ def _fault(name: str, act: ActOn[Machine]) -> Fault[Machine]:
     return Fault(name, "falcon", 5, act)
 
 
-IN_PROCESS: Final = (
-    _fault("kill serve", kill("serve")),
-    _fault("kill project", kill("project")),
-    _fault("kill launcher", kill_launcher),
-    _fault("freeze serve", freeze("serve", 2.0)),
-)
-PROCESSES: Final = (
-    *IN_PROCESS,
-    _fault("kill shard", kill("shard")),
-    _fault("kill admin", kill("admin")),
-    _fault("kill supervisor", kill("supervisor")),
-    _fault("freeze shard", freeze("shard", 2.0)),
-)
-PLACES: Final = (
+FAULTS: Final = (
     _fault("kill serve", kill("serve")),
     _fault("kill launcher", kill_launcher),
     _fault("freeze serve", freeze("serve", 2.0)),
 )
 FULL_DISK: Final = (_fault("fill disk", fill_disk),)
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "in_process": {"projection": "process", "command_seconds": 1.0, "partitions": PARTITIONS},
+    "alone": {"command_seconds": 1.0, "partitions": PARTITIONS},
     "places": {"processes": 3, "command_seconds": 1.0, "partitions": PARTITIONS},
-    "processes": {
-        "actors": "processes",
-        "shards": 2,
-        "http_workers": 2,
-        "projection": "process",
-        "command_seconds": 1.0,
-        "partitions": PARTITIONS,
-    },
 }
-FAULTS: Final = {"in_process": IN_PROCESS, "places": PLACES, "processes": PROCESSES}

@@ -21,11 +21,6 @@ START_SECONDS: Final = 30
 TITLES: Final = {
     "serve": "falcon: serve",
     "ops": "falcon: ops",
-    "project": "falcon: project",
-    "actors": "falcon: actors",
-    "admin": "MultiProcAdmin",
-    "supervisor": "Supervisor",
-    "shard": "RoomShardActor",
 }
 
 

@@ -39,9 +39,6 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_mailbox_seconds": "Is the time of a command spent waiting for its actor?",
         "falcon_actor_processing_seconds": "Is it spent at work there, and how busy are the actors?",
         "falcon_actor_errors": "Do actors fail, which a fault of Falcon's would make them do?",
-        "falcon_actor_restarts": "Do actors end and come back, whatever the cause?",
-        "falcon_forged_messages": "Does a program on this machine try to speak to the actors?",
-        "falcon_dead_letters": "Is something sent to actors that have ended?",
     },
     "the journal": {
         "falcon_journal_commit_seconds": "Is the disk, or are the brokers, what a command waits for?",
@@ -157,7 +154,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "shard": (
         "the number of a shard in its process tree; for mailboxes of owners in other processes, `owner-` and a number "
         "that is given again when an owner has gone",
-        "`FALCON_SHARDS` or `FALCON_PROCESSES`; as many owners as there are at once",
+        "`FALCON_PROCESSES`; as many owners as there are at once",
     ),
     "actor": ("an actor's class, such as `RoomShard`", "the classes in `falcon/adapters/thespian`"),
     "change": ("`taken over`, `lost` (to another owner), `left` (handed over)", "written in the code"),

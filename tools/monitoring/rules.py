@@ -557,15 +557,6 @@ def _processes(t: Thresholds) -> list[Alert]:
             expr=_happened("falcon_process_restarts_total", t.restarts_window, t, t.restarts),
         ),
         Alert(
-            name="FalconActorRestarts",
-            severity="page",
-            summary="A shard keeps ending and being started again.",
-            description=f"{{{{ $labels.actor }}}} at {{{{ $labels.instance }}}} has ended "
-            f'{{{{ $value | printf "%.0f" }}}} times in {restarts}.',
-            runbook="restarts",
-            expr=_happened("falcon_actor_restarts_total", t.restarts_window, t, t.restarts),
-        ),
-        Alert(
             name="FalconPodRestarts",
             severity="page",
             summary="A pod of Falcon's keeps being restarted.",
@@ -652,15 +643,6 @@ def _processes(t: Thresholds) -> list[Alert]:
             runbook="certificates",
             expr=f"falcon_certificate_end_timestamp_seconds - time() < {t.certificate_seconds:g}",
             held=t.certificate_for,
-        ),
-        Alert(
-            name="FalconDeadLetters",
-            severity="ticket",
-            summary="Messages went to actors that were not there any more.",
-            description='{{ $value | printf "%.0f" }} dead letters '
-            f"in {promql(events)} at {{{{ $labels.instance }}}}.",
-            runbook="dead-letters",
-            expr=_happened("falcon_dead_letters_total", events, t),
         ),
         Alert(
             name="FalconErrorLines",

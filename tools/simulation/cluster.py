@@ -209,7 +209,7 @@ class SimulatedFalcon:
 
         async def serve() -> None:
             internal = InternalCommands(roles.internal_keys(settings))
-            async with roles.owning(settings, None, Health()) as shards:
+            async with roles.owning(settings, Health()) as shards:
                 internal.attach(shards)
                 self.http.serve(f"{name}:8082", internal, internal.connection)
                 await self._terminated(name)

@@ -29,9 +29,7 @@ _SUPPORT: Final = ("launcher", "ops")  # processes that every address has, whate
 # Failures, with the labels that separate them, and their words.
 _FAILURES: Final = (
     ("falcon_actor_errors", ("actor",), "actor {0} failed"),
-    ("falcon_actor_restarts", ("actor",), "actor {0} started again"),
     ("falcon_process_restarts", ("role",), "process {0} started again"),
-    ("falcon_dead_letters", (), "messages to actors that had ended"),
     ("falcon_mailbox_rejections", ("shard",), "mailbox {0} is full: commands refused"),
     ("falcon_dispatcher_rejections", ("dispatcher",), "dispatcher {0} is full: tasks refused"),
     ("falcon_journal_append_failures", ("outcome",), "appends to the journal failed ({0})"),

@@ -56,7 +56,6 @@ def actors(measured: Iterable[Measured]) -> list[Row]:
             **values.times("in_mailbox", metrics.mailbox_seconds.name, actor),
             **values.times("processing", metrics.actor_seconds.name, actor),
             "errors": values.of(metrics.actor_errors.name, actor),
-            "restarts": values.of(metrics.actor_restarts.name, actor),
         }
         for actor in values.labels(metrics.actor_seconds.name)
     ]

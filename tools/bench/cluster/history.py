@@ -46,7 +46,7 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         self._partitions = settings.partitions
         self._woken = threading.Event()
-        self._shard = build_shard(settings, 0, self._woken.set, self._take)
+        self._shard = build_shard(settings, self._woken.set, self._take)
         self._shard.start()
         self._missing: dict[int, int] = {}
         self._answers: dict[tuple[int, int], Answer] = {}

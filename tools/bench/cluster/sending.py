@@ -1,4 +1,4 @@
-"""Sends through one ``falcon api``, in both system bases and with two shards, beside embedded Falcon and a producer."""
+"""Sends through one ``falcon api``, beside embedded Falcon and a producer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from falcon.settings import Settings
 from tools.bench import wrk
 from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
@@ -27,7 +26,8 @@ from tools.harness.servers import FalconServer
 
 ACCOUNTS: Final = 20
 FLIGHTS: Final = (1, 16, 64, 256)
-COMPARED: Final = (64, 256)  # in which the ways to run ``falcon write`` are compared
+COMPARED: Final = (64, 256)  # in which a cluster is compared with ``falcon up``
+CLUSTER: Final = "cluster"
 EMBEDDED: Final = "falcon up"
 PACED: Final = "falcon up, as many a second"
 CPU_BOUND: Final = 2.0
@@ -35,32 +35,6 @@ LONE_BOUND: Final = 2.5  # times the CPU of the libraries alone
 P50_BOUND: Final = 6.0  # ms more than the bare producer
 _COMMIT: Final = "falcon_journal_commit_events"
 _LONE_TABLE: Final = "bare_lone"
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One to run ``falcon write``."""
-
-    name: str
-    base: str
-    shards: int
-
-    @property
-    def settings(self) -> dict[str, str]:
-        return {"FALCON_ACTORS": self.base, "FALCON_SHARDS": str(self.shards)}
-
-    @property
-    def is_default(self) -> bool:
-        usual = Settings()
-        return (self.base, self.shards) == (usual.actors, usual.shards)
-
-
-WAYS: Final = (
-    Way("actors in process", "in_process", 1),
-    Way("actors in process, 2 shards", "in_process", 2),
-    Way("actors over TCP", "processes", 1),
-    Way("actors over TCP, 2 shards", "processes", 2),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,28 +83,21 @@ class Sends:
 
 
 def measure(running: RunningCluster, plan: Plan) -> Section:
-    """Leaves ``falcon write`` as it is by default."""
     targets = wrk.write_targets(plan.folder / "send.targets", running.fill(plan.rooms, ACCOUNTS))
     embedded = _Embedded(running, plan)
     found = Sends()
     running.create_bare_table(_LONE_TABLE)
     warm(running, plan, targets)
-    usual = next((way for way in WAYS if way.is_default), WAYS[0])
-    try:
-        for _ in range(plan.runs):
-            for way in WAYS:
-                running.write_with(way.settings)
-                wrk.send(running.cores.generator, running.address, targets, 64, 1)
-                for flight in FLIGHTS if way is usual else COMPARED:
-                    sample = _sample(running, plan, targets, flight)
-                    found.add(way.name, flight, sample)
-                    if way is usual and sample.batch is not None:
-                        found.bare.setdefault(flight, []).append(_produce(running, plan, flight, sample.batch))
-            found.lone.append(_lone(running, plan))
-            embedded.measure(found, {flight: found.samples[usual.name, flight][-1].load.rate for flight in COMPARED})
-    finally:
-        running.write_with({})
-    return Section("send", _tables(found, usual), _judge(found, usual), _notes(found, usual))
+    for _ in range(plan.runs):
+        wrk.send(running.cores.generator, running.address, targets, 64, 1)
+        for flight in FLIGHTS:
+            sample = _sample(running, plan, targets, flight)
+            found.add(CLUSTER, flight, sample)
+            if sample.batch is not None:
+                found.bare.setdefault(flight, []).append(_produce(running, plan, flight, sample.batch))
+        found.lone.append(_lone(running, plan))
+        embedded.measure(found, {flight: found.samples[CLUSTER, flight][-1].load.rate for flight in COMPARED})
+    return Section("send", _tables(found), _judge(found), _notes(found))
 
 
 def warm(running: RunningCluster, plan: Plan, targets: Path) -> None:
@@ -228,13 +195,13 @@ class _Embedded:
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
-def _tables(found: Sends, usual: Way) -> list[Table]:
+def _tables(found: Sends) -> list[Table]:
     columns = ("", "a second", "p50, ms", "p99, ms", *FALCON, "Falcon, µs", "of falcon up's", *SERVERS)
     rows = [
-        _row(found, way.name + (" (default)" if way is usual else ""), found.samples[way.name, flight], flight)
+        _row(found, name, found.samples[name, flight], flight)
         for flight in FLIGHTS
-        for way in (*WAYS, Way(EMBEDDED, "", 1), Way(PACED, "", 1))
-        if (way.name, flight) in found.samples
+        for name in (CLUSTER, EMBEDDED, PACED)
+        if (name, flight) in found.samples
     ]
     note = (
         "CPU in µs a message, of all processes of a role, what is projected after the answer included. The fewer "
@@ -247,8 +214,8 @@ def _tables(found: Sends, usual: Way) -> list[Table]:
             numbers((each.batch for each in besides), "{:.0f}"),
             f"{besides[0].at_once}",
             numbers((each.measured.p50 for each in besides), "{:.2f}"),
-            numbers((sample.load.p50 / 1000 for sample in found.samples[usual.name, flight]), "{:.2f}"),
-            numbers(_more_than_bare(found, usual, flight), "{:+.2f}"),
+            numbers((sample.load.p50 / 1000 for sample in found.samples[CLUSTER, flight]), "{:.2f}"),
+            numbers(_more_than_bare(found, flight), "{:+.2f}"),
         )
         for flight, besides in found.bare.items()
     ]
@@ -262,18 +229,18 @@ def _tables(found: Sends, usual: Way) -> list[Table]:
     return [
         Table("Sending a message, durable on two brokers when answered", columns, rows, note),
         bare,
-        _alone(found, usual),
+        _alone(found),
     ]
 
 
-def _alone(found: Sends, usual: Way) -> Table:
-    samples = found.samples[usual.name, 1]
+def _alone(found: Sends) -> Table:
+    samples = found.samples[CLUSTER, 1]
     rows = [
         ("aiokafka and happybase alone", numbers((each.micros for each in found.lone), "{:,.0f}"), "1.00×"),
         (
             "Falcon: api, write and project",
             numbers((sample.falcon for sample in samples), "{:,.0f}"),
-            numbers(_of_the_libraries(found, usual), "{:.2f}×"),
+            numbers(_of_the_libraries(found), "{:.2f}×"),
         ),
     ]
     note = (
@@ -284,8 +251,8 @@ def _alone(found: Sends, usual: Way) -> Table:
     return Table("A lone message, beside the libraries that it takes", ("", "CPU, µs", "of the libraries'"), rows, note)
 
 
-def _of_the_libraries(found: Sends, usual: Way) -> list[float]:
-    return ratios([sample.falcon for sample in found.samples[usual.name, 1]], [each.micros for each in found.lone])
+def _of_the_libraries(found: Sends) -> list[float]:
+    return ratios([sample.falcon for sample in found.samples[CLUSTER, 1]], [each.micros for each in found.lone])
 
 
 def _row(found: Sends, name: str, samples: Sequence[SendSample], flight: int) -> tuple[str, ...]:
@@ -304,15 +271,15 @@ def _row(found: Sends, name: str, samples: Sequence[SendSample], flight: int) ->
     )
 
 
-def _more_than_bare(found: Sends, usual: Way, flight: int) -> list[float]:
-    ours = found.samples[usual.name, flight]
+def _more_than_bare(found: Sends, flight: int) -> list[float]:
+    ours = found.samples[CLUSTER, flight]
     return [a.load.p50 / 1000 - b.measured.p50 for a, b in zip(ours, found.bare[flight], strict=False)]
 
 
-def _judge(found: Sends, usual: Way) -> list[Target]:
+def _judge(found: Sends) -> list[Target]:
     judged: list[Target] = []
     for flight in FLIGHTS:
-        ours = [sample.falcon for sample in found.samples.get((usual.name, flight), [])]
+        ours = [sample.falcon for sample in found.samples.get((CLUSTER, flight), [])]
         for name, way in ((EMBEDDED, ""), (PACED, " at the same rate")) if flight in COMPARED else ():
             times = ratios(ours, [sample.falcon for sample in found.samples.get((name, flight), [])])
             what = f"Falcon's CPU a message, {flight} in flight, of `falcon up`'s{way}"
@@ -320,16 +287,16 @@ def _judge(found: Sends, usual: Way) -> list[Target]:
                 judged.append(at_most(what, times, CPU_BOUND, "×"))
     if found.lone:
         what = "Falcon's CPU of a lone message, of aiokafka's and happybase's alone"
-        judged.append(at_most(what, _of_the_libraries(found, usual), LONE_BOUND, "×"))
+        judged.append(at_most(what, _of_the_libraries(found), LONE_BOUND, "×"))
     if 64 in found.bare:
-        more = _more_than_bare(found, usual, 64)
+        more = _more_than_bare(found, 64)
         judged.append(at_most("p50 of a send, 64 in flight, above a bare producer's batch", more, P50_BOUND, " ms"))
     return judged
 
 
-def _notes(found: Sends, usual: Way) -> list[str]:
+def _notes(found: Sends) -> list[str]:
     notes: list[str] = []
-    samples = found.samples.get((usual.name, 64), [])
+    samples = found.samples.get((CLUSTER, 64), [])
     if samples:
         server, generator = (Spread.of([sample.busy[i] for sample in samples]).middle for i in (0, 1))
         notes.append(

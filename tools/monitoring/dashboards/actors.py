@@ -45,23 +45,10 @@ _ACTORS: Final = Section(
             queries=(Query(summed("falcon_actor_processing_seconds", "actor"), "{{actor}}"),),
         ),
         Panel(
-            title="Errors and restarts",
-            description="Do actors fail, and are they started again? One that fails ends, with its process.",
+            title="Errors",
+            description="Do actors fail? One that fails ends with its process, which the launcher starts again.",
             unit=grafana.COUNT,
-            queries=(
-                Query(increase("falcon_actor_errors_total", "actor"), "{{actor}} errors"),
-                Query(increase("falcon_actor_restarts_total", "actor"), "{{actor}} restarts"),
-            ),
-        ),
-        Panel(
-            title="Dead letters",
-            description="Are messages sent to actors that have ended? A few at each restart are to be expected. A "
-            "forged one did not bear the actor system's key, and comes from another program on this machine.",
-            unit=grafana.COUNT,
-            queries=(
-                Query(increase("falcon_dead_letters_total"), "dead letters"),
-                Query(increase("falcon_forged_messages_total"), "forged"),
-            ),
+            queries=(Query(increase("falcon_actor_errors_total", "actor"), "{{actor}} errors"),),
         ),
     ),
 )

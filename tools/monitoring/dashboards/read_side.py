@@ -69,7 +69,7 @@ _PROJECTIONS: Final = Section(
         Panel(
             title="Time of a batch",
             description="How long does the writing of a batch to the tables take? Nothing where it is done within the "
-            "journal's commit (FALCON_PROJECTION=inline).",
+            "journal's commit.",
             unit=grafana.SECONDS,
             queries=times_by("projection", "falcon_projection_batch_seconds"),
             width=12,
