@@ -23,7 +23,7 @@ from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_respo
 from falcon.http.api.tickets import STREAM
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken
-from falcon.http.responses import problem_response
+from falcon.http.responses import BytesResponse, problem_response
 from falcon.http.server import junk
 from falcon.http.server.fanout import is_gone
 from falcon.http.server.request_metrics import STATUS, Meter
@@ -49,7 +49,12 @@ def create_app(serving: EdgeLifespan, cors_origins: Sequence[str] = ()) -> ASGIA
     routes: list[BaseRoute] = [Route(path, resource) for path, resource in resources(lifespan).items()]
     stream = _Stream(lifespan)
     routes += [Route(STREAM, stream), WebSocketRoute(STREAM, stream)]
-    rendered = {"/openapi.json": _openapi, "/asyncapi.json": _asyncapi, "/docs": _docs, **web.documents()}
+    rendered: dict[str, Callable[[Request], Response | BytesResponse]] = {
+        "/openapi.json": _openapi,
+        "/asyncapi.json": _asyncapi,
+        "/docs": _docs,
+        **web.documents(),
+    }
     routes += [Route(path, _Document(path, render, lifespan)) for path, render in rendered.items()]
     router = Router(routes, redirect_slashes=False, default=_NotFound(lifespan), lifespan=lifespan.serve)
     app: ASGIApp = _Faults(router)
@@ -157,7 +162,7 @@ class _Stream:
 class _Document:
     """A page that is the same for every caller."""
 
-    def __init__(self, path: str, render: Callable[[Request], Response], app: HasEdge) -> None:
+    def __init__(self, path: str, render: Callable[[Request], Response | BytesResponse], app: HasEdge) -> None:
         self.path = path
         self._render = render
         self._app = app
@@ -171,9 +176,8 @@ class _Document:
                 edge.authenticator.count_public(scope)
                 raise method_not_allowed(request.method, ["GET", "HEAD"])
             edge.limiter.count_document(scope)
-            page = self._render(request)
-            response = unless_full(scope, page)
-            scope[STATUS] = getattr(response, "status", page.status_code)
+            response = page = unless_full(scope, self._render(request))
+            scope[STATUS] = page.status if isinstance(page, BytesResponse) else page.status_code
         except Problem as problem:
             scope[STATUS] = problem.status
             response = problem_response(problem)

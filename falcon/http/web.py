@@ -1,81 +1,120 @@
 """Static files: the web client of ``falcon/web``, with its page at ``/`` for browsers, and for the operations port the
-picture of what runs, of ``falcon/web/ops``."""
+picture of what runs, of ``falcon/web/ops``.
 
+The page names its files by addresses that contain the hash of them all, so a browser keeps them for good, and never
+mixes two versions. A page of another version gets 404 for its files, and loads itself again (the script in
+``index.html``).
+"""
+
+import base64
+import functools
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response
 
-from falcon.http.responses import matches
+from falcon.http.constant_documents import ConstantDocument
+from falcon.http.responses import BytesResponse
 
 _FOLDER: Final = Path(__file__).parent.parent / "web"
 _CLIENT: Final = _FOLDER / "client"  # a link to clients/javascript/src, which the page is built on
 _OPS: Final = _FOLDER / "ops"
 _PAGE: Final = "index.html"
+_NOT_OF_THE_PAGE: Final = "tryit.js"  # of /docs
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+# Browsers ask each time, and mostly get 304.
+_ASK: Final = (b"cache-control", b"no-cache")
+# A year, the longest that caches honour. Another version has other addresses.
+_KEEP: Final = (b"cache-control", b"public, max-age=31536000, immutable")
 _INDEX: Final = b'{"name":"Falcon","docs":"/docs","openapi":"/openapi.json"}'
 
-Render = Callable[[Request], Response]
+Render = Callable[[Request], BytesResponse]
+
+
+def policy(script: str = "") -> str:
+    """The Content-Security-Policy of a page. ``script``: the source of its one inline script, if it has any."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    inline = f" 'sha256-{digest}'" if script else ""
+    return (
+        f"default-src 'none'; script-src 'self'{inline}; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 def documents() -> dict[str, Render]:
     """A renderer for each path. Reads the files now, so that all are of one version while the process runs."""
     files = _files(_FOLDER)
-    page = files.pop(_PAGE)
+    client = {f"client/{name}": body for name, body in _files(_CLIENT).items()}
+    page = _page(files.pop(_PAGE).decode(), [*files, *client])
+    machine = ConstantDocument(_INDEX, "application/json", vary="Accept")
 
-    def index(request: Request) -> Response:
-        if _wants_html(request.headers.get("accept", "")):
-            answer = page(request)
-        else:
-            answer = Response(_INDEX, media_type="application/json")
-        answer.headers["vary"] = "Accept"
-        return answer
+    def index(request: Request) -> BytesResponse:
+        wanted = page if _wants_html(request.headers.get("accept", "")) else machine
+        return wanted.answer(dict(request.scope["headers"]))
 
-    files |= {f"client/{name}": file for name, file in _files(_CLIENT).items()}
-    return {"/": index, **{f"/web/{name}": file for name, file in files.items()}}
+    return {
+        "/": index,
+        **{address(name): _document(name, body, _KEEP) for name, body in (files | client).items()},
+        # Pages of others import the client by this address.
+        **{f"/web/{name}": _document(name, body, _ASK) for name, body in client.items()},
+    }
 
 
 def picture() -> dict[str, Render]:
     """As :func:`documents`, for the operations port."""
-    files = _files(_OPS)
+    files = {name: _document(name, body, _ASK) for name, body in _files(_OPS).items()}
     return {"/ops": files.pop(_PAGE), **{f"/ops/{name}": file for name, file in files.items()}}
 
 
-def _files(folder: Path) -> "dict[str, Render]":
-    return {path.name: _File(path) for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
+def address(name: str) -> str:
+    """The path of a file of the web client, such as ``client/index.js``."""
+    return f"/web/{_version()}/{name}"
 
 
-class _File:
-    def __init__(self, path: Path) -> None:
-        self._body = path.read_bytes()
-        self._etag = f'"{hashlib.blake2b(self._body, digest_size=12).hexdigest()}"'
-        self._type = _TYPES[path.suffix]
+@functools.cache
+def _version() -> str:
+    """The hash of all files of the web client. Servers with the same files give them the same addresses."""
+    found = hashlib.blake2b(digest_size=8)
+    for folder in (_FOLDER, _CLIENT):
+        for name, body in _files(folder).items():
+            found.update(b"%b %d\n%b" % (name.encode(), len(body), body))
+    return found.hexdigest()
 
-    def __call__(self, request: Request) -> Response:
-        headers = {
-            "etag": self._etag,
-            # Browsers ask each time, and mostly get 304: the files of a page must be of one version.
-            "cache-control": "no-cache",
-            "content-security-policy": POLICY,
-            "referrer-policy": "no-referrer",
-            "cross-origin-opener-policy": "same-origin",
-        }
-        known = request.headers.get("if-none-match")
-        if known is not None and matches(known.encode("latin-1"), self._etag.encode()):
-            return Response(status_code=304, headers=headers)
-        return Response(self._body, media_type=self._type, headers=headers)
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
+
+
+def _page(text: str, names: list[str]) -> ConstantDocument:
+    """The page with the addresses of its files. It names all modules, so that a browser asks for them at once rather
+    than for each when another one has imported it."""
+    modules = [name for name in names if name.endswith(".js") and name != _NOT_OF_THE_PAGE]
+    preloads = "\n".join(f'<link rel="modulepreload" href="/web/{name}">' for name in modules)
+    text = text.replace("</head>", f"{preloads}\n</head>")
+    text = re.sub(r'"/web/([\w./]+)"', lambda found: f'"{address(found[1])}"', text)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    return ConstantDocument(text.encode(), _TYPES[".html"], _ASK, *_guards(policy(script)), vary="Accept")
+
+
+def _document(name: str, body: bytes, cached: tuple[bytes, bytes]) -> Render:
+    document = ConstantDocument(body, _TYPES[Path(name).suffix], cached, *_guards(policy()))
+    return lambda request: document.answer(dict(request.scope["headers"]))
+
+
+def _guards(content_security_policy: str) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"content-security-policy", content_security_policy.encode()),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-opener-policy", b"same-origin"),
+    )
 
 
 def _wants_html(accept: str) -> bool:

@@ -1,5 +1,8 @@
 // Makes elements from plain values. Text always stays text: HTML cannot be passed in.
 
+/** The address of the icon, beside this module. */
+export const ICON = new URL("icon.svg", import.meta.url).href;
+
 export function h(tag, props = {}, ...children) {
   return fill(document.createElement(tag), props, children);
 }

@@ -5,7 +5,7 @@ import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { connect } from "./connecting.js";
 import { ask, roomSettings } from "./dialogs.js";
-import { avatar, h, iconButton, roomAvatar } from "./dom.js";
+import { avatar, h, ICON, iconButton, roomAvatar } from "./dom.js";
 import { Listening } from "./listening.js";
 import { Members } from "./members.js";
 import { isNotified, notify, noticesButton } from "./notices.js";
@@ -208,7 +208,7 @@ class App {
     this.roomId = roomId;
     this.chat.openId = roomId;
     this.frame.dataset.pane = roomId === null ? "rooms" : "room";
-    if (roomId === null) this.main.replaceChildren(h("p", { class: "choose quiet" }, h("img", { src: "/web/icon.svg", alt: "", width: "56", height: "56" }), t("room.choose")));
+    if (roomId === null) this.main.replaceChildren(h("p", { class: "choose quiet" }, h("img", { src: ICON, alt: "", width: "56", height: "56" }), t("room.choose")));
     else this.#enter(seq);
     this.schedule();
     return undefined;

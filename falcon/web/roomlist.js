@@ -1,4 +1,4 @@
-import { h, iconButton, roomAvatar } from "./dom.js";
+import { h, ICON, iconButton, roomAvatar } from "./dom.js";
 import { newDirect, newRoom } from "./dialogs.js";
 import { shortTime, t } from "./strings.js";
 
@@ -24,7 +24,7 @@ export class RoomList {
       h(
         "header",
         {},
-        h("img", { src: "/web/icon.svg", alt: "", width: "28", height: "28" }),
+        h("img", { src: ICON, alt: "", width: "28", height: "28" }),
         h("h1", {}, t("app.name")),
         iconButton("chat", t("direct.title"), () => newDirect(app.chat, go)),
         iconButton("plus", t("rooms.new"), () => newRoom(app.chat, go)),

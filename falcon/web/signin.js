@@ -1,6 +1,6 @@
 import { Problem } from "./client/index.js";
 import { connect } from "./connecting.js";
-import { h } from "./dom.js";
+import { h, ICON } from "./dom.js";
 import { keepToken } from "./session.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 
@@ -57,7 +57,7 @@ export function signIn(root, { offered = null, note = null, done }) {
   const form = h(
     "form",
     { class: "card", on: { submit } },
-    h("img", { src: "/web/icon.svg", alt: "", width: "56", height: "56" }),
+    h("img", { src: ICON, alt: "", width: "56", height: "56" }),
     h("h1", {}, t("app.name")),
     h("p", { id: "token-intro", class: "quiet" }, t(offered ? "signin.as.intro" : "signin.intro")),
     offered ? null : [h("label", { for: "token" }, t("signin.token")), token],

@@ -29,6 +29,7 @@ from falcon.http.problems import Problem, broken
 from falcon.http.server import held
 from falcon.http.server.held import Held, Share
 from falcon.http.server.request_metrics import Meter
+from falcon.http.web import address
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
@@ -561,7 +562,7 @@ def test_sixty_people_of_one_address_load_the_web_client_at_once(start: Start) -
 def test_a_flood_of_files_is_told_to_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quotas, "_DOCUMENTS_AT_ONCE", 300)
     falcon = start(address_requests=1)
-    answers = [falcon.send("GET", "/web/style.css") for _ in range(301)]
+    answers = [falcon.send("GET", address("style.css")) for _ in range(301)]
     limited(answers[-1], "address-documents", "q=300;w=1")
     assert statuses(*answers[:-1]) == [200] * 300
     assert unauthenticated(falcon).status_code == 401

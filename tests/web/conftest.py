@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import BrowserContext, Error, Page, expect, sync_playwright
 
+from falcon.http.web import address
 from tools.harness.falcon import Falcon
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -136,6 +137,11 @@ class Screen:
 
 
 Open = Callable[..., Screen]
+
+
+def of_the_page(script: str) -> str:
+    """The script with the modules that the page has loaded, in place of /web/NAME."""
+    return script.replace("'/web/", f"'{address('')}")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Route, expect
 
-from tests.web.conftest import Open, Person, Screen
+from tests.web.conftest import Open, Person, Screen, of_the_page
 
 FACES: Final = [chr(0x1F600 + n) for n in range(50)]
 
@@ -274,7 +274,7 @@ EVENTS_AROUND_PAGES = """async () => {
 
 
 def test_pages_and_events_in_any_order_come_to_the_same_reactions(screen: Open, anna: Person) -> None:
-    shown = screen().signs_in(anna).page.evaluate(EVENTS_AROUND_PAGES)
+    shown = screen().signs_in(anna).page.evaluate(of_the_page(EVENTS_AROUND_PAGES))
     expected = ["a1", "a1", "a1! b1", "a2! b1", "a3! b1", "a3! b1", "a3!", "a3!", "a3!", "a1", ""]
     assert shown == expected
 
@@ -288,5 +288,5 @@ MANY_EVENTS = """async () => {
 
 
 def test_a_page_that_is_open_for_days_keeps_reactions_to_what_it_shows(screen: Open, anna: Person) -> None:
-    kept = screen().signs_in(anna).page.evaluate(MANY_EVENTS)
+    kept = screen().signs_in(anna).page.evaluate(of_the_page(MANY_EVENTS))
     assert kept == [1, 500, 601, 1000]  # and those of the last 400 messages

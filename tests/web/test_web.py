@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.conftest import Open, Person, Screen
+from tests.web.conftest import Open, Person, Screen, of_the_page
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import until
 
@@ -226,7 +226,7 @@ EVENTS_OUT_OF_ORDER = """async ([mine, theirs]) => {
 
 def test_events_twice_late_or_missing_make_one_history(screen: Open, anna: Person, ben: Person) -> None:
     page = screen().signs_in(anna).page
-    during, after, asked = page.evaluate(EVENTS_OUT_OF_ORDER, [anna.account_id, ben.account_id])
+    during, after, asked = page.evaluate(of_the_page(EVENTS_OUT_OF_ORDER), [anna.account_id, ben.account_id])
     assert during == [1, 2]  # nothing is shown after a gap
     assert after == [[1, ""], [2, "edited"], [3, "m3"], [4, "m4"], [5, "m5"]]
     assert asked == [2]
@@ -248,7 +248,7 @@ IN_PIECES = """async text => {
 def test_events_are_read_however_their_text_is_cut(screen: Open, anna: Person) -> None:
     page = screen().signs_in(anna).page
     text = ':\n\nid: a\nevent: x\ndata: {"n":"é"}\n\n: beat\n\nid: b\r\nevent: y\r\ndata: 2\r\n\r\nid: c\nevent: z\n'
-    assert page.evaluate(IN_PIECES, text) == [[["a", "x", '{"n":"é"}'], ["b", "y", "2"]]]
+    assert page.evaluate(of_the_page(IN_PIECES), text) == [[["a", "x", '{"n":"é"}'], ["b", "y", "2"]]]
 
 
 OUTBOX: Final = """async mine => {
@@ -284,7 +284,7 @@ OUTBOX: Final = """async mine => {
 
 def of_the_outbox(page: Page, script: str) -> Any:
     """Run the script with an outbox, which puts its messages into a list of ``tries``. Returns the script's result."""
-    return page.evaluate(f"{OUTBOX} {script} }}", 2**50)
+    return page.evaluate(of_the_page(f"{OUTBOX} {script} }}"), 2**50)
 
 
 def test_a_message_like_the_last_one_is_shown_until_it_is_sent(screen: Open, anna: Person) -> None:
@@ -359,7 +359,7 @@ LISTED_AGAIN: Final = """async () => {
 
 
 def test_a_list_of_rooms_that_cannot_be_read_is_read_again(screen: Open, anna: Person) -> None:
-    assert screen().signs_in(anna).page.evaluate(LISTED_AGAIN) == [1]
+    assert screen().signs_in(anna).page.evaluate(of_the_page(LISTED_AGAIN)) == [1]
 
 
 def loses_answers(screen: Screen, *, then_cut: bool) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
+from falcon.http import web
+
 _STYLE = """
 :root{color-scheme:light dark;--soft:#8882;--line:#8885;--accent:#2563eb}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
@@ -79,7 +81,7 @@ def _page(document: dict[str, Any], events: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Falcon API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-        f'<script type="module" src="/web/tryit.js"></script></head><body>'
+        f'<script type="module" src="{web.address("tryit.js")}"></script></head><body>'
         f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION.format(url=_ADDRESS)}"
         f'<nav>{contents} · <a href="#events">Events</a> · <a href="#headers">Headers</a> · '
         f'<a href="#types">Types</a> · <a href="/openapi.json">openapi.json</a> · '
