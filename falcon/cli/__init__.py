@@ -5,10 +5,8 @@ from typing import Annotated
 import typer
 
 from falcon import __version__
-from falcon.cli import accounts, chat, cluster, health, rooms, transfer, upkeep
+from falcon.cli import accounts, chat, cluster, health, rooms, smoke, top, transfer, upkeep
 from falcon.cli.faults import FaultTellingGroup
-from falcon.cli.smoke import command as smoke_command
-from falcon.cli.top import command as top_command
 
 
 def _print_version(asked: bool) -> None:
@@ -87,9 +85,9 @@ app.command(rich_help_panel=_DATA)(upkeep.copy)
 app.command(rich_help_panel=_DATA)(upkeep.rebuild)
 
 app.command(rich_help_panel=_MACHINE)(health.health)
-app.command(rich_help_panel=_MACHINE)(top_command.top)
+app.command(rich_help_panel=_MACHINE)(top.top)
 app.command(rich_help_panel=_MACHINE)(upkeep.doctor)
-app.command(rich_help_panel=_MACHINE)(smoke_command.smoke)
+app.command(rich_help_panel=_MACHINE)(smoke.smoke)
 
 app.command(rich_help_panel=_CLUSTER)(cluster.prepare)
 app.command(rich_help_panel=_CLUSTER)(cluster.api)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -24,8 +25,15 @@ from tools.harness.ports import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
-STEPS = ["reach", "whoami", "room", "send", "retry", "read", "edit", "mark", "stream", "resume", "delete"]
+STEPS = ["reach", "room", "send", "read", "edit", "mark", "stream", "resume", "delete"]
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _client_logs_again() -> Iterator[None]:
+    """`falcon smoke` silences the client in its process, which is that of the tests, too."""
+    yield
+    logging.getLogger("falcon_chat").disabled = False
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def test_a_falcon_that_works_passes_each_step_in_a_line(falcon: Falcon) -> None:
     *steps, last = result.stdout.splitlines()
     assert [line.split()[0] for line in steps] == STEPS
     assert all(" ms  " in line for line in steps)
-    assert last.startswith("All is well: 11 steps in ")
+    assert last.startswith("All is well: 9 steps in ")
     assert result.stderr == ""
 
 
@@ -96,30 +104,14 @@ def test_what_it_has_to_leave_behind_is_said(falcon: Falcon) -> None:
     assert len(rooms(falcon, token)) == 1
 
 
-def test_pipelines_get_the_outcome_as_json(falcon: Falcon) -> None:
-    told = json.loads(smoke(falcon, "--json").stdout)
-    assert told["ok"] is True and told["failure"] is None
-    assert [step["step"] for step in told["steps"]] == STEPS
-    assert all(step["ok"] and step["seconds"] >= 0 and step["found"] for step in told["steps"])
-
-    failing = smoke(falcon, "--json", breaks=answering("POST", "/messages", 500), hurries=True)
-    told = json.loads(failing.stdout)
-    assert failing.exit_code == 1
-    assert told["ok"] is False
-    assert [step["step"] for step in told["steps"] if not step["ok"]] == ["send"] == [told["steps"][-1]["step"]]
-    assert told["failure"].pop("left") is None
-    assert told["failure"].keys() == {"step", "wrong", "expected", "look_at"}
-    assert all(told["failure"].values())
-
-
 def test_a_token_can_come_from_a_file(falcon: Falcon, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(falcon.info["token"] + "\n")
     assert smoke(falcon, "--token-file", str(tmp_path / "token"), token="void").exit_code == 0
 
     (tmp_path / "token").write_text("\n")
-    assert smoke(falcon, "--token-file", str(tmp_path / "token")).stderr.endswith("is empty: it must hold a token\n")
+    assert smoke(falcon, "--token-file", str(tmp_path / "token")).stderr.endswith("does not hold a token\n")
     (tmp_path / "token").write_bytes(b"\xff")
-    assert smoke(falcon, "--token-file", str(tmp_path / "token")).stderr.endswith("is not text: it must hold a token\n")
+    assert smoke(falcon, "--token-file", str(tmp_path / "token")).stderr.endswith("does not hold a token\n")
     assert smoke(falcon, "--token-file", "none").stderr == "none: No such file or directory\n"
 
 
@@ -140,8 +132,7 @@ def test_without_data_and_settings_there_is_no_first_account(falcon: Falcon) -> 
 
 
 def test_pages_that_it_points_to_are_there() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "falcon" / "cli" / "smoke").glob("*.py"))
-    pages = set(re.findall(r"docs/[a-z/-]+\.md", sources))
+    pages = set(re.findall(r"docs/[a-z/-]+\.md", (ROOT / "falcon/cli/smoke.py").read_text()))
     assert len(pages) > 4
     assert [page for page in pages if not (ROOT / page).is_file()] == []
 
@@ -156,13 +147,14 @@ def test_the_help_has_an_example() -> None:
 def test_one_that_is_not_there() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = CliRunner().invoke(app, ["smoke", url, "--token", "t0ken", "--timeout", "1"])
-    failed(result, "reach", f"{url} does not answer", "kubectl get pods")
+    failed(result, "reach", url, "connection attempts failed", "kubectl get pods")
 
 
 def test_each_address_must_answer(falcon: Falcon) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     urls = f"{falcon.info['url']},{dead}"
-    failed(CliRunner().invoke(app, ["smoke", urls, "--token", "t0ken", "--timeout", "1"]), "reach", dead)
+    command = ["smoke", urls, "--token", falcon.info["token"], "--timeout", "1"]
+    failed(CliRunner().invoke(app, command), "reach", dead)
 
 
 def test_one_that_takes_connections_and_never_answers() -> None:
@@ -171,7 +163,7 @@ def test_one_that_takes_connections_and_never_answers() -> None:
             command = ["smoke", url, "--token", "t0ken", "--timeout", "1.5"]
             return await asyncio.to_thread(CliRunner().invoke, app, command)
 
-    failed(asyncio.run(visit()), "reach", "does not answer (ReadTimeout)")
+    failed(asyncio.run(visit()), "reach", "no answer within 0.75 s")
 
 
 @asynccontextmanager
@@ -189,7 +181,7 @@ def test_something_else_at_its_address(falcon: Falcon) -> None:
     async def welcome(_: httpx.Request, __: Forward) -> httpx.Response:
         return httpx.Response(200, text="<h1>It works!</h1>")
 
-    failed(smoke(falcon, breaks=welcome), "reach", "answers 200 to /v1/me: '<h1>It works!</h1>'")
+    failed(smoke(falcon, breaks=welcome), "reach", "does not answer as Falcon does")
 
 
 def test_one_that_begins_a_moment_later_is_waited_for(falcon: Falcon) -> None:
@@ -205,7 +197,7 @@ def test_one_that_begins_a_moment_later_is_waited_for(falcon: Falcon) -> None:
 
 @pytest.mark.parametrize("token", ["void", "Void-of-one-who-left-long-ago"])
 def test_a_token_that_is_not_known_there(falcon: Falcon, token: str) -> None:
-    failed(smoke(falcon, token=token), "whoami", "401 unauthenticated", "FALCON_TOKEN")
+    failed(smoke(falcon, token=token), "reach", "401 unauthenticated", "FALCON_TOKEN")
 
 
 def test_what_cannot_be_an_address_is_one_line() -> None:
@@ -230,7 +222,7 @@ def test_what_cannot_be_an_address_is_one_line() -> None:
 )
 def test_one_that_answers_500(falcon: Falcon, method: str, ending: str, step: str) -> None:
     result = smoke(falcon, breaks=answering(method, ending, 500), hurries=True)
-    failed(result, step, "500 internal: something failed", "error-lines")
+    failed(result, step, "500 internal: something failed")
 
 
 def test_one_that_has_no_room_for_a_command(falcon: Falcon) -> None:
@@ -264,12 +256,12 @@ def test_one_that_forgets_keys(falcon: Falcon) -> None:
         request.headers.pop("Idempotency-Key", None)
         return await forward(request)
 
-    failed(smoke(falcon, breaks=forgetful), "retry", "the same key made message", "it is there twice")
+    failed(smoke(falcon, breaks=forgetful), "send", "the same key made message", "it is there twice")
 
 
 def test_one_that_answers_a_retry_otherwise(falcon: Falcon) -> None:
     later = changing("POST", "/messages", lambda message: {**message, "text": "Hi"}, only_from=2)
-    failed(smoke(falcon, breaks=later), "retry", "the same key was answered otherwise: 'Hi'")
+    failed(smoke(falcon, breaks=later), "send", "the same key was answered otherwise: 'Hi'")
 
 
 def test_a_proxy_that_drops_the_position(falcon: Falcon) -> None:
@@ -298,7 +290,7 @@ def test_a_room_that_reads_otherwise(falcon: Falcon) -> None:
             return httpx.Response(200, json={**json.loads(await response.aread()), "name": "Tea"})
         return response
 
-    failed(smoke(falcon, breaks=renames), "room", "was made and reads otherwise, as 'Tea'", "projection")
+    failed(smoke(falcon, breaks=renames), "room", "was created and reads otherwise, as 'Tea'", "projection")
 
 
 def test_an_edit_that_is_lost(falcon: Falcon) -> None:
@@ -310,7 +302,7 @@ def test_an_edit_that_is_lost(falcon: Falcon) -> None:
         await response.aread()
         return response
 
-    failed(smoke(falcon, breaks=loses), "edit", "sent'", "edited', as was acknowledged")
+    failed(smoke(falcon, breaks=loses), "edit", "sent'", "its new text, as was acknowledged")
 
 
 def test_a_read_mark_that_is_lost(falcon: Falcon) -> None:
@@ -329,19 +321,19 @@ def test_one_that_never_streams(falcon: Falcon) -> None:
 
 
 def test_one_that_takes_no_streams(falcon: Falcon) -> None:
-    for status, code in ((500, "internal"), (503, "overloaded")):
+    for status in (500, 503):
         result = smoke(falcon, "--timeout", "2", breaks=answering("GET", "/stream", status, {"Retry-After": "1"}))
-        failed(result, "stream", "the first event of the stream (", f"{status} {code}: something failed) did not come")
+        failed(result, "stream", "the first event of the stream did not come")
 
 
 def test_a_stream_that_does_not_tell_of_a_message(falcon: Falcon) -> None:
     result = smoke(falcon, "--timeout", "2", breaks=without(b"message.posted"))
-    failed(result, "stream", "which was acknowledged, did not come within", "streams.md")
+    failed(result, "stream", "was sent once and delivered 0 times", "streams.md")
 
 
 def test_a_stream_that_does_not_tell_of_a_deletion(falcon: Falcon) -> None:
     result = smoke(falcon, "--timeout", "2", breaks=without(b"message.deleted"))
-    failed(result, "stream", "the deletion of message", "did not come within")
+    failed(result, "stream", "or its deletion, which were acknowledged, did not come within")
 
 
 def test_a_stream_that_tells_everything_twice(falcon: Falcon) -> None:
@@ -389,7 +381,7 @@ def test_a_stream_that_asks_for_the_history_to_be_read(falcon: Falcon) -> None:
         told = b'id: x\nevent: catch_up\ndata: {"rooms":[]}\n\n'
         return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=told)
 
-    failed(smoke(falcon, breaks=cannot), "resume", "the stream does not go on: it asks for the history")
+    failed(smoke(falcon, breaks=cannot), "resume", "the stream does not resume: it asks for the history")
 
 
 def test_a_room_that_cannot_be_deleted(falcon: Falcon) -> None:

@@ -1,1 +1,0 @@
-"""Trying out a Falcon that was just deployed, as a client would."""
