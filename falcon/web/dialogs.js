@@ -17,11 +17,13 @@ const RULES = [
   [/^must have (?:at most|1 to) (?<n>[\d,]+) characters$/, "rule.longest"],
   [/^must have no control characters/, "rule.controls"],
   [/^must have a character that can be seen$/, "rule.invisible"],
-  [/^a message has at most (?<n>[\d,]+) different emoji$/, "rule.emoji"],
 ];
+const TOO_MANY_EMOJI = /^a message has at most (?<n>[\d,]+) different emoji$/;
 
 /** A sentence with the field and the rule that it breaks. */
 function brokenRule({ field, rule }) {
+  const many = TOO_MANY_EMOJI.exec(rule);
+  if (many) return t("rule.emoji", many.groups);
   const name = `field.${field.split(/[.[]/)[0]}`;
   const [pattern, text] = RULES.find(([each]) => each.test(rule)) ?? [];
   const shown = pattern ? t(text, pattern.exec(rule).groups) : rule;

@@ -10,6 +10,7 @@ import { Listening } from "./listening.js";
 import { Members } from "./members.js";
 import { isNotified, notify, noticesButton } from "./notices.js";
 import { Outbox } from "./outbox.js";
+import { richText } from "./richtext.js";
 import { RoomList } from "./roomlist.js";
 import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
 import { signIn } from "./signin.js";
@@ -58,6 +59,7 @@ class App {
     this.outbox.addEventListener("change", soon);
     const { signal } = this.#listeners;
     window.addEventListener("hashchange", () => this.#route(), { signal });
+    window.addEventListener("dragover", keepPage, { signal });
     window.addEventListener("online", () => this.#nudge(), { signal });
     window.addEventListener("offline", () => this.stream.doubt(), { signal });
     window.addEventListener("pageshow", () => this.#nudge(), { signal });
@@ -309,7 +311,8 @@ class App {
       }
       this.settingsButton.hidden = room.kind !== "group" || room.role !== "admin";
       const count = room.kind === "direct" ? this.#direct(room) : room.members ? t("room.members.n", { n: room.members.size }) : "";
-      this.count.textContent = [count, room.description].filter(Boolean).join(" · ");
+      const about = [count, room.description].filter(Boolean).join(" · ");
+      if (this.count.textContent !== about) this.count.replaceChildren(...richText(about)); // a link keeps its focus
       this.count.title = room.description;
       this.timeline.render();
       this.composer.render();
@@ -330,16 +333,21 @@ class App {
   // --- the end ------------------------------------------------------------------------------------------------------
 
   async #signOut() {
+    const way = await ask(t("account.out.ask"), t("account.out.text"), [
+      ["end", t("account.out.end"), "danger"],
+      ["here", t("account.out.here"), "primary"],
+    ]);
+    if (way === null) return;
     const unsent = this.outbox.all().length;
     if (unsent) {
-      const choice = await ask(t("account.out.ask"), t("account.out.text", { n: unsent }), [
-        ["discard", t("account.out.discard"), "danger"],
-        ["keep", t("account.out.keep"), "primary"],
+      const choice = await ask(t("account.unsent.ask"), t("account.unsent.text", { n: unsent }), [
+        ["discard", t("account.unsent.discard"), "danger"],
+        ["keep", t("account.unsent.keep"), "primary"],
       ]);
       if (choice === null) return;
       if (choice === "discard") this.outbox.discardAll();
     }
-    this.#end(await this.#endToken(), true);
+    this.#end(way === "end" ? await this.#endToken() : null, true);
   }
 
   /** Revokes the token. Shows a note if that failed. */
@@ -378,6 +386,13 @@ class App {
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     if (app === this) app = null;
   }
+}
+
+/** A file that is dropped on the page would replace it: the page takes none. */
+function keepPage(event) {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "none";
 }
 
 let app = null;

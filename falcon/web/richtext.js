@@ -7,7 +7,7 @@ const TRAILING = /[.,;:!?)\]}'"…]+$/;
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
 /** ``mentioned``: [name, true if it is the reader]. */
-export function richText(text, mentioned) {
+export function richText(text, mentioned = []) {
   const names = new Map(mentioned.filter(([name]) => name).map(([name, me]) => [`@${name}`, me]));
   const patterns = [...names.keys()].sort((a, b) => b.length - a.length).map(escaped);
   const parts = [];

@@ -185,8 +185,8 @@ export class Timeline {
           "div",
           { class: "beginning" },
           roomAvatar(room),
-          h("p", {}, t("room.begin", { room: room.name })),
-          room.description ? h("p", { class: "quiet", dir: "auto" }, room.description) : null,
+          h("p", {}, t(room.kind === "direct" ? "room.begin.direct" : "room.begin", { room: room.name })),
+          room.description ? h("p", { class: "quiet", dir: "auto" }, richText(room.description)) : null,
         ),
       );
     }

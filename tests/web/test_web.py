@@ -571,6 +571,29 @@ def test_people_who_are_known_are_written_to_by_name(screen: Open, anna: Person,
     account.fill(ben.name.lower())
     hers.page.get_by_role("button", name="Start conversation").click()
     expect(hers.page.get_by_role("heading", name=ben.name)).to_be_visible()
+    expect(hers.page.locator(".beginning")).to_contain_text(f"This is the start of your conversation with {ben.name}.")
+
+
+def test_a_link_in_a_rooms_description_is_one(screen: Open, anna: Person, room: int) -> None:
+    anna.call("PATCH", f"/v1/rooms/{room}", {"description": "Rules: https://example.org/tea (all of them)"})
+    page = screen().signs_in(anna).opens(room).page
+    page.get_by_role("button", name="Members").click()
+    for place in (".titles", ".beginning", ".about-room"):
+        expect(page.locator(place)).to_contain_text("Rules: https://example.org/tea (all of them)")
+        expect(page.locator(f"{place} a")).to_have_attribute("href", "https://example.org/tea")
+
+
+def test_a_dropped_file_does_not_replace_the_page(screen: Open, anna: Person, room: int) -> None:
+    page = screen().signs_in(anna).opens(room).page
+    dropped = """isFile => {
+      const dataTransfer = new DataTransfer();
+      if (isFile) dataTransfer.items.add(new File(['tea'], 'tea.txt'));
+      else dataTransfer.setData('text/plain', 'tea');
+      const over = new DragEvent('dragover', { bubbles: true, cancelable: true, dataTransfer });
+      document.querySelector('#composer').dispatchEvent(over);
+      return over.defaultPrevented;
+    }"""
+    assert [page.evaluate(dropped, kind) for kind in (True, False)] == [True, False]
 
 
 def test_a_person_has_one_colour_everywhere(screen: Open, anna: Person, ben: Person, room: int) -> None:
@@ -733,7 +756,7 @@ def test_it_speaks_japanese(screen: Open, anna: Person, ben: Person, room: int) 
     hers.sees("お茶にしませんか")
     expect(page.locator(".state")).to_contain_text("接続中")
     breaks = "css => getComputedStyle(document.querySelector(css)).wordBreak"
-    assert page.evaluate(breaks, ".state .what") == "auto-phrase"  # 接続していません is not cut between ま and せん
+    assert page.evaluate(breaks, ".state .what") == "keep-all"  # 接続していません is not cut between ま and せん
     assert page.evaluate(breaks, "article .text") == "normal"  # messages may be in any language
     # The Enter that ends a conversion does not send.
     composer = page.locator("#composer")
@@ -742,6 +765,16 @@ def test_it_speaks_japanese(screen: Open, anna: Person, ben: Person, room: int) 
     expect(composer).to_have_value("はい")
     composer.press("Enter")
     hers.sees("はい")
+    hers.network.set_offline(True)
+    expect(page.locator(".state .what")).to_contain_text("接続していません")
+    lines = """() => {
+      const words = document.createRange();
+      words.selectNodeContents(document.querySelector('.state .what').firstChild);
+      return words.getClientRects().length;
+    }"""
+    assert page.evaluate(lines) == 1
+    hers.network.set_offline(False)
+    hers.is_connected()
 
     page.get_by_label("言語").select_option("en")
     expect(page.locator(".state")).to_contain_text("Connected")
@@ -775,6 +808,13 @@ def test_a_phone_shows_one_thing_at_a_time(screen: Open, anna: Person, ben: Pers
 # --- signing in, and the files ----------------------------------------------------------------------------------------
 
 
+def signs_out(page: Page, how: str = "End the token") -> None:
+    page.get_by_role("button", name="Sign out").click()
+    asked = page.get_by_role("dialog", name="Sign out?")
+    expect(asked).to_contain_text("signs you out on every device")
+    asked.locator(".buttons").get_by_role("button", name=how).click()
+
+
 def test_a_token_in_the_address_goes_from_there_and_signs_nobody_in(screen: Open, anna: Person, ben: Person) -> None:
     hers = screen()
     page = hers.page
@@ -792,7 +832,7 @@ def test_a_token_in_the_address_goes_from_there_and_signs_nobody_in(screen: Open
     page.reload()
     hers.is_connected()
     expect(page.locator(".account")).to_contain_text(anna.name)
-    page.get_by_role("button", name="Sign out").click()
+    signs_out(page)
     expect(page.get_by_label("Token", exact=True)).to_be_visible()
     assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
 
@@ -801,10 +841,21 @@ def test_signing_out_ends_the_token_at_the_server(screen: Open, anna: Person, be
     headers = {"Authorization": f"Bearer {anna.token}"}
     page = screen().signs_in(anna).page
     assert httpx.get(f"{anna.url}/v1/me", headers=headers, timeout=60).status_code == 200
-    page.get_by_role("button", name="Sign out").click()
+    signs_out(page)
     expect(page.get_by_label("Token", exact=True)).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
     assert httpx.get(f"{anna.url}/v1/me", headers=headers, timeout=60).status_code == 401
+
+
+def test_signing_out_on_one_device_leaves_the_token_to_the_others(screen: Open, anna: Person) -> None:
+    page, phone = screen().signs_in(anna).page, screen().signs_in(anna)
+    signs_out(page, "Cancel")
+    expect(page.locator(".account")).to_contain_text(anna.name)
+    signs_out(page, "Sign out here")
+    expect(page.get_by_label("Token", exact=True)).to_be_visible()
+    assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
+    phone.page.reload()
+    phone.is_connected()
 
 
 def test_who_signs_out_while_falcon_is_out_of_reach_is_told_that_the_token_is_valid_yet(
@@ -812,7 +863,7 @@ def test_who_signs_out_while_falcon_is_out_of_reach_is_told_that_the_token_is_va
 ) -> None:
     hers = screen().signs_in(anna)
     hers.page.route("**/v1/me/token", lambda route: route.abort())
-    hers.page.get_by_role("button", name="Sign out").click()
+    signs_out(hers.page)
     expect(hers.page.get_by_role("alert")).to_contain_text("still valid")
     assert hers.page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
 
@@ -820,7 +871,7 @@ def test_who_signs_out_while_falcon_is_out_of_reach_is_told_that_the_token_is_va
 def test_the_admins_only_token_survives_signing_out(screen: Open, falcon: Falcon) -> None:
     url, token = falcon.info["url"], falcon.info["admin_token"]
     page = screen().signs_in(Person(url, token, 0, "Admin")).page
-    page.get_by_role("button", name="Sign out").click()
+    signs_out(page)
     expect(page.get_by_role("alert")).to_contain_text("stays valid")
     assert httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}, timeout=60).status_code == 200
 

@@ -87,7 +87,7 @@ function journal(measured) {
     state: worse(late(oldest), failures > 0 ? "alarm" : ""),
     figures: [
       ["an append", duration(measured.mean("falcon_journal_commit_seconds"))],
-      ["on their way", whole(measured.sum("falcon_journal_appends_in_flight"))],
+      ["in flight", whole(measured.sum("falcon_journal_appends_in_flight"))],
       ["failed", rate(failures)],
     ],
   };

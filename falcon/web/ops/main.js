@@ -1,4 +1,4 @@
-// Reads the pod's metrics every two seconds, for as long as the page is visible.
+// Reads the server’s metrics every two seconds, for as long as the page is visible.
 
 import { flow, rate } from "./flow.js";
 import { Measured, parse } from "./metrics.js";
@@ -15,7 +15,7 @@ let before = null;
 async function look() {
   const [metrics, ready] = await Promise.all([fetched("/metrics"), fetched("/readyz")]);
   if (metrics === null) {
-    say("alarm", "This pod does not answer. Trying again …");
+    say("alarm", "This server does not answer. Trying again …");
     before = null;
     return;
   }
