@@ -8,17 +8,12 @@ from typing import Any
 
 import httpx
 import jsonschema_rs
-import msgspec
 import pytest
 
 from falcon import __version__
 from falcon.domain import limits
 from falcon.http.api.operations import OPERATIONS
-from falcon.http.api.problem_codes import codes_by_status
-from falcon.http.edge import Edge
-from falcon.http.problems import KINDS, room_not_found
-from falcon.http.requests import AuthedRequest
-from falcon.http.responses import BytesResponse
+from falcon.http.problems import KINDS
 from falcon.http.web import address
 from tests.support.http import Falcon, Json
 
@@ -130,41 +125,6 @@ def test_every_refusal_is_described_with_the_codes_that_it_can_have(document: Js
                 codes = content["schema"]["allOf"][1]["properties"]["code"]["enum"]
                 assert codes and all(int(status) in KINDS[code].statuses for code in codes)
                 assert all(code in response["description"] for code in codes)
-
-
-@pytest.mark.parametrize(
-    ("operation", "codes"),
-    [
-        ("post_message", {"read_only", "room_not_found", "idempotency_key_reused", "outcome_unknown"}),
-        ("edit_message", {"read_only", "not_the_author", "room_not_found", "message_not_found", "message_deleted"}),
-        ("put_member", {"not_allowed", "room_not_found", "account_not_found", "last_admin"}),
-        ("create_account", {"not_allowed", "token_unreadable"}),
-        ("issue_token", {"not_allowed", "token_unreadable"}),
-        ("revoke_token", {"not_allowed", "account_not_found", "token_not_found", "last_admin"}),
-        ("say_typing", {"read_only", "room_not_found"}),
-        ("import_lines", {"not_allowed", "room_not_found", "unsupported_media_type", "outcome_unknown"}),
-        ("read_message", {"message_not_found", "room_not_found"}),
-    ],
-)
-def test_the_codes_of_an_operation_come_from_the_code_that_raises_them(operation: str, codes: set[str]) -> None:
-    found = _codes(operation)
-    assert codes <= found
-    if operation == "read_message":
-        assert not found & {"read_only", "not_allowed", "outcome_unknown", "idempotency_key_reused"}
-
-
-def _codes(name: str) -> set[str]:
-    (operation,) = (each for each in OPERATIONS if each.handler and each.handler.__name__ == name)
-    return {code for codes in codes_by_status(operation).values() for code in codes}
-
-
-def test_a_handler_that_begins_to_refuse_has_the_new_code() -> None:
-    async def me(edge: Edge, request: AuthedRequest) -> BytesResponse:
-        raise room_not_found(1)
-
-    (operation,) = (each for each in OPERATIONS if each.path == "/v1/me")
-    assert 404 not in codes_by_status(operation)
-    assert codes_by_status(msgspec.structs.replace(operation, handler=me))[404] == ["room_not_found"]
 
 
 # --- as linters of OpenAPI want it ------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from thespian.actors import ActorSystem
 from falcon.adapters.sqlite import database
 from falcon.bootstrap import embedded
 from falcon.http.api.operations import OPERATIONS
-from falcon.http.api.problem_codes import codes_by_status
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.settings import Settings
@@ -253,7 +252,7 @@ class Room:
 
 
 _DOCUMENTED: Final = [
-    (operation.method, re.compile(re.sub(r"{\w+}", "[^/]+", operation.path)), codes_by_status(operation))
+    (operation.method, re.compile(re.sub(r"{\w+}", "[^/]+", operation.path)), operation.codes_by_status())
     for operation in OPERATIONS
 ]
 

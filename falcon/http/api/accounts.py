@@ -168,6 +168,7 @@ OPERATIONS: Final = (
         {201: shapes.CreatedAccount(examples.BEN, "Ben", examples.TOKEN)},
         shapes.NewAccount("Ben"),
         command=True,
+        problems=("not_allowed", "token_unreadable"),
     ),
     ApiOperation(
         "GET",
@@ -178,6 +179,7 @@ OPERATIONS: Final = (
         "This takes an administrator.",
         {200: shapes.Accounts([shapes.AccountShape(examples.BEN, "Ben", False, examples.MADE)], None)},
         query=shapes.ListQuery,
+        problems=("not_allowed",),
     ),
     ApiOperation(
         "POST",
@@ -189,6 +191,7 @@ OPERATIONS: Final = (
         {201: shapes.IssuedToken(2, examples.TOKEN)},
         shapes.Nothing(),
         command=True,
+        problems=("account_not_found", "not_allowed", "token_unreadable"),
     ),
     ApiOperation(
         "GET",
@@ -198,6 +201,7 @@ OPERATIONS: Final = (
         "List the tokens of an account",
         "Shows ids and times, never the tokens. For your own account; an administrator can list those of any account.",
         {200: shapes.Tokens([shapes.TokenShape(1, examples.MADE), shapes.TokenShape(2, examples.SAID)])},
+        problems=("account_not_found", "not_allowed"),
     ),
     ApiOperation(
         "DELETE",
@@ -209,6 +213,7 @@ OPERATIONS: Final = (
         "token.",
         {204: None},
         command=True,
+        problems=("account_not_found", "last_admin", "not_allowed", "token_not_found"),
     ),
     ApiOperation(
         "GET",
@@ -228,5 +233,6 @@ OPERATIONS: Final = (
         "The token stops working at once. A retry of this request gets 401.",
         {204: None},
         command=True,
+        problems=("account_not_found", "last_admin", "token_not_found"),
     ),
 )

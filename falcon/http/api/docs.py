@@ -43,7 +43,7 @@ carries <code>Falcon-Position</code>. Send it with a read, and the read waits un
 <code>code</code>. 503 comes with <code>Retry-After</code> and is
 safe to retry with the same key. Ignore fields that you do not know: later versions add some.</p>
 <pre>curl -X POST {url}/v1/rooms -H "Authorization: Bearer $TOKEN" \\
-     -H "Content-Type: application/json" -d '{{"name": "Tea kitchen"}}'
+     -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{{"name": "Tea kitchen"}}'
 curl -X POST {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" \\
      -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{{"text": "Hello"}}'
 curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>

@@ -14,7 +14,20 @@ SAID: Final = "2026-11-25T09:31:07.250Z"
 TOKEN: Final = "falcon_130_V2hvIHdhbnRzIHNvbWU_"  # noqa: S105 - an invented one
 
 MESSAGE: Final = shapes.MessageShape(ROOM, 1, ALICE, "Who wants some?", SAID, mentions=(BEN,))
-SHOWN: Final = shapes.ShownMessage(ROOM, 1, ALICE, "Who wants some?", SAID, mentions=(BEN,))
+EDITED: Final = shapes.MessageShape(
+    ROOM, 1, ALICE, "Who wants some tea?", SAID, "2026-11-25T09:32:10.500Z", mentions=(BEN,)
+)
+SHOWN: Final = shapes.ShownMessage(
+    ROOM,
+    1,
+    ALICE,
+    "Who wants some?",
+    SAID,
+    mentions=(BEN,),
+    reactions=(shapes.ReactionSummary("👍", 1, (BEN,)),),
+)
+# Lists of rooms leave reactions out.
+LAST: Final = msgspec.structs.replace(SHOWN, reactions=msgspec.UNSET)
 # The example of a body that is a text, by its media type.
 TEXTS: Final = {
     "text/event-stream": "id: AQpvb\nevent: typing\ndata: {\"room_id\":64,\"account_id\":130}\n\n",

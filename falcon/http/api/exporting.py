@@ -342,5 +342,6 @@ OPERATIONS: Final = (
         "This takes an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.",
         {200: None},
         query=shapes.ExportQuery,
+        problems=("not_allowed",),
     ),
 )

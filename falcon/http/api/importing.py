@@ -98,5 +98,13 @@ OPERATIONS: Final = (
         accounts.AccountLineShape("old-chat", "al", "Alice"),
         one_of=ImportLine,
         media_type="application/x-ndjson",
+        problems=(
+            "account_not_found",
+            "message_deleted",
+            "message_not_found",
+            "not_allowed",
+            "outcome_unknown",
+            "room_not_found",
+        ),
     ),
 )

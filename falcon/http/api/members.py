@@ -102,6 +102,7 @@ OPERATIONS: Final = (
         {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
         shapes.ReadMarkShape(1),
         command=True,
+        problems=("room_not_found",),
     ),
     ApiOperation(
         "GET",
@@ -112,6 +113,7 @@ OPERATIONS: Final = (
         "In the order of their account ids, with role and read mark.",
         {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
         query=shapes.ListQuery,
+        problems=("room_not_found",),
     ),
     ApiOperation(
         "PUT",
@@ -123,6 +125,7 @@ OPERATIONS: Final = (
         {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
         shapes.MemberRole("member"),
         command=True,
+        problems=("account_not_found", "last_admin", "not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
@@ -134,6 +137,7 @@ OPERATIONS: Final = (
         "except its last admin.",
         {204: None},
         command=True,
+        problems=("account_not_found", "last_admin", "not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "GET",
@@ -144,5 +148,6 @@ OPERATIONS: Final = (
         "Also finds accounts that have left the room, so that a client can show the names in its history.",
         {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
         query=shapes.AuthorsQuery,
+        problems=("room_not_found",),
     ),
 )

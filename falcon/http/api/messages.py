@@ -409,8 +409,9 @@ OPERATIONS: Final = (
         "The message gets the next `seq` of its room. Everybody in the room receives it as `message.posted`. Mention "
         "members with their account ids; the text itself is never parsed.",
         {201: examples.MESSAGE},
-        shapes.NewMessage("Who wants some?"),
+        shapes.NewMessage("Who wants some?", mentions=(examples.BEN,)),
         command=True,
+        problems=("read_only", "room_not_found"),
     ),
     ApiOperation(
         "GET",
@@ -422,6 +423,7 @@ OPERATIONS: Final = (
         "one of them. Messages are in ascending order.",
         {200: shapes.Messages([examples.SHOWN], has_before=False, has_after=False)},
         query=shapes.PageQuery,
+        problems=("room_not_found",),
     ),
     ApiOperation(
         "GET",
@@ -431,6 +433,7 @@ OPERATIONS: Final = (
         "Read one message",
         "A deleted message keeps its `seq` and has no text.",
         {200: examples.SHOWN},
+        problems=("message_not_found", "room_not_found"),
     ),
     ApiOperation(
         "PATCH",
@@ -439,9 +442,10 @@ OPERATIONS: Final = (
         GROUP,
         "Edit a message of your own",
         "The text replaces the old one. Without `mentions` the message keeps the mentions that it has.",
-        {200: examples.MESSAGE},
+        {200: examples.EDITED},
         shapes.MessageChange("Who wants some tea?"),
         command=True,
+        problems=("message_deleted", "message_not_found", "not_the_author", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
@@ -452,5 +456,6 @@ OPERATIONS: Final = (
         "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
         {204: None},
         command=True,
+        problems=("message_not_found", "not_the_author", "read_only", "room_not_found"),
     ),
 )

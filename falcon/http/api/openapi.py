@@ -10,7 +10,6 @@ from falcon.http.api import json_schema, tickets
 from falcon.http.api.examples import TEXTS, as_json, as_sent
 from falcon.http.api.operation import ApiOperation
 from falcon.http.api.operations import GROUPS, OPERATIONS
-from falcon.http.api.problem_codes import codes_by_status
 from falcon.http.problems import KINDS, Problem
 from falcon.http.read_your_writes import WAIT_SECONDS, WAIT_SECONDS_MAX
 from falcon.http.shapes import Nothing, ProblemBody
@@ -187,7 +186,7 @@ def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
     if operation.method == "GET" and operation.path.endswith(("/messages", "/messages/{seq}")):
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
     problem = schemas[_name(ProblemBody)]
-    for status, codes in codes_by_status(operation).items():
+    for status, codes in operation.codes_by_status().items():
         responses[str(status)] = _problem(status, codes, problem)
     return responses
 

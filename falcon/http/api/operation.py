@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from falcon.domain.ids import ID_MAX
 from falcon.http.api import examples
 from falcon.http.edge import Edge
+from falcon.http.problems import KINDS
 from falcon.http.requests import AuthedRequest
 
 Handler: TypeAlias = Callable[[Edge, AuthedRequest], Awaitable[ASGIApp]]
@@ -38,13 +39,29 @@ _PATH_PARAMETERS: Final = {
 }
 
 
+# What the server, the authenticator and the limiter answer to any request.
+_ANY_REQUEST: Final = (
+    "malformed",
+    "unauthenticated",
+    "timeout",
+    "too_large",
+    "invalid",
+    "rate_limited",
+    "internal",
+    "overloaded",
+    "unavailable",
+)
+_ANY_COMMAND: Final = ("idempotency_key_reused", "outcome_unknown")
+_TOO_LARGE_BODY: Final = 413
+
+
 class ApiOperation(msgspec.Struct, frozen=True):
     """``handler``: None for the stream, which ``app`` routes. ``description``: Markdown.
 
     ``answers``: an example of the body by status; None for no body. ``body``: an example of it. ``one_of``: its types,
     if there are several. The types of these examples are those that validate, so that an example cannot have a field
     that its type does not have. ``command``: it takes an Idempotency-Key. ``parameters``: those of the path that no
-    other feature has.
+    other feature has. ``problems``: the codes that it answers with beside those that any such request can get.
     """
 
     method: str
@@ -60,6 +77,7 @@ class ApiOperation(msgspec.Struct, frozen=True):
     command: bool = False
     media_type: str = "application/json"
     parameters: Mapping[str, PathParameter] = MappingProxyType({})
+    problems: tuple[str, ...] = ()
 
     @property
     def body_type(self) -> Any:
@@ -68,3 +86,17 @@ class ApiOperation(msgspec.Struct, frozen=True):
 
     def parameter(self, name: str) -> PathParameter:
         return self.parameters.get(name) or _PATH_PARAMETERS[name]
+
+    def codes(self) -> set[str]:
+        """All problem codes that it can answer with."""
+        body = {"unsupported_media_type"} if self.method != "GET" else set()
+        return {*_ANY_REQUEST, *(_ANY_COMMAND if self.command else ()), *body, *self.problems}
+
+    def codes_by_status(self) -> dict[int, list[str]]:
+        """Both in order."""
+        found: dict[int, list[str]] = {}
+        for code in sorted(self.codes()):
+            for status in KINDS[code].statuses:
+                if status != _TOO_LARGE_BODY or self.method != "GET":
+                    found.setdefault(status, []).append(code)
+        return dict(sorted(found.items()))

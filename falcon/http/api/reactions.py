@@ -257,6 +257,7 @@ OPERATIONS: Final = (
         {200: ReactionCount(examples.ROOM, 1, "👍", 1)},
         command=True,
         parameters=_EMOJI,
+        problems=("message_deleted", "message_not_found", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
@@ -268,6 +269,7 @@ OPERATIONS: Final = (
         {204: None},
         command=True,
         parameters=_EMOJI,
+        problems=("message_deleted", "message_not_found", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "GET",
@@ -278,5 +280,6 @@ OPERATIONS: Final = (
         "The oldest reaction comes first. `emoji` asks for the reactions with this emoji.",
         {200: Reactions([ReactionEntry("👍", examples.BEN, "2026-11-25T09:31:00.123Z")], None)},
         query=ReactionsQuery,
+        problems=("message_not_found", "room_not_found"),
     ),
 )

@@ -376,7 +376,7 @@ _SUMMARY: Final = shapes.RoomSummary(
     read_seq=1,
     unread=0,
     mentions=0,
-    last_message=examples.SHOWN,
+    last_message=examples.LAST,
     updated_at=examples.SAID,
 )
 OPERATIONS: Final = (
@@ -409,6 +409,7 @@ OPERATIONS: Final = (
         "Get a room",
         "`role` is the caller's own role in the room. A direct room has the name of the other account.",
         {200: _ROOM},
+        problems=("room_not_found",),
     ),
     ApiOperation(
         "PATCH",
@@ -420,6 +421,7 @@ OPERATIONS: Final = (
         {200: _ROOM},
         shapes.RoomChange(name="Coffee kitchen"),
         command=True,
+        problems=("not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
@@ -430,6 +432,7 @@ OPERATIONS: Final = (
         "This takes an admin of the room. The room and its messages are no longer readable for anybody.",
         {204: None},
         command=True,
+        problems=("not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "PUT",
@@ -440,5 +443,6 @@ OPERATIONS: Final = (
         "Two accounts share one direct room. The answer is 201 if this request creates it, and 200 if it exists.",
         {200: _ROOM, 201: _ROOM},
         command=True,
+        problems=("account_not_found",),
     ),
 )

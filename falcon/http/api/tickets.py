@@ -40,6 +40,7 @@ OPERATIONS: Final = (
         {200: None},
         query=StreamQuery,
         media_type="text/event-stream",
+        problems=("room_not_found",),
     ),
     ApiOperation(
         "POST",

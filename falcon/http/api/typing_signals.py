@@ -38,5 +38,6 @@ OPERATIONS: Final = (
         "Send a typing signal",
         "Send it every few seconds while the user types. Delivery is best effort.",
         {204: None},
+        problems=("read_only", "room_not_found"),
     ),
 )

@@ -1,0 +1,134 @@
+"""Each operation declares the problem codes that its handler raises, and no others.
+
+A handler raises a code if the code is a constant in it, or in a function of ``falcon.http`` that it names. A handler
+that names a command also answers with the refusals of the functions of the domain that take this command. Names are
+followed, and not flows, so the search may find more than a handler raises: ``NEVER`` says so. What it misses is
+found by ``tests.support.http.check_documented`` in each refusal of the tests.
+"""
+
+import ast
+import functools
+import inspect
+import textwrap
+from collections.abc import Iterator
+from types import FunctionType, UnionType
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+import pytest
+
+from falcon.domain import decider
+from falcon.domain.catalogue import Command
+from falcon.domain.rejections import NotYetReadable, Rejection
+from falcon.http import problems
+from falcon.http.api.operation import ApiOperation
+from falcon.http.api.operations import OPERATIONS
+from falcon.http.problems import KINDS, UNAVAILABLE_CODES, room_not_found
+from falcon.http.stream.endpoints import open_stream
+
+COMMANDS = frozenset(get_args(Command))
+REJECTIONS = frozenset(get_args(Rejection)) - {NotYetReadable}  # the edge reads again and retries
+# Codes that an operation shares a rule with, and never answers with.
+NEVER = {("DELETE", "/v1/rooms/{room_id}/messages/{seq}"): {"message_deleted"}}  # deleting again changes nothing
+
+
+def operation_of(method: str, path: str) -> ApiOperation:
+    (found,) = (each for each in OPERATIONS if (each.method, each.path) == (method, path))
+    return found
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
+def test_an_operation_declares_the_codes_that_its_handler_raises(operation: ApiOperation) -> None:
+    plain = msgspec.structs.replace(operation, problems=())
+    found = raised_by(operation.handler or open_stream) - NEVER.get((operation.method, operation.path), set())
+    assert set(operation.problems) == found - plain.codes()
+
+
+def test_each_exception_is_one() -> None:
+    for (method, path), codes in NEVER.items():
+        operation = operation_of(method, path)
+        assert codes <= raised_by(operation.handler) - operation.codes()
+
+
+def test_a_handler_that_begins_to_refuse_has_a_new_code() -> None:
+    async def me(edge: object, request: object) -> None:
+        raise room_not_found(1)
+
+    assert "room_not_found" in raised_by(me)
+    assert "room_not_found" not in raised_by(operation_of("GET", "/v1/me").handler)
+
+
+# --- the search -------------------------------------------------------------------------------------------------------
+
+
+def raised_by(handler: Any) -> set[str]:
+    codes: set[str] = set()
+    waiting, seen = [handler], set()
+    while waiting:
+        function = waiting.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        codes |= constants(function) & KINDS.keys()
+        for each in named(function):
+            if each in COMMANDS:
+                codes |= rejected(each) | UNAVAILABLE_CODES
+            elif each.__module__.startswith("falcon.http"):
+                waiting += methods(each) if inspect.isclass(each) else [each]
+    return codes
+
+
+def rejected(command: type) -> set[str]:
+    """The codes of the refusals in functions of the domain that take the command, and in rules that these share."""
+    taking = [each for each in vars(decider).values() if isinstance(each, FunctionType) and command in taken(each)]
+    rules = [each for function in taking for each in named(function) if is_rule(each)]
+    rejections = {each for function in (*taking, *rules) for each in named(function) if each in REJECTIONS}
+    return {problems.from_rejection(each(*("" for _ in each.__struct_fields__))).code for each in rejections}
+
+
+def is_rule(each: Any) -> bool:
+    return isinstance(each, FunctionType) and each.__module__ == decider.__name__ and not taken(each)
+
+
+@functools.cache
+def taken(function: FunctionType) -> set[Any]:
+    """The types of command that the function takes."""
+    kind = get_type_hints(function).get("command")
+    return set(get_args(kind)) if isinstance(kind, UnionType) else {kind} - {None}
+
+
+def methods(kind: type) -> list[FunctionType]:
+    return [method for method in vars(kind).values() if isinstance(method, FunctionType)]
+
+
+@functools.cache
+def parsed(function: FunctionType) -> list[ast.AST]:
+    """All nodes of its source but annotations, which name types and call nothing."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError):  # made by a library, without source
+        return []
+    for node in ast.walk(tree):
+        for field in ("annotation", "returns"):
+            if hasattr(node, field):
+                setattr(node, field, None)
+    return list(ast.walk(tree))
+
+
+def constants(function: FunctionType) -> set[str]:
+    return {node.value for node in parsed(function) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def named(function: FunctionType) -> Iterator[Any]:
+    """The classes and functions that the function names, also those in a tuple that it names."""
+    for node in parsed(function):
+        if isinstance(node, ast.Name):
+            yield from flattened(function.__globals__.get(node.id))
+
+
+def flattened(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for each in value:
+            yield from flattened(each)
+    elif inspect.isclass(value) or isinstance(value, FunctionType):
+        yield value
