@@ -109,7 +109,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     import uvloop
 
     from falcon.bootstrap import cluster
-    from falcon.http.internal.app import IDLE_SECONDS, InternalCommands
+    from falcon.http.internal.app import InternalCommands
     from falcon.http.server.connection_limits import ConnectionLimits
     from falcon.http.server.connections import Sweep
     from falcon.http.server.serving import create_server
@@ -133,7 +133,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 internal.end_beats()
 
             trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
-            sweep = Sweep("internal", ConnectionLimits(idle_seconds=IDLE_SECONDS, **trusted))
+            sweep = Sweep("internal", ConnectionLimits(**trusted))
             server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
             await _Server(arguments, server, health, close).run(partial(_started, health, arguments.ready, {}))
 

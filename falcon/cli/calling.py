@@ -147,14 +147,13 @@ class Running(msgspec.Struct, frozen=True):
     url: str
     ops_url: str
     pid: int
-    start_ticks: int | None = None  # earlier versions wrote none
+    start_ticks: int
 
     @property
     def alive(self) -> bool:
         """False also if another process has got the pid: the address may be another program's by now, which must not
         be sent a token."""
-        found = start_ticks(self.pid)
-        return found is not None and self.start_ticks in (None, found)
+        return start_ticks(self.pid) == self.start_ticks
 
 
 class Credentials(msgspec.Struct, frozen=True):

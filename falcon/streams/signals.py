@@ -101,11 +101,11 @@ class _Again(msgspec.Struct, frozen=True, tag="again"):
 
 
 class _Alive(msgspec.Struct, frozen=True, tag="alive"):
-    """To every process. ``keeps``: the process keeps presence; processes of earlier versions do not say so.
-    ``leaves``: it ends now."""
+    """To every process. ``keeps``: True; 0.1.0 looks at it while a cluster is upgraded. ``leaves``: the
+    process ends now."""
 
     process: str
-    keeps: bool = False
+    keeps: bool = True
     leaves: bool = False
 
 
@@ -169,7 +169,7 @@ class Signals:
         """Tells that this process ends, and not that its accounts are gone."""
         if self._tending is not None:
             self._tending.cancel()
-        self._send_all(_Alive(self._presence.here, keeps=True, leaves=True))
+        self._send_all(_Alive(self._presence.here, leaves=True))
         await self._transport.close()
 
     # --- tickets ------------------------------------------------------------------------------------------------------
@@ -292,9 +292,9 @@ class Signals:
             case _Again(process=process, places=places):
                 self._presence.tell_again(process, places)
                 self._send_soon()
-            case _Alive(process=process, keeps=True, leaves=False):
+            case _Alive(process=process, leaves=False):
                 self._hear(process)
-            case _Alive(process=process, keeps=True):
+            case _Alive(process=process):
                 self._presence.leaves(process, self._clock())
             case _Used(ticket=ticket):
                 self._tickets.is_first(ticket)
@@ -386,7 +386,7 @@ class Signals:
         self._turned_at = now
         if now - self._alive_at >= ALIVE_SECONDS:
             self._alive_at = now
-            self._send_all(_Alive(self._presence.here, keeps=True))
+            self._send_all(_Alive(self._presence.here))
         self._miss(now)
         self._presence.pass_time(now)
         self._show_changed()

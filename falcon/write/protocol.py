@@ -1,6 +1,5 @@
 """Commands and replies between the edge and the shards, as values and as bytes."""
 
-import struct
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
@@ -63,7 +62,7 @@ class Unavailable(msgspec.Struct, frozen=True, tag=True):
     tells the truth. Only ``falcon.write.refusals`` makes one.
 
     ``limit``: the name of the limit that was reached, if there is one. ``full``: what has no room, if that is no
-    mailbox. Senders of earlier versions read neither, so the reason is one that they know: ``overloaded``.
+    mailbox; the reason is ``overloaded`` for both.
     """
 
     reason: Reason
@@ -93,13 +92,13 @@ class BatchReply(msgspec.Struct, frozen=True):
 class SentBatch(msgspec.Struct, frozen=True, array_like=True):
     """A batch for another machine. ``sent_at``: by the sender's clock, which also counts its deadlines.
 
-    ``sender``: a name for that clock; 0 from versions that give none. ``sent_wall``: the sender's time of day.
+    ``sender``: a name for that clock. ``sent_wall``: the sender's time of day.
     """
 
     sent_at: float
     commands: list[CommandEnvelope]
-    sender: int = 0
-    sent_wall: Millis = 0
+    sender: int
+    sent_wall: Millis
 
 
 class BatchFrame(msgspec.Struct, frozen=True, array_like=True):
@@ -137,7 +136,6 @@ _encoder = msgspec.msgpack.Encoder()
 _sent_batches = msgspec.msgpack.Decoder(SentBatch)
 _batch_frames = msgspec.msgpack.Decoder(BatchFrame)
 _owner_frames: msgspec.msgpack.Decoder[OwnerFrame] = msgspec.msgpack.Decoder(OwnerFrame)
-_LENGTH = struct.Struct(">I")
 
 
 def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis, sender: int) -> bytes:
@@ -162,9 +160,3 @@ def decode_batch_frame(content: bytes | bytearray) -> BatchFrame:
 def decode_owner_frame(content: bytes | bytearray) -> OwnerFrame:
     """Raises msgspec.DecodeError."""
     return _owner_frames.decode(content)
-
-
-def encode_reply_frame(replies: list[tuple[int, Reply]]) -> bytes:
-    """Some replies to a batch: index in the batch, reply."""
-    data = _encoder.encode(replies)
-    return _LENGTH.pack(len(data)) + data

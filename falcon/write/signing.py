@@ -1,6 +1,6 @@
-"""Requests between the processes of a cluster are signed, so that no secret travels.
+"""Requests between the processes of a cluster are signed, so that no secret travels. They have no body.
 
-A signature is an HMAC over the process that the request is for, the time, the method, the path and a hash of the body.
+A signature is an HMAC over the process that the request is for, the time, the method, the path and the hash of nothing.
 It is good once: a process remembers an accepted signature for as long as its time would be accepted again, and it
 accepts no signature for another process. So a recorded request does nothing a second time, not even at another owner,
 or at the same one after a restart.
@@ -25,7 +25,8 @@ HEADER: Final = "falcon-signature"
 PROCESS_HEADER: Final = "falcon-process"
 UNSIGNED: Final = 401
 
-_SIGNATURE: Final = re.compile(rb"([0-9a-f]{0,32})\.([0-9]{1,20})\.([0-9a-f]{64})\.([0-9a-f]{64})")
+_NO_BODY: Final = sha256().hexdigest()
+_SIGNATURE: Final = re.compile(rb"([0-9a-f]{0,32})\.([0-9]{1,20})\.%b\.([0-9a-f]{64})" % _NO_BODY.encode())
 
 # The first one signs, and each of them verifies.
 Keys: TypeAlias = Callable[[], Sequence[bytes]]
@@ -38,8 +39,8 @@ class Signer:
         self._keys = keys
         self._process = ""
 
-    def headers(self, method: str, path: str, body: bytes = b"") -> dict[str, str]:
-        signed = f"{self._process}.{time.time_ns()}.{sha256(body).hexdigest()}"
+    def headers(self, method: str, path: str) -> dict[str, str]:
+        signed = f"{self._process}.{time.time_ns()}.{_NO_BODY}"
         return {HEADER: f"{signed}.{_mac(self._keys()[0], method, path, signed.encode())}"}
 
     def learns_from(self, status: int, headers: Mapping[str, str]) -> bool:
@@ -52,16 +53,6 @@ class Signer:
             return False
         self._process = process
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A request whose signature is good, if its body has this hash."""
-
-    body_hash: bytes
-
-    def covers(self, body: bytes) -> bool:
-        return hmac.compare_digest(sha256(body).hexdigest().encode(), self.body_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +71,12 @@ class Verifier:
         self._process = secrets.token_hex(8)
         self._accepted = Once(2 * AGE_SECONDS_MAX, monotonic)
 
-    def check(self, method: str, path: str, header: bytes) -> Signed | NotSigned:
+    def check(self, method: str, path: str, header: bytes) -> NotSigned | None:
+        """Returns None if the signature is good."""
         found = _SIGNATURE.fullmatch(header)
         if found is None:
             return NotSigned("the request is not signed")
-        process, nanos, body_hash, mac = found.groups()
+        process, nanos, mac = found.groups()
         signed = header[: -len(mac) - 1]
         macs = [_mac(key, method, path, signed).encode() for key in self._keys()]
         if not any(hmac.compare_digest(mac, each) for each in macs):
@@ -95,7 +87,7 @@ class Verifier:
             return NotSigned("the signature is for another process", self._process)
         if not self._accepted.is_first(mac):
             return NotSigned("the signature was used before")
-        return Signed(body_hash)
+        return None
 
 
 def _mac(key: bytes, method: str, path: str, signed: bytes) -> str:

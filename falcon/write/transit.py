@@ -62,8 +62,6 @@ class Arrivals:
 
     def _seconds_on_the_way(self, sent: SentBatch, now: float) -> float:
         """Beyond the seconds of the fastest batch."""
-        if not sent.sender:
-            return 0.0
         difference = now - sent.sent_at
         sender = self._senders.get(sent.sender)
         if sender is None:

@@ -21,7 +21,7 @@ URL = "http://127.0.0.1:8080"
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     """The data directory of a running `falcon up`."""
-    up = {"url": URL, "ops_url": "http://127.0.0.1:8081", "pid": os.getpid()}
+    up = {"url": URL, "ops_url": "http://127.0.0.1:8081", "pid": os.getpid(), "start_ticks": start_ticks(os.getpid())}
     credentials = {"account_id": 130, "token": "t0ken", "admin_account_id": 64, "admin_token": "4dmin"}
     (tmp_path / "up.json").write_bytes(msgspec.json.encode(up))
     (tmp_path / "credentials.json").write_bytes(msgspec.json.encode(credentials))
@@ -52,7 +52,9 @@ def test_without_a_running_falcon_it_says_how_to_start_one(tmp_path: Path) -> No
 
 
 def test_a_falcon_that_was_killed_is_told_from_one_that_runs(data_dir: Path) -> None:
-    (data_dir / "up.json").write_bytes(b'{"url":"http://127.0.0.1:8080","ops_url":"","pid":%d}' % (2**22 + 1))
+    (data_dir / "up.json").write_bytes(
+        b'{"url":"http://127.0.0.1:8080","ops_url":"","pid":%d,"start_ticks":1}' % (2**22 + 1)
+    )
     with pytest.raises(Fault, match="has ended: start it with `falcon up`"):
         find_server(None, None, data_dir, admin=False)
 

@@ -1,5 +1,6 @@
 """`falcon health` asks the operations port, as a container engine without curl would."""
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from falcon.cli import app
+from falcon.process import start_ticks
 
 
 class _Ops(BaseHTTPRequestHandler):
@@ -25,6 +27,13 @@ class _Ops(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Prints nothing: the answers show the requests."""
+
+
+def up(folder: Path, ops_url: str) -> None:
+    """A Falcon runs on the folder."""
+    pid = os.getpid()
+    told = {"url": "", "ops_url": ops_url, "pid": pid, "start_ticks": start_ticks(pid)}
+    (folder / "up.json").write_text(json.dumps(told))
 
 
 @pytest.fixture
@@ -73,9 +82,7 @@ def test_a_host_whose_name_is_none_is_one_line(ops: HTTPServer, monkeypatch: pyt
 def test_the_falcon_of_the_data_folder_is_found_on_whatever_port_it_has(
     ops: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "up.json").write_bytes(
-        b'{"url":"","ops_url":"http://0.0.0.0:%d","pid":%d}' % (ops.server_port, os.getpid())
-    )
+    up(tmp_path, f"http://0.0.0.0:{ops.server_port}")
     for set_port in (None, "0"):  # 0: the system chose the port
         monkeypatch.delenv("FALCON_OPS_PORT", raising=False)
         if set_port is not None:
@@ -87,7 +94,7 @@ def test_the_falcon_of_the_data_folder_is_found_on_whatever_port_it_has(
 def test_a_port_that_was_named_is_asked_and_no_other(
     ops: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "up.json").write_bytes(b'{"url":"","ops_url":"http://127.0.0.1:1","pid":%d}' % os.getpid())
+    up(tmp_path, "http://127.0.0.1:1")
     assert _health("--data-dir", str(tmp_path)).stdout == "Falcon is live.\n"
 
 
@@ -106,7 +113,7 @@ def test_without_a_port_and_without_a_falcon_it_says_what_to_start(
 
 
 def test_a_falcon_without_an_operations_port_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "up.json").write_bytes(b'{"url":"","ops_url":"","pid":%d}' % os.getpid())
+    up(tmp_path, "")
     monkeypatch.setenv("FALCON_OPS_PORT", "-1")
     found = _health("--data-dir", str(tmp_path))
     assert found.stderr == (f"the Falcon of {tmp_path}/ has no operations port: start it without FALCON_OPS_PORT=-1\n")

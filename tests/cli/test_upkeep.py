@@ -12,6 +12,7 @@ from falcon.cli import app, doctor
 from falcon.cli.calling import Running
 from falcon.cli.doctor import FindingState
 from falcon.http.server.tls import Certificate
+from falcon.process import start_ticks
 from falcon.projections.skipping import ProjectionFailed
 from falcon.settings import Settings
 from tests.support.certificates import Authority, needs_openssl
@@ -211,8 +212,8 @@ def test_a_certificate_without_its_key_fails(healthy: pytest.MonkeyPatch, tmp_pa
 def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        mine = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=1)
-        ended = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=GONE)
+        mine = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=1, start_ticks=start_ticks(1) or 0)
+        ended = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=GONE, start_ticks=1)
         found = [doctor.port("FALCON_HTTP_PORT", "127.0.0.1", number, running) for running in (mine, ended, None)]
     assert [finding.state for finding in found] == [FindingState.OK, FindingState.FAIL, FindingState.FAIL]
     assert "FALCON_HTTP_PORT" in found[2].advice
@@ -224,12 +225,13 @@ def test_a_host_that_this_machine_has_not_fails() -> None:
 
 
 def test_a_server_that_ended_without_saying_so_is_warned_of() -> None:
-    assert doctor.server(Running("http://127.0.0.1:1", "http://127.0.0.1:1", pid=GONE)).state is FindingState.WARN
+    gone = Running("http://127.0.0.1:1", "http://127.0.0.1:1", pid=GONE, start_ticks=1)
+    assert doctor.server(gone).state is FindingState.WARN
     assert doctor.server(None).state is FindingState.OK
 
 
 def test_a_server_that_does_not_answer_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         number = closed.getsockname()[1]
-    running = Running("http://127.0.0.1:1", f"http://127.0.0.1:{number}", pid=1)
+    running = Running("http://127.0.0.1:1", f"http://127.0.0.1:{number}", pid=1, start_ticks=start_ticks(1) or 0)
     assert doctor.server(running).state is FindingState.FAIL

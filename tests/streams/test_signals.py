@@ -290,17 +290,9 @@ def test_what_is_no_signal_is_passed_over(caplog: pytest.LogCaptureFixture) -> N
     assert "a signal is not as Falcon's are" in caplog.text
 
 
-def test_signals_of_earlier_versions_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
-    """A process that does not keep presence is asked for nothing."""
+def test_a_signal_of_an_unknown_type_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     network = Network("here")
-    earlier: tuple[dict[str, Any], ...] = (
-        {"type": "here", "process": "earlier", "accounts": [[65, [321]]]},
-        {"type": "gone", "process": "earlier", "accounts": [65]},
-        {"type": "asking"},
-        {"type": "alive", "process": "earlier"},
-    )
-    for signal in earlier:
-        network["here"].signals._take(msgspec.json.encode(signal))
+    network["here"].signals._take(b'{"type": "of a later version", "process": "later"}')
     network.passes(10)
     assert list(network["here"].signals._presence.processes) == ["here"]
     assert caplog.text == ""

@@ -121,12 +121,6 @@ def test_senders_are_told_from_each_other_and_not_remembered_without_end(
     assert len(world.arrivals._senders) == 3
 
 
-def test_a_sender_of_an_earlier_version_is_taken_at_its_word(world: World) -> None:
-    data = Edge(world, name=0, wall_behind=1e6).send()
-    world.seconds += 100
-    assert world.left(data) == pytest.approx(SECONDS)
-
-
 def test_a_sender_that_was_silent_for_days_is_not_late_though_its_clock_has_drifted(world: World) -> None:
     edge = Edge(world, drift=5e-5)
     world.left(edge.send())

@@ -49,7 +49,7 @@ class Applied(NamedTuple):
     """How far a partition has been applied. ``closed_by``: the switch-over that has closed it: its position cannot move
     any more.
 
-    ``quiet_since``: see Reached. A closed one has none, since earlier versions read one more word at most.
+    ``quiet_since``: see Reached. A closed one has none: its position does not move any more.
     """
 
     position: Position = Position()
@@ -126,12 +126,10 @@ def skip_key(projection: str, partition: Partition, offset: int) -> bytes:
 
 
 class _StopValue(NamedTuple):
-    """Older versions wrote only the first two."""
-
     offset: int
     why: str
-    epoch: int = 0
-    n: int = 0
+    epoch: int
+    n: int
 
 
 def encode_stop(stop: Stop) -> bytes:
@@ -145,8 +143,6 @@ def stop_of(value: bytes) -> Stop:
 
 
 class _SkipValue(msgspec.Struct, frozen=True):
-    """Older versions wrote only the reason."""
-
     epoch: int
     n: int
     reason: str
@@ -158,10 +154,7 @@ def encode_skip(skip: Skip) -> bytes:
 
 def skip_of(partition: Partition, offset: int, value: bytes) -> Skip:
     """The inverse of ``encode_skip``."""
-    try:
-        kept = msgspec.json.decode(value, type=_SkipValue)
-    except msgspec.DecodeError:
-        return Skip(partition, Position(offset), value.decode())
+    kept = msgspec.json.decode(value, type=_SkipValue)
     return Skip(partition, Position(offset, kept.epoch, kept.n), kept.reason)
 
 

@@ -82,12 +82,6 @@ def test_the_page_says_which_section_failed_and_shows_the_others() -> None:
     assert "Targets missed: p50: 3.00 ms, wanted ≤ 1 ms." in text
 
 
-def test_actors_over_tcp_have_a_column_where_they_were_measured() -> None:
-    target = msgspec.structs.replace(at_least("sends", [3.0], 2, "×"), over_tcp="1.50×")
-    text = page(Section("send", targets=[target, at_most("p50", [1.0], 2, " ms")]))
-    assert "| sends | ≥ 2× | 3.00× | yes | 1.50× |" in text and "| p50 | ≤ 2 ms | 1.00 ms | yes | – |" in text
-
-
 def test_where_it_is_nowhere_slower_that_is_said() -> None:
     assert "## Where Falcon is slower\n\nIn nothing that was measured here." in page(Section("send"))
 

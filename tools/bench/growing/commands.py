@@ -19,7 +19,7 @@ from falcon.domain.answers import MessageAnswer
 from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
 from falcon.domain.message import Message
-from falcon.http.internal.app import IDLE_SECONDS, InternalCommands
+from falcon.http.internal.app import InternalCommands
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connections import Sweep
 from falcon.http.server.serving import create_server
@@ -73,7 +73,7 @@ async def _gateways() -> AsyncIterator[list[OwnerGateway]]:
     internal = InternalCommands(lambda: [_KEY])
     internal.attach(_Shards())
     trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
-    sweep = Sweep("internal", ConnectionLimits(idle_seconds=IDLE_SECONDS, **trusted))
+    sweep = Sweep("internal", ConnectionLimits(**trusted))
     server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve([listening]))
