@@ -61,6 +61,7 @@ log = logging.getLogger("falcon")
 
 _IDLE_SECONDS = 0.5
 _POLL_SECONDS = 0.1  # not often: each process learns of all commits
+_JUMP_FOLLOWED_SECONDS = 300.0  # a correction lasts, and a glitch has passed by then
 _CREDENTIALS = "credentials.json"
 _SECRET_BYTES = 32
 
@@ -92,7 +93,7 @@ def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply) ->
         SqliteJournal(connection, wake, within, str(place)),
         source,
         source,
-        SystemClock(),
+        SystemClock(_JUMP_FOLLOWED_SECONDS),
         shard_limits(settings),
         owner=f"shard {place}, process {os.getpid()}",
         reply=reply,

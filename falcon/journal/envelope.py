@@ -53,7 +53,8 @@ class UnknownAnswer(msgspec.Struct, frozen=True):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """``n`` counts the events of ``epoch``. ``at`` is the owner's clock, which never goes back within a partition.
+    """``n`` counts the events of ``epoch``. ``at`` is the owner's clock. It goes back only after events that a
+    wrong clock had put more than a minute ahead.
 
     ``command`` stands on the first event of a keyed command only. ``answer`` is the sender's answer, if the event alone
     does not give it. ``trace``: the traceparent of the request. ``by``: the account that did it, or NOBODY for Falcon

@@ -50,32 +50,38 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
 
 
 class WindowTime:
-    """The time by which answers grow old, in milliseconds: the steady clock plus the greatest lead of the events' time.
+    """The time by which answers grow old, in milliseconds. Only its differences mean something.
 
-    The events' time alone would not do. It stands still while it is ahead of the clock, as after a restart with the
-    clock set back, and answers would be kept for as long.
+    A steady clock counts it while the partition serves. In the log it is read from the events' time, but only between
+    events of one epoch, which one process wrote by one clock: the next process may have had another time of day. So
+    answers live longer after a restart, and never shorter.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._reached: Millis = 0
-        self._lead: Millis | None = None
+        self._at: Millis = 0
+        self._epoch = -1
+        self._started = 0.0
 
-    def reach(self, at: Millis) -> Millis:
-        """An event of this time is read. Gives the latest time of all that were read."""
-        self._reached = max(self._reached, at)
+    def resume(self, window_at: Millis) -> None:
+        """Begin at the window time of a checkpoint."""
+        self._reached = window_at
+
+    def read(self, at: Millis, epoch: int) -> Millis:
+        """The window time of the next event of the log. ``at``: its own time."""
+        if epoch == self._epoch:
+            self._reached += max(0, at - self._at)
+        self._at, self._epoch = at, epoch
         return self._reached
 
     def start(self) -> None:
         """The log has been read to its end: from now on the steady clock counts."""
-        self._lead = self._reached - round(self._monotonic() * 1_000)
+        self._started = self._monotonic()
 
-    def now(self, at: Millis) -> Millis:
-        """The time now, with ``at`` as the events' time. Call ``start`` before."""
-        steady = round(self._monotonic() * 1_000)
-        if self._lead is None or at - steady > self._lead:
-            self._lead = at - steady
-        return steady + self._lead
+    def now(self) -> Millis:
+        """Call ``start`` before."""
+        return self._reached + round((self._monotonic() - self._started) * 1_000)
 
 
 class KeyCounts:

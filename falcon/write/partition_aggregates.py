@@ -40,6 +40,7 @@ from falcon.journal.record import Record
 from falcon.telemetry import metrics
 from falcon.write import refusals, snapshots
 from falcon.write.answers import AnswerWindow, Collisions, KeyCounts, Remembered, WindowTime
+from falcon.write.clock import AHEAD_MILLIS_MAX
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
@@ -131,10 +132,12 @@ class PartitionAggregates:
         state = snapshots.decode_state(checkpoint.state)
         self._counter, self.at = state.counter, state.at
         self.confirmed = self._changed = checkpoint.position.offset - 1
-        window_at = self._window_time.reach(max(state.at, state.window_at))
+        window_at = state.window_at
+        self._window_time.resume(window_at)
         for data in self._store.answers(self.number, snapshots.VERSION, window_at - self._limits.answer_window_ms):
             for account_id, key, _, *fields in snapshots.decode_answers(data):
-                remembered = Remembered(*fields)
+                offset, epoch, n, at = fields
+                remembered = Remembered(offset, epoch, n, min(at, window_at))
                 # A deposed owner's last checkpoint has answers that a newer one has as well.
                 if remembered.position not in self._places(account_id, key, remembered.at):
                     self._answers.add(account_id, key, remembered)
@@ -154,7 +157,7 @@ class PartitionAggregates:
         if not self._holds(event, recorded.offset):
             self._apply(event, aggregate_of(event))
         self.at = recorded.envelope.at
-        self._remember(recorded.offset, recorded.envelope, self._window_time.reach(self.at))
+        self._remember(recorded.offset, recorded.envelope, self._window_time.read(self.at, recorded.envelope.epoch))
         self.confirmed = recorded.offset
         if not isinstance(event, CommandAnswered):
             self._changed = recorded.offset
@@ -176,7 +179,7 @@ class PartitionAggregates:
         Raises PartMissing, JournalUnavailable. If ``untaken_bytes`` has grown then, nothing is right that was not taken
         before; else nothing was decided.
         """
-        at = self.at = max(self.at, now)
+        at = self.at = self._time_of(now)
         reference = None
         if envelope.further_keys and any(self.knows(envelope.account_id, key) for key, _ in envelope.further_keys):
             return Rejected(KeyReused(), self.number, self.confirmed)
@@ -211,13 +214,17 @@ class PartitionAggregates:
         """
         return self._places(replay.command.account_id, replay.command.key)
 
+    def _time_of(self, now: Millis) -> Millis:
+        """The time of the next events: it goes back only if the last ones lie further ahead than clocks differ."""
+        return now if self.at - now > AHEAD_MILLIS_MAX else max(self.at, now)
+
     def _beyond_keys(self, keys: KeyCounts, account_id: AccountId) -> Unavailable:
         """Refuse a key that could not be remembered: a retry would find nothing."""
         refuse = refusals.too_many_keys_of_account if keys.is_full_for(account_id) else refusals.keys_full
         return refuse(self._seconds_to_forget())
 
     def _seconds_to_forget(self) -> float:
-        return self._answers.seconds_to_forget(self._window_time.now(self.at))
+        return self._answers.seconds_to_forget(self._window_time.now())
 
     def count_keys_in(self, keys: KeyCounts) -> None:
         """The keys remembered here count among ``keys``, which bound them, until :meth:`count_keys_out`."""
@@ -230,7 +237,7 @@ class PartitionAggregates:
 
     def forget_keys(self, most: int) -> int:
         """Forget keys whose window is over. Returns how many. Each command does it too: call it if none come."""
-        return self._answers.forget(self._window_time.now(self.at), most)
+        return self._answers.forget(self._window_time.now(), most)
 
     def knows(self, account_id: AccountId, key: str) -> bool:
         """True if a command with this key was decided here within the window. Another key seldom looks the same."""
@@ -238,7 +245,7 @@ class PartitionAggregates:
 
     def _places(self, account_id: AccountId, key: str, at: Millis | None = None) -> list[Position]:
         """The places at which the log may have the answer to this key. ``at``: as of this time, by default now."""
-        found = self._answers.find(account_id, key, self._window_time.now(self.at) if at is None else at)
+        found = self._answers.find(account_id, key, self._window_time.now() if at is None else at)
         if not found:
             return []
         others = self._collisions.of(account_id, key)
@@ -258,7 +265,7 @@ class PartitionAggregates:
 
     def confirm(self, append: Append) -> None:
         """The append that ``take`` gave is durable."""
-        window_at = self._window_time.now(self.at) if self._answers_in_flight else 0
+        window_at = self._window_time.now() if self._answers_in_flight else 0
         for offset, envelope in enumerate(append.envelopes, append.first):
             if envelope.command is not None:
                 self._remember(offset, envelope, window_at)
@@ -464,7 +471,7 @@ class PartitionAggregates:
             return False
         assert not self._envelopes, "append what was decided before it is captured"
         aggregates = {i: self.hot.get(i) or self._idle[i] for i in self._dirty}
-        state = PartitionState(self._counter, self.at, self._window_time.now(self.at))
+        state = PartitionState(self._counter, self.at, self._window_time.now())
         self._saving = _Captured(state, aggregates, self._imports)
         self._dirty, self._imports = set(), {}
         self.uncheckpointed = 0

@@ -8,10 +8,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from falcon.domain.ids import Millis
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import EventSource, Journal, JournalUnavailable
 from falcon.telemetry import metrics
+from falcon.write.clock import AHEAD_MILLIS_MAX, Clock
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.snapshots import PartMissing
 
@@ -45,13 +47,13 @@ class Recovery:
         source: EventSource,
         make_partition: Callable[[int], PartitionAggregates],
         owner: str,
-        monotonic: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._journal = journal
         self._source = source
         self._make_partition = make_partition
         self._owner = owner
-        self._monotonic = monotonic
+        self._clock = clock
         self._distrusted: set[int] = set()
 
     def distrust(self, number: int, missing: PartMissing) -> None:
@@ -64,12 +66,25 @@ class Recovery:
     def run(self, numbers: Sequence[int]) -> Iterator[Recovered]:
         """Reports each partition as soon as it is ready, or found to be down. Raises nothing: a partition that cannot
         be taken over now is down."""
-        began = self._monotonic()
+        began = self._clock.monotonic()
         left = len(numbers)
+        newest: Millis = 0
         for recovered in self._recover(numbers):
             left -= len(recovered.ready) + len(recovered.down) + len(recovered.undecodable)
+            newest = max([newest, *(partition.at for partition in recovered.ready)])
             yield msgspec.structs.replace(recovered, left=left)
-        metrics.recovery_seconds.observe(self._monotonic() - began)
+        metrics.recovery_seconds.observe(self._clock.monotonic() - began)
+        self._compare(newest)
+
+    def _compare(self, newest: Millis) -> None:
+        """Say so if the log is ahead of the clock. ``newest``: the time of the newest event."""
+        ahead = newest - self._clock.now()
+        if ahead > AHEAD_MILLIS_MAX:
+            log.error(
+                "the newest event is %d s ahead of this machine's clock, which is wrong now or was wrong then; "
+                "new events follow the clock",
+                ahead // 1_000,
+            )
 
     def _recover(self, numbers: Sequence[int]) -> Iterator[Recovered]:
         try:

@@ -77,7 +77,7 @@ class Shard:
             recovery_source or source,
             lambda number: PartitionAggregates(number, source.partitions, store, limits, clock.monotonic),
             owner,
-            clock.monotonic,
+            clock,
         )
         self._cycle = OwnershipCycle(
             ownership, self._recovery, background, clock.monotonic, limits, self._keys, self._prove

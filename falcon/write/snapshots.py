@@ -35,7 +35,7 @@ class PartMissing(Exception):
 class PartitionState(msgspec.Struct, frozen=True):
     """The state of a partition beside its aggregates: how many ids it has given out, and its clock.
 
-    ``window_at``: its WindowTime; 0 in what was written before there was one.
+    ``window_at``: its WindowTime.
     """
 
     counter: int = 0

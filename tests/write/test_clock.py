@@ -61,6 +61,28 @@ def test_a_jump_is_not_followed_and_is_said_once(machine: Machine, jump: int, ca
     assert len(caplog.records) == 2, "the next jump is said again"
 
 
+def test_a_machine_by_itself_follows_a_jump_that_lasts(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    clock = SystemClock(followed_after_seconds=300)
+    for jump in (3_600_000, -7_200_000):
+        machine.wall += jump
+        for _ in range(5):
+            assert clock.now() == machine.wall - jump
+            machine.go_on(60_000)
+        assert clock.now() == machine.wall
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"] * 2
+
+
+def test_a_short_jump_is_not_followed_and_the_next_one_is_as_new(machine: Machine) -> None:
+    clock = SystemClock(followed_after_seconds=300)
+    for _ in range(5):
+        machine.wall += 3_600_000
+        for _ in range(4):
+            assert clock.now() == machine.wall - 3_600_000
+            machine.go_on(60_000)
+        machine.wall -= 3_600_000
+        assert clock.now() == machine.wall
+
+
 def test_how_far_it_is_ahead_of_another_clock(machine: Machine) -> None:
     assert SystemClock().ahead_of(START - 7) == 7
 

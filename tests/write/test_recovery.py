@@ -82,12 +82,13 @@ def recover(
     source: EventSource,
     numbers: Sequence[int] = range(PARTITIONS),
     snapshots: "DamagedSnapshots | None" = None,
+    clock: FakeClock | None = None,
 ) -> list[Recovered]:
     def make(number: int) -> PartitionAggregates:
         limits = ShardLimits(answer_window_ms=1, hot_aggregates=1)
         return PartitionAggregates(number, log.partitions, snapshots or log, limits)
 
-    return list(Recovery(MemoryJournal(log, lambda: None), source, make, "bob", lambda: 7.0).run(numbers))
+    return list(Recovery(MemoryJournal(log, lambda: None), source, make, "bob", clock or FakeClock()).run(numbers))
 
 
 class DamagedSnapshots:
@@ -274,3 +275,14 @@ def test_a_shard_tells_of_partitions_that_are_down(log: MemoryLog) -> None:
     envelope = CommandEnvelope(BAD, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
     host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
     assert host.replied.take_replies() == [Unavailable("unavailable")]
+
+
+@pytest.mark.parametrize(("seconds", "says_so"), [(2 * 365 * 86_400, True), (61, True), (59, False), (-3_600, False)])
+def test_a_start_behind_the_newest_event_says_so_once(
+    log: MemoryLog, caplog: pytest.LogCaptureFixture, seconds: int, *, says_so: bool
+) -> None:
+    clock = FakeClock()
+    clock.set_back(seconds)
+    recover(log, log, clock=clock)
+    lines = [record for record in caplog.records if f"is {seconds} s ahead of this machine's clock" in record.message]
+    assert [line.levelname for line in lines] == ["ERROR"] * says_so

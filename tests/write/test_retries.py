@@ -391,11 +391,15 @@ class Client:
         self._room = self._host.room()
         self._told: dict[tuple[int, str], tuple[int, Reply, int]] = {}
         self._texts = 0
+        self._moved_at = 0
 
     def send(self, by: int, key: str, fingerprint: int) -> None:
         known = self._told.get((by, key))
         reply = self._ask(by, key, fingerprint)
-        if known is None or known[2] < self._clock.now() - 600_000:
+        is_new = not getattr(reply, "replayed", True) and getattr(reply, "rejection", None) != KeyReused()
+        if known is not None and known[2] < self._clock.now() - 600_000 and (is_new or known[2] >= self._moved_at):
+            known = None  # only after a move may a key live longer
+        if known is None:
             assert not getattr(reply, "replayed", True), f"{reply} is another command's"
             self._told[by, key] = (fingerprint, reply, self._clock.now())
         elif known[0] != fingerprint:
@@ -409,6 +413,7 @@ class Client:
         if orderly:
             self._host.shard.close()
         self._host = Host(self._log, self._clock)
+        self._moved_at = self._clock.now()
 
     def wait(self, seconds: int) -> None:
         self._clock.advance(seconds)
@@ -467,13 +472,13 @@ def test_answers_that_two_checkpoints_have_are_remembered_once() -> None:
     assert Host(log, clock).shard._keys.total == 3
 
 
-def test_checkpoints_have_whole_keys_as_releases_before_packed_ones_wrote_and_read_them() -> None:
+def test_checkpoints_have_whole_keys_in_the_form_that_data_folders_hold() -> None:
     log, clock = MemoryLog(PARTITIONS), FakeClock()
     host = Host(log, clock)
     room = host.room()
     host.ask(PostMessage(ANN, room, "hello"), key="k")
     host.shard.close()
-    stored = msgspec.msgpack.encode([[ANN, "k", 1, 1, 1, 1, clock.now()]])  # fingerprint, offset, epoch, n, time
+    stored = msgspec.msgpack.encode([[ANN, "k", 1, 1, 1, 1, 0]])  # fingerprint, offset, epoch, n, window time
     assert log.answers(0, snapshots.VERSION, 0) == [stored]
     host = Host(log, clock)
     host.send(PostMessage(ANN, room, "hello"), key="k")
@@ -599,6 +604,37 @@ def test_keys_of_a_partition_that_was_taken_over_count_and_those_of_one_that_is_
 
 
 # --- the window -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+@pytest.mark.parametrize("forward", [3_600, -3_600, 2 * 365 * 86_400])
+def test_a_retry_is_answered_wherever_the_clock_was_set_between_two_starts(forward: int, *, orderly: bool) -> None:
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    for start in range(4):
+        host.ask(PostMessage(ANN, room, f"{start}"), key=f"{start}")
+        clock.advance(100)
+        if orderly:
+            host.shard.close()
+        clock.set_back(-forward)
+        host = Host(log, clock)
+        for earlier in range(start + 1):
+            host.send(PostMessage(ANN, room, f"{earlier}"), key=f"{earlier}")
+            assert [seq(reply) for reply in host.read()] == [earlier + 1]
+
+
+def test_keys_are_forgotten_after_a_start_at_which_the_clock_was_set_forward() -> None:
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "tea"), key="k")
+    clock.set_back(-3_600)
+    host = Host(log, clock)
+    clock.advance(601)
+    host.shard.tick()
+    assert host.shard._keys.total == 0
+    assert seq(host.ask(PostMessage(ANN, room, "tea"), key="k")) == 2
 
 
 def test_while_the_events_time_stands_still_old_answers_are_forgotten_and_none_too_soon() -> None:

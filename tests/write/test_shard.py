@@ -18,6 +18,7 @@ from falcon.domain.commands import (
     PostMessage,
     PutMember,
 )
+from falcon.domain.message import Message
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable, UnknownAccount
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Append
@@ -90,10 +91,14 @@ def _partition(command: Command) -> int:
     return getattr(command, "room_id", 0) % PARTITIONS
 
 
-def _seq(reply: Reply) -> int:
+def _message(reply: Reply) -> Message:
     assert isinstance(reply, Accepted), reply
     assert isinstance(reply.answer, MessageAnswer)
-    return reply.answer.message.seq
+    return reply.answer.message
+
+
+def _seq(reply: Reply) -> int:
+    return _message(reply).seq
 
 
 @pytest.fixture
@@ -598,3 +603,17 @@ def test_an_edge_of_before_understands_that_a_limit_was_reached() -> None:
 
     told = msgspec.msgpack.decode(msgspec.msgpack.encode(Unavailable("overloaded", 2.0, "room-messages")), type=Before)
     assert (told.reason, told.retry_after) == ("overloaded", 2.0)
+
+
+@pytest.mark.parametrize(("seconds", "follows"), [(59, False), (61, True), (2 * 365 * 86_400, True)])
+def test_times_follow_a_clock_that_was_ahead_by_more_than_a_minute(
+    log: MemoryLog, seconds: int, *, follows: bool
+) -> None:
+    host = Host(log)
+    room = host.room()
+    ahead = _message(host.ask(PostMessage(ANN, room, "ahead"))).posted_at
+    host.clock.set_back(seconds)
+    host = Host(log, host.clock)
+    for seq in (2, 3):
+        message = _message(host.ask(PostMessage(ANN, room, "now")))
+        assert (message.seq, message.posted_at) == (seq, host.clock.now() if follows else ahead)
