@@ -100,6 +100,15 @@ class Buckets:
         self._turn_at = now + self._window
 
 
+class Switch:
+    """``on``: limits hold. They may begin to hold while Falcon runs, and never cease to."""
+
+    __slots__ = ("on",)
+
+    def __init__(self, *, on: bool = True) -> None:
+        self.on = on
+
+
 class Counts:
     """Counts concurrent uses by key, at most ``most`` for each; 0 means that there is no limit."""
 

@@ -139,7 +139,8 @@ class Settings:
 
     @property
     def has_limits(self) -> bool:
-        """Accounts, rooms and addresses have limits."""
+        """Accounts, rooms and addresses have limits from the start. With ``auto`` they may begin later: see
+        ``limits_switch``."""
         if self.limits == "auto":
             return bool(self.trusted_proxies) or not is_loopback(self.host)
         return self.limits == "on"

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from falcon.buckets import Switch
 from falcon.domain.commands import CreateAccount, IssueToken
 from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
@@ -87,6 +88,7 @@ def blocking(settings: Settings) -> Dispatcher:
 
 
 def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:
+    switch = limits_switch(settings)
     return ShardLimits(
         answer_window_ms=round(settings.answer_window_seconds * 1000),
         checkpoint_events=_CHECKPOINT_EVENTS,
@@ -96,23 +98,32 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
         room_messages=quotas(settings).room_messages,
         room_members=quotas(settings).room_members or MEMBERS_MAX,
         answers_bytes=settings.answers_bytes,
-        account_keys=quotas(settings).account_keys,
+        account_keys=quotas(settings).account_keys * switch.on,  # counted from the start, or not at all
+        switch=switch,
     )
 
 
 def quotas(settings: Settings) -> Quotas:
-    """The quotas of accounts, rooms and addresses; none if the settings turn limits off."""
-    if not settings.has_limits:
+    """The quotas of accounts, rooms and addresses, which hold while :func:`limits_switch` is on; none if the settings
+    turn limits off."""
+    if settings.limits == "off":
         return Quotas()
     return Quotas(**{name: getattr(settings, name) for name in Quotas.__struct_fields__})
 
 
+@cache
+def limits_switch(settings: Settings) -> Switch:
+    """One for all limits of this process. It is off while only programs on this machine reach Falcon; the first request
+    that a proxy passes on turns it on."""
+    return Switch(on=settings.has_limits)
+
+
 def limiter(settings: Settings) -> Limiter:
-    return Limiter(quotas(settings), Addresses(settings.trusted_proxies))
+    return Limiter(quotas(settings), Addresses(settings.trusted_proxies), switch=limits_switch(settings))
 
 
 def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
-    return ConnectionsPerAddress(quotas(settings), Addresses(settings.trusted_proxies))
+    return ConnectionsPerAddress(quotas(settings), Addresses(settings.trusted_proxies), limits_switch(settings))
 
 
 def start_gateway(settings: Settings, build: Callable[[Wake, SendReply], Shard], number: int = 0) -> HostedGateway:
@@ -184,7 +195,7 @@ def start_edge(
         read_marks=ReadMarks(commands, reads, store),
         reads=reads,
         limiter=allowed,
-        room_counts=RoomCounts(allowed.policies.account_rooms, store, allowed.clock),
+        room_counts=RoomCounts(allowed, store),
         streams=streams,
     )
 

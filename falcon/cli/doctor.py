@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,6 +25,10 @@ PYTHON_MIN = (3, 11)
 SQLITE_MIN = (3, 51, 3)
 FREE_BYTES_MIN = 1 << 30
 OPEN_FILES_MIN = 4096
+# A cluster's pods often have a /16, or a /48. A wider network has machines that are no proxies.
+_IPV4_PREFIX_MIN = 16
+_IPV6_PREFIX_MIN = 48
+_EXAMPLES = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")  # RFC 5737, RFC 3849
 CLOCK_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 CERTIFICATE_SECONDS_MIN = 14 * 86_400
 _CLOCK_TOLERANCE_SECONDS = 60
@@ -154,6 +159,31 @@ def certificate(files: "TlsFiles", now: float | None = None) -> Finding:
         return Finding("Certificate", FindingState.OK, found)
     advice = "replace the files of FALCON_TLS_CERT and FALCON_TLS_KEY: new connections use them within a second"
     return Finding("Certificate", FindingState.WARN if left > 0 else FindingState.FAIL, found, advice)
+
+
+def trusted_proxies(networks: Sequence[str]) -> Finding:
+    """The networks whose clients may claim any address are some proxies', and not those of half the company."""
+    found = ", ".join(networks)
+    examples = [each for each in networks if any(_is_within(each, example) for example in _EXAMPLES)]
+    wide = [each for each in networks if _is_wide(ip_network(each))]
+    if not examples and not wide:
+        return Finding("Trusted proxies", FindingState.OK, found)
+    if examples:
+        advice = f"{', '.join(examples)} is an example: set FALCON_TRUSTED_PROXIES to the network of your proxies"
+    else:
+        advice = f"everyone in {', '.join(wide)} can claim any address: name only the network of your proxies"
+    return Finding("Trusted proxies", FindingState.FAIL, found, advice)
+
+
+def _is_wide(network: IPv4Network | IPv6Network) -> bool:
+    return not network.is_loopback and network.prefixlen < (
+        _IPV4_PREFIX_MIN if network.version == 4 else _IPV6_PREFIX_MIN
+    )
+
+
+def _is_within(network: str, example: str) -> bool:
+    inner, outer = ip_network(network), ip_network(example)
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
 def server(running: Running | None) -> Finding:

@@ -57,7 +57,7 @@ def create_app(serving: EdgeLifespan, cors_origins: Sequence[str] = ()) -> ASGIA
     }
     routes += [Route(path, _Document(path, render, lifespan)) for path, render in rendered.items()]
     router = Router(routes, redirect_slashes=False, default=_NotFound(lifespan), lifespan=lifespan.serve)
-    app: ASGIApp = _Faults(router)
+    app: ASGIApp = _Faults(router, lifespan)
     if cors_origins:
         app = CORSMiddleware(
             app,
@@ -103,8 +103,9 @@ class _Lifespan:
 class _Faults:
     """The outermost layer: logs our own faults once and answers them with 500, and measures every request."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, serving: HasEdge) -> None:
         self._app = app
+        self._serving = serving
         self._meter = Meter([(operation.path, operation.method) for operation in OPERATIONS])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,6 +115,9 @@ class _Faults:
         if scope["type"] == "websocket":
             scope["method"] = "GET"  # of the request that opens it
             send = functools.partial(_send_before_upgrade, send=send)
+        watch = self._serving.edge.limiter.watch
+        if watch is not None:
+            watch(scope)
         began = time.monotonic()
         self._meter.in_flight += 1
         try:

@@ -31,6 +31,7 @@ from falcon.domain.commands import (
 from falcon.domain.decider import Decided, Decision, members_after
 from falcon.domain.events import AccountCreated, CommandAnswered, PassedOver, RoomCreated
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
+from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room
 from falcon.journal import codec
@@ -305,7 +306,7 @@ class PartitionAggregates:
         decision = decider.decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
-        if isinstance(command, PostMessage) and self._limits.room_messages:
+        if isinstance(command, PostMessage) and self._limits.room_messages and self._limits.switch.on:
             wait = self._room_messages.take(command.room_id)
             return refusals.room_messages(wait) if wait else decision
         if isinstance(command, PutMember):
@@ -313,7 +314,8 @@ class PartitionAggregates:
         return decision
 
     def _within_members(self, room: Room | None, decision: Decision) -> Decision | Unavailable:
-        if isinstance(decision, Decided) and members_after(room, decision.events) > self._limits.room_members:
+        most = self._limits.room_members if self._limits.switch.on else MEMBERS_MAX
+        if isinstance(decision, Decided) and members_after(room, decision.events) > most:
             return refusals.room_members()
         return decision
 

@@ -102,6 +102,31 @@ def test_the_doctor_names_a_setting_that_is_not_in_order(healthy: pytest.MonkeyP
     assert "FALCON_HTTP_PORT=eighty" in result.stdout
 
 
+def test_the_doctor_refuses_proxies_that_half_the_company_could_be(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setenv("FALCON_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.0/8")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "everyone in 10.0.0.0/8 can claim any address" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("network", "state"),
+    [
+        ("127.0.0.1", FindingState.OK),
+        ("::1/128", FindingState.OK),
+        ("10.244.0.0/16", FindingState.OK),
+        ("fd00:10:244::/48", FindingState.OK),
+        ("172.16.0.0/12", FindingState.FAIL),
+        ("fc00::/7", FindingState.FAIL),
+        ("0.0.0.0/0", FindingState.FAIL),
+        ("192.0.2.0/24", FindingState.FAIL),
+        ("2001:db8:1::/48", FindingState.FAIL),
+    ],
+)
+def test_a_network_of_proxies_is_theirs_alone(network: str, state: FindingState) -> None:
+    assert doctor.trusted_proxies([network]).state is state
+
+
 def test_an_old_python_fails() -> None:
     assert doctor.python_version((3, 10, 9)).state is FindingState.FAIL
     assert doctor.python_version((3, 11, 0)).state is FindingState.OK

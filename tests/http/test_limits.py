@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 
 from falcon import bootstrap
 from falcon.bootstrap import embedded
-from falcon.buckets import Counts
+from falcon.buckets import Counts, Switch
 from falcon.client import FalconClient
 from falcon.http import responses, web
 from falcon.http.limits import quotas
@@ -71,7 +70,8 @@ def start(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> 
     """Has only the limits that a test names. The edge's limits use the test's clock."""
 
     def limiter(settings: Settings) -> Limiter:
-        return Limiter(bootstrap.quotas(settings), Addresses(settings.trusted_proxies), clock.monotonic)
+        switch = bootstrap.limits_switch(settings)
+        return Limiter(bootstrap.quotas(settings), Addresses(settings.trusted_proxies), clock.monotonic, switch)
 
     monkeypatch.setattr(bootstrap, "limiter", limiter)
     with ExitStack() as started:
@@ -798,11 +798,11 @@ def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
 )
 def test_there_are_limits_where_others_come_than_this_machines(settings: dict[str, str], on: bool) -> None:
     found = Settings.from_env(settings)
-    assert found.has_limits is on
-    assert (bootstrap.quotas(found).account_commands == 20) is on
-    assert (bootstrap.shard_limits(found).room_messages == 50) is on
-    assert bootstrap.shard_limits(found).room_members == 100_000
-    assert bootstrap.shard_limits(replace(found, room_members=7)).room_members == (7 if on else 100_000)
+    assert found.has_limits is bootstrap.limits_switch(found).on is on
+    assert bootstrap.limiter(found).limits_requests is on
+    assert bootstrap.limiter(found).limits_addresses is on
+    limits = bootstrap.shard_limits(found)
+    assert (limits.switch.on and limits.room_messages == 50 and limits.account_keys == 20_000) is on
 
 
 @pytest.mark.parametrize(
@@ -836,6 +836,68 @@ def test_on_its_own_machine_nothing_is_limited(tmp_path: Path) -> None:
             anna.says(room, f"{number}")
         assert {anna.get("/v1/me").status_code for _ in range(150)} == {200}
         assert {unauthenticated(falcon).status_code for _ in range(150)} == {401}
+
+
+@pytest.mark.parametrize("field", ["X-Forwarded-For", "Forwarded", "Via"])
+def test_limits_begin_with_the_first_request_that_an_unnamed_proxy_passes_on(
+    start: Start, field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    falcon = start(limits="auto", account_reads=1, room_messages=1, room_members=2, address_requests=1)
+    anna, ben, cid = falcon.account("Anna"), falcon.account("Ben"), falcon.account("Cid")
+    room = anna.makes_room("Tea kitchen", ben)
+    for number in range(3):
+        assert anna.says(room, f"{number}")
+        assert unauthenticated(falcon).status_code == 401
+    assert not [record for record in caplog.records if "FALCON_TRUSTED_PROXIES" in record.message]
+    assert anna.get("/v1/me", headers={field: "192.0.2.1"}).status_code == 200
+    limited(anna.get("/v1/me", headers={field: "192.0.2.2"}), "account-reads", "q=1;w=1")
+    limited(anna.get("/v1/me"), "account-reads", "q=1;w=1")
+    anna.says(room, "one")
+    limited(anna.post(f"{room}/messages", {"text": "two"}), "room-messages", "q=1;w=1")
+    limited(anna.put(f"{room}/members/{cid.account_id}", {"role": "member"}), "room-members", "q=2")
+    assert unauthenticated(falcon).status_code == 401
+    limited(unauthenticated(falcon), "address-requests", "q=1;w=1")
+    (line,) = [record for record in caplog.records if "FALCON_TRUSTED_PROXIES" in record.message]
+    assert line.levelname == "ERROR"
+    assert "limits are on from now on" in line.message
+    assert "Set FALCON_TRUSTED_PROXIES=127.0.0.1 " in line.message
+
+
+def test_one_line_says_that_a_proxy_is_not_named_where_limits_hold_already(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    falcon = start(address_requests=9)
+    for number in range(3):
+        falcon.send("GET", "/", headers={"X-Forwarded-For": f"192.0.2.{number}"})
+    (line,) = [record for record in caplog.records if "FALCON_TRUSTED_PROXIES" in record.message]
+    assert "limits are on from now on" not in line.message
+
+
+def test_a_proxy_that_is_named_is_no_news(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    falcon = start(address_requests=9, trusted_proxies=("127.0.0.0/8",))
+    for number in range(3):
+        falcon.send("GET", "/", headers={"X-Forwarded-For": f"192.0.2.{number}"})
+    assert not [record for record in caplog.records if "FALCON_TRUSTED_PROXIES" in record.message]
+
+
+def test_limits_that_are_off_stay_off_behind_any_proxy(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    falcon = start(limits="off", account_reads=1)
+    anna = falcon.account("Anna")
+    assert statuses(*(anna.get("/v1/me", headers={"X-Forwarded-For": "192.0.2.1"}) for _ in range(3))) == [200] * 3
+    assert not caplog.records
+
+
+def test_connections_of_an_address_are_limited_from_then_on() -> None:
+    switch = Switch(on=False)
+    connections = ConnectionsPerAddress(Quotas(address_connections=1), Addresses(), switch)
+    before = [connections.of(("192.0.2.1", 1)) for _ in range(3)]
+    assert all(connections.enter(each) for each in before)
+    switch.on = True
+    assert connections.enter(connections.of(("192.0.2.1", 1)))
+    assert not connections.enter(connections.of(("192.0.2.1", 1)))
+    for each in before:
+        connections.leave(each)
+    assert not connections.enter(connections.of(("192.0.2.1", 1)))
 
 
 # --- whole processes --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Decides if a request is within the limits of its account or its address. The answer is in this process's memory."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -8,13 +9,17 @@ from typing import Final
 
 from starlette.types import Scope
 
-from falcon.buckets import Buckets, Counts
+from falcon.buckets import Buckets, Counts, Switch
 from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.quotas import Policies, Policy, Quotas
 from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
+log = logging.getLogger("falcon.http")
+
+_FORWARDED: Final = frozenset({b"x-forwarded-for", b"forwarded", b"via"})
+_KNOWN_PROXIES_MAX: Final = 1_000  # that need not be looked for again among the trusted networks
 _READING: Final = frozenset({"GET", "HEAD"})
 # A client that goes on in spite of refusals gets this many a second, and waits for each further one. Otherwise it would
 # get as many as the processor can make, and others would wait.
@@ -27,10 +32,11 @@ _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addre
 
 
 class Limiter:
-    """One instance for each process. Without a quota there is no limit.
+    """One instance for each process. Without a quota there is no limit, and while ``switch`` is off there is none.
 
     ``limits_requests``: True if an account's commands, reads, or requests under way have a limit. ``limits_addresses``:
-    True if requests without a good token have one.
+    True if requests without a good token have one. ``watch``: to be called with the scope of each request, until it is
+    None; it finds a proxy that is not named, and then limits hold.
 
     ``clock`` gives seconds, and is monotonic: it does not follow changes of the time of day.
     """
@@ -40,11 +46,19 @@ class Limiter:
         quotas: Quotas | None = None,
         addresses: Addresses | None = None,
         clock: Callable[[], float] = time.monotonic,
+        switch: Switch | None = None,
     ) -> None:
-        quotas = quotas or Quotas()
-        self.policies = Policies(quotas)
+        self._quotas = quotas or Quotas()
         self._addresses = addresses or Addresses()
+        self._switch = switch or Switch()
         self.clock = clock
+        self.watch = None if self._quotas == Quotas() else self._watch
+        self._known_proxies: set[str] = set()
+        self._hold(self._quotas if self._switch.on else Quotas())
+
+    def _hold(self, quotas: Quotas) -> None:
+        """Begin to count. Nothing was used before."""
+        self.policies = Policies(quotas)
         self.limits_requests = any((quotas.account_commands, quotas.account_reads, quotas.account_requests))
         self.limits_addresses = self.policies.address_requests.quota > 0
         self._commands = self._buckets(self.policies.account_commands)
@@ -53,13 +67,13 @@ class Limiter:
         self._issued = self._buckets_of_addresses(self.policies.address_requests)
         self._documents = self._buckets_of_addresses(self.policies.address_documents)
         refusals = _REFUSALS_UNAUTHENTICATED * self.limits_addresses
-        self._refusals_unauthenticated = Buckets(refusals, 1.0, ahead=_DELAY_SECONDS_MAX, clock=clock)
+        self._refusals_unauthenticated = Buckets(refusals, 1.0, ahead=_DELAY_SECONDS_MAX, clock=self.clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
         self._under_way = Counts(self.policies.account_requests.quota)
         self.leave = self._under_way.leave  # the request of an account ends
         self._streams = Counts(self.policies.account_streams.quota)
         self._refusals = Buckets(
-            _REFUSALS, 1.0, keys_max=_ADDRESSES_MAX, shared=True, ahead=_DELAY_SECONDS_MAX, clock=clock
+            _REFUSALS, 1.0, keys_max=_ADDRESSES_MAX, shared=True, ahead=_DELAY_SECONDS_MAX, clock=self.clock
         )
         metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
 
@@ -68,6 +82,31 @@ class Limiter:
 
     def _buckets_of_addresses(self, policy: Policy) -> Buckets:
         return Buckets(policy.quota, policy.seconds, keys_max=_ADDRESSES_MAX, shared=True, clock=self.clock)
+
+    def _watch(self, scope: Scope) -> None:
+        """Find the first request of a proxy that has no trust. All its clients have one address for Falcon, and they
+        may come from anywhere, even if Falcon listens to its own machine only."""
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        if peer in self._known_proxies or not any(name in _FORWARDED for name, _ in scope["headers"]):
+            return
+        if client is not None and self._addresses.of_peer(client) is None:
+            if len(self._known_proxies) < _KNOWN_PROXIES_MAX:
+                self._known_proxies.add(peer)
+            return
+        self.watch = None
+        began = not self._switch.on
+        if began:
+            self._switch.on = True
+            self._hold(self._quotas)
+        log.error(
+            "FALCON_TRUSTED_PROXIES does not name the proxy at %s, which passes requests on: all its clients count as "
+            "one address%s. Set FALCON_TRUSTED_PROXIES=%s if that is your proxy's address; FALCON_LIMITS=off, if there "
+            "shall be no limits",
+            peer or "an unknown address",
+            ", and limits are on from now on" if began else "",
+            peer,
+        )
 
     # --- an account ---------------------------------------------------------------------------------------------------
 
@@ -95,12 +134,13 @@ class Limiter:
     @contextmanager
     def stream(self, account_id: AccountId) -> Iterator[None]:
         """Counts a stream of the account while it lasts. Raises Problem 429."""
-        if not self._streams.enter(account_id):
+        streams = self._streams  # others may be counted when it ends
+        if not streams.enter(account_id):
             raise self._refused(account_id, self.policies.account_streams)
         try:
             yield
         finally:
-            self._streams.leave(account_id)
+            streams.leave(account_id)
 
     def check_new_room(self, account_id: AccountId) -> None:
         """Raises Problem 429 if the account has made as many rooms as it may in a day."""

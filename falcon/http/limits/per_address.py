@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from falcon.buckets import Counts
+from falcon.buckets import Counts, Switch
 from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import Addresses, AddressKey
 from falcon.http.limits.limiter import refused
@@ -20,15 +20,18 @@ class ConnectionsPerAddress:
     have as many: hundreds of people may share one address. Those beyond that still count for their address.
     """
 
-    def __init__(self, quotas: Quotas | None = None, addresses: Addresses | None = None) -> None:
+    def __init__(
+        self, quotas: Quotas | None = None, addresses: Addresses | None = None, switch: Switch | None = None
+    ) -> None:
         self._quotas = quotas or Quotas()
         self._addresses = addresses or Addresses()
+        self._switch = switch or Switch()
         self._policy = Policies(self._quotas).address_connections
         self._connections = Counts(self._policy.quota)
 
     def of(self, client: tuple[str, int] | None) -> AddressKey | None:
         """The address that a connection of this peer counts for; None if it does not count."""
-        return self._addresses.of_peer(client) if self._policy.quota else None
+        return self._addresses.of_peer(client) if self._policy.quota and self._switch.on else None
 
     def enter(self, key: ConnectionKey) -> bool:
         """True if there is room for one more, which counts until :meth:`leave`."""

@@ -1,12 +1,11 @@
 """The limit to how many rooms an account may have."""
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from falcon.domain.ids import AccountId
-from falcon.http.limits.limiter import refused
+from falcon.http.limits.limiter import Limiter, refused
 from falcon.http.limits.quotas import Policy
 from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import roles_in_parts
@@ -34,11 +33,15 @@ class RoomCounts:
     one account at the same time may exceed the limit by a few rooms, and by the commands that were under way.
     """
 
-    def __init__(self, policy: Policy, store: ReadStore, clock: Callable[[], float]) -> None:
-        self._policy = policy
+    def __init__(self, limiter: Limiter, store: ReadStore) -> None:
+        self._limiter = limiter
         self._store = store
-        self._clock = clock
+        self._clock = limiter.clock
         self._known: dict[AccountId, _Known] = {}
+
+    @property
+    def _policy(self) -> Policy:
+        return self._limiter.policies.account_rooms
 
     async def check(self, account_id: AccountId) -> None:
         """Raises Problem 429, ReadStoreUnavailable."""
