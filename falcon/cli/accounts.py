@@ -22,7 +22,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import Account, FalconClient, NewToken
+    from falcon_chat import Account, FalconClient, NewAccount, NewToken
 
 
 def add(
@@ -36,16 +36,20 @@ def add(
 ) -> None:
     """Create an account. Prints its id and its first token, which is shown only once.
 
+    It warns if another account has the name: commands then need the id.
+
     \b
     Examples:
       falcon account add "Alice"
       read -r ID TOKEN < <(falcon account add "Build bot")
     """
-    account = Caller(ctx, url, token, data_dir, admin=True).run(lambda falcon: falcon.create_account(name, key=key))
+    caller = Caller(ctx, url, token, data_dir, admin=True)
+    account = caller.run(lambda falcon: falcon.create_account(name, key=key))
     if as_json:
         print_json([account])
     else:
         typer.echo(f"{account.account_id} {account.token}")
+    caller.run(lambda falcon: _warn_of_namesakes(falcon, account))
 
 
 def list_all(
@@ -92,7 +96,7 @@ def new_token(
 ) -> None:
     """Create another token for an account. Prints it; it is shown only once.
 
-    Existing tokens stay valid; `falcon account revoke` ends them.
+    Existing tokens stay valid; `falcon account revoke` revokes them.
 
     If the admin's token is lost, create another one from Falcon's own files, with the account's id: stop `falcon up` and run this command on its data directory, or run it where FALCON_KAFKA and the secrets of the cluster are set.
 
@@ -120,16 +124,16 @@ def revoke(
     ctx: typer.Context,
     account: PersonArgument,
     token_id: Annotated[
-        int | None, typer.Argument(metavar="TOKEN_ID", min=1, help="The token that ends.", show_default=False)
+        int | None, typer.Argument(metavar="TOKEN_ID", min=1, help="The token to revoke.", show_default=False)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tokens of the account.")] = False,
     url: UrlOption = None,
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """End a token of an account, or all of them.
+    """Revoke a token of an account, or all of them.
 
-    Without a TOKEN_ID and without --all it lists the account's tokens and ends none.
+    Without a TOKEN_ID and without --all it lists the account's tokens and revokes none.
 
     \b
     Examples:
@@ -149,6 +153,22 @@ def revoke(
         raise typer.Exit(2)
     revoked = caller.run(lambda falcon: _revoke(falcon, account_id, token_id))
     typer.echo(f"Revoked: {', '.join(map(str, revoked)) or 'none; there were no tokens'}")
+
+
+async def _warn_of_namesakes(falcon: "FalconClient", added: "NewAccount") -> None:
+    from falcon.cli.listing import all_accounts
+    from falcon_chat import Problem, Unreachable
+
+    try:
+        accounts = await all_accounts(falcon)
+    except (Problem, Unreachable):  # the account was created, and its token is printed
+        return
+    name = added.name.casefold()
+    others = [
+        each.account_id for each in accounts if each.name.casefold() == name and each.account_id != added.account_id
+    ]
+    if others:
+        typer.echo(f"Warning: {', '.join(map(str, others))} is called {added.name!r}, too: use ids.", err=True)
 
 
 async def _account_id(caller: Caller, falcon: "FalconClient", account: str) -> int:

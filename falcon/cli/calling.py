@@ -124,8 +124,8 @@ class Caller:
             if fault.key is None or "key" not in self.ctx.params:
                 raise
             raise Fault(
-                f"{fault}; it is unknown whether this was done: the same command with --key {fault.key} within ten "
-                "minutes does it once"
+                f"{fault}; the outcome is unknown. Run the command again with --key {fault.key} within ten minutes; it "
+                "is executed only once"
             ) from fault
 
 
@@ -176,7 +176,7 @@ def find_credentials(data_dir: Path) -> Credentials | None:
 def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bool) -> tuple[list[str], str]:
     """Addresses and token: the given ones, or those of the data directory. Raises Fault."""
     running = find_running(data_dir)
-    urls = [part.strip() for part in url.split(",")] if url else []
+    urls = _addresses(url) if url else []
     if not urls:
         if running is None:
             raise Fault(f"no Falcon runs on {data_dir}/: start one with `falcon up`, or name one with --url")
@@ -193,6 +193,16 @@ def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bo
     if credentials is None:
         raise Fault(f"no credentials.json in {data_dir}/: give a token with --token or {name}")
     return urls, credentials.admin_token if admin else credentials.token
+
+
+def _addresses(url: str) -> list[str]:
+    """Raises Fault."""
+    from falcon_chat.addresses import Addresses
+
+    try:
+        return list(Addresses([part.strip() for part in url.split(",")]).urls)
+    except ValueError as fault:
+        raise Fault(str(fault)) from fault
 
 
 def _read(path: Path, shape: type[T], advice: str) -> T | None:

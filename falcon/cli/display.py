@@ -1,7 +1,7 @@
 """Text of other accounts, made safe for a terminal."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 # A message must not move the cursor, change colours, or look like a line of another account.
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code != 0x09} | {0x7F: "\u2421"}
@@ -28,6 +28,11 @@ def local_time(moment: datetime) -> str:
 def local_minute(moment: datetime) -> str:
     """In this machine's time zone, to the minute."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def api_time(moment: datetime) -> str:
+    """In UTC to the millisecond, as the API writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -1,12 +1,14 @@
 """Prints lists as tables for people, and as JSON for programs."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
-from falcon.cli.display import visible
+from falcon.cli.display import api_time, visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -60,7 +62,8 @@ def print_json(values: Iterable[Any]) -> None:
     import msgspec
 
     for value in values:
-        typer.echo(msgspec.json.encode(value).decode())
+        built = msgspec.to_builtins(value, builtin_types=(datetime,))
+        typer.echo(json.dumps(built, default=api_time, ensure_ascii=False, separators=(",", ":")))
 
 
 def _text(cell: Cell) -> "Text":

@@ -211,4 +211,6 @@ def _line(message: Message, author: str) -> str:
     reply = f" (to #{message.reply_to})" if message.reply_to else ""
     text = "(deleted)" if message.deleted else visible_lines(message.text, indent="    ")
     edited = " (edited)" if message.edited_at and not message.deleted else ""
-    return f"{local_time(message.posted_at)}  #{message.seq}  {author}{reply}: {text}{edited}"
+    reactions = () if message.deleted or message.reactions is msgspec.UNSET else message.reactions
+    counts = f"  [{', '.join(f'{visible(each.emoji)} {each.count}' for each in reactions)}]" if reactions else ""
+    return f"{local_time(message.posted_at)}  #{message.seq}  {author}{reply}: {text}{edited}{counts}"

@@ -12,7 +12,16 @@ def test_an_account_is_made_and_its_token_shown(run: Run, server: FakeFalcon) ->
 def test_an_account_is_made_once_with_one_key(run: Run, server: FakeFalcon) -> None:
     run(server, "account", "add", "Alice", "--key", "one")
     run(server, "room", "create", "Tea", "--key", "two")
-    assert [request.headers["Idempotency-Key"] for request in server.requests] == ["one", "two"]
+    commands = [request for request in server.requests if request.method == "POST"]
+    assert [request.headers["Idempotency-Key"] for request in commands] == ["one", "two"]
+
+
+def test_a_second_account_of_one_name_is_warned_of(run: Run, server: FakeFalcon) -> None:
+    assert run(server, "account", "add", "Alice").stderr == ""
+    server.accounts.append(account(131, "alice"))
+    added = run(server, "account", "add", "Alice")
+    assert (added.exit_code, added.stdout) == (0, "130 secret\n")
+    assert added.stderr == "Warning: 131 is called 'Alice', too: use ids.\n"
 
 
 def test_accounts_are_listed(run: Run, server: FakeFalcon) -> None:

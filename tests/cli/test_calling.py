@@ -1,8 +1,10 @@
 import os
+import ssl
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import httpx
 import msgspec
 import pytest
 import typer
@@ -88,11 +90,15 @@ def test_commands_use_the_data_directory_that_they_are_given(data_dir: Path, ser
     assert str(server.requests[0].url).startswith(URL)
 
 
-def test_an_address_that_is_none_is_one_line(server: FakeFalcon) -> None:
+@pytest.mark.parametrize("token", [["--token", "t0ken"], []])
+def test_an_address_that_is_none_is_one_line(server: FakeFalcon, token: list[str]) -> None:
     outside = Outside(server.transport())
-    result = CliRunner().invoke(app, ["rooms", "--url", "localhost:8080", "--token", "t0ken"], obj=outside)
+    result = CliRunner().invoke(app, ["rooms", "--url", "localhost:8080", *token], obj=outside)
     assert result.exit_code == 1
-    assert result.stderr == "'localhost:8080' is not an address; it should look like http://127.0.0.1:8080\n"
+    assert (
+        result.stderr
+        == "'localhost:8080' is not an address: one begins with http:// or https://, such as http://127.0.0.1:8080\n"
+    )
 
 
 @pytest.mark.parametrize("url", ["http://[bad", "http://localhost:99999"])
@@ -156,3 +162,19 @@ def test_each_commands_help_has_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert f"falcon {command}" in result.stdout.split("Example")[1]
+
+
+def test_a_certificate_that_is_not_trusted_fails_at_once_and_says_that_nothing_was_sent() -> None:
+    clock = FakeClock()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        fault = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        fault.verify_message = "self-signed certificate"
+        raise httpx.ConnectError("certificate verify failed", request=request) from fault
+
+    command = ["send", "64", "Hi", "--url", "https://chat.test", "--token", "t0ken"]
+    result = CliRunner().invoke(app, command, obj=Outside(httpx.MockTransport(refuse), clock.clock()))
+    assert (result.exit_code, clock.slept) == (1, [])
+    assert "its certificate is not trusted (self-signed certificate)" in result.stderr
+    assert "nothing was sent" in result.stderr
+    assert "unknown" not in result.stderr

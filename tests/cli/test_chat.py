@@ -39,7 +39,7 @@ def test_send_says_with_which_key_it_can_be_repeated(run: Run, server: FakeFalco
     result = run(script, "send", "64", "Who wants tea?")
     (key,) = set(script.header("Idempotency-Key"))
     assert result.exit_code == 1
-    assert f"unknown whether this was done: the same command with --key {key} within ten minutes" in result.stderr
+    assert f"outcome is unknown. Run the command again with --key {key} within ten minutes" in result.stderr
     assert run(server, "send", "64", "Who wants tea?", "--key", str(key)).exit_code == 0
     assert server.requests[-1].headers["Idempotency-Key"] == key
     assert "--key" not in run(Script(unanswered), "read", "64", "1").stderr  # to repeat it does no harm
@@ -72,6 +72,21 @@ def test_tail_shows_time_number_author_and_text(run: Run, server: FakeFalcon) ->
         "2026-11-25 09:30:00  #3  account 131 (to #1): Ho (edited)",
         "2026-11-25 09:30:00  #4  (missing: the server cannot show it)",
     ]
+
+
+def test_tail_shows_how_often_each_emoji_was_used(run: Run, server: FakeFalcon) -> None:
+    reactions = [{"emoji": "👍", "count": 2, "accounts": [130, 131]}, {"emoji": "🎉", "count": 1, "accounts": [130]}]
+    server.messages[64] = [message(64, 1, "Tea?", reactions=reactions), message(64, 2, "Yes", reactions=[])]
+    assert run(server, "tail", "64").stdout.splitlines() == [
+        "2026-11-25 09:30:00  #1  Alice: Tea?  [👍 2, 🎉 1]",
+        "2026-11-25 09:30:00  #2  Alice: Yes",
+    ]
+
+
+def test_times_as_json_are_those_of_the_api(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Hi") | {"posted_at": "2026-11-25T09:30:17.400Z"}]
+    (told,) = run(server, "tail", "64", "--json").stdout.splitlines()
+    assert msgspec.json.decode(told)["posted_at"] == "2026-11-25T09:30:17.400Z"
 
 
 def test_who_has_left_keeps_the_name_in_the_history(run: Run, server: FakeFalcon) -> None:

@@ -203,7 +203,10 @@ def test_a_token_that_is_not_known_there(falcon: Falcon, token: str) -> None:
 def test_what_cannot_be_an_address_is_one_line() -> None:
     result = CliRunner().invoke(app, ["smoke", "localhost:8080", "--token", "t0ken"])
     assert result.exit_code == 1
-    assert result.stderr == "'localhost:8080' is not an address; it should look like http://127.0.0.1:8080\n"
+    assert (
+        result.stderr
+        == "'localhost:8080' is not an address: one begins with http:// or https://, such as http://127.0.0.1:8080\n"
+    )
 
 
 # --- it does not do what it says --------------------------------------------------------------------------------------

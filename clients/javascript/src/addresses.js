@@ -35,7 +35,7 @@ export class Addresses {
 function checked(text) {
   const url = URL.canParse?.(text) === false ? null : new URL(text);
   if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new TypeError(`${text} is not an address; it should look like http://127.0.0.1:8080`);
+    throw new TypeError(`${text} is not an address: one begins with http:// or https://, such as http://127.0.0.1:8080`);
   }
   return String(text).replace(/\/+$/, "");
 }

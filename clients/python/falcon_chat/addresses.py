@@ -59,7 +59,9 @@ def _checked(url: str) -> str:
     except (httpx.InvalidURL, ValueError) as fault:
         raise ValueError(f"{url!r} is not an address: {fault}") from fault
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"{url!r} is not an address; it should look like http://127.0.0.1:8080")
+        raise ValueError(
+            f"{url!r} is not an address: one begins with http:// or https://, such as http://127.0.0.1:8080"
+        )
     return url.rstrip("/")
 
 

@@ -1,8 +1,10 @@
 """Requests: retried, spread over the server's addresses, with the position of this client's writes."""
 
 import asyncio
+import itertools
 import math
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -11,7 +13,7 @@ import httpx
 import msgspec
 
 from falcon_chat.addresses import Addresses
-from falcon_chat.errors import FieldError, Problem
+from falcon_chat.errors import FieldError, Problem, Unreachable
 from falcon_chat.patience import Clock, Patience
 
 Params: TypeAlias = Mapping[str, str | int]
@@ -113,13 +115,15 @@ class Connection:
     async def _answer(
         self, method: str, path: str, headers: dict[str, str], patience: Patience, **request: Any
     ) -> httpx.Response:
-        while True:
+        for attempt in itertools.count():
             url = self._addresses.next()
             try:
                 async with asyncio.timeout(patience.left):
                     response = await self._http.request(method, url + path, headers=headers, **request)
             except (httpx.RequestError, TimeoutError) as fault:
                 another = self._addresses.shun(url)
+                if not (attempt or another) and (untrusted := _untrusted(fault)):
+                    raise Unreachable(f"{url}: {untrusted}; nothing was sent", fault) from fault
                 if not (another and patience.left):
                     await patience.wait(ConnectionError(f"{url}: {why(fault)}"))
                 continue
@@ -131,6 +135,7 @@ class Connection:
             if isinstance(refusal, Problem):
                 raise refusal
             await patience.wait(refusal.problem, refusal.retry_after)
+        raise AssertionError("unreachable")
 
     def _remember(self, position: str, response: httpx.Response) -> None:
         try:
@@ -182,6 +187,15 @@ def _refusal(response: httpx.Response) -> Problem | Busy:
     detail = body.detail or body.title or response.reason_phrase or "no reason given"
     problem = Problem(status, body.code or f"http_{status}", detail, body.errors)
     return Busy(problem, _retry_after(response)) if status >= 500 or status in _RETRIED_4XX else problem
+
+
+def _untrusted(fault: BaseException | None) -> str:
+    """Why the server's certificate is not trusted, which another attempt would not change; empty for other faults."""
+    while fault is not None:
+        if isinstance(fault, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({fault.verify_message}); SSL_CERT_FILE can name its authority"
+        fault = fault.__cause__ or fault.__context__
+    return ""
 
 
 def _retry_after(response: httpx.Response) -> float | None:
