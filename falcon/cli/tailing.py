@@ -25,6 +25,7 @@ from falcon_chat import (
     ReactionAdded,
     ReactionRemoved,
     ReactionSummary,
+    Restarted,
     RoomDeleted,
     Unreachable,
 )
@@ -83,6 +84,9 @@ class _Follower:
             case Hello(account_id=me, rooms=rooms):
                 self._me = me
                 await self._begin(max((room.last_seq for room in rooms), default=0))
+            case Restarted():  # from a copy: other messages may have the numbers of those that were shown
+                self._last = 0
+                self._read.clear()
             case CatchUp(rooms=rooms):
                 await self._read_up_to(max((room.last_seq for room in rooms), default=0))
             case MessagePosted(message=message) if message.seq > self._last:

@@ -17,10 +17,11 @@ export class Listening {
   #doubting = null;
   #failures = 0;
 
-  /** ``onEvent(type, data)`` must return at once. ``onState({ state, why, until })``: connecting, connected or offline. */
-  constructor(falcon, { onEvent, onState, onUnauthenticated }) {
+  /** ``onEvent(type, data)`` must return at once. ``onState({ state, why, until })``: connecting, connected or offline. ``onRestarted()``:
+   * what the page shows may not exist any more. */
+  constructor(falcon, { onEvent, onState, onRestarted, onUnauthenticated }) {
     this.#falcon = falcon;
-    this.#on = { event: onEvent, state: onState, unauthenticated: onUnauthenticated };
+    this.#on = { event: onEvent, state: onState, restarted: onRestarted, unauthenticated: onUnauthenticated };
   }
 
   start() {
@@ -62,7 +63,7 @@ export class Listening {
       } catch (fault) {
         if (this.#stopped) return;
         if (fault instanceof Problem && fault.status === 401) return void this.#unauthenticated();
-        // The log is another one, the token is too old, or an event failed: start again with the state.
+        // An event failed: start again with the state.
         console.error("the stream begins again", fault);
         const pause = backoff(this.#failures++);
         this.#is({ state: "offline", why: "closed", until: Date.now() + pause });
@@ -81,7 +82,8 @@ export class Listening {
     });
     this.#stream = stream;
     for await (const { type, data } of stream) {
-      if (type !== "bye") this.#on.event(type, data);
+      if (type === "restarted") this.#on.restarted();
+      else if (type !== "bye") this.#on.event(type, data);
       else if (data.reason === "unauthenticated") return void this.#unauthenticated();
     }
   }

@@ -41,6 +41,7 @@ class App {
     this.stream = new Listening(falcon, {
       onEvent: (type, data) => this.chat.take(type, data),
       onState: (connection) => this.#connectionIs(connection),
+      onRestarted: () => location.reload(), // Falcon was restored from a copy; drafts and unsent messages are kept
       onUnauthenticated: () => this.#unauthenticated(),
     });
     this.watching = new Watching(this.stream);

@@ -4,6 +4,7 @@ the clients are in ``tests/clients``."""
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,3 +166,50 @@ async def _three_lives(bot: Bot, asking: Asking) -> None:
     answers = await asking.answers()
     assert [answer.reply_to for answer in answers] == asked
     assert answers[0].text in ("I'd say: tea", "I'd say: coffee")
+
+
+def test_a_bot_survives_the_restore_of_a_copy_at_once_and_at_its_next_start(server: Falcon, tmp_path: Path) -> None:
+    async def session() -> None:
+        admin_client = FalconClient(server.info["url"], server.info["admin_token"])
+        async with client(server) as falcon, admin_client as admin:
+            account = await admin.create_account("Chooser")
+            room = (await falcon.create_room("Tea", members={account.account_id: "member"})).room_id
+            bot = Bot(server, account.token, tmp_path / "bot.place")
+            bot.start()
+            try:
+                await eventually(bot.place.exists)
+                await asyncio.to_thread(copy, server.data_dir, tmp_path / "copy")
+                asking = Asking(falcon, room, account.account_id)
+                await asking.wait_for_answer(await asking.ask("tea or coffee?"))
+                await asyncio.to_thread(server.stop)
+                lost = bot.place.read_text()
+                shutil.rmtree(server.data_dir)
+                (tmp_path / "copy").rename(server.data_dir)
+                await asyncio.to_thread(server.start)
+            except BaseException:
+                bot.kill()
+                raise
+        async with client(server) as falcon:
+            try:
+                asking = Asking(falcon, room, account.account_id)
+                await eventually(lambda: bot.place.read_text() not in ("", lost))  # it has begun to listen again
+                await asking.wait_for_answer(await asking.ask("now or later?"))
+                bot.kill()
+                bot.place.write_text(lost)
+                bot.start()
+                await eventually(lambda: bot.place.read_text() != lost)
+                await asking.wait_for_answer(await asking.ask("here or there?"))
+            finally:
+                bot.kill()
+
+    asyncio.run(session())
+
+
+def copy(data_dir: Path, into: Path) -> None:
+    command = [sys.executable, "-m", "falcon", "copy", str(into)]
+    subprocess.run(command, env={**os.environ, "FALCON_DATA_DIR": str(data_dir)}, check=True, timeout=60)
+
+
+def test_a_bot_without_a_place_says_how_it_is_used() -> None:
+    done = subprocess.run([sys.executable, str(BOT)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.startswith("usage:")

@@ -73,7 +73,7 @@ async function answer(line) {
   } catch (error) {
     if (error instanceof Problem) {
       const { status, code, detail, errors } = error;
-      return { id, problem: { status, code, detail, errors } };
+      return { id, name: error.name, problem: { status, code, detail, errors } };
     }
     if (error instanceof Unreachable) return { id, unreachable: { key: error.key, detail: error.message } };
     return { id, fault: error.stack };

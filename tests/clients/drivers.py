@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 import falcon_chat
-from falcon_chat import Clock, FalconClient, Names, Problem, Unreachable
+from falcon_chat import Clock, FalconClient, Names, Problem, ResumeRefused, Unreachable
 
 Json = dict[str, Any]
 NODE: Final = shutil.which("node")
@@ -34,6 +34,10 @@ class Refused(Exception):
         self.status = status
         self.code = code
         self.errors = list(errors)
+
+
+class ResumeIsRefused(Refused):
+    """The client's ResumeRefused."""
 
 
 class NoAnswer(Exception):
@@ -171,7 +175,8 @@ class _translated:
         match fault:
             case Problem():
                 errors = _json(fault.errors)
-                raise Refused(fault.status, fault.code, fault.detail, errors) from fault
+                kind = ResumeIsRefused if isinstance(fault, ResumeRefused) else Refused
+                raise kind(fault.status, fault.code, fault.detail, errors) from fault
             case Unreachable():
                 raise NoAnswer(fault.key) from fault
 
@@ -196,7 +201,7 @@ class JavaScriptDriver:
         process.stdin.write(json.dumps({"id": number, "does": does, **request}).encode() + b"\n")
         said = await answered
         if "problem" in said:
-            raise Refused(**said["problem"])
+            raise {"Problem": Refused, "ResumeRefused": ResumeIsRefused}[said["name"]](**said["problem"])
         if "unreachable" in said:
             raise NoAnswer(said["unreachable"]["key"])
         assert "fault" not in said, said["fault"]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.clients.drivers import Client, Driver, Events, Json, NoAnswer, Refused
+from tests.clients.drivers import Client, Driver, Events, Json, NoAnswer, Refused, ResumeIsRefused
 from tests.clients.scripted import MESSAGE, ScriptedServer, answer, busy, damaged, event, events, hangs_up, refusal
 from tools.harness.falcon import Falcon
 
@@ -648,6 +648,31 @@ async def a_broken_stream_goes_on_behind_the_last_event(driver: Driver) -> None:
     assert {(request.query["rooms"], request.query["signals"]) for request in server.requests} == {("64", "typing")}
 
 
+async def a_stream_of_a_restored_server_starts_again_and_says_so(driver: Driver) -> None:
+    """Positions of writes are of the lost history: a read that waited for them would get 503."""
+    refused = refusal(400, "malformed", ({"field": "resume", "rule": "must be the id of an event"},))
+    posted, hello = answer(201, MESSAGE, Falcon_Position="1:9"), events(HELLO)
+    script = (posted, events(HELLO, breaks=True), refused, hello, answer(200, MESSAGE))
+    async with ScriptedServer(*script) as server:
+        client = await driver.client(server.url, TOKEN)
+        await client.call("post", 64, "Hi")
+        stream = await client.stream()
+        assert [(await stream.next())["type"] for _ in range(3)] == ["hello", "restarted", "hello"]
+        await client.call("message", 64, 1)
+        await stream.leave()
+    resumed = [request.headers.get("last-event-id", request.query.get("resume")) for request in server.requests]
+    assert resumed == [None, None, "a", None, None]
+    assert server.headers("falcon-position") == [None, "1:9", "1:9", None, None]
+
+
+async def a_given_id_that_the_server_does_not_know_is_refused_by_name(driver: Driver) -> None:
+    refused = refusal(400, "malformed", ({"field": "resume", "rule": "must be the id of an event"},))
+    async with ScriptedServer(refused) as server:
+        stream = await (await driver.client(server.url, TOKEN)).stream(resume="old")
+        with pytest.raises(ResumeIsRefused):
+            await stream.next()
+
+
 async def after_bye_the_stream_comes_back_when_it_was_told(driver: Driver) -> None:
     bye = event("bye", {"reason": "draining", "retry_after_ms": 1000}, "b")
     async with ScriptedServer(events(HELLO, bye), events(event("caught_up", {}, "c"))) as server:
@@ -753,6 +778,8 @@ SCRIPTED: Final = (
     unknown_events_and_fields_are_passed_over,
     a_stream_names_those_whom_it_watches,
     a_broken_stream_goes_on_behind_the_last_event,
+    a_stream_of_a_restored_server_starts_again_and_says_so,
+    a_given_id_that_the_server_does_not_know_is_refused_by_name,
     after_bye_the_stream_comes_back_when_it_was_told,
     a_server_that_falls_silent_is_given_up_on,
     a_stream_that_is_closed_ends_for_the_one_who_listens,

@@ -1,14 +1,19 @@
 """The web client, in a real browser, against real processes."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
+from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect
 
+from falcon.bootstrap import embedded
+from falcon.settings import Settings
 from tests.web.conftest import Open, Person, Screen, of_the_page
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import until
@@ -803,6 +808,32 @@ def test_a_phone_shows_one_thing_at_a_time(screen: Open, anna: Person, ben: Pers
     page.get_by_role("button", name="Close").tap()
     page.get_by_role("link", name="Rooms").tap()
     shows_only("nav.rooms")
+
+
+def test_after_a_restore_the_page_shows_what_is_there_and_keeps_what_is_not_sent(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    falcon = Falcon(tmp_path / "data").start()
+    try:
+        anna = Person(falcon.info["url"], falcon.info["token"], 0, "First account")
+        room = anna.makes_room("Tea kitchen")
+        hers = Screen(chromium.new_context().new_page(), anna.url).signs_in(anna).opens(room)
+        hers.says("Before the copy")
+        hers.shows(["Before the copy"])
+        embedded.copy(Settings(data_dir=falcon.data_dir), tmp_path / "copy")
+        hers.says("Lost")
+        hers.shows(["Before the copy", "Lost"])
+        falcon.stop()
+        hers.page.locator("#composer").fill("A thought")
+        shutil.rmtree(falcon.data_dir)
+        (tmp_path / "copy").rename(falcon.data_dir)
+        falcon.start()
+        hers.shows(["Before the copy"])
+        expect(hers.page.locator("#composer")).to_have_value("A thought")
+        assert anna.log_of(room) == ["Before the copy"]
+        hers.network.close()
+    finally:
+        falcon.stop()
 
 
 # --- signing in, and the files ----------------------------------------------------------------------------------------

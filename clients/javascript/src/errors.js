@@ -14,6 +14,17 @@ export class Problem extends Error {
 }
 
 /**
+ * The server does not have the history that the given ``resume`` continues: it was restored from a copy, or is another
+ * one. Start a stream without ``resume``, and read again what you keep.
+ */
+export class ResumeRefused extends Problem {
+  constructor(...said) {
+    super(...said);
+    this.name = "ResumeRefused";
+  }
+}
+
+/**
  * No answer before the deadline. It is unknown whether a command was executed: retry it with the same ``key``.
  * ``last`` is what the last attempt met: a Problem (503, 429 …) or the error of a broken connection.
  */

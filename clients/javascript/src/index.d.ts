@@ -59,6 +59,16 @@ export interface PageOptions extends CallOptions {
   cursor?: string | null;
 }
 
+/**
+ * The server no longer has the history of the stream, because it was restored from a copy; ``hello`` comes next. Messages
+ * that you have seen may be gone, and others may have their ``seq``: read again what you keep. The client makes this event.
+ */
+export interface Restarted {
+  type: "restarted";
+  data: Record<string, never>;
+  id: "";
+}
+
 export interface StreamState {
   state: "connecting" | "connected" | "offline";
   /** When offline: a code of Problem, the reason of a ``bye``, or "silent", "network", "unreachable", "closed". */
@@ -122,13 +132,14 @@ export class FalconClient {
   stream(options?: StreamOptions): Stream;
 }
 
-/** What happens, each event once and in order, over broken connections and restarts. A refusal is thrown as Problem. */
-export class Stream implements AsyncIterableIterator<Event> {
+/** What happens, each event once and in order, over broken connections and restarts. A refusal is thrown as Problem,
+ * one of the given ``resume`` as ResumeRefused. */
+export class Stream implements AsyncIterableIterator<Event | Restarted> {
   /** The id of the last event that was handed out. */
   readonly id: string | null;
   [Symbol.asyncIterator](): this;
-  next(): Promise<IteratorResult<Event, undefined>>;
-  return(): Promise<IteratorResult<Event, undefined>>;
+  next(): Promise<IteratorResult<Event | Restarted, undefined>>;
+  return(): Promise<IteratorResult<Event | Restarted, undefined>>;
   close(): void;
   /** Do not wait for the next attempt, and reconnect if the connection has been silent for a while. */
   nudge(): void;
@@ -157,6 +168,12 @@ export class Problem extends Error {
   readonly errors: readonly FieldError[];
   readonly retryAfterMs: number | null;
 }
+
+/**
+ * The server does not have the history that the given ``resume`` continues: it was restored from a copy, or is another
+ * one. Start a stream without ``resume``, and read again what you keep.
+ */
+export class ResumeRefused extends Problem {}
 
 /** No answer before the deadline. It is unknown whether a command was executed: retry it with the same ``key``. */
 export class Unreachable extends Error {

@@ -21,9 +21,13 @@ export class Positions {
     }
   }
 
+  forget() {
+    this.#offsets.clear();
+  }
+
   /** A read with these positions failed. An answer that is a little old is better than none. */
   failed() {
-    if (this.#briefly) this.#offsets.clear();
+    if (this.#briefly) this.forget();
   }
 
   toString() {

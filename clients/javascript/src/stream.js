@@ -1,13 +1,14 @@
 // The stream over connections that break: every event once and in order, for as long as it is read.
 
 import { parsed, passes, pieces } from "./connection.js";
-import { Problem } from "./errors.js";
+import { Problem, ResumeRefused } from "./errors.js";
 import { atLeast, backoff, sleep } from "./patience.js";
 import { Parser } from "./sse.js";
 
 const PATH = "/v1/stream";
 const SILENCE_MS = 25_000; // the server says something at least every 15 seconds
 const STEADY_MS = 5_000;
+const RESTARTED = "restarted"; // made here: a restored server does not have the history of the stream
 const WATCHING = "watching"; // a connection is given up since the stream is to watch other accounts
 
 /** The events that this client knows. A later server may send others, which are passed over. */
@@ -40,6 +41,7 @@ export class Stream {
   #params;
   #headers = { Accept: "text/event-stream" };
   #id;
+  #given;
   #onState;
   #pauses;
   #failures = 0;
@@ -53,7 +55,7 @@ export class Stream {
   constructor(connection, { rooms = null, resume = null, signals = [], watch = [], onState = null, firstPauseMs, longestPauseMs } = {}) {
     this.#connection = connection;
     this.#params = { rooms: rooms && ids(rooms), signals: ids(signals), watch: ids(watch) };
-    this.#id = resume;
+    this.#given = this.#id = resume || null;
     this.#onState = onState ?? (() => {});
     this.#pauses = [firstPauseMs, longestPauseMs];
     this.#events = this.#run();
@@ -129,6 +131,13 @@ export class Stream {
         lost = yield* this.#connected();
       } catch (fault) {
         if (this.#closed) return;
+        if (this.#id && isOfResume(fault)) {
+          if (this.#id === this.#given) throw new ResumeRefused(fault.status, fault.code, fault.detail, fault);
+          this.#id = null;
+          this.#connection.positions.forget(); // they are of the history that is gone, too
+          yield { type: RESTARTED, data: {}, id: "" };
+          continue;
+        }
         if (!passes(fault)) throw fault;
         if (this.#whyAborted === WATCHING) continue;
         lost = { why: this.#reason(fault), afterMs: fault.retryAfterMs ?? null, met: fault };
@@ -192,6 +201,7 @@ export class Stream {
   }
 }
 
+const isOfResume = (fault) => fault instanceof Problem && fault.errors.some(({ field }) => field === "resume");
 const ids = (all) => [...all].join(",") || null;
 
 function read({ id, name, data }, before) {

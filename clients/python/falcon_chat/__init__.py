@@ -15,7 +15,7 @@ A call ends with an answer, with :class:`Problem` (refused; the same request wou
 """
 
 from falcon_chat.client import FalconClient
-from falcon_chat.errors import ExportFailed, FieldError, Problem, Unreachable
+from falcon_chat.errors import ExportFailed, FieldError, Problem, ResumeRefused, Unreachable
 from falcon_chat.events import (
     Bye,
     CatchUp,
@@ -32,6 +32,7 @@ from falcon_chat.events import (
     ReactionAdded,
     ReactionRemoved,
     ReadMoved,
+    Restarted,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
@@ -109,6 +110,8 @@ __all__ = [
     "ReactionSummary",
     "ReadMark",
     "ReadMoved",
+    "Restarted",
+    "ResumeRefused",
     "Role",
     "Room",
     "RoomChanged",

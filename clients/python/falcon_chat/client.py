@@ -285,6 +285,8 @@ class FalconClient:
         ``resume=`` the last one that you stored. If you are killed before you store it, that event comes again. Make
         that harmless: post with a ``key`` made from the event, such as
         ``f"answer-{message.room_id}-{message.seq}"``, and the same text; the server remembers keys for ten minutes.
+        If the server was restored from a copy, the stream gives Restarted and then Hello; if it does not know the
+        ``resume`` that you gave, ResumeRefused is raised: start without it.
         After too long an absence CatchUp comes instead of the events: read each room with :meth:`history`. If you were
         removed from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
 

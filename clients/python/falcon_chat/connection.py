@@ -157,6 +157,9 @@ class Positions:
             partition, offset = (int(number) for number in entry.split(":"))
             self._offsets[partition] = max(offset, self._offsets.get(partition, offset))
 
+    def forget(self) -> None:
+        self._offsets.clear()
+
     def __str__(self) -> str:
         return ",".join(f"{partition}:{offset}" for partition, offset in sorted(self._offsets.items()))
 

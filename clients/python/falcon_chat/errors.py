@@ -24,6 +24,13 @@ class Problem(Exception):
         self.errors = errors
 
 
+class ResumeRefused(Problem):
+    """The server does not have the history that ``resume=`` continues: it was restored from a copy, or is another one.
+
+    Start a stream without ``resume``, and read again what you keep.
+    """
+
+
 class Unreachable(Exception):
     """No answer before the deadline. It is unknown whether a command was executed: retry it with the same ``key``.
 

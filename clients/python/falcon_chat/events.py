@@ -25,6 +25,16 @@ class Hello(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class Restarted(msgspec.Struct, frozen=True):
+    """The server no longer has the history of this stream, because it was restored from a copy. Hello comes next.
+
+    Messages that you have seen may be gone, and others may have their ``seq``: read again what you keep. The client
+    makes this event itself; it has no id.
+    """
+
+    id: str = ""
+
+
 class CaughtUp(msgspec.Struct, frozen=True):
     """Once after each reconnection: all missed events have come; from here on they are live."""
 
@@ -152,6 +162,7 @@ class Bye(msgspec.Struct, frozen=True):
 
 Event: TypeAlias = (
     Hello
+    | Restarted
     | CaughtUp
     | CatchUp
     | MessagePosted

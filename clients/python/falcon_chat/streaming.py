@@ -10,8 +10,8 @@ import httpx
 import msgspec
 
 from falcon_chat.connection import Busy, Connection, why
-from falcon_chat.errors import Problem
-from falcon_chat.events import Bye, Event, read_event
+from falcon_chat.errors import Problem, ResumeRefused
+from falcon_chat.events import Bye, Event, Restarted, read_event
 from falcon_chat.sse import Block, Parser
 
 log = logging.getLogger("falcon_chat")
@@ -40,7 +40,7 @@ class Stream:
         self._watched = _ids(watch)
         self._signals = ",".join(signals) or None
         self._rooms = None if rooms is None else _ids(rooms)
-        self._resume = resume
+        self._given = self._resume = resume or None
         self._patience = connection.endless_patience()
         self._connected = self._connect()
         self._lost = False
@@ -70,7 +70,7 @@ class Stream:
         return self
 
     async def __anext__(self) -> Event:
-        """Raises Problem."""
+        """Raises Problem, ResumeRefused."""
         while not self._closed:
             if self._outdated:
                 self._outdated = False
@@ -87,12 +87,26 @@ class Stream:
                 await self._lose(ConnectionError(why(fault)))
             except Busy as busy:
                 await self._lose(busy.problem, busy.retry_after)
+            except Problem as problem:
+                if self._resume is None or not any(error.field == "resume" for error in problem.errors):
+                    raise
+                if self._resume == self._given:
+                    raise ResumeRefused(problem.status, problem.code, problem.detail, problem.errors) from problem
+                return self._restart()
             else:
                 self._lost = False
                 self._patience.renew()
                 return event
         await self._disconnect()
         raise StopAsyncIteration
+
+    def _restart(self) -> Event:
+        """Begin again with the present state. Positions of writes are of the history that is gone, too."""
+        log.warning("the server has another history, and the stream starts again: it was restored from a copy")
+        self._resume = None
+        self._connection.positions.forget()
+        self._connected = self._connect()
+        return Restarted()
 
     async def _next(self) -> Event:
         try:
