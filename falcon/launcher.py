@@ -136,7 +136,7 @@ class Launcher:
         self._stopping = False
         self._waking, self._woken = os.pipe()
         self._roles: list[_Role] = []
-        self._run_dir = Path(settings.run_dir) if settings.run_dir else None
+        self._run_dir: Path
         self._cpu_counted = 0.0
 
     def run(self) -> int:
@@ -205,16 +205,15 @@ class Launcher:
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
-        """Keep the folder that the processes share while the block runs. Raises CannotStart."""
+        """Keep a folder of this tree's own, which its processes share, while the block runs. Raises CannotStart."""
         slot_bytes = slots.SLOT_BYTES
         if self._settings.telemetry == "off":
             instruments.switch_off()
             slot_bytes = slots.UNMEASURED_BYTES
         with contextlib.ExitStack() as stack:
             try:
-                folder = self._run_dir
-                if folder is None:
-                    folder = stack.enter_context(slots.make_folder(self._slots(), slot_bytes))
+                within = Path(self._settings.run_dir) if self._settings.run_dir else None
+                folder = stack.enter_context(slots.make_folder(self._slots(), slot_bytes, within))
                 instruments.attach(folder, "launcher-0")
             except slots.NoRoom as error:
                 raise CannotStart(str(error)) from error

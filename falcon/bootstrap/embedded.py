@@ -267,14 +267,15 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     metrics.owner_connections_cut.begin(*((reason,) for reason in metrics.OWNER_CUTS))
     secret = server_secret(settings)
     gateway = start_gateway(settings, partial(build_shard, settings, place), place)
+    readers = open_readers(settings)
+    source = open_source(settings)
     peers = None
     if settings.processes > 1 and settings.run_dir:
-        peers = Peers(Path(settings.run_dir), place, settings.processes, secret, settings.mailbox_bound)
+        run_dir, places, bound = Path(settings.run_dir), settings.processes, settings.mailbox_bound
+        peers = Peers(run_dir, source.instance, place, places, secret, bound)
         gateway = await peers.start(gateway)
     if health is not None:
         health.ready = gateway.ready
-    readers = open_readers(settings)
-    source = open_source(settings)
     store = read_store(readers, settings.partitions)
     freshness = Freshness(store, source, is_told=lambda: True)
     tail = open_tail(settings)
@@ -286,7 +287,9 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
         loop.call_soon_threadsafe(committed)
 
     catch_up = CatchUpThread(database_of(settings, place), moved)
-    edge = start_edge(settings, gateway, store, freshness, tail, _transport(settings), source.instance, secret)
+    edge = start_edge(
+        settings, gateway, store, freshness, tail, _transport(settings, source.instance), source.instance, secret
+    )
     try:
         yield edge
         await edge.streams.stop()
@@ -325,12 +328,12 @@ def _told_to_all(peers: Peers, freshness: Freshness, tail: SqliteTail) -> Callab
     return committed
 
 
-def _transport(settings: Settings) -> SignalTransport:
+def _transport(settings: Settings, log_name: str) -> SignalTransport:
     """The transport to the other HTTP processes, if there may be some."""
     if not settings.run_dir:
         return LocalSignalTransport()
     # A process that has the number of one that was killed must not pass for it.
-    return SocketSignalTransport(Path(settings.run_dir), f"{os.getpid()}-{secrets.token_hex(4)}")
+    return SocketSignalTransport(Path(settings.run_dir), log_name, f"{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def server_secret(settings: Settings) -> bytes:

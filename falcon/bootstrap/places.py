@@ -5,7 +5,7 @@ import asyncio
 import fcntl
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,8 @@ from falcon.write.protocol import CommandEnvelope, Reply
 
 _STOP_SECONDS: Final = 3.5  # the launcher kills what has not ended after 4.5 s
 _PAUSE_SECONDS: Final = 0.02
-_KEY: Final = b"commands between the processes of a machine"
+_KEY: Final = b"commands between the processes of a machine, for the log "
+_COMMANDS: Final = ".commands"  # the end of the name of a socket that takes them
 
 
 class PlaceGateway:
@@ -50,22 +51,26 @@ class PlaceGateway:
 
 
 class Peers:
-    """The processes at the other places, as one process knows them. They share ``folder``; ``secret`` is the server's.
+    """The processes at the other places, as one process knows them. They share ``folder``.
+
+    ``log_name``: of their log; ``secret``: the server's. Processes of another log have other sockets and another key: a
+    copy of a data folder has the same secret, and its log another name.
 
     Commands go to them and come from them. Each is nudged when another has committed something, since a stream or a
     read may wait for it.
     """
 
-    def __init__(self, folder: Path, place: int, places: int, secret: bytes, mailbox_bound: int) -> None:
-        key = hmac.digest(secret, _KEY, "sha256")
+    def __init__(self, folder: Path, log_name: str, place: int, places: int, secret: bytes, mailbox_bound: int) -> None:
+        key = hmac.digest(secret, _KEY + log_name.encode(), "sha256")
         self._place = place
         self._places = places
-        self._commands = LocalCommands(folder, _socket(place), lambda: (key,))
+        names = [f"{log_name}.{number}" for number in range(places)]
+        self._commands = LocalCommands(folder, names[place] + _COMMANDS, lambda: (key,))
         self._others = OwnerGateway(
-            _Directory(places), lambda: (key,), mailbox_bound, partial(connected_locally, folder=folder)
+            _Directory(names), lambda: (key,), mailbox_bound, partial(connected_locally, folder=folder)
         )
-        self._nudges = Nudges(folder, place, places)
-        self._serving = _Serving(folder)
+        self._nudges = Nudges(folder, names, place)
+        self._serving = _Serving(folder / f"{log_name}.serving.lock")
         self.nudge = self._nudges.send
 
     async def start(self, here: HostedGateway) -> PlaceGateway:
@@ -88,23 +93,18 @@ class Peers:
 class _Directory:
     """The owners of partitions: each place has one shard."""
 
-    def __init__(self, places: int) -> None:
-        self._addresses = [f"{_socket(place)}/0" for place in range(places)]
+    def __init__(self, names: Sequence[str]) -> None:
+        self._addresses = [f"{name}{_COMMANDS}/0" for name in names]
 
     def address(self, partition: Partition) -> str:
         return self._addresses[partition % len(self._addresses)]
 
 
-def _socket(place: int) -> str:
-    """The name of the socket on which the place takes commands."""
-    return f"{place}.commands"
-
-
 class _Serving:
     """A lock that each place shares with the others while it serves requests. A process that is killed loses it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._handle = os.open(folder / "serving.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_SH)
 
     async def end(self) -> None:

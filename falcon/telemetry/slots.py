@@ -165,13 +165,16 @@ class SlotView:
 
 
 @contextlib.contextmanager
-def make_folder(processes: int, slot_bytes: int = SLOT_BYTES) -> Iterator[Path]:
-    """Make a folder for this process and its children, in memory if the system has a place for that with room for the
-    slots of so many processes. It is gone after the block. Raises NoRoom.
+def make_folder(processes: int, slot_bytes: int = SLOT_BYTES, within: Path | None = None) -> Iterator[Path]:
+    """Make a folder for this process and its children, ``within`` a given one, or else in memory if the system has a
+    place for that with room for the slots of so many processes. It is locked, and gone after the block. Raises NoRoom,
+    OSError.
 
     Removes the folders of launchers that were killed.
     """
-    bases = _SHARED_MEMORY, Path(tempfile.gettempdir())
+    if within is not None:
+        within.mkdir(parents=True, exist_ok=True)
+    bases = (within,) if within is not None else (_SHARED_MEMORY, Path(tempfile.gettempdir()))
     for base in bases:
         _remove_left(base)
     for base in bases:
@@ -185,7 +188,7 @@ def make_folder(processes: int, slot_bytes: int = SLOT_BYTES) -> Iterator[Path]:
                     shutil.rmtree(folder, ignore_errors=True)
             return
     raise NoRoom(
-        f"neither {bases[0]} nor {bases[1]} has {processes * slot_bytes >> 10:,} KiB for the measurements of "
+        f"{' and '.join(map(str, bases))} cannot take {processes * slot_bytes >> 10:,} KiB for the measurements of "
         f"{processes} processes: make room there, or set FALCON_RUN_DIR to another folder"
     )
 

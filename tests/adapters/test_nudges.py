@@ -17,7 +17,7 @@ class Process:
     """One of two. ``nudged``: how often it was."""
 
     def __init__(self, folder: Path, here: int) -> None:
-        self.nudges = Nudges(folder, here, 2)
+        self.nudges = Nudges(folder, ("ann", "ben"), here)
         self.nudged = 0
         self.nudges.open(self._count)
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from tests.contracts.command_gateway import ANN, PARTITIONS, CommandGatewayContr
 from tools.harness.waiting import eventually
 
 SECRET = b"the server's secret of a test"
+LOG = "log"
 
 
 def settings(data_dir: Path, processes: int = 2) -> Settings:
     """Of a data folder that has been prepared for so many processes."""
     shared = data_dir / "run"
-    shared.mkdir(exist_ok=True)
+    shared.mkdir(parents=True, exist_ok=True)
     found = Settings(data_dir=data_dir, partitions=PARTITIONS, processes=processes, run_dir=str(shared))
     embedded.prepare(found)
     return found
@@ -36,12 +38,12 @@ def settings(data_dir: Path, processes: int = 2) -> Settings:
 class Place:
     """A process at a place, without an edge. ``nudged``: how often another has nudged it."""
 
-    def __init__(self, number: int, found: Settings) -> None:
+    def __init__(self, number: int, found: Settings, log_name: str = LOG) -> None:
         self.gateway: PlaceGateway
         self.nudged = 0
         self._number = number
         self._settings = found
-        self._peers = Peers(Path(found.run_dir), number, found.processes, SECRET, found.mailbox_bound)
+        self._peers = Peers(Path(found.run_dir), log_name, number, found.processes, SECRET, found.mailbox_bound)
 
     async def start(self) -> "Place":
         build = partial(embedded.build_shard, self._settings, self._number)
@@ -184,11 +186,28 @@ def test_a_stranger_to_the_servers_secret_sends_no_command(tmp_path: Path) -> No
         found = settings(tmp_path)
         ann, ben = await Place(0, found).start(), await Place(1, found).start()
         room = await room_in(1, ann.gateway)
-        stranger = Peers(Path(found.run_dir), 2, 2, b"another secret", 100)
+        stranger = Peers(Path(found.run_dir), LOG, 2, 3, b"another secret", 100)
         refused = await stranger._others.ask(post(room, "let me in", seconds=0.5))
         assert isinstance(refused, Unavailable)
         assert seq_of(await ann.gateway.ask(post(room, "hello"))) == 1
         await asyncio.gather(ann.stop(), ben.stop())
+
+    run(scenario())
+
+
+def test_a_copy_in_the_same_run_folder_decides_no_command_of_the_first(tmp_path: Path) -> None:
+    """Both have the same secret, as a copy has, and its log another name."""
+
+    async def scenario() -> None:
+        first = settings(tmp_path / "first")
+        copy = replace(settings(tmp_path / "copy"), run_dir=first.run_dir)
+        places = [await Place(number, first).start() for number in (0, 1)]
+        places += [await Place(number, copy, f"{LOG}-copy").start() for number in (0, 1)]
+        for gateway in (places[0].gateway, places[2].gateway):
+            room = await room_in(1, gateway)
+            assert seq_of(await gateway.ask(post(room, "the first message of each"))) == 1
+        await asyncio.gather(*(place.stop() for place in places[:2]))
+        await asyncio.gather(*(place.stop() for place in places[2:]))
 
     run(scenario())
 

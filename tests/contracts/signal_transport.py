@@ -132,7 +132,7 @@ class Other:
 
     def __init__(self, falcon: Falcon, folder: Path) -> None:
         self._falcon = falcon
-        self._transport = SocketSignalTransport(folder, "another")
+        self._transport = SocketSignalTransport(folder, falcon.edge.instance, "another")
         self._heard: list[Any] = []
         falcon.run(self._open())
 

@@ -245,7 +245,10 @@ def test_a_folder_without_room_for_measurements_is_named(tmp_path: Path) -> None
     folder = tmp_path / "shared"
     folder.mkdir()
     falcon = Falcon(tmp_path, within=on_small_disk(folder, "64k"))
-    assert re.fullmatch(r".*launcher-0.* needs .* set FALCON_RUN_DIR\n", refused(falcon, run_dir=folder))
+    assert re.fullmatch(
+        r".* cannot take .* KiB for the measurements of 3 processes: .* set FALCON_RUN_DIR to another folder\n",
+        refused(falcon, run_dir=folder),
+    )
 
 
 def test_a_falcon_that_measures_nothing_needs_no_room_for_measurements(tmp_path: Path) -> None:

@@ -21,11 +21,14 @@ class TestSocketWire(SignalTransportContract):
     @pytest.fixture
     def make(self, tmp_path: Path) -> Callable[[], SignalTransport]:
         names = count()
-        return lambda: SocketSignalTransport(tmp_path, f"process-{next(names)}")
+        return lambda: SocketSignalTransport(tmp_path, "log", f"process-{next(names)}")
 
     def test_a_socket_whose_process_was_killed_is_swept_away(self, tmp_path: Path) -> None:
         async def talk() -> None:
-            killed, lives = SocketSignalTransport(tmp_path, "killed"), Ear(SocketSignalTransport(tmp_path, "lives"))
+            killed, lives = (
+                SocketSignalTransport(tmp_path, "log", "killed"),
+                Ear(SocketSignalTransport(tmp_path, "log", "lives")),
+            )
             killed.open(lambda data: None)
             asyncio.get_running_loop().remove_reader(killed._socket)
             os.close(killed._socket.detach())
@@ -35,6 +38,19 @@ class TestSocketWire(SignalTransportContract):
 
         asyncio.run(talk())
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_process_of_another_log_is_not_heard(self, tmp_path: Path) -> None:
+        async def talk() -> None:
+            first, copy = (Ear(SocketSignalTransport(tmp_path, log, "a")) for log in ("log", "log-copy"))
+            first.transport.send(b"of the first")
+            await first.until(lambda heard: heard == [b"of the first"])
+            copy.transport.send(b"of the copy")
+            await copy.until(lambda heard: heard == [b"of the copy"])
+            assert first.heard == [b"of the first"]
+            for ear in (first, copy):
+                await ear.transport.close()
+
+        asyncio.run(talk())
 
 
 @pytest.mark.processes

@@ -116,7 +116,7 @@ def test_slots_are_in_memory_only_where_there_is_room_for_all(tmp_path: Path, mo
     monkeypatch.setattr("shutil.disk_usage", lambda base: SimpleNamespace(total=1 << 40, free=free[base]))
     with make_folder(3) as three, make_folder(4) as four:
         assert (three.parent, four.parent) == (memory, temporary)
-    with pytest.raises(NoRoom, match=r"has 6,400 KiB for the measurements of 5 processes.*FALCON_RUN_DIR"):
+    with pytest.raises(NoRoom, match=r"cannot take 6,400 KiB for the measurements of 5 processes.*FALCON_RUN_DIR"):
         make_folder(5).__enter__()
     assert [*tmp_path.glob("*/*")] == []
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,16 +11,16 @@ _READ_BYTES: Final = 1 << 16  # as many as a pipe holds
 
 
 class Nudges:
-    """Each process has a pipe in ``folder``, named for its number. A byte in it is a nudge, and those that come before
-    the process looks are one.
+    """Each process has a pipe in ``folder``. A byte in it is a nudge, and those that come before the process looks are
+    one.
 
-    ``here``: the number of this process, of ``processes``. A process that was killed leaves its pipe to the next one
-    with its number.
+    ``names``: of the processes; ``here``: the number of this one among them. A process that was killed leaves its pipe
+    to the next one with its name.
     """
 
-    def __init__(self, folder: Path, here: int, processes: int) -> None:
-        self._pipe = _open(folder, here)
-        self._others = [_open(folder, number) for number in range(processes) if number != here]
+    def __init__(self, folder: Path, names: Sequence[str], here: int) -> None:
+        self._pipe = _open(folder, names[here])
+        self._others = [_open(folder, name) for number, name in enumerate(names) if number != here]
         self._nudged: Callable[[], None]
 
     def open(self, nudged: Callable[[], None]) -> None:
@@ -49,8 +49,8 @@ class Nudges:
         self._nudged()
 
 
-def _open(folder: Path, number: int) -> int:
-    path = folder / f"{number}.nudges"
+def _open(folder: Path, name: str) -> int:
+    path = folder / f"{name}.nudges"
     with suppress(FileExistsError):
         os.mkfifo(path, 0o600)
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

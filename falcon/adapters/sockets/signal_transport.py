@@ -20,12 +20,14 @@ _RETRY_SECONDS: Final = 0.005
 
 
 class SocketSignalTransport:
-    """``folder``: must exist, and belong to one Falcon. ``name``: this process's name in it, which no other had."""
+    """``folder``: must exist. ``log_name``: of the log; processes of another one are not heard. ``name``: this
+    process's name, which no other had."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, log_name: str, name: str) -> None:
         self._folder = folder
+        self._log_name = log_name
         self.name = name
-        self._file = name + _SUFFIX
+        self._file = self._file_of(name)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._waiting: dict[str, deque[bytes]] = {}
@@ -39,12 +41,12 @@ class SocketSignalTransport:
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
     def send(self, data: bytes) -> None:
-        for file in [path.name for path in self._folder.glob(f"*{_SUFFIX}")]:
+        for file in [path.name for path in self._folder.glob(self._file_of("*"))]:
             self._add(file, data)
         self._begin_sending()
 
     def send_to(self, process: str, data: bytes) -> None:
-        self._add(process + _SUFFIX, data)
+        self._add(self._file_of(process), data)
         self._begin_sending()
 
     async def close(self) -> None:
@@ -53,6 +55,9 @@ class SocketSignalTransport:
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         (self._folder / self._file).unlink(missing_ok=True)
+
+    def _file_of(self, process: str) -> str:
+        return f"{self._log_name}.{process}{_SUFFIX}"
 
     def _add(self, file: str, data: bytes) -> None:
         waiting = self._waiting.setdefault(file, deque())
