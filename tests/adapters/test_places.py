@@ -20,6 +20,7 @@ from falcon.settings import Settings
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply, Unavailable
 from tests.contracts.command_gateway import ANN, PARTITIONS, CommandGatewayContract
+from tests.support.http import all_places as all_edges
 from tools.harness.waiting import eventually
 
 SECRET = b"the server's secret of a test"
@@ -215,26 +216,9 @@ def test_a_copy_in_the_same_run_folder_decides_no_command_of_the_first(tmp_path:
 # --- with an edge -----------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def edges(found: Settings) -> AsyncIterator[list[Edge]]:
-    """All places serve. They are entered one after the other, and left together."""
-    stopping = asyncio.Event()
-    ready: list[asyncio.Future[Edge]] = [asyncio.get_running_loop().create_future() for _ in range(found.processes)]
-
-    async def serve(place: int) -> None:
-        async with embedded.serving(found, place=place) as edge:
-            ready[place].set_result(edge)
-            await stopping.wait()
-
-    serving = [asyncio.create_task(serve(place)) for place in range(found.processes)]
-    yield [await each for each in ready]
-    stopping.set()
-    await asyncio.gather(*serving)
-
-
 def test_what_one_place_acknowledged_another_shows_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with edges(settings(tmp_path)) as (ann, ben):
+        async with all_edges(settings(tmp_path)) as (ann, ben):
             for partition in (0, 1):
                 room = await room_in(partition, ann.gateway)
                 for number in range(1, 20):
@@ -249,7 +233,7 @@ def test_what_one_place_acknowledged_another_shows_at_once(tmp_path: Path) -> No
 
 def test_no_place_denies_what_another_has_acknowledged(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with edges(settings(tmp_path)) as (ann, ben):
+        async with all_edges(settings(tmp_path)) as (ann, ben):
             for partition in (0, 1):
                 room = await room_in(partition, ann.gateway)
                 await ben.reads.catch_up(room, 0)
@@ -264,7 +248,7 @@ def test_the_log_is_read_at_every_place_as_soon_as_one_has_written(
     monkeypatch.setattr(embedded, "_POLL_SECONDS", 3_600.0)
 
     async def scenario() -> None:
-        async with edges(settings(tmp_path)) as served:
+        async with all_edges(settings(tmp_path)) as served:
             room = await room_in(1, served[0].gateway)
             for edge in served:
                 segments = {edge.tail.segment(partition): None for partition in range(PARTITIONS)}

@@ -5,8 +5,10 @@ Tests are plain functions: the event loop runs while a request is under way, and
 
 import asyncio
 import re
+import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
@@ -61,11 +63,38 @@ class Api:
         self._runner.close()
 
 
+@asynccontextmanager
+async def all_places(settings: Settings) -> AsyncIterator[list[Edge]]:
+    """All places serve. They are entered one after the other, and left together."""
+    if settings.processes == 1:
+        async with embedded.serving(settings) as edge:
+            yield [edge]
+        return
+    with tempfile.TemporaryDirectory(prefix="falcon-run-") as run_dir:
+        meeting = replace(settings, run_dir=settings.run_dir or run_dir)
+        stopping = asyncio.Event()
+        ready: list[asyncio.Future[Edge]] = [
+            asyncio.get_running_loop().create_future() for _ in range(settings.processes)
+        ]
+
+        async def serve(place: int) -> None:
+            async with embedded.serving(meeting, place=place) as edge:
+                ready[place].set_result(edge)
+                await stopping.wait()
+
+        serving = [asyncio.create_task(serve(place)) for place in range(settings.processes)]
+        try:
+            yield [await each for each in ready]
+        finally:
+            stopping.set()
+            await asyncio.gather(*serving)
+
+
 class Falcon(Api):
     """The public application over a data folder of its own, served as ``falcon up`` serves it.
 
     ``settings`` as :class:`Settings` has them, but that a command has a minute: a busy machine stops tests for seconds.
-    ``admin`` may make accounts.
+    With several processes all places are in this one, and the first serves. ``admin`` may make accounts.
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
@@ -81,7 +110,8 @@ class Falcon(Api):
         # Thespian has one system of a kind in a process. The end of one Falcon must not be the end of another.
         if hasattr(ActorSystem, "systemBase"):
             del ActorSystem.systemBase
-        async with embedded.serving(self.settings) as edge:
+        async with all_places(self.settings) as edges:
+            edge = edges[0]
             made = await embedded.credentials(self.settings, edge)
             self.edge = edge
             self.admin = Person(self, made.admin_account_id, "Admin", made.admin_token)
