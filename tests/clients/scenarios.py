@@ -144,7 +144,7 @@ async def nothing_is_lost_or_doubled_when_what_serves_is_killed(world: World) ->
 
 async def a_server_that_restarts_says_so_and_the_stream_goes_on(world: World) -> None:
     types = await _chat_while(world, world.restart_in_order)
-    assert types.count("bye") == 3 and "hello" not in types
+    assert types.count("bye") == 3 and "hello" not in types, types
 
 
 async def one_of_two_addresses_may_be_dead(world: World) -> None:

@@ -18,7 +18,8 @@ import falcon.client
 import falcon_chat
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.stream.events import STREAM_EVENTS
-from tools.clients import types
+from tools.clients import reference, types
+from tools.clients.reference import METHODS
 
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = ROOT / "clients" / "python"
@@ -26,24 +27,6 @@ JAVASCRIPT: Final = ROOT / "clients" / "javascript"
 SOURCES: Final = sorted((JAVASCRIPT / "src").glob("*.js"))
 GZIPPED_MAX: Final = 20_000
 
-# The method of each operation, where it has another name in the clients.
-METHODS: Final = {
-    "post_message": "post",
-    "read_page": "messages",
-    "read_message": "message",
-    "edit_message": "edit",
-    "move_read": "mark_read",
-    "list_rooms": "rooms",
-    "open_direct": "direct_room",
-    "read_room": "room",
-    "list_members": "members",
-    "list_reactions": "reactions",
-    "list_authors": "authors",
-    "list_accounts": "accounts",
-    "issue_token": "create_token",
-    "list_tokens": "tokens",
-    "export_lines": "export",
-}
 NOT_FOR_CLIENTS: Final = {"issue_ticket"}  # both can set Authorization
 PYTHON_ALONE: Final = {"import_lines", "export"}  # of the command line
 
@@ -168,3 +151,7 @@ def test_the_server_and_the_clients_have_one_version() -> None:
     versions = [project["version"] for project in projects]
     versions.append(json.loads((JAVASCRIPT / "package.json").read_text())["version"])
     assert len(set(versions)) == 1
+
+
+def test_the_page_of_both_clients_is_current() -> None:
+    assert reference.PAGE.read_text() == reference.page(), "run python -m tools.clients.types"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.http.api import asyncapi, openapi
+from tools.clients import reference
 
 FOLDER: Final = Path(__file__).parents[2] / "clients" / "javascript" / "src"
 _HEAD: Final = "// Made by `python -m tools.clients.types`. Do not edit.\n"
@@ -103,6 +104,7 @@ def _type(schema: dict[str, Any]) -> str:
 def main() -> None:
     for name, text in files().items():
         (FOLDER / name).write_text(text)
+    reference.PAGE.write_text(reference.page())
 
 
 if __name__ == "__main__":
