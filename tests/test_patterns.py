@@ -15,6 +15,7 @@ _ROOT: Final = Path(__file__).parent.parent / "falcon"
 _NOT_FOR_CLIENTS: Final = {
     "cli/faults.py": "messages of pydantic about settings",
     "cli/importing.py": "answers of Falcon's",
+    "cli/top.py": "labels of Falcon's own metrics",
     "cli/display.py": "names that the server has taken, of 255 bytes at most",
     "huge_pages.py": "the kernel's list of memory",
     "adapters/sqlite/files.py": "names of Falcon's own files",
