@@ -1,6 +1,7 @@
 """No regular expression that a client's bytes reach takes long, however they are chosen."""
 
 import ast
+import importlib
 import re
 import re._parser as sre_parser  # type: ignore[import-not-found]
 import time
@@ -72,8 +73,15 @@ def _patterns(path: Path) -> Iterator[_Pattern]:
         flags = re.NOFLAG
         for each in node.args[1:] if node.func.attr == "compile" else ():
             flags |= getattr(re, each.attr)  # type: ignore[attr-defined]
-        pattern = re.compile(ast.literal_eval(node.args[0]), flags)
+        if assigned and not isinstance(node.args[0], ast.Constant):
+            pattern = getattr(importlib.import_module(_module(path)), assigned[1])
+        else:
+            pattern = re.compile(ast.literal_eval(node.args[0]), flags)
         yield _Pattern(str(path.relative_to(_ROOT)), node.lineno, pattern, frozenset(methods))
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(_ROOT.parent).with_suffix("").parts)
 
 
 def _meeting_clients() -> list[_Pattern]:
