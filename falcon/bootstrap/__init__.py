@@ -26,7 +26,6 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.http.limits.rooms import RoomCounts
-from falcon.http.read_marks import ReadMarks
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
@@ -192,7 +191,6 @@ def start_edge(
         tail=tail,
         authenticator=authenticator,
         commands=commands,
-        read_marks=ReadMarks(commands, reads, store),
         reads=reads,
         limiter=allowed,
         room_counts=RoomCounts(allowed, store),

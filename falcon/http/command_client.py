@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import product
 from typing import Final, get_args
 
@@ -26,7 +26,6 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _ENVELOPE_BYTES: Final = 200  # about as much as an envelope adds to its command
 _WITH_A_VIEW: Final = (EditMessage, DeleteMessage, AddReaction, RemoveReaction)
-_LAST_TRY_SECONDS: Final = 0.25  # as long as a gateway pauses between two tries, at most
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 # Every counter exists from the start: a rate does not show the first increment of a counter that begins with it.
 _COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
@@ -83,23 +82,14 @@ class CommandClient:
         metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
         metrics.command_seconds.begin(("PostMessage",))
 
-    async def dispatch(
-        self,
-        request: AuthedRequest,
-        command: Command,
-        size: int | None = None,
-        *,
-        began: float | None = None,
-        others: Sequence[AuthedRequest] = (),
-    ) -> CommandResult:
+    async def dispatch(self, request: AuthedRequest, command: Command, size: int | None = None) -> CommandResult:
         """Send the command to its owner and wait for the decision.
 
-        ``size``: the command's in bytes, if it is not that of the request's body. ``began``: when the request came,
-        if that was before this call. ``others``: requests of the same account that the command answers too.
+        ``size``: the command's in bytes, if it is not that of the request's body.
         Raises Problem for a refusal, 503 if the command cannot be decided in time, and StaleView.
         """
         account_id = request.account_id
-        began = time.monotonic() if began is None else began
+        began = time.monotonic()
         key = request.headers.get(b"idempotency-key")
         text, fingerprint = (None, 0) if key is None else self._use_key(request, key, began)
         size = len(request.body) if size is None else size
@@ -114,7 +104,6 @@ class CommandClient:
             fingerprint,
             size + _ENVELOPE_BYTES,
             request.trace,
-            self._further_keys(text, others, began) if others else (),
         )
         measured = self._metrics.get(type(command)) or self._metrics_of(type(command))
         reply = await self._gateway.ask(envelope)
@@ -127,24 +116,6 @@ class CommandClient:
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if reply.replayed else (position,)
         return CommandResult(reply.answer, partition, offset, headers)
-
-    def is_late(self, began: float) -> bool:
-        """True if the time for the commands of a request that came then is over, or too short for another try."""
-        return time.monotonic() + _LAST_TRY_SECONDS >= began + self._command_seconds
-
-    def check_key(self, request: AuthedRequest) -> None:
-        """Raises Problem 422, as :meth:`dispatch` does for the request's key."""
-        key = request.headers.get(b"idempotency-key")
-        if key is not None:
-            self._use_key(request, key, time.monotonic())
-
-    def _further_keys(
-        self, key: str | None, others: Sequence[AuthedRequest], now: float
-    ) -> tuple[tuple[str, int], ...]:
-        """The keys of these requests with their fingerprints, but for ``key``: a request may have come twice."""
-        keys = [(each, each.headers.get(b"idempotency-key")) for each in others]
-        found = dict(self._use_key(request, sent, now) for request, sent in keys if sent is not None)
-        return tuple((further, fingerprint) for further, fingerprint in found.items() if further != key)
 
     def _use_key(self, request: AuthedRequest, key: bytes, now: float) -> tuple[str, int]:
         """The key and the request's fingerprint. Raises Problem 422 for a malformed key and for one that was used for

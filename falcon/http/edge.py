@@ -6,7 +6,6 @@ from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.rooms import RoomCounts
-from falcon.http.read_marks import ReadMarks
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.read.catalogue import ReadStore
@@ -35,7 +34,6 @@ class Edge:
     tail: Tail
     authenticator: Authenticator
     commands: CommandClient
-    read_marks: ReadMarks
     reads: ReadYourWrites
     limiter: Limiter
     room_counts: RoomCounts

@@ -182,8 +182,6 @@ class PartitionAggregates:
         """
         at = self.at = self._time_of(now)
         reference = None
-        if envelope.further_keys and any(self.knows(envelope.account_id, key) for key, _ in envelope.further_keys):
-            return Rejected(KeyReused(), self.number, self.confirmed)
         if envelope.key is not None:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
             fingerprint = self._answers_in_flight.get((envelope.account_id, envelope.key))
@@ -191,16 +189,12 @@ class PartitionAggregates:
                 return Rejected(KeyReused(), self.number, self.confirmed)
             if fingerprint is not None or self._places(envelope.account_id, envelope.key):
                 return Replay(reference, self._collisions)
-        is_keyed = reference is not None or bool(envelope.further_keys)
-        if is_keyed and self._keys is not None and not self._keys.has_room_for(envelope.account_id):
+        if reference is not None and self._keys is not None and not self._keys.has_room_for(envelope.account_id):
             return self._beyond_keys(self._keys, envelope.account_id)
         command = envelope.command
         decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
         if isinstance(decision, Decided):
             self._happen(decision.events, at, envelope.account_id, reference, decision.answer, envelope.trace)
-            for key, fingerprint in envelope.further_keys:
-                further = CommandRef(envelope.account_id, key, fingerprint)
-                self._happen((), at, envelope.account_id, further, decision.answer)
             return Accepted(decision.answer, self.number, self.confirmed)
         if isinstance(decision, Unavailable):
             return decision

@@ -1,6 +1,5 @@
 """Commands and replies between the edge and the shards, as values and as bytes."""
 
-from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -15,8 +14,7 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
 
     ``account_id`` asks. With a ``key``, the same request (``fingerprint``) is executed once. ``deadline`` (seconds of
     CLOCK_MONOTONIC): a command that has not been decided by then is dropped. ``size``: about as many bytes as it takes.
-    ``trace``: the W3C traceparent of the request that it came with. ``further_keys``: of other requests that its answer
-    is for, each with its fingerprint. The command is executed only if none of these is known.
+    ``trace``: the W3C traceparent of the request that it came with.
     """
 
     partition: Partition
@@ -27,13 +25,6 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
     fingerprint: int = 0
     size: int = 0
     trace: str | None = None
-    further_keys: tuple[tuple[str, int], ...] = ()
-
-    def every_key(self) -> Iterator[str]:
-        if self.key is not None:
-            yield self.key
-        for key, _ in self.further_keys:
-            yield key
 
 
 class Accepted(msgspec.Struct, tag=True):

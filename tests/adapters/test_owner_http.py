@@ -250,24 +250,6 @@ def test_what_may_have_been_done_is_asked_again_with_its_key_only() -> None:
     run(scenario)
 
 
-def test_what_may_have_been_done_for_a_request_with_a_key_is_asked_again() -> None:
-    async def scenario() -> None:
-        tries: list[CommandEnvelope] = []
-
-        def answer(envelope: CommandEnvelope) -> Reply:
-            tries.append(envelope)
-            return DONE if len(tries) > 1 else Unavailable("outcome_unknown")
-
-        async with serving(Pod(answer)) as address:
-            gateway = open_gateway(Directory(f"{address}/0"))
-            shared = msgspec.structs.replace(command(), further_keys=(("of another request", 1),))
-            assert await gateway.ask(shared) == DONE
-            await gateway.close()
-        assert [envelope.further_keys for envelope in tries] == [shared.further_keys] * 2
-
-    run(scenario)
-
-
 def test_what_may_have_been_done_stays_so_though_nobody_answers_any_more() -> None:
     async def scenario() -> None:
         pod, directory = Pod(lambda envelope: Unavailable("outcome_unknown")), Directory()

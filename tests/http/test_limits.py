@@ -119,14 +119,6 @@ def test_an_account_sends_so_many_commands_at_once_and_then_as_time_goes_by(star
     limited(anna.patch(f"{room}", {"name": "Tea"}), "account-commands", "q=100;w=5")
 
 
-def test_read_marks_that_wait_for_one_another_count_each(start: Start) -> None:
-    falcon = start(account_commands=10, account_burst=10)
-    anna = falcon.account("Anna")
-    room = anna.makes_room("Tea kitchen")
-    answers = falcon.together(*(anna.request("PUT", f"{room}/read", {"seq": 0}) for _ in range(20)))
-    assert sorted(statuses(*answers)) == [200] * 9 + [429] * 11  # making the room was one
-
-
 def test_an_account_sends_so_many_reads_a_second(start: Start, clock: FakeClock) -> None:
     falcon = start(account_reads=5)
     anna, ben = falcon.account("Anna"), falcon.account("Ben")

@@ -13,7 +13,6 @@ from falcon.domain.commands import (
     DeleteRoom,
     EditMessage,
     Invitation,
-    MoveRead,
     OpenDirect,
     PostMessage,
     PutMember,
@@ -63,12 +62,10 @@ class Host:
         by: int = ANN,
         seconds: float = 5.0,
         same: int = 1,
-        further: tuple[tuple[str, int], ...] = (),
     ) -> None:
-        """Hand a batch over. ``further``: keys, each with its fingerprint."""
         self._number += 1
         deadline = self.clock.monotonic() + seconds
-        envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, same, further_keys=further) for c in commands]
+        envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, same) for c in commands]
         self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
 
     def replies(self) -> list[Reply]:
@@ -246,36 +243,6 @@ def test_a_command_that_waited_past_its_deadline_is_not_executed(log: MemoryLog)
     host.send(PostMessage(ANN, room, "too late"), seconds=-1.0)
     assert host.replies() == [Unavailable("expired")]
     assert _seq(host.ask(PostMessage(ANN, room, "hello"))) == 1
-
-
-def test_a_command_is_remembered_under_the_keys_of_all_requests_that_it_answers(log: MemoryLog) -> None:
-    host = Host(log)
-    room = host.room()
-    host.send(MoveRead(ANN, room, 0), key="k", further=(("l", 2), ("m", 3)))
-    (moved,) = host.replies()
-    assert isinstance(moved, Accepted)
-    host = Host(log)
-    for key, fingerprint in (("k", 1), ("l", 2), ("m", 3)):
-        again = host.ask(MoveRead(ANN, room, 0), key=key, same=fingerprint)
-        assert isinstance(again, Accepted)
-        assert (again.answer, again.replayed) == (moved.answer, True)
-        reused = host.ask(MoveRead(ANN, room, 0), key=key, same=9)
-        assert isinstance(reused, Rejected)
-        assert reused.rejection == KeyReused()
-
-
-@pytest.mark.parametrize("key", [None, "other"])
-def test_a_command_is_not_executed_where_one_of_several_keys_is_known(log: MemoryLog, key: str | None) -> None:
-    host = Host(log)
-    room = host.room()
-    host.ask(PostMessage(ANN, room, "hello"), key="k")
-    host.send(MoveRead(ANN, room, 0, force=True), key=key, further=(("l", 1), ("k", 1)))
-    (refused,) = host.replies()
-    assert isinstance(refused, Rejected)
-    assert refused.rejection == KeyReused()
-    moved = host.ask(MoveRead(ANN, room, 0, force=True), key="l")
-    assert isinstance(moved, Accepted)
-    assert not moved.replayed
 
 
 def test_a_partition_of_somebody_else_is_refused(log: MemoryLog) -> None:

@@ -126,10 +126,10 @@ class OwnerGateway:
 
 
 def _may_try_again(reply: Unavailable, envelope: CommandEnvelope) -> bool:
-    """A command that may have been done is tried again only with a key, its own or one of another request that it
-    answers: it is done once, and the second try gets the answer of the first, or finds that a key is known."""
+    """A command that may have been done is tried again only with a key: it is done once, and the second try gets the
+    answer of the first."""
     if reply.reason == "outcome_unknown":
-        return any(True for _ in envelope.every_key())
+        return envelope.key is not None
     return reply.reason in _TRY_AGAIN
 
 
