@@ -56,8 +56,8 @@ def owners_clock(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeClock
     """Owners of rooms use it too. It may be some seconds ahead of the system's clock, by which commands expire."""
 
     class Clock(SystemClock):
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, followed_after_seconds: float) -> None:
+            super().__init__(followed_after_seconds)
             began = time.monotonic() - clock.monotonic()
             self.monotonic = lambda: began + clock.monotonic()
 
