@@ -47,6 +47,13 @@ class Differences:
         self._zeros[segment] = zero
         self.move(segment, self._offsets[segment])
 
+    def offset(self, segment: int) -> int:
+        return self._offsets[segment]
+
+    def zero(self, segment: int) -> int:
+        """The offset that the segment's difference is to."""
+        return self._zeros[segment]
+
     def encoded(self) -> bytes:
         bits, size, others = self._fields, self._width * len(self._offsets), self._others
         order = _order(len(self._offsets), len(others)) if others else 0

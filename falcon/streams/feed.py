@@ -88,7 +88,7 @@ class Feed:
         self._history = HistoryMemory(min(_HISTORY_BYTES_MAX, remembered_bytes // _HISTORY_SHARE))
         self._reading_back = asyncio.Lock()
         self._segments: dict[int, _Segment] = {}
-        self._token = resume_tokens.ResumeToken(log_name, {})
+        self._token = self.token_at({})
         self._token_newest = -1  # the newest cut when the token's reference was last chosen
         # by segment that has moved since token() was last called: the offset up to which it was read
         self._read: dict[int, int] = {}
@@ -162,7 +162,6 @@ class Feed:
                 self._segments[segment] = _Segment(position)
                 self._records.follow(segment, position.offset)
                 self._history.follow(segment, position.offset)
-                self._read[segment] = position.offset
         if not self._followed.is_set():
             self._read_at = time.monotonic()
         self._followed.set()
@@ -352,13 +351,25 @@ class Feed:
         return self.reached_everywhere() if is_long else None
 
     async def place_of(self, token: str) -> resume_tokens.ResumePlace:
-        """The place that a client's token says. Raises WrongToken, JournalUnavailable."""
+        """The place that a client's token says. Raises WrongToken, WrongPlace, JournalUnavailable."""
         found: dict[int, Cut] = {}
         for number in resume_tokens.cuts_named(token):
             cut = None if self._cuts is None else await self._cuts.look_up(number)
             if cut is not None:
                 found[number] = cut
-        return resume_tokens.decode(self.log_name, token, found)
+        claim = resume_tokens.parse(token, found)
+        await self._tail.starts.know(claim.news)
+        return claim.checked(self.log_name, self._tail.starts.number)
+
+    def token_at(
+        self, offsets: Mapping[int, int], reference: resume_tokens.Reference | None = None
+    ) -> resume_tokens.ResumeToken:
+        """The starts of these offsets must be known, except of those of the reference."""
+        return resume_tokens.ResumeToken(self.log_name, offsets, reference, self._tail.starts.number)
+
+    async def know_starts(self, offsets: Mapping[int, int]) -> None:
+        """As :meth:`Starts.know`. Raises WrongPlace, JournalUnavailable."""
+        await self._tail.starts.know(offsets)
 
     def beginning(self, offsets: Mapping[int, int]) -> resume_tokens.ResumePlace:
         """The place at these offsets, or at a cut shortly before them if its token is shorter."""
@@ -385,7 +396,7 @@ class Feed:
         self._records.clear()
         self._history.clear()
         self._read.clear()
-        self._token = resume_tokens.ResumeToken(self.log_name, {})
+        self._token = self.token_at({})
         self._token_newest = -1
         self._followed.clear()
 
@@ -413,6 +424,10 @@ class Feed:
             return
         passed_on = unwanted = 0
         raws, after = await self._tail.read({segment: known.position for segment, known in segments.items()}, _READ)
+        for segment, known in segments.items():
+            if not known.read and self._segments.get(segment) is known:  # now the tail knows its start
+                known.read = True
+                self._read.setdefault(segment, known.position.offset)
         for raw in raws:
             known = segments[raw.segment]
             if self._segments.get(raw.segment) is not known:
@@ -502,6 +517,8 @@ class Feed:
 class _Segment:
     """How far a segment has been read.
 
+    ``read``: True once the tail has read on from where the feed began.
+
     ``last``: the place of the newest record, if the position is behind it: the position is made when it is asked for,
     which is seldom.
     """
@@ -509,6 +526,7 @@ class _Segment:
     def __init__(self, position: Position) -> None:
         self._position = position
         self.last: Position | None = None
+        self.read = False
 
     @property
     def position(self) -> Position:

@@ -68,7 +68,7 @@ class StreamReplay:
         self._feed = feed
         self._lookups = lookups
         self._offsets = _in_order(feed, since.offsets)
-        self._token = resume_tokens.ResumeToken(feed.log_name, self._offsets, since.reference)
+        self._reference = since.reference
         self._tables = tables
         self._positions = dict(tables)
         self._history = _History(0, {})
@@ -97,6 +97,8 @@ class StreamReplay:
             if offset > ends[segment]:  # the end may be stale
                 await self._feed.seek(segment, offset)
         await self._reach({segment: max(ends[segment], offset) for segment, offset in self._offsets.items()})
+        await self._feed.know_starts(self._offsets)  # by now the tail has read beyond most of them
+        self._token = self._feed.token_at(self._offsets, self._reference)
 
     async def _reach(self, ends: Mapping[int, int]) -> None:
         """Wait for as long as there is progress: tables may be far behind, and then the feed starts there."""

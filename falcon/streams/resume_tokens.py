@@ -3,17 +3,19 @@
 A token has the offset of each segment, or the differences to a cut, which are shorter where there are many segments.
 All clients that get an event from one process get the same token, so that the event is encoded once. A token opens
 nothing that the log would not show its bearer anyway, so it is not signed. The checksum tells a token from other text,
-from a token of another log, and from one that means another cut of the same number.
+from a token of another log, from one that means another cut of the same number, and from one of a history that the log
+has lost: it goes over the numbers of the starts that wrote the last records which the client has seen.
 """
 
 import base64
 import binascii
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from falcon.streams.cuts import Cut
 from falcon.streams.differences import Differences, read
+from falcon.streams.starts import NO_START
 from falcon.varints import Malformed, read_varint, varint, varints
 
 LENGTH_MAX: Final = 64  # characters, with a cut that is near enough
@@ -21,9 +23,13 @@ LENGTH_MAX: Final = 64  # characters, with a cut that is near enough
 _WHOLE: Final = b"\x01"
 _TO_ONE_CUT: Final = b"\x02"
 _TO_TWO_CUTS: Final = b"\x03"
+_STARTED: Final = 0x10  # added to a form whose checksum goes over starts; tokens of earlier versions have none
 _CHECK_BYTES: Final = 4
 _TEXT_MAX: Final = 64 << 10
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+
+
+StartOf: TypeAlias = Callable[[int, int], int]  # as Starts.number
 
 
 class WrongToken(ValueError):
@@ -52,12 +58,43 @@ class ResumePlace(NamedTuple):
     reference: Reference | None = None
 
 
-def encode(log: str, offsets: Mapping[int, int], reference: Reference | None = None) -> str:
-    return ResumeToken(log, offsets, reference).text()
+class Claim(NamedTuple):
+    """What a text says, before it is known to be a token of the log."""
+
+    place: ResumePlace
+    body: bytes
+    check: bytes
+
+    @property
+    def news(self) -> Mapping[int, int]:
+        """The places that the checksum needs the starts of: a cut speaks for those that are its own."""
+        if not self.body[0] & _STARTED:
+            return {}
+        return _news(self.place.offsets, self.place.reference)
+
+    def checked(self, log: str, start_of: StartOf) -> ResumePlace:
+        """``start_of``: knows the starts of :attr:`news`. Raises WrongToken."""
+        seed = _seed(log, self.place.reference)
+        for segment, offset in self.news.items():
+            seed ^= start_of(segment, offset)
+        if zlib.crc32(self.body, seed).to_bytes(_CHECK_BYTES) != self.check:
+            raise WrongToken("it is not one of this log's")
+        return self.place
+
+
+def no_starts(segment: int, offset: int) -> int:
+    """Of a log that was never started again."""
+    return NO_START
+
+
+def encode(
+    log: str, offsets: Mapping[int, int], reference: Reference | None = None, start_of: StartOf = no_starts
+) -> str:
+    return ResumeToken(log, offsets, reference, start_of).text()
 
 
 def cuts_named(text: str) -> tuple[int, ...]:
-    """The numbers of the cuts that :func:`decode` needs. Raises WrongToken."""
+    """The numbers of the cuts that :func:`parse` needs. Raises WrongToken."""
     body, _ = _parts(text)
     try:
         return _header(body)[0]
@@ -65,20 +102,24 @@ def cuts_named(text: str) -> tuple[int, ...]:
         raise WrongToken(str(error)) from error
 
 
-def decode(log: str, text: str, cuts: Mapping[int, Cut] | None = None) -> ResumePlace:
+def decode(log: str, text: str, cuts: Mapping[int, Cut] | None = None, start_of: StartOf = no_starts) -> ResumePlace:
+    """Raises WrongToken."""
+    return parse(text, cuts).checked(log, start_of)
+
+
+def parse(text: str, cuts: Mapping[int, Cut] | None = None) -> Claim:
     """Raises WrongToken."""
     body, check = _parts(text)
     try:
         numbers, split, at = _header(body)
         named = [(cuts or {})[number] for number in numbers]
-        if zlib.crc32(body, _seed(log, *named)).to_bytes(_CHECK_BYTES) != check:
-            raise WrongToken("it is not one of this log's")
         if not named:
-            return ResumePlace(_pairs(body))
+            return Claim(ResumePlace(_pairs(body)), body, check)
         reference = Reference(named[0], *((named[1], split) if len(named) > 1 else ()))
         if reference.older is not None and len(reference.older.offsets) != len(reference.cut.offsets):
             raise WrongToken("it names cuts of two logs")
-        return ResumePlace(dict(enumerate(read(body[at:], reference.offsets))), reference)
+        offsets = dict(enumerate(read(body[at:], reference.offsets)))
+        return Claim(ResumePlace(offsets, reference), body, check)
     except KeyError as error:
         raise WrongToken("it names a cut that is not kept") from error
     except Malformed as error:
@@ -88,17 +129,21 @@ def decode(log: str, text: str, cuts: Mapping[int, Cut] | None = None) -> Resume
 class ResumeToken:
     """A token that is kept up to date. It encodes only the segments that have changed."""
 
-    def __init__(self, log: str, offsets: Mapping[int, int], reference: Reference | None = None) -> None:
+    def __init__(
+        self, log: str, offsets: Mapping[int, int], reference: Reference | None = None, start_of: StartOf = no_starts
+    ) -> None:
+        """``start_of``: knows the starts of all offsets that the token is given, except those of a cut."""
         self._log = log
+        self._start_of = start_of
         self._offsets = dict(offsets)
         self.refer(reference)
 
     def refer(self, reference: Reference | None) -> None:
         """From now on the token has the differences to this one."""
         self.reference = reference
-        self._form: _Form = _Whole(self._log, self._offsets)
+        self._form: _Form = _Whole(self._log, self._offsets, self._start_of)
         if reference is not None:
-            self._form = _Relative(self._log, self._offsets, reference)
+            self._form = _Relative(self._log, self._offsets, reference, self._start_of)
 
     def move(self, segment: int, offset: int) -> None:
         self._offsets[segment] = offset
@@ -131,11 +176,32 @@ class _Form(Protocol):
     def text(self) -> str: ...
 
 
+class _Checksum:
+    """``seed``: what a checksum begins with."""
+
+    def __init__(self, log: str, reference: Reference | None, start_of: StartOf) -> None:
+        self.seed = _seed(log, reference)
+        self._start_of = start_of
+        self._numbers: dict[int, int] = {}
+
+    def move(self, segment: int, offset: int) -> None:
+        self._set(segment, self._start_of(segment, offset))
+
+    def be_at_cut(self, segment: int) -> None:
+        self._set(segment, NO_START)
+
+    def _set(self, segment: int, number: int) -> None:
+        self.seed ^= self._numbers.get(segment, NO_START) ^ number
+        self._numbers[segment] = number
+
+
 class _Whole:
     """The offsets themselves."""
 
-    def __init__(self, log: str, offsets: Mapping[int, int]) -> None:
-        self._seed = _seed(log)
+    def __init__(self, log: str, offsets: Mapping[int, int], start_of: StartOf) -> None:
+        self._checksum = _Checksum(log, None, start_of)
+        for segment, offset in offsets.items():
+            self._checksum.move(segment, offset)
         self._parts = {segment: _pair(segment, offsets[segment]) for segment in sorted(offsets)}
 
     def move(self, segment: int, offset: int) -> None:
@@ -143,15 +209,19 @@ class _Whole:
             self._parts[segment] = b""
             self._parts = dict(sorted(self._parts.items()))
         self._parts[segment] = _pair(segment, offset)
+        self._checksum.move(segment, offset)
 
     def text(self) -> str:
-        return _text(_WHOLE + b"".join(self._parts.values()), self._seed)
+        return _text(_started(_WHOLE) + b"".join(self._parts.values()), self._checksum.seed)
 
 
 class _Relative:
     """Differences. A segment without an offset counts as read as far as the reference says."""
 
-    def __init__(self, log: str, offsets: Mapping[int, int], reference: Reference) -> None:
+    def __init__(self, log: str, offsets: Mapping[int, int], reference: Reference, start_of: StartOf) -> None:
+        self._checksum = _Checksum(log, reference, start_of)
+        for segment, offset in _news(offsets, reference).items():
+            self._checksum.move(segment, offset)
         zeros = reference.offsets
         places = list(zeros)
         for segment, offset in offsets.items():
@@ -159,12 +229,12 @@ class _Relative:
         self._differences = Differences(zeros, places)
         self._unknown = [segment not in offsets for segment in range(len(places))]
         self._reference = reference
-        self._seed = _seed(log, *(cut for cut in (reference.cut, reference.older) if cut is not None))
         self._head = _head(reference)
 
     def move(self, segment: int, offset: int) -> None:
         self._unknown[segment] = False
         self._differences.move(segment, offset)
+        self._check(segment, offset)
 
     def pass_over(self, reference: Reference) -> None:
         for segment in range(self._reference.split, reference.split):
@@ -172,23 +242,42 @@ class _Relative:
             self._differences.count_from(segment, offset)
             if self._unknown[segment]:
                 self._differences.move(segment, offset)
+            self._check(segment, self._differences.offset(segment))
         self._reference = reference
         self._head = _head(reference)
 
     def text(self) -> str:
-        return _text(self._head + self._differences.encoded(), self._seed)
+        return _text(self._head + self._differences.encoded(), self._checksum.seed)
+
+    def _check(self, segment: int, offset: int) -> None:
+        if offset == self._differences.zero(segment):
+            self._checksum.be_at_cut(segment)
+        else:
+            self._checksum.move(segment, offset)
+
+
+def _started(form: bytes) -> bytes:
+    return bytes((form[0] | _STARTED,))
+
+
+def _news(offsets: Mapping[int, int], reference: Reference | None) -> Mapping[int, int]:
+    """The offsets that are not those of the cut."""
+    if reference is None:
+        return offsets
+    zeros = reference.offsets
+    return {segment: offset for segment, offset in offsets.items() if offset != zeros[segment]}
 
 
 def _head(reference: Reference) -> bytes:
     number = reference.cut.number
     if reference.older is None:
-        return _TO_ONE_CUT + varint(number)
-    return _TO_TWO_CUTS + varint(number) + varint(number - reference.older.number) + varint(reference.split)
+        return _started(_TO_ONE_CUT) + varint(number)
+    return _started(_TO_TWO_CUTS) + varint(number) + varint(number - reference.older.number) + varint(reference.split)
 
 
 def _header(body: bytes) -> tuple[tuple[int, ...], int, int]:
     """The cuts' numbers, where the second one begins, and where the rest of the body does. Raises Malformed."""
-    kind = body[:1]
+    kind = bytes((body[0] & ~_STARTED,)) if body else b""
     if kind == _WHOLE:
         return (), 0, 1
     if kind not in (_TO_ONE_CUT, _TO_TWO_CUTS):
@@ -205,8 +294,8 @@ def _header(body: bytes) -> tuple[tuple[int, ...], int, int]:
 
 def _parts(text: str) -> tuple[bytes, bytes]:
     """The body and its checksum. Raises WrongToken."""
-    if not text.isascii() or not 0 < len(text) <= _TEXT_MAX:
-        raise WrongToken("it is too long, or not ASCII")
+    if not text.isascii() or not 0 < len(text) <= _TEXT_MAX or text.endswith("="):
+        raise WrongToken("it is too long, not ASCII, or padded")
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
@@ -219,10 +308,11 @@ def _text(body: bytes, seed: int) -> str:
     return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
-def _seed(log: str, *cuts: Cut) -> int:
+def _seed(log: str, reference: Reference | None) -> int:
     seed = zlib.crc32(log.encode())
-    for cut in cuts:
-        seed = zlib.crc32(cut.check.to_bytes(_CHECK_BYTES), seed)
+    for cut in () if reference is None else (reference.cut, reference.older):
+        if cut is not None:
+            seed = zlib.crc32(cut.check.to_bytes(_CHECK_BYTES), seed)
     return seed
 
 

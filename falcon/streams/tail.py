@@ -8,6 +8,7 @@ import msgspec
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.record import Record
+from falcon.streams.starts import Starts
 
 
 class Raw(msgspec.Struct, frozen=True, gc=False):
@@ -22,6 +23,10 @@ class Raw(msgspec.Struct, frozen=True, gc=False):
 class Tail(Protocol):
     """One instance per event loop. A segment is a part of the log with offsets of its own: a partition, or on one
     machine what a database file writes until the folder gets another number of files."""
+
+    @property
+    def starts(self) -> Starts:
+        """Those of the segments. The tail knows all that began in what it has read."""
 
     @property
     def closed(self) -> Mapping[int, int]:

@@ -136,7 +136,7 @@ def test_a_folder_with_one_file_is_left_as_it_is(first: Path) -> None:
     prepare(first)
     before = _meta(first)
     prepare(first)
-    assert _meta(first) == before
+    assert {**_meta(first), "starts": before["starts"]} == before
     assert before["schema"] == SCHEMA_VERSION
     assert not {"place", "files", "closed", "inherited"} & before.keys()
 
@@ -722,3 +722,91 @@ def test_a_copy_gives_up_in_the_end_where_a_writer_never_does(tmp_path: Path, mo
             files.copy(tmp_path / "falcon.db", tmp_path / "copy" / "falcon.db")
     with closing(apsw.Connection(str(log.paths[0]))) as free:
         free.execute("BEGIN IMMEDIATE")  # nothing holds it
+
+
+# --- starts -----------------------------------------------------------------------------------------------------------
+
+
+class Started:
+    """A folder, over its starts and rollbacks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.first = folder / "falcon.db"
+
+    def writes(self, count: int, *partitions: int) -> None:
+        """As so many processes, which end then."""
+        writer = Writer(FilesLog(self.first, PARTITIONS, count))
+        writer.takeover(*range(PARTITIONS))
+        for partition in partitions:
+            writer.append(partition, "tea")
+        writer.journal.close()
+        asyncio.run(self.tail().close())
+
+    def tail(self) -> SqliteTail:
+        return SqliteTail([database.connect(path, writable=False) for path in files.present(self.first)], 0.005)
+
+    def ends(self) -> dict[int, int]:
+        """Of each file, by its segment."""
+        tail = self.tail()
+        found = asyncio.run(tail.ends(dict.fromkeys({tail.segment(partition) for partition in range(PARTITIONS)})))
+        asyncio.run(tail.close())
+        return found
+
+    def numbers(self, places: dict[int, int]) -> dict[int, int]:
+        tail = self.tail()
+        found = {segment: tail.starts.number(segment, offset) for segment, offset in places.items()}
+        asyncio.run(tail.close())
+        return found
+
+    def remembered(self) -> dict[int, int]:
+        with closing(database.connect(self.first, writable=False)) as connection:
+            return layout.starts_of(connection)
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Started:
+    (tmp_path / "data").mkdir()
+    return Started(tmp_path / "data")
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (2, 2), (2, 3), (2, 1)])
+def test_each_file_that_goes_back_has_other_starts_behind_the_snapshot(
+    started: Started, tmp_path: Path, counts: tuple[int, int]
+) -> None:
+    started.writes(counts[0], 0, 1, 2)
+    kept = started.ends()
+    known = started.numbers(kept)
+    shutil.copytree(started.first.parent, tmp_path / "snapshot")
+    started.writes(counts[1], 0, 1, 2)
+    lost = started.ends()
+    known_lost = started.numbers(lost)
+    shutil.rmtree(started.first.parent)
+    shutil.copytree(tmp_path / "snapshot", started.first.parent)
+    started.writes(counts[1], 0, 0, 1, 1, 2, 2)
+    now = started.numbers(lost)
+    assert all(now[segment] != number for segment, number in known_lost.items())
+    assert started.numbers(kept) == known
+
+
+def test_starts_behind_which_nothing_was_written_are_forgotten(started: Started) -> None:
+    started.writes(2, 0, 1)
+    places = started.ends()
+    known = started.numbers(places)
+    for _ in range(5):
+        started.writes(2)
+    assert len(started.remembered()) == 4 and started.numbers(places) == known
+    started.writes(2, 0)
+    started.writes(2)
+    assert len(started.remembered()) == 5 and started.numbers(places) == known
+
+
+def test_the_oldest_starts_are_forgotten_and_their_places_with_them(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_STARTS_MAX", 3)
+    places: list[dict[int, int]] = []
+    for _ in range(5):
+        started.writes(1, 0)
+        places.append(started.ends())
+    assert len(started.remembered()) == 3
+    assert [started.numbers(place)[0] > 0 for place in places] == [False, False, True, True, True]

@@ -217,6 +217,28 @@ class TailContract(ABC):
 
         follow(reading)
 
+    def test_every_tail_knows_the_same_starts(self, log: TailedLog, ann: Writer, follow: Any) -> None:
+        """One has read all of them, and another looks for them."""
+        ann.append(ONE, "one", "two")
+        bob = Writer(log, "bob")
+        bob.takeover(ONE)
+        bob.append(ONE, "three")
+
+        async def read(tail: Tail) -> dict[int, int]:
+            segment = tail.segment(ONE)
+            raws, _ = await read_up_to_the_end(tail, {segment: Position()})
+            places = [raw.at.offset + 1 for raw in raws]
+            assert tail.starts.newest(segment) == tail.starts.number(segment, places[-1])
+            return {place: tail.starts.number(segment, place) for place in places}
+
+        async def looked_for(tail: Tail, place: int) -> int:
+            await tail.starts.know({tail.segment(ONE): place})
+            return tail.starts.number(tail.segment(ONE), place)
+
+        numbers = follow(read)
+        assert len(numbers) == 3 and 0 not in numbers.values()
+        assert {place: follow(lambda tail, place=place: looked_for(tail, place)) for place in numbers} == numbers
+
     # --- reading again ------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("limit", [1, 3, 1_000])

@@ -32,6 +32,7 @@ from falcon.streams.replay import NotReached, StreamReplay
 from falcon.streams.resume_tokens import ResumePlace
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
+from tools.harness.memory.starts import MemoryStarts
 from tools.harness.waiting import eventually
 
 ANN, BOB, ROOM, OTHER = 65, 129, 321, 385
@@ -51,6 +52,7 @@ class FakeTail:
         self.said_end: int | None = None
         self.away: Exception | None = None
         self.closed: Mapping[int, int] = {}
+        self.starts = MemoryStarts()
 
     def segment(self, partition: int) -> int:
         return 0

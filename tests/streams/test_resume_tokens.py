@@ -1,13 +1,26 @@
 """A resume token says how far a stream has got, and nothing that is none is taken for one."""
 
 import base64
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.streams.cuts import Cut
-from falcon.streams.resume_tokens import LENGTH_MAX, Reference, ResumeToken, WrongToken, cuts_named, decode, encode
+from falcon.streams.resume_tokens import (
+    LENGTH_MAX,
+    Reference,
+    ResumeToken,
+    StartOf,
+    WrongToken,
+    cuts_named,
+    decode,
+    encode,
+    parse,
+)
+from falcon.streams.starts import Start
+from tools.harness.memory.starts import MemoryStarts
 
 LOG = "a log"
 
@@ -110,6 +123,91 @@ def test_numbers_beyond_all_offsets_are_refused() -> None:
 
 def test_a_token_of_a_thousand_segments_fits_where_it_has_to() -> None:
     assert len(encode(LOG, dict.fromkeys(range(1000), 2**34))) < 16_384
+
+
+def test_a_token_with_padding_is_refused() -> None:
+    text = encode(LOG, {0: 1, 1: 200})
+    assert len(text) % 4
+    with pytest.raises(WrongToken):
+        decode(LOG, text + "=" * (-len(text) % 4))
+
+
+# --- starts -----------------------------------------------------------------------------------------------------------
+
+histories = st.dictionaries(st.integers(0, 80), st.dictionaries(st.integers(0, 2**53), st.integers(1, 2**32 - 1)))
+
+
+def starts_of(history: dict[int, dict[int, int]]) -> MemoryStarts:
+    starts = MemoryStarts()
+    for segment, of_segment in history.items():
+        for begin, number in of_segment.items():
+            starts.add(segment, Start(begin, number))
+    return starts
+
+
+@given(offsets, histories, st.lists(places, max_size=40))
+def test_a_token_goes_on_over_any_starts(
+    offsets: dict[int, int], history: dict[int, dict[int, int]], moves: list[tuple[int, int]]
+) -> None:
+    number = starts_of(history).number
+    token = ResumeToken(LOG, offsets, start_of=number)
+    expected = dict(offsets)
+    for segment, offset in moves:
+        token.move(segment, offset)
+        expected[segment] = offset
+        assert token.text() == encode(LOG, expected, start_of=number)
+    assert decode(LOG, token.text(), start_of=number).offsets == expected
+
+
+@given(offsets.filter(bool), histories, st.data())
+def test_a_place_behind_the_beginning_of_another_start_is_refused(
+    offsets: dict[int, int], history: dict[int, dict[int, int]], data: st.DataObject
+) -> None:
+    lost = encode(LOG, offsets, start_of=starts_of(history).number)
+    segment = data.draw(st.sampled_from(sorted(offsets)))
+    begin, now = data.draw(st.integers(0, 2**53)), starts_of(history)
+    now.add(segment, Start(begin, data.draw(st.integers(1, 2**32 - 1))))
+    if now.number(segment, offsets[segment]) == starts_of(history).number(segment, offsets[segment]):
+        assert decode(LOG, lost, start_of=now.number).offsets == offsets
+    else:
+        with pytest.raises(WrongToken):
+            decode(LOG, lost, start_of=now.number)
+
+
+@given(st.data(), cut_of(st.integers(0, 99)), cut_of(st.integers(100, 200)), histories)
+def test_a_cut_speaks_for_the_starts_before_its_own_places(
+    data: st.DataObject, older: Cut, newer: Cut, history: dict[int, dict[int, int]]
+) -> None:
+    """The others are those of the token."""
+    number = starts_of(history).number
+    offsets = data.draw(near(Reference(older)))
+    token = ResumeToken(LOG, offsets, Reference(older), number)
+    cuts = {older.number: older, newer.number: newer}
+    token.begin_pass(newer)
+    for segment in sorted(data.draw(st.sets(st.integers(0, SEGMENTS - 1)))):
+        offsets[segment] = data.draw(st.one_of(st.integers(0, 2**45), st.just(newer.offsets[segment])))
+        token.move(segment, offsets[segment])
+        token.pass_over(segment)
+        claim = parse(token.text(), cuts)
+        assert claim.checked(LOG, number).offsets == offsets
+        assert claim.place.reference is not None
+        zeros = claim.place.reference.offsets
+        other = {each: offset for each, offset in offsets.items() if offset != zeros[each]}
+        assert claim.news == other
+        for lost in list(other)[:2]:
+            with pytest.raises(WrongToken):
+                claim.checked(LOG, partial(_another_in, lost, number))
+
+
+def _another_in(lost: int, number: StartOf, segment: int, offset: int) -> int:
+    return number(segment, offset) ^ (segment == lost)
+
+
+@pytest.mark.parametrize("text", ["AQAFA9g2MJIOSA", "AgkwAKCAgILm-A", "AwkFAVAC_ECuXclV"])
+def test_a_token_of_the_release_before_is_good(text: str) -> None:
+    cuts = {9: Cut(9, [10, 20, 30], 77), 4: Cut(4, [1, 2, 3], 5)}
+    expected = {0: 5, 3: 7_000} if text.startswith("AQ") else {0: 11, 1: 20, 2: 35}
+    assert decode(LOG, text, cuts, start_of=lambda segment, offset: 1_234).offsets == expected
 
 
 # --- with cuts --------------------------------------------------------------------------------------------------------

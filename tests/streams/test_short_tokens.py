@@ -21,6 +21,7 @@ from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
 from tests.streams.test_replay import BOB, Ear, FakeLookups, play, posted, raw
 from tools.harness.memory.cuts import KeptCuts, MemoryCuts
+from tools.harness.memory.starts import MemoryStarts
 from tools.harness.waiting import eventually
 
 SEGMENTS: Final = 64
@@ -66,6 +67,7 @@ class ShuffledTail:
         self._few = few
         self._chance = random.Random(log.chance.random())
         self.closed: Mapping[int, int] = {}
+        self.starts = MemoryStarts()
 
     def segment(self, partition: int) -> int:
         return partition

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tail import SqliteTail
@@ -17,7 +17,7 @@ from tests.contracts.tail import TailContract, TailedLog
 class _Log:
     def __init__(self, path: Path) -> None:
         self.path = path
-        database.prepare(path, PARTITIONS)
+        files.prepare(path, PARTITIONS)
 
     def journal(self, wake: Wake) -> Journal:
         return SqliteJournal(database.connect(self.path), wake)

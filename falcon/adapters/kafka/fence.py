@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from falcon.journal.envelope import Position
+from falcon.streams.starts import NO_START
 
 _HEAD: Final = struct.Struct(">qq")
 _NO_EPOCH: Final = 0  # of a marker; no epoch has this number, since the first possible one is 1
@@ -22,9 +23,15 @@ _NO_EPOCH: Final = 0  # of a marker; no epoch has this number, since the first p
 RECORD_OVERHEAD: Final = _HEAD.size + 32  # bytes around a body and a key, at most
 
 
-def marker(owner: str) -> bytes:
-    """The record that deposes the owners before it. ``owner`` is for people who read the log."""
-    return _HEAD.pack(_NO_EPOCH, 0) + owner.encode()
+def marker(owner: str, number: int = NO_START) -> bytes:
+    """The record that deposes the owners before it. ``owner`` is for people who read the log. ``number``: of the start
+    (``falcon.streams.starts``) that it is."""
+    return _HEAD.pack(_NO_EPOCH, number) + owner.encode()
+
+
+def number_of(value: bytes) -> int:
+    """The number of the start that a marker is. Earlier versions wrote NO_START."""
+    return int(_HEAD.unpack_from(value)[1])
 
 
 def opened_by(marker_offset: int) -> Position:

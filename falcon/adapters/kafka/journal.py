@@ -19,6 +19,7 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
+from falcon.streams.starts import new_number
 from falcon.telemetry import metrics
 from falcon.write.clock import Clock
 
@@ -212,7 +213,9 @@ class KafkaJournal:
             check_clock(self._clock, written.timestamp)
 
     async def _depose(self, partition: Partition, owner: str) -> Position:
-        metadata = await self._producer.write(self._cluster.journal, partition, [(None, fence.marker(owner))])
+        metadata = await self._producer.write(
+            self._cluster.journal, partition, [(None, fence.marker(owner, new_number()))]
+        )
         opened = fence.opened_by(metadata.offset)
         await self._snapshots.drop_lost(partition, metadata.offset, opened.epoch)
         return opened

@@ -10,6 +10,7 @@ from aiokafka.structs import ConsumerRecord
 from falcon.adapters.kafka import fence, records
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.reader import Reader, judge_all, reaches
+from falcon.adapters.kafka.starts import KafkaStarts
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
@@ -34,6 +35,7 @@ class KafkaTail:
         self._ends = [Shared(partial(self._end, segment)) for segment in range(cluster.partitions)]
         self._idle: list[Reader] = []
         self._readers = asyncio.Semaphore(_READERS)
+        self.starts = KafkaStarts(cluster.partitions, self.position, self._marker)
         self._examined: dict[int, Position] = {}  # by segment: how far the beginning of its epoch has been examined
 
     @property
@@ -98,6 +100,7 @@ class KafkaTail:
         return found
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+        await self.starts.begin(cursor)
         offsets = {segment: position.offset for segment, position in cursor.items()}
         fetched = await self._reader.records(offsets, limit, _WAIT_SECONDS)
         raws: list[Raw] = []
@@ -105,11 +108,15 @@ class KafkaTail:
         for segment, more in fetched.items():
             found, after[segment] = self._judged(segment, cursor[segment], more)
             raws += found
+        self.starts.read_up_to(after)
         return raws, after
 
     async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
         found = await self._read_at(segment, start.offset, min(limit, stop - start.offset))
         return self._judged(segment, start, found)
+
+    async def _marker(self, segment: int, offset: int) -> bytes:
+        return (await self._read_at(segment, offset, 1))[0].value or b""
 
     def nudge(self) -> None:
         """Does nothing: the brokers answer a fetch as soon as there is a record."""
@@ -120,6 +127,10 @@ class KafkaTail:
 
     def _judged(self, segment: int, at: Position, found: list[ConsumerRecord]) -> tuple[list[Raw], Position]:
         valid, after = judge_all(self._cluster.journal, segment, at, found)
+        if after.epoch != at.epoch:
+            for record in found:
+                if fence.is_marker(record.value or b""):
+                    self.starts.add(segment, record.offset, record.value)
         return [Raw(segment, segment, position, records.record(key, body)) for position, key, body in valid], after
 
     async def _read_at(self, segment: int, offset: int, count: int) -> list[ConsumerRecord]:

@@ -15,7 +15,16 @@ import apsw
 
 from falcon.adapters.sqlite import database, moving
 from falcon.adapters.sqlite.database import WrongDatabase
-from falcon.adapters.sqlite.layout import Layout, NoSegmentsLeft, end_of, layout_of, note_ends, noted_ends, place_of
+from falcon.adapters.sqlite.layout import (
+    Layout,
+    NoSegmentsLeft,
+    end_of,
+    layout_of,
+    note_ends,
+    note_start,
+    noted_ends,
+    place_of,
+)
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 from falcon.process import take_lock
@@ -82,12 +91,12 @@ def prepare(
         if keep and not _is_new(first, before):
             count = before.files
         check_count(count)
-        if before.files == count:
-            return count
-        with _changing(first):
-            for path in paths(first, before.files):
-                catch_up(path)
-            moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
+        if before.files != count:
+            with _changing(first):
+                for path in paths(first, before.files):
+                    catch_up(path)
+                moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
+        _note_start(first, count)
         return count
     except NoSegmentsLeft as error:
         raise WrongDatabase(str(error)) from error
@@ -186,6 +195,14 @@ def _note_ends(first: Path, ends: Sequence[int]) -> None:
     for path in paths(first, len(ends)):
         with database.opening(path), contextlib.closing(database.connect(path)) as connection:
             note_ends(connection, ends)
+
+
+def _note_start(first: Path, count: int) -> None:
+    """What is written from now on is told from what a history that was lost had in the same places: the folder may be
+    an older copy of itself."""
+    ends = _ends(paths(first, count))
+    with contextlib.closing(database.connect(first)) as connection, database.transaction(connection):
+        note_start(connection, ends)
 
 
 def _ends(files: Sequence[Path]) -> list[int]:

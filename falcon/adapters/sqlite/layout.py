@@ -12,8 +12,10 @@ import apsw
 import msgspec
 
 from falcon.domain.ids import Partition
+from falcon.streams.starts import new_number
 
 _SEGMENT_BITS: Final = 40  # the first offset of a segment is its number shifted by this
+_STARTS_MAX: Final = 1_000  # of each file that are remembered: tokens from before a thousand starts are refused
 _SEGMENTS_MAX: Final = 1 << 13  # an offset stays below 2^53, which a JSON number carries exactly in every language
 
 
@@ -140,3 +142,21 @@ def place_of(connection: apsw.Connection) -> int:
     """The file's place among the files of the folder."""
     row: Any = connection.execute("SELECT value FROM meta WHERE key = 'place'").fetchone()
     return 0 if row is None else int(row[0])
+
+
+def note_start(connection: apsw.Connection, ends: Sequence[int]) -> None:
+    """Within the caller's transaction on the first file, before anything is written behind these ``ends`` of the files
+    of the folder. A start behind which nothing was written is forgotten: no place lies behind it."""
+    starts = starts_of(connection)
+    for end in ends:
+        starts.pop(end, None)
+        starts[end] = new_number()
+    kept = dict(list(starts.items())[-_STARTS_MAX * len(ends) :])
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('starts', ?)", (msgspec.json.encode(kept).decode(),))
+
+
+def starts_of(connection: apsw.Connection) -> dict[int, int]:
+    """The starts of the folder, which its first file has: numbers by the offset at which the start began, in the order
+    of the starts."""
+    row: Any = connection.execute("SELECT value FROM meta WHERE key = 'starts'").fetchone()
+    return {} if row is None else msgspec.json.decode(row[0], type=dict[int, int])

@@ -9,11 +9,12 @@ from typing import Any, Final
 import apsw
 
 from falcon.adapters.sqlite.database import RECORD_COLUMNS, cause
-from falcon.adapters.sqlite.layout import begin_of, layout_of, segment_of
+from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, segment_of, starts_of
 from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.streams.starts import NO_START, KnownStarts
 from falcon.streams.tail import Raw, WrongPlace
 
 # To streams the segment that a file writes has the number of the file: as it has in a token of a Falcon that knows one
@@ -28,6 +29,7 @@ class SqliteTail:
 
     def __init__(self, connections: Sequence[apsw.Connection], poll_seconds: float) -> None:
         self._layout = layout_of(connections[0])
+        self.starts = SqliteStarts(self._layout, starts_of(connections[0]))
         self._files = dict(enumerate(connections))
         self._begins = [begin_of(segment) for segment in self._layout.segments]
         self.closed: Mapping[int, int] = {_CLOSED + segment: end for segment, end in self._layout.ends.items()}
@@ -128,3 +130,22 @@ class SqliteTail:
             return file.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot read the journal: {cause(error)}") from error
+
+
+class SqliteStarts:
+    """The starts of a data folder. None begins while a process has its files open."""
+
+    def __init__(self, layout: Layout, starts: Mapping[int, int]) -> None:
+        self._layout = layout
+        self._known = KnownStarts(starts)
+
+    async def know(self, places: Mapping[int, int]) -> None:
+        """Does nothing: all are known."""
+
+    def number(self, segment: int, offset: int) -> int:
+        """An offset tells its segment."""
+        start = self._known.before(offset)
+        return NO_START if start is None or segment_of(start.begin) != segment_of(offset) else start.number
+
+    def newest(self, segment: int) -> int:
+        return self.number(segment, begin_of(self._layout.segment(segment) + 1) - 1)

@@ -8,6 +8,7 @@ never add to them, so both parts together give the state at the position that th
 import asyncio
 import re
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, TypeVar
@@ -47,6 +48,8 @@ _EVENTS: Final = 1_000
 _SHORT_SECONDS: Final = 10.0  # how long the timeline may stay behind the list of rooms
 _SHORT_PAUSE_SECONDS: Final = 0.1
 _PLACE: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,18})")
+_CHECKED: Final = ";"
+_SINCE: Final = "must be the position of the first line"
 
 _CHANGES: Final = {event: line for kind in LINE_KINDS for event, line in kind.changes.items()}
 _FOLLOWERS: Final = [kind.followers for kind in LINE_KINDS if kind.followers is not None]
@@ -62,7 +65,8 @@ class ExportFailed(Exception):
 
 
 class _HeaderOut(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-export"):
-    """``position``: the changes begin there, and no row is older. The counts were read when the export began."""
+    """``position``: the changes begin there, and no row is older. It ends with a checksum, by which a log that was
+    restored from an older copy since refuses it. The counts were read when the export began."""
 
     version: int
     source: str
@@ -114,12 +118,12 @@ async def export_lines(edge: Edge, request: AuthedRequest) -> StreamingResponse:
     require_admin(request)
     query = request.query(ExportQuery)
     if (query.resume is None) != (query.since is None):
-        raise invalid("since", "must be the position of the first line, and come together with resume")
+        raise invalid("since", f"{_SINCE}, and come together with resume")
     if query.resume is None:
         export, start = Export(edge, await edge.store.applied_everywhere(edge.partitions)), None
     else:
         start = _resume(query.resume)
-        export = Export(edge, await _located(edge, _since(query.since or "", edge.partitions)))
+        export = Export(edge, await _located(edge, query.since or ""))
     return StreamingResponse(export.lines(start), media_type="application/x-ndjson")
 
 
@@ -146,19 +150,32 @@ def _since(text: str, partitions: int) -> dict[Partition, int]:
     places = [_PLACE.fullmatch(item) for item in text.split(",")]
     found = {int(place[1]): int(place[2]) for place in places if place is not None}
     if len(found) != len(places) or found.keys() != set(range(partitions)):
-        raise invalid("since", "must be the position of the first line: PARTITION:OFFSET of every partition")
+        raise invalid("since", f"{_SINCE}: PARTITION:OFFSET of every partition")
     return found
 
 
-async def _located(edge: Edge, since: Mapping[Partition, int]) -> dict[Partition, Position]:
+async def _located(edge: Edge, text: str) -> dict[Partition, Position]:
+    places, _, check = text.partition(_CHECKED)
+    since = _since(places, edge.partitions)
     try:
+        if check != await _check(edge, since):
+            raise invalid("since", f"{_SINCE} of an export of this log; begin it again if the log was restored since")
         return {
             partition: await edge.tail.position(edge.tail.segment(partition), at) for partition, at in since.items()
         }
     except WrongPlace as error:
-        raise invalid("since", f"must be the position of the first line ({error})") from error
+        raise invalid("since", f"{_SINCE} ({error})") from error
     except JournalUnavailable as error:
         raise Problem(503, "unavailable", "The log cannot be read now.", retry_after=1) from error
+
+
+async def _check(edge: Edge, since: Mapping[Partition, int]) -> str:
+    """A checksum of the log's name and of the starts that wrote the records before these offsets. Raises WrongPlace,
+    JournalUnavailable."""
+    segments = {partition: edge.tail.segment(partition) for partition in since}
+    await edge.tail.starts.know({segments[partition]: offset for partition, offset in since.items()})
+    numbers = [edge.tail.starts.number(segments[partition], offset) for partition, offset in sorted(since.items())]
+    return f"{zlib.crc32(msgspec.json.encode([edge.instance, numbers])):08x}"
 
 
 # --- the export -------------------------------------------------------------------------------------------------------
@@ -186,7 +203,7 @@ class Export:
         if start is None:
             start = _From()
             accounts, rooms, messages = await self._edge.store.totals()
-            position = _text(self._since)
+            position = _text(self._since) + _CHECKED + await _check(self._edge, self._since)
             yield encoded(_HeaderOut(_VERSION, self._edge.instance, accounts, rooms, messages, position))
         if start.section == _ExportSection.ACCOUNTS:
             async for account in _all_accounts(self._edge, start.identity):

@@ -167,6 +167,8 @@ async def _read(made: _Made, listeners: int) -> tuple[float, float]:
     reader: Any = _Reader([_fetched(partition, made) for partition in range(_PARTITIONS)])
     tail = KafkaTail(KafkaCluster(("counted:1",), _PARTITIONS))
     tail._reader = reader
+    for partition in range(_PARTITIONS):
+        tail.starts.add(partition, _EPOCH - 1, fence.marker(""))
     lookups: Any = None  # nothing has to be looked up for these events
     cuts = Cuts(_Store(), _PARTITIONS)
     feed = Feed(tail, lookups, "a log", _PARTITIONS, cuts=cuts)

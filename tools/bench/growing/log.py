@@ -14,6 +14,7 @@ from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of
 from falcon.journal.record import Record
 from falcon.streams.tail import Raw
+from tools.harness.memory.starts import MemoryStarts
 
 EPOCH: Final = 1
 NOW: Final = 1_795_000_000_000
@@ -84,6 +85,10 @@ class CountedLog:
         return {partition: self._position(partition, self.length(partition)) for partition in range(self.partitions)}
 
     # --- Tail ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def starts(self) -> MemoryStarts:
+        return MemoryStarts()
 
     @property
     def closed(self) -> dict[int, int]:
