@@ -1,7 +1,9 @@
 """The parts that the handlers of the public API share."""
 
+import zlib
 from dataclasses import dataclass
 
+from falcon.domain.ids import RoomId, partition_of
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
 from falcon.http.limits.limiter import Limiter
@@ -38,3 +40,9 @@ class Edge:
     limiter: Limiter
     room_counts: RoomCounts
     streams: Streams
+
+    def history_of(self, room_id: RoomId) -> int | None:
+        """32 bits of the log's name and of the newest start that may have written to the room: whatever was read under
+        others may be of a history that the log has lost. None while the start is not known."""
+        start = self.tail.starts.newest(self.tail.segment(partition_of(room_id, self.partitions)))
+        return None if start is None else zlib.crc32(self.instance.encode()) ^ start

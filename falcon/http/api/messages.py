@@ -63,15 +63,16 @@ async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """The page's ETag holds the room's last seq and the versions of its messages and reactions, so an unchanged page
-    need not be read."""
+    need not be read. These are right in one history of the log only, so the ETag names that, too."""
     room_id = request.path_id("room_id", room_not_found)
     query = request.query(PageQuery)
+    history = edge.history_of(room_id)
     access = await edge.reads.access(request, room_id)
     first, last = _bounds(query, access.last_seq)
     reactions = await _reactions(edge, access, room_id, first, last)
     known = request.headers.get(b"if-none-match")
-    if known is not None:
-        etag = _page_etag(room_id, access.version, reactions.version, access.last_seq, first, last)
+    if known is not None and history is not None:
+        etag = _page_etag(history, room_id, access.version, reactions.version, access.last_seq, first, last)
         if matches(known, etag[1]):
             return BytesResponse(304, b"", etag)
     page, last_seq = await _page(edge, room_id, access, query, first, last)
@@ -82,9 +83,9 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     has_before = b"true" if page.first > 1 and last_seq else b"false"
     has_after = b"true" if page.last < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
-    if not page.lasting or reactions is UNKNOWN_REACTIONS:
+    if history is None or not page.lasting or reactions is UNKNOWN_REACTIONS:
         return BytesResponse(200, body, JSON)
-    etag = _page_etag(room_id, access.version, reactions.version, last_seq, page.first, page.last)
+    etag = _page_etag(history, room_id, access.version, reactions.version, last_seq, page.first, page.last)
     return BytesResponse(200, body, JSON, etag)
 
 
@@ -128,23 +129,24 @@ def _middle(query: PageQuery, page: TimelinePage) -> Seq:
 
 
 def _page_etag(
-    room_id: RoomId, version: int, reactions: int, last_seq: Seq, first: Seq, last: Seq
+    history: int, room_id: RoomId, version: int, reactions: int, last_seq: Seq, first: Seq, last: Seq
 ) -> tuple[bytes, bytes]:
-    return b"etag", b'"%d.%d.%d.%d.%d-%d"' % (room_id, last_seq, version, reactions, first, last)
+    return b"etag", b'"%08x.%d.%d.%d.%d.%d-%d"' % (history, room_id, last_seq, version, reactions, first, last)
 
 
 async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
+    history = edge.history_of(room_id)
     access = await edge.reads.access(request, room_id)
     seq = request.path_id("seq", message_not_found)
     reactions = await _reactions(edge, access, room_id, seq, seq)
-    etag = (b"etag", b'"%d.%d.%d.%d"' % (room_id, seq, access.version, reactions.version))
+    etag = (b"etag", b'"%08x.%d.%d.%d.%d"' % (history or 0, room_id, seq, access.version, reactions.version))
     known = request.headers.get(b"if-none-match")
-    if known is not None and seq <= access.last_seq and matches(known, etag[1]):
+    if known is not None and history is not None and seq <= access.last_seq and matches(known, etag[1]):
         return BytesResponse(304, b"", etag)
     message = await find_message(edge, request, room_id, seq, access)
     body = shown(message, reactions.by_seq.get(seq))
-    is_lasting = MISSING not in message and reactions is not UNKNOWN_REACTIONS
+    is_lasting = history is not None and MISSING not in message and reactions is not UNKNOWN_REACTIONS
     return BytesResponse(200, body, JSON, *((etag,) if is_lasting else ()))
 
 
