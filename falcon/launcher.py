@@ -253,10 +253,10 @@ class Launcher:
             return
         if settings.plaintext != "yes":
             raise CannotStart(
-                f"others could read what is said to FALCON_HOST={settings.host} on its way: set FALCON_TLS_CERT and "
-                "FALCON_TLS_KEY; or FALCON_TRUSTED_PROXIES, where a proxy before it has TLS; or FALCON_PLAINTEXT=yes"
+                f"traffic to FALCON_HOST={settings.host} would not be encrypted: set FALCON_TLS_CERT and "
+                "FALCON_TLS_KEY; or FALCON_TRUSTED_PROXIES, if a proxy before it ends TLS; or FALCON_PLAINTEXT=yes"
             )
-        _say(f"others can read on its way all that is said to {settings.host} (FALCON_PLAINTEXT)")
+        _say(f"traffic to {settings.host} is not encrypted (FALCON_PLAINTEXT)")
 
     def _bind(self, host: str, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -266,7 +266,7 @@ class Launcher:
             listening.bind((host, port))
         except OSError as error:
             raise CannotStart(
-                f"cannot listen on {host}:{port} ({error.strerror}); stop what does, or set {setting}"
+                f"cannot listen on {host}:{port} ({error.strerror}); stop the program that uses it, or set {setting}"
             ) from error
         listening.listen(LISTEN_BACKLOG)
         return listening

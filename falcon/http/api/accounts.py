@@ -105,7 +105,7 @@ async def sign_out(edge: Edge, request: AuthedRequest) -> BytesResponse:
 def require_admin(request: AuthedRequest) -> None:
     """Raises Problem 403. Whether an account is an admin never changes, so the tables are never behind with it."""
     if not request.account.is_admin:
-        raise not_allowed("Authorization", "this takes the token of an administrator")
+        raise not_allowed("Authorization", "requires an administrator's token")
 
 
 def _manageable_account_id(request: AuthedRequest) -> int:
@@ -164,7 +164,7 @@ OPERATIONS: Final = (
         create_account,
         GROUP,
         "Create an account",
-        "This takes an administrator. The answer has the first token of the account, which is shown only once.",
+        "Requires an administrator. The answer has the first token of the account, which is shown only once.",
         {201: shapes.CreatedAccount(examples.BEN, "Ben", examples.TOKEN)},
         shapes.NewAccount("Ben"),
         command=True,
@@ -176,7 +176,7 @@ OPERATIONS: Final = (
         list_accounts,
         GROUP,
         "List all accounts",
-        "This takes an administrator.",
+        "Requires an administrator.",
         {200: shapes.Accounts([shapes.AccountShape(examples.BEN, "Ben", False, examples.MADE)], None)},
         query=shapes.ListQuery,
         problems=("not_allowed",),

@@ -356,7 +356,7 @@ OPERATIONS: Final = (
         export_lines,
         importing.GROUP,
         "Export all accounts, rooms and messages",
-        "This takes an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.",
+        "Requires an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.",
         {200: None},
         query=shapes.ExportQuery,
         problems=("not_allowed",),

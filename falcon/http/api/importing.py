@@ -84,7 +84,7 @@ def _parse(lines: Sequence[bytes]) -> list[Any]:
 
 # --- operations -------------------------------------------------------------------------------------------------------
 
-GROUP: Final = Group("Moving everything", "For admins of Falcon.")
+GROUP: Final = Group("Import and export", "For admins of Falcon.")
 OPERATIONS: Final = (
     ApiOperation(
         "POST",
@@ -92,7 +92,7 @@ OPERATIONS: Final = (
         import_lines,
         GROUP,
         "Import accounts, rooms and messages",
-        "This takes an administrator. The body is newline-delimited JSON: one account, room or message per line. Lines"
+        "Requires an administrator. The body is newline-delimited JSON: one account, room or message per line. Lines"
         " that were imported before are skipped, so the request can be sent again.",
         {200: shapes.Imported({"al": examples.ALICE}, {}, 0, 0)},
         accounts.AccountLineShape("old-chat", "al", "Alice"),

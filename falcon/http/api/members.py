@@ -135,7 +135,7 @@ OPERATIONS: Final = (
         put_member,
         MEMBERS,
         "Add a member, or change a member's role",
-        "This takes an admin of the room. A group room keeps at least one admin.",
+        "Requires an admin of the room. A group room keeps at least one admin.",
         {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
         shapes.MemberRole("member"),
         command=True,
