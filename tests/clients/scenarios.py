@@ -102,7 +102,7 @@ async def _chat_while(world: World, hurt: Callable[[], Awaitable[None]], count: 
     await begun(stream)
     received: list[Json] = []
     types: list[str] = []
-    more = asyncio.Event()
+    more, over = asyncio.Event(), asyncio.Event()
 
     async def listen() -> None:
         while len(received) < count:
@@ -119,7 +119,9 @@ async def _chat_while(world: World, hurt: Callable[[], Awaitable[None]], count: 
 
     async def send() -> None:
         for n, text in enumerate(sent):
-            await hears(n - 20)  # so that it is never done before the last fault
+            await hears(n - 20)  # so that each fault meets it while it sends
+            if n == count - 1:
+                await over.wait()  # so that it is never done before the last fault
             await anna.post(room, text)
 
     async with asyncio.timeout(180), asyncio.TaskGroup() as tasks:
@@ -128,6 +130,7 @@ async def _chat_while(world: World, hurt: Callable[[], Awaitable[None]], count: 
         for least in (count // 10, count // 2, count * 8 // 10):
             await hears(least)
             await hurt()
+        over.set()
     assert texts(received) == sent
     assert texts(await anna.client.history(room)) == sent
     return types
