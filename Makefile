@@ -59,7 +59,7 @@ check-http:
 check-others:
 	$(QUICKLY) tests --ignore tests/http --ignore tests/adapters
 
-bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|growth|profile, written to docs/ (needs wrk; most suites more)
+bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|growth|profile, written to build/bench/ (needs wrk; most suites more)
 	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
 load: $(VENV)/.load          ## users by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own
@@ -100,7 +100,7 @@ image:           ## the container image localhost/falcon:dev, with buildah or do
 k8s-up:          ## a real Kubernetes node on this machine and Falcon on it, OVERLAY=local|single (needs root and Go; tools/node/README.md)
 	@$(PYTHON) -m tools.node deploy $(or $(OVERLAY),local)
 
-k8s-test: $(VENV)/.dev       ## proofs on that node, under load; written to docs/kubernetes-proof.md
+k8s-test: $(VENV)/.dev       ## proofs on that node, under load; written to build/k8s-proof/
 	$(BIN)/python -m tools.k8s_proof $(ARGS)
 
 k8s-down:        ## end the node and delete it, with all its data

@@ -157,7 +157,7 @@ def test_every_variable_is_set_or_said_to_be_a_secret() -> None:
     given = {f"{name}.{key}" for name, fields in load("concourse/vars.yaml").items() for key in fields}
     secrets = asked - given
     assert given <= asked
-    page = (ROOT / "docs" / "pipeline.md").read_text()
+    page = (PIPELINE / "README.md").read_text()
     assert [name for name in secrets if f"`{name}`" not in page] == []
     assert all(name.endswith((".password", ".username", ".kubeconfig")) for name in secrets)
 

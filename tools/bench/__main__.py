@@ -97,7 +97,7 @@ def parse(suite: Suite, arguments: list[str]) -> Options:
             parser.error(f"--{name.replace('_', '-')}: must be at least {size.least:,}")
         return chosen
 
-    usual = ROOT / "docs" / suite.page if suite.page else BUILD / f"{suite.name}.md"
+    usual = BUILD / f"{suite.name}.md"
     page = given.out or (None if given.quick else usual)
     return Options(
         only=names(given.only, tuple(suite.sections), "--only"),

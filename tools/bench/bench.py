@@ -79,14 +79,13 @@ Measures = Mapping[str, Callable[[], Section]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """``page``: in docs/; None where the report lies in build/bench/ only. ``open``: what its sections need, for as
+    """The report lies in build/bench/. ``open``: what its sections need, for as
     long as they are measured; it gives the sections' measurements, the order of the page being that of ``sections``.
     ``must_hold``: a target that is missed is a failure. ``needs_wrk``: it puts servers under load, which takes wrk and
     a core of its own."""
 
     name: str
     title: str
-    page: str | None
     method: Path
     sections: Sequence[str]
     servers: Sequence[str] = ()

@@ -62,7 +62,6 @@ def _open(bench: Bench) -> Iterator[Measures]:
 SUITE: Final = Suite(
     name="embedded",
     title="Benchmarks",
-    page="benchmarks.md",
     method=Path(__file__).with_name("method.md"),
     sections=tuple(_SECTIONS),
     servers=("bare", CRUD, CRUD_GO, FALCON),

@@ -286,7 +286,6 @@ def _open(bench: Bench) -> Iterator[Measures]:
 SUITE: Final = Suite(
     name="profile",
     title="Where the time goes",
-    page="profile.md",
     method=Path(__file__).with_name("profile.md"),
     sections=("before", "embedded", "cluster"),
     sizes={"seconds": Size(10, 2, "of each profile")},

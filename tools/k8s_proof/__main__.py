@@ -1,6 +1,6 @@
 """``make k8s-test``: proofs on the node that ``make k8s-up`` has started. Exits 1 if something was not proven.
 
-It writes its findings to docs/kubernetes-proof.md, beside earlier findings of proofs that do not run now.
+It writes its findings to build/k8s-proof/report.md, beside earlier findings of proofs that do not run now.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main() -> int:
         parser.error(f"no proof is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     right = arguments.report or _run(_chosen(arguments.names), arguments.seconds)
     report.write(say)
-    say(f"written: {report.DOCUMENT.name}")
+    say(f"written: {report.DOCUMENT}")
     return 0 if right else 1
 
 

@@ -9,7 +9,7 @@ import msgspec
 from tools.k8s_proof.results import FOLDER
 from tools.servers.cluster import ROOT
 
-PICTURE: Final = ROOT / "docs" / "images" / "kubernetes-hpa.png"
+PICTURE: Final = ROOT / "build" / "k8s-proof" / "hpa.png"
 _KEPT: Final = FOLDER.parent / "hpa-course.json"
 _WINDOW_SECONDS: Final = 5
 
@@ -88,6 +88,7 @@ def draw(course: Course) -> None:
     for axes in (pods, cpu, latency):
         axes.legend(loc="lower right")
     latency.set_xlabel("seconds")
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
     pyplot.close(figure)
 

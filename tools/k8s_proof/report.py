@@ -1,4 +1,4 @@
-"""docs/kubernetes-proof.md, from the last findings of each proof."""
+"""build/k8s-proof/report.md, from the last findings of each proof."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -13,7 +13,7 @@ from tools.k8s_proof.sessions import PACE_SECONDS
 from tools.k8s_proof.traffic import CHATTERS, LISTENERS
 from tools.servers.cluster import ROOT
 
-DOCUMENT: Final = ROOT / "docs" / "kubernetes-proof.md"
+DOCUMENT: Final = ROOT / "build" / "k8s-proof" / "report.md"
 
 _PROOFS: Final = {
     "objects": (
@@ -82,6 +82,7 @@ def write(say: Callable[[str], None]) -> None:
             course.draw(found)
         except ImportError:
             say("no picture was drawn: matplotlib is missing; pip install -r requirements/load.lock, then --report")
+    DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
     DOCUMENT.write_text("\n".join(_lines()))
 
 
@@ -109,7 +110,7 @@ def _lines() -> Iterator[str]:
     yield from _under_load(rows)
     yield from _proof("hpa", proofs.get("hpa"))
     if course.PICTURE.exists():
-        yield f"![Pods, CPU, load and latency](images/{course.PICTURE.name})\n"
+        yield f"![Pods, CPU, load and latency]({course.PICTURE.name})\n"
     yield from _proof("wrong", proofs.get("wrong"))
     yield _NOT_SHOWN
 

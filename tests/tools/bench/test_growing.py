@@ -10,7 +10,7 @@ from tools.bench.growing.alone import measured_alone
 from tools.bench.growing.suite import SUITE, TERMS
 from tools.bench.growing.term import Bound, Figures, Measured, Term, judged, number
 
-# Terms that Falcon does not meet yet: their growth is known, and takes the changes that docs/capacity.md names.
+# Terms that Falcon does not meet yet: their growth is known, and takes the changes that docs/benchmarks.md names.
 _UNMET: Final = {"feed"}
 
 

@@ -91,7 +91,6 @@ def _repairing(running: RunningCluster, measure: Callable[[], Section]) -> Calla
 SUITE: Final = Suite(
     name="cluster",
     title="Benchmarks of a cluster",
-    page="benchmarks-cluster.md",
     method=Path(__file__).with_name("method.md"),
     sections=("send", "read", "project", "readable", "return", "recovery", "scale"),
     sizes={

@@ -61,7 +61,6 @@ def _open(bench: Bench) -> Iterator[Measures]:
 SUITE: Final = Suite(
     name="growth",
     title="How costs grow",
-    page="benchmarks-growth.md",
     method=Path(__file__).with_name("method.md"),
     sections=tuple(TERMS),
     sizes={},

@@ -153,7 +153,6 @@ def _open(bench: Bench) -> Iterator[Measures]:
 SUITE: Final = Suite(
     name="overload",
     title="Falcon under more than it can carry",
-    page=None,
     method=Path(__file__).with_name("method.md"),
     sections=("overload",),
     sizes={

@@ -179,7 +179,6 @@ def _open(bench: Bench) -> Iterator[Measures]:
 SUITE: Final = Suite(
     name="peers",
     title="Benchmarks beside other chats",
-    page="benchmarks-peers.md",
     method=Path(__file__).with_name("method.md"),
     sections=("send", "read", "start"),
     servers=(FALCON, "synapse", "prosody", "prosody-sqlite"),

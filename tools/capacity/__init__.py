@@ -1,1 +1,0 @@
-"""How many processes and servers a site needs, computed from measured figures."""
