@@ -132,7 +132,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 await hand_over()
                 internal.end_beats()
 
-            trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
+            trusted = {"held_bytes": sys.maxsize, "holder_bytes": sys.maxsize}
             sweep = Sweep("internal", ConnectionLimits(**trusted))
             server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
             await _Server(arguments, server, health, close).run(partial(_started, health, arguments.ready, {}))

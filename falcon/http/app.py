@@ -4,14 +4,13 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,8 +18,9 @@ from falcon.http import web
 from falcon.http.api import asyncapi, docs
 from falcon.http.api.openapi import document
 from falcon.http.api.operations import OPERATIONS
-from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_response, resources, unless_full
+from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_response, resources
 from falcon.http.api.tickets import STREAM
+from falcon.http.constant_documents import ConstantDocument
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken
 from falcon.http.responses import BytesResponse, problem_response
@@ -49,7 +49,7 @@ def create_app(serving: EdgeLifespan, cors_origins: Sequence[str] = ()) -> ASGIA
     routes: list[BaseRoute] = [Route(path, resource) for path, resource in resources(lifespan).items()]
     stream = _Stream(lifespan)
     routes += [Route(STREAM, stream), WebSocketRoute(STREAM, stream)]
-    rendered: dict[str, Callable[[Request], Response | BytesResponse]] = {
+    rendered: dict[str, web.Render] = {
         "/openapi.json": _openapi,
         "/asyncapi.json": _asyncapi,
         "/docs": _docs,
@@ -164,9 +164,10 @@ class _Stream:
 
 
 class _Document:
-    """A page that is the same for every caller."""
+    """A page that is the same for every caller. It is answered also while clients hold as much memory as they may: what
+    waits for a slow client is a reference to bytes that are there already."""
 
-    def __init__(self, path: str, render: Callable[[Request], Response | BytesResponse], app: HasEdge) -> None:
+    def __init__(self, path: str, render: web.Render, app: HasEdge) -> None:
         self.path = path
         self._render = render
         self._app = app
@@ -180,8 +181,8 @@ class _Document:
                 edge.authenticator.count_public(scope)
                 raise method_not_allowed(request.method, ["GET", "HEAD"])
             edge.limiter.count_document(scope)
-            response = page = unless_full(scope, self._render(request))
-            scope[STATUS] = page.status if isinstance(page, BytesResponse) else page.status_code
+            response = page = self._render(request)
+            scope[STATUS] = page.status
         except Problem as problem:
             scope[STATUS] = problem.status
             response = problem_response(problem)
@@ -208,31 +209,34 @@ class _NotFound:
 
 # --- documents --------------------------------------------------------------------------------------------------------
 
-
-def _openapi(request: Request) -> Response:
-    return Response(_document(), media_type="application/json")
+_ASK: Final = (b"cache-control", b"no-cache")  # clients ask each time, and mostly get 304
 
 
-def _asyncapi(request: Request) -> Response:
-    return Response(_events_document(), media_type="application/json")
+def _openapi(request: Request) -> BytesResponse:
+    return _document().answer(dict(request.scope["headers"]))
 
 
-def _docs(request: Request) -> Response:
-    url = str(request.base_url).rstrip("/")
-    return HTMLResponse(_page().at(url), headers={"content-security-policy": docs.POLICY})
+def _asyncapi(request: Request) -> BytesResponse:
+    return _events_document().answer(dict(request.scope["headers"]))
 
 
-@functools.cache
-def _document() -> bytes:
-    """Made once: it takes a twentieth of a second, and requests for it need no token."""
-    return msgspec.json.encode(document())
+def _docs(request: Request) -> BytesResponse:
+    return _page().answer(dict(request.scope["headers"]))
 
 
 @functools.cache
-def _events_document() -> bytes:
-    return msgspec.json.encode(asyncapi.document())
+def _document() -> ConstantDocument:
+    """Made once: it takes a tenth of a second, and requests for it need no token."""
+    return ConstantDocument(msgspec.json.encode(document()), "application/json", _ASK)
 
 
 @functools.cache
-def _page() -> docs.DocsPage:
-    return docs.DocsPage(document(), asyncapi.document())
+def _events_document() -> ConstantDocument:
+    return ConstantDocument(msgspec.json.encode(asyncapi.document()), "application/json", _ASK)
+
+
+@functools.cache
+def _page() -> ConstantDocument:
+    page = docs.page(document(), asyncapi.document()).encode()
+    policy = (b"content-security-policy", docs.POLICY.encode())
+    return ConstantDocument(page, "text/html; charset=utf-8", _ASK, policy, *web.GUARDS)

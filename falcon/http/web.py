@@ -34,6 +34,14 @@ _TYPES: Final = {
 _ASK: Final = (b"cache-control", b"no-cache")
 # A year, the longest that caches honour. Another version has other addresses.
 _KEEP: Final = (b"cache-control", b"public, max-age=31536000, immutable")
+# Of a page and its files: no other site learns the address, opens the page within its own process, or includes a file,
+# and no script uses a device.
+GUARDS: Final = (
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
 _INDEX: Final = b'{"name":"Falcon","docs":"/docs","openapi":"/openapi.json"}'
 
 Render = Callable[[Request], BytesResponse]
@@ -101,20 +109,21 @@ def _page(text: str, names: list[str]) -> ConstantDocument:
     text = text.replace("</head>", f"{preloads}\n</head>")
     text = re.sub(r'"/web/([\w./]+)"', lambda found: f'"{address(found[1])}"', text)
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
-    return ConstantDocument(text.encode(), _TYPES[".html"], _ASK, *_guards(policy(script)), vary="Accept")
+    return ConstantDocument(
+        text.encode(),
+        _TYPES[".html"],
+        _ASK,
+        (b"content-security-policy", policy(script).encode()),
+        *GUARDS,
+        vary="Accept",
+    )
 
 
 def _document(name: str, body: bytes, cached: tuple[bytes, bytes]) -> Render:
-    document = ConstantDocument(body, _TYPES[Path(name).suffix], cached, *_guards(policy()))
-    return lambda request: document.answer(dict(request.scope["headers"]))
-
-
-def _guards(content_security_policy: str) -> tuple[tuple[bytes, bytes], ...]:
-    return (
-        (b"content-security-policy", content_security_policy.encode()),
-        (b"referrer-policy", b"no-referrer"),
-        (b"cross-origin-opener-policy", b"same-origin"),
+    document = ConstantDocument(
+        body, _TYPES[Path(name).suffix], cached, (b"content-security-policy", policy().encode()), *GUARDS
     )
+    return lambda request: document.answer(dict(request.scope["headers"]))
 
 
 def _wants_html(accept: str) -> bool:

@@ -5,6 +5,7 @@ const SHOWN_MAX = 200_000; // characters of an answer
 const token = h("input", { id: "token", type: "password", autocomplete: "off", spellcheck: "false", placeholder: "falcon_…" });
 let documented = null;
 
+document.getElementById("address").textContent = location.origin;
 document.getElementById("try").replaceChildren(
   h("label", { for: "token" }, "Token for “Try it”"), token,
   h("small", {}, "It stays in this page and goes to this server only."),

@@ -467,6 +467,42 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut() -> None:
     assert cut("stalled") == before + 1
 
 
+def test_so_is_one_that_takes_a_little_now_and_then() -> None:
+    before = cut("stalled")
+
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(GET.replace(b"/v1/me", b"/large"))
+        await eventually(lambda: server.bodies)
+        for _ in range(200):
+            await asyncio.sleep(0.1)
+            if not server.state.connections:
+                break
+            client.writer.get_extra_info("socket")._sock.recv(2 * KIB)
+        assert cut("stalled") == before + 1
+
+    at_a_quick_server(ask, replace(QUICK, read_bytes_a_second=64 * KIB))
+
+
+def test_no_request_begins_while_its_client_has_an_answer_to_read() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(GET.replace(b"/v1/me", b"/large") * 2)
+        await eventually(lambda: server.bodies)
+        await client.send(GET)  # the next one in a segment of its own
+        protocol = await waiting_one(server)
+        held = server.held()
+        await asyncio.sleep(1)  # it has looked several times
+        assert len(server.bodies) == 1 and server.held() <= held and protocol.pipeline
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert [len((await client.answer()).body) for _ in range(3)] == [16 << 20, 16 << 20, 1]
+        await eventually(lambda: not server.held())
+
+    at_a_quick_server(ask, replace(QUICK, stalled_seconds=60))
+
+
 def test_so_is_one_on_a_websocket() -> None:
     async def ask(server: Server) -> None:
         client = await server.connect(receive_buffer=4096)
@@ -648,7 +684,7 @@ def test_of_requests_that_wait_for_their_turn_a_few_are_parsed_and_all_are_answe
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.writer.write(b"".join(post(b"x" * (number % 50)) for number in range(count)))
         protocol = await waiting_one(server)
-        while not protocol.flow.write_paused:
+        while not protocol.unread():
             assert len(protocol.pipeline) < 50
             await asyncio.sleep(0.01)
         assert len(protocol.pipeline) < 50

@@ -243,14 +243,6 @@ def test_the_page_has_every_operation_and_every_type(page: httpx.Response, docum
     assert len(parsed.ids) == len(set(parsed.ids))
 
 
-@pytest.mark.parametrize("host", ['"><script>alert(1)</script>', "x'onmouseover='y", "<b>", "{url}", "%s", "a b", ""])
-def test_the_page_believes_no_host(falcon: Falcon, host: str) -> None:
-    answer = falcon.send("GET", "/docs", headers={"Host": host})
-    assert answer.status_code == 200
-    tags = Page(answer.text).tags
-    assert "b" not in tags and tags.count("script") == 1
-
-
 def test_what_anybody_may_read_is_made_once(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("/openapi.json", "/asyncapi.json", "/docs"):
         assert falcon.send("GET", path).status_code == 200
@@ -261,4 +253,14 @@ def test_what_anybody_may_read_is_made_once(falcon: Falcon, monkeypatch: pytest.
     monkeypatch.setattr("falcon.http.app.document", made_again)
     for path in ("/openapi.json", "/asyncapi.json", "/docs"):
         assert falcon.send("GET", path).status_code == 200
-    assert "http://elsewhere.test/v1/rooms" in falcon.send("GET", "/docs", headers={"Host": "elsewhere.test"}).text
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/asyncapi.json", "/docs"])
+def test_what_anybody_may_read_is_the_same_for_all_compressed_and_asked_for_again(falcon: Falcon, path: str) -> None:
+    plain = falcon.send("GET", path, headers={"Host": "elsewhere.test", "Accept-Encoding": "identity"})
+    small = falcon.send("GET", path, headers={"Accept-Encoding": "gzip"})
+    assert "elsewhere" not in plain.text and small.content == plain.content
+    assert int(small.headers["content-length"]) < int(plain.headers["content-length"]) / 4
+    assert (small.headers["vary"], small.headers["cache-control"]) == ("Accept-Encoding", "no-cache")
+    known = {"Accept-Encoding": "gzip", "If-None-Match": small.headers["etag"]}
+    assert falcon.send("GET", path, headers=known).status_code == 304

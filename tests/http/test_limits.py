@@ -195,7 +195,7 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
 
     monkeypatch.setattr(responses, "sleep", sleep)
     share = Share(Held(1_000_000, 10_000))
-    share.begins()
+    share.begins(b"")
     share.set_bodies(20_000)
     assert asyncio.run(delayed_refusal({"state": {responses.SHARE: share}})) == 429
 

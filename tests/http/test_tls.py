@@ -1,5 +1,6 @@
 """Traffic to Falcon is encrypted, unless its operator has allowed plaintext."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,19 +12,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from websockets.sync.client import connect
 
 from falcon import certificates
 from falcon.certificates import WrongCertificate, client_tls
 from falcon.http.server.tls import Certificate
 from tests.support.certificates import Authority
+from tests.support.protocol_server import PATIENT, serving
 from tools.harness.falcon import Falcon
-from tools.harness.waiting import until
+from tools.harness.waiting import eventually, until
 
 pytestmark = [
     pytest.mark.processes,
@@ -154,6 +158,21 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(falcon: 
             connection.sendall(outgoing.read())  # the last of the handshake, and the request
             incoming.write(answer(connection))
             assert session.read(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_a_client_does_not_read_is_counted_under_tls_too(certificate: Path) -> None:
+    async def ask() -> None:
+        shown = Certificate(certificate, certificate.with_name("key.pem"))
+        limits = replace(PATIENT, holder_bytes=32 << 20)
+        async with asyncio.timeout(60), serving(limits, certificate=shown) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting(certificate))
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(b"GET /large HTTP/1.1\r\nHost: falcon\r\n\r\n")
+            await eventually(lambda: server.held() >= 4 << 20)
+            writer.transport.abort()
+            await eventually(lambda: not server.held())
+
+    uvloop.run(ask())
 
 
 def test_what_is_no_tls_is_not_answered(falcon: Falcon, shown: Path) -> None:

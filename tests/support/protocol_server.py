@@ -16,6 +16,7 @@ from falcon.http.server import held
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connections import Sweep
 from falcon.http.server.serving import create_server
+from falcon.http.server.tls import Certificate
 from tests.support.own_time import run_in_own_time
 from tools.harness.waiting import eventually
 
@@ -27,7 +28,7 @@ QUICK: Final = ConnectionLimits(
     stalled_seconds=0.4,
     linger_seconds=0.2,
     sweep_seconds=0.02,
-    account_held_bytes=32 << 20,
+    holder_bytes=32 << 20,
 )
 _SECONDS: Final = 60  # by then a test has failed
 PATIENT: Final = ConnectionLimits(sweep_seconds=0.02)
@@ -133,7 +134,10 @@ async def _read(receive: Any) -> bytes | None:
 
 @asynccontextmanager
 async def serving(
-    limits: ConnectionLimits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
+    limits: ConnectionLimits,
+    connections_max: int = 1_000,
+    per_address: ConnectionsPerAddress | None = None,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[Server]:
     """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
     end, that of /large has 16 MB; /broken raises; /as/7 has a good token of account 7. A WebSocket is accepted, and
@@ -176,7 +180,7 @@ async def serving(
         await send({"type": "http.response.body", "body": text})
 
     sweep = Sweep("test", limits, connections_max, per_address)
-    running = create_server(app, sweep)
+    running = create_server(app, sweep, certificate=certificate)
     listening = socket.create_server(("127.0.0.1", 0))
     task = asyncio.create_task(running.serve([listening]))
     await eventually(lambda: running.started)

@@ -149,7 +149,10 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     ),
     "cause": ("the name of a cause, such as `mailbox_full`", "written in the code (`falcon/write/refusals.py`)"),
     "kind": ("of a signal: `typing`, `presence`", "written in the code (`falcon/streams/signals.py`)"),
-    "of": ("`account`, `process`: which share is used up", "written in the code (`falcon/http/server/held.py`)"),
+    "of": (
+        "`account`, `address`, `process`: which share is used up",
+        "written in the code (`falcon/http/server/held.py`)",
+    ),
     "stage": ("`durable`, `readable`, `pushed`", "written in the code"),
     "shard": (
         "the number of a shard in its process tree; for mailboxes of owners in other processes, `owner-` and a number "

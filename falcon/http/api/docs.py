@@ -42,11 +42,12 @@ carries <code>Falcon-Position</code>. Send it with a read, and the read waits un
 <code>application/problem+json</code>, described by the type <a href="#ProblemBody">ProblemBody</a>; switch on their
 <code>code</code>. 503 comes with <code>Retry-After</code> and is
 safe to retry with the same key. Ignore fields that you do not know: later versions add some.</p>
-<pre>curl -X POST {url}/v1/rooms -H "Authorization: Bearer $TOKEN" \\
-     -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{{"name": "Tea kitchen"}}'
-curl -X POST {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" \\
-     -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{{"text": "Hello"}}'
-curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
+<pre>FALCON=<span id="address">https://chat.example.org</span>
+curl -X POST $FALCON/v1/rooms -H "Authorization: Bearer $TOKEN" \\
+     -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{"name": "Tea kitchen"}'
+curl -X POST $FALCON/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" \\
+     -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{"text": "Hello"}'
+curl $FALCON/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
 """
 
 
@@ -56,23 +57,13 @@ _EVENTS = """
 <code>caught_up</code>. Signals are best effort: ask who types with <code>signals=typing</code>, and name those whose
 presence you want with <code>watch=65,130</code>. Ignore events and fields that you do not know.</p>
 """
-_ADDRESS = "FALCON-ADDRESS"
 _CODE: Final = re.compile("`([^`]*)`")
 _PROBLEM: Final = "application/problem+json"
 _LARGEST: Final = 2**53 - 1
 
 
-class DocsPage:
-    """Made once, since that takes long and needs no token. Each response only puts the address in."""
-
-    def __init__(self, document: dict[str, Any], events: dict[str, Any]) -> None:
-        self._page = _page(document, events)
-
-    def at(self, url: str) -> str:
-        return self._page.replace(_ADDRESS, escape(url))
-
-
-def _page(document: dict[str, Any], events: dict[str, Any]) -> str:
+def page(document: dict[str, Any], events: dict[str, Any]) -> str:
+    """The page, the same for all; its script puts in the address that the browser has."""
     groups = "".join(_group(name, description, document) for name, description in _tags(document))
     listed = "".join(_event(event, events, document) for event in events["components"]["messages"].values())
     schemas = "".join(_schema(name, schema) for name, schema in sorted(document["components"]["schemas"].items()))
@@ -82,7 +73,7 @@ def _page(document: dict[str, Any], events: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Falcon API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
         f'<script type="module" src="{web.address("tryit.js")}"></script></head><body>'
-        f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION.format(url=_ADDRESS)}"
+        f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION}"
         f'<nav>{contents} · <a href="#events">Events</a> · <a href="#headers">Headers</a> · '
         f'<a href="#types">Types</a> · <a href="/openapi.json">openapi.json</a> · '
         f'<a href="/asyncapi.json">asyncapi.json</a></nav>'

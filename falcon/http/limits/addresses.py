@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 # An IPv4 address, or the first 64 bits of an IPv6 address: one network may use all addresses behind them.
 AddressKey: TypeAlias = bytes
 
-_UNKNOWN: Final[AddressKey] = b""
+UNKNOWN: Final[AddressKey] = b""
 _PREFIX_BYTES: Final = 8
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address within IPv6
 _HOPS_MAX: Final = 20  # of X-Forwarded-For, from its end
@@ -28,7 +28,7 @@ class Addresses:
         client."""
         address = _parse(client[0]) if client else None
         if address is None:
-            return _UNKNOWN
+            return UNKNOWN
         if self._is_trusted(address):
             for hop in _hops(headers):
                 before = _parse(hop)

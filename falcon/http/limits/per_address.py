@@ -1,6 +1,6 @@
 """Counts the connections of each address, and those of each account."""
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from falcon.buckets import Counts, Switch
 from falcon.domain.ids import AccountId
@@ -24,14 +24,14 @@ class ConnectionsPerAddress:
         self, quotas: Quotas | None = None, addresses: Addresses | None = None, switch: Switch | None = None
     ) -> None:
         self._quotas = quotas or Quotas()
-        self._addresses = addresses or Addresses()
+        self.addresses: Final = addresses or Addresses()
         self._switch = switch or Switch()
         self._policy = Policies(self._quotas).address_connections
         self._connections = Counts(self._policy.quota)
 
     def of(self, client: tuple[str, int] | None) -> AddressKey | None:
         """The address that a connection of this peer counts for; None if it does not count."""
-        return self._addresses.of_peer(client) if self._policy.quota and self._switch.on else None
+        return self.addresses.of_peer(client) if self._policy.quota and self._switch.on else None
 
     def enter(self, key: ConnectionKey) -> bool:
         """True if there is room for one more, which counts until :meth:`leave`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import time
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
@@ -12,6 +13,7 @@ from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connection_slots import ConnectionSlots
 from falcon.http.server.held import Held, Share
 from falcon.http.server.junk import Junk
+from falcon.http.server.unread import unread
 from falcon.telemetry import metrics
 
 _BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
@@ -26,18 +28,19 @@ PAUSE_SECONDS: Final = 0.01
 
 
 class _Unread(NamedTuple):
-    """``size``: bytes that the client has not read. ``acknowledged``: bytes that it has acknowledged so far."""
+    """``size``: bytes that the client has not read. ``acknowledged``: bytes that it has acknowledged so far, since the
+    connection began. ``until``: the time at which it is cut unless it has read more."""
 
     size: int
-    acknowledged: bytes
-    since: float
+    acknowledged: int
+    until: float
 
 
 class Sweep:
     """Checks every connection of one server once a second. A timer for each request would cost more.
 
-    It cuts clients that read nothing of what waits for them. All other times depend on the part that a connection is
-    reading, so the protocol checks them itself. uvicorn's WebSockets have pings instead.
+    It cuts clients that read too slowly. All other times depend on the part that a connection is reading, so the
+    protocol checks them itself. uvicorn's WebSockets have pings instead.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class Sweep:
         per_address: ConnectionsPerAddress | None = None,
     ) -> None:
         self.limits = limits or ConnectionLimits()
+        per_address = per_address or ConnectionsPerAddress()
+        self.addresses = per_address.addresses
         self.slots = ConnectionSlots(server, connections_max, per_address)
-        self.held = Held(self.limits.held_bytes, self.limits.account_held_bytes)
+        self.held = Held(self.limits.held_bytes, self.limits.holder_bytes)
         self.junk = Junk()
         self._broken = Buckets(_BROKEN_AT_ONCE, 1.0)
         self._connections: Collection[Any] = ()
@@ -92,49 +97,67 @@ class Sweep:
         if self._round:
             self._loop.call_later(PAUSE_SECONDS, self._check_some)
         else:
+            self._cut_slowest()
             self._loop.call_later(self.limits.sweep_seconds, self._begin_round)
 
     def _check(self, connection: Any, now: float) -> None:
-        size = connection.transport.get_write_buffer_size()
+        size = _unread(connection)
+        share: Share | None = getattr(connection, "share", None)
+        if share is not None:
+            share.set_unread(size)
         if size:
             waits = self._waiting[connection] = self._waits(connection, size, now)
-            if now - waits.since > self.limits.stalled_seconds:
+            if now > waits.until:
                 self._cut(connection, "stalled")
                 return
-            if waits.since < now and self._must_be_cut(connection, size):
-                self._cut(connection, "held")
-                return
-        elif (share := getattr(connection, "share", None)) is not None:
-            share.set_unread(0)
         check_time = getattr(connection, "check_time", None)
         if check_time is not None:
             check_time(now)
 
-    def _must_be_cut(self, connection: Any, size: int) -> bool:
-        """True if a client is to be cut that has read nothing since the last round: memory is full."""
-        share: Share | None = getattr(connection, "share", None)
-        if share is None:
-            return False
-        share.set_unread(size)
-        return share.is_full
+    def _cut_slowest(self) -> None:
+        """Cut the slowest readers of each holder that has as much as it may, until it has less. Those that wait since
+        the last round only may be fast."""
+        full = [
+            (waits.until, connection)
+            for connection, waits in self._waiting.items()
+            if connection in self._waited and _must_be_cut(connection)
+        ]
+        for _, connection in sorted(full, key=lambda each: each[0]):
+            if _must_be_cut(connection):
+                self._cut(connection, "held")
 
     def _cut(self, connection: Any, reason: str) -> None:
         metrics.connections_cut.labels(reason).inc()
         connection.transport.abort()
+        if (share := getattr(connection, "share", None)) is not None:
+            share.set_unread(0)
 
     def _waits(self, connection: Any, size: int, now: float) -> _Unread:
-        """Since when the client has read nothing. The size alone does not tell, since more may be written meanwhile."""
+        """What the client has not read, and until when it may wait with that. The kernel's count tells how much it
+        reads; the size alone does not, since more may be written meanwhile."""
         acknowledged = _acknowledged(connection.transport)
         before = self._waited.get(connection)
-        if before is None or size < before.size or acknowledged != before.acknowledged:
-            return _Unread(size, acknowledged, now)
-        return before._replace(size=size)
+        latest = now + self.limits.stalled_seconds
+        if before is None:
+            return _Unread(size, acknowledged, latest)
+        read = max(acknowledged - before.acknowledged, before.size - size)
+        return _Unread(size, acknowledged, min(latest, before.until + read / self.limits.read_bytes_a_second))
 
 
-def _acknowledged(transport: asyncio.Transport) -> bytes:
-    """Bytes that the other end has acknowledged, as the kernel's counter; empty if it does not count them."""
+def _unread(connection: Any) -> int:
+    transport = connection.transport
+    return unread(transport, getattr(connection, "below", transport))
+
+
+def _must_be_cut(connection: Any) -> bool:
+    share: Share | None = getattr(connection, "share", None)
+    return share is not None and share.must_be_cut()
+
+
+def _acknowledged(transport: asyncio.Transport) -> int:
+    """Bytes that the other end has acknowledged, as the kernel's counter; 0 if it does not count them."""
     try:
         info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     except OSError:
-        return b""
-    return info[_BYTES_ACKED]
+        return 0
+    return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)

@@ -1,11 +1,13 @@
-"""Memory that clients hold in a process: bodies until their requests are answered, and answers until they are read."""
+"""Memory that clients hold in a process: heads and bodies until their requests are answered, and answers until they are
+read."""
 
 import asyncio
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.types import Scope
 
-from falcon.domain.ids import NOBODY, AccountId
+from falcon.domain.ids import AccountId
+from falcon.http.limits.addresses import UNKNOWN, AddressKey
 from falcon.http.limits.quotas import BYTES, Policy
 from falcon.http.problems import Problem
 from falcon.http.responses import SHARE
@@ -14,85 +16,94 @@ from falcon.telemetry import metrics
 
 _SMALL: Final = 8 << 10  # bytes of a body; its connection holds more than that
 
+# An account holds bytes; without a good token, an address does.
+Holder: TypeAlias = AccountId | AddressKey
+
 
 class Held:
-    """Counts bytes, one instance for each event loop. All clients without a token together may hold as much as one
-    account."""
+    """Counts bytes, one instance for each event loop.
 
-    def __init__(self, process_bytes_max: int, account_bytes_max: int) -> None:
+    A holder may have a fixed part of the bytes that are still free, so there is room for one more however many hold
+    bytes already. A holder that is alone may have ``holder_bytes_max``; nine that take all they can get have half of
+    that each, and leave 28 MiB of 64 free.
+    """
+
+    def __init__(self, process_bytes_max: int, holder_bytes_max: int) -> None:
         self._process_bytes_max = process_bytes_max
-        self._account_bytes_max = account_bytes_max
-        rule = f"The bodies and unread answers of this account are more than {account_bytes_max} bytes"
-        self._account_bytes = Policy("account-bytes", rule, account_bytes_max, unit=BYTES)
+        self._holder_bytes_max = holder_bytes_max
+        self._part = holder_bytes_max / max(1, process_bytes_max - holder_bytes_max)  # of the free bytes
+        rule = "The bodies and unread answers of this {} are more than its share of the memory for them"
+        self._account_bytes = Policy("account-bytes", rule.format("account"), holder_bytes_max, unit=BYTES)
+        self._address_bytes = Policy("address-bytes", rule.format("address"), holder_bytes_max, unit=BYTES)
         self.size = 0  # in bytes
-        self._of: dict[AccountId, int] = {}
+        self._of: dict[Holder, int] = {}
         metrics.http_held.set_function(lambda: self.size)
-        metrics.http_held_refused.begin(("account",), ("process",))
+        metrics.http_held_refused.begin(("account",), ("address",), ("process",))
 
-    def change(self, account_id: AccountId | None, size: int) -> None:
-        """``size``: bytes that are added; negative if they are released. Without an account, which may not be known
-        yet, they count for the process alone."""
+    def change(self, holder: Holder | None, size: int) -> None:
+        """``size``: bytes that are added; negative if they are released. Without a holder, which may not be known yet,
+        they count for the process alone."""
         self.size += size
-        if account_id is None:
+        if holder is None:
             return
-        now = self._of.get(account_id, 0) + size
+        now = self._of.get(holder, 0) + size
         if now:
-            self._of[account_id] = now
+            self._of[holder] = now
         else:
-            self._of.pop(account_id, None)
+            self._of.pop(holder, None)
 
-    def is_full(self, account_id: AccountId) -> bool:
-        """True if the account, or the process, holds as much as it may."""
-        return self.size >= self._process_bytes_max or self._of.get(account_id, 0) >= self._account_bytes_max
+    def is_full(self, holder: Holder) -> bool:
+        """True if the holder has as much as it may."""
+        held = self._of.get(holder, 0)
+        return held > 0 and held >= min(self._holder_bytes_max, self._part * (self._process_bytes_max - self.size))
 
-    def refusal_of(self, account_id: AccountId) -> Problem | None:
-        """The response to an account that holds as much as it may; None if it may hold more."""
-        if self._of.get(account_id, 0) < self._account_bytes_max:
+    def refusal_of(self, holder: Holder) -> Problem | None:
+        """The response to a holder that has as much as it may; None if it may have more."""
+        if not self.is_full(holder):
             return None
-        metrics.http_held_refused.labels("account").inc()
-        if account_id == NOBODY:
-            detail = f"This server holds more than {self._account_bytes_max} bytes for those without a token."
-            return Problem(503, "overloaded", detail, retry_after=1)
-        return self._account_bytes.problem()
+        of = "account" if isinstance(holder, int) else "address"
+        metrics.http_held_refused.labels(of).inc()
+        return (self._account_bytes if of == "account" else self._address_bytes).problem()
 
     def refusal_of_process(self) -> Problem | None:
-        """The response to every client while the process holds as much as it may; else None."""
+        """The response to clients of whom nothing is known yet, while the process holds as much as it may; else
+        None."""
         if self.size < self._process_bytes_max:
             return None
         metrics.http_held_refused.labels("process").inc()
         detail = f"The bodies and unread answers on this server are more than {self._process_bytes_max} bytes."
         return Problem(503, "overloaded", detail, retry_after=1)
 
-    def refusal(self, account_id: AccountId) -> Problem | None:
-        """The response to this account in place of a large answer; None if there is room."""
-        return self.refusal_of_process() or self.refusal_of(account_id)
-
 
 class Share:
-    """The bytes that one connection holds. They count for the account whose request is under way on the connection.
+    """The bytes that one connection holds. They count for the account whose request is under way on the connection, and
+    without a good token for its address.
 
-    Bytes of a body may come before their account is known. Until then they count for the process alone: the connection
-    may be a proxy's, so that its last request was another account's.
+    Bytes of a body may come before their holder is known. Until then they count for the process alone: the connection
+    may be a proxy's, so that its last request was another client's.
     """
 
-    __slots__ = ("_account_id", "_bodies", "_bodies_of", "_held", "_slot", "_unread", "_waiting")
+    __slots__ = ("_address", "_bodies", "_bodies_of", "_head", "_held", "_holder", "_slot", "_unread", "_waiting")
 
-    def __init__(self, held: Held, slot: ConnectionSlot | None = None) -> None:
+    def __init__(self, held: Held, slot: ConnectionSlot | None = None, address: AddressKey = UNKNOWN) -> None:
         self._held = held
         self._slot = slot
-        self._account_id = NOBODY
+        self._address = address
+        self._holder: Holder = address
+        self._head = 0
         self._bodies = 0
-        self._bodies_of: AccountId | None = None
+        self._bodies_of: Holder | None = None
         self._unread = 0
         self._waiting: asyncio.Future[None] | None = None
 
-    def begins(self) -> None:
-        """A request begins, whose account is not known yet."""
+    def begins(self, address: AddressKey) -> None:
+        """A request of this address begins, whose account is not known yet."""
         if self._bodies:
             self._move_bodies(None)
         self._bodies_of = None
-        if not self._unread:  # unread bytes still belong to the account of the request before
-            self._account_id = NOBODY
+        self.set_head(0)
+        self.set_unread(0)
+        self._address = self._holder = address
 
     def belongs_to(self, account_id: AccountId) -> Problem | None:
         """A request has a good token of this account. The response if the account holds as much as it may; else
@@ -102,38 +113,49 @@ class Share:
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id
-        if account_id != self._account_id:
-            if self._unread:
-                self._held.change(self._account_id, -self._unread)
-                self._held.change(account_id, self._unread)
-            self._account_id = account_id
+        if account_id != self._holder:
+            unread = self._unread
+            self.set_unread(0)
+            self._holder = account_id
+            self.set_unread(unread)
         return self._held.refusal_of(account_id) if self._held.size else None
 
     def may_wait(self) -> bool:
         """True if the request of the connection, which is refused, may wait for its response: its body is small, or
-        there is room for it. If its account is not known, its body counts from now on for those without a token."""
+        there is room for it. If its account is not known, its body counts from now on for its address."""
         if self._bodies_of is None:
-            self._move_bodies(NOBODY)
-            self._bodies_of = NOBODY
+            self._move_bodies(self._address)
+            self._bodies_of = self._address
         return self._bodies <= _SMALL or not self._held.is_full(self._bodies_of)
 
-    def _move_bodies(self, account_id: AccountId | None) -> None:
-        if account_id != self._bodies_of:
+    def _move_bodies(self, holder: Holder | None) -> None:
+        if holder != self._bodies_of:
             self._held.change(self._bodies_of, -self._bodies)
-            self._held.change(account_id, self._bodies)
+            self._held.change(holder, self._bodies)
+
+    def refusal_of_head(self) -> Problem | None:
+        """The response in place of reading more of a head; None if there is room."""
+        return self._held.refusal_of(self._address)
 
     def refusal_of_body(self) -> Problem | None:
         """The response in place of reading more of a body; None if there is room."""
         if self._bodies_of is None:
             return self._held.refusal_of_process()
-        return self._held.refusal(self._bodies_of)
+        return self._held.refusal_of(self._bodies_of)
 
     def refusal(self) -> Problem | None:
-        return self._held.refusal(self._account_id)
+        """The response in place of a large answer; None if there is room."""
+        return self._held.refusal_of(self._holder)
 
-    @property
-    def is_full(self) -> bool:
-        return self._held.is_full(self._account_id)
+    def must_be_cut(self) -> bool:
+        """True if its client holds unread bytes, and as much as it may."""
+        return self._unread > 0 and self._held.is_full(self._holder)
+
+    def set_head(self, size: int) -> None:
+        """``size``: bytes of a head that is not complete. They count for the address."""
+        if size != self._head:
+            self._held.change(self._address, size - self._head)
+            self._head = size
 
     def set_bodies(self, size: int) -> None:
         """``size``: bytes of the bodies of requests that are not answered yet."""
@@ -142,9 +164,11 @@ class Share:
             self._bodies = size
 
     def set_unread(self, size: int) -> None:
-        """``size``: bytes that the client has not read yet."""
+        """``size``: bytes that the client has not read yet. Memory is freed when it has read all of them."""
+        if size:
+            size = max(size, self._unread)
         if size != self._unread:
-            self._held.change(self._account_id, size - self._unread)
+            self._held.change(self._holder, size - self._unread)
             self._unread = size
 
     async def wait(self, seconds: float) -> None:
@@ -165,6 +189,7 @@ class Share:
     def release(self) -> None:
         """The connection is closed."""
         self.end_wait()
+        self.set_head(0)
         self.set_bodies(0)
         self.set_unread(0)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from falcon.http.limits.addresses import UNKNOWN, AddressKey
 from falcon.http.responses import SHARE, WRITE_WHOLE
 from falcon.http.server import junk, raw_responses
 from falcon.http.server.admission import AdmissionControl
@@ -23,6 +24,7 @@ from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
 from falcon.http.server.held import Share
 from falcon.http.server.raw_responses import LastResponse
+from falcon.http.server.unread import transport_below, unread
 from falcon.http.server.upgrades import Upgrades, switching_to
 from falcon.http.server.whole_responses import write_whole
 from falcon.telemetry import metrics
@@ -36,6 +38,11 @@ _BODY: Final = 2
 _LEAVING: Final = 3  # its bytes are ignored until the client has gone
 _LINGER_BYTES_MAX: Final = 256 << 10
 _SMALL_BODY: Final = 4 << 10
+_SMALL_HEAD: Final = 2 << 10  # its connection holds more than that
+_FIELD_BYTES: Final = 150  # what Python's objects of a field take beside its text: a tuple and two bytes
+# Between two looks if a client has read its answer, so that its next request may begin. A transport says only that less
+# than 64 KiB wait, and that of TLS says nothing of the bytes below it.
+_READER_SECONDS: Final = 0.05
 # So many bytes go to the parser at once. It makes some kilobytes of each request, which may have only a few bytes.
 _PIECE: Final = 1 << 10
 # On a WebSocket, with the fields of frames. Clients send pongs, a dozen bytes every ten seconds.
@@ -81,19 +88,20 @@ def _refusal_of_opening(connection: ServerProtocol) -> LastResponse | None:
 
 
 class _CountsUnread:
-    """A protocol of uvicorn's that counts the bytes which wait for its client."""
+    """A protocol of uvicorn's that counts the bytes which wait for its client. ``below``: see
+    :func:`~falcon.http.server.unread.transport_below`."""
 
     share: Share
     transport: asyncio.Transport
+    below: asyncio.Transport
+
+    def unread(self) -> int:
+        return unread(self.transport, self.below)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is sent."""
         super().pause_writing()  # type: ignore[misc]
-        self.share.set_unread(self.transport.get_write_buffer_size())
-
-    def resume_writing(self) -> None:
-        super().resume_writing()  # type: ignore[misc]
-        self.share.set_unread(0)
+        self.share.set_unread(self.unread())
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)  # type: ignore[misc]
@@ -216,9 +224,14 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._behind = b""  # bytes behind requests that wait for their turn: not parsed yet
         self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
+        self._peer: AddressKey | None = None  # None: a trusted proxy, whose requests are many clients'
+        self._waits_for_reader = False  # a request waits until its client has read the answer before it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.below = transport_below(transport)
+        self._peer = self._sweep.addresses.of_peer(self.client)
+        self.share.begins(self._peer or UNKNOWN)
         self.flow: _Flow = _Flow(transport, partial(self.loop.call_soon, self._parse_kept))
         sent_from: socket.socket = transport.get_extra_info("socket")
         sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
@@ -301,6 +314,15 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._take(data)
             if self._unseen > self._limits.head_bytes and self._reading == _BODY:
                 self._refuse(raw_responses.HEAD_TOO_LARGE)
+        if self._reading == _HEAD and self._taken > _SMALL_HEAD and self._peer is not None:
+            self._count_head()
+
+    def _count_head(self) -> None:
+        self.share.set_head(self._taken + _FIELD_BYTES * len(self.headers))
+        problem = self.share.refusal_of_head()
+        if problem is not None:
+            self.share.set_head(0)
+            self._refuse(LastResponse("held", problem))
 
     def _take(self, data: bytes) -> bool:
         """Feed the parser. Returns True if this protocol goes on reading."""
@@ -322,7 +344,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def _upgrade(self) -> None:
         name = self._get_upgrade()
-        if self._running is not None:
+        if self._running is not None or self.pipeline:
             self._refuse(raw_responses.MALFORMED)
         elif name is None or name not in self._upgrades:
             self.handle_websocket_upgrade()
@@ -350,7 +372,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
-        upgraded.share = self.share
+        upgraded.share, upgraded.below = self.share, self.below
+        self.share.begins(self._address(self.headers))
         lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
         lines += [b"%b: %b\r\n" % field for field in self.headers]
         upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
@@ -417,6 +440,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._must_measure and self._head_size() > self._limits.head_bytes:
             raise _Refused(raw_responses.HEAD_TOO_LARGE)
         super().on_headers_complete()
+        self.share.set_head(0)
         self._reading = _BODY
         self._unseen = 0
         self._since = self.loop.time()
@@ -446,7 +470,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         """True if the client sends too much of its body behind an early answer. A whole body in pieces of usual size is
         not too much: a client may read its answer only at the end of it."""
         pieces_max = _UNTAKEN_MAX + self._taken // _SMALL_PIECE
-        return self.flow.untaken > pieces_max or self._taken > self._limits.account_held_bytes
+        return self.flow.untaken > pieces_max or self._taken > self._limits.holder_bytes
 
     def _release_bodies(self) -> None:
         self._body = 0
@@ -460,9 +484,39 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._forget_answered()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """No request begins while its client has an answer to read: it would hold one more for each request."""
+        if self.unread():
+            self.flow.pause_reading()
+            self.pipeline.append((cycle, app))
+            self._wait_for_reader()
+            return
         self._running = cycle
-        self.share.begins()
+        self.share.begins(self._address(cycle.scope["headers"]))
         super()._start_asgi_task(cycle, app)
+
+    def _address(self, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey:
+        return self._sweep.addresses.of_request(self.client, headers) if self._peer is None else self._peer
+
+    def _wait_for_reader(self) -> None:
+        if not self._waits_for_reader:
+            self._waits_for_reader = True
+            self.loop.call_later(_READER_SECONDS, self._look_for_reader)
+
+    def _look_for_reader(self) -> None:
+        self._waits_for_reader = False
+        if self.flow is None or self.transport.is_closing() or self._running is not None or not self.pipeline:
+            return
+        if self.unread():
+            self._wait_for_reader()
+        else:
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        """Begin the request that waits for its turn, if there is one, and read on if none waits behind it."""
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        if self.flow.read_paused and not self.pipeline:
+            self._parse_kept()
 
     def on_response_complete(self) -> None:
         """Like uvicorn's, without its timer for the next request."""
@@ -472,11 +526,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._release_bodies()
         if not self.transport.is_closing():
             self.flow.untaken = 0
-            if self.pipeline:
-                cycle, app = self.pipeline.pop()
-                self._start_asgi_task(cycle, app)
-            if self.flow.read_paused and not self.pipeline:
-                self._parse_kept()
+            self.share.set_unread(self.unread())
+            self._begin_next()
         self._forget_answered()
 
     def _forget_answered(self) -> None:
@@ -499,7 +550,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def check_time(self, now: float) -> None:
         """Called about once a second."""
-        if self._reading == _NOTHING and self._running is not None:
+        if self._reading == _NOTHING and (self._running is not None or self.pipeline):
             return
         limits = self._limits
         seconds = now - self._since
@@ -543,7 +594,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self.cycle.disconnected = True  # for the application the client has gone
             self.cycle.message_event.set()
             self.cycle = self._running = None  # type: ignore[assignment]
-        if self._running is not None:
+        if self._running is not None or self.pipeline:
             self.cycle.keep_alive = False  # the connection closes after the answers that are under way
             return
         if response.reason in metrics.JUNK and self._sweep.must_wait():

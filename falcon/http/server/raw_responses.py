@@ -7,6 +7,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from falcon.http.problems import Problem, broken
+from falcon.http.responses import NO_STORE
 from falcon.http.server.connection_limits import ConnectionLimits
 
 # No browser guesses the type of an answer, or shows one within another page.
@@ -27,7 +28,7 @@ def problem_bytes(problem: Problem, *, closes: bool) -> bytes:
     retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, math.ceil(problem.retry_after))
     retry += b"".join(b"%b: %b\r\n" % field for field in problem.headers)
     connection = b"connection: close\r\n" if closes else b""
-    content = b"content-length: %d\r\ncontent-type: application/problem+json\r\n" % len(body)
+    content = b"content-length: %d\r\ncontent-type: application/problem+json\r\n%b: %b\r\n" % (len(body), *NO_STORE)
     return b"%b%b%b%b\r\n%b" % (STATUS_LINE[problem.status], content, retry, connection, body)
 
 

@@ -10,6 +10,8 @@ from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 _CLOSE: Final = b"connection: close\r\n"
+# A larger body is not copied behind its head: clients that read the same page slowly then hold one copy of it.
+_COPIED_BYTES_MAX: Final = 16 << 10
 
 
 def write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
@@ -34,7 +36,10 @@ def write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]],
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
     close = b"" if cycle.keep_alive else _CLOSE
-    cycle.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], fields, close, body))
+    if len(body) > _COPIED_BYTES_MAX:
+        cycle.transport.writelines((b"%b%b%b\r\n" % (STATUS_LINE[status], fields, close), body))
+    else:
+        cycle.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], fields, close, body))
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()

@@ -72,7 +72,7 @@ async def _gateways() -> AsyncIterator[list[OwnerGateway]]:
     """Gateways to the shards of a server over loopback."""
     internal = InternalCommands(lambda: [_KEY])
     internal.attach(_Shards())
-    trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
+    trusted = {"held_bytes": sys.maxsize, "holder_bytes": sys.maxsize}
     sweep = Sweep("internal", ConnectionLimits(**trusted))
     server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
     with socket.create_server(("127.0.0.1", 0)) as listening:
