@@ -22,7 +22,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import Account, FalconClient, NewAccount, NewToken
+    from falcon_chat import Account, CreatedAccount, FalconClient, IssuedToken
 
 
 def add(
@@ -112,7 +112,7 @@ def new_token(
         return
     caller = Caller(ctx, url, token, data_dir, admin=True)
 
-    async def made(falcon: "FalconClient") -> "tuple[int, NewToken]":
+    async def made(falcon: "FalconClient") -> "tuple[int, IssuedToken]":
         account_id = await _account_id(caller, falcon, account)
         return account_id, await falcon.create_token(account_id)
 
@@ -155,7 +155,7 @@ def revoke(
     typer.echo(f"Revoked: {', '.join(map(str, revoked)) or 'none; there were no tokens'}")
 
 
-async def _warn_of_namesakes(falcon: "FalconClient", added: "NewAccount") -> None:
+async def _warn_of_namesakes(falcon: "FalconClient", added: "CreatedAccount") -> None:
     from falcon.cli.listing import all_accounts
     from falcon_chat import Problem, Unreachable
 

@@ -20,7 +20,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.tables import Cell, Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import FalconClient, Message, Names, ReactionCount, ReadMark, RoomSummary
+    from falcon_chat import FalconClient, Message, Names, ReactionCount, ReadState, RoomSummary
 
 
 def send(
@@ -155,7 +155,7 @@ def read(
       falcon read 64 0 --back
     """
 
-    async def mark(falcon: "FalconClient") -> "ReadMark":
+    async def mark(falcon: "FalconClient") -> "ReadState":
         from falcon.cli.naming import room_id_of
 
         room_id = await room_id_of(falcon, room)

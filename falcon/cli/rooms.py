@@ -20,7 +20,7 @@ from falcon.cli.display import counted, visible
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import FalconClient, Member, Membership, Role, Room
+    from falcon_chat import FalconClient, Member, Role, Room
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def add(
     given = _parsed_role(role)
     caller = Caller(ctx, url, token, data_dir)
 
-    async def added(falcon: "FalconClient") -> "list[Membership]":
+    async def added(falcon: "FalconClient") -> "list[Member]":
         from falcon.cli.naming import account_ids_of, room_id_of
 
         room_id = await room_id_of(falcon, room)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from falcon.client import Hello, Message, Page, RoomSummary
+from falcon.client import Hello, Message, Messages, RoomSummary
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -148,7 +148,7 @@ class Reader:
         self._versions[message.room_id, message.seq] = mark
         _forget_oldest(self._versions, 200)
 
-    def newest(self, room_id: int, page: Page) -> list[str]:
+    def newest(self, room_id: int, page: Messages) -> list[str]:
         """The newest page of a room: without a gap, not behind an earlier one, with all that was written."""
         wrong = [*in_order(room_id, page), *self._register.seen(page.messages)]
         last = page.messages[-1].seq if page.messages else 0
@@ -183,7 +183,7 @@ class Reader:
         return wrong
 
 
-def in_order(room_id: int, page: Page) -> list[str]:
+def in_order(room_id: int, page: Messages) -> list[str]:
     seqs = [message.seq for message in page.messages]
     if seqs and seqs != list(range(seqs[0], seqs[0] + len(seqs))):
         return [f"room {room_id}: a page with a gap or a double: {_shortened(seqs)}"]

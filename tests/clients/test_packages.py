@@ -18,7 +18,7 @@ import falcon.client
 import falcon_chat
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.stream.events import STREAM_EVENTS
-from tools.clients import reference, types
+from tools.clients import models, reference, types
 from tools.clients.reference import METHODS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -151,6 +151,10 @@ def test_the_server_and_the_clients_have_one_version() -> None:
     versions = [project["version"] for project in projects]
     versions.append(json.loads((JAVASCRIPT / "package.json").read_text())["version"])
     assert len(set(versions)) == 1
+
+
+def test_the_models_of_the_python_client_are_those_that_the_server_describes() -> None:
+    assert models.FILE.read_text() == models.text(), "run python -m tools.clients.types"
 
 
 def test_the_page_of_both_clients_is_current() -> None:

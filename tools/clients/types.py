@@ -1,6 +1,7 @@
 """TypeScript types of the JavaScript client, made from the OpenAPI and the AsyncAPI document.
 
-``python -m tools.clients.types`` writes them; a test fails when they are not current.
+``python -m tools.clients.types`` writes them, and the models of the Python client and the page about both clients; a
+test fails when they are not current.
 """
 
 import json
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.http.api import asyncapi, openapi
-from tools.clients import reference
+from tools.clients import models, reference
 
 FOLDER: Final = Path(__file__).parents[2] / "clients" / "javascript" / "src"
 _HEAD: Final = "// Made by `python -m tools.clients.types`. Do not edit.\n"
@@ -104,6 +105,7 @@ def _type(schema: dict[str, Any]) -> str:
 def main() -> None:
     for name, text in files().items():
         (FOLDER / name).write_text(text)
+    models.FILE.write_text(models.text())
     reference.PAGE.write_text(reference.page())
 
 

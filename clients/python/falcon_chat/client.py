@@ -11,28 +11,27 @@ import msgspec
 
 from falcon_chat.connection import Connection
 from falcon_chat.errors import Problem
-from falcon_chat.exporting import export_blocks
+from falcon_chat.exporting import ExportHeader, export_blocks
 from falcon_chat.models import (
-    AccountPage,
+    Accounts,
     Author,
-    AuthorList,
-    ExportHeader,
+    Authors,
+    CreatedAccount,
     Imported,
+    IssuedToken,
     Me,
-    MemberPage,
-    Membership,
+    Member,
+    Members,
     Message,
-    NewAccount,
-    NewToken,
-    Page,
+    Messages,
     ReactionCount,
-    ReactionPage,
-    ReadMark,
+    Reactions,
+    ReadState,
     Role,
     Room,
-    RoomPage,
+    Rooms,
     Token,
-    TokenList,
+    Tokens,
 )
 from falcon_chat.patience import Clock
 from falcon_chat.streaming import Stream
@@ -97,21 +96,21 @@ class FalconClient:
     async def me(self) -> Me:
         return await self._get("/v1/me", Me)
 
-    async def create_account(self, name: str, *, key: str | None = None) -> NewAccount:
+    async def create_account(self, name: str, *, key: str | None = None) -> CreatedAccount:
         """For admins."""
-        return await self._command("POST", "/v1/accounts", {"name": name}, NewAccount, key)
+        return await self._command("POST", "/v1/accounts", {"name": name}, CreatedAccount, key)
 
-    async def accounts(self, *, limit: int | None = None, cursor: str | None = None) -> AccountPage:
+    async def accounts(self, *, limit: int | None = None, cursor: str | None = None) -> Accounts:
         """For admins."""
-        return await self._get("/v1/accounts", AccountPage, limit=limit, cursor=cursor)
+        return await self._get("/v1/accounts", Accounts, limit=limit, cursor=cursor)
 
-    async def create_token(self, account_id: int, *, key: str | None = None) -> NewToken:
+    async def create_token(self, account_id: int, *, key: str | None = None) -> IssuedToken:
         """For admins and the account itself."""
-        return await self._command("POST", f"/v1/accounts/{account_id}/tokens", {}, NewToken, key)
+        return await self._command("POST", f"/v1/accounts/{account_id}/tokens", {}, IssuedToken, key)
 
     async def tokens(self, account_id: int) -> tuple[Token, ...]:
         """For admins and the account itself."""
-        return (await self._get(f"/v1/accounts/{account_id}/tokens", TokenList)).tokens
+        return (await self._get(f"/v1/accounts/{account_id}/tokens", Tokens)).tokens
 
     async def revoke_token(self, account_id: int, token_id: int, *, key: str | None = None) -> None:
         """For admins and the account itself."""
@@ -135,8 +134,8 @@ class FalconClient:
         """The room of the caller and one other account, which is always the same."""
         return await self._command("PUT", f"/v1/direct/{account_id}", None, Room, key)
 
-    async def rooms(self, *, limit: int | None = None, cursor: str | None = None) -> RoomPage:
-        return await self._get("/v1/rooms", RoomPage, limit=limit, cursor=cursor)
+    async def rooms(self, *, limit: int | None = None, cursor: str | None = None) -> Rooms:
+        return await self._get("/v1/rooms", Rooms, limit=limit, cursor=cursor)
 
     async def room(self, room_id: int) -> Room:
         return await self._get(f"/v1/rooms/{room_id}", Room)
@@ -152,8 +151,8 @@ class FalconClient:
     async def delete_room(self, room_id: int, *, key: str | None = None) -> None:
         await self._connection.command("DELETE", f"/v1/rooms/{room_id}", key=key)
 
-    async def members(self, room_id: int, *, limit: int | None = None, cursor: str | None = None) -> MemberPage:
-        return await self._get(f"/v1/rooms/{room_id}/members", MemberPage, limit=limit, cursor=cursor)
+    async def members(self, room_id: int, *, limit: int | None = None, cursor: str | None = None) -> Members:
+        return await self._get(f"/v1/rooms/{room_id}/members", Members, limit=limit, cursor=cursor)
 
     async def authors(self, room_id: int, account_ids: Iterable[int]) -> tuple[Author, ...]:
         """Names for a room's messages, also of accounts that have left the room. :class:`falcon_chat.Names` keeps
@@ -162,13 +161,13 @@ class FalconClient:
         found: list[Author] = []
         for start in range(0, len(ids), _AUTHORS_MAX):
             asked = ",".join(map(str, ids[start : start + _AUTHORS_MAX]))
-            found += (await self._get(f"/v1/rooms/{room_id}/authors", AuthorList, ids=asked)).authors
+            found += (await self._get(f"/v1/rooms/{room_id}/authors", Authors, ids=asked)).authors
         return tuple(found)
 
-    async def put_member(self, room_id: int, account_id: int, role: Role, *, key: str | None = None) -> Membership:
+    async def put_member(self, room_id: int, account_id: int, role: Role, *, key: str | None = None) -> Member:
         """Bring an account in, or change its role."""
         path = f"/v1/rooms/{room_id}/members/{account_id}"
-        return await self._command("PUT", path, {"role": role}, Membership, key)
+        return await self._command("PUT", path, {"role": role}, Member, key)
 
     async def remove_member(self, room_id: int, account_id: int, *, key: str | None = None) -> None:
         """To remove your own account is to leave."""
@@ -197,10 +196,10 @@ class FalconClient:
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
-    ) -> Page:
+    ) -> Messages:
         """The newest, or those before, after or around a ``seq``; give at most one of the three."""
         path = f"/v1/rooms/{room_id}/messages"
-        return await self._get(path, Page, limit=limit, before=before, after=after, around=around)
+        return await self._get(path, Messages, limit=limit, before=before, after=after, around=around)
 
     async def message(self, room_id: int, seq: int) -> Message:
         return await self._get(f"/v1/rooms/{room_id}/messages/{seq}", Message)
@@ -246,15 +245,15 @@ class FalconClient:
 
     async def reactions(
         self, room_id: int, seq: int, *, emoji: str | None = None, limit: int | None = None, cursor: str | None = None
-    ) -> ReactionPage:
+    ) -> Reactions:
         """All reactions to a message, or those with one emoji; oldest first."""
         path = f"/v1/rooms/{room_id}/messages/{seq}/reactions"
-        return await self._get(path, ReactionPage, emoji=emoji, limit=limit, cursor=cursor)
+        return await self._get(path, Reactions, emoji=emoji, limit=limit, cursor=cursor)
 
-    async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadMark:
+    async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadState:
         """Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread."""
         body = _given(seq=seq, force=force or None)
-        return await self._command("PUT", f"/v1/rooms/{room_id}/read", body, ReadMark, key)
+        return await self._command("PUT", f"/v1/rooms/{room_id}/read", body, ReadState, key)
 
     # What happens
 

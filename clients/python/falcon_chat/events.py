@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
-from falcon_chat.models import Message, ReadMark, Role, Room, RoomSummary
+from falcon_chat.models import Message, ReadState, Role, Room, RoomSummary
 
 _Itself = TypeVar(
     "_Itself",
@@ -130,7 +130,7 @@ class MemberLeft(msgspec.Struct, frozen=True):
     id: str = ""
 
 
-class ReadMoved(ReadMark, frozen=True):
+class ReadMoved(ReadState, frozen=True):
     """The account's own read mark."""
 
     id: str = ""

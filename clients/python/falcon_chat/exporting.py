@@ -1,16 +1,31 @@
 """An export as it comes over a connection that may break: whole lines, each once."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Literal
 
 import httpx
 import msgspec
 
 from falcon_chat.connection import Busy, Connection, why
 from falcon_chat.errors import ExportFailed
-from falcon_chat.models import ExportHeader
 
 _FAILED = b'{"type":"failed"'
 _END = b'{"type":"end"'
+
+
+class ExportHeader(msgspec.Struct, frozen=True):
+    """The first line of an export. ``source`` names where it comes from; the counts are of when it began, or 0.
+
+    ``position``: what came later stands as changes at the export's end. The first version had no such thing.
+    """
+
+    type: Literal["falcon-export"]
+    version: int
+    source: str
+    accounts: int = 0
+    rooms: int = 0
+    messages: int = 0
+    position: str | None = None
 
 
 class _Line(msgspec.Struct):

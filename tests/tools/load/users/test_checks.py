@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from falcon.client import Hello, Message, Page, RoomSummary
+from falcon.client import Hello, Message, Messages, RoomSummary
 from load_tests.users.checks import Follower, Mark, Reader, Register, in_order, marked
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -15,15 +15,13 @@ def message(seq: int, name: str = "", version: int = 1, *, room: int = ROOM, aut
     return Message(room, seq, author, text, NOW, edited_at=NOW if version > 1 else None)
 
 
-def page(*messages: Message) -> Page:
-    return Page(messages, has_before=bool(messages) and messages[0].seq > 1, has_after=False)
+def page(*messages: Message) -> Messages:
+    return Messages(messages, has_before=bool(messages) and messages[0].seq > 1, has_after=False)
 
 
 def listed(last_seq: int, read_seq: int = 0, unread: int | None = None) -> RoomSummary:
     unread = last_seq - read_seq if unread is None else unread
-    return RoomSummary(
-        ROOM, "group", "Tea", "", "member", last_seq, NOW, read_seq=read_seq, unread=unread, mentions=0, updated_at=NOW
-    )
+    return RoomSummary(ROOM, "group", "Tea", "", "member", last_seq, NOW, read_seq, unread, 0, None, NOW)
 
 
 def sent(register: Register, seq: int, name: str) -> Message:
@@ -83,7 +81,7 @@ def test_a_page_with_a_gap_or_a_double() -> None:
 
 
 def test_a_page_that_denies_what_is_before_it() -> None:
-    assert in_order(ROOM, Page((message(4),), has_before=False, has_after=False)) != []
+    assert in_order(ROOM, Messages((message(4),), has_before=False, has_after=False)) != []
 
 
 def test_a_page_with_another_rooms_message() -> None:
