@@ -13,15 +13,15 @@ from falcon.domain.catalogue import Answer, Command
 from falcon.domain.commands import DeleteMessage, EditMessage
 from falcon.domain.ids import Seq
 from falcon.domain.reactions import AddReaction, RemoveReaction
-from falcon.domain.rejections import KeyReused, NotYetReadable
+from falcon.domain.rejections import KeyReused, NotYetReadable, RestsOnView
 from falcon.http.limits.limiter import Limiter
-from falcon.http.problems import from_rejection, from_unavailable, invalid
+from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid
 from falcon.http.requests import AuthedRequest
 from falcon.http.server.request_metrics import PerTurn
 from falcon.telemetry import metrics
 from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
-from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
+from falcon.write.protocol import Accepted, CommandEnvelope, NotKnown, Rejected, Unavailable
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _ENVELOPE_BYTES: Final = 200  # about as much as an envelope adds to its command
@@ -82,16 +82,24 @@ class CommandClient:
         metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
         metrics.command_seconds.begin(("PostMessage",))
 
-    async def dispatch(self, request: AuthedRequest, command: Command, size: int | None = None) -> CommandResult:
+    async def dispatch(
+        self, request: AuthedRequest, command: Command, size: int | None = None, refusal: Problem | None = None
+    ) -> CommandResult:
         """Send the command to its owner and wait for the decision.
 
-        ``size``: the command's in bytes, if it is not that of the request's body.
+        ``size``: the command's in bytes, if it is not that of the request's body. ``refusal``: raised unless the
+        request has a key that the owner knows; its retry gets the answer that it had.
         Raises Problem for a refusal, 503 if the command cannot be decided in time, and StaleView.
         """
         account_id = request.account_id
         began = time.monotonic()
         key = request.headers.get(b"idempotency-key")
-        text, fingerprint = (None, 0) if key is None else self._use_key(request, key, began)
+        text, fingerprint = (None, 0) if key is None else _checked(request, key)
+        if text is None:
+            if refusal is not None:
+                raise refusal
+        elif not self._keys.is_free(account_id, text, fingerprint, began):
+            refusal = from_rejection(KeyReused())
         size = len(request.body) if size is None else size
         if isinstance(command, _WITH_A_VIEW) and command.known is not None:  # a short request about a long message
             size += len(command.known.text)
@@ -104,10 +112,17 @@ class CommandClient:
             fingerprint,
             size + _ENVELOPE_BYTES,
             request.trace,
+            refusal is not None,
         )
         measured = self._metrics.get(type(command)) or self._metrics_of(type(command))
         reply = await self._gateway.ask(envelope)
         measured.seconds.observe(time.monotonic() - began)
+        if isinstance(reply, NotKnown):
+            assert refusal is not None, "the owner was not asked to decide"
+            measured.rejected.inc()
+            raise refusal
+        if text is not None and (isinstance(reply, Accepted) or _is_remembered(reply)):
+            self._keys.note(account_id, text, fingerprint, began)
         if not isinstance(reply, Accepted):
             raise self._refusal(reply, measured)
         measured.accepted.inc()
@@ -117,23 +132,8 @@ class CommandClient:
         headers = (position, _REPLAYED) if reply.replayed else (position,)
         return CommandResult(reply.answer, partition, offset, headers)
 
-    def _use_key(self, request: AuthedRequest, key: bytes, now: float) -> tuple[str, int]:
-        """The key and the request's fingerprint. Raises Problem 422 for a malformed key and for one that was used for
-        another request.
-
-        The owner of a partition knows the keys that were used in that partition. A key that was used in another
-        partition is found here, as far back as this process remembers.
-        """
-        if _KEY.fullmatch(key) is None:
-            raise invalid("Idempotency-Key", "must be 1 to 64 visible ASCII characters")
-        text, fingerprint = key.decode(), _fingerprint(request)
-        if not self._keys.use(request.account_id, text, fingerprint, now):
-            raise from_rejection(KeyReused())
-        return text, fingerprint
-
-    def _refusal(self, reply: Reply, measured: "_CommandMetrics") -> Exception:
-        """The exception to raise for a reply that is not Accepted."""
-        assert not isinstance(reply, Accepted)
+    def _refusal(self, reply: Rejected | Unavailable, measured: "_CommandMetrics") -> Exception:
+        """The exception to raise for the reply."""
         if isinstance(reply, Rejected):
             measured.rejected.inc()
             if isinstance(reply.rejection, NotYetReadable):
@@ -163,8 +163,22 @@ class _CommandMetrics:
         self.rejected = metrics.commands.labels(name, "rejected")
 
 
-def _fingerprint(request: AuthedRequest) -> int:
-    """63 bits over method, path and body: requests with the same fingerprint are the same request."""
+def _checked(request: AuthedRequest, key: bytes) -> tuple[str, int]:
+    """The key, and 63 bits over method, path and body: requests with the same bits are the same request.
+
+    Raises Problem 422 for a malformed key.
+    """
+    if _KEY.fullmatch(key) is None:
+        raise invalid("Idempotency-Key", "must be 1 to 64 visible ASCII characters")
     scope = request.scope
     text = b"%s %s\n%s" % (scope["method"].encode(), scope["path"].encode(), request.body)
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+    return key.decode(), int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+
+
+def _is_remembered(refusal: Rejected | Unavailable) -> bool:
+    """True if the owner remembers the command's key, and for this request.
+
+    A key that was used in another partition is found by the process that noted it. A request that the owner has refused
+    for its key must not be noted: the right one could not be repeated here.
+    """
+    return isinstance(refusal, Rejected) and not isinstance(refusal.rejection, KeyReused | RestsOnView)

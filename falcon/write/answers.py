@@ -298,21 +298,23 @@ class UsedKeys:
     def __len__(self) -> int:
         return len(self._newer) + len(self._older)
 
-    def use(self, account_id: AccountId, key: str, fingerprint: int, now: float) -> bool:
-        """True if the key may be used for a request with this fingerprint. ``now``: seconds of a steady clock."""
+    def is_free(self, account_id: AccountId, key: str, fingerprint: int, now: float) -> bool:
+        """True unless the key was noted for a request with another fingerprint. ``now``: seconds of a steady clock."""
+        name = hash((account_id, key)) & _NAME_MASK
+        known = self._newer.get(name) or self._older.get(name)
+        if known is None or round(now * 1_000) - (known >> _FINGERPRINT_BITS) >= self._window_ms:
+            return True
+        return known & _FINGERPRINT_MASK == fingerprint & _FINGERPRINT_MASK
+
+    def note(self, account_id: AccountId, key: str, fingerprint: int, now: float) -> None:
+        """The owner remembers this request's key. A retry does not make the window longer."""
         name, now_ms = hash((account_id, key)) & _NAME_MASK, round(now * 1_000)
         known = self._newer.get(name) or self._older.get(name)
         if known is not None and now_ms - (known >> _FINGERPRINT_BITS) < self._window_ms:
-            return is_same_request(known, fingerprint)
+            return
         self._newer[name] = now_ms << _FINGERPRINT_BITS | fingerprint & _FINGERPRINT_MASK
         if len(self._newer) >= self._most:
             self._newer, self._older = {}, self._newer
-        return True
-
-
-def is_same_request(kept: int, fingerprint: int) -> bool:
-    """True if the part of a fingerprint that is kept is a part of this one."""
-    return kept & _FINGERPRINT_MASK == fingerprint & _FINGERPRINT_MASK
 
 
 def _digest(account_id: AccountId, key: str) -> int:

@@ -43,7 +43,7 @@ from falcon.write import refusals, snapshots
 from falcon.write.answers import AnswerWindow, Collisions, KeyCounts, Remembered, WindowTime
 from falcon.write.clock import AHEAD_MILLIS_MAX
 from falcon.write.limits import ShardLimits
-from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.protocol import Accepted, CommandEnvelope, NotKnown, Rejected, Reply, Unavailable
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
 from falcon.write.stored_aggregates import StoredAggregates
 
@@ -180,7 +180,8 @@ class PartitionAggregates:
         Raises PartMissing, JournalUnavailable. If ``untaken_bytes`` has grown then, nothing is right that was not taken
         before; else nothing was decided.
         """
-        at = self.at = self._time_of(now)
+        # Time goes back only if the last events lie further ahead than clocks differ.
+        at = self.at = now if self.at - now > AHEAD_MILLIS_MAX else max(self.at, now)
         reference = None
         if envelope.key is not None:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
@@ -189,6 +190,8 @@ class PartitionAggregates:
                 return Rejected(KeyReused(), self.number, self.confirmed)
             if fingerprint is not None or self._places(envelope.account_id, envelope.key):
                 return Replay(reference, self._collisions)
+        if envelope.replay_only:
+            return NotKnown()
         if reference is not None and self._keys is not None and not self._keys.has_room_for(envelope.account_id):
             return self._beyond_keys(self._keys, envelope.account_id)
         command = envelope.command
@@ -208,10 +211,6 @@ class PartitionAggregates:
         Everything decided before it must be durable.
         """
         return self._places(replay.command.account_id, replay.command.key)
-
-    def _time_of(self, now: Millis) -> Millis:
-        """The time of the next events: it goes back only if the last ones lie further ahead than clocks differ."""
-        return now if self.at - now > AHEAD_MILLIS_MAX else max(self.at, now)
 
     def _beyond_keys(self, keys: KeyCounts, account_id: AccountId) -> Unavailable:
         """Refuse a key that could not be remembered: a retry would find nothing."""

@@ -14,7 +14,8 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
 
     ``account_id`` asks. With a ``key``, the same request (``fingerprint``) is executed once. ``deadline`` (seconds of
     CLOCK_MONOTONIC): a command that has not been decided by then is dropped. ``size``: about as many bytes as it takes.
-    ``trace``: the W3C traceparent of the request that it came with.
+    ``trace``: the W3C traceparent of the request that it came with. ``replay_only``: the sender refuses the request
+    unless its key is known; the owner decides nothing.
     """
 
     partition: Partition
@@ -25,6 +26,7 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
     fingerprint: int = 0
     size: int = 0
     trace: str | None = None
+    replay_only: bool = False
 
 
 class Accepted(msgspec.Struct, tag=True):
@@ -62,7 +64,11 @@ class Unavailable(msgspec.Struct, frozen=True, tag=True):
     full: str = ""
 
 
-Reply: TypeAlias = Accepted | Rejected | Unavailable
+class NotKnown(msgspec.Struct, frozen=True, tag=True):
+    """The command was to be answered only if its key is known, and it is not. Nothing was done."""
+
+
+Reply: TypeAlias = Accepted | Rejected | Unavailable | NotKnown
 
 
 class CommandBatch(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from falcon.telemetry import metrics, tracing
 from falcon.write import refusals
 from falcon.write.owned import InFlight, Sender, Serving, Waiter
 from falcon.write.partition_aggregates import PartitionAggregates, Replay
-from falcon.write.protocol import BatchReply, Reply, Unavailable
+from falcon.write.protocol import Accepted, BatchReply, Rejected, Reply
 from falcon.write.retries import Retries
 
 SendReply: TypeAlias = Callable[[Sender, BatchReply], None]
@@ -87,7 +87,7 @@ class Replies:
             if isinstance(executed, Replay):
                 self._retry(waiter, executed, aggregates)
             elif waiter.recorded or self._is_proven(serving):
-                if not isinstance(executed, Unavailable):
+                if isinstance(executed, Accepted | Rejected):
                     executed.offset = aggregates.confirmed  # readers need not wait for more than the newest position
                 self.add(waiter, executed)
             else:

@@ -352,3 +352,38 @@ def test_an_edge_remembers_only_so_many_keys(tmp_path: Path) -> None:
         assert anna.post(f"{there}/messages", {"text": "Hi"}, key="k").status_code == 201, "it has been forgotten here"
         the_same(*(anna.post(f"{first}/messages", {"text": "Hi"}, key=key) for key in ("f", "f")))
         assert len(falcon.edge.commands._keys) < 6
+
+
+def test_a_request_that_the_owner_refused_for_its_key_does_not_take_the_key_from_the_right_one(
+    falcon: Falcon, anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"right-{room.room_id}"
+    right = anna.post(f"{room}/messages", {"text": "right"}, key=key)
+    monkeypatch.setattr(falcon.edge.commands, "_keys", UsedKeys(100, 600.0))  # as at another process
+    problem(anna.post(f"{room}/messages", {"text": "wrong"}, key=key), 422, "idempotency_key_reused")
+    the_same(right, anna.post(f"{room}/messages", {"text": "right"}, key=key))
+
+
+def test_a_request_that_its_owner_has_done_is_repeated_where_its_key_was_seen_with_another_one(
+    falcon: Falcon, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client used one key for two rooms, at two processes."""
+    rooms = [anna.makes_room(name) for name in ("Tea", "Coffee", "Milk", "Sugar")]
+    first = rooms[0]
+    other = next(room for room in rooms if room.room_id % 64 != first.room_id % 64)
+    key, hello = f"two-rooms-{first.room_id}", {"text": "hello"}
+    done = anna.post(f"{first}/messages", hello, key=key)
+    monkeypatch.setattr(falcon.edge.commands, "_keys", UsedKeys(100, 600.0))
+    assert anna.post(f"{other}/messages", hello, key=key).status_code == 201, "as docs/building.md says"
+    the_same(done, anna.post(f"{first}/messages", hello, key=key))
+    third = next(room for room in rooms if room not in (first, other))
+    problem(anna.post(f"{third}/messages", hello, key=key), 422, "idempotency_key_reused")
+
+
+def test_a_key_whose_request_was_refused_belongs_to_that_request(anna: Person, ben: Person) -> None:
+    rooms = [ben.makes_room(name) for name in ("Tea", "Coffee", "Milk", "Sugar")]
+    other = anna.makes_room()
+    room = next(room for room in rooms if room.room_id % 64 != other.room_id % 64)
+    key = f"refused-{room.room_id}"
+    problem(anna.post(f"{room}/messages", {"text": "hello"}, key=key), 404, "room_not_found")
+    problem(anna.post(f"{other}/messages", {"text": "hello"}, key=key), 422, "idempotency_key_reused")

@@ -472,6 +472,38 @@ def test_a_room_that_is_made_again_by_a_retry_counts_once(start: Start) -> None:
     limited(anna.post("/v1/rooms", {"name": "one more"}), "account-new-rooms", "q=2;w=86400")
 
 
+@pytest.mark.parametrize("limit", ["account_rooms", "account_rooms_a_day"])
+def test_the_retry_of_the_last_room_that_a_limit_allowed_gets_that_room(start: Start, limit: str) -> None:
+    falcon = start(**{limit: 2})
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    anna.makes_room()
+    last = anna.post("/v1/rooms", {"name": "Tea kitchen"}, key="last")
+    for _ in range(2):
+        again = anna.post("/v1/rooms", {"name": "Tea kitchen"}, key="last")
+        assert (again.status_code, again.content) == (201, last.content)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert statuses(anna.post("/v1/rooms", {"name": "one more"}, key="new")) == [429]
+    problem(anna.post("/v1/rooms", {"name": "another"}, key="last"), 422, "idempotency_key_reused")
+    assert len(anna.get("/v1/rooms").json()["rooms"]) == 2
+    assert statuses(ben.post("/v1/rooms", {"name": "Tea kitchen"}, key="new")) == [201]
+
+
+def test_the_retry_of_the_last_direct_room_that_a_limit_allowed_gets_that_room(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the tables do not show the room yet."""
+    falcon = start(account_rooms_a_day=1)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    opened = anna.put(f"/v1/direct/{ben.account_id}", key="k")
+
+    async def nothing(*_: object) -> dict[tuple[int, int], int]:
+        return {}
+
+    monkeypatch.setattr(type(falcon.edge.store), "direct_rooms", nothing)
+    again = anna.put(f"/v1/direct/{ben.account_id}", key="k")
+    assert (opened.status_code, again.status_code, again.content) == (201, 201, opened.content)
+
+
 # --- rooms ------------------------------------------------------------------------------------------------------------
 
 

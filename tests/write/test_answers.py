@@ -221,19 +221,22 @@ def test_a_place_that_is_another_keys_stays_so_and_few_of_these_are_noted() -> N
 
 def test_a_key_is_one_requests_for_as_long_as_it_is_remembered() -> None:
     keys = UsedKeys(3, 10.0)
-    assert keys.use(1, "a", 5, 100.0) and keys.use(1, "a", 5, 109.0)
-    assert not keys.use(1, "a", 6, 109.9)
-    assert keys.use(2, "a", 6, 109.9), "another account's"
-    assert keys.use(1, "a", 6, 110.0), "its window is over"
-    assert not keys.use(1, "a", 5, 119.0)
+    assert keys.is_free(1, "a", 5, 99.0)
+    keys.note(1, "a", 5, 100.0)
+    keys.note(1, "a", 5, 109.0)
+    assert keys.is_free(1, "a", 5, 109.9) and not keys.is_free(1, "a", 6, 109.9)
+    assert keys.is_free(2, "a", 6, 109.9), "another account's"
+    assert keys.is_free(1, "a", 6, 110.0), "its window is over, and a retry made it no longer"
+    keys.note(1, "a", 6, 110.0)
+    assert not keys.is_free(1, "a", 5, 119.0)
 
 
 def test_of_the_keys_that_were_used_last_none_is_forgotten_and_there_are_never_many_more() -> None:
     keys = UsedKeys(100, 10.0)
     for number in range(1_000):
-        assert keys.use(1, f"{number}", 1, 100.0)
+        keys.note(1, f"{number}", 1, 100.0)
         for older in range(max(0, number - 99), number):
-            assert not keys.use(1, f"{older}", 2, 100.0)
+            assert not keys.is_free(1, f"{older}", 2, 100.0)
         assert len(keys) < 200
 
 

@@ -26,7 +26,7 @@ from falcon.write import snapshots
 from falcon.write.busy import BusyRooms
 from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
-from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, NotKnown, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
 from tools.harness.replies import Replied
@@ -62,10 +62,13 @@ class Host:
         by: int = ANN,
         seconds: float = 5.0,
         same: int = 1,
+        replay_only: bool = False,
     ) -> None:
         self._number += 1
         deadline = self.clock.monotonic() + seconds
-        envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, same) for c in commands]
+        envelopes = [
+            CommandEnvelope(_partition(c), by, c, deadline, key, same, replay_only=replay_only) for c in commands
+        ]
         self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
 
     def replies(self) -> list[Reply]:
@@ -243,6 +246,18 @@ def test_a_command_that_waited_past_its_deadline_is_not_executed(log: MemoryLog)
     host.send(PostMessage(ANN, room, "too late"), seconds=-1.0)
     assert host.replies() == [Unavailable("expired")]
     assert _seq(host.ask(PostMessage(ANN, room, "hello"))) == 1
+
+
+def test_where_only_a_replay_is_asked_for_nothing_new_is_decided(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    hello = PostMessage(ANN, room, "hello")
+    host.send(hello, key="k", replay_only=True)
+    assert host.replies() == [NotKnown()]
+    first = host.ask(hello, key="k")
+    host.send(hello, key="k", replay_only=True)
+    (again,) = host.replies()
+    assert isinstance(again, Accepted) and again.replayed and _seq(again) == _seq(first) == 1
 
 
 def test_a_partition_of_somebody_else_is_refused(log: MemoryLog) -> None:

@@ -291,7 +291,7 @@ class World:
         self._check_read_side()
 
     def _check_told(self, intent: Intent, by_text: dict[str, Message]) -> None:
-        definite = [reply for reply in intent.told if not isinstance(reply, Unavailable)]
+        definite = [reply for reply in intent.told if isinstance(reply, Accepted | Rejected)]
         answers = {msgspec.json.encode(r.answer if isinstance(r, Accepted) else r.rejection) for r in definite}
         assert len(answers) == 1, f"{intent.key} was told {answers}"
         if isinstance(intent.command, PostMessage):

@@ -37,7 +37,7 @@ from falcon.http.api.members import MEMBERS
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
+from falcon.http.problems import Problem, account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import JSON, BytesResponse, json_response
 from falcon.http.room_views import room_name, room_summaries
@@ -62,15 +62,14 @@ async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     new: NewRoom = await request.json(_new_room)
     await edge.reads.reach_positions(request)
     account_id = request.account_id
-    edge.limiter.check_new_room(account_id)
-    await edge.room_counts.check(account_id)
+    refusal = edge.limiter.refusal_of_new_room(account_id) or await edge.room_counts.refusal(account_id)
     account_ids = [member.account_id for member in new.members]
     missing = await edge.reads.first_missing(request, account_ids)
     if missing is not None:
         raise invalid(f"members[{account_ids.index(missing)}].account_id", f"there is no account {missing}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
     command = CreateRoom(account_id, read_name(new.name), new.description, members)
-    result = await edge.commands.dispatch(request, command)
+    result = await edge.commands.dispatch(request, command, refusal=refusal)
     if not result.is_replayed:
         edge.limiter.made_room(account_id)
         edge.room_counts.made(account_id)
@@ -85,13 +84,16 @@ async def open_direct(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if name is None:
         raise account_not_found(peer_id)
     account_id = request.account_id
+    refusal = None
     if not await edge.store.direct_rooms([(min(account_id, peer_id), max(account_id, peer_id))]):
-        edge.limiter.check_new_room(account_id)
-    return await _opened(edge, request, peer_id, name)
+        refusal = edge.limiter.refusal_of_new_room(account_id)
+    return await _opened(edge, request, peer_id, name, refusal)
 
 
-async def _opened(edge: Edge, request: AuthedRequest, peer_id: AccountId, name: str) -> BytesResponse:
-    result = await edge.commands.dispatch(request, OpenDirect(request.account_id, peer_id))
+async def _opened(
+    edge: Edge, request: AuthedRequest, peer_id: AccountId, name: str, refusal: Problem | None
+) -> BytesResponse:
+    result = await edge.commands.dispatch(request, OpenDirect(request.account_id, peer_id), refusal=refusal)
     assert isinstance(result.answer, RoomAnswer)
     if result.answer.created and not result.is_replayed:
         edge.limiter.made_room(request.account_id)

@@ -142,11 +142,10 @@ class Limiter:
         finally:
             streams.leave(account_id)
 
-    def check_new_room(self, account_id: AccountId) -> None:
-        """Raises Problem 429 if the account has made as many rooms as it may in a day."""
+    def refusal_of_new_room(self, account_id: AccountId) -> Problem | None:
+        """The refusal if the account has made as many rooms as it may in a day."""
         wait = self._new_rooms.wait(account_id)
-        if wait:
-            raise self._refused(account_id, self.policies.account_new_rooms, wait)
+        return self._refused(account_id, self.policies.account_new_rooms, wait) if wait else None
 
     def made_room(self, account_id: AccountId) -> None:
         self._new_rooms.take(account_id)

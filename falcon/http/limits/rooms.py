@@ -7,6 +7,7 @@ import msgspec
 from falcon.domain.ids import AccountId
 from falcon.http.limits.limiter import Limiter, refused
 from falcon.http.limits.quotas import Policy
+from falcon.http.problems import Problem
 from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import roles_in_parts
 
@@ -43,15 +44,14 @@ class RoomCounts:
     def _policy(self) -> Policy:
         return self._limiter.policies.account_rooms
 
-    async def check(self, account_id: AccountId) -> None:
-        """Raises Problem 429, ReadStoreUnavailable."""
+    async def refusal(self, account_id: AccountId) -> Problem | None:
+        """The refusal if the account has as many rooms as it may. Raises ReadStoreUnavailable."""
         if not self._policy.quota:
-            return
+            return None
         known = self._known.get(account_id)
         if known is None or (known.left <= 0 and self._clock() >= known.look_at):
             known = await self._look(account_id)
-        if known.left <= 0:
-            raise refused(self._policy)
+        return refused(self._policy) if known.left <= 0 else None
 
     def made(self, account_id: AccountId) -> None:
         known = self._known.get(account_id)

@@ -27,9 +27,9 @@ async def _impatient(self: ReadYourWrites, *_: Any) -> None:
 _opened = rooms._opened
 
 
-async def _names_afterwards(edge: Any, request: Any, peer_id: Any, name: Any) -> Any:
+async def _names_afterwards(edge: Any, request: Any, peer_id: Any, name: Any, refusal: Any) -> Any:
     """The other one's name is looked up once the room is open."""
-    response = await _opened(edge, request, peer_id, name)
+    response = await _opened(edge, request, peer_id, name, refusal)
     await edge.store.names_of([peer_id])
     return response
 
