@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from falcon import free_memory, garbage, huge_pages
 from falcon.process import die_with_parent
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
+from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.slots import NoRoom
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from falcon.http.server.serving import FalconServer
     from falcon.telemetry.health import Health
 
+_BEAT: Final = b"."
+_BEAT_SECONDS: Final = 1.0
 _OPS_NICENESS: Final = 10
 _OPS_THREADS: Final = 4  # requests that the operations port answers at once
 
@@ -54,11 +58,35 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _ready(handle: int | None, line: bytes) -> None:
-    """Tell the launcher, once."""
-    if handle is not None:
-        with contextlib.suppress(BrokenPipeError):  # it is about to stop this process
-            os.write(handle, line + b"\n")
-        os.close(handle)
+    """Tell the launcher once, and then each second that this process lives: the running event loop does, or a thread if
+    there is none. The launcher kills a process that is silent for long."""
+    if handle is None:
+        return
+    os.set_blocking(handle, False)
+    _write(handle, line + b"\n")
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        start_thread("beats", partial(_beat_for_ever, handle))
+        return
+
+    def beat() -> None:
+        _write(handle, _BEAT)
+        loop.call_later(_BEAT_SECONDS, beat)
+
+    beat()
+
+
+def _beat_for_ever(handle: int) -> None:
+    while True:
+        _write(handle, _BEAT)
+        time.sleep(_BEAT_SECONDS)
+
+
+def _write(handle: int, data: bytes) -> None:
+    """The pipe is full if the launcher has been stopped, and closed if it is about to stop this process."""
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(handle, data)
 
 
 # --- serve ------------------------------------------------------------------------------------------------------------
@@ -305,6 +333,7 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     async def serve_operations() -> None:
         probes.watch_loop()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
+        _ready(arguments.ready, b"{}")
         await server.serve([socket.socket(fileno=arguments.ops_socket)])
 
     uvloop.run(serve_operations())

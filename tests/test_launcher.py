@@ -1,6 +1,7 @@
 """Before anything serves, ``falcon up`` decides how many files the data folder has."""
 
 import asyncio
+import itertools
 import os
 import selectors
 import shutil
@@ -8,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,9 @@ from falcon.adapters.sqlite import database, files, moving
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
 from falcon.cli.calling import find_running
 from falcon.http.server.serving import FalconServer
-from falcon.launcher import CannotStart, Launcher
+from falcon.launcher import Launcher, processes
+from falcon.launcher.processes import ProcessGroup, Role
+from falcon.launcher.telling import CannotStart
 from falcon.process import start_ticks
 from falcon.settings import Settings
 from falcon.telemetry.health import Health
@@ -38,7 +42,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(folder: Path, **settings: object) -> int:
     """A start as far as the files. Returns how many processes will serve."""
     found = replace(Settings.from_env(), data_dir=folder, **settings)  # type: ignore[arg-type]
-    starting = Launcher(found, launcher._PLANS["up"], as_json=True)
+    starting = Launcher(found, "up", as_json=True)
     starting._prepare_database()
     assert len(files.present(found.database)) == starting._count()
     return starting._count()
@@ -155,37 +159,126 @@ def test_a_stop_says_in_one_line_that_the_data_folder_cannot_be_read(
     def unreadable(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
 
-    stopping = Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True)
+    stopping = Launcher(replace(Settings.from_env(), data_dir=tmp_path), "up", as_json=True)
     monkeypatch.setattr(database, "is_made", unreadable)
     stopping._close_database()
     assert capsys.readouterr().err == f"falcon: [Errno 13] Permission denied: '{tmp_path}/falcon.db'\n"
 
 
+class Hosted:
+    """A role whose process runs a program, and that is ready. ``beat``: what the process does each second."""
+
+    def __init__(self, group: ProcessGroup, program: str = "import signal; print(flush=True); signal.pause()") -> None:
+        self.role = Role("serve", [], [])
+        self.role.pipe, self._writing = os.pipe()
+        self.process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        with self.process.stdout as told:
+            told.readline()
+        self.role.process, self.role.pidfd = self.process, os.pidfd_open(self.process.pid)
+        for handle in (self.role.pidfd, self.role.pipe):
+            group._selector.register(handle, selectors.EVENT_READ, self.role)
+        group._roles = [self.role]
+        os.write(self._writing, b"{}\n")
+        assert group._look() == [] and self.role.is_ready
+
+    def beat(self) -> None:
+        os.write(self._writing, b".")
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessGroup]:
+    monkeypatch.setattr(processes, "_kill_all", lambda pids: None)  # they are those of the tests
+    made = ProcessGroup()
+    yield made
+    made.stop(0.0)
+
+
 def test_a_stop_says_which_process_crashed_where_it_was_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stopping = Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True)
     program = "import os, signal\n"
     program += "signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGSEGV))\n"
     program += "print(flush=True)\n"
     program += "signal.pause()"
-    crashing = launcher._Role("serve", [], [])
-    crashing.process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    crashing.pidfd = os.pidfd_open(crashing.process.pid)
-    stopping._selector.register(crashing.pidfd, selectors.EVENT_READ, crashing)
-    stopping._roles = [crashing]
-    monkeypatch.setattr(launcher, "_kill_all", lambda pids: None)  # they are those of the tests
-    assert crashing.process.stdout is not None
-    with crashing.process.stdout as told:
-        told.readline()
-        stopping._stop_group(60.0)
+    Hosted(group, program)
+    group.stop(60.0)
     assert capsys.readouterr().err == "falcon: serve crashed when it was to stop (signal SIGSEGV)\n"
 
 
+# --- a process that hangs ---------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_has_not_answered_for_30_s_is_killed_as_if_it_had_died(
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosted = Hosted(group)
+    for _ in range(30):
+        group._end_if_it_hangs(hosted.role, 1.0)
+    assert hosted.process.poll() is None
+    group._end_if_it_hangs(hosted.role, 1.0)
+    assert hosted.process.wait(60) == -signal.SIGKILL
+    assert capsys.readouterr().err == "falcon: serve has not answered for 30 s; it is killed\n"
+    assert group._look() == [hosted.role]
+
+
+def test_a_process_that_shows_a_sign_of_life_has_another_30_s(group: ProcessGroup) -> None:
+    hosted = Hosted(group)
+    for _ in range(3):
+        group._end_if_it_hangs(hosted.role, 29.0)
+        hosted.beat()
+        assert group._look() == []
+    assert hosted.process.poll() is None
+
+
+def test_no_process_is_killed_because_the_machine_was_suspended(
+    group: ProcessGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted, looks = Hosted(group), iter(range(20))
+
+    def look() -> list[Role]:
+        group.stopping = next(looks) == 19
+        return []
+
+    hours = itertools.count(0, 3_600.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(hours))
+    monkeypatch.setattr(group, "_look", look)
+    group.supervise()
+    assert hosted.process.poll() is None
+
+
+def test_a_process_that_begins_is_given_the_time_that_it_needs(group: ProcessGroup) -> None:
+    """It may have a large log to read before it is ready."""
+    hosted = Hosted(group)
+    hosted.role.line, looks = b"", iter(range(2_000))
+
+    def look() -> list[Role]:
+        group.stopping = next(looks) == 1_999
+        hosted.role.silent_seconds += 1.0
+        return []
+
+    group._look = look  # type: ignore[method-assign]
+    group.supervise()
+    assert hosted.process.poll() is None
+
+
+def test_a_process_shows_that_it_lives_by_its_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "_BEAT_SECONDS", 0.0)
+    reading, writing = os.pipe()
+
+    async def serve() -> None:
+        roles._ready(writing, b"{}")
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    asyncio.run(serve())
+    assert os.read(reading, 100).startswith(b"{}\n..")
+    for handle in (reading, writing):
+        os.close(handle)
+
+
 def test_a_second_falcon_is_turned_away_also_before_the_first_has_written_its_number(tmp_path: Path) -> None:
-    first, second = (
-        Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True) for _ in range(2)
-    )
+    first, second = (Launcher(replace(Settings.from_env(), data_dir=tmp_path), "up", as_json=True) for _ in range(2))
     first._lock_data_dir()
     with pytest.raises(CannotStart, match=rf"another falcon \(process {os.getpid()}\) runs on"):
         second._lock_data_dir()
@@ -197,9 +290,12 @@ def test_a_second_falcon_is_turned_away_also_before_the_first_has_written_its_nu
 def test_a_process_that_is_ready_when_the_launcher_stops_tells_no_one() -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    asyncio.run(said_ready(writing))
+    os.close(writing)
+
+
+async def said_ready(writing: int) -> None:
     roles._ready(writing, b"{}")
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(writing)
 
 
 def test_a_process_that_is_to_stop_before_it_serves_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +345,7 @@ def test_a_move_tells_to_how_many_files_and_how_far_it_is(
 
 
 def test_the_command_line_knows_the_process_that_serves_an_address_by_its_start(tmp_path: Path) -> None:
-    starting = Launcher(replace(Settings.from_env(), data_dir=tmp_path), launcher._PLANS["up"], as_json=True)
+    starting = Launcher(replace(Settings.from_env(), data_dir=tmp_path), "up", as_json=True)
     with socket.create_server(("127.0.0.1", 0)) as public:
         starting._announce({}, public, None)
     running = find_running(tmp_path)

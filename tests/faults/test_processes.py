@@ -162,12 +162,13 @@ def test_a_signal_that_comes_again_and_again_does_not_cut_a_stop_short(tmp_path:
 
 @EACH_WAY
 def test_no_orphan_survives_a_kill_and_no_measurement_the_next_start(settings: dict[str, Any], tmp_path: Path) -> None:
-    falcon = Falcon(tmp_path, dict(settings)).start()
+    shared = tmp_path / "run"  # not in /dev/shm, where any other start would remove what is left
+    falcon = Falcon(tmp_path, {**settings, "run_dir": shared}).start()
     kill_until_whole(falcon, "serve")
     launcher = falcon.kill("launcher")
     assert until(lambda: falcon.left() == [])
-    (folder,) = Path("/dev/shm").glob(f"falcon-slots-{launcher}-*")
-    with make_folder(1):  # as the next start does
+    (folder,) = shared.glob(f"falcon-slots-{launcher}-*")
+    with make_folder(1, within=shared):  # as the next start does
         assert not folder.exists()
 
 

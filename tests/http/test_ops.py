@@ -74,6 +74,15 @@ def test_when_it_has_started_it_is_ready(ops: Api, health: Health) -> None:
     assert statuses(ops) == (200, 200, 200)
 
 
+def test_a_process_that_is_started_again_is_not_ready_and_falcon_has_started_all_the_same(
+    ops: Api, health: Health
+) -> None:
+    health.started = True
+    assert statuses(ops) == (200, 200, 200)
+    health.started = False
+    assert statuses(ops) == (200, 200, 503)
+
+
 def test_while_it_drains_it_is_alive_and_not_ready(ops: Api, health: Health) -> None:
     health.started = health.draining = True
     assert statuses(ops) == (200, 200, 503)

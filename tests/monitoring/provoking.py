@@ -433,7 +433,8 @@ def standing_still(stage: Stage) -> Iterator[None]:
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # the launcher kills it after a while
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

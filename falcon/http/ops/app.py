@@ -115,6 +115,7 @@ class OpsPages:
     def __init__(self, processes: InspectedProcesses, needed: int) -> None:
         self._processes = processes
         self._needed = needed
+        self._has_started = False
         self._heaps = Heaps()
         self._profiling = False
 
@@ -126,8 +127,10 @@ class OpsPages:
         return PlainTextResponse("ok") if not stuck else PlainTextResponse(f"{', '.join(stuck)} does not answer", 503)
 
     def started(self, request: Request) -> Response:
-        said = self._processes.health().values()
-        return PlainTextResponse("ok") if self._enough(said, "started") else PlainTextResponse("starting", 503)
+        """Falcon has started once and for all: a process that hangs or is started again later does not undo that."""
+        if not self._has_started:
+            self._has_started = self._enough(self._processes.health().values(), "started")
+        return PlainTextResponse("ok") if self._has_started else PlainTextResponse("starting", 503)
 
     def ready(self, request: Request) -> Response:
         """As many processes as are needed can serve, and none is draining."""

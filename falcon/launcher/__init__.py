@@ -1,0 +1,304 @@
+"""``falcon up``, and the roles of a cluster: starts the processes, restarts those that die, and ends all in order.
+
+It imports little, since the first message waits for it, and it serves nothing itself, since it must not die.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from resource import RLIM_INFINITY
+from typing import Any, Final
+
+from falcon.launcher import telling
+from falcon.launcher.listening import bind, check_privacy, url
+from falcon.launcher.processes import ProcessGroup, Role
+from falcon.launcher.telling import CannotStart, say
+from falcon.process import adopt_orphans, descriptors_max, raise_descriptors, take_lock
+from falcon.settings import Settings, WrongSettings, says_processes
+from falcon.telemetry import instruments, slots
+
+_STOP_SECONDS: Final = 4.5  # everything has ended within five
+_REFUSED_SECONDS: Final = 2.0
+_TELL_SECONDS: Final = 2.0
+_DESCRIPTORS: Final = 128  # of one process; some are left for connections
+_DESCRIPTORS_OF_FILE: Final = 12
+_DESCRIPTORS_GOOD: Final = 65_536
+_ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a command runs: servers of a role (``falcon.roles``), and the operations port.
+
+    ``needs``: settings that must be set. ``stores``: it has data on this machine. ``port``: the setting of the socket
+    that its servers share; empty if they have none.
+    """
+
+    role: str
+    description: str
+    needs: tuple[str, ...] = ()
+    stores: bool = False
+    port: str = ""
+
+
+_PLANS: Final = {
+    "up": _Plan(
+        "serve", "Run Falcon on this machine. Data lives in FALCON_DATA_DIR (./data).", stores=True, port="http_port"
+    ),
+    "api": _Plan("api", "Run the HTTP edge of a cluster.", ("kafka", "hbase"), port="http_port"),
+    "write": _Plan("write", "Run owners of partitions of a cluster.", ("kafka",), stores=True, port="internal_port"),
+    "project": _Plan("projector", "Run the projections of a cluster.", ("kafka", "hbase")),
+}
+
+
+def main(command: str, argv: list[str]) -> int:
+    """Returns the exit code."""
+    plan = _PLANS[command]
+    parser = argparse.ArgumentParser(
+        prog=f"falcon {command}",
+        description=f"{plan.description} Ctrl-C shuts it down cleanly.",
+        epilog="Settings are environment variables: see docs/settings.md, or run falcon doctor.",
+    )
+    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = Settings.from_env()
+        settings.require(*plan.needs)
+        return Launcher(settings, command, as_json=arguments.json).run()
+    except WrongSettings as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CannotStart as error:
+        print(f"falcon: {error}", file=sys.stderr)
+        return 1
+
+
+class Launcher:
+    def __init__(self, settings: Settings, command: str, *, as_json: bool) -> None:
+        self._settings = settings
+        self._command = command
+        self._plan = _PLANS[command]
+        self._as_json = as_json
+        self._group = ProcessGroup()
+
+    def run(self) -> int:
+        self._group.stop_when_told(_ENDING_SIGNALS)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it, to outlive the terminal
+            self._group.stop_when_told((signal.SIGHUP,))
+        adopt_orphans()
+        raise_descriptors()
+        os.umask(0o077)  # files of this process and its children are for their user alone
+        if self._plan.stores:
+            try:
+                self._lock_data_dir()
+            except OSError as error:
+                folder = self._settings.data_dir
+                raise CannotStart(
+                    f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR"
+                ) from error
+        public, ops = self._listen()
+        if self._command == "up":
+            self._prepare_database()
+        with self._run_folder() as folder:
+            return self._run(public, ops, folder)
+
+    def _run(self, public: socket.socket | None, ops: socket.socket | None, folder: Path) -> int:
+        environment = {"FALCON_RUN_DIR": str(folder), "FALCON_PROCESSES": str(self._settings.processes)}
+        announced = False
+        refused_until = time.monotonic() + self._settings.start_seconds
+        while not self._group.stopping:
+            ready = self._group.start(self._servers(public), self._operations(ops), environment)
+            if ready is not None and not announced:
+                announced = True
+                self._announce(ready, public, ops)
+            if ready is not None:
+                self._group.supervise()
+            stopping = self._group.stopping
+            if stopping and public is not None:
+                public.close()  # once its servers have closed it too, clients are refused and do not wait in vain
+            self._group.stop(_STOP_SECONDS if stopping else 0.0)
+            if ready is None and not self._group.stopping:
+                if not announced and time.monotonic() >= refused_until:
+                    return 1  # the process that failed has logged the error
+                self._group.pause(_REFUSED_SECONDS)
+        if self._command == "up":
+            telling.forget_address(self._settings)
+            self._close_database()
+        for number in _ENDING_SIGNALS:  # the interpreter drops its handlers, and the next signal would kill it
+            signal.signal(number, signal.SIG_IGN)
+        return 0
+
+    def _servers(self, public: socket.socket | None) -> list[Role]:
+        shared = [] if public is None else ["--public-socket", str(public.fileno())]
+        handles = [] if public is None else [public.fileno()]
+        count = self._count()
+        return [
+            Role("serve", [self._plan.role, *shared, "--place", str(place)], handles, place if count > 1 else None)
+            for place in range(count)
+        ]
+
+    def _count(self) -> int:
+        """How many servers share the socket."""
+        return self._settings.processes if self._command == "up" else 1
+
+    def _operations(self, ops: socket.socket | None) -> list[Role]:
+        if ops is None:
+            return []
+        watched = ["--launcher", str(os.getpid()), "--watched", self._plan.role]
+        return [Role("ops", ["ops", "--ops-socket", str(ops.fileno()), *watched], [ops.fileno()])]
+
+    def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
+        settings = self._settings
+        line = {"ops_url": "" if ops is None else url("http", ops)}
+        if public is not None:
+            has_tls = settings.tls_cert is not None and self._plan.port == "http_port"
+            line = {"url": url("https" if has_tls else "http", public), **line}
+        if self._command == "up":
+            telling.write_address(settings, line)
+        telling.announce(settings, self._command, line, ready, as_json=self._as_json)
+
+    # --- before roles start -------------------------------------------------------------------------------------------
+
+    def _lock_data_dir(self) -> None:
+        """Raises CannotStart, OSError."""
+        folder = self._settings.data_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if not take_lock(handle):
+            owner = os.pread(handle, 32, 0).decode().strip()  # empty if it has just taken the lock
+            raise CannotStart(
+                f"another falcon{f' (process {owner})' if owner else ''} runs on the data folder {folder}; "
+                "stop that one, or set FALCON_DATA_DIR to another folder"
+            )
+        os.ftruncate(handle, 0)
+        # the handle stays open, and holds the lock, for the process's life
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+
+    @contextlib.contextmanager
+    def _run_folder(self) -> Iterator[Path]:
+        """A folder of this tree's own, in which its processes meet and measure. Raises CannotStart."""
+        processes = self._count() + 2  # and the launcher and operations
+        slot_bytes = slots.SLOT_BYTES
+        if self._settings.telemetry == "off":
+            instruments.switch_off()
+            slot_bytes = slots.UNMEASURED_BYTES
+        with contextlib.ExitStack() as stack:
+            try:
+                within = Path(self._settings.run_dir) if self._settings.run_dir else None
+                folder = stack.enter_context(slots.make_folder(processes, slot_bytes, within))
+                instruments.attach(folder, "launcher-0")
+            except slots.NoRoom as error:
+                raise CannotStart(str(error)) from error
+            except OSError as error:
+                raise CannotStart(f"measurements cannot be written ({error}); set FALCON_RUN_DIR") from error
+            yield folder
+
+    def _listen(self) -> tuple[socket.socket | None, socket.socket | None]:
+        """The sockets of the servers and of the operations port. Raises CannotStart."""
+        settings, port = self._settings, self._plan.port
+        public = None
+        if port == "http_port":
+            check_privacy(settings)
+        if port:
+            public = bind(settings.host, getattr(settings, port), f"FALCON_{port.upper()}")
+        if settings.ops_port < 0:
+            return public, None
+        return public, bind(settings.ops_host, settings.ops_port, "FALCON_OPS_PORT")
+
+    def _prepare_database(self) -> None:
+        from falcon.adapters.sqlite import files
+        from falcon.adapters.sqlite.database import WrongDatabase
+        from falcon.journal.ports import JournalUnavailable
+
+        settings = self._settings
+        try:
+            with _signals_end_in_order():
+                count = files.prepare(
+                    settings.database,
+                    settings.partitions,
+                    settings.processes,
+                    _catch_up,
+                    _Moving(settings.processes),
+                    keep=not says_processes(),
+                    check_count=self._check_processes,
+                )
+        except (WrongDatabase, JournalUnavailable) as error:
+            raise CannotStart(str(error)) from error
+        self._settings = replace(settings, processes=count)
+
+    def _check_processes(self, count: int) -> None:
+        """So many processes, each with a database file, can serve. Raises CannotStart."""
+        settings = self._settings
+        if count > 1 and settings.kafka:
+            raise CannotStart(
+                f"the data folder {settings.data_dir} has {count} database files, and FALCON_KAFKA needs one: set "
+                "FALCON_PROCESSES=1, and Falcon moves the data to one"
+            )
+        _check_descriptors(count)
+
+    def _close_database(self) -> None:
+        from falcon.adapters.sqlite import files
+        from falcon.journal.ports import JournalUnavailable
+
+        try:
+            failed = files.close(self._settings.database)
+        except (JournalUnavailable, OSError) as error:
+            failed = [str(error)]
+        for line in failed:
+            say(line)
+
+
+def _check_descriptors(files: int) -> None:
+    """Each process opens all database files, some of them several times. Raises CannotStart."""
+    most, needed = descriptors_max(), _DESCRIPTORS + _DESCRIPTORS_OF_FILE * files
+    if most != RLIM_INFINITY and most < needed:
+        raise CannotStart(
+            f"a process may have only {most} files open, and needs {needed}: raise the hard limit of nofile to "
+            f"{_DESCRIPTORS_GOOD} in /etc/security/limits.conf, or with LimitNOFILE={_DESCRIPTORS_GOOD} of systemd"
+        )
+
+
+@contextlib.contextmanager
+def _signals_end_in_order() -> Iterator[None]:
+    """Ctrl-C or SIGTERM within the block ends the process after what the block cleans up. Its exit code is the one of
+    a stop later."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(0)
+
+    before = {number: signal.signal(number, end) for number in _ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _catch_up(path: Path) -> None:
+    """Bring the tables of a file to the end of its log."""
+    from falcon.bootstrap import embedded  # seldom, and it imports much
+
+    embedded.bring_up_to_date(path)
+
+
+class _Moving:
+    """Tells how far the partitions have been moved to another number of files."""
+
+    def __init__(self, files: int) -> None:
+        self._files = files
+        self._told_at = time.monotonic()  # there is nothing to tell of a move that takes a moment
+
+    def __call__(self, done: int, total: int) -> None:
+        from falcon.adapters.sqlite.files import mebibytes
+
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_SECONDS:
+            self._told_at = now
+            say(f"moving the data folder to {self._files} files: {mebibytes(done)} of {mebibytes(total)} MiB")

@@ -1,0 +1,47 @@
+"""The sockets that the launcher binds, so that connections wait for a server that is started again."""
+
+import socket
+
+from falcon.launcher.telling import CannotStart, say
+from falcon.process import LISTEN_BACKLOG
+from falcon.settings import Settings
+
+
+def bind(host: str, port: int, setting: str) -> socket.socket:
+    """``setting``: of the port. Raises CannotStart."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {host}:{port} ({error.strerror}); stop the program that uses it, or set {setting}"
+        ) from error
+    listening.listen(LISTEN_BACKLOG)
+    return listening
+
+
+def check_privacy(settings: Settings) -> None:
+    """Others on the network must not read what clients send to the public port. Raises CannotStart."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        from falcon.certificates import WrongCertificate
+        from falcon.http.server.tls import Certificate
+
+        try:
+            Certificate(settings.tls_cert, settings.tls_key)
+        except WrongCertificate as error:
+            raise CannotStart(f"{error}; see FALCON_TLS_CERT in docs/settings.md") from error
+    if not settings.is_read_on_the_way:
+        return
+    if settings.plaintext != "yes":
+        raise CannotStart(
+            f"traffic to FALCON_HOST={settings.host} would not be encrypted: set FALCON_TLS_CERT and FALCON_TLS_KEY; "
+            "or FALCON_TRUSTED_PROXIES, if a proxy before it ends TLS; or FALCON_PLAINTEXT=yes"
+        )
+    say(f"traffic to {settings.host} is not encrypted (FALCON_PLAINTEXT)")
+
+
+def url(scheme: str, listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -1,0 +1,86 @@
+"""Lines of the launcher for its operator, and the address that the command line reads."""
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any, Final, TextIO
+
+from falcon.process import start_ticks
+from falcon.settings import Settings, is_loopback
+from falcon.telemetry.logs import is_for_people
+
+
+class CannotStart(Exception):
+    """The message says what is in the way and what to do."""
+
+
+def say(line: str) -> None:
+    _print(f"falcon: {line}", sys.stderr)
+
+
+def announce(settings: Settings, command: str, line: dict[str, Any], ready: dict[str, Any], *, as_json: bool) -> None:
+    """``line``: the addresses. ``ready``: what the first server said."""
+    if as_json:
+        shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
+        _print(json.dumps({**line, **shown}), sys.stdout)
+        return
+    if command == "up" and is_for_people(settings.log_format, sys.stdout):
+        words = {**line, **ready, "data": settings.data_dir, "browser": _page(settings, line["url"], ready["token"])}
+        _print(_WELCOME.format(**words), sys.stdout)
+        return
+    where = f"at {line['url']}" if "url" in line else "running"
+    _print(
+        f"falcon {command} is {where} (operations: {line['ops_url'] or 'none'}). Ctrl-C stops it.",
+        sys.stdout,
+    )
+    if command == "up":  # others may read a journal or a log file: tokens must not be in it
+        _print(f"The first accounts' tokens are in {settings.data_dir}/credentials.json.", sys.stdout)
+
+
+def write_address(settings: Settings, line: dict[str, Any]) -> None:
+    """Only the command line needs it: a Falcon that cannot write it serves all the same."""
+    pid = os.getpid()
+    try:
+        (settings.data_dir / _ADDRESS).write_text(json.dumps({**line, "pid": pid, "start_ticks": start_ticks(pid)}))
+    except OSError as error:
+        say(f"commands need --url, since the address cannot be written ({error})")
+
+
+def forget_address(settings: Settings) -> None:
+    """An address that is left names a process that has ended. The command line tells by its pid and its start."""
+    with contextlib.suppress(OSError):
+        (settings.data_dir / _ADDRESS).unlink(missing_ok=True)
+
+
+def _page(settings: Settings, url: str, token: str) -> str:
+    """The address of the page. It contains the token only if no other user can see it."""
+    return f"{url}/#token={token}" if is_loopback(settings.host) else f"{url}, and sign in with the token below"
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """All processes end with the launcher, so it runs on if the disk of its log is full, or its terminal is gone."""
+    with contextlib.suppress(OSError):
+        print(text, file=stream, flush=True)
+
+
+_ADDRESS: Final = "up.json"
+_WELCOME: Final = """
+Falcon is up at {url}   (documentation: {url}/docs, operations: {ops_url}, data: {data})
+
+  in a browser: {browser}
+
+  account {account_id}   token {token}
+  admin token (for creating accounts): {admin_token}
+
+Try it:
+
+  TOKEN={token}
+  ROOM=$(curl -s {url}/v1/rooms -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \
+-d '{{"name": "Tea kitchen"}}' | sed 's/[^0-9]*\\([0-9]*\\).*/\\1/'); echo "room $ROOM"
+  curl -s {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \
+-d '{{"text": "Hello, world"}}'; echo
+  curl -s {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"; echo
+
+Ctrl-C stops it.
+"""
