@@ -23,7 +23,7 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
 .PHONY: run test check check-rules check-http check-others bench load faults chaos simulate attack fuzz cluster \
-	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-down checkers lock clean help test-computing \
+	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-trial k8s-down checkers lock clean help test-computing \
 	$(LANES:%=test-%)
 
 help:            ## this list
@@ -102,6 +102,9 @@ k8s-up:          ## a real Kubernetes node on this machine and Falcon on it, OVE
 
 k8s-test: $(VENV)/.dev       ## proofs on that node, under load; written to build/k8s-proof/
 	$(BIN)/python -m tools.k8s_proof $(ARGS)
+
+k8s-trial:       ## all images, k8s-up, a smoke test, k8s-down: if their files have changed since that last passed
+	@$(PYTHON) -m tools.node trial
 
 k8s-down:        ## end the node and delete it, with all its data
 	@$(PYTHON) -m tools.node down

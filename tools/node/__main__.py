@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from typing import Final
 
-from tools.node import bases, deployment, images, needs, programs
+from tools.node import bases, deployment, images, needs, programs, trial
 from tools.node.node import Node
 from tools.servers.daemon import ServerFault
 
@@ -48,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     image.add_argument("which", nargs="?", choices=_BUILDS, default="falcon")
     deploy = add("deploy", _deploy, "the whole of Falcon on the node, from nothing")
     deploy.add_argument("overlay", nargs="?", choices=deployment.OVERLAYS, default="local")
+    words = "images, Falcon on the node, a smoke test and the end of it, if what they are made of has changed"
+    add("trial", _trial, words)
     add("status", _status, "what of the node runs; exit code 3 when something does not")
     add("down", _down, "end the node and delete it, with all its data")
     return parser
@@ -97,6 +100,17 @@ account {made["account_id"]}, token {made["token"]}; the admin's token {made["ad
   python -m tools.node in curl -H 'Authorization: Bearer {made["token"]}' http://falcon-api.{deployment.NAMESPACE}/v1/rooms
 end it: make k8s-down"""
     )
+
+
+def _trial(chosen: argparse.Namespace) -> None:
+    signal.signal(signal.SIGTERM, _end_first)
+    trial.run(Node(), _say)
+
+
+def _end_first(number: int, frame: object) -> None:
+    """The node ends with a trial that is ended."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _status(chosen: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ NAMESPACE: Final = "falcon"
 _MANIFESTS: Final = images.ROOT / "deploy" / "k8s"
 _OVERLAY: Final = "falcon.chat/overlay"  # an annotation of the namespace: which one is deployed
 _READY_SECONDS: Final = 420  # a Falcon without its servers logs that for FALCON_START_SECONDS and starts again
+_SMOKE: Final = "falcon-smoke"
+_SMOKE_SECONDS: Final = 200  # the Job ends itself after 180
 _CRASHES_MAX: Final = 3  # Kubernetes restarts it at once, then after 10 s: the third is there within half a minute
 _LOOK_SECONDS: Final = 2  # between two looks for crashes
 _LINES: Final = 8  # of a container's log: the end of a traceback
@@ -52,6 +54,24 @@ def credentials(node: Node, overlay: str) -> dict[str, Any]:
     return made
 
 
+def smoke(node: Node, token: str) -> str:
+    """What the smoke test said, as a Job beside Falcon. Raises ServerFault with it if it has failed."""
+    _kubectl(node, "delete", "job", _SMOKE, "--ignore-not-found")
+    _make_secret(node, _SMOKE, {"token": token})
+    shown = node.kubectl("kustomize", str(_MANIFESTS / "components" / "smoke"))
+    _kubectl(node, "apply", "--filename=-", feed=shown.replace("image: falcon\n", f"image: {images.FALCON}\n"))
+    ended = '--output=jsonpath={.status.conditions[?(@.status=="True")].type}'
+
+    def end() -> set[str]:
+        return {"Complete", "Failed"} & set(_kubectl(node, "get", f"job/{_SMOKE}", ended).split())
+
+    holds_within(end, _SMOKE_SECONDS, every=1.0)
+    said = _kubectl(node, "logs", f"job/{_SMOKE}").rstrip()
+    if end() != {"Complete"}:
+        raise ServerFault(f"the smoke test has failed:\n{said}")
+    return said
+
+
 def _build(overlay: str, say: Say) -> list[str]:
     """The tags of what the overlay runs."""
     images.build_falcon(say)
@@ -77,13 +97,13 @@ def _claim_namespace(node: Node, overlay: str) -> None:
 def _make_secrets(node: Node) -> None:
     if _kubectl(node, "get", "secret", "falcon-secrets", "--ignore-not-found", "--output=name"):
         return
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "falcon-secrets"},
-        "stringData": {"secret": secrets.token_urlsafe(32), "internal-token": secrets.token_urlsafe(32)},
-    }
-    _kubectl(node, "create", "--filename=-", feed=json.dumps(secret))
+    made = {"secret": secrets.token_urlsafe(32), "internal-token": secrets.token_urlsafe(32)}
+    _make_secret(node, "falcon-secrets", made)
+
+
+def _make_secret(node: Node, name: str, values: Mapping[str, str]) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+    _kubectl(node, "apply", "--filename=-", feed=json.dumps(secret))
 
 
 def _apply(node: Node, overlay: str, new_images: list[str]) -> None:
