@@ -53,6 +53,7 @@ from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
+from falcon.write.disk import Disk
 from falcon.write.ownership import FixedOwnership
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
@@ -82,8 +83,11 @@ def sqlite_version() -> str:
 # --- the write side ---------------------------------------------------------------------------------------------------
 
 
-def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply) -> Shard:
-    """With several processes the shard of each has a file of its own. Raises JournalUnavailable."""
+def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply, disk: Disk | None = None) -> Shard:
+    """With several processes the shard of each has a file of its own. ``disk``: of the data folder.
+
+    Raises JournalUnavailable.
+    """
     path = database_of(settings, place)
     connection = database.connect(path, files=settings.processes)
     within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
@@ -98,6 +102,7 @@ def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply) ->
         owner=f"shard {place}, process {os.getpid()}",
         reply=reply,
         name=str(place),
+        disk=disk,
     )
 
 
@@ -266,7 +271,9 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     metrics.owner_connections.set(0)
     metrics.owner_connections_cut.begin(*((reason,) for reason in metrics.OWNER_CUTS))
     secret = server_secret(settings)
-    gateway = start_gateway(settings, partial(build_shard, settings, place), place)
+    disk = Disk(settings.data_dir)
+    disk.look()  # before the shard, which looks at each tick
+    gateway = start_gateway(settings, partial(build_shard, settings, place, disk=disk), place)
     readers = open_readers(settings)
     source = open_source(settings)
     peers = None
@@ -275,7 +282,8 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
         peers = Peers(run_dir, source.instance, place, places, secret, bound)
         gateway = await peers.start(gateway)
     if health is not None:
-        health.ready = gateway.ready
+        # What can be read is served while the disk takes nothing more, also if no partition could be taken over.
+        health.ready = lambda: disk.is_nearly_full or gateway.ready()
     store = read_store(readers, settings.partitions)
     freshness = Freshness(store, source, is_told=lambda: True)
     tail = open_tail(settings)

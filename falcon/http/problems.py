@@ -10,7 +10,7 @@ from falcon.domain.rejections import Rejection
 from falcon.http.shapes import FieldError, ProblemBody
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.write.protocol import Reason, Unavailable
-from falcon.write.refusals import KEYS
+from falcon.write.refusals import DISK, KEYS
 
 _encode = msgspec.json.Encoder().encode
 
@@ -67,7 +67,7 @@ KINDS: Final = {
     "rate_limited": Kind((429,), "too many requests; wait for `Retry-After`"),
     "internal": Kind((500,), "a fault in Falcon, which it has logged"),
     "overloaded": Kind((503,), "too much is waiting; nothing was done; retry"),
-    "unavailable": Kind((503,), "a part of Falcon is starting or down; retry"),
+    "unavailable": Kind((503,), "a part of Falcon is starting or down, or its disk is nearly full; retry"),
     "outcome_unknown": Kind((503,), "retry with the same key to learn the outcome"),
 }
 
@@ -228,6 +228,7 @@ _REASONS: Final[dict[Reason, tuple[str, str]]] = {
 UNAVAILABLE_CODES: Final = frozenset(code for code, _ in _REASONS.values())
 
 _FULL: Final = {
+    DISK: "The disk of this Falcon is nearly full: it takes nothing new, but reads and deletions. Nothing was done.",
     KEYS: "There is no room for another Idempotency-Key before some are forgotten. Nothing was done.",
 }
 

@@ -87,6 +87,10 @@ append_oldest = gauge(
     across="max",
 )
 
+# On one machine; a cluster's processes have no series of these.
+disk_free = gauge("falcon_disk_free_bytes", "Room left on the data folder's disk.", across="max")
+disk_reserve = gauge("falcon_disk_reserve_bytes", "The room left below which nothing new is taken.", across="max")
+
 # --- aggregates and partitions ----------------------------------------------------------------------------------------
 
 partitions = gauge("falcon_partitions", "Partitions of the log; each must have an owner.", across="max").labels()

@@ -7,7 +7,9 @@ from typing import Final, assert_never
 from falcon.journal.ports import JournalUnavailable, Submission
 from falcon.write import refusals
 from falcon.write.clock import Clock
+from falcon.write.disk import TAKEN_TO_THE_END, Disk
 from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Sender, Serving, Waiter, known_of
+from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
@@ -34,12 +36,14 @@ class Execution:
         replies: Replies,
         clock: Clock,
         stall_seconds: float,
+        disk: Disk,
         on_unreadable: Callable[[Serving, Unreadable], None],
     ) -> None:
         self._states = states
         self._replies = replies
         self._clock = clock
         self._stall_seconds = stall_seconds
+        self._disk = disk
         self._on_unreadable = on_unreadable
 
     def carry_out(self, batch: CommandBatch, sender: Sender, submissions: list[Submission]) -> list[Serving]:
@@ -89,18 +93,27 @@ class Execution:
     def _cause(self, owned: Owned | None, envelope: CommandEnvelope, monotonic: float) -> Cause | None:
         """Why the command cannot be decided here and now; None if it can."""
         match owned:
-            case Serving(in_flight=in_flight):
+            case Serving(aggregates=aggregates, in_flight=in_flight):
                 if envelope.deadline < monotonic:
                     return refusals.expired_at_owner
                 if in_flight and monotonic - in_flight[0].since > self._stall_seconds:
                     return refusals.append_stalled
+                if self._disk.is_nearly_full and not _is_taken_to_the_end(aggregates, envelope):
+                    return refusals.disk_nearly_full
                 return None
             case Down() | Recovering():
-                return refusals.not_recovered
+                return refusals.disk_nearly_full if self._disk.is_nearly_full else refusals.not_recovered
             case Leaving() | Lost() | None:
                 return refusals.not_owned
             case _:
                 assert_never(owned)
+
+
+def _is_taken_to_the_end(aggregates: PartitionAggregates, envelope: CommandEnvelope) -> bool:
+    """True if it adds next to nothing, or is a retry, whose answer the log has."""
+    if isinstance(envelope.command, TAKEN_TO_THE_END):
+        return True
+    return envelope.key is not None and aggregates.knows(envelope.account_id, envelope.key)
 
 
 def _refusal(owned: Owned | None, envelope: CommandEnvelope, cause: Cause) -> Unavailable:

@@ -17,6 +17,7 @@ ACCOUNT_KEYS: Final = "account-keys"
 ROOM_MESSAGES: Final = "room-messages"
 ROOM_MEMBERS: Final = "room-members"
 KEYS: Final = "keys"
+DISK: Final = "disk"
 
 
 class Cause:
@@ -82,6 +83,9 @@ append_fenced: Final = Cause("append_fenced", "not_mine", "appends", 0.1)
 append_unknown: Final = Cause("append_unknown", "outcome_unknown", "appends")
 # The shard cannot serve the command, but its key was used for one that may be done.
 key_may_be_done: Final = Cause("key_may_be_done", "outcome_unknown", "partitions")
+
+# The disk has too little room left for what the command adds, until an operator makes some.
+disk_nearly_full: Final = Cause("disk_nearly_full", "unavailable", "disk", 10.0, full=DISK)
 
 # --- retries ----------------------------------------------------------------------------------------------------------
 

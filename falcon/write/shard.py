@@ -21,6 +21,7 @@ from falcon.write.answers import KeyCounts
 from falcon.write.busy import BusyRooms
 from falcon.write.checkpoints import Checkpoints
 from falcon.write.clock import Clock
+from falcon.write.disk import Disk
 from falcon.write.execution import Execution
 from falcon.write.limits import ShardLimits
 from falcon.write.owned import Owned, Sender, Serving, known_of, serving_of
@@ -58,6 +59,7 @@ class Shard:
         background: Background = at_once,
         reading: Background = at_once,
         release: Callable[[], None] = lambda: None,
+        disk: Disk | None = None,
         name: str = "0",
     ) -> None:
         """``reply`` takes the replies that may leave, on the thread that calls the shard.
@@ -65,12 +67,14 @@ class Shard:
         ``name`` tells it from the other shards of its process. Recoveries that run on a thread of their own
         (``background``) read from ``recovery_source``. The answers of retries are read from ``source``, perhaps on
         another thread (``reading``). ``release`` is called at the end of ``close``: it ends what only this shard uses.
+        ``disk``: that of the log, if this machine has it; the shard looks at it.
         """
         self._ownership = ownership
         self._journal = journal
         self._clock = clock
         self._limits = limits
         self._release = release
+        self._disk = disk or Disk()
         self._keys = KeyCounts(limits.answers_bytes, limits.account_keys)
         self._recovery = Recovery(
             journal,
@@ -83,7 +87,9 @@ class Shard:
             ownership, self._recovery, background, clock.monotonic, limits, self._keys, self._prove
         )
         self._replies = Replies(reply, Retries(source, reading), clock.monotonic, limits.refusal_age_seconds)
-        self._execution = Execution(self._cycle.states, self._replies, clock, limits.stall_seconds, self._on_unreadable)
+        self._execution = Execution(
+            self._cycle.states, self._replies, clock, limits.stall_seconds, self._disk, self._on_unreadable
+        )
         self._checkpoints = Checkpoints(limits, clock.monotonic, self._on_unreadable)
         self._figures = figures.Figures(name, limits.answers_bytes)
         self._busy = BusyRooms(clock.monotonic)
@@ -130,6 +136,7 @@ class Shard:
     def tick(self) -> None:
         """Call it some times a second: assignments, checkpoints, passivation, and another try at what is down."""
         now = self._clock.monotonic()
+        self._disk.look()
         serving = self._cycle.serving
         submissions: list[Submission] = []
         for each in serving:

@@ -344,7 +344,7 @@ def test_a_stop_empties_the_wals_of_a_folder_that_was_killed(first: Path, tmp_pa
         shutil.copytree(first.parent, kept.parent)  # as a kill leaves it
     assert kept.with_name("falcon.db-wal").stat().st_size
     assert files.close(kept) == []
-    assert list(kept.parent.glob("*.db-*")) == []
+    assert [wal.stat().st_size for wal in kept.parent.glob("*.db-wal")] == [0, 0]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -356,7 +356,16 @@ def test_a_stop_says_which_file_belongs_with_its_wal_if_another_program_reads_it
             writer.execute("UPDATE log SET next = next + 1")
         (said,) = files.close(first)
     assert said.startswith(f"falcon.db-wal has a part of {first}, because another program has that open")
-    assert list(first.parent.glob("falcon-*.db-*")) == []
+    assert {wal.stat().st_size for wal in first.parent.glob("falcon-*.db-wal")} <= {0}
+
+
+def test_a_stop_keeps_what_a_start_on_a_full_disk_needs(first: Path) -> None:
+    prepare(first, 1)
+    with closing(database.connect(first)) as connection:
+        connection.execute("UPDATE log SET next = next + 1")
+    assert files.close(first) == []
+    shared, wal = (first.with_name(f"{first.name}{suffix}") for suffix in ("-shm", "-wal"))
+    assert (shared.stat().st_size, wal.stat().st_size) == (32 << 10, 0)
 
 
 def test_a_stop_closes_the_other_files_if_one_cannot_be_closed(first: Path) -> None:

@@ -1,16 +1,19 @@
 """Processes are killed under load: no acknowledged message is lost or doubled, and Falcon serves again soon."""
 
 import asyncio
+import contextlib
 import os
 import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tools.faults.chaos import FAULTS, FULL_DISK, PARTITIONS, SETTINGS, hurt
 from tools.harness.falcon import Falcon
+from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -54,3 +57,40 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(
         falcon.stop()
     assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"
     assert report.counts.refused, "a full disk went unnoticed"
+
+
+def test_a_start_without_a_free_byte_serves_what_can_be_read(small_disk: Path) -> None:
+    falcon = Falcon(small_disk, {"partitions": PARTITIONS}).start()
+    with httpx.Client(base_url=falcon.info["url"], headers=_authorized(falcon), timeout=60) as client:
+        room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
+        sent = client.post(f"/v1/rooms/{room}/messages", json={"text": "before"})
+        assert sent.status_code == 201
+    falcon.stop()
+    filling = small_disk / "filling"
+    _fill(filling)
+    try:
+        falcon.start()
+        with httpx.Client(base_url=falcon.info["url"], headers=_authorized(falcon), timeout=60) as client:
+            assert client.get(f"/v1/rooms/{room}/messages").json()["messages"][0]["text"] == "before"
+            assert httpx.get(f"{falcon.info['ops_url']}/readyz", timeout=60).status_code == 200
+            refused = client.post(f"/v1/rooms/{room}/messages", json={"text": "no room"})
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+            assert "disk" in refused.json()["detail"]
+            filling.unlink()
+            until(
+                lambda: client.post(f"/v1/rooms/{room}/messages", json={"text": "again"}).status_code == 201,
+                "all is taken again",
+            )
+    finally:
+        falcon.stop()
+
+
+def _authorized(falcon: Falcon) -> dict[str, str]:
+    return {"authorization": f"Bearer {falcon.info['token']}"}
+
+
+def _fill(file: Path) -> None:
+    """All that is left of its disk."""
+    with file.open("wb", buffering=0) as filling, contextlib.suppress(OSError):
+        while filling.write(bytes(4096)):
+            pass

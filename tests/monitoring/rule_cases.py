@@ -1,6 +1,6 @@
 """When each alert fires and when it does not, as files for ``promtool test rules``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tools.monitoring import rules
@@ -109,6 +109,8 @@ def _idle() -> dict[str, Any]:
         f'falcon_message_seconds_bucket{{{_POD},stage="readable",le="1.0"}}': 4,
         f'falcon_message_seconds_count{{{_POD},stage="pushed"}}': 4,
         f'falcon_message_seconds_bucket{{{_POD},stage="pushed",le="1.0"}}': 0,
+        f"falcon_disk_free_bytes{{{_POD}}}": 60 << 30,
+        f"falcon_disk_reserve_bytes{{{_POD}}}": 1 << 30,
         f'falcon_journal_append_failures_total{{{_POD},outcome="unknown"}}': 0,
         f'falcon_journal_append_failures_total{{{_POD},outcome="fenced"}}': 0,
         f'falcon_actor_processing_max_seconds{{{_POD},actor="RoomShard"}}': 0,
@@ -159,7 +161,7 @@ def _stays(value: float, minutes: int = 20, each: int = _EACH_SECONDS) -> str:
 
 
 def _rises(per_second: float, minutes: int = 20, start: float = 0, each: int = _EACH_SECONDS) -> str:
-    return f"{start:.10g}+{per_second * each:.10g}x{minutes * 60 // each}"
+    return f"{start:.10g}{per_second * each:+.10g}x{minutes * 60 // each}"
 
 
 def _absent(minutes: int) -> str:
@@ -595,6 +597,58 @@ def _log() -> list[Case]:
             what="a handover fences some",
             series={f'{failures}"fenced"}}': "0+0x40 8+0x120"},
             minutes=40,
+        ),
+        *_disk(),
+    ]
+
+
+def _disk() -> list[Case]:
+    """Of 100 GiB: the reserve is one."""
+    free, reserve = f"falcon_disk_free_bytes{{{_POD}}}", f"falcon_disk_reserve_bytes{{{_POD}}}"
+    days, each = 1_560, 120  # 26 hours
+    kept = _stays(1 << 30, days, each)
+
+    def fills(of: str, gib: float, mib_a_second: float, minutes: int = 60, each: int = _EACH_SECONDS) -> Case:
+        """``gib``: free at first."""
+        values = _rises(-mib_a_second * (1 << 20), minutes, gib * (1 << 30), each)
+        series = {free: values, reserve: _stays(1 << 30, minutes, each)}
+        what = f"{gib:g} GiB are free, and {mib_a_second:g} MiB are written each second"
+        return Case(alert=of, what=what, series=series, minutes=minutes, each_seconds=each)
+
+    fast, slow = fills("FalconDiskFillsFast", 32, 0.5), fills("FalconDiskFillsSlowly", 80, 0.125, days, each)
+    return [
+        *_pair(
+            "FalconDiskFull",
+            {free: _stays(1 << 29), reserve: _stays(1 << 30)},
+            _INSTANCE,
+            "a:8081 has 512MiB left.",
+            {free: _stays(1 << 31), reserve: _stays(1 << 30)},
+            "two gibibytes are free",
+        ),
+        replace(
+            fast,
+            labels=_INSTANCE,
+            description="If it goes on as in the last 1h, a:8081 takes nothing new in 16h 38m 8s.",
+        ),
+        fills("FalconDiskFillsFast", 80, 0.5),
+        Case(
+            alert="FalconDiskFillsFast",
+            what="it is made free",
+            series={free: _rises(1e6, 60), reserve: _stays(1, 60)},
+            minutes=60,
+        ),
+        replace(
+            slow,
+            labels=_INSTANCE,
+            description="If it goes on as in the last 1d, a:8081 takes nothing new in 6d 9h 46m 8s.",
+        ),
+        fills("FalconDiskFillsSlowly", 80, 0.01, days, each),
+        Case(
+            alert="FalconDiskFillsSlowly",
+            what="nothing is written",
+            series={free: _stays(2 << 30, days, each), reserve: kept},
+            minutes=days,
+            each_seconds=each,
         ),
     ]
 

@@ -162,6 +162,17 @@ CASES: Final = (
         {"stream_buffer": 16 << 10},
     ),
     Case(
+        "the disk fills",
+        _FASTEST,
+        (
+            Cause(
+                "64 MiB are written each second",
+                fault("disk-fills"),
+                ("FalconDiskFillsFast", "FalconDiskFillsSlowly", "FalconDiskFull"),
+            ),
+        ),
+    ),
+    Case(
         "memory leaks",
         # A Falcon of a test is small; how much memory a process must have at least to be looked at is no time.
         dataclasses.replace(Thresholds().faster(2_400), memory_bytes_min=32 << 20),

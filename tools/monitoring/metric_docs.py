@@ -46,6 +46,8 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_journal_append_failures": "Was an owner deposed, or is it unknown what became of an append?",
         "falcon_journal_appends_in_flight": "How much is on its way to the log?",
         "falcon_journal_oldest_append_seconds": "Does an append hang?",
+        "falcon_disk_free_bytes": "When will the disk be full?",
+        "falcon_disk_reserve_bytes": "At which room left is nothing new taken any more?",
     },
     "aggregates and partitions": {
         "falcon_partitions": "How many partitions must have an owner?",

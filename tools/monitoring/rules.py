@@ -438,7 +438,43 @@ def _log(t: Thresholds) -> list[Alert]:
             expr=_happened('falcon_journal_append_failures_total{outcome="fenced"}', t.append_window, t),
             held=t.fenced_for,
         ),
+        Alert(
+            name="FalconDiskFull",
+            severity="page",
+            summary="The disk is nearly full: nothing new is taken. Reading, deleting and read marks go on.",
+            description="{{ $labels.instance }} has {{ $value | humanize1024 }}B left.",
+            runbook="disk",
+            expr="falcon_disk_free_bytes < falcon_disk_reserve_bytes",
+            held=t.disk_full_for,
+        ),
+        Alert(
+            name="FalconDiskFillsFast",
+            severity="page",
+            summary="The disk fills within a day; then nothing new is taken.",
+            description=f"If it goes on as in the last {promql(t.disk_fast_window)}, {{{{ $labels.instance }}}} takes "
+            "nothing new in {{ $value | humanizeDuration }}.",
+            runbook="disk",
+            expr=_disk_left(t.disk_fast_window, t.disk_fast_left),
+            held=t.disk_fast_for,
+        ),
+        Alert(
+            name="FalconDiskFillsSlowly",
+            severity="ticket",
+            summary="The disk fills within two weeks; then nothing new is taken.",
+            description=f"If it goes on as in the last {promql(t.disk_slow_window)}, {{{{ $labels.instance }}}} takes "
+            "nothing new in {{ $value | humanizeDuration }}.",
+            runbook="disk",
+            expr=_disk_left(t.disk_slow_window, t.disk_slow_left),
+            held=t.disk_slow_for,
+        ),
     ]
+
+
+def _disk_left(window: timedelta, left: timedelta) -> str:
+    """The seconds until no more than the reserve is free, as it fell within the window. A disk that does not fill has
+    none: they would be negative, or infinite."""
+    above = "clamp_min(falcon_disk_free_bytes - falcon_disk_reserve_bytes, 0)"
+    return f"({above}\n  / -deriv(falcon_disk_free_bytes[{promql(window)}]) > 0) < {left.total_seconds():g}"
 
 
 def _happened(series: str, window: timedelta, t: Thresholds, more_than: int = 0) -> str:

@@ -99,6 +99,15 @@ class Thresholds:
     # Each handover may fence a few appends; what goes on for so long is no handover.
     fenced_for: timedelta = timedelta(minutes=15)
 
+    # The disk of one machine. Within its limits one account fills a volume of 10 GiB in an hour; a site takes months.
+    disk_fast_window: timedelta = timedelta(hours=1)
+    disk_fast_left: timedelta = timedelta(days=1)
+    disk_fast_for: timedelta = timedelta(minutes=10)
+    disk_slow_window: timedelta = timedelta(days=1)
+    disk_slow_left: timedelta = timedelta(days=14)  # to order and to move to a larger disk
+    disk_slow_for: timedelta = timedelta(hours=1)
+    disk_full_for: timedelta = timedelta(minutes=1)
+
     # --- projections and the read tables ---
 
     stopped_for: timedelta = timedelta(minutes=1)

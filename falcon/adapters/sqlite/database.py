@@ -1,5 +1,6 @@
 """The database file: its schema, its settings, and how to open it."""
 
+import ctypes
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ BUSY_MILLISECONDS: Final = 10_000
 PAGE_BYTES: Final = 2_048
 _CACHE_KIB: Final = 16_384
 _WAL_PAGES: Final = 1_000
+_WAL_BYTES: Final = 16 << 20  # kept of a WAL that was larger: eight times what is usual between two checkpoints
 _REPORT_OPERATIONS: Final = 10_000  # SQLite's operations between two reports on a copy: about fifty reports a second
 
 _SCHEMA = """
@@ -106,7 +108,16 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL", fil
         # Checkpoint often and little, on the thread that has just committed. A separate thread made the slowest of a
         # hundred sends five times as slow: commits wait for its fsync, and the WAL never restarts from its beginning.
         connection.wal_autocheckpoint(_WAL_PAGES)
+        _keep_shared_memory(connection)
     return connection
+
+
+def _keep_shared_memory(connection: apsw.Connection) -> None:
+    """Leave the 32 KiB beside the file that its connections share when the last one is closed, and the WAL, empty. On a
+    disk without a free byte a file can only be opened, and read, if they are there."""
+    keep = ctypes.c_int(1)
+    connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(keep))
+    connection.pragma("journal_size_limit", _WAL_BYTES)  # without a limit the WAL would be kept as it is
 
 
 @contextmanager
@@ -135,6 +146,7 @@ def prepare(path: Path, partitions: int) -> None:
         connection.pragma("page_size", PAGE_BYTES)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "FULL")
+        _keep_shared_memory(connection)
         with transaction(connection):
             if not _has_schema(connection):
                 _create(connection, partitions)

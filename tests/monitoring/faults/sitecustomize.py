@@ -100,9 +100,33 @@ class _Actors:
         actors.RoomShardActor.execute = spoiled
 
 
+class _Disk:
+    """A disk of 10 GiB of which a fault leaves 2.5, and 64 MiB less with each second."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+
+    def spoil(self, module: ModuleType) -> None:
+        look = module.Disk.look
+
+        def spoiled(disk: Any) -> None:
+            if not _is_there("disk-fills"):
+                disk._statvfs, self._began = os.statvfs, time.monotonic()
+            else:
+                disk._statvfs = self._filling
+            look(disk)
+
+        module.Disk.look = spoiled
+
+    def _filling(self, folder: Any) -> os.statvfs_result:
+        free = max(0, int(2.5 * (1 << 30) - (time.monotonic() - self._began) * (64 << 20)))
+        return os.statvfs_result((4096, 4096, 10 << 18, free >> 12, free >> 12, 0, 0, 0, 0, 255))
+
+
 _SPOILED: Final[dict[str, Callable[[ModuleType], None]]] = {
     "falcon.http.read_your_writes": _Handlers().spoil,
     "falcon.adapters.thespian.actors": _Actors().spoil,
+    "falcon.write.disk": _Disk().spoil,
 }
 
 

@@ -237,6 +237,22 @@ _PARTITIONS: Final = Section(
     ),
 )
 
+_DISK: Final = Section(
+    "The disk of one machine",
+    (
+        Panel(
+            title="Room on the disk",
+            description="How much room is left on the data folder's disk? Below the reserve nothing new is taken.",
+            unit=grafana.BYTES,
+            width=24,
+            queries=(
+                Query(largest("falcon_disk_free_bytes", "instance"), "{{instance}}"),
+                Query(largest("falcon_disk_reserve_bytes", "instance"), "{{instance}} reserve"),
+            ),
+        ),
+    ),
+)
+
 _AGGREGATES: Final = Section(
     "Aggregates",
     (
@@ -303,5 +319,5 @@ WRITE_SIDE: Final = Dashboard(
     uid="falcon-write",
     title="Falcon: write side",
     description="Commands, mailboxes, the journal, partitions and aggregates.",
-    sections=(_COMMANDS, _MAILBOXES, _JOURNAL, _PARTITIONS, _AGGREGATES),
+    sections=(_COMMANDS, _MAILBOXES, _JOURNAL, _PARTITIONS, _DISK, _AGGREGATES),
 )
