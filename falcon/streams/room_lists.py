@@ -2,7 +2,7 @@
 
 The read tables have no such order: each message would have to write one row for every member. Instead a list is read
 once, in parts. From then on the feed tells which of its rooms may have changed, and these are read again when the list
-is next asked for. The cost of a page does not depend on the number of rooms (docs/decisions/0027).
+is next asked for. The cost of a page does not depend on the number of rooms (docs/decisions/0026).
 """
 
 import asyncio
