@@ -49,6 +49,7 @@ _ACTORS: Final = Section(
             description="Do actors fail? One that fails ends with its process, which the launcher starts again.",
             unit=grafana.COUNT,
             queries=(Query(increase("falcon_actor_errors_total", "actor"), "{{actor}} errors"),),
+            width=16,
         ),
     ),
 )
