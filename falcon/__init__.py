@@ -1,3 +1,3 @@
 """Falcon: a chat messaging backend built on actors."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -86,7 +86,7 @@ def test_the_wheel_of_the_client_holds_the_client_and_works_alone(tmp_path: Path
     names = set(wheel.namelist())
     assert {"falcon_chat/__init__.py", "falcon_chat/py.typed"} <= names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    assert {name.partition("/")[0] for name in names} == {"falcon_chat", "falcon_chat_client-0.1.0.dist-info"}
+    assert {name.partition("/")[0] for name in names} == {"falcon_chat", "falcon_chat_client-0.2.0.dev0.dist-info"}
     described = metadata(wheel)
     assert described["Name"] == "falcon-chat-client" and "# falcon-chat-client" in described.get_payload()
     assert {re.split(r"\W", each)[0] for each in described.get_all("Requires-Dist")} == {"httpx", "msgspec"}
@@ -149,7 +149,8 @@ def test_the_types_are_those_of_the_documents(name: str) -> None:
 def test_the_server_and_the_clients_have_one_version() -> None:
     projects = [tomllib.loads((folder / "pyproject.toml").read_text())["project"] for folder in (ROOT, PYTHON)]
     versions = [project["version"] for project in projects]
-    versions.append(json.loads((JAVASCRIPT / "package.json").read_text())["version"])
+    versions.append(json.loads((JAVASCRIPT / "package.json").read_text())["version"].replace("-dev", ".dev"))
+    versions.append(falcon.__version__)
     assert len(set(versions)) == 1
 
 
