@@ -19,28 +19,22 @@ class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CreateRoom(msgspec.Struct, frozen=True, tag=True):
-    """The sender has made sure that the members are accounts, since accounts live in other partitions.
-
-    ``unknown``: a sender of an earlier version has the owner refuse the member at this index.
-    """
+    """The sender has made sure that the members are accounts, since accounts live in other partitions."""
 
     by: AccountId
     name: str
     description: str = ""
     members: tuple[Invitation, ...] = ()
-    unknown: int | None = None
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
     """The room of two accounts. It is decided where the smaller of their ids lives, so there is one for ever.
 
-    The sender has made sure that the peer is an account. ``peer_exists``: False from a sender of an earlier version,
-    which has the owner refuse.
+    The sender has made sure that the peer is an account.
     """
 
     by: AccountId
     peer: AccountId
-    peer_exists: bool = True
 
 
 class ChangeRoom(msgspec.Struct, frozen=True, tag=True):

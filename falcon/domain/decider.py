@@ -96,9 +96,6 @@ Decision: TypeAlias = Decided | Rejection
 
 def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
     """The caller becomes an admin, whatever role the invitations gave it."""
-    if command.unknown is not None:
-        unknown = command.members[command.unknown].account_id
-        return Invalid(f"members[{command.unknown}].account_id", f"there is no account {unknown}")
     members = _memberships([*command.members, Invitation(command.by, "admin")])
     event = RoomCreated(room_id, "group", command.name, command.description, at, members)
     answer = RoomAnswer(room_id, "group", command.name, command.description, "admin", 0, at, created=True)
@@ -110,7 +107,7 @@ def open_direct(
 ) -> Decision:
     """``account`` has the smaller id of the pair; ``room`` is the pair's room, if there is one."""
     smaller, larger = sorted((command.by, command.peer))
-    if account is None or not command.peer_exists:
+    if account is None:
         return AccountNotFound(command.peer)
     if smaller == larger:
         return Invalid("account_id", "must be another account than your own")

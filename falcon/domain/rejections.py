@@ -89,7 +89,7 @@ class NotYetReadable(msgspec.Struct, frozen=True, tag="not-yet-readable"):
 
 
 class UnknownAccount(AccountNotFound, frozen=True, tag="account-not-found"):
-    """The sender's view shows no such account. Senders of every version decode it as an AccountNotFound."""
+    """The sender's view shows no such account. A sender in another process reads it as an AccountNotFound."""
 
 
 Rejection: TypeAlias = (

@@ -1,4 +1,4 @@
-"""States of aggregates as bytes. They are a cache of the log: another VERSION makes those of before void.
+"""States of aggregates as bytes. They are a cache of the log: a change of VERSION discards all stored states.
 
 An aggregate is a head and, if it is large, parts: its members or direct rooms, some in a record of their own.
 """
@@ -110,7 +110,7 @@ class _AccountState(msgspec.Struct, frozen=True, tag="account", array_like=True)
 
 # Raise it if the same fields mean something else: recovery then reads the log.
 _MEANING: Final = 1
-# An owner of before passes over an event that it does not know, and its states lack what that changed.
+# An owner of an older version passes over an event that it does not know, and its states lack what that changed.
 VERSION: Final = version_of(
     (_RoomState, _AccountState, Member, PartitionState, AnswerRow, Remembered, *get_args(RoomEvent | AccountEvent)),
     _MEANING,
