@@ -111,12 +111,12 @@ def test_a_direct_room_of_an_account_that_has_20_000_writes_one_part_of_them(log
     assert isinstance(answer, AccountAnswer)
     bot = answer.account_id
     for peer in range(2_000, 22_000):
-        ann.ask(OpenDirect(bot, peer, True))
+        ann.ask(OpenDirect(bot, peer))
     checkpoint(ann)
-    made = ann.ask(OpenDirect(bot, 50_000, True)).answer
+    made = ann.ask(OpenDirect(bot, 50_000)).answer
     assert size(checkpoint(ann)) <= 32 << 10
     passivate(ann)
-    assert ann.ask(OpenDirect(bot, 50_000, True)).answer.room_id == made.room_id  # type: ignore[union-attr]
+    assert ann.ask(OpenDirect(bot, 50_000)).answer.room_id == made.room_id  # type: ignore[union-attr]
 
 
 def test_a_small_room_is_one_snapshot(log: CountingLog) -> None:
