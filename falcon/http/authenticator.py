@@ -12,12 +12,12 @@ from typing import Final, TypeAlias
 import msgspec
 from starlette.types import Scope
 
-from falcon.domain.ids import AccountId
+from falcon.domain.ids import AccountId, partition_of
 from falcon.http import bearer_tokens
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, unauthenticated
 from falcon.http.read_your_writes import ReadYourWrites
-from falcon.http.requests import Headers
+from falcon.http.requests import AuthedRequest, Headers
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
@@ -26,13 +26,15 @@ from falcon.streams.revocations import Revocations
 _FRESH_SECONDS: Final = 1.0
 _USABLE_SECONDS: Final = 600.0
 _CACHED_MAX: Final = 50_000  # tokens
+_REVOKED: Final = "Send Authorization: Bearer TOKEN with a token that is not revoked."
 
 Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
 
 class _Cached(msgspec.Struct, frozen=True, gc=False):
     """A token that the tables knew when they were asked at ``asked_at``. It is good until ``fresh_until``; until
-    ``usable_until`` while the log vouches for it, or the tables are away. Times on CLOCK_MONOTONIC.
+    ``usable_until`` while the log vouches for it, or the tables are away. Times on CLOCK_MONOTONIC. ``confirmed``: no
+    event of the account's partition up to this offset has revoked it.
 
     The fields of the account never change."""
 
@@ -40,6 +42,7 @@ class _Cached(msgspec.Struct, frozen=True, gc=False):
     asked_at: float
     fresh_until: float
     usable_until: float
+    confirmed: int = -1
 
 
 class _Cache(OrderedDict[bytes, _Cached]):
@@ -90,7 +93,8 @@ class Authenticator:
 
     async def authenticate(self, headers: Headers, turn: Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
         """The account whose token it is. A good token is cached for ten minutes while the log vouches for it, and for a
-        second otherwise, so a token that another process revokes is accepted for about a second.
+        second otherwise, so a token that another process revokes is accepted for about a second,
+        but not with the position of the revocation (:meth:`confirm`).
 
         ``turn`` is held while the tables are asked, and not while they are waited for. With a ``scope``, a request
         whose token is not good counts for its address.
@@ -118,6 +122,26 @@ class Authenticator:
             if cached is not None and cached.usable_until > now:
                 return cached.account
             raise
+
+    async def confirm(self, request: AuthedRequest) -> None:
+        """Refuse the request's token if an event that its Falcon-Position has reached revoked it, at whichever server.
+        The event is in the account's own partition. Raises Problem 401, 503, ReadStoreUnavailable."""
+        partition = partition_of(request.account_id, self._reads.partitions)
+        offset = dict(request.positions).get(partition, -1)
+        authorization = request.headers[b"authorization"]
+        cached = self._cache.get(authorization)
+        if offset < 0 or (cached is not None and cached.confirmed >= offset):
+            return
+        seconds = self._reads.seconds_left(request)
+        if cached is None or not await self.revocations.reach(cached.asked_at, partition, offset, seconds):
+            await self._reads.reach_all([(partition, offset)], time.monotonic() + self._reads.seconds_left(request))
+            self._cache.drop(authorization)
+            await self._look_up(authorization, request.headers)
+        elif self.token_hash(request.headers) in self.revocations:
+            raise unauthenticated(_REVOKED)
+        cached = self._cache.get(authorization)
+        if cached is not None:
+            self._cache[authorization] = msgspec.structs.replace(cached, confirmed=max(offset, cached.confirmed))
 
     def asked_at(self, headers: Headers) -> float:
         """When the tables were last asked about the caller's token, and knew it; on CLOCK_MONOTONIC."""
@@ -160,11 +184,13 @@ class Authenticator:
         if account is None:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
-            problem = unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
+            problem = unauthenticated(_REVOKED)
             raise problem if scope is None else self._limiter.delayed(problem, scope)
         if _has_no_spare_space(authorization):
             now = time.monotonic()
-            cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)
+            before = self._cache.get(authorization)
+            confirmed = -1 if before is None else before.confirmed  # these tables are newer than those of before
+            cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS, confirmed)
             self._cache.keep(authorization, cached)
         return account
 

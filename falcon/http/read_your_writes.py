@@ -29,7 +29,7 @@ class ReadYourWrites:
         self._store = store
         self._names = names
         self.freshness = freshness
-        self._partitions = partitions
+        self.partitions = partitions
 
     # --- positions ----------------------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ class ReadYourWrites:
         largest: dict[Partition, int] = {}
         for item in items[:_POSITIONS_MAX]:
             match = _POSITION.fullmatch(item.strip())
-            if match is None or int(match[1]) >= self._partitions:
+            if match is None or int(match[1]) >= self.partitions:
                 raise _malformed_position()
             partition, offset = int(match[1]), int(match[2])
             largest[partition] = max(offset, largest.get(partition, 0))
@@ -81,7 +81,7 @@ class ReadYourWrites:
         missing = set(account_ids) - names.keys()
         if not missing:
             return names
-        for partition in {partition_of(account_id, self._partitions) for account_id in missing}:
+        for partition in {partition_of(account_id, self.partitions) for account_id in missing}:
             await self.freshness.catch_up(partition, self.seconds_left(request))
         return {**names, **await self._names.of(missing)}
 
@@ -124,7 +124,7 @@ class ReadYourWrites:
     async def catch_up(self, identity: int, seconds: float) -> None:
         """Wait until the tables show everything that has been acknowledged in the partition of the room or account
         ``identity``. Raises Problem 503, ReadStoreUnavailable."""
-        await self.freshness.catch_up(partition_of(identity, self._partitions), seconds)
+        await self.freshness.catch_up(partition_of(identity, self.partitions), seconds)
 
     # --- how long -----------------------------------------------------------------------------------------------------
 

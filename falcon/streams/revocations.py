@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from falcon.domain.events import TokenRevoked
-from falcon.domain.ids import AccountId
+from falcon.domain.ids import AccountId, Partition
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
@@ -67,6 +67,18 @@ class Revocations:
         """True if a token is still good that the tables knew at ``asked_at`` and that was not reported as revoked
         since. Times on CLOCK_MONOTONIC."""
         return asked_at >= self._since and self._is_fresh(now)
+
+    async def reach(self, asked_at: float, partition: Partition, offset: int, seconds: float) -> bool:
+        """Wait until the log has been read beyond the offset. Then each revocation up to there is remembered, or tables
+        that were asked at ``asked_at`` showed it. False if that is not so within the time."""
+        if asked_at < self._since:
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await self._feed.reach({self._feed.segment_of(partition): offset + 1})
+        except TimeoutError:
+            return False
+        return asked_at >= self._since
 
     def _is_fresh(self, now: float) -> bool:
         return now - self._read_at < _FRESH_SECONDS

@@ -45,12 +45,14 @@ class Tables:
         monkeypatch.setattr(authenticator, "_FRESH_SECONDS", 0.0)  # each request looks again
 
 
-def revoked_elsewhere(falcon: Falcon, person: Person) -> None:
-    """Revokes the person's first token, as another process would."""
+def revoked_elsewhere(falcon: Falcon, person: Person) -> str:
+    """Revokes the person's first token, as another process would. Returns the answer's Falcon-Position."""
     command = RevokeToken(person.account_id, 1)
     partition = partition_for(command, person.account_id, None, falcon.settings.partitions)
     envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 60)
-    assert isinstance(falcon.run(falcon.edge.gateway.ask(envelope)), Accepted)
+    reply = falcon.run(falcon.edge.gateway.ask(envelope))
+    assert isinstance(reply, Accepted)
+    return f"{reply.partition}:{reply.offset}"
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""Schedules in which a token is revoked at one pod: every other pod refuses it within two seconds, whatever the log and
-the tables do there."""
+"""Schedules in which a token is revoked at one pod: every other pod refuses it within two seconds, and at once with
+the position of the revocation, whatever the log and the tables do there."""
 
 import asyncio
 import contextlib
@@ -77,6 +77,8 @@ class Revocation:
 
     async def revoke(self) -> None:
         await self._admin.revoke_token(self._account_id, self._token_id)
+        if await self._status(self._admin.position) == 200:
+            self.violations.append("Ben's token is good at the position of its revocation")
 
     async def is_refused(self) -> None:
         if not await self._settles(lambda status: status == 401, _REVOKED_SECONDS):
@@ -125,10 +127,10 @@ class Revocation:
         if not await self._settles(lambda status: status > 0, _START_SECONDS):
             self.violations.append("the pod does not come back")
 
-    async def _status(self) -> int:
+    async def _status(self, position: str = "") -> int:
         """0 while the pod is not there."""
         self.asked += 1
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = {"Authorization": f"Bearer {self._token}"} | ({"Falcon-Position": position} if position else {})
         try:
             answer = await self._http.request(
                 "GET", f"http://{self.pod}:8080/v1/me", json=None, params={}, headers=headers

@@ -83,7 +83,8 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     """The request with its sender's account. From here on it counts as under way for the limits of the account.
 
     A query waits here for its Falcon-Position. A command that reads the tables waits in its handler; other commands do
-    not depend on the tables. Raises Problem 400, 401, 422, 429, 503, ReadStoreUnavailable.
+    not depend on the tables. Each request waits until it is known that nothing up to its position has revoked its
+    token. Raises Problem 400, 401, 422, 429, 503, ReadStoreUnavailable.
     """
     headers: Headers = dict(scope["headers"])
     method = scope["method"]
@@ -103,6 +104,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     position = headers.get(b"falcon-position")
     if position is not None:
         request.positions = edge.reads.parse_positions(position)
+        await edge.authenticator.confirm(request)
         if method in ("GET", "HEAD"):
             await edge.reads.reach_positions(request)
     return request

@@ -8,6 +8,7 @@ import msgspec
 
 from falcon.http import bearer_tokens
 from falcon.http.api import rooms
+from falcon.http.authenticator import Authenticator
 from falcon.http.problems import Problem
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.opening import Opener
@@ -113,6 +114,10 @@ def _unknown(self: Revocations, token_hash: str) -> bool:
     return False
 
 
+async def _unasked(self: Authenticator, request: Any) -> None:
+    """A cached token is good whatever its request says that it knows."""
+
+
 MUTANTS: Final = (
     mutant("a position is not waited for", ReadYourWrites, "reach_positions", _impatient, BEHIND),
     mutant("only the tables know which tokens were issued", bearer_tokens, "is_issued", lambda *_: False, BEHIND),
@@ -130,6 +135,7 @@ MUTANTS: Final = (
     mutant("a stream goes on from a state that it never showed", Opener, "open", _at_the_state, ENDINGS),
     mutant("the log vouches for tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
+    mutant("a token is good at the position of its revocation", Authenticator, "confirm", _unasked, REVOCATIONS),
     mutant(
         "a stream's token is known from before the tables' positions", Opener, "_is_known", _known_once, REVOCATIONS
     ),
