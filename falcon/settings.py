@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -34,6 +35,13 @@ _ROOM_MEMBERS_MAX: Final = 100_000
 PROCESSES_MAX: Final = 32
 _MANY_CORES: Final = 4  # from here on one process a core, and a core for everything else
 _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+
+
+# Variables of the command line, which are no settings.
+_OF_COMMANDS: Final = ("FALCON_URL", "FALCON_TOKEN", "FALCON_ADMIN_TOKEN")
+# https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
+_SERVICE_LINK: Final = re.compile(r"FALCON_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_SERVICE_ADDRESSES: Final = ("tcp://", "udp://", "sctp://")
 
 
 class WrongSettings(Exception):
@@ -309,6 +317,23 @@ class Settings:
         ]
         members = f"FALCON_ROOM_MEMBERS: must be 2 to {_ROOM_MEMBERS_MAX}"
         return [*each, *bursts, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
+
+
+def unknown_settings(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A line for each variable with a name like a setting's that is none, with the nearest setting. Kubernetes sets
+    such variables, too, for services whose names begin with "falcon"."""
+    import difflib  # takes milliseconds of each start of a process
+
+    known = [field.name.upper() for field in fields(Settings)]
+    lines = []
+    for name in sorted(environ):
+        is_link = _SERVICE_LINK.fullmatch(name) or environ[name].startswith(_SERVICE_ADDRESSES)
+        own = name.removeprefix(_PREFIX)
+        if own == name or own in known or name in _OF_COMMANDS or is_link:
+            continue
+        near = difflib.get_close_matches(own, known, n=1)
+        lines.append(f"{name} is no setting of Falcon" + (f"; do you mean {_PREFIX}{near[0]}?" if near else ""))
+    return lines
 
 
 def says_processes(environ: Mapping[str, str] = os.environ) -> bool:

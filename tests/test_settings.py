@@ -2,7 +2,7 @@
 
 import pytest
 
-from falcon.settings import Settings, WrongSettings
+from falcon.settings import Settings, WrongSettings, unknown_settings
 
 
 @pytest.mark.parametrize("networks", ["10.0.0.1/8", "nonsense", "", ","])
@@ -50,3 +50,36 @@ def test_kafka_has_a_user_with_a_password_or_neither() -> None:
 def test_what_would_protect_nothing_is_refused(settings: dict[str, str]) -> None:
     with pytest.raises(WrongSettings, match=r"FALCON_(KAFKA|HBASE)_"):
         Settings.from_env(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("FALCON_PORT", "FALCON_OPS_PORT"),
+        ("FALCON_LIMTS", "FALCON_LIMITS"),
+        ("FALCON_DATADIR", "FALCON_DATA_DIR"),
+        ("FALCON_KAFKA_PASSWORD", "FALCON_KAFKA_PASSWORD_FILE"),
+    ],
+)
+def test_a_misspelt_setting_is_named_with_the_nearest_one(name: str, nearest: str) -> None:
+    assert unknown_settings({name: "8390"}) == [f"{name} is no setting of Falcon; do you mean {nearest}?"]
+
+
+def test_a_name_like_no_setting_is_named_alone() -> None:
+    assert unknown_settings({"FALCON_XYZZY": ""}) == ["FALCON_XYZZY is no setting of Falcon"]
+
+
+def test_settings_variables_of_commands_and_those_of_kubernetes_are_not_named() -> None:
+    service = {
+        "SERVICE_HOST": "10.0.0.7",
+        "SERVICE_PORT": "8080",
+        "SERVICE_PORT_HTTP": "8080",
+        "PORT": "tcp://10.0.0.7:8080",
+        "PORT_8080_TCP": "tcp://10.0.0.7:8080",
+        "PORT_8080_TCP_PROTO": "tcp",
+        "PORT_8080_TCP_PORT": "8080",
+        "PORT_8080_TCP_ADDR": "10.0.0.7",
+    }
+    links = {f"FALCON_{of}{name}": value for of in ("", "API_", "WRITE_INTERNAL_") for name, value in service.items()}
+    own = {"FALCON_HTTP_PORT": "80", "FALCON_URL": "http://127.0.0.1:8080", "FALCON_TOKEN": "t", "HOME": "/"}
+    assert unknown_settings({**links, **own}) == []

@@ -50,6 +50,13 @@ class Finding:
     advice: str = ""
 
 
+def variables(unknown: Sequence[str]) -> Finding:
+    """``unknown``: a line for each variable that looks like a setting and is none."""
+    if not unknown:
+        return Finding("Variables", FindingState.OK, "every FALCON_ variable is a setting")
+    return Finding("Variables", FindingState.WARN, "; ".join(unknown), "correct the name, or unset it")
+
+
 def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
     found = ".".join(map(str, version))
     if version >= PYTHON_MIN:

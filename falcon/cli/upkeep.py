@@ -156,9 +156,16 @@ def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int
 def _examine(data_dir: Path) -> "list[Finding]":
     from falcon.bootstrap import embedded
     from falcon.cli import doctor as look
+    from falcon.settings import unknown_settings
 
     findings = [look.python_version(), look.sqlite(embedded.sqlite_version())]
-    findings += [look.data_directory(data_dir), look.free_disk(data_dir), look.open_files(), look.clock(data_dir)]
+    findings += [
+        look.variables(unknown_settings()),
+        look.data_directory(data_dir),
+        look.free_disk(data_dir),
+        look.open_files(),
+        look.clock(data_dir),
+    ]
     try:
         running = find_running(data_dir)
     except Fault as fault:

@@ -21,7 +21,7 @@ from falcon.launcher.listening import bind, check_privacy, url
 from falcon.launcher.processes import ProcessGroup, Role
 from falcon.launcher.telling import CannotStart, say
 from falcon.process import adopt_orphans, descriptors_max, raise_descriptors, take_lock
-from falcon.settings import Settings, WrongSettings, says_processes
+from falcon.settings import Settings, WrongSettings, says_processes, unknown_settings
 from falcon.telemetry import instruments, slots
 
 _STOP_SECONDS: Final = 4.5  # everything has ended within five
@@ -71,6 +71,8 @@ def main(command: str, argv: list[str]) -> int:
     try:
         settings = Settings.from_env()
         settings.require(*plan.needs)
+        for line in unknown_settings():
+            say(line)
         return Launcher(settings, command, as_json=arguments.json).run()
     except WrongSettings as error:
         print(error, file=sys.stderr)

@@ -234,6 +234,15 @@ def test_a_certificate_without_its_key_fails(healthy: pytest.MonkeyPatch, tmp_pa
     assert result.exit_code == 1 and re.search("Certificate +fail", result.output)
 
 
+def test_a_misspelt_setting_is_a_warning(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setenv("FALCON_LIMTS", "off")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert re.search(
+        r"Variables +warn +FALCON_LIMTS is no setting of Falcon; do you mean\s+FALCON_LIMITS", result.output
+    )
+
+
 def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
