@@ -28,6 +28,7 @@ class Buckets:
         "_keys_max",
         "_lately",
         "_older",
+        "_seconds",
         "_shared",
         "_slack",
         "_turn_at",
@@ -48,7 +49,8 @@ class Buckets:
         self._ahead = ahead
         self._window = seconds + ahead
         self._each = seconds / quota if quota else 0.0
-        self._slack = seconds - self._each + _ROUNDING_SECONDS
+        self._seconds = seconds + _ROUNDING_SECONDS
+        self._slack = self._seconds - self._each
         self._keys_max = keys_max
         self._shared = shared
         self._lately: dict[Hashable, float] = {}
@@ -59,12 +61,46 @@ class Buckets:
         """The number of stored keys."""
         return len(self._lately) + len(self._older)
 
-    def take(self, key: Hashable) -> float:
-        """Use the key once. Returns 0 if that is allowed; otherwise the seconds until it is. If these are at most
-        ``ahead``, the use at that time is reserved; if they are more, nothing is used."""
+    def take(self, key: Hashable, uses: float = 1.0, ahead: float | None = None) -> float:
+        """Use the key so often. Returns 0 if that is allowed; otherwise the seconds until it is. If these are at most
+        ``ahead``, by default the bucket's own, the use at that time is reserved; if they are more, nothing is used."""
         if not self._each:
             return 0.0
         now = self._clock()
+        full_at = self._lately.get(key)
+        if full_at is None or now >= self._turn_at:
+            key, full_at = self._full_at(key, now)
+        elif full_at < now:
+            full_at = now
+        full_at += self._each * uses
+        wait = full_at - now - self._seconds
+        if wait > (self._ahead if ahead is None else ahead):
+            return wait
+        self._lately[key] = full_at
+        return wait if wait > 0.0 else 0.0
+
+    def charge(self, key: Hashable, uses: float) -> bool:
+        """Count uses that have happened. Returns True if the key may not be used now. It can be in debt for ``ahead``
+        seconds at most."""
+        if not self._each:
+            return False
+        now = self._clock()
+        key, full_at = self._full_at(key, now)
+        full_at = self._lately[key] = min(full_at + self._each * uses, now + self._window)
+        return full_at - now > self._slack
+
+    def wait(self, key: Hashable) -> float:
+        """Seconds until the key may be used; 0 if it may be now."""
+        if not self._each:
+            return 0.0
+        now = self._clock()
+        full_at = self._lately.get(key) or self._older.get(key, now)
+        if self._shared and len(self._lately) >= self._keys_max and key not in self._lately:
+            full_at = self._lately.get(_OTHERS, now)
+        return max(0.0, full_at - now - self._slack)
+
+    def _full_at(self, key: Hashable, now: float) -> tuple[Hashable, float]:
+        """The key of the bucket, and when that is full again, now at the earliest."""
         if now >= self._turn_at:
             self._turn(now)
         full_at = self._lately.get(key)
@@ -76,23 +112,7 @@ class Buckets:
                     full_at = self._lately.get(key, now)
                 else:
                     self._turn(now)
-        if full_at < now:
-            full_at = now
-        wait = full_at - now - self._slack
-        if wait > self._ahead:
-            return wait
-        self._lately[key] = full_at + self._each
-        return wait if wait > 0.0 else 0.0
-
-    def wait(self, key: Hashable) -> float:
-        """Seconds until the key may be used; 0 if it may be now."""
-        if not self._each:
-            return 0.0
-        now = self._clock()
-        full_at = self._lately.get(key) or self._older.get(key, now)
-        if self._shared and len(self._lately) >= self._keys_max and key not in self._lately:
-            full_at = self._lately.get(_OTHERS, now)
-        return max(0.0, full_at - now - self._slack)
+        return key, full_at if full_at > now else now
 
     def _turn(self, now: float) -> None:
         self._older = self._lately if now < self._turn_at + self._window else {}
@@ -122,12 +142,13 @@ class Counts:
         """The number of keys in use."""
         return len(self._counts)
 
-    def enter(self, key: Hashable) -> bool:
-        """Returns True if there was room for one more. It then counts until :meth:`leave`."""
+    def enter(self, key: Hashable, times: float = 1.0) -> bool:
+        """Returns True if there was room for one more. It then counts until :meth:`leave`. ``times``: the key may have
+        so many times ``most``."""
         if not self._most:
             return True
         count = self._counts.get(key, 0)
-        if count >= self._most:
+        if count >= self._most * times:
             return False
         self._counts[key] = count + 1
         return True
@@ -141,5 +162,5 @@ class Counts:
         else:
             del self._counts[key]
 
-    def is_full(self, key: Hashable) -> bool:
-        return self._most > 0 and self._counts.get(key, 0) >= self._most
+    def is_full(self, key: Hashable, times: float = 1.0) -> bool:
+        return self._most > 0 and self._counts.get(key, 0) >= self._most * times

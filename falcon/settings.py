@@ -31,6 +31,12 @@ _LIMITS: Final = (
 )
 _BURSTS: Final = (("account_commands", "account_burst"), ("address_requests", "address_burst"))
 _LIMIT_MAX: Final = 1_000_000
+# Budgets of an account, with the least and the most that each may be. A message has up to 64 KiB.
+_BUDGETS: Final = (
+    ("account_bytes_sent", 64 << 10, 1 << 40),
+    ("account_cpu_ms", 10, 1_000_000),
+    ("account_bytes_a_day", 1 << 20, 1 << 50),
+)
 _ROOM_MEMBERS_MAX: Final = 100_000
 PROCESSES_MAX: Final = 32
 _MANY_CORES: Final = 4  # from here on one process a core, and a core for everything else
@@ -85,6 +91,10 @@ class Settings:
     account_keys: int = 20_000
     account_rooms: int = 5_000
     account_rooms_a_day: int = 500
+    account_bytes_sent: int = 2 << 20
+    account_cpu_ms: int = 100
+    account_bytes_a_day: int = 256 << 20
+    account_limits_file: Path | None = None
     room_messages: int = 50
     room_members: int = _ROOM_MEMBERS_MAX
     address_requests: int = 20
@@ -315,8 +325,15 @@ class Settings:
             )
             for rate, burst in _BURSTS
         ]
+        budgets = [
+            (
+                (value := getattr(self, name)) == 0 or least <= value <= most,
+                f"FALCON_{name.upper()}: must be 0 (no limit), or {least} to {most}",
+            )
+            for name, least, most in _BUDGETS
+        ]
         members = f"FALCON_ROOM_MEMBERS: must be 2 to {_ROOM_MEMBERS_MAX}"
-        return [*each, *bursts, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
+        return [*each, *bursts, *budgets, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
 
 
 def unknown_settings(environ: Mapping[str, str] = os.environ) -> list[str]:

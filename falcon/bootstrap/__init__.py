@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from falcon.account_factors import AccountFactors
 from falcon.buckets import Switch
 from falcon.domain.commands import CreateAccount, IssueToken
 from falcon.domain.ids import partition_of
@@ -98,7 +99,9 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
         room_members=quotas(settings).room_members or MEMBERS_MAX,
         answers_bytes=settings.answers_bytes,
         account_keys=quotas(settings).account_keys * switch.on,  # counted from the start, or not at all
+        account_bytes_a_day=quotas(settings).account_bytes_a_day,
         switch=switch,
+        factors=account_factors(settings),
     )
 
 
@@ -117,8 +120,14 @@ def limits_switch(settings: Settings) -> Switch:
     return Switch(on=settings.has_limits)
 
 
+def account_factors(settings: Settings) -> AccountFactors | None:
+    """None if all accounts have the same limits."""
+    return AccountFactors(settings.account_limits_file) if settings.account_limits_file else None
+
+
 def limiter(settings: Settings) -> Limiter:
-    return Limiter(quotas(settings), Addresses(settings.trusted_proxies), switch=limits_switch(settings))
+    addresses = Addresses(settings.trusted_proxies)
+    return Limiter(quotas(settings), addresses, switch=limits_switch(settings), factors=account_factors(settings))
 
 
 def connections_per_address(settings: Settings) -> ConnectionsPerAddress:

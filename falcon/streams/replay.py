@@ -148,6 +148,21 @@ class StreamReplay:
             self._history.add(segment, _history_events(raws))
             await asyncio.sleep(0)  # a closed segment may have much
 
+    def size(self, account_id: AccountId, only: Container[RoomId] | None, most: int) -> int:
+        """Bytes of the remembered records that the account may see behind the offsets; it counts up to ``most`` and one
+        record more. ``only``: the rooms that are shown; None for all."""
+        rooms = self._by_segment(room_id for room_id in self.rooms if only is None or room_id in only)
+        size = 0
+        for segment, offset in self._offsets.items():
+            joined = self._history.joined.get(segment, {})
+            starts = dict.fromkeys((account_id, *rooms.get(segment, ())), offset)
+            starts |= {room_id: max(at, offset) for room_id, at in joined.items() if only is None or room_id in only}
+            for raw in self._feed.since(segment, starts):
+                size += len(raw.record.data)
+                if size > most:
+                    return size
+        return size
+
     def is_good(self, token_hash: str, *, known: bool) -> bool:
         """A token may be used if it was issued and not revoked. ``known``: the tables have it. They may be behind in
         both."""

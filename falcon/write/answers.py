@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from falcon.account_factors import AccountFactors
 from falcon.domain.ids import AccountId, Millis
 from falcon.journal.envelope import Position
 from falcon.write.packed_table import PackedTable
@@ -87,13 +88,15 @@ class WindowTime:
 class KeyCounts:
     """Counts the keys that the partitions of a shard remember, in all and for each account.
 
-    ``bytes_max``: for all accounts together. ``most_of_account``: keys of one account, 0 for any number. A shard that
-    has taken partitions over may remember more, since no key is forgotten within its window.
+    ``bytes_max``: for all accounts together. ``most_of_account``: keys of one account, 0 for any number. ``factors``:
+    of accounts that may have more or fewer. A shard that has taken partitions over may remember more, since no key is
+    forgotten within its window.
     """
 
-    def __init__(self, bytes_max: int, most_of_account: int = 0) -> None:
+    def __init__(self, bytes_max: int, most_of_account: int = 0, factors: AccountFactors | None = None) -> None:
         self._bytes_max = bytes_max
         self._most_of_account = most_of_account
+        self._factors = factors
         self._of = PackedTable()
         self._uncounted: deque[tuple[Iterator[AccountId], int]] = deque()
         self.total = 0
@@ -103,7 +106,12 @@ class KeyCounts:
         return self.total * KEY_BYTES + len(self._of) * ACCOUNT_BYTES
 
     def is_full_for(self, account_id: AccountId) -> bool:
-        return self._most_of_account > 0 and sum(self._of.get(account_id)) >= self._most_of_account
+        most: float = self._most_of_account
+        if not most:
+            return False
+        if self._factors is not None:
+            most *= self._factors.of(account_id)
+        return sum(self._of.get(account_id)) >= most
 
     def has_room_for(self, account_id: AccountId) -> bool:
         """True if another key of this account may be remembered."""

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from falcon.account_factors import AccountFactors
 from falcon.buckets import Switch
 from falcon.domain.ids import Millis
 from falcon.domain.limits import MEMBERS_MAX
@@ -20,8 +21,9 @@ class ShardLimits(msgspec.Struct, frozen=True):
     can depose the owner. ``reclaim_seconds``: the pause before a shard asks for a partition that it lost.
     ``room_messages``: what a room takes in a second, and at once; 0 for any number. ``room_members``: the most that a
     room may have. ``answers_bytes``: memory for the keys of commands. ``account_keys``: keys of one account; 0 for any
-    number. Beyond these two, commands with a new key are refused. ``switch``: while it is off, the limits of rooms do
-    not hold.
+    number. Beyond these two, commands with a new key are refused. ``account_bytes_a_day``: of text that an account may
+    write, 0 for any number. ``switch``: while it is off, limits of rooms and texts do not hold. ``factors``: of
+    accounts that may take more or less than others.
     """
 
     answer_window_ms: Millis = 600_000
@@ -39,4 +41,6 @@ class ShardLimits(msgspec.Struct, frozen=True):
     room_members: int = MEMBERS_MAX
     answers_bytes: int = 512 << 20
     account_keys: int = 0
+    account_bytes_a_day: int = 0
     switch: Switch = msgspec.field(default_factory=Switch)
+    factors: AccountFactors | None = None

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
-from falcon.buckets import Buckets
 from falcon.domain import account as accounts
 from falcon.domain import decider
 from falcon.domain import room as rooms
@@ -20,6 +19,7 @@ from falcon.domain.catalogue import AccountEvent, Answer, Event, OtherCommand, R
 from falcon.domain.commands import (
     CreateAccount,
     CreateRoom,
+    EditMessage,
     ImportRoom,
     IssueToken,
     OpenDirect,
@@ -44,6 +44,7 @@ from falcon.write.answers import AnswerWindow, Collisions, KeyCounts, Remembered
 from falcon.write.clock import AHEAD_MILLIS_MAX
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, NotKnown, Rejected, Reply, Unavailable
+from falcon.write.rates import Rates
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
 from falcon.write.stored_aggregates import StoredAggregates
 
@@ -85,14 +86,16 @@ class PartitionAggregates:
         store: SnapshotStore,
         limits: ShardLimits,
         monotonic: Callable[[], float] = time.monotonic,
+        rates: Rates | None = None,
     ) -> None:
+        """``rates``: those that the partitions of a shard share; None if there are no limits."""
         self.number = number
         self._partitions = partitions
         self._store = store
         self._stored = StoredAggregates(store, number)
         self._limits = limits
         self._monotonic = monotonic
-        self._room_messages = Buckets(limits.room_messages, 1.0, clock=monotonic)
+        self._rates = rates
         self._reset()
 
     def _reset(self) -> None:
@@ -299,9 +302,8 @@ class PartitionAggregates:
         decision = decider.decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
-        if isinstance(command, PostMessage) and self._limits.room_messages and self._limits.switch.on:
-            wait = self._room_messages.take(command.room_id)
-            return refusals.room_messages(wait) if wait else decision
+        if self._rates is not None and isinstance(command, PostMessage | EditMessage):
+            return self._rates.refusal(command) or decision
         if isinstance(command, PutMember):
             return self._within_members(room, decision)
         return decision

@@ -14,6 +14,7 @@ CAUSES: "Final[dict[str, Cause]]" = {}
 
 # Names of limits, and of what may be full; see Unavailable.
 ACCOUNT_KEYS: Final = "account-keys"
+ACCOUNT_BYTES_A_DAY: Final = "account-bytes-a-day"
 ROOM_MESSAGES: Final = "room-messages"
 ROOM_MEMBERS: Final = "room-members"
 KEYS: Final = "keys"
@@ -104,6 +105,8 @@ key_collision: Final = Cause("key_collision", "unavailable", "errors", 0.1)
 too_many_keys_of_account: Final = Cause("too_many_keys_of_account", "overloaded", "errors", limit=ACCOUNT_KEYS)
 # The shard remembers as many keys as it has memory for.
 keys_full: Final = Cause("keys_full", "overloaded", "errors", full=KEYS)
+# The account has written as much text as it may in a day.
+account_bytes_a_day: Final = Cause("account_bytes_a_day", "overloaded", "errors", limit=ACCOUNT_BYTES_A_DAY)
 # The room takes no more messages now, or no more members.
 room_messages: Final = Cause("room_messages", "overloaded", "errors", limit=ROOM_MESSAGES)
 room_members: Final = Cause("room_members", "overloaded", "errors", limit=ROOM_MEMBERS)

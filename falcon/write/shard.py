@@ -29,6 +29,7 @@ from falcon.write.ownership import Ownership
 from falcon.write.ownership_cycle import OwnershipCycle
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import CommandBatch
+from falcon.write.rates import Rates
 from falcon.write.recovery import Background, Recovery, at_once
 from falcon.write.replies import Replies, SendReply
 from falcon.write.retries import Retries
@@ -75,11 +76,13 @@ class Shard:
         self._limits = limits
         self._release = release
         self._disk = disk or Disk()
-        self._keys = KeyCounts(limits.answers_bytes, limits.account_keys)
+        self._keys = KeyCounts(limits.answers_bytes, limits.account_keys, limits.factors)
+        has_rates = limits.room_messages or limits.account_bytes_a_day
+        rates = Rates(limits, clock.monotonic) if has_rates else None
         self._recovery = Recovery(
             journal,
             recovery_source or source,
-            lambda number: PartitionAggregates(number, source.partitions, store, limits, clock.monotonic),
+            lambda number: PartitionAggregates(number, source.partitions, store, limits, clock.monotonic, rates),
             owner,
             clock,
         )

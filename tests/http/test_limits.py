@@ -1,9 +1,11 @@
 """Limits of an account, a room and an address, and the answer to a client past one."""
 
 import asyncio
+import itertools
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from falcon import bootstrap
+from falcon import account_factors, bootstrap
 from falcon.bootstrap import embedded
 from falcon.buckets import Counts, Switch
 from falcon.client import FalconClient
@@ -21,6 +23,7 @@ from falcon.http import responses, web
 from falcon.http.limits import quotas
 from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
@@ -71,7 +74,8 @@ def start(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> 
 
     def limiter(settings: Settings) -> Limiter:
         switch = bootstrap.limits_switch(settings)
-        return Limiter(bootstrap.quotas(settings), Addresses(settings.trusted_proxies), clock.monotonic, switch)
+        addresses, factors = Addresses(settings.trusted_proxies), bootstrap.account_factors(settings)
+        return Limiter(bootstrap.quotas(settings), addresses, clock.monotonic, switch, factors)
 
     monkeypatch.setattr(bootstrap, "limiter", limiter)
     with ExitStack() as started:
@@ -538,6 +542,207 @@ def test_a_room_has_so_many_members_and_a_place_that_is_free_again_can_be_taken(
     assert anna.put(f"{room}/members/{ben.account_id}", {"role": "readonly"}).status_code == 200
     assert cleo.delete(f"{room}/members/{cleo.account_id}").status_code == 204
     assert anna.put(brought, {"role": "member"}, key="bring-Dora-in").status_code == 200
+
+
+# --- what requests cost -----------------------------------------------------------------------------------------------
+
+
+def test_an_account_pays_for_the_bytes_that_it_is_sent(start: Start, clock: FakeClock) -> None:
+    falcon = start(account_bytes_sent=64 << 10)  # and eight times as much at once
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = anna.makes_room("Tea kitchen", ben)
+    for _ in range(4):
+        anna.says(room, "x" * 60_000)
+    pages = [anna.get(f"{room}/messages") for _ in range(4)]
+    assert statuses(*pages) == [200, 200, 200, 429], "240 KB each, of 524 KB"
+    seconds = limited(pages[-1], "account-bytes-sent", 'q=524288;qu="content-bytes";w=8')
+    assert seconds <= 10
+    limited(anna.post(f"{room}/messages", {"text": "more"}), "account-bytes-sent", 'q=524288;qu="content-bytes";w=8')
+    assert ben.get(f"{room}/messages").status_code == 200
+    clock.advance(seconds)
+    assert anna.get(f"{room}/messages").status_code == 200
+
+
+def test_a_page_that_is_not_sent_again_costs_no_bytes(start: Start) -> None:
+    falcon = start(account_bytes_sent=64 << 10)
+    anna = falcon.account("Anna")
+    room = anna.makes_room("Tea kitchen")
+    for _ in range(4):
+        anna.says(room, "x" * 60_000)
+    etag = anna.get(f"{room}/messages").headers["etag"]
+    again = [anna.get(f"{room}/messages", headers={"If-None-Match": etag}) for _ in range(20)]
+    assert statuses(*again) == [304] * 20
+
+
+def test_an_account_pays_for_the_processor_time_of_its_requests(
+    start: Start, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falcon = start(account_cpu_ms=10)  # and 200 ms at once
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = anna.makes_room("Tea kitchen", ben)
+    used = itertools.count(0, 0.030)
+    monkeypatch.setattr(time, "thread_time", lambda: next(used))  # each step takes 30 ms
+    answers: list[httpx.Response] = []
+    while not answers or answers[-1].status_code == 200:
+        answers.append(anna.get(f"{room}/messages"))
+    assert 2 <= len(answers) <= 8
+    seconds = limited(answers[-1], "account-processor", 'q=200;qu="milliseconds";w=20')
+    assert ben.get("/v1/me").status_code == 200
+    for _ in range(10):
+        assert falcon.admin.get("/v1/me").status_code == 200, "administrators export and import all there is"
+    clock.advance(seconds)
+    assert anna.get("/v1/me").status_code == 200
+
+
+def test_only_the_steps_of_the_work_count_and_in_whatever_way_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(time, "thread_time", clock.monotonic)
+    charged: list[float] = []
+
+    async def work(ends: Callable[[], None]) -> str:
+        clock.advance(1)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            clock.advance(2)
+        ends()
+        return "done"
+
+    async def others() -> None:
+        clock.advance(100)
+
+    async def run() -> None:
+        for ends in (lambda: None, "not callable"):
+            task = asyncio.ensure_future(measured(work(ends), charged.append))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            await others()
+            results.append((await asyncio.gather(task, return_exceptions=True))[0])
+        task = asyncio.ensure_future(measured(work(lambda: None), charged.append))
+        await asyncio.sleep(0)
+        task.cancel()
+        results.append((await asyncio.gather(task, return_exceptions=True))[0])
+
+    results: list[object] = []
+    asyncio.run(run())
+    assert results[0] == "done"
+    assert [type(each) for each in results[1:]] == [TypeError, asyncio.CancelledError]
+    assert charged == [3, 3, 3]
+
+
+def test_a_stream_that_has_missed_too_much_reads_by_page_and_what_it_missed_is_paid_for(
+    start: Start, request: pytest.FixtureRequest
+) -> None:
+    falcon = start(account_bytes_sent=1 << 20)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = anna.makes_room("Tea kitchen", ben)
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    stream = listen(ben)
+    assert stream.next().name == "hello"
+    anna.says(room, "hello")
+    token = stream.next().id
+    stream.close()
+    for _ in range(8):
+        anna.says(room, "x" * 60_000)
+    again = listen(ben, resume=token)
+    names = [event.name for event in again.until("caught_up")]
+    assert names == ["message.posted"] * 8
+    again.close()
+    for _ in range(12):
+        anna.says(room, "x" * 60_000)
+    assert listen(ben, resume=token).next().name == "catch_up"
+    for _ in range(30):
+        anna.get(f"{room}/messages")
+    while (last := listen(anna)).status == 200:
+        last.close()
+    problem_of(last, 429, "rate_limited")
+
+
+# --- texts and rooms --------------------------------------------------------------------------------------------------
+
+
+def test_an_account_writes_so_many_bytes_a_day_and_a_retry_is_answered(start: Start) -> None:
+    falcon = start(account_bytes_a_day=1 << 20)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    rooms = [anna.makes_room("Tea kitchen", ben), anna.makes_room("Garden", ben)]
+    for number in range(17):
+        assert anna.post(f"{rooms[number % 2]}/messages", {"text": "ä" * 30_000}, key=f"{number}").status_code == 201
+    policy = 'q=1048576;qu="content-bytes";w=86400'
+    seconds = limited(
+        anna.post(f"{rooms[0]}/messages", {"text": "ä" * 30_000}, key="new"), "account-bytes-a-day", policy
+    )
+    assert seconds > 60
+    limited(anna.patch(f"{rooms[0]}/messages/1", {"text": "ä" * 30_000}), "account-bytes-a-day", policy)
+    again = anna.post(f"{rooms[0]}/messages", {"text": "ä" * 30_000}, key="0")
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+    assert anna.says(rooms[0], "a short one")
+    assert ben.says(rooms[0], "x" * 60_000)
+
+
+def test_three_who_send_as_much_as_they_may_do_not_silence_a_room(owners_clock: FakeClock, start: Start) -> None:
+    falcon = start(room_messages=50)
+    owner, *people = (falcon.account(name) for name in ("Olga", "Ann", "Ben", "Cid", "Dora"))
+    room = owner.makes_room("Tea kitchen", *people)
+    *attackers, victim = people
+    sent = Counter[int]()
+    heard = 0
+    for tick in range(200):  # ten seconds
+        for attacker in attackers:
+            sent[attacker.post(f"{room}/messages", {"text": "x"}).status_code] += 1
+        if tick % 10 == 0 and tick >= 60:
+            heard += victim.post(f"{room}/messages", {"text": "me"}).status_code == 201
+        owners_clock.advance(0.05)
+    assert heard == 14
+    assert 500 <= sent[201] <= 600, "the room takes its rate, and a second's more at most"
+
+
+def test_one_alone_gets_no_more_than_the_rooms_rate(owners_clock: FakeClock, start: Start) -> None:
+    falcon = start(room_messages=5)
+    anna = falcon.account("Anna")
+    room = anna.makes_room("Tea kitchen")
+    assert statuses(*(anna.post(f"{room}/messages", {"text": "x"}) for _ in range(8))) == [201] * 5 + [429] * 3
+    owners_clock.advance(1.5)
+    assert statuses(*(anna.post(f"{room}/messages", {"text": "x"}) for _ in range(8))) == [201] * 5 + [429] * 3
+
+
+# --- accounts with other limits ---------------------------------------------------------------------------------------
+
+
+def test_an_account_in_the_file_has_other_limits_and_a_change_needs_no_restart(
+    start: Start,
+    tmp_path: Path,
+    owners_clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(account_factors, "_LOOK_SECONDS", 0.0)
+    file = tmp_path / "limits"
+    file.write_text("")
+    falcon = start(
+        account_limits_file=file,
+        account_reads=2,
+        account_commands=2,
+        account_streams=1,
+        account_rooms=1,
+        account_rooms_a_day=1,
+        account_bytes_a_day=1 << 20,
+        account_keys=3,
+    )
+    product, other = falcon.account("Product"), falcon.account("Other")
+    assert statuses(*(product.get("/v1/me") for _ in range(3))) == [200, 200, 429]
+    file.write_text(f"# our own\n{product.account_id} none  # the backend\n{other.account_id} 1.5\n")
+    assert {product.get("/v1/me").status_code for _ in range(20)} == {200}
+    assert statuses(*(other.get("/v1/me") for _ in range(4))) == [200, 200, 200, 429]
+    rooms = [product.makes_room(f"{number}") for number in range(20)]
+    for number in range(20):
+        assert product.post(f"{rooms[0]}/messages", {"text": "x" * 60_000}, key=f"{number}").status_code == 201
+    file.write_text("nonsense")
+    assert {product.get("/v1/me").status_code for _ in range(20)} == {200}, "a wrong file changes nothing"
+    assert len([line for line in caplog.messages if "line 1 must be an account's number and a factor" in line]) == 1
+    file.unlink()
+    assert product.get("/v1/me").status_code == 200
+    file.write_text("# nobody\n")
+    assert 429 in statuses(*(product.get("/v1/me") for _ in range(3)))
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The operations at one path as an ASGI application: authenticates the caller, and turns problems into responses."""
 
 import logging
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -9,18 +10,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from falcon.http.api.operation import Handler
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.edge import Edge
+from falcon.http.limits.costs import measured
+from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, broken, tables_away
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.http.responses import BytesResponse, problem_response
 from falcon.http.server import held, junk
 from falcon.http.server.request_metrics import STATUS
+from falcon.read.accounts.queries import AccountRow
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.telemetry import tracing
 
 log = logging.getLogger("falcon.http")
 
 _LARGE_BYTES: Final = 64 << 10  # an answer that a client may leave unread, which its connection then counts
-_UNDER_WAY: Final = "falcon.under_way"  # in a request's scope: the account that it counts for
+_SMALL_BYTES: Final = 4 << 10  # answers to which the rate of reads is bound enough
+# In a request's scope: the account that it counts for, and the bytes of the body that its answer has.
+_UNDER_WAY: Final = "falcon.under_way"
+_SENT: Final = "falcon.sent"
 
 T = TypeVar("T")
 
@@ -39,33 +46,50 @@ class Resource:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        edge, method = self._app.edge, scope["method"]
+        edge = self._app.edge
+        try:
+            if edge.limiter.limits_costs:
+                await measured(self._respond(edge, scope, receive, send), partial(_charge, edge.limiter, scope))
+            else:
+                await self._respond(edge, scope, receive, send)
+        finally:
+            account = scope.pop(_UNDER_WAY, None)
+            if account is not None:
+                edge.limiter.leave(account.account_id)
+
+    async def _respond(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
         handler = self.handlers.get("GET" if method == "HEAD" else method)
         response: ASGIApp
         try:
-            try:
-                if handler is None:
-                    edge.authenticator.count_public(scope)
-                    raise method_not_allowed(
-                        method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
-                    )
-                request = await authenticated(edge, scope, receive)
-                response = await handler(edge, request)
-                if method == "GET" and len(getattr(response, "body", b"")) > _LARGE_BYTES:
-                    response = unless_full(scope, response)
-            except (Problem, ReadStoreUnavailable) as refusal:
-                response = refusal_response(scope, refusal)
-            except ClientDisconnect:
-                return
-            status = getattr(response, "status", 200)  # a response that is streamed begins with 200
-            if tracing.exporter is not None:
-                tracing.leave(status)
-            scope[STATUS] = status
-            await response(scope, receive, send)
-        finally:
-            account_id = scope.pop(_UNDER_WAY, None)
-            if account_id is not None:
-                edge.limiter.leave(account_id)
+            if handler is None:
+                edge.authenticator.count_public(scope)
+                raise method_not_allowed(
+                    method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
+                )
+            request = await authenticated(edge, scope, receive)
+            response = await handler(edge, request)
+            if method == "GET" and len(getattr(response, "body", b"")) > _LARGE_BYTES:
+                response = unless_full(scope, response)
+        except (Problem, ReadStoreUnavailable) as refusal:
+            response = refusal_response(scope, refusal)
+        except ClientDisconnect:
+            return
+        status = getattr(response, "status", 200)  # a response that is streamed begins with 200
+        if tracing.exporter is not None:
+            tracing.leave(status)
+        scope[STATUS] = status
+        if method == "GET":
+            scope[_SENT] = len(getattr(response, "body", b""))
+        await response(scope, receive, send)
+
+
+def _charge(limiter: Limiter, scope: Scope, seconds: float) -> None:
+    """The account whose request it was pays. Administrators do not: they export and import all there is."""
+    account: AccountRow | None = scope.get(_UNDER_WAY)
+    if account is not None and not account.is_admin:
+        sent = scope.get(_SENT, 0)
+        limiter.charge(account.account_id, seconds, sent if sent > _SMALL_BYTES else 0)
 
 
 def resources(app: HasEdge) -> dict[str, Resource]:
@@ -97,7 +121,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     full = held.belongs_to(scope, account_id)
     if edge.limiter.limits_requests:
         edge.limiter.enter(account_id, method)
-        scope[_UNDER_WAY] = account_id
+        scope[_UNDER_WAY] = account
     if full is not None:
         raise full
     request = AuthedRequest(scope, receive, headers, account, account_id, edge.body_max, trace)

@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.types import Scope
 
+from falcon.account_factors import AccountFactors
 from falcon.buckets import Buckets, Counts, Switch
 from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import Addresses
@@ -27,6 +28,8 @@ _REFUSALS: Final = 20
 # And a process gives so many refusals a second to all clients without a good token. Many addresses together would
 # otherwise take the processor, although each keeps to its own share.
 _REFUSALS_UNAUTHENTICATED: Final = 100
+# An account is in debt for so long at most, however much one request has cost.
+_DEBT_SECONDS_MAX: Final = 10.0
 _DELAY_SECONDS_MAX: Final = 4.0  # many clients give up after five, and would not learn why
 _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addresses share one bucket
 
@@ -34,7 +37,8 @@ _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addre
 class Limiter:
     """One instance for each process. Without a quota there is no limit, and while ``switch`` is off there is none.
 
-    ``limits_requests``: True if an account's commands, reads, or requests under way have a limit. ``limits_addresses``:
+    ``factors``: of accounts that may take more or less than others. ``limits_requests``: True if an account's requests
+    have a limit. ``limits_costs``: True if an account pays for what its requests cost. ``limits_addresses``:
     True if requests without a good token have one. ``watch``: to be called with the scope of each request, until it is
     None; it finds a proxy that is not named, and then limits hold.
 
@@ -47,6 +51,7 @@ class Limiter:
         addresses: Addresses | None = None,
         clock: Callable[[], float] = time.monotonic,
         switch: Switch | None = None,
+        factors: AccountFactors | None = None,
     ) -> None:
         self._quotas = quotas or Quotas()
         self._addresses = addresses or Addresses()
@@ -54,12 +59,16 @@ class Limiter:
         self.clock = clock
         self.watch = None if self._quotas == Quotas() else self._watch
         self._known_proxies: set[str] = set()
+        self._factors = factors
         self._hold(self._quotas if self._switch.on else Quotas())
 
     def _hold(self, quotas: Quotas) -> None:
         """Begin to count. Nothing was used before."""
         self.policies = Policies(quotas)
-        self.limits_requests = any((quotas.account_commands, quotas.account_reads, quotas.account_requests))
+        self.limits_costs = quotas.account_bytes_sent > 0 or quotas.account_cpu_ms > 0
+        self.limits_requests = self.limits_costs or any(
+            (quotas.account_commands, quotas.account_reads, quotas.account_requests)
+        )
         self.limits_addresses = self.policies.address_requests.quota > 0
         self._commands = self._buckets(self.policies.account_commands)
         self._reads = self._buckets(self.policies.account_reads)
@@ -69,6 +78,9 @@ class Limiter:
         refusals = _REFUSALS_UNAUTHENTICATED * self.limits_addresses
         self._refusals_unauthenticated = Buckets(refusals, 1.0, ahead=_DELAY_SECONDS_MAX, clock=self.clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
+        self._sent = self._buckets(self.policies.account_bytes_sent, ahead=_DEBT_SECONDS_MAX)
+        self._cpu = self._buckets(self.policies.account_cpu, ahead=_DEBT_SECONDS_MAX)
+        self._indebted: set[AccountId] = set()
         self._under_way = Counts(self.policies.account_requests.quota)
         self.leave = self._under_way.leave  # the request of an account ends
         self._streams = Counts(self.policies.account_streams.quota)
@@ -77,8 +89,8 @@ class Limiter:
         )
         metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
 
-    def _buckets(self, policy: Policy) -> Buckets:
-        return Buckets(policy.quota, policy.seconds, clock=self.clock)
+    def _buckets(self, policy: Policy, ahead: float = 0.0) -> Buckets:
+        return Buckets(policy.quota, policy.seconds, ahead=ahead, clock=self.clock)
 
     def _buckets_of_addresses(self, policy: Policy) -> Buckets:
         return Buckets(policy.quota, policy.seconds, keys_max=_ADDRESSES_MAX, shared=True, clock=self.clock)
@@ -112,30 +124,36 @@ class Limiter:
 
     def enter(self, account_id: AccountId, method: str) -> None:
         """A request of the account begins. It is under way until :meth:`leave`. Raises Problem 429."""
-        if method in _READING:
-            self.read(account_id)
-        elif wait := self._commands.take(account_id):
-            raise self._refused(account_id, self.policies.account_commands, wait)
-        if not self._under_way.enter(account_id):
+        factor = 1.0 if self._factors is None else self._factors.of(account_id)
+        if account_id in self._indebted:
+            self._check_debts(account_id)
+        buckets = self._reads if method in _READING else self._commands
+        if wait := buckets.take(account_id, 1.0 / factor):
+            policies = self.policies
+            raise self._refused(
+                account_id, policies.account_reads if method in _READING else policies.account_commands, wait
+            )
+        if not self._under_way.enter(account_id, factor):
             raise self._refused(account_id, self.policies.account_requests)
 
     def read(self, account_id: AccountId) -> None:
         """Raises Problem 429."""
-        wait = self._reads.take(account_id)
-        if wait:
+        if account_id in self._indebted:
+            self._check_debts(account_id)
+        if wait := self._reads.take(account_id, 1.0 / self.factor(account_id)):
             raise self._refused(account_id, self.policies.account_reads, wait)
 
     def check_stream(self, account_id: AccountId) -> None:
         """A request for a stream counts as a read. Raises Problem 429, also if the account has too many streams."""
         self.read(account_id)
-        if self._streams.is_full(account_id):
+        if self._streams.is_full(account_id, self.factor(account_id)):
             raise self._refused(account_id, self.policies.account_streams)
 
     @contextmanager
     def stream(self, account_id: AccountId) -> Iterator[None]:
         """Counts a stream of the account while it lasts. Raises Problem 429."""
         streams = self._streams  # others may be counted when it ends
-        if not streams.enter(account_id):
+        if not streams.enter(account_id, self.factor(account_id)):
             raise self._refused(account_id, self.policies.account_streams)
         try:
             yield
@@ -148,7 +166,28 @@ class Limiter:
         return self._refused(account_id, self.policies.account_new_rooms, wait) if wait else None
 
     def made_room(self, account_id: AccountId) -> None:
-        self._new_rooms.take(account_id)
+        self._new_rooms.take(account_id, 1.0 / self.factor(account_id))
+
+    def factor(self, account_id: AccountId) -> float:
+        """How many times each limit of an account this one may take."""
+        return 1.0 if self._factors is None else self._factors.of(account_id)
+
+    def charge(self, account_id: AccountId, seconds: float, sent: int = 0) -> None:
+        """The account pays for an answer: for the processor time that it took, and for ``sent`` bytes of it. If that is
+        more than it has, its next request is refused."""
+        factor = 1.0 if self._factors is None else self._factors.of(account_id)
+        owes = self._cpu.charge(account_id, seconds * 1_000 / factor)
+        if sent:
+            owes |= self._sent.charge(account_id, sent / factor)
+        if owes:
+            self._indebted.add(account_id)
+
+    def _check_debts(self, account_id: AccountId) -> None:
+        """Raises Problem 429 while the account owes more than it has."""
+        for buckets, policy in ((self._sent, self.policies.account_bytes_sent), (self._cpu, self.policies.account_cpu)):
+            if wait := buckets.wait(account_id):
+                raise self._refused(account_id, policy, wait)
+        self._indebted.discard(account_id)
 
     def refused_by_owner(self, limit: str, wait: float) -> Problem:
         """The problem for a limit that a partition's owner keeps: only the owner sees the commands of all processes."""

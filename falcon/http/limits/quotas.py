@@ -14,13 +14,18 @@ DAY_SECONDS: Final = 86_400.0
 # at this rate one address takes 3 % of a core.
 _DOCUMENTS_A_SECOND: Final = 300
 _DOCUMENTS_AT_ONCE: Final = 5_000
+# The budgets at once, in seconds of their rates. With the usual rates that are 16 pages of the largest size, as when a
+# client opens many rooms, and two seconds of a core: no client of people comes near.
+_BYTES_SENT_SECONDS: Final = 8
+_CPU_SECONDS: Final = 20
 CONCURRENT: Final = "concurrent-requests"
 BYTES: Final = "content-bytes"
+MILLISECONDS: Final = "milliseconds"
 
 
 class Quotas(msgspec.Struct, frozen=True):
     """0: no limit; for ``room_members``: MEMBERS_MAX. Commands and requests without a token have a rate a second; their
-    ``burst`` is how many there may be at once."""
+    ``burst`` is how many there may be at once. ``account_bytes_sent`` and ``account_cpu_ms`` are for a second."""
 
     account_commands: int = 0
     account_burst: int = 0
@@ -30,6 +35,9 @@ class Quotas(msgspec.Struct, frozen=True):
     account_keys: int = 0
     account_rooms: int = 0
     account_rooms_a_day: int = 0
+    account_bytes_sent: int = 0
+    account_cpu_ms: int = 0
+    account_bytes_a_day: int = 0
     room_messages: int = 0
     room_members: int = 0
     address_requests: int = 0
@@ -117,6 +125,27 @@ class Policies:
             q.account_rooms_a_day,
             DAY_SECONDS,
         )
+        self.account_bytes_sent = _rate(
+            "account-bytes-sent",
+            "Falcon sends an account {} bytes of pages and missed events a second",
+            q.account_bytes_sent,
+            q.account_bytes_sent * _BYTES_SENT_SECONDS,
+            BYTES,
+        )
+        self.account_cpu = _rate(
+            "account-processor",
+            "Requests of an account may take {} ms of processor time a second",
+            q.account_cpu_ms,
+            q.account_cpu_ms * _CPU_SECONDS,
+            MILLISECONDS,
+        )
+        self.account_bytes_a_day = Policy(
+            "account-bytes-a-day",
+            f"An account may write {q.account_bytes_a_day} bytes of text a day",
+            q.account_bytes_a_day,
+            DAY_SECONDS,
+            BYTES,
+        )
         self.room_messages = _rate("room-messages", "A room takes {} messages a second", q.room_messages)
         members = q.room_members or MEMBERS_MAX
         self.room_members = Policy("room-members", f"A room has at most {members} members", members, retry_seconds=60.0)
@@ -144,8 +173,8 @@ class Policies:
         self.by_name = {policy.name: policy for policy in vars(self).values()}
 
 
-def _rate(name: str, rule: str, quota: int, burst: int = 0) -> Policy:
+def _rate(name: str, rule: str, quota: int, burst: int = 0, unit: str = "") -> Policy:
     """``quota``: uses a second; ``burst``: uses at once, by default one second's."""
     most = burst or quota
     at_once = f", and {most} at once" if most != quota else ""
-    return Policy(name, rule.format(quota) + at_once, most, most / quota if quota else 0.0)
+    return Policy(name, rule.format(quota) + at_once, most, most / quota if quota else 0.0, unit)

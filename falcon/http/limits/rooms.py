@@ -1,5 +1,6 @@
 """The limit to how many rooms an account may have."""
 
+import math
 from typing import Final
 
 import msgspec
@@ -21,7 +22,7 @@ class _Known(msgspec.Struct):
     """``left``: rooms that may be made before the tables are asked again. They are asked at ``look_at`` at the
     earliest."""
 
-    left: int
+    left: float
     look_at: float
 
 
@@ -46,7 +47,7 @@ class RoomCounts:
 
     async def refusal(self, account_id: AccountId) -> Problem | None:
         """The refusal if the account has as many rooms as it may. Raises ReadStoreUnavailable."""
-        if not self._policy.quota:
+        if not self._policy.quota or math.isinf(self._limiter.factor(account_id)):
             return None
         known = self._known.get(account_id)
         if known is None or (known.left <= 0 and self._clock() >= known.look_at):
@@ -60,18 +61,19 @@ class RoomCounts:
             known.look_at = 0.0
 
     async def _look(self, account_id: AccountId) -> _Known:
-        left = self._policy.quota - await self._count(account_id)
+        most = self._policy.quota * self._limiter.factor(account_id)
+        left = most - await self._count(account_id, most)
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()
         known = _Known(max(1, left // _SHARE) if left > 0 else 0, self._clock() + _LOOK_AGAIN_SECONDS)
         self._known[account_id] = known
         return known
 
-    async def _count(self, account_id: AccountId) -> int:
-        """Counts up to the quota."""
+    async def _count(self, account_id: AccountId, most: float) -> int:
+        """Counts up to ``most``."""
         count = 0
         async for part in roles_in_parts(self._store, account_id, _PART):
             count += sum(role == "admin" for role in part.values())
-            if count >= self._policy.quota:
+            if count >= most:
                 break
         return count

@@ -46,7 +46,7 @@ _READER_SECONDS: Final = 0.05
 # So many bytes go to the parser at once. It makes some kilobytes of each request, which may have only a few bytes.
 _PIECE: Final = 1 << 10
 # On a WebSocket, with the fields of frames. Clients send pongs, a dozen bytes every ten seconds.
-_WEBSOCKET_BYTES_A_SECOND: Final = 16 << 10
+_WEBSOCKET_BYTES_A_SECOND: Final = 1 << 10
 # The parser gets so many pieces of a body before the application asks for them, and so many small ones after it has
 # answered. A piece takes microseconds, and may be a chunk of one byte.
 _UNTAKEN_MAX: Final = 256

@@ -35,6 +35,9 @@ from falcon.streams.tail import WrongPlace
 log = logging.getLogger("falcon.http")
 
 _HELLO_ROOMS_MAX: Final = room_lists.FEW
+# A client gets so many bytes of missed events. One that has missed more reads the rooms that it shows by page, and a
+# request of a few bytes never costs more than a large page.
+_REPLAY_BYTES_MAX: Final = 1 << 20
 _ROLES_PART: Final = 10_000  # rooms that one query reads
 _MEMBERS: Final = ("memberships", "accounts")  # the read models that a replay needs
 _MALFORMED: Final = "The resume token is not one that this Falcon gave."
@@ -73,7 +76,8 @@ class Opening:
 
     ``start``: ``replay``, or the name of its first event with its ``data``. ``only``: the rooms that were asked for.
     ``id``: where the client resumes if the stream ends before its first event; empty if it has no resume token. If
-    the client resumed from a state that it never saw, it would miss all of it.
+    the client resumed from a state that it never saw, it would miss all of it. ``size``: about as many bytes has what
+    the client gets before live events.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Opening:
         self.watched = frozenset[AccountId]()
         self.id = ""
         self.release: Callable[[], None] = _nothing
+        self.size = len(data)
         self._replayed = replay
         self._data = data
 
@@ -181,7 +186,12 @@ class Opener:
         if replay.length > self._feed.remembered or not await replay.remember():
             return None
         await self._check_access(replay, caller, only, known)
-        return Opening(caller, only, replay, "replay")
+        size = replay.size(caller.account_id, only, _REPLAY_BYTES_MAX)
+        if size > _REPLAY_BYTES_MAX:
+            return None
+        opening = Opening(caller, only, replay, "replay")
+        opening.size = size
+        return opening
 
     async def _roles(self, account_id: AccountId) -> dict[RoomId, Role]:
         """The account's role in each of its rooms. Raises ReadStoreUnavailable."""

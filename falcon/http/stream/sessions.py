@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.types import Scope
 
 from falcon.domain.ids import AccountId
 from falcon.http.authenticator import Authenticator
+from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem
 from falcon.http.stream.callers import StreamCallers
@@ -28,6 +29,8 @@ from falcon.streams.signals import Signals
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import WrongPlace
 from falcon.telemetry import metrics
+
+T = TypeVar("T")
 
 log = logging.getLogger("falcon.http")
 
@@ -59,6 +62,7 @@ class Streams:
         self._opener = Opener(
             store, feed, lookups, names, applied, self.room_lists, limiter, TableTurns(), authenticator.revocations
         )
+        self._limiter = limiter
         self._most = most
         self._buffer_bytes = buffer_bytes
         self._draining = False
@@ -117,12 +121,19 @@ class Streams:
         try:
             tables = self._opener.tables(token)
             caller = await self._callers.identify(scope, dict(scope["headers"]), ticket, tables.turn)
-            opening = await self._opener.open(caller, only, token, tables)
+            account_id = caller.account_id
+            opening = await self._paid(account_id, self._opener.open(caller, only, token, tables))
         finally:
             self._opening -= 1
+        if self._limiter.limits_costs:
+            self._limiter.charge(account_id, 0.0, opening.size)
         opening.signals = signals
         opening.watched = watched
         return opening
+
+    def _paid(self, account_id: AccountId, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """The work, whose processor time the account pays for."""
+        return measured(work, partial(self._limiter.charge, account_id)) if self._limiter.limits_costs else work
 
     async def serve(self, opening: Opening, sink: StreamSink, gone: Coroutine[Any, Any, None]) -> None:
         """Runs until the client is ``gone``, or Falcon has ended the stream."""
@@ -142,7 +153,7 @@ class Streams:
         if self._draining:  # since it was opened
             subscription.end("draining")
         metrics.streams_opened.labels(opening.start).inc()
-        listening = asyncio.ensure_future(opening.begin(subscription))
+        listening = asyncio.ensure_future(self._paid(caller.account_id, opening.begin(subscription)))
         leaving = asyncio.ensure_future(gone)
         ends: set[asyncio.Future[Any]] = {leaving, sink.ended}
         try:

@@ -1,0 +1,84 @@
+"""What rooms and accounts take of one shard, and the refusals of more."""
+
+from collections.abc import Callable
+from typing import Final
+
+from falcon.buckets import Buckets
+from falcon.domain.commands import EditMessage, PostMessage
+from falcon.domain.ids import AccountId, RoomId
+from falcon.write import refusals
+from falcon.write.limits import ShardLimits
+from falcon.write.protocol import Unavailable
+
+_DAY_SECONDS: Final = 86_400.0
+_WINDOW_SECONDS: Final = 1.0
+_CROWDED_MAX: Final = 10_000  # rooms that are past their rates at a time; all are forgotten when there are more
+
+
+class Rates:
+    """One for each shard, whose partitions share it. A shard counts what its own rooms take.
+
+    A room that is past its rate gives each sender the same share of it, so that a few who send as much as they may do
+    not keep others from being heard. What it takes beyond its rate meanwhile, a second's messages at most, it takes
+    less of afterwards.
+    """
+
+    def __init__(self, limits: ShardLimits, monotonic: Callable[[], float]) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self._messages = Buckets(limits.room_messages, _WINDOW_SECONDS, clock=monotonic)
+        self._texts = Buckets(limits.account_bytes_a_day, _DAY_SECONDS, clock=monotonic)
+        self._crowded: dict[RoomId, _Crowd] = {}
+
+    def refusal(self, command: PostMessage | EditMessage) -> Unavailable | None:
+        """The refusal of a message that the rules of its room accept; else it counts, and the result is None."""
+        if not self._limits.switch.on:
+            return None
+        if self._limits.account_bytes_a_day:
+            factors = self._limits.factors
+            size = len(command.text.encode()) / (1.0 if factors is None else factors.of(command.by))
+            if wait := self._texts.take(command.by, size):
+                return refusals.account_bytes_a_day(wait)
+        if self._limits.room_messages and isinstance(command, PostMessage):
+            wait = self._messages.take(command.room_id)
+            if wait and not self._takes_share(command.room_id, command.by):
+                return refusals.room_messages(wait)
+        return None
+
+    def _takes_share(self, room_id: RoomId, account_id: AccountId) -> bool:
+        """True if the sender has less than its share of a room that is past its rate, and takes of it."""
+        crowd = self._crowded.get(room_id)
+        if crowd is None:
+            if len(self._crowded) >= _CROWDED_MAX:
+                self._crowded.clear()
+            crowd = self._crowded[room_id] = _Crowd()
+        if not crowd.has_share(account_id, self._limits.room_messages, self._monotonic()):
+            return False
+        if self._messages.take(room_id, ahead=_WINDOW_SECONDS) > _WINDOW_SECONDS:
+            return False
+        crowd.took(account_id)
+        return True
+
+
+class _Crowd:
+    """Those who send in a room that is past its rate: what each got of its share, in this second, and how many they
+    were in the second before."""
+
+    __slots__ = ("_before", "_began", "_senders")
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._senders: dict[AccountId, int] = {}
+        self._before = 0
+
+    def has_share(self, account_id: AccountId, quota: int, now: float) -> bool:
+        seconds = now - self._began
+        if seconds >= _WINDOW_SECONDS:
+            self._before = len(self._senders) if seconds < 2 * _WINDOW_SECONDS else 0
+            self._senders, self._began = {}, now
+        taken = self._senders.setdefault(account_id, 0)
+        senders = max(len(self._senders), self._before)
+        return senders > 1 and taken < max(1, quota // senders)  # one alone has had all of the rate
+
+    def took(self, account_id: AccountId) -> None:
+        self._senders[account_id] += 1
