@@ -179,11 +179,11 @@ stream_deliveries = counter(
 ).labels()
 signals = counter(
     "falcon_signals",
-    "Who types, and changes in who is online and who watches: told to the processes that asked.",
+    "Who types, and changes in who is online and who watches: sent to the processes that asked.",
     ("kind",),
 )
 presence_repairs = counter(
-    "falcon_presence_repairs", "Maps of presence that another process had to tell again, since a signal was lost."
+    "falcon_presence_repairs", "Maps of presence that another process had to send again, since a signal was lost."
 ).labels()
 signals_lost = counter("falcon_signals_lost", "Signals that could not be passed on at once, and were not.").labels()
 stream_events = counter("falcon_stream_events", "Events of the log that streams have come by.", ("wanted",))

@@ -72,7 +72,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_recovery_seconds": "How long is a partition away when its owner changes?",
     },
     "projections and the read tables": {
-        "falcon_projected_events": "Do the projections go on, and how fast?",
+        "falcon_projected_events": "Do the projections apply events, and how fast?",
         "falcon_projection_batch_seconds": "Are the tables what a projection waits for?",
         "falcon_projection_stopped": "Has an event stopped a projection, so that an operator must look?",
         "falcon_projection_lag_events": "How much has a projection to catch up with?",
@@ -86,13 +86,13 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_streams": "How many listen, and how?",
         "falcon_streams_max": "How many may listen to a process at once?",
         "falcon_streams_refused": "Are clients turned away, since too many listen already?",
-        "falcon_streams_stalled_seconds": "Is the log still read for those who listen?",
+        "falcon_streams_stalled_seconds": "Is the log still read for open streams?",
         "falcon_streams_opened": "Do many come at once, and do they get what they missed or have to catch up by page?",
         "falcon_streams_ended": "Are listeners sent away, since they read too slowly, or because a process ends?",
         "falcon_streams_queued_bytes": "Are there listeners who do not read what they are sent?",
         "falcon_stream_deliveries": "How much is sent, each event to each of its listeners?",
         "falcon_signals": "How much is said of who types and who is there?",
-        "falcon_presence_repairs": "Do processes find that they were not told all about presence?",
+        "falcon_presence_repairs": "Do processes find that they lacked something about presence?",
         "falcon_signals_lost": "Do signals get lost, since too many are said at once?",
         "falcon_stream_events": "Do the streams follow the log, and how much of it do they read in vain?",
         "falcon_stream_tokens_long": "Are resume tokens longer than they should be, in each event that is sent?",
@@ -171,7 +171,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
         "written in the code",
     ),
     "reason": (
-        "of a stream that was ended: `draining` (the process ends, or cannot go on; the client is to come back), "
+        "of a stream that was ended: `draining` (the process ends, or cannot continue; the client is to come back), "
         "`slow` (too much waited for it), `unauthenticated` (its token was revoked); of a connection: `full` (there "
         "were too many), `address` (of one address), `malformed`, `too_large` (a request broke a limit), `timeout` (it "
         "came too slowly), `stalled` (the client took nothing of its answer)",
@@ -196,7 +196,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "process": (
         "a process of the tree, by its role and place: `serve-0`, `shard-1`; without telemetry of its own `admin`, "
         "`actor-logger`, `other`",
-        "the processes of a tree; never a pid, so one that is started again goes on with its series",
+        "the processes of a tree; never a pid, so one that is started again continues its series",
     ),
     "generation": ("the garbage collector's: `0`, `1`, `2`", "Python has three"),
     "role": ("what the launcher starts: `serve`, `project`, `actors`, `ops`", "written in the code"),

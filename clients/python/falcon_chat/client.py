@@ -205,8 +205,8 @@ class FalconClient:
         return await self._get(f"/v1/rooms/{room_id}/messages/{seq}", Message)
 
     async def history(self, room_id: int, *, after: int = 0, up_to: int | None = None) -> AsyncGenerator[Message, None]:
-        """The messages after ``after``, in order, page by page. With ``up_to`` it goes on until that ``seq`` has come:
-        this is how to read what a CatchUp names. ``timeout`` bounds the time without progress."""
+        """The messages after ``after``, in order, page by page. With ``up_to`` it continues until that ``seq`` has
+        come: this is how to read what a CatchUp names. ``timeout`` bounds the time without progress."""
         patience = self._connection.patience()
         while up_to is None or after < up_to:
             page = await self.messages(room_id, after=after, limit=_PAGE_MAX)
@@ -227,7 +227,7 @@ class FalconClient:
     async def edit(
         self, room_id: int, seq: int, text: str, *, mentions: Iterable[int] | None = None, key: str | None = None
     ) -> Message:
-        """``mentions`` None: those that the message has."""
+        """``mentions`` None: the message keeps its own."""
         body = _given(text=text, mentions=None if mentions is None else list(mentions))
         return await self._command("PATCH", f"/v1/rooms/{room_id}/messages/{seq}", body, Message, key)
 
@@ -270,7 +270,7 @@ class FalconClient:
         signals: Iterable[Literal["typing", "presence"]] = (),
         watch: Iterable[int] = (),
     ) -> Stream:
-        """What happens in these rooms, or in all rooms of the account, those that it joins later included.
+        """What happens in these rooms, or in all rooms of the account, also those it joins later.
 
         >>> async for event in falcon.stream():
         ...     if isinstance(event, MessagePosted):

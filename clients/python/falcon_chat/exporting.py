@@ -43,7 +43,7 @@ def is_end(line: bytes) -> bool:
 
 
 def resume_token(line: bytes) -> str | None:
-    """Where the export goes on after this line of it; None after the header, where it begins.
+    """Where the export continues after this line of it; None after the header, where it begins.
 
     Changes begin again: each replaces what stands before it, so that having one twice harms nothing.
     Raises msgspec.DecodeError or ValueError for what is no line of an export, or has nothing behind it.
