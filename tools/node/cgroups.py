@@ -13,6 +13,7 @@ from tools.servers.daemon import POLL_SECONDS, ServerFault
 _ROOT: Final = Path("/sys/fs/cgroup")
 _ALL: Final = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd")
 _GONE_SECONDS: Final = 10.0
+_WEIGHT: Final = 16  # of all pods, in processes of this machine; they would be one, and a busy machine starves them
 _SETTINGS: Final = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -29,10 +30,12 @@ def make() -> None:
         (_ROOT / NAME).mkdir(exist_ok=True)
         controllers = (_ROOT / "cgroup.controllers").read_text().split()
         (_ROOT / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+        (_ROOT / NAME / "cpu.weight").write_text(str(100 * _WEIGHT))
         return
     for controller in _ALL:
         if (_ROOT / controller).is_dir():
             (_ROOT / controller / NAME).mkdir(exist_ok=True)
+    (_ROOT / "cpu" / NAME / "cpu.shares").write_text(str(1024 * _WEIGHT))
     for name in ("cpuset.cpus", "cpuset.mems"):  # empty in a new one, and nothing could run in it
         (_ROOT / "cpuset" / NAME / name).write_text((_ROOT / "cpuset" / name).read_text())
 
