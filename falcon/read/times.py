@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
 from falcon.domain.ids import Millis
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,8 +26,12 @@ def rfc3339(at: Millis) -> str:
 
 
 def parse_rfc3339(text: str) -> Millis:
-    """Raises ValueError for anything but a time with a zone, in the years 1 to 9999 of UTC."""
-    moment = datetime.fromisoformat(text)
+    """Raises ValueError for anything but a time of RFC 3339 in the years 1 to 9999 of UTC. What is finer than
+    milliseconds is cut off."""
+    try:
+        moment = msgspec.convert(text, datetime)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
     if moment.tzinfo is None:
         raise ValueError("a time needs a zone, as in 2026-11-25T09:30:00.123Z")
     at = (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -46,8 +46,14 @@ def test_a_time_of_another_zone_is_the_same_moment() -> None:
     assert parse_rfc3339("2026-11-25T18:30:00.123+09:00") == NOW
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-11-25", "2026-11-25T09:30:00", "2026-13-25T09:30:00Z"])
-def test_what_is_no_time_with_a_zone_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "yesterday", "2026-11-25", "2026-11-25T09:30:00", "2026-13-25T09:30:00Z"),
+        *("20261125T093000Z", "2026-W48-3T09:30:00Z", "2026-11-25T09:30Z", "2026-11-25T09:30:00,5Z"),
+    ],
+)
+def test_what_is_no_time_of_rfc_3339_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_rfc3339(text)
 

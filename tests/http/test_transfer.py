@@ -715,8 +715,10 @@ def test_messages_go_into_rooms_that_were_imported(anna: Person, room: Room) -> 
 def test_rooms_need_who_belongs_in_them(falcon: Falcon, anna: Person) -> None:
     nobody = room_line(ref="nobody")
     only_member = room_line(ref="no admin", members=[{"account_id": anna.account_id, "role": "member"}])
+    once_admin = [{"account_id": anna.account_id, "role": role} for role in ("admin", "readonly")]
+    named_twice = room_line(ref="no admin any more", members=once_admin)
     alone = room_line(anna, ref="alone", kind="direct")
-    for line in (nobody, only_member, alone):
+    for line in (nobody, only_member, named_twice, alone):
         problem(imports(falcon, line), 422, "invalid", "line 1: members")
 
 

@@ -273,10 +273,11 @@ def _rules(line: RoomLineShape, at: str) -> None:
 
 async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
     _check_accounts(checks, line.members, at)
-    if line.kind == "group" and not any(member.role == "admin" for member in line.members):
+    roles = {member.account_id: member.role for member in line.members}  # the last one of an account counts
+    if line.kind == "group" and "admin" not in roles.values():
         raise invalid(f"{at}members", "a group room needs at least one admin")
     if line.kind == "direct":
-        accounts = sorted({member.account_id for member in line.members})
+        accounts = sorted(roles)
         if len(accounts) != 2:
             raise invalid(f"{at}members", "a direct room has exactly two members")
         checks.pairs.setdefault((accounts[0], accounts[1]), at)
