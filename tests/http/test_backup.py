@@ -276,6 +276,27 @@ def test_an_export_passes_over_what_a_newer_falcon_wrote_only_if_that_is_not_cri
         assert types == ["changes", *(["failed"] if critical else ["message", "end"])]
 
 
+def test_the_changes_of_an_export_hold_no_text_that_is_deleted_by_its_end(tmp_path: Path) -> None:
+    with Falcon(tmp_path) as falcon:
+        anna = falcon.account("Anna")
+        room = anna.makes_room("Tea")
+        anna.says(room, "kept")
+        applied = falcon.run(falcon.edge.store.applied_everywhere(falcon.edge.partitions))
+        anna.says(room, "secret one")
+        anna.says(room, "kept, too")
+        assert anna.patch(f"{room}/messages/2", {"text": "secret two"}).status_code == 200
+        assert anna.delete(f"{room}/messages/2").status_code == 204
+
+        async def changes() -> bytes:
+            start = exporting._From(exporting._ExportSection.CHANGES)
+            return b"".join([chunk async for chunk in exporting.Export(falcon.edge, applied).lines(start)])
+
+        written = falcon.run(changes())
+        said = [line for line in map(msgspec.json.decode, written.splitlines()) if line["type"] == "message"]
+        assert b"secret" not in written
+        assert [(line["seq"], line["deleted"]) for line in said] == [(2, True), (3, False), (2, True), (2, True)]
+
+
 def _written_by_a_newer_falcon(falcon: Falcon, *, critical: bool) -> None:
     connection = database.connect(falcon.settings.database)
     with database.transaction(connection):

@@ -17,7 +17,7 @@ import msgspec
 from starlette.responses import StreamingResponse
 
 from falcon.domain.catalogue import Event
-from falcon.domain.events import AccountCreated
+from falcon.domain.events import AccountCreated, MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.ids import Partition, RoomId, Seq
 from falcon.http import shapes
 from falcon.http.api import importing
@@ -31,6 +31,7 @@ from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
 from falcon.http.requests import AuthedRequest, identity
 from falcon.http.shapes import ExportQuery
+from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
@@ -52,6 +53,7 @@ _CHECKED: Final = ";"
 _SINCE: Final = "must be the position of the first line"
 
 _CHANGES: Final = {event: line for kind in LINE_KINDS for event, line in kind.changes.items()}
+_DELETIONS: Final = codec.names_of(MessageDeleted)
 _FOLLOWERS: Final = [kind.followers for kind in LINE_KINDS if kind.followers is not None]
 
 P = TypeVar("P", int, Position)
@@ -231,8 +233,9 @@ class Export:
         yield encoded(_ChangesOut(_text(self._since), _text(through)))
         stops = self._by_segment(accounts_through, max)
         for segment, start in self._by_segment(self._positions, min).items():
+            deleted = await self._deleted(segment, start, stops[segment], through)
             async for raws in self._read(segment, start, stops[segment]):
-                yield b"".join(self._change_lines(raws, through))
+                yield b"".join(self._change_lines(raws, through, deleted))
         yield encoded(_EndOut(_text(through)))
 
     async def _ends(self) -> dict[Partition, int]:
@@ -256,11 +259,31 @@ class Export:
             yield raws
             await asyncio.sleep(0)  # let other tasks run
 
-    def _change_lines(self, raws: list[Raw], through: Mapping[Partition, int]) -> Iterator[bytes]:
+    async def _deleted(
+        self, segment: int, position: Position, stop: int, through: Mapping[Partition, int]
+    ) -> dict[tuple[RoomId, Seq], MessageDeleted]:
+        """The messages that are deleted by the end of the export: what they said does not get into the changes."""
+        found: dict[tuple[RoomId, Seq], MessageDeleted] = {}
+        async for raws in self._read(segment, position, stop):
+            for raw in raws:
+                if raw.record.type in _DELETIONS and raw.at.offset < through[raw.partition]:
+                    event = _event(raw)
+                    assert isinstance(event, MessageDeleted)
+                    found[event.message.room_id, event.message.seq] = event
+        return found
+
+    def _change_lines(
+        self,
+        raws: list[Raw],
+        through: Mapping[Partition, int],
+        deleted: Mapping[tuple[RoomId, Seq], MessageDeleted],
+    ) -> Iterator[bytes]:
         for raw in raws:
             if raw.at.offset < self._since[raw.partition]:
                 continue  # an older event of another partition in the same segment
             event = _event(raw)
+            if isinstance(event, MessagePosted | MessageEdited):
+                event = deleted.get((event.message.room_id, event.message.seq), event)
             if isinstance(event, AccountCreated) or raw.at.offset < through[raw.partition]:
                 change = _CHANGES.get(type(event))  # read marks and tokens are not exported
                 if change is not None:
