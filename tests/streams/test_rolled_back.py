@@ -20,15 +20,16 @@ def roll_back(folder: Path, snapshot: Path) -> None:
 class Chat:
     """Anna says things to Ben in one room. Each visit starts Falcon, and ends it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, processes: int) -> None:
         self.folder = folder
-        with served(folder, 1) as (falcon, _):
+        self.processes = processes
+        with served(folder, processes) as (falcon, _):
             self.anna, self.ben = known(falcon.account("Anna")), known(falcon.account("Ben"))
             self._room = self.anna.at(falcon).makes_room("Tea", self.ben.at(falcon)).room_id
 
     def says(self, *said: str, snapshot: Path | None = None) -> list[Event]:
         """What Ben hears of it. ``snapshot``: the volume is copied there before the last of it is said."""
-        with served(self.folder, 1) as (falcon, listen):
+        with served(self.folder, self.processes) as (falcon, listen):
             stream = listen(self.ben.at(falcon))
             stream.next("hello")
             for number, text in enumerate(said, 1):
@@ -39,7 +40,7 @@ class Chat:
 
     def missed(self, resume: str) -> list[str] | None:
         """What Ben hears when he comes back; None if his token is refused."""
-        with served(self.folder, 1) as (falcon, listen):
+        with served(self.folder, self.processes) as (falcon, listen):
             stream = listen(self.ben.at(falcon), resume=resume)
             if stream.status == 400:
                 assert msgspec.json.decode(stream.body)["code"] == "malformed"
@@ -50,9 +51,9 @@ class Chat:
         return Room(falcon, self._room)
 
 
-@pytest.fixture
-def chat(tmp_path: Path) -> Chat:
-    return Chat(tmp_path / "data")
+@pytest.fixture(params=[1, 2], ids=["one process", "two"])
+def chat(request: pytest.FixtureRequest, tmp_path: Path) -> Chat:
+    return Chat(tmp_path / "data", request.param)
 
 
 def test_a_stream_does_not_go_on_from_a_lost_history(chat: Chat, tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_an_export_does_not_go_on_from_a_lost_history(chat: Chat, tmp_path: Path
     roll_back(chat.folder, tmp_path / "snapshot")
     chat.says("new 1", "new 2")
     new = _export(chat)
-    with served(chat.folder, 1) as (falcon, _):
+    with served(chat.folder, chat.processes) as (falcon, _):
         for line, status in ((lost, 422), (new, 200)):
             params = {"resume": "changes", "since": msgspec.json.decode(line)["position"]}
             assert falcon.admin.get("/v1/export", params=params).status_code == status
@@ -100,13 +101,13 @@ def test_an_export_does_not_go_on_from_a_lost_history(chat: Chat, tmp_path: Path
 
 def _export(chat: Chat) -> bytes:
     """Its first line."""
-    with served(chat.folder, 1) as (falcon, _):
+    with served(chat.folder, chat.processes) as (falcon, _):
         return falcon.admin.get("/v1/export").content.splitlines()[0]
 
 
 def test_a_page_of_a_lost_history_is_not_confirmed(chat: Chat, tmp_path: Path) -> None:
     def read(path: str, etag: str = "") -> tuple[int, bytes, str]:
-        with served(chat.folder, 1) as (falcon, _):
+        with served(chat.folder, chat.processes) as (falcon, _):
             page = chat.ben.at(falcon).get(f"{chat.room(falcon)}/{path}", headers={"If-None-Match": etag})
             return page.status_code, page.content, page.headers["etag"]
 
