@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # The client comes from the checkout, so no lock names it.
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-package falcon-chat-client
-# Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns users.
+# Where a test that misses a program fails instead of being skipped: checkov and kubernetes-validate, and locust.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
 .PHONY: run test check check-rules check-http check-others bench load faults chaos simulate attack fuzz cluster \
@@ -134,7 +134,7 @@ $(VENV)/.run: $(VENV)/bin/python requirements/run.lock requirements/build.lock p
 
 # Apart from Falcon's own: each of these has many dependencies, in versions of its own.
 build/checkers/.done: requirements/checkers.lock
-	@echo "Installing what judges manifests ..."
+	@echo "Installing the checkers of manifests ..."
 	@$(PYTHON) -m venv --clear build/checkers
 	@build/checkers/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
 	@touch $@

@@ -108,7 +108,11 @@ def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk
 
 
 def port(name: str, host: str, number: int, running: Running | None) -> Finding:
-    """The port is free, or the Falcon of the data directory uses it."""
+    """The port is free, or the Falcon of the data directory uses it. That one may use another: then it is named."""
+    if running is not None and running.alive:
+        used = urlsplit(running.url if name == "FALCON_HTTP_PORT" else running.ops_url).port
+        if used is not None and used != number:
+            return Finding(f"Port {used}", FindingState.OK, f"in use by this Falcon (process {running.pid})")
     check = f"Port {number}" if number else name
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

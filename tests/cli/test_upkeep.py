@@ -254,6 +254,15 @@ def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
     assert doctor.port("FALCON_HTTP_PORT", "127.0.0.1", 0, None).state is FindingState.OK
 
 
+def test_the_port_of_a_falcon_that_runs_is_the_one_that_is_named() -> None:
+    mine = Running("http://127.0.0.1:8390", "http://127.0.0.1:8391", pid=1, start_ticks=start_ticks(1) or 0)
+    found = [doctor.port(name, "127.0.0.1", 0, mine) for name in ("FALCON_HTTP_PORT", "FALCON_OPS_PORT")]
+    assert [(finding.check, finding.found) for finding in found] == [
+        ("Port 8390", "in use by this Falcon (process 1)"),
+        ("Port 8391", "in use by this Falcon (process 1)"),
+    ]
+
+
 def test_a_host_that_this_machine_has_not_fails() -> None:
     assert doctor.port("FALCON_HTTP_PORT", "192.0.2.1", 0, None).state is FindingState.FAIL
 
