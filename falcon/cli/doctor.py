@@ -104,7 +104,12 @@ def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk
     found = f"{left / 2**30:,.1f} GiB free"
     if left >= FREE_BYTES_MIN:
         return Finding("Disk", FindingState.OK, found)
-    return Finding("Disk", FindingState.FAIL, found, "free 1 GiB: a full disk stops every command")
+    return Finding(
+        "Disk",
+        FindingState.FAIL,
+        found,
+        "free 1 GiB: with less Falcon may take nothing new, and on a full disk no command",
+    )
 
 
 def port(name: str, host: str, number: int, running: Running | None) -> Finding:
