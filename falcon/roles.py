@@ -217,6 +217,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     app = create_app(kept, settings.cors_origins)
     sweep = Sweep("public", per_address=connections_per_address(settings))
     certificate = None
+    metrics.copied_at.labels().set_function(settings.copied_at)
     ends = metrics.certificate_ends.labels("FALCON_TLS_CERT")
     ends.set(math.inf)
     if settings.tls_cert is not None and settings.tls_key is not None:

@@ -167,6 +167,18 @@ class Settings:
     def database(self) -> Path:
         return self.data_dir / "falcon.db"
 
+    @property
+    def copied(self) -> Path:
+        """An empty file, as old as the last `falcon copy` of the data folder."""
+        return self.data_dir / "copied"
+
+    def copied_at(self) -> float:
+        """Seconds since 1970; 0 if the data folder was never copied."""
+        try:
+            return self.copied.stat().st_mtime
+        except OSError:
+            return 0.0
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Raises WrongSettings for values that do not fit."""

@@ -93,6 +93,7 @@ def copy(
             embedded.copy(settings, folder, lambda done, total: bar.set(mebibytes(done), mebibytes(total)))
     except (OSError, JournalUnavailable) as fault:
         raise Fault(str(fault)) from fault
+    settings.copied.touch(mode=0o600)  # falcon_copied_timestamp_seconds says when that was
     typer.echo(f"Copied {data_dir}/ to {folder}/.")
 
 

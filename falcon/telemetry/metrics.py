@@ -247,5 +247,10 @@ certificate_ends = gauge(
     ("setting",),
     across="max",
 )
+copied_at = gauge(
+    "falcon_copied_timestamp_seconds",
+    "When `falcon copy` last copied the data folder, in seconds since 1970; 0 if it never has, or on a cluster.",
+    across="max",
+)
 process_restarts = counter("falcon_process_restarts", "Processes started again after they had ended.", ("role",))
 log_lines = counter("falcon_log_lines", "Lines logged.", ("level",))

@@ -2,6 +2,7 @@
 
 import stat
 import threading
+import time
 from pathlib import Path
 
 import apsw
@@ -13,6 +14,7 @@ from falcon.adapters.sqlite.source import SqliteSource
 from falcon.cli import app
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
+from falcon.settings import Settings
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import PARTITIONS, ROOM, a_group, posted
 
@@ -68,6 +70,8 @@ def test_it_is_whole_private_and_another_history_of_the_log(data: Path, tmp_path
         falcon.append(a_group())
         name = falcon.source.instance
         assert copied(data, tmp_path / "copy").stdout == f"Copied {data}/ to {tmp_path / 'copy'}/.\n"
+    assert time.time() - Settings(data_dir=data).copied_at() < 60
+    assert Settings(data_dir=tmp_path).copied_at() == 0
     files = {path.name: path for path in (tmp_path / "copy").iterdir()}
     assert files.keys() == {"falcon.db", "secret", "credentials.json"}
     assert stat.S_IMODE(files["falcon.db"].stat().st_mode) == 0o600

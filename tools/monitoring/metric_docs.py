@@ -118,6 +118,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_gc_collections": "How often does the garbage collector run?",
         "falcon_gc_pause_seconds": "How much of the time does it hold everything up?",
         "falcon_certificate_end_timestamp_seconds": "Will a certificate end before it is renewed?",
+        "falcon_copied_timestamp_seconds": "How old is the last copy of the data folder?",
         "falcon_process_restarts": "Which processes end and have to be started again?",
         "falcon_log_lines": "Are there errors in the log, and since when?",
     },

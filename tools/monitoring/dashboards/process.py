@@ -146,14 +146,15 @@ _LIVES: Final = Section(
             value="instances",
         ),
         Panel(
-            title="Certificates",
-            description="For how long are the certificates valid, by setting? Without TLS there is nothing to see.",
+            title="Certificates and copies",
+            description="How long are the certificates valid, by setting, and how old is the last copy of a folder?",
             unit=grafana.SECONDS,
             width=6,
             queries=(
                 Query(
                     f"min by (setting) ({select('falcon_certificate_end_timestamp_seconds')}) - time()", "{{setting}}"
                 ),
+                Query(f"time() - max({select('falcon_copied_timestamp_seconds')} > 0)", "age of the copy"),
             ),
         ),
     ),
