@@ -44,5 +44,5 @@ class Edge:
     def history_of(self, room_id: RoomId) -> int | None:
         """32 bits of the log's name and of the newest start that may have written to the room: whatever was read under
         others may be of a history that the log has lost. None while the start is not known."""
-        start = self.tail.starts.newest(self.tail.segment(partition_of(room_id, self.partitions)))
+        start = self.tail.starts.newest(partition_of(room_id, self.partitions))
         return None if start is None else zlib.crc32(self.instance.encode()) ^ start

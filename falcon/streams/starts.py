@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
+from falcon.domain.ids import Partition
+
 NO_START: Final = 0  # of places that were written before starts had numbers
 NUMBER_BYTES: Final = 4
 
@@ -39,8 +41,8 @@ class Starts(Protocol):
         """The number of the start that wrote the record before the offset; NO_START if it has none. The place must be
         known, or the tail must have read from a known place up to it."""
 
-    def newest(self, segment: int) -> int | None:
-        """The number of the newest start; None if the segment has not been read."""
+    def newest(self, partition: Partition) -> int | None:
+        """The number of the newest start of a partition; None if that has not been read."""
 
 
 class KnownStarts:

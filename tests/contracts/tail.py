@@ -228,7 +228,7 @@ class TailContract(ABC):
             segment = tail.segment(ONE)
             raws, _ = await read_up_to_the_end(tail, {segment: Position()})
             places = [raw.at.offset + 1 for raw in raws]
-            assert tail.starts.newest(segment) == tail.starts.number(segment, places[-1])
+            assert tail.starts.newest(ONE) == tail.starts.number(segment, places[-1])
             return {place: tail.starts.number(segment, place) for place in places}
 
         async def looked_for(tail: Tail, place: int) -> int:

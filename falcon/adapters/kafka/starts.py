@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from falcon.adapters.kafka import fence
+from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.streams.starts import NO_START, KnownStarts, Start
 from falcon.streams.tail import WrongPlace
@@ -80,6 +81,7 @@ class KafkaStarts:
         start = self._known[segment].before(offset)
         return NO_START if start is None else start.number
 
-    def newest(self, segment: int) -> int | None:
-        read = self._read.get(segment)
-        return None if read is None else self.number(segment, read.stop)
+    def newest(self, partition: Partition) -> int | None:
+        """A partition is a segment."""
+        read = self._read.get(partition)
+        return None if read is None else self.number(partition, read.stop)

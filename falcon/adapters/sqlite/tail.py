@@ -136,8 +136,9 @@ class SqliteStarts:
     """The starts of a data folder. None begins while a process has its files open."""
 
     def __init__(self, layout: Layout, starts: Mapping[int, int]) -> None:
-        self._layout = layout
         self._known = KnownStarts(starts)
+        # Asked for with each page, so they are made once.
+        self._newest = [self.number(place, begin_of(segment + 1) - 1) for place, segment in enumerate(layout.segments)]
 
     async def know(self, places: Mapping[int, int]) -> None:
         """Does nothing: all are known."""
@@ -147,5 +148,5 @@ class SqliteStarts:
         start = self._known.before(offset)
         return NO_START if start is None or segment_of(start.begin) != segment_of(offset) else start.number
 
-    def newest(self, segment: int) -> int:
-        return self.number(segment, begin_of(self._layout.segment(segment) + 1) - 1)
+    def newest(self, partition: Partition) -> int:
+        return self._newest[partition % len(self._newest)]

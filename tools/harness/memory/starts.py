@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
+from falcon.domain.ids import Partition
 from falcon.streams.starts import NO_START, KnownStarts, Start
 
 
@@ -22,5 +23,6 @@ class MemoryStarts:
         start = self._of[segment].before(offset)
         return NO_START if start is None else start.number
 
-    def newest(self, segment: int) -> int:
-        return self.number(segment, 1 << 62)
+    def newest(self, partition: Partition) -> int:
+        """Each partition is a segment."""
+        return self.number(partition, 1 << 62)
