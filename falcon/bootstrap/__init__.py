@@ -33,6 +33,7 @@ from falcon.journal.ports import Wake
 from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
+from falcon.read.reactions.pages import ReactionPages
 from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
 from falcon.streams.cuts import Cuts
@@ -197,6 +198,7 @@ def start_edge(
         store=store,
         names=names,
         pages=TimelinePages(store),
+        reactions=ReactionPages(store),
         tail=tail,
         authenticator=authenticator,
         commands=commands,

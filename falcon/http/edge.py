@@ -12,6 +12,7 @@ from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.read.catalogue import ReadStore
 from falcon.read.names import AccountNames
+from falcon.read.reactions.pages import ReactionPages
 from falcon.read.timeline.pages import TimelinePages
 from falcon.streams.tail import Tail
 from falcon.write.gateway import CommandGateway
@@ -33,6 +34,7 @@ class Edge:
     store: ReadStore
     names: AccountNames
     pages: TimelinePages
+    reactions: ReactionPages
     tail: Tail
     authenticator: Authenticator
     commands: CommandClient

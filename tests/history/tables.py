@@ -96,7 +96,7 @@ def answers(hbase: FakeHBase) -> list[Shown]:
             answer = answer.messages if isinstance(answer, Run) else answer
             told = msgspec.to_builtins(answer)
             if query == "access" and told is not None:
-                del told["has_reactions"]  # HBase's tables do not tell
+                del told["reactions"]  # HBase's tables do not tell
             shown.append(Shown(query, arguments, told))
         store.close()
         return shown

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.read.reactions.queries import ShownReactions
 from tests.support.http import Falcon, Json, Person, Room, problem
 
 LIKE, HEART = "👍", "❤️"
@@ -220,6 +221,32 @@ def test_a_page_changes_with_the_reactions_on_it_and_with_no_others(anna: Person
     removes(ben, f"{room}/messages/120")
     assert unchanged(paths, before) == [False, True, False]
     assert anna.reads(room)["messages"][-1]["reactions"] == []
+
+
+def test_reactions_of_a_page_are_read_again_only_after_a_reaction(
+    anna: Person, ben: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna.says(room, "Tea?")
+    reacts(ben, f"{room}/messages/1")
+    store = anna.falcon.edge.store
+    asked: list[tuple[int, ...]] = []
+    read = store.shown_reactions
+
+    async def counted(*page: int) -> ShownReactions:
+        asked.append(page)
+        return await read(*page)
+
+    monkeypatch.setattr(store, "shown_reactions", counted)
+    path = f"{room}/messages"
+    etag = anna.get(path).headers["etag"]
+    for _ in range(5):
+        assert anna.get(path, headers={"If-None-Match": etag}).status_code == 304
+        assert ben.reads(room)["messages"][0]["reactions"][0]["count"] == 1
+    assert len(asked) == 1
+    reacts(anna, f"{room}/messages/1")
+    assert anna.get(path, headers={"If-None-Match": etag}).status_code == 200
+    assert ben.reads(room)["messages"][0]["reactions"][0]["count"] == 2
+    assert len(asked) == 2
 
 
 def test_a_page_is_the_same_bytes_for_everybody(anna: Person, ben: Person, room: Room, said: str) -> None:

@@ -99,14 +99,14 @@ def test_other_events_are_nothing_to_memberships(event: object) -> None:
 
 def test_what_is_unread_is_the_newest_seq_less_the_read_mark(falcon: Embedded) -> None:
     falcon.append(a_group(members=[BOB]), *a_conversation(5), has_read(BOB, 3))
-    assert asked(falcon.store.access(ROOM, BOB)) == Access("member", 3, 5, 0, has_reactions=False)
-    assert asked(falcon.store.access(ROOM, ANN)) == Access("admin", 5, 5, 0, has_reactions=False)
+    assert asked(falcon.store.access(ROOM, BOB)) == Access("member", 3, 5, 0, reactions=0)
+    assert asked(falcon.store.access(ROOM, ANN)) == Access("admin", 5, 5, 0, reactions=0)
     assert asked(falcon.store.access(ROOM, CAT)) is None
 
 
 def test_of_many_moves_of_a_mark_in_one_commit_the_last_counts(falcon: Embedded) -> None:
     falcon.append(a_group(members=[BOB]), *a_conversation(5), has_read(BOB, 5), has_read(BOB, 2), has_read(BOB, 4))
-    assert asked(falcon.store.access(ROOM, BOB)) == Access("member", 4, 5, 0, has_reactions=False)
+    assert asked(falcon.store.access(ROOM, BOB)) == Access("member", 4, 5, 0, reactions=0)
 
 
 def test_unread_mentions_are_counted_once_a_message(falcon: Embedded) -> None:

@@ -113,10 +113,10 @@ async def _page(
 
 async def _reactions(edge: Edge, access: Access, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
     """While they are being filled from the log messages are shown without: people read on, and react later."""
-    if first > last or not access.has_reactions:
+    if first > last or access.reactions == 0:
         return NO_REACTIONS
     try:
-        return await edge.store.shown_reactions(room_id, first, last)
+        return await edge.reactions.page(room_id, access.reactions, first, last)
     except BeingFilled:
         return UNKNOWN_REACTIONS
 

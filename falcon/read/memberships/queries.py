@@ -14,15 +14,15 @@ from falcon.read.rooms.queries import RoomRow
 class Access(msgspec.Struct, frozen=True):
     """A member's rights in a room, and its newest message.
 
-    ``version``: changes whenever messages that could be read before may read otherwise. ``has_reactions``: False if no
-    message of the room has ever had one; True also if the tables do not tell.
+    ``version``: changes whenever messages that could be read before may read otherwise. ``reactions``: likewise for the
+    reactions to all messages of the room, 0 if there has never been one; None if the tables do not tell.
     """
 
     role: Role
     read_seq: Seq
     last_seq: Seq
     version: int
-    has_reactions: bool = True
+    reactions: int | None = None
 
 
 class MemberRow(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from falcon.read.memberships.queries import (
     RoomSummaryRow,
     room_summary,
 )
+from falcon.read.reactions import sqlite as reactions
 from falcon.read.rooms import sqlite as rooms
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, json_of, query
 from falcon.read.timeline import sqlite as timeline
@@ -52,17 +53,17 @@ MODEL: Final = SqliteModel(
 
 def access(view: SqliteQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     row: Any = view.execute(
-        "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0), w.room_id IS NOT NULL FROM memberships m"
+        "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0), coalesce(w.revision, 0) FROM memberships m"
         " JOIN rooms r USING (room_id) LEFT JOIN revisions v USING (room_id)"
         " LEFT JOIN reaction_revisions w USING (room_id) WHERE m.room_id = ? AND m.account_id = ?",
         (room_id, account_id),
     ).fetchone()
     if row is None:
         return None
-    role, read_seq, last_seq, revision, has_reactions = row
-    # While reactions are being filled the table may lack the room.
-    has_reactions = bool(has_reactions) or not view.shows_all
-    return Access(role, read_seq, last_seq, timeline.with_generation(view, revision), has_reactions)
+    role, read_seq, last_seq, revision, reacted = row
+    # While reactions are being filled the table may lack the room, or show an old revision.
+    version = reactions.version(view, reacted) if view.shows_all else None
+    return Access(role, read_seq, last_seq, timeline.with_generation(view, revision), version)
 
 
 def rooms_of(

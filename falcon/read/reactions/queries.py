@@ -74,6 +74,11 @@ class ReactionQueries(Protocol):
         """The reactions that an owner must know to decide on reactions of these accounts."""
 
 
+def version_of(generation: int, revision: int) -> int:
+    """``generation``: of the tables, which a rebuild raises."""
+    return generation << _REVISION_BITS | revision
+
+
 def shown_by_seq(kinds: Collection[KindRow], generation: int) -> ShownReactions:
     """A revision only rises, and no kind goes, so the sum of all rises with every change, in whatever order HBase gives
     rows that are just being written."""
@@ -81,7 +86,7 @@ def shown_by_seq(kinds: Collection[KindRow], generation: int) -> ShownReactions:
     for kind in sorted(kinds):
         if kind.shown:
             by_seq.setdefault(kind.seq, []).append(kind.shown)
-    version = generation << _REVISION_BITS | sum(kind.revision for kind in kinds)
+    version = version_of(generation, sum(kind.revision for kind in kinds))
     return ShownReactions(version, {seq: b"[%b]" % b",".join(shown) for seq, shown in by_seq.items()})
 
 

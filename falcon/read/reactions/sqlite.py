@@ -14,6 +14,7 @@ from falcon.read.reactions.queries import (
     ReactionRow,
     ShownReactions,
     shown_by_seq,
+    version_of,
 )
 from falcon.read.sqlite import SqliteModel, SqliteQueryContext, in_file_of, query
 
@@ -53,6 +54,11 @@ MODEL: Final = SqliteModel(
 def shown_reactions(view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
     kinds = _kinds(view, room_id, first, last)
     return shown_by_seq(kinds, view.generation("reactions")) if kinds else NO_REACTIONS
+
+
+def version(view: SqliteQueryContext, revision: int) -> int:
+    """The version of all reactions of a room at this revision; 0 if there has never been one."""
+    return version_of(view.generation("reactions"), revision) if revision else 0
 
 
 def reactions(

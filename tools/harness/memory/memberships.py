@@ -16,6 +16,7 @@ from falcon.read.memberships.queries import (
     RoomSummaryRow,
     room_summary,
 )
+from falcon.read.reactions.queries import version_of
 from falcon.read.write import Write
 from tools.harness.memory import accounts, reactions, rooms, timeline
 from tools.harness.memory.models import MemoryQueryContext, query
@@ -55,8 +56,9 @@ def access(view: MemoryQueryContext, room_id: RoomId, account_id: AccountId) -> 
     member, room = tables(view).members.get((room_id, account_id)), rooms.room(view, room_id)
     if member is None or room is None:
         return None
-    has_reactions = room_id in reactions.tables(view).revisions
-    return Access(member.role, member.read_seq, room.last_seq, timeline.version(view, room_id), has_reactions)
+    revision = reactions.tables(view).revisions.get(room_id, 0)
+    version = version_of(view.generation("reactions"), revision) if revision else 0
+    return Access(member.role, member.read_seq, room.last_seq, timeline.version(view, room_id), version)
 
 
 def rooms_of(
