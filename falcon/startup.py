@@ -17,7 +17,7 @@ def begin(settings: Settings, name: str) -> None:
     """``name``: of the process in its tree, such as serve-0. Once a process, after it was forked. Raises NoRoom."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     raise_descriptors()
-    logs.configure(name, settings.log_level, settings.log_format)  # type: ignore[arg-type]
+    logs.configure(name, settings.log_level, settings.log_format)
     otel.configure(name)
     if settings.telemetry == "off":
         instruments.switch_off()

@@ -68,8 +68,10 @@ def test_how_many_processes_serve_follows_from_the_cores() -> None:
     with pytest.raises(WrongSettings, match="FALCON_PROCESSES: more than one is for falcon up"):
         Settings.from_env({"FALCON_KAFKA": "broker:9092", "FALCON_PROCESSES": "2"})
     for wrong in ("0", "33", "65"):
-        with pytest.raises(WrongSettings, match="FALCON_PROCESSES: must be 1 to 32"):
+        with pytest.raises(WrongSettings, match=f"FALCON_PROCESSES={wrong}: must be a whole number from 1 to 32"):
             Settings.from_env({"FALCON_PROCESSES": wrong})
+    with pytest.raises(WrongSettings, match="FALCON_PROCESSES: must be at most FALCON_PARTITIONS, 2"):
+        Settings.from_env({"FALCON_PROCESSES": "3", "FALCON_PARTITIONS": "2"})
 
 
 @pytest.mark.parametrize("page", ["operations", "kubernetes"])

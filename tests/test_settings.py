@@ -1,5 +1,7 @@
 """Settings that would let strangers in are refused."""
 
+from dataclasses import fields
+
 import pytest
 
 from falcon.settings import Settings, WrongSettings, unknown_settings
@@ -83,3 +85,30 @@ def test_settings_variables_of_commands_and_those_of_kubernetes_are_not_named() 
     links = {f"FALCON_{of}{name}": value for of in ("", "API_", "WRITE_INTERNAL_") for name, value in service.items()}
     own = {"FALCON_HTTP_PORT": "80", "FALCON_URL": "http://127.0.0.1:8080", "FALCON_TOKEN": "t", "HOME": "/"}
     assert unknown_settings({**links, **own}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("HTTP_PORT", "high", "a whole number from 0 to 65535"),
+        ("HTTP_PORT", "65536", "a whole number from 0 to 65535"),
+        ("MAILBOX_BOUND", "0", "a whole number of at least 1"),
+        ("COMMAND_SECONDS", "0", "a number above 0, at most 60"),
+        ("COMMAND_SECONDS", "nan", "a number above 0, at most 60"),
+        ("PASSIVATE_SECONDS", "-1", "a number above 0"),
+        ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(WrongSettings) as wrong:
+        Settings.from_env({f"FALCON_{name}": value})
+    assert str(wrong.value) == f"FALCON_{name}={value}: must be {allowed}"
+
+
+def test_every_default_is_allowed() -> None:
+    defaults = {
+        f"FALCON_{field.name.upper()}": str(field.default)
+        for field in fields(Settings)
+        if isinstance(field.default, str | int | float)
+    }
+    assert Settings.from_env(defaults) == Settings()

@@ -343,4 +343,4 @@ def test_processes_that_make_no_sense_are_refused_in_one_line(settings: dict[str
     refused = command(Falcon(tmp_path, settings), "up")
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
-    assert line.startswith("FALCON_PROCESSES: ")
+    assert line.startswith("FALCON_PROCESSES")
