@@ -1,4 +1,4 @@
-"""Reactions to a page are read from the tables once, until someone reacts, and what is kept of them is bounded."""
+"""The tables are asked for the reactions of a page once, until an account reacts, and the cache is bounded."""
 
 import asyncio
 from collections.abc import Coroutine

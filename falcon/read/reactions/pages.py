@@ -12,8 +12,8 @@ _MESSAGE_BYTES: Final = 150  # likewise for each message with reactions
 
 
 class ReactionPages:
-    """``version``, that of all reactions in the room, fixes what messages show, so a page that was read once can be
-    reused until someone reacts in the room. ``kept_bytes_max`` bounds the cache."""
+    """A page that was read once is reused until the version of all reactions in its room changes. ``kept_bytes_max``
+    bounds the cache."""
 
     def __init__(self, store: ReactionQueries, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
         self._store = store
