@@ -17,7 +17,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from falcon.adapters.memory.signal_transport import LocalSignalTransport
+from falcon.adapters.sockets.lone_signal_transport import LocalSignalTransport
 from falcon.adapters.sockets.signal_transport import SocketSignalTransport
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import WrongDatabase

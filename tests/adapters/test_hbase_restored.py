@@ -10,8 +10,6 @@ from falcon.adapters.hbase.prepare import WrongTables, check, check_family_of_lo
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.adapters.memory.journal import MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.catalogue import Event
 from falcon.domain.events import MessageEdited, MessagePosted
 from falcon.domain.message import Message
@@ -31,6 +29,8 @@ from falcon.read.timeline.messages import message_in, row_of
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tests.support.hbase import FakeHBase, folded, model_of
+from tools.harness.memory.journal import MemoryJournal
+from tools.harness.memory.log import MemoryLog
 
 PARTITIONS = 2
 ROOM, OTHER_ROOM = 2, 4  # of partition 0

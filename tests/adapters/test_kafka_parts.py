@@ -11,7 +11,6 @@ import pytest
 
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.producer import NotWritten
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain import limits
 from falcon.domain.commands import DeleteRoom, MoveRead, PutMember, RemoveMember
 from falcon.domain.room import Room
@@ -20,6 +19,7 @@ from falcon.write import snapshots
 from tests.adapters.kafka_model import CLUSTER, Brokers
 from tests.adapters.test_kafka_snapshots import Pod
 from tests.support.partition_owner import ANN, PartitionOwner
+from tools.harness.memory.log import MemoryLog
 
 TOPIC = CLUSTER.snapshots
 SCHEDULES = 80

@@ -16,7 +16,6 @@ from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.producer import NotWritten
 from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, key_of
-from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Checkpoint, JournalUnavailable
@@ -25,6 +24,7 @@ from falcon.write import snapshots
 from falcon.write.snapshots import VERSION
 from tests.adapters.kafka_model import CLUSTER, Brokers, Stored, memory_copy
 from tests.support.partition_owner import PartitionOwner
+from tools.harness.memory.log import MemoryLog
 
 TOPIC = CLUSTER.snapshots
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from falcon.adapters.memory.journal import Fate, MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import AppendOutcome, Journal, Wake
 from falcon.read.catalogue import READ_MODELS
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import Store, StreamReadStoreContract
+from tools.harness.memory.journal import Fate, MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.memory.tables import MemoryTables
 
 

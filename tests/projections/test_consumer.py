@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from falcon.adapters.memory.journal import MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.catalogue import Event
 from falcon.domain.events import MemberJoined, MessageEdited, MessagePosted
 from falcon.domain.ids import NOBODY
@@ -27,6 +25,8 @@ from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.memory.tables import MemoryTables
 
 PARTITIONS = 3

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import (
@@ -16,6 +15,7 @@ from falcon.journal.ports import Checkpoint, SnapshotStore
 from falcon.write.limits import ShardLimits
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import Accepted, CommandEnvelope
+from tools.harness.memory.log import MemoryLog
 
 ANN = 1_000
 

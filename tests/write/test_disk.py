@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from falcon.adapters.memory.journal import MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import (
@@ -32,6 +30,8 @@ from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply, Unavailable
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.replies import Replied
 
 ANN, BOB = 1_000, 1_001

@@ -5,8 +5,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from falcon.adapters.memory.journal import MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain import room as rooms
 from falcon.domain.answers import AccountAnswer
 from falcon.domain.catalogue import Command
@@ -29,6 +27,8 @@ from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply
 from falcon.write.shard import Shard
 from tests.support.partition_owner import ANN, PartitionOwner
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.replies import Replied
 
 BOB = 1_001

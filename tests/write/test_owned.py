@@ -4,12 +4,12 @@ from typing import Final
 
 import pytest
 
-from falcon.adapters.memory.log import MemoryLog
 from falcon.journal.ports import Append
 from falcon.write import owned
 from falcon.write.limits import ShardLimits
 from falcon.write.owned import Down, InFlight, Leaving, Lost, Owned, Recovering, Serving
 from falcon.write.partition_aggregates import PartitionAggregates
+from tools.harness.memory.log import MemoryLog
 
 KEYS: Final = PartitionAggregates(0, 1, MemoryLog(1), ShardLimits())
 DOWN: Final = Down(5.0, 2, KEYS)

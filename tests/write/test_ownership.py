@@ -4,8 +4,6 @@ from collections.abc import Callable, Collection, Mapping
 
 import pytest
 
-from falcon.adapters.memory.journal import Fate, MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import CreateRoom, PostMessage, ReadPosition
@@ -14,6 +12,8 @@ from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import Fate, MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.replies import Replied
 
 ANN, BOB = 1_000, 1_001

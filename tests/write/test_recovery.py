@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from falcon.adapters.memory.journal import MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import CreateRoom, PostMessage
 from falcon.domain.ids import id_of
@@ -21,6 +19,8 @@ from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.recovery import Recovered, Recovery
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.replies import Replied
 
 ANN = 1_000

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falcon.adapters.memory.journal import Fate, MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import CreateRoom, PostMessage
@@ -30,6 +28,8 @@ from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejec
 from falcon.write.refusals import key_collision
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import Fate, MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.replies import Replied
 
 ANN, BOB = 1_000, 1_001

@@ -3,8 +3,6 @@
 import msgspec
 import pytest
 
-from falcon.adapters.memory.journal import Fate, MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer, Done, MessageAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import (
@@ -29,6 +27,8 @@ from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, NotKnown, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import Fate, MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.replies import Replied
 
 ANN, BOB = 1_000, 1_001  # no accounts of the log: a room takes the ids it is given

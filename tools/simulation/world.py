@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from falcon.adapters.memory.journal import Fate, MemoryJournal
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import CreateRoom, DeleteMessage, EditMessage, MoveRead, PostMessage
@@ -28,6 +26,8 @@ from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
+from tools.harness.memory.journal import Fate, MemoryJournal
+from tools.harness.memory.log import MemoryLog
 from tools.harness.memory.tables import MemoryTables
 from tools.harness.replies import Replied
 

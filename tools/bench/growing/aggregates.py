@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.catalogue import Command, Event
 from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.write.limits import ShardLimits
@@ -14,6 +13,7 @@ from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import Accepted, CommandEnvelope
 from tools.bench.growing.log import NOW
 from tools.bench.growing.memory import CpuClock
+from tools.harness.memory.log import MemoryLog
 
 PARTITION: Final = 0
 PARTITIONS: Final = 64

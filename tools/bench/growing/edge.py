@@ -17,7 +17,7 @@ from starlette.types import Message as AsgiMessage
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.adapters.memory.signal_transport import LocalSignalTransport
+from falcon.adapters.sockets.lone_signal_transport import LocalSignalTransport
 from falcon.bootstrap import start_edge
 from falcon.domain.answers import MessageAnswer, PositionAnswer, ReadAnswer
 from falcon.domain.catalogue import Event

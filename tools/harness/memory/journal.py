@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Append, AppendOutcome, JournalUnavailable, Submission, Wake
+from tools.harness.memory.log import MemoryLog
 
 
 class Fate(Enum):
