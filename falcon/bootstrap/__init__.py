@@ -29,7 +29,7 @@ from falcon.http.limits.quotas import Quotas
 from falcon.http.limits.rooms import RoomCounts
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
-from falcon.journal.ports import Wake
+from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
@@ -45,7 +45,8 @@ from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.limits import ShardLimits
-from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
+from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.refusals import DISK
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
@@ -212,7 +213,8 @@ def start_edge(
 async def create_account(
     edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
 ) -> tuple[int, str]:
-    """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for."""
+    """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for. Raises
+    JournalUnavailable if the disk is nearly full."""
     command = CreateAccount(name, is_admin, bearer_tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -223,6 +225,10 @@ async def create_account(
             await edge.reads.freshness.reach(reply.partition, reply.offset, START_SECONDS)
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
             return account_id, bearer_tokens.token(account_id, secret)
+        if isinstance(reply, Unavailable) and reply.full == DISK:
+            raise JournalUnavailable(
+                "the disk has too little room left for the first account: make some, and start again"
+            )
         if time.monotonic() > deadline:
             raise RuntimeError(f"the first account could not be made: {reply}")
         await asyncio.sleep(0.1)

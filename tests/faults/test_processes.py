@@ -252,6 +252,15 @@ def test_a_folder_without_room_for_measurements_is_named(tmp_path: Path) -> None
     )
 
 
+def test_a_first_start_on_a_disk_that_is_nearly_full_says_so(tmp_path: Path) -> None:
+    within = on_small_disk(tmp_path, "16m")
+    filled = ("sh", "-c", f'head -c {15_500 << 10} /dev/zero >"{tmp_path}/filling" && exec "$@"', "sh")
+    said = refused(Falcon(tmp_path, within=(*within, *filled)))
+    assert said.endswith(
+        "falcon up: the disk has too little room left for the first account: make some, and start again\n"
+    )
+
+
 def test_a_falcon_that_measures_nothing_needs_no_room_for_measurements(tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
