@@ -40,7 +40,7 @@ from falcon.journal.ports import Append, Checkpoint, SnapshotStore
 from falcon.journal.record import Record
 from falcon.telemetry import metrics
 from falcon.write import refusals, snapshots
-from falcon.write.answers import AnswerWindow, Collisions, KeyCounts, Remembered, WindowTime
+from falcon.write.answers import AnswerWindow, KeyCounts, Remembered, WindowTime
 from falcon.write.clock import AHEAD_MILLIS_MAX
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, NotKnown, Rejected, Reply, Unavailable
@@ -50,13 +50,9 @@ from falcon.write.stored_aggregates import StoredAggregates
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """The command has been answered before. The answer is in the log, or on its way there.
-
-    Unless the log shows that all places found for its key are other keys': these are ``collisions`` then.
-    """
+    """The command has been answered before. The answer is in the log, or on its way there."""
 
     command: CommandRef
-    collisions: Collisions
 
 
 class _Captured(msgspec.Struct, frozen=True):
@@ -115,7 +111,6 @@ class PartitionAggregates:
         self._answers = AnswerWindow(self._limits.answer_window_ms)
         self._keys: KeyCounts | None = None
         self._window_time = WindowTime(self._monotonic)
-        self._collisions = Collisions()
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
         self._new_answers: deque[AnswerRow] = deque()
         self._envelopes: list[Envelope] = []
@@ -141,10 +136,7 @@ class PartitionAggregates:
         for data in self._store.answers(self.number, snapshots.VERSION, window_at - self._limits.answer_window_ms):
             for account_id, key, _, *fields in snapshots.decode_answers(data):
                 offset, epoch, n, at = fields
-                remembered = Remembered(offset, epoch, n, min(at, window_at))
-                # A deposed owner's last checkpoint has answers that a newer one has as well.
-                if remembered.position not in self._places(account_id, key, remembered.at):
-                    self._answers.add(account_id, key, remembered)
+                self._answers.add(account_id, key, Remembered(offset, epoch, n, min(at, window_at)))
         return checkpoint.position
 
     def restore_nothing(self) -> Position:
@@ -191,8 +183,8 @@ class PartitionAggregates:
             fingerprint = self._answers_in_flight.get((envelope.account_id, envelope.key))
             if fingerprint is not None and fingerprint != envelope.fingerprint:
                 return Rejected(KeyReused(), self.number, self.confirmed)
-            if fingerprint is not None or self._places(envelope.account_id, envelope.key):
-                return Replay(reference, self._collisions)
+            if fingerprint is not None or self._answered(envelope.account_id, envelope.key) is not None:
+                return Replay(reference)
         if envelope.replay_only:
             return NotKnown()
         if reference is not None and self._keys is not None and not self._keys.has_room_for(envelope.account_id):
@@ -208,12 +200,13 @@ class PartitionAggregates:
             self._happen((), at, envelope.account_id, reference, decision, envelope.trace)
         return Rejected(decision, self.number, self.confirmed)
 
-    def answered_at(self, replay: Replay) -> list[Position]:
-        """The places at which the log may have the answer to a retry; none if it was forgotten meanwhile.
+    def answered_at(self, replay: Replay) -> Position | None:
+        """The place at which the log has the answer to a retry; None if it was forgotten meanwhile.
 
         Everything decided before it must be durable.
         """
-        return self._places(replay.command.account_id, replay.command.key)
+        answered = self._answered(replay.command.account_id, replay.command.key)
+        return None if answered is None else answered.position
 
     def _beyond_keys(self, keys: KeyCounts, account_id: AccountId) -> Unavailable:
         """Refuse a key that could not be remembered: a retry would find nothing."""
@@ -237,16 +230,11 @@ class PartitionAggregates:
         return self._answers.forget(self._window_time.now(), most)
 
     def knows(self, account_id: AccountId, key: str) -> bool:
-        """True if a command with this key was decided here within the window. Another key seldom looks the same."""
-        return (account_id, key) in self._answers_in_flight or bool(self._places(account_id, key))
+        """True if a command with this key was decided here within the window."""
+        return (account_id, key) in self._answers_in_flight or self._answered(account_id, key) is not None
 
-    def _places(self, account_id: AccountId, key: str, at: Millis | None = None) -> list[Position]:
-        """The places at which the log may have the answer to this key. ``at``: as of this time, by default now."""
-        found = self._answers.find(account_id, key, self._window_time.now() if at is None else at)
-        if not found:
-            return []
-        others = self._collisions.of(account_id, key)
-        return [remembered.position for remembered in found if remembered.position not in others]
+    def _answered(self, account_id: AccountId, key: str) -> Remembered | None:
+        return self._answers.find(account_id, key, self._window_time.now())
 
     def prove(self) -> None:
         """Have a record written that changes nothing: it shows that this owner still is the owner."""

@@ -96,8 +96,6 @@ answer_forgotten: Final = Cause("answer_forgotten", "outcome_unknown", "appends"
 answer_unreadable: Final = Cause("answer_unreadable", "outcome_unknown", "appends")
 # Too many retries wait for answers from the log.
 too_many_retries: Final = Cause("too_many_retries", "outcome_unknown", "appends")
-# Another key has the same digest, as the log has shown. Nothing was done, and sent again the command is decided.
-key_collision: Final = Cause("key_collision", "unavailable", "errors", 0.1)
 
 # --- limits -----------------------------------------------------------------------------------------------------------
 

@@ -114,11 +114,11 @@ class Replies:
 
     def _retry(self, waiter: Waiter, replay: Replay, aggregates: PartitionAggregates) -> None:
         """Answered as the log has it."""
-        positions = aggregates.answered_at(replay)
-        if not positions:
+        position = aggregates.answered_at(replay)
+        if position is None:
             self.add(waiter, refusals.answer_forgotten())
             return
-        reply = self._retries.ask(aggregates.number, positions, replay, waiter)
+        reply = self._retries.ask(aggregates.number, position, replay, waiter)
         if reply is not None:
             self.add(waiter, reply)
 

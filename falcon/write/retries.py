@@ -41,37 +41,26 @@ class _ReadAnswer:
         self._partition, self._offset = recorded.envelope.partition, recorded.offset
         self._reply = answer_of(recorded)
 
-    def to(self, command: CommandRef) -> Reply | None:
-        """None if it is the answer to another key. The shard remembers a digest, and the log has the key itself."""
-        if self._command is None:
+    def to(self, command: CommandRef) -> Reply:
+        """The answer to a retry, unless another log has come to this place."""
+        if self._command is None or (self._command.account_id, self._command.key) != (command.account_id, command.key):
             return refusals.answer_unreadable()
-        if (self._command.account_id, self._command.key) != (command.account_id, command.key):
-            return None
         if self._command.fingerprint != command.fingerprint:
             return Rejected(KeyReused(), self._partition, self._offset)
         return self._reply
 
 
 class _Asked(msgspec.Struct, Generic[W], frozen=True):
-    """A retry that waits. The answer is at one of the ``places``, or they are all of other keys."""
+    """A retry that waits. The answer is at ``place``."""
 
     waiter: W
     replay: Replay
-    places: list[_Place]
+    place: _Place
 
     def reply(self, read: Mapping[_Place, _ReadAnswer]) -> Reply:
         """The reply that the log has for the retry, or a refusal."""
-        is_read = True
-        for place in self.places:
-            if (answer := read.get(place)) is None:
-                is_read = False
-            elif (reply := answer.to(self.replay.command)) is not None:
-                return reply
-        if not is_read:
-            return refusals.answer_unreadable()
-        command = self.replay.command
-        self.replay.collisions.note(command.account_id, command.key, (position for _, position in self.places))
-        return refusals.key_collision()
+        answer = read.get(self.place)
+        return refusals.answer_unreadable() if answer is None else answer.to(self.replay.command)
 
 
 class Retries(Generic[W]):
@@ -91,15 +80,15 @@ class Retries(Generic[W]):
         self._remembered: dict[_Place, _ReadAnswer] = {}
         self.unanswered = 0
 
-    def ask(self, partition: Partition, positions: Iterable[Position], replay: Replay, waiter: W) -> Reply | None:
+    def ask(self, partition: Partition, position: Position, replay: Replay, waiter: W) -> Reply | None:
         """The reply, if it is remembered or too many wait; else None, and ``turn`` will give the reply."""
-        asked = _Asked(waiter, replay, [(partition, position) for position in positions])
-        if self._remembered.keys() >= set(asked.places):
+        asked = _Asked(waiter, replay, (partition, position))
+        if asked.place in self._remembered:
             return asked.reply(self._remembered)
         if self.unanswered >= _WAITING_MAX:
             return refusals.too_many_retries()
         self.unanswered += 1
-        (self._reading if self._places_read.issuperset(asked.places) else self._waiting).append(asked)
+        (self._reading if asked.place in self._places_read else self._waiting).append(asked)
         return None
 
     def turn(self) -> list[tuple[W, Reply]]:
@@ -107,7 +96,7 @@ class Retries(Generic[W]):
         answered = self._collect()
         if self._waiting and not self._reading:
             self._reading, self._waiting = self._waiting, []
-            self._places_read = frozenset(place for asked in self._reading for place in asked.places)
+            self._places_read = frozenset(asked.place for asked in self._reading)
             self._background(partial(self._read_all, self._places_read))
             answered += self._collect()
         return answered

@@ -23,9 +23,7 @@ from falcon.write.answers import KEY_BYTES, AnswerWindow
 from falcon.write.limits import ShardLimits
 from falcon.write.owned import serving_of
 from falcon.write.ownership import FixedOwnership
-from falcon.write.packed_table import PackedTable
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
-from falcon.write.refusals import key_collision
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
 from tools.harness.memory.journal import Fate, MemoryJournal
@@ -354,35 +352,8 @@ def test_another_request_with_the_same_key_is_refused_as_soon_as_the_log_has_tol
     assert isinstance(reused, Rejected) and reused.rejection == KeyReused(), "at once: it has just been decided"
 
 
-def test_a_command_whose_key_has_the_digest_of_another_is_decided_once_the_log_has_told_them_apart(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("falcon.write.answers._DIGEST_MASK", 0)
-    room = host.room()
-    assert seq(host.ask(PostMessage(ANN, room, "hello"), key="k")) == 1
-    host.send(PostMessage(ANN, room, "hello"), key="l")
-    assert host.read() == [Unavailable("unavailable", 0.1)], "and nothing was done"
-    assert seq(host.ask(PostMessage(ANN, room, "hello"), key="l")) == 2
-    for key, number in (("k", 1), ("l", 2)):
-        host.send(PostMessage(ANN, room, "hello"), key=key)
-        (reply,) = host.replies() or host.read()
-        assert (seq(reply), reply.replayed) == (number, True)  # type: ignore[union-attr]
-    assert seq(host.ask(PostMessage(ANN, room, "next"))) == 3
-
-
-def test_a_place_that_cannot_be_read_says_nothing_about_the_key(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("falcon.write.answers._DIGEST_MASK", 0)
-    room = host.room()
-    host.ask(PostMessage(ANN, room, "hello"), key="k")
-    host.source.faults.append(JournalUnavailable("away"))
-    host.send(PostMessage(ANN, room, "hello"), key="l")
-    assert host.read() == [UNKNOWN]
-    host.send(PostMessage(ANN, room, "hello"), key="l")
-    assert host.read() == [Unavailable("unavailable", 0.1)]
-
-
 class Client:
-    """Sends commands until it is told what became of them, and notes it by whole keys, as a dict can."""
+    """Sends commands, and notes what became of them."""
 
     def __init__(self, log: MemoryLog, clock: FakeClock) -> None:
         self._log = log
@@ -422,13 +393,11 @@ class Client:
 
     def _ask(self, by: int, key: str, fingerprint: int) -> Reply:
         self._texts += 1
-        while True:
-            self._host.send(PostMessage(by, self._room, f"{self._texts}"), key=key, by=by, fingerprint=fingerprint)
-            replies = self._host.replies()
-            while not replies:
-                replies = self._host.read()
-            if replies != [key_collision.answer]:
-                return replies[0]
+        self._host.send(PostMessage(by, self._room, f"{self._texts}"), key=key, by=by, fingerprint=fingerprint)
+        replies = self._host.replies()
+        while not replies:
+            replies = self._host.read()
+        return replies[0]
 
 
 def content(reply: Reply) -> object:
@@ -443,21 +412,17 @@ MOVED = st.tuples(st.just("move"), st.booleans())
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.one_of(SENT, SENT, SENT, WAITED, MOVED), max_size=40), st.sampled_from([0, 1, 3, (1 << 64) - 1]))
-def test_retries_are_answered_as_from_a_dict_of_whole_keys_whatever_digests_are_alike(
-    steps: list[tuple[Any, ...]], digests: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("falcon.write.answers._DIGEST_MASK", digests)
-        client = Client(MemoryLog(PARTITIONS), FakeClock())
-        for name, *values in steps:
-            match name:
-                case "send":
-                    client.send(*values)
-                case "wait":
-                    client.wait(*values)
-                case "move":
-                    client.move(orderly=values[0])
+@given(st.lists(st.one_of(SENT, SENT, SENT, WAITED, MOVED), max_size=40))
+def test_retries_are_answered_as_a_client_has_noted_whatever_came_between(steps: list[tuple[Any, ...]]) -> None:
+    client = Client(MemoryLog(PARTITIONS), FakeClock())
+    for name, *values in steps:
+        match name:
+            case "send":
+                client.send(*values)
+            case "wait":
+                client.wait(*values)
+            case "move":
+                client.move(orderly=values[0])
 
 
 def test_answers_that_two_checkpoints_have_are_remembered_once() -> None:
@@ -504,8 +469,6 @@ def test_a_checkpoint_has_the_keys_since_the_last_one_however_many_are_remembere
     touched: list[str] = []
     for name in ("find", "add", "forget", "count_in", "count_out"):
         monkeypatch.setattr(AnswerWindow, name, counted(getattr(AnswerWindow, name), touched))
-    for name in ("get", "add", "change", "remove"):
-        monkeypatch.setattr(PackedTable, name, counted(getattr(PackedTable, name), touched))
     host.shard.tick()
     assert touched == ["forget"] * PARTITIONS
     assert [row[1] for row in snapshots.decode_answers(log.answers(0, snapshots.VERSION, 0)[-1])] == ["new"]

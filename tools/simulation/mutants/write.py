@@ -10,25 +10,19 @@ from falcon.domain.catalogue import RoomCommand
 from falcon.domain.decider import Decided
 from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef
-from falcon.write import answers, execution, refusals
+from falcon.write import execution, refusals
 from falcon.write.answers import AnswerWindow
 from falcon.write.partition_aggregates import PartitionAggregates, Replay
 from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, Reply, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
-from falcon.write.retries import _ReadAnswer
 from falcon.write.transit import Arrivals
-from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
+from tools.simulation.mutants.mutant import mutant
 from tools.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
 
 
 def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -> None:
     """No answer is remembered: a retry is done again."""
-
-
-def _believing(self: _ReadAnswer, command: CommandRef) -> Reply:
-    """The record in the log is the answer, whatever key it was given to."""
-    return self._reply
 
 
 _hold = Replies.hold
@@ -54,7 +48,7 @@ def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) 
     if envelope.key is not None:
         reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
         if self.knows(envelope.account_id, envelope.key):
-            return Replay(reference, self._collisions)
+            return Replay(reference)
     command = envelope.command
     decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
     if isinstance(decision, Decided):
@@ -112,10 +106,6 @@ def _plain(owned: Any, envelope: CommandEnvelope, cause: Cause) -> Unavailable:
 MUTANTS: Final = (
     mutant("an owner that knows a key says that nothing was done", execution, "_refusal", _plain, OWNERS),
     mutant("answers are not remembered", AnswerWindow, "add", _forgetful),
-    Mutant(
-        "a digest is proof enough that a key was used",
-        (Replaced(answers, "_DIGEST_MASK", 7), Replaced(_ReadAnswer, "to", _believing)),
-    ),
     mutant("replies do not wait for the log", Replies, "hold", _hasty, MOVES),
     mutant("what may be done is tried again without a key", gateway, "_may_try_again", _again_without_a_key, BROKEN),
     mutant(
