@@ -213,8 +213,10 @@ def start_edge(
 async def create_account(
     edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
 ) -> tuple[int, str]:
-    """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for. Raises
-    JournalUnavailable if the disk is nearly full."""
+    """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for.
+
+    Raises JournalUnavailable if the disk is nearly full.
+    """
     command = CreateAccount(name, is_admin, bearer_tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
     while True:
