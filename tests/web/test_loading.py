@@ -86,6 +86,17 @@ def test_a_page_whose_server_is_away_meanwhile_stays_and_loads_when_it_is_back(s
     assert len(asked) == 2
 
 
+def test_a_page_that_waits_for_a_module_says_so(screen: Open) -> None:
+    seen = screen()
+    held: list[Route] = []
+    seen.page.route("**/web/*/timeline.js", lambda route: held.append(route))
+    seen.page.goto(seen.url, wait_until="commit")
+    expect(seen.page.get_by_text("Loading")).to_be_visible()
+    for route in held:
+        route.continue_()
+    is_ready(seen.page)
+
+
 def test_a_page_does_not_load_itself_for_ever(screen: Open) -> None:
     seen = screen()
     failed = fails_first(seen.page, "**/web/*/main.js", unknown, times=2)
