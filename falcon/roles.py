@@ -252,7 +252,8 @@ class _Server:
     """The public server, or the internal one.
 
     At SIGTERM ``before_closing`` is awaited while it still serves. Then it answers the requests under way, and ends.
-    Before it serves, the process ends at once: its start may wait for other processes, which are told to end too.
+    Before it serves, the process ends at once: its start may wait for other processes, which get the signal to end,
+    too.
     """
 
     def __init__(

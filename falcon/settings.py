@@ -131,7 +131,7 @@ class Settings:
     project_seconds: Annotated[float, Meta(ge=0, le=10)] = 0.02
 
     def require(self, *names: str) -> None:
-        """Raises WrongSettings for those that are not set, and must be for what is to run."""
+        """Raises WrongSettings for the ones that are not set, and must be for what is to run."""
         missing = [
             f"{_PREFIX}{name.upper()}: must be set; see docs/settings.md" for name in names if not getattr(self, name)
         ]

@@ -9,7 +9,7 @@ from falcon.settings import Settings
 from falcon.telemetry import instruments, logs, otel, probes
 
 # A thread that waits for a busy one gets its turn after so long; Python's own value is 5 ms. A command passes from
-# thread to thread a few times, so behind a busy event loop it waited for 25 ms more. Sending is not slower for it.
+# thread to thread a few times, so with a busy event loop it waited for 25 ms more. Sending is not slower for it.
 _SWITCH_SECONDS: Final = 0.001
 
 

@@ -25,11 +25,12 @@ _PROGRAMS = ["falcon", "load_tests", "clients/python", *(f"tools/{name}" for nam
 _RIDDLES = re.compile(
     r"\b(?:[Ww]ho(?:m|so)?ever|[Aa]new|[Mm]end(?:s|ed|ing)?|[Nn]obody|[Ss]ome(?:body|one)|[Aa]ny(?:body|one))\b"
 )
-# Words that the documents do without, too. "Behind" means not yet read: tables are behind the log. Only a proxy, an
-# address and the like may have something behind them.
+# Words that documents and Falcon's own comments do without, too. "Behind" means not yet read: tables are behind the
+# log. Only a proxy, an address and the like may have something behind them.
 _UNCLEAR = re.compile(
-    r"\b(?:of before|those (?:that|who)|(?:is|are) told|go(?:es|ing)? on|behind (?:it|its|that|which|an|newer|older|"
-    r"messages|records|events|the (?!log\b)|a (?!(?:trusted |named )?proxy\b)))\b"
+    r"\b(?:of before|[Tt]hose (?:that|who)|(?:is|are) told|go(?:es|ing)? on|"
+    r"(?<!is )(?<!be )(?<!are )(?<!stay )behind (?:it|its|that|which|an|newer|older|messages|records|events|"
+    r"the (?!log\b|proxies\b)|a (?!(?:trusted |named )?proxy\b)))\b"
 )
 _RIDDLES_BEHIND_HASH = re.compile(f"#.*{_RIDDLES.pattern}")
 _QUOTED = re.compile(r"`+[^`]*`+")
@@ -161,6 +162,17 @@ def test_comments_name_who_acts() -> None:
     assert found == []
 
 
+def test_falcons_comments_use_plain_words() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {words[0]}"
+        for path in sorted((ROOT / "falcon").rglob("*.py"))
+        if re.search(r"\b(?:before|[Tt]hose|told|go|goes|going|behind)\b", source := path.read_text())
+        for line, text in _comments(source, every=True)
+        for words in _UNCLEAR.finditer(" ".join(_QUOTED.sub("", text).split()))
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("folder", ["docs", "deploy", "load_tests"])
 def test_documents_use_plain_words(folder: str) -> None:
     pages = [*(ROOT / folder).rglob("*.md"), *([ROOT / "README.md"] if folder == "docs" else [])]
@@ -175,9 +187,9 @@ def test_documents_use_plain_words(folder: str) -> None:
     assert found == []
 
 
-def _comments(source: str) -> Iterator[tuple[int, str]]:
-    """Comments in which there may be a riddle, and docstrings, each with its first line's number."""
-    if _RIDDLES_BEHIND_HASH.search(source):  # to tokenize takes long
+def _comments(source: str, *, every: bool = False) -> Iterator[tuple[int, str]]:
+    """Comments in which there may be a riddle, or all, and docstrings, each with its first line's number."""
+    if every or _RIDDLES_BEHIND_HASH.search(source):  # to tokenize takes long
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
                 yield token.start[0], token.string

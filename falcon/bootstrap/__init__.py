@@ -52,7 +52,7 @@ from falcon.write.shard import Shard
 
 START_SECONDS = 30
 _BLOCKING_THREADS: Final = 4
-_KEYS_REMEMBERED: Final = 100_000  # by an edge, of those that it has used
+_KEYS_REMEMBERED: Final = 100_000  # by an edge, of the ones that it has used
 _CHECKPOINT_EVENTS: Final = 1_000  # of a partition between two checkpoints: the longest tail that a recovery reads
 
 

@@ -90,7 +90,7 @@ from falcon.write.shard import Shard
 
 # Reasons for which a process of a cluster does not start. The message of each says in a line what to do.
 REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, RightsMissing, WrongTopics, WrongTables)
-AWAY = (JournalUnavailable, ReadStoreUnavailable)  # those that time may repair
+AWAY = (JournalUnavailable, ReadStoreUnavailable)  # the ones that time may repair
 
 log = logging.getLogger("falcon")
 
@@ -118,7 +118,7 @@ async def prepare(settings: Settings) -> str:
 
 
 async def restored(settings: Settings) -> str:
-    """For a log that was restored from an older copy: give it another name, and empty tables in place of those that
+    """For a log that was restored from an older copy: give it another name, and empty tables in place of the ones that
     show what is lost. Returns the name.
 
     Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
@@ -476,7 +476,7 @@ def _looking_after(
     settings: Settings, *, whole: bool = True, groups: Collection[str] = ()
 ) -> Iterator[tuple[KafkaSource, HBaseTables, LoopThread]]:
     """The log, the tables, and the loop of the clients of Kafka. Checks before that they belong together and that all
-    tables exist, except one that is to be rebuilt. ``groups``: those that the caller joins."""
+    tables exist, except one that is to be rebuilt. ``groups``: the ones that the caller joins."""
     cluster = kafka_cluster(settings)
     with closing(LoopThread()) as loop, hbase_gateways(settings) as hbase:
         loop.call(rights.check(cluster, rights.of_project(groups)))

@@ -214,8 +214,8 @@ def _rebuild(paths: Sequence[Path], name: str, progress: Callable[[int, int], No
 
 
 def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Copy this data folder as it is now, even while it is in use, as a backup or to go on from. ``report`` is called
-    with the bytes copied so far and the approximate total.
+    """Copy this data folder as it is now, even while it is in use, as a backup or to continue from. ``report`` is
+    called with the bytes copied so far and the approximate total.
 
     The copy gets its name once it is complete and on the disk: a Falcon would start on half a copy, without the
     messages that it lacks. Raises FileExistsError, OSError, JournalUnavailable.
@@ -261,8 +261,8 @@ def _sync(path: Path) -> None:
 async def serving(settings: Settings, health: Health | None = None, place: int = 0) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries. At the end of the block all that it started has ended.
 
-    ``place``: of this process among those that share the partitions. They meet in FALCON_RUN_DIR; without that folder
-    the partitions of other places have no owner.
+    ``place``: of this process among the ones that share the partitions. They meet in FALCON_RUN_DIR; without that
+    folder the partitions of other places have no owner.
     """
     if settings.processes > 1:
         settings = _share(settings)

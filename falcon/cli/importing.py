@@ -53,7 +53,7 @@ class Batch:
 
 @dataclass
 class ImportOutcome:
-    """The number of lines, of messages that were new to the server, and of those that it had.
+    """The number of lines, of messages that were new to the server, and of the ones that it had.
 
     ``left_out``: by room id, how many members were not added, since members have left the room.
     """

@@ -39,7 +39,7 @@ _BUFFER: Final = 1 << 20
 
 Numbered: TypeAlias = tuple[int, bytes]
 _Place: TypeAlias = tuple[str, int]  # a room, and a seq in it
-_Identity: TypeAlias = tuple[str, ...]  # of a line among those that follow a message
+_Identity: TypeAlias = tuple[str, ...]  # of a line among the ones that follow a message
 
 _change: Final[msgspec.json.Decoder[Change]] = msgspec.json.Decoder(Change)
 _row: Final[msgspec.json.Decoder[Row]] = msgspec.json.Decoder(Row)
@@ -82,9 +82,9 @@ def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
 
 @dataclass
 class _Changes:
-    """``line``: the number of the first. ``missing``: messages that the rows lack. ``messages``: those that were edited
-    or deleted, or are missing. ``emptied``: those that were deleted. ``following``: lines behind a message; None for
-    one that was removed."""
+    """``line``: the number of the first. ``missing``: messages that the rows lack. ``messages``: the ones that were
+    edited or deleted, or are missing. ``emptied``: the ones that were deleted. ``following``: lines after a message;
+    None for one that was removed."""
 
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class _Changes:
                 self.of_room.setdefault(change.room, []).append(change)
 
     def behind(self, place: _Place, rows: dict[_Identity, Numbered]) -> Iterator[Numbered]:
-        """The lines behind a message: the rows that no change removed or replaced, then the new lines. A deleted
+        """The lines after a message: the rows that no change removed or replaced, then the new lines. A deleted
         message has none."""
         if place in self.emptied:
             return
@@ -176,7 +176,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
     rooms_due = True
     last_seqs: dict[str, int] = {}
     place: _Place = ("", 0)
-    following: dict[_Identity, Numbered] = {}  # the rows behind the message at this place
+    following: dict[_Identity, Numbered] = {}  # the rows after the message at this place
     for number, raw in enumerate(file, 2):
         line = _decoded_row(raw)
         if line is None:

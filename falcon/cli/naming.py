@@ -1,4 +1,4 @@
-"""Finds rooms and accounts by name, among those that the caller can see. Digits are always an id."""
+"""Finds rooms and accounts by name, among the ones that the caller can see. Digits are always an id."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

@@ -84,7 +84,7 @@ class _Follower:
             case Hello(account_id=me, rooms=rooms):
                 self._me = me
                 await self._begin(max((room.last_seq for room in rooms), default=0))
-            case Restarted():  # from a copy: other messages may have the numbers of those that were shown
+            case Restarted():  # from a copy: other messages may have the numbers of the ones that were shown
                 self._last = 0
                 self._read.clear()
             case CatchUp(rooms=rooms):

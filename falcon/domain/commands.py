@@ -99,7 +99,7 @@ class DeleteMessage(msgspec.Struct, frozen=True, tag=True):
 
 
 class MoveRead(msgspec.Struct, frozen=True, tag=True):
-    """Forward only, unless forced. ``mentions``: how many the read side counts behind the mark, for the answer; None if
+    """Forward only, unless forced. ``mentions``: how many the read side counts after the mark, for the answer; None if
     it has not counted them."""
 
     by: AccountId
@@ -150,7 +150,7 @@ class ImportRoom(msgspec.Struct, frozen=True, tag=True):
 
 
 class ImportMembers(msgspec.Struct, frozen=True, tag=True):
-    """Further members of an imported room. Those that it has are skipped, and all of them once it has messages: an
+    """Further members of an imported room. The ones that it has are skipped, and all of them once it has messages: an
     import that is repeated brings back no member who has left."""
 
     room_id: RoomId
@@ -158,7 +158,7 @@ class ImportMembers(msgspec.Struct, frozen=True, tag=True):
 
 
 class ImportMessages(msgspec.Struct, frozen=True, tag=True):
-    """The next messages of an imported room; those that it has already are skipped."""
+    """The next messages of an imported room; the ones that it has already are skipped."""
 
     room_id: RoomId
     messages: tuple[Message, ...]

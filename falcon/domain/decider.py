@@ -82,7 +82,7 @@ from falcon.domain.room import Member, Room
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """What happens, all of it or none, and what the sender is told."""
+    """What happens, all of it or none, and the answer to the sender."""
 
     events: tuple[Event, ...]
     answer: Answer
@@ -378,7 +378,7 @@ def import_messages(room: Room, command: ImportMessages) -> Decision:
 
 
 def import_reactions(room: Room, command: ImportReactions) -> Decision:
-    """Those who reacted need not be members (any more). A deleted message takes none."""
+    """Accounts that reacted need not be members (any more). A deleted message takes none."""
     if not room.imported:
         return NotAllowed("reactions can only be imported into a room that was imported")
     reactions = _reactions(room, command)

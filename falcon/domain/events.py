@@ -39,8 +39,8 @@ class RoomChanged(msgspec.Struct, frozen=True):
 
 
 class RoomDeleted(msgspec.Struct, frozen=True):
-    """``members``: those that the room had, so that readers need not look them up. The other fields are the room's last
-    ones."""
+    """``members``: the ones that the room had, so that readers need not look them up. The other fields are the room's
+    last ones."""
 
     room_id: RoomId
     members: tuple[Membership, ...]

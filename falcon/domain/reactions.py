@@ -24,10 +24,10 @@ REACTIONS_REMEMBERED_MILLIS = 60_000
 class KnownReactions(msgspec.Struct, frozen=True):
     """What the read tables show of a message and an emoji, at the room's reaction ``revision`` or later.
 
-    ``kinds``: every emoji that the message has. ``reacted``: of the accounts that the command is about, those that have
-    reacted with this emoji, each with the revision at which it did. The rest is of this emoji as of ``kind_revision``:
-    ``since`` is the revision of the oldest reaction when it came up, and ``accounts`` are the first ones, in the order
-    in which they reacted.
+    ``kinds``: every emoji that the message has. ``reacted``: of the accounts that the command is about, the ones that
+    have reacted with this emoji, each with the revision at which it did. The rest is of this emoji as of
+    ``kind_revision``: ``since`` is the revision of the oldest reaction when it came up, and ``accounts`` are the first
+    ones, in the order in which they reacted.
     """
 
     revision: int
@@ -69,7 +69,7 @@ class ImportedReaction(msgspec.Struct, frozen=True):
 
 
 class ImportReactions(msgspec.Struct, frozen=True, tag=True):
-    """The reactions to a message of an imported room with one emoji, oldest first; those that it has are skipped.
+    """The reactions to a message of an imported room with one emoji, oldest first; the ones that it has are skipped.
 
     The other fields are as in AddReaction.
     """
@@ -139,7 +139,7 @@ class ReactionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class MessageReactions:
-    """``revision``: of the room's reactions. ``changes``: those that the room remembers, oldest first.
+    """``revision``: of the room's reactions. ``changes``: the ones that the room remembers, oldest first.
 
     The tables may show some of the changes already, so applying a change twice is applying it once.
     """

@@ -81,7 +81,7 @@ class KeyReused(msgspec.Struct, frozen=True, tag="key-reused"):
 
 
 class NotYetReadable(msgspec.Struct, frozen=True, tag="not-yet-readable"):
-    """The sender's view of the message is older than the log, or of the mentions behind it: it must read again and
+    """The sender's view of the message is older than the log, or of the mentions after it: it must read again and
     retry. Clients never see this."""
 
     room_id: RoomId

@@ -189,7 +189,7 @@ class Authenticator:
         if _has_no_spare_space(authorization):
             now = time.monotonic()
             before = self._cache.get(authorization)
-            confirmed = -1 if before is None else before.confirmed  # these tables are newer than those of before
+            confirmed = -1 if before is None else before.confirmed  # these tables are newer than the earlier ones
             cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS, confirmed)
             self._cache.keep(authorization, cached)
         return account

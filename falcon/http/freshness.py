@@ -18,7 +18,7 @@ from falcon.telemetry import metrics
 _PAUSE_SECONDS: Final = 0.005
 _PAUSE_SECONDS_MAX: Final = 0.015
 _STILL_SECONDS_MAX: Final = 0.1
-# If Freshness is told of moves and a request still waits after so long, a notice may have been lost. A rebuild by
+# If Freshness hears of moves and a request still waits after so long, a notice may have been lost. A rebuild by
 # another process sends none.
 _TOLD_SECONDS: Final = 1.0
 _ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
@@ -125,7 +125,7 @@ class Freshness:
             self._waiting.pop(reached, None)
 
     async def _look(self) -> None:
-        """Runs while a request waits. It looks when it is told of a move, or at growing intervals."""
+        """Runs while a request waits. It looks when it hears of a move, or at growing intervals."""
         pause, last, moved_at = _PAUSE_SECONDS, dict[Partition, int](), time.monotonic()
         try:
             while self._waiting:
@@ -149,7 +149,7 @@ class Freshness:
             self._looking = None
 
     def _release(self, applied: Mapping[Partition, int]) -> None:
-        """Let the requests go on whose position the tables have passed."""
+        """Let the requests continue whose position the tables have passed."""
         for reached, wanted in list(self._waiting.items()):
             if applied.get(wanted.partition, -1) > wanted.offset:
                 del self._waiting[reached]

@@ -15,7 +15,7 @@ from falcon.write.refusals import DISK, KEYS
 _encode = msgspec.json.Encoder().encode
 
 _PLACE: Final = re.compile(r"\(byte (\d+)\)")  # in msgspec's errors
-_FILLING_SECONDS: Final = 5  # a client is told to wait so long; filling a long log takes minutes
+_FILLING_SECONDS: Final = 5  # a client is asked to wait so long; filling a long log takes minutes
 
 _TITLES: Final = {
     400: "Bad request",
@@ -75,8 +75,8 @@ KINDS: Final = {
 class Problem(Exception):
     """A response that names the error and the field. ``retry_after`` in seconds.
 
-    ``delay_seconds``: how long the response to a client that goes on in spite of refusals waits. ``behind_proxy``: the
-    address of that client, if the connection is a proxy's.
+    ``delay_seconds``: how long the response to a client that continues in spite of refusals waits. ``behind_proxy``:
+    the address of that client, if the connection is a proxy's.
     """
 
     delay_seconds = 0.0

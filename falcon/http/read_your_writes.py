@@ -57,7 +57,7 @@ class ReadYourWrites:
     async def reach_all(self, positions: Collection[tuple[Partition, int]], until: float) -> None:
         """Wait until reads show the events at these offsets. Raises Problem 503 at ``until``, on CLOCK_MONOTONIC,
         ReadStoreUnavailable."""
-        if len(positions) > 1:  # one query finds those that the tables have not reached yet
+        if len(positions) > 1:  # one query finds the ones that the tables have not reached yet
             applied = await self._store.applied_in([partition for partition, _ in positions])
             positions = [each for each in positions if applied[each[0]] <= each[1]]
         for partition, offset in positions:

@@ -67,7 +67,7 @@ class BytesResponse:
 
 
 class _DelayedResponse(BytesResponse):
-    """The refusal of a client that goes on in spite of refusals. It goes out at once if its client holds all it may,
+    """The refusal of a client that continues in spite of refusals. It goes out at once if its client holds all it may,
     since a body would be held meanwhile, or if as many from the same address wait as may."""
 
     __slots__ = ("_behind_proxy", "_delay_seconds")

@@ -25,8 +25,8 @@ class Position(NamedTuple):
     """The position of a reader in one partition. All three belong together: an offset does not tell which epoch is open
     there.
 
-    ``offset``: everything below it has been read. Offsets rise within a partition, and may have gaps. ``n``: the number
-    of events of ``epoch`` before it, if the log needs that to judge the next one.
+    ``offset``: everything below it has been read. Offsets rise within a partition, and may have gaps. ``n``: how many
+    events of ``epoch`` came before it, if the log needs that to judge the next one.
     """
 
     offset: int = 0
@@ -47,7 +47,7 @@ class CommandRef(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnknownAnswer(msgspec.Struct, frozen=True):
-    """An answer that a newer Falcon wrote and this one cannot read. A retry is told that the outcome is unknown."""
+    """An answer that a newer Falcon wrote and this one cannot read. A retry gets `outcome_unknown`."""
 
     name: str
 

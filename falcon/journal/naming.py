@@ -1,5 +1,5 @@
-"""The name of a log. Everything that is made from a log bears it, so that it is told from what another log, or a lost
-history, made.
+"""The name of a log. Everything that is made from a log bears it, so that it is distinguished from what another log, or
+a lost history, made.
 
 A log that is restored from an older copy of itself gets another name, of the same family: it is the same log, and not
 the same history.

@@ -69,7 +69,7 @@ EXPIRED_MAX: Final = 10
 class Checkpoint(msgspec.Struct, eq=False):
     """States of a partition's aggregates, such that its log below ``position`` need not be read again.
 
-    ``snapshots`` are those that have changed since the last checkpoint, by key. They are written in their order, so
+    ``snapshots`` are the ones that have changed since the last checkpoint, by key. They are written in their order, so
     that one may count on those before it. ``obsolete``: ranges of keys, each from its first key up to another one that
     is excluded. The snapshots in them are of no use once this checkpoint is written. ``answers`` are those given to
     keyed commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten,
@@ -112,7 +112,7 @@ class Journal(Protocol):
     def submit(self, submissions: Sequence[Submission]) -> None:
         """Queue for writing, and return at once.
 
-        Within a partition the order of the appends is kept, and once one has failed all behind it in the same epoch
+        Within a partition the order of the appends is kept, and once one has failed all after it in the same epoch
         fail too. A checkpoint of an epoch that has ended replaces nothing newer, whatever its outcome.
         """
 
@@ -136,7 +136,7 @@ class EventSource(Protocol):
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
         """The next events of the cursor's partitions, at most ``limit``, in order within each partition; and the cursor
-        behind them. At the end there are none, and the cursor is the same or further on.
+        after them. At the end there are none, and the cursor is the same or further on.
 
         Raises JournalUnavailable, or Undecodable for a record that this version does not know. A source that reads each
         partition by itself first returns the events before such a record.

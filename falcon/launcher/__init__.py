@@ -1,4 +1,4 @@
-"""``falcon up``, and the roles of a cluster: starts the processes, restarts those that die, and ends all in order.
+"""``falcon up``, and the roles of a cluster: starts the processes, restarts the ones that die, and ends all in order.
 
 It imports little, since the first message waits for it, and it serves nothing itself, since it must not die.
 """

@@ -148,7 +148,7 @@ class ProcessGroup:
             self._count_cpu()
 
     def _look(self) -> list[Role]:
-        """Wait a moment for news of the roles. Returns those that have ended."""
+        """Wait a moment for news of the roles. Returns the ones that have ended."""
         ended = []
         for key, _ in self._selector.select(_LOOK_SECONDS):
             if isinstance(key.data, Role):

@@ -1,8 +1,8 @@
 """Applies a projection to the assigned partitions of the log for as long as the process runs.
 
-At least once, and idempotent: the position is stored with the tables, and the next owner of a partition goes on there,
-provided that the log still has that place. Nothing is read before what was read is applied, so slow tables slow the
-reading down.
+At least once, and idempotent: the position is stored with the tables, and the next owner of a partition continues
+there, provided that the log still has that place. Nothing is read before what was read is applied, so slow tables slow
+the reading down.
 """
 
 import logging
@@ -153,7 +153,7 @@ class ProjectionConsumer:
         return {p: position for p, position in self._cursor.items() if p not in self._stopped}
 
     def _follow_assignment(self) -> None:
-        """A newly assigned partition goes on where its last owner left it."""
+        """A newly assigned partition continues where its last owner left it."""
         assigned = self._assigned()
         if assigned == self._cursor.keys() or self._went_back:
             return
@@ -192,7 +192,7 @@ class ProjectionConsumer:
         self._stopped.clear()
 
     def _checked(self, cursor: dict[Partition, Position]) -> dict[Partition, Position]:
-        """The partitions without those that cannot be read for now, for instance without a leader: the others do not
+        """The partitions without the ones that cannot be read for now, for instance without a leader: the others do not
         wait for them.
 
         Raises LogWentBack, JournalUnavailable.
@@ -220,7 +220,7 @@ class ProjectionConsumer:
             try:
                 writes[partition].extend(self._projection.writes(recorded))
                 count += 1
-            except Exception as error:  # any error is this event's, and the other partitions must go on
+            except Exception as error:  # any error is this event's, and the other partitions must continue
                 at = position_of(recorded)
                 poisoned[partition] = at, f"projection {self._name} cannot apply it: {error!r}"
                 after[partition] = at
@@ -312,7 +312,7 @@ class ProjectionConsumer:
     # --- partitions that have stopped ---------------------------------------------------------------------------------
 
     def _stop(self, partition: Partition, at: Position, error: str) -> None:
-        """Stop before the event, without skipping it. The other partitions go on."""
+        """Stop before the event, without skipping it. The other partitions continue."""
         if self._recorded[partition] != at:
             self._write({partition: at}, ())
         if partition not in self._stopped:

@@ -58,7 +58,7 @@ class Filling:
                 log.info("projection %s has been filled and is shown", self._name)
 
     def _has_reached_the_end(self, now: float) -> bool:
-        """True if all partitions have been applied up to the end, also those that other processes apply."""
+        """True if all partitions have been applied up to the end, also the ones that other processes apply."""
         if self._end is None or now - self._end[1] > _END_SECONDS:
             self._end = self._source.end(), now
         end, _ = self._end

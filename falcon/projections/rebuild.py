@@ -38,17 +38,17 @@ _PAUSE_SECONDS: Final = 0.5
 _BEAT_SECONDS: Final = 5.0
 _SILENCE_SECONDS: Final = 60.0  # then the process that has begun a rebuild is gone
 
-# The partitions of this process among those that share a rebuild, at the time of the call.
+# The partitions of this process among the ones that share a rebuild, at the time of the call.
 Assigned: TypeAlias = Callable[[], Collection[Partition]]
 
 
 class Rebuild:
-    """Builds a projection's tables again beside the live ones, then switches over. Reads go on all the while.
+    """Builds a projection's tables again beside the live ones, then switches over. Reads continue all the while.
 
-    What has been applied is kept with the tables: a rebuild that was killed goes on where it was, unless it was made by
-    another version or would have had to pass over other events. ``skips``: events to pass over. ``progress`` gets the
-    cursor whenever it may have moved. ``assigned``: None if no other process can share the work. ``beat`` tells those
-    that share it that this process is at work.
+    What has been applied is kept with the tables: a rebuild that was killed continues where it was, unless it was made
+    by another version or would have had to pass over other events. ``skips``: events to pass over. ``progress`` gets
+    the cursor whenever it may have moved. ``assigned``: None if no other process can share the work. ``beat`` tells
+    the others that this process is at work.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Rebuild:
         return self._done
 
     def _resumed(self) -> str | None:
-        """The name of the tables of an earlier run, if this one can go on with them."""
+        """The name of the tables of an earlier run, if this one can continue with them."""
         unfinished = self._tables.unfinished_rebuild(self._name)
         if unfinished is None:
             return None
@@ -153,8 +153,8 @@ class Rebuild:
 class RebuildShare:
     """The part that a projector takes in rebuilds that other processes have begun. For one thread.
 
-    The projector applies events in the partitions that it gets among those that share a rebuild. The process that has
-    begun the rebuild is one of them, and switches over. While it is gone the others wait. ``join``: become one of
+    The projector applies events in the partitions that it gets among the ones that share a rebuild. The process that
+    has begun the rebuild is one of them, and switches over. While it is gone the others wait. ``join``: become one of
     them.
     """
 

@@ -44,7 +44,7 @@ class _Chunk(NamedTuple):
 
 
 class _Window:
-    """The chunks that are kept of a partition. ``begin``, ``end``: the positions before and behind all of them."""
+    """The chunks that are kept of a partition. ``begin``, ``end``: the positions before and after all of them."""
 
     def __init__(self, begin: Position) -> None:
         self.begin = begin
@@ -135,7 +135,7 @@ class SharedLogReader:
             self._cursors.pop(consumer, None)
 
     def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
-        """The kept events behind the cursor, with partitions in turn, so that none waits for another's backlog."""
+        """The kept events after the cursor, with partitions in turn, so that none waits for another's backlog."""
         events: list[Recorded] = []
         after = dict(cursor)
         with self._changed:
@@ -151,7 +151,7 @@ class SharedLogReader:
 
     def read_on(self, cursor: Cursor, limit: int, *, wait: bool) -> None:
         """Read more of the log. Does not read if another consumer has just read or is waiting for events, or if a
-        slower one would be left behind. With ``wait`` it waits for that.
+        slower one would lose its place here. With ``wait`` it waits for that.
 
         Raises JournalUnavailable.
         """

@@ -137,7 +137,7 @@ def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
 
 
 def _behind(at: Position) -> Position:
-    """The position of a reader behind the event at this position."""
+    """The position of a reader after the event at this position."""
     return Position(at.offset + 1, at.epoch, at.n + 1)
 
 

@@ -120,7 +120,7 @@ def hashed(key: bytes, kind: bytes = b"") -> bytes:
 
 
 def behind(prefix: bytes) -> bytes:
-    """The first key behind all keys that begin with ``prefix``."""
+    """The first key after all keys that begin with ``prefix``."""
     return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
 
 
@@ -140,7 +140,7 @@ def index_key(identity: int) -> bytes:
 
 
 def index_range(after: int) -> tuple[bytes, bytes]:
-    """The start and the end of the index behind ``after``."""
+    """The start and the end of the index after ``after``."""
     return index_key(after + 1), behind(INDEX_START)
 
 

@@ -18,7 +18,7 @@ class AccountNames:
         self._known: dict[AccountId, str] = {}
 
     async def of(self, account_ids: Iterable[AccountId]) -> Mapping[AccountId, str]:
-        """The names of the accounts that the tables know; one query for those that were never looked up. Raises
+        """The names of the accounts that the tables know; one query for the ones that were never looked up. Raises
         ReadStoreUnavailable."""
         wanted = set(account_ids)
         found = {account_id: self._known[account_id] for account_id in wanted & self._known.keys()}

@@ -108,11 +108,11 @@ class ProjectionTables(Protocol):
 
         ``catch_up`` is called while no other process can move the live ones. It brings the rebuilt ones to the same
         positions, or returns False if that would take too long. Then this returns False too, the live tables stay, and
-        the rebuild can go on.
+        the rebuild can continue.
         """
 
     def stopped(self, projection: str, error: str | None) -> None:
-        """Record that the projection has stopped at an error, or goes on again."""
+        """Record that the projection has stopped at an error, or continues again."""
 
     def why_stopped(self, projection: str) -> str | None:
         """The error that the projection has stopped at."""
@@ -125,8 +125,8 @@ class ProjectionTables(Protocol):
 
 
 class Comparison(NamedTuple):
-    """Counts cells: those that were compared, those that were missing or wrong, and those that nothing in the log has
-    written."""
+    """Counts cells: the ones that were compared, the ones that were missing or wrong, and the ones that nothing in the
+    log has written."""
 
     cells: int = 0
     missing: int = 0
@@ -212,7 +212,7 @@ class ConsumerTables(ProjectionTables, Protocol):
         """Record that the partition has stopped before an event."""
 
     def go_on(self, projection: str, partition: Partition) -> None:
-        """Record that the partition goes on."""
+        """Record that the partition continues."""
 
     def stops(self, projection: str) -> dict[Partition, Stop]:
         """The partitions that have stopped."""

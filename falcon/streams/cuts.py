@@ -64,7 +64,7 @@ class CutStore(Protocol):
         """The new cut's number. Raises JournalUnavailable."""
 
     async def read(self, number: int) -> list[Record]:
-        """The cut and some of those that follow it; none if it is not kept. Raises JournalUnavailable, also if the
+        """The cut and some of the ones that follow it; none if it is not kept. Raises JournalUnavailable, also if the
         store may have more cuts than it shows."""
 
     async def close(self) -> None: ...
@@ -85,7 +85,7 @@ class Cuts:
         self._looked_up: OrderedDict[int, bytes] = OrderedDict()
         self._near: deque[Record] = deque(maxlen=_NEAR)
         self._bases: dict[int, Cut] = {}
-        self._resolved: dict[int, Cut | None] = {}  # of those that are near
+        self._resolved: dict[int, Cut | None] = {}  # of the ones that are near
         self._mine: deque[int] = deque(maxlen=_NEAR)
         self._arrived = asyncio.Event()
         self._reading: dict[int, asyncio.Task[list[Record]]] = {}

@@ -140,8 +140,8 @@ def _order(segments: int, others: int) -> int:
 
 
 def _range_of(differences: Sequence[int]) -> tuple[int, int]:
-    """The width of a field and the least value in one, for about the fewest bits. The values in the middle of those
-    that do not fit tell how long these are."""
+    """The width of a field and the least value in one, for about the fewest bits. The values in the middle of the
+    ones that do not fit tell how long these are."""
     ordered, count = sorted(differences), len(differences)
     starts = {0, *(ordered[count // part] for part in (16, 8, 4) if count >= part), *ordered[:1]}
     best = (1 << 62, 0, 0)

@@ -54,7 +54,7 @@ HISTORY_EVENTS: Final = codec.names_of(
 )
 # Events that may bring a subscription into a room, or end it.
 ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
-# Events that only the account itself is told of. In a room that many read there are more of them than messages.
+# Events that only the account itself receives. In a room that many read there are more of them than messages.
 READER_EVENTS: Final = codec.names_of(ReadMoved)
 
 _wanted = metrics.stream_events.labels("yes")
@@ -64,7 +64,7 @@ _pushed = metrics.message_seconds.labels("pushed")
 
 class Feed:
     """One instance per event loop. ``remembered``: how many records of all segments together the feed keeps for clients
-    that come back soon, in ``remembered_bytes`` at most. ``cuts``: those that make tokens short; None if tokens are
+    that come back soon, in ``remembered_bytes`` at most. ``cuts``: the ones that make tokens short; None if tokens are
     short since there are few segments."""
 
     def __init__(
@@ -156,7 +156,7 @@ class Feed:
             self._stop_if_alone()
 
     def follow(self, starts: Mapping[int, Position]) -> None:
-        """Read these segments from now on. Start at these positions those that are not read yet."""
+        """Read these segments from now on. Start at these positions the ones that are not read yet."""
         for segment, position in starts.items():
             if segment not in self._segments and not self.is_closed(segment):
                 self._segments[segment] = _Segment(position)
@@ -465,7 +465,7 @@ class Feed:
             self._moved.notify_all()
 
     def _is_of_absent_reader(self, raw: Raw) -> bool:
-        """True if only an account that has no stream here is told of the event."""
+        """True if only an account without a stream here receives the event."""
         if raw.record.type not in READER_EVENTS:
             return False
         reader = codec.account_of(raw.record)
@@ -519,7 +519,7 @@ class _Segment:
 
     ``read``: True once the tail has read on from where the feed began.
 
-    ``last``: the place of the newest record, if the position is behind it: the position is made when it is asked for,
+    ``last``: the place of the newest record, if the position is after it: the position is made when it is asked for,
     which is seldom.
     """
 
@@ -530,7 +530,7 @@ class _Segment:
 
     @property
     def position(self) -> Position:
-        """The position behind the last record that was read."""
+        """The position after the last record that was read."""
         if self.last is not None:
             offset, epoch, n = self.last
             self.position = Position(offset + 1, epoch, n + 1)

@@ -15,7 +15,7 @@ class StreamEnd(msgspec.Struct, frozen=True):
 
 
 class Frame:
-    """``id``: the resume token behind this event. ``name``: of the event. ``data``: JSON."""
+    """``id``: the resume token after this event. ``name``: of the event. ``data``: JSON."""
 
     __slots__ = ("_sse", "_text", "data", "id", "name", "wire")
 

@@ -2,8 +2,8 @@
 caller passes the time and sends the messages.
 
 Each account and each room has a keeper among the processes (``keepers.py``). A process tells an account's keeper that
-the account is here, or that a stream here watches it; the keeper tells those that watch. For typing a process tells a
-room's keeper that a stream here listens in the room.
+the account is here, or that a stream here watches it; the keeper tells the ones that watch. For typing a process tells
+a room's keeper that a stream here listens in the room.
 """
 
 from array import array
@@ -37,7 +37,7 @@ class Presence:
         self.here = here
         self._keepers = Keepers(here)
         self._copies = Copies()
-        self._handing: dict[int, dict[str, float]] = {}  # by slot: earlier keepers, and until when they are told
+        self._handing: dict[int, dict[str, float]] = {}  # by slot: earlier keepers, and until when they hear of changes
         self._leaving: dict[str, float] = {}  # when to forget what a process has told
         self._met: dict[str, float] = {}  # when a process was heard for the first time
         self._changed: set[AccountId] = set()
@@ -166,7 +166,7 @@ class Presence:
             self._copies.drop(process, kind, id)
 
     def _apply(self, process: str, changed: Iterable[Fact]) -> None:
-        """Tell those that watch an account what the process has told of it."""
+        """Tell the ones that watch an account what the process has told of it."""
         for kind, id in changed:
             if kind == ONLINE:
                 self._changed.add(id)
@@ -191,7 +191,7 @@ def _places(slot: int) -> Iterable[Place]:
 
 def _merged(told: Sequence[bytes]) -> bytes:
     """The rooms of an account as processes have told them, newest first: each room once, and ROOMS_MAX at most. Then a
-    further process with a stream of the account changes nothing for those that watch."""
+    further process with a stream of the account changes nothing for the ones that watch."""
     if len(told) == 1:
         return told[0]
     newest_first = chain.from_iterable(zip_longest(*(array("Q", rooms) for rooms in told)))

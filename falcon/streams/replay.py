@@ -1,4 +1,4 @@
-"""A stream starts with the present state, or with what has happened since a token. Then it goes on live."""
+"""A stream starts with the present state, or with what has happened since a token. Then it continues live."""
 
 import asyncio
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ class StreamReplay:
     call :meth:`run`.
 
     ``rooms``: the account's rooms and roles at ``since``, once they are resolved. ``seen_since``: rooms that the
-    account joined or left behind them.
+    account joined or left after them.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class StreamReplay:
         return sum(max(0, end - self._feed.reached(segment)) for segment, end in ends.items())
 
     async def remember(self) -> bool:
-        """Make the feed remember what is behind the offsets. False if that is too much. Raises WrongPlace,
+        """Make the feed remember what is after the offsets. False if that is too much. Raises WrongPlace,
         JournalUnavailable."""
         return await self._feed.remember(self._offsets)
 
@@ -149,7 +149,7 @@ class StreamReplay:
             await asyncio.sleep(0)  # a closed segment may have much
 
     def size(self, account_id: AccountId, only: Container[RoomId] | None, most: int) -> int:
-        """Bytes of the remembered records that the account may see behind the offsets; it counts up to ``most`` and one
+        """Bytes of the remembered records that the account may see after the offsets; it counts up to ``most`` and one
         record more. ``only``: the rooms that are shown; None for all."""
         rooms = self._by_segment(room_id for room_id in self.rooms if only is None or room_id in only)
         size = 0
@@ -169,7 +169,7 @@ class StreamReplay:
         return token_hash not in self._history.revoked and (known or token_hash in self._history.issued)
 
     async def newest_before(self) -> dict[RoomId, Seq]:
-        """The newest message at the offsets, for each room in which messages have been posted behind them.
+        """The newest message at the offsets, for each room in which messages have been posted after them.
 
         Each table may be ahead of the offsets by any distance. Up to this message all of them agree. Raises
         JournalUnavailable.
@@ -201,7 +201,7 @@ class StreamReplay:
         subscription.push(Frame(self.id, name, data))
 
     async def run(self, subscription: Subscription, *, replay: bool) -> None:
-        """Push what is behind ``offsets``, then add the subscription to the feed. Raises JournalUnavailable,
+        """Push what is after ``offsets``, then add the subscription to the feed. Raises JournalUnavailable,
         WrongPlace."""
         while subscription.open and self._behind():
             rooms = self._by_segment(subscription.rooms)
@@ -244,7 +244,7 @@ class StreamReplay:
     async def _show_segment(
         self, subscription: Subscription, segment: int, rooms: Iterable[RoomId], stop: int | None
     ) -> None:
-        """Push what is behind the offset in this segment, up to ``stop`` or as far as it has been read. ``rooms``: the
+        """Push what is after the offset in this segment, up to ``stop`` or as far as it has been read. ``rooms``: the
         account's in it."""
         await self._cover(segment)
         while subscription.open and self._offsets[segment] < (begins := self._up_to(stop, self._feed.begins(segment))):
@@ -261,7 +261,8 @@ class StreamReplay:
         return offset if stop is None else min(stop, offset)
 
     def _wanted(self, subscription: Subscription, segment: int, rooms: Iterable[RoomId]) -> Iterator[Raw]:
-        """The remembered records of the account and its rooms, also of those that it joins by one of these events."""
+        """The remembered records of the account and its rooms, also of the ones that it joins by one of these
+        events."""
         offset, account_id = self._offsets[segment], subscription.account_id
         starts = dict.fromkeys((account_id, *rooms), offset)
         self._history.note_joins(segment, self._feed.history_about(segment, account_id, offset))
@@ -271,7 +272,7 @@ class StreamReplay:
         return self._feed.since(segment, starts)
 
     async def _show_all(self, subscription: Subscription, segment: int, raws: Iterable[Raw], after: int) -> None:
-        """Push as fast as the client reads, with turns for others in between. ``after``: the offset behind the
+        """Push as fast as the client reads, with turns for others in between. ``after``: the offset after the
         records."""
         size = 0
         for raw in raws:
@@ -286,7 +287,7 @@ class StreamReplay:
                 await asyncio.sleep(0)
             if not subscription.open:
                 return
-        self._move(segment, max(self._offsets[segment], after))  # there may be void records behind the last valid one
+        self._move(segment, max(self._offsets[segment], after))  # there may be void records after the last valid one
 
     def _move(self, segment: int, offset: int) -> None:
         self._offsets[segment] = offset
@@ -324,7 +325,7 @@ class _History:
     """The account's memberships, tokens and deleted messages around some offsets.
 
     ``roles``: the account's role in a room at these offsets, None if it was no member. It has the rooms of which an
-    event mentions the account. ``seen_since``: those of them where such an event lies behind the offsets. ``joined``:
+    event mentions the account. ``seen_since``: those of them where such an event lies after the offsets. ``joined``:
     by segment, the rooms that the account joined, with the offset of the first time. ``deleted``: messages, as far as
     the log tells it and not the feed. ``issued``, ``revoked``: hashes of the account's tokens.
     """
@@ -361,7 +362,7 @@ class _History:
                 self.joined.setdefault(segment, {}).setdefault(change[0], offset)
 
     def _change(self, event: Event, *, before_offsets: bool) -> None:
-        """The last change before the offsets tells the role there. Without one, the first change behind them does."""
+        """The last change before the offsets tells the role there. Without one, the first change after them does."""
         change = self._roles_around(event)
         if change is not None:
             room_id, before, after = change

@@ -67,7 +67,7 @@ class Claim(NamedTuple):
 
     @property
     def news(self) -> Mapping[int, int]:
-        """The places that the checksum needs the starts of: a cut speaks for those that are its own."""
+        """The places that the checksum needs the starts of: a cut speaks for the ones that are its own."""
         if not self.body[0] & _STARTED:
             return {}
         return _news(self.place.offsets, self.place.reference)

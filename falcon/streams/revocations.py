@@ -1,4 +1,4 @@
-"""Which tokens the log has revoked, so that a process may go on trusting tokens that the read tables once knew.
+"""Which tokens the log has revoked, so that a process may continue trusting tokens that the read tables once knew.
 
 The tables are asked first where they stand, and the log is read from there on. So a token that they know from then on
 is good until the log revokes it: each revocation is either shown by the tables or read here.
@@ -23,7 +23,7 @@ log = logging.getLogger("falcon.streams")
 _FRESH_SECONDS: Final = 1.0  # a log that was read to its end so long ago may hide a revocation
 _PAUSE_SECONDS: Final = 0.3  # between two looks for the log's end
 _REACH_SECONDS: Final = 5.0  # an end that is reached later says nothing of the present one
-_REMEMBERED: Final = 10_000  # then those that the tables show are forgotten
+_REMEMBERED: Final = 10_000  # then the ones that the tables show are forgotten
 _REMEMBERED_MAX: Final = 100_000
 # A look-up, or the opening of a stream, that began before the tables showed the revocation has ended by then.
 _FORGET_SECONDS: Final = 20.0

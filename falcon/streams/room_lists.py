@@ -44,7 +44,7 @@ _Place = tuple[int, int]  # a segment, and an offset in it
 
 
 class RoomListPage(NamedTuple):
-    """``next``: the cursor at which the list goes on; None at its end."""
+    """``next``: the cursor at which the list continues; None at its end."""
 
     rows: list[RoomSummaryRow]
     next: RoomCursor | None
@@ -248,7 +248,7 @@ class _List:
         self._order = sorted(_places(memberships))
 
     def rooms(self) -> set[RoomId]:
-        """The rooms of the list, and those that it may have by now."""
+        """The rooms of the list, and the ones that it may have by now."""
         return self.memberships.keys() | self.doubts.keys()
 
     def put(self, changed: Mapping[RoomId, MembershipAt | None]) -> None:
@@ -274,7 +274,7 @@ class _List:
             insort(self._order, (membership.updated_at, room_id))
 
     def pick(self, cursor: RoomCursor | None, limit: int) -> tuple[list[RoomId], RoomCursor | None]:
-        """The newest rooms behind the cursor, and the cursor behind them."""
+        """The newest rooms after the cursor, and the cursor after them."""
         order = self._order
         end = len(order) if cursor is None else bisect_left(order, (cursor.updated_at, cursor.room_id))
         start = max(0, end - limit)

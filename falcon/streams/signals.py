@@ -28,7 +28,7 @@ log = logging.getLogger("falcon.streams")
 
 SIGNALS: Final = ("typing", "presence")
 WATCHED_MAX: Final = 500  # accounts that a stream may watch
-AUDIENCE_MAX: Final = 500  # connections of a process that are told about typing in a room; in a larger room none are
+AUDIENCE_MAX: Final = 500  # connections of a process that hear of typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
 ALIVE_SECONDS: Final = 3.0  # between two signs of life of a process
 
@@ -140,7 +140,7 @@ class Signals:
         self._mine: dict[AccountId, list[Subscription]] = {}
         self._leaving: dict[AccountId, float] = {}  # those whose last stream has ended, and when to tell
         self._watching: dict[AccountId, _Watching] = {}
-        self._shown: dict[Subscription, set[AccountId]] = {}  # by stream: those that it was told are online
+        self._shown: dict[Subscription, set[AccountId]] = {}  # by stream: the ones that it knows to be online
         self._entered: dict[Subscription, None] = {}  # they have entered or left a room
         self._late: dict[AccountId, set[Subscription]] = {}  # told when the connection is less busy
         self._typed: dict[AccountId, float] = {}
@@ -198,7 +198,7 @@ class Signals:
         return True
 
     def came(self, subscription: Subscription) -> None:
-        """Called when a subscription follows the log. It is told which of those that it watches are online already."""
+        """Called when a subscription follows the log. It receives which of the watched accounts are online."""
         self._shown[subscription] = set()
         self._mine.setdefault(subscription.account_id, []).append(subscription)
         self._leaving.pop(subscription.account_id, None)

@@ -1,4 +1,4 @@
-"""Starts of the log: what was written behind a start was written after it, in the history that the log has now.
+"""Starts of the log: what stands after a start was written later, in the history that the log has now.
 
 A log that goes back to an older copy of itself, such as a snapshot of its volume, keeps its name, and gives the same
 offsets again. But it is started again before anything is written, and each start has a random number. So the number of

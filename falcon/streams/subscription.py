@@ -31,7 +31,7 @@ class Sink(Protocol):
 
 
 class Subscription:
-    """``only``: the rooms that the client asked for; None for all, also those that the account joins later.
+    """``only``: the rooms that the client asked for; None for all, also the ones that the account joins later.
 
     ``rooms``: the account's rooms among them with its roles, as of the last event that was pushed. ``signals``: the
     kinds that the client wants. ``watched``: the accounts whose presence it wants. ``queued``: bytes that wait.

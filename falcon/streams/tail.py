@@ -37,13 +37,13 @@ class Tail(Protocol):
 
     def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
         """The offsets of a resume token, with those of all segments that came after its own. Closed segments come
-        first, in the order in which they are to be read. Those that have been read to their ends are left out.
+        first, in the order in which they are to be read. The ones that have been read to their ends are left out.
 
         Raises WrongPlace if no reader can stand there.
         """
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
-        """The offset behind the last record of each segment. Raises JournalUnavailable."""
+        """The offset after the last record of each segment. Raises JournalUnavailable."""
 
     async def position(self, segment: int, offset: int) -> Position:
         """The position of a reader that has read the segment from its start up to ``offset``, an offset from a resume
@@ -53,13 +53,13 @@ class Tail(Protocol):
         """
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        """The records behind the cursor, and the cursor behind them. Waits a moment if there are none.
+        """The records after the cursor, and the cursor after them. Waits a moment if there are none.
 
         Raises JournalUnavailable.
         """
 
     async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-        """The records from ``start`` up to offset ``stop`` (excluded), and the position behind them.
+        """The records from ``start`` up to offset ``stop`` (excluded), and the position after them.
 
         Raises JournalUnavailable.
         """

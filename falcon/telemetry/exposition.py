@@ -40,7 +40,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def collect(slots: Iterable[SlotView]) -> list[Measured]:
-    """Counters and histograms of all processes, also ended ones; gauges of those that live."""
+    """Counters and histograms of all processes, also ended ones; gauges of the ones that live."""
     found: dict[str, dict[tuple[str, ...], list[float]]] = {name: {} for name in REGISTRY}
     for slot in slots:
         alive = slot.alive

@@ -80,7 +80,7 @@ class _Child:
         self._lock = threading.Lock()
 
     def move(self, cells: Cells, at: int) -> None:
-        """Move to other cells. Values that these have already go on, with what has been counted until now."""
+        """Move to other cells. Values that these have already continue, with what has been counted until now."""
         with self._lock:
             self._add_to(cells, at)
             self._cells, self._at = cells, at

@@ -138,7 +138,7 @@ def _said(line: bytes) -> dict[str, Any]:
         if answerer is None:
             return {"error": f"{request['what']} is not known here"}
         return {"answer": answerer(request["arguments"])}
-    except Exception as error:  # the asker is told; nothing else may suffer from it
+    except Exception as error:  # the answer says so; nothing else may suffer from it
         log.warning("a question of the operations port could not be answered: %r", error)
         return {"error": repr(error)}
 

@@ -1,12 +1,12 @@
 """A process's values, in a file that it shares with the process that exposes them.
 
 A process tree has a folder, and each process in it a slot, named for its role and its place ("serve-0") and not for its
-pid. So a process that replaces a killed one goes on counting where that one stopped, at the very last increment: the
+pid. So a process that replaces a killed one continues counting where that one stopped, at the very last increment: the
 kernel keeps a mapped page when the process is killed. Nothing is left over from dead processes, since nothing is named
 for them.
 
 A slot is two files. ``NAME.cells`` is an array of doubles: a header, then what was allocated. ``NAME.keys`` has a line
-for each allocation: offset, length, metric, kind, and label values, as JSON, and zeros behind them. Only its process
+for each allocation: offset, length, metric, kind, and label values, as JSON, and zeros after them. Only its process
 writes a slot.
 
 The space of both is reserved when they are made: when memory is full, the first write to a page that was not reserved
@@ -259,7 +259,7 @@ def _mapped(path: Path, size: int, reserved: int) -> mmap.mmap:
 
 
 def _written(keys: bytes) -> bytes:
-    """The lines in a file of keys, without the zeros behind them."""
+    """The lines in a file of keys, without the zeros after them."""
     return keys.rstrip(b"\0")
 
 

@@ -72,7 +72,7 @@ class Batching:
         self._holding.discard(number)
 
     def pass_over_slow(self, now: float) -> None:
-        """The next batch does not wait for those that are away for long."""
+        """The next batch does not wait for the ones that are away for long."""
         self._holding = {number for number in self._holding if now - self.away[number].since < SLOW_SECONDS}
 
     def is_nearly_back(self, away: Away) -> bool:

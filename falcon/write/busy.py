@@ -1,5 +1,5 @@
-"""Which rooms get the most commands: the question behind a busy shard. No metric says it, since none has a room as its
-label, so the operators' page of shards does."""
+"""Which rooms get the most commands: the first question about a busy shard. No metric says it, since none has a room as
+its label, so the operators' page of shards does."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -13,7 +13,7 @@ _NEARLY_EMPTY: Final = 32
 
 class Capacity:
     """Counts the commands of one mailbox that are queued or away: at most ``bound`` of them, and ``BYTES_MAX`` bytes.
-    ``queue`` has those that are not away yet.
+    ``queue`` has the ones that are not away yet.
 
     ``is_near``: the shard decides on this loop's thread, and nothing is read or refused meanwhile. Once such a mailbox
     was full it takes no more than a batch until it is nearly empty. So a burst finds all the room there is. If more

@@ -50,7 +50,7 @@ class Checkpoints:
             self._make(serving, submissions)
 
     def confirmed(self, serving: Serving, submissions: list[Submission]) -> None:
-        """The append is durable behind which the state was captured, so that is a checkpoint."""
+        """The append is durable after which the state was captured, so that is a checkpoint."""
         serving.captured_behind = None
         self._make(serving, submissions)
 

@@ -74,5 +74,6 @@ class SystemClock:
         return ahead
 
     def _follow_wall(self) -> None:
-        """Take the time of the wall clock for right. CLOCK_BOOTTIME goes on while the machine sleeps, as that does."""
+        """Take the time of the wall clock for right. CLOCK_BOOTTIME continues while the machine sleeps, as that
+        does."""
         self._ahead = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -17,7 +17,7 @@ class ShardLimits(msgspec.Struct, frozen=True):
     that cannot be taken over; each pause is twice the last, up to ``recovery_retry_seconds_max``.
     ``undecodable_retry_seconds``: the pause if the log holds an event of a newer version. ``stall_seconds``: with an
     append under way for longer, its partition takes no more commands. ``refusal_age_seconds``: an answer that no event
-    stands behind, such as a refusal, rests on a state that was the log's at most so long ago; None if no other process
+    stands for, such as a refusal, rests on a state that was the log's at most so long ago; None if no other process
     can depose the owner. ``reclaim_seconds``: the pause before a shard asks for a partition that it lost.
     ``room_messages``: what a room takes in a second, and at once; 0 for any number. ``room_members``: the most that a
     room may have. ``answers_bytes``: memory for the keys of commands. ``account_keys``: keys of one account; 0 for any

@@ -63,8 +63,8 @@ class Recovering(msgspec.Struct, frozen=True):
 class Serving(msgspec.Struct, eq=False):
     """Commands are decided here.
 
-    ``in_flight``: appends, oldest first. ``proven_at``: when the newest append was sent of those that have shown that
-    the log was ours. ``unproven``: refusals that wait for newer proof. ``captured_at``: when the state was last
+    ``in_flight``: appends, oldest first. ``proven_at``: when the newest append was sent of the ones that have shown
+    that the log was ours. ``unproven``: refusals that wait for newer proof. ``captured_at``: when the state was last
     captured. ``captured_behind``: the append after whose events it was; the capture is a checkpoint once that is
     durable.
     """

@@ -84,7 +84,7 @@ class PartitionAggregates:
         monotonic: Callable[[], float] = time.monotonic,
         rates: Rates | None = None,
     ) -> None:
-        """``rates``: those that the partitions of a shard share; None if there are no limits."""
+        """``rates``: the ones that the partitions of a shard share; None if there are no limits."""
         self.number = number
         self._partitions = partitions
         self._store = store
@@ -160,7 +160,7 @@ class PartitionAggregates:
         self.uncheckpointed += 1
 
     def begin(self, end: Position) -> None:
-        """All of the log has been replayed: go on in the epoch that the takeover opened."""
+        """All of the log has been replayed: continue in the epoch that the takeover opened."""
         self.confirmed = max(self.confirmed, end.offset - 1)
         self._ahead.clear()
         self.epoch = end.epoch
@@ -323,7 +323,7 @@ class PartitionAggregates:
         answer: Answer | Rejection | None = None,
         trace: str | None = None,
     ) -> None:
-        """Put the events behind the others, and change the state.
+        """Put the events after the others, and change the state.
 
         A keyed command leaves a record even when nothing changes, so that the log answers its retry. The answer is in
         the record of the first event, unless it is the message that the event carries.

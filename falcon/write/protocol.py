@@ -122,7 +122,7 @@ class NotTaken(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Closing(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The owner takes no batch of this connection behind the number ``taken``. It still answers the others."""
+    """The owner takes no batch of this connection after the number ``taken``. It still answers the others."""
 
     taken: int
 

@@ -61,7 +61,7 @@ class Rates:
 
 
 class _Crowd:
-    """Those who send in a room that is past its rate: what each got of its share, in this second, and how many they
+    """Senders in a room that is past its rate: what each got of its share, in this second, and how many they
     were in the second before."""
 
     __slots__ = ("_before", "_began", "_senders")

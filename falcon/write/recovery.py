@@ -141,7 +141,7 @@ class Recovery:
         unreadable: list[int] = []
         for recorded in events:
             number = recorded.envelope.partition
-            # An event behind our own marker is a newer owner's. A state that held it would pass for ours.
+            # An event after our own marker is a newer owner's. A state that held it would pass for ours.
             if number in again or number in unreadable or recorded.offset >= ends[number].offset:
                 continue
             try:

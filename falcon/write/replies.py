@@ -1,7 +1,7 @@
 """When a reply may leave, and with what.
 
 A reply leaves only when everything decided before it in its partition is durable. That holds for refusals too, since a
-refusal may rest on an event that is not durable yet. What no event of its own stands behind also needs proof that the
+refusal may rest on an event that is not durable yet. What rests on no event of its own also needs proof that the
 log was ours lately.
 """
 
@@ -22,7 +22,7 @@ _durable = metrics.message_seconds.labels("durable")
 
 
 class Replies:
-    """Replies of one shard. ``send_ready`` hands those that may leave to ``reply``, some of a batch at a time."""
+    """Replies of one shard. ``send_ready`` hands the ones that may leave to ``reply``, some of a batch at a time."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Replies:
         self._add_all(self._retries.give_up())
 
     def hold(self, serving: Serving, waiters: list[Waiter], submissions: list[Submission]) -> None:
-        """Let the replies wait for the append behind which they stand. Without one, nothing keeps them."""
+        """Let the replies wait for the append after which they stand. Without one, nothing keeps them."""
         append = serving.aggregates.take()
         if append is not None:
             submissions.append(append)

@@ -102,7 +102,7 @@ class Retries(Generic[W]):
         return answered
 
     def give_up(self) -> list[tuple[W, Reply]]:
-        """Tell those that still wait that their answers are not known here."""
+        """Tell the ones that still wait that their answers are not known here."""
         given_up = self._reading + self._waiting
         self._reading, self._waiting, self._places_read, self.unanswered = [], [], frozenset(), 0
         return [(asked.waiter, refusals.answer_unreadable()) for asked in given_up]

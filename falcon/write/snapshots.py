@@ -64,7 +64,7 @@ def head_of(identity: int) -> str:
 
 
 def parts_of(identity: int, before_epoch: int | None = None) -> str:
-    """The beginning of the names of an aggregate's parts; or the name behind those of earlier epochs."""
+    """The beginning of the names of an aggregate's parts; or the name after those of earlier epochs."""
     return f"part:{identity}:" + ("" if before_epoch is None else f"{before_epoch:019d}")
 
 

@@ -26,14 +26,14 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """The rows that a checkpoint writes, each head behind its parts, and the ranges of names that it makes useless."""
+    """The rows that a checkpoint writes, each head after its parts, and the ranges of names that it makes useless."""
 
     rows: list[tuple[str, bytes]]
     obsolete: list[tuple[str, str]]
 
 
 class StoredAggregates:
-    """Reads stored aggregates, and gives what a checkpoint must write of those that have changed."""
+    """Reads stored aggregates, and gives what a checkpoint must write of the ones that have changed."""
 
     def __init__(self, store: SnapshotStore, partition: Partition) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Compares the cells of a projection's tables with the log, and finds cells that are missing, wrong or unexplained.
 
 A cell is judged once the comparison has passed its timestamp. By then its last write has been seen, since a batch's
-cells bear the offset behind the batch. Cells that were written after the comparison began are not judged.
+cells bear the offset after the batch. Cells that were written after the comparison began are not judged.
 """
 
 import hashlib

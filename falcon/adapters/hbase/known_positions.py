@@ -63,7 +63,7 @@ class KnownPositions:
     def shown(
         self, live: Live, partitions: Collection[Partition], projections: Collection[str] | None = None
     ) -> dict[Partition, Position]:
-        """The least of the positions that these projections show; None for those that have been filled."""
+        """The least of the positions that these projections show; None for the ones that have been filled."""
         if projections is None:
             projections = [name for name, generations in live.items() if generations.fill is not Fill.FILLING]
         shown: dict[Partition, Position] = {}

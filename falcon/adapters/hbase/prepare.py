@@ -1,4 +1,4 @@
-"""Makes the tables, and checks that they are those that the settings name."""
+"""Makes the tables, and checks that they are the ones that the settings name."""
 
 import logging
 import os

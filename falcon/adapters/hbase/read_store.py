@@ -92,7 +92,7 @@ class HBaseReadStore(HBaseQueries):
         return live if self.positions.know(live, partitions) else None
 
     async def _look_at(self, partition: Partition) -> int:
-        """Returns what was seen: the position may be forgotten before all callers go on."""
+        """Returns what was seen: the position may be forgotten before all callers continue."""
         return self.positions.shown(await self._look([partition]), [partition])[partition].offset
 
     async def _look(self, partitions: Collection[Partition]) -> Live:

@@ -196,8 +196,8 @@ class Switching:
             self._reopen(projection, before.live, {p: a for p, a in applied.items() if a.closed_by == name})
 
     def _reopen(self, projection: str, live: int, closed: Mapping[Partition, Applied]) -> None:
-        """Open the positions that this switch-over has closed. Those that another one has closed meanwhile stay as they
-        are."""
+        """Open the positions that this switch-over has closed. The ones that another one has closed meanwhile stay as
+        they are."""
         meta = self._meta()
         for partition, applied in closed.items():
             meta.move(applied_key(projection, live, partition), applied, Applied(applied.position))

@@ -56,7 +56,7 @@ _TRUSTED_SECONDS: Final = 1.0
 class HBaseTables:
     """ProjectionTables for a log that is read by partition; for any thread.
 
-    A batch's cells are stamped with the offset behind the batch, each with its last value. Only then is the partition's
+    A batch's cells are stamped with the offset after the batch, each with its last value. Only then is the partition's
     position moved, by compare and set. Another process may write the same earlier or later, in other batches, without
     harm: only one of them moves the position.
 
@@ -213,7 +213,7 @@ class HBaseTables:
         self._meta().say(key, encode_stop(stop))
 
     def go_on(self, projection: str, partition: Partition) -> None:
-        """Record that the partition goes on."""
+        """Record that the partition continues."""
         self._meta().say(stop_key(_base(projection), self._generation(projection), partition), None)
 
     def stops(self, projection: str) -> dict[Partition, Stop]:

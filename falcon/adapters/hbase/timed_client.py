@@ -21,8 +21,8 @@ class TimedClient:
     async def run(self, work: Callable[[float], T]) -> T:
         """Returns what ``work`` returns. ``work`` gets the time left, in seconds.
 
-        Raises ReadStoreUnavailable at once if too many calls wait, and when the time is over even if the thread goes
-        on.
+        Raises ReadStoreUnavailable at once if too many calls wait, and when the time is over even if the thread
+        continues.
         """
         name = self._dispatcher.name
         try:

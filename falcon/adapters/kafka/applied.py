@@ -1,6 +1,7 @@
 """Projectors tell every edge by a topic where the read tables stand, so that edges need not ask the tables.
 
-What is told stays true, since positions only rise. It may be late or lost without harm: edges then ask the tables.
+What was published stays true, since positions only rise. It may be late or lost without harm: edges then ask the
+tables.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ _WAIT_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 1.0
 _READERS: Final = 4
 _READ_SECONDS: Final = 5.0
-_READ_RECORDS: Final = 100  # the next client's token may name one of those behind
+_READ_RECORDS: Final = 100  # the next client's token may name one of the next
 _CHECK_SECONDS: Final = 5.0
 _CHECK_WAIT_SECONDS: Final = 2.0
 

@@ -4,7 +4,7 @@ A record is a head (epoch, n) and a body. Read from its start, a partition means
 
 - a marker at offset o opens the epoch o + 1, with n = 0;
 - an event is valid if its epoch is the open one and its n the number of valid events since the marker; then n grows;
-- all else is void: written by a deposed owner, or twice, or behind a hole. Every reader skips it.
+- all else is void: written by a deposed owner, or twice, or after a hole. Every reader skips it.
 
 The verdict on a record rests only on records before it, and what is committed never changes, so that all readers agree
 for ever. No clock, lease, group or broker's deduplication is relied on.
@@ -35,7 +35,7 @@ def number_of(value: bytes) -> int:
 
 
 def opened_by(marker_offset: int) -> Position:
-    """The position of a reader behind a marker."""
+    """The position of a reader after a marker."""
     return Position(marker_offset + 1, marker_offset + 1, 0)
 
 
@@ -44,7 +44,7 @@ def event(epoch: int, n: int, body: bytes) -> bytes:
 
 
 def judge(at: Position, value: bytes) -> tuple[Position, bytes | None]:
-    """The position behind the record that stands at ``at``, and its body if it is a valid event."""
+    """The position after the record that stands at ``at``, and its body if it is a valid event."""
     if len(value) >= _HEAD.size:
         epoch, n = _HEAD.unpack_from(value)
         if epoch == _NO_EPOCH:
@@ -68,7 +68,7 @@ class Witness(NamedTuple):
 
 
 def position_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
-    """The position behind the last of these records, which follow one another.
+    """The position after the last of these records, which follow one another.
 
     None if they do not prove it: the partition's first record or a marker must be among them.
     """
@@ -141,7 +141,7 @@ class Examination:
 
 
 def behind(witness: Witness, records: Iterable[tuple[int, bytes]]) -> Position:
-    """The position behind the last of the records, which contain a valid witness."""
+    """The position after the last of the records, which contain a valid witness."""
     position = Position(witness.offset + 1, witness.epoch, witness.n + 1)
     for offset, value in records:
         if offset > witness.offset:
@@ -161,14 +161,14 @@ def _void(position: Position) -> int:
 
 
 def belongs(position: Position, before: Sequence[tuple[int, bytes]]) -> bool | None:
-    """True if a reader may stand at ``position`` behind these records, which end right before it. None if records
+    """True if a reader may stand at ``position`` after these records, which end right before it. None if records
     further back are needed to tell. The caller must also check that the epoch's marker stands where it must."""
     for offset, value in reversed(before):
         epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
         if epoch == _NO_EPOCH:
             return position == Position(position.offset, *opened_by(offset)[1:])
         if epoch == position.epoch and n in (position.n - 1, position.n):
-            return bool(n < position.n)  # otherwise a reader would already stand behind that event
+            return bool(n < position.n)  # otherwise a reader would already stand after that event
     return None
 
 

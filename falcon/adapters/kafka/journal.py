@@ -25,13 +25,13 @@ from falcon.write.clock import Clock
 
 log = logging.getLogger("falcon.journal")
 
-# Enough for a good batch, and short enough for the events behind it.
+# Enough for a good batch, and short enough for the events after it.
 _GROUP_BYTES_MAX: Final = 1 << 20
 _CLOCK_SECONDS_MAX: Final = 10.0
 _CHECKPOINT_PAUSE_SECONDS: Final = 1.0
 _CHECKPOINT_PAUSE_SECONDS_MAX: Final = 30.0
-# A takeover returns the partitions that are ready by then. The others go on, and the next call finds them for so long.
-# Their snapshots are that old then, which only makes the log's tail behind them longer.
+# A takeover returns the partitions that are ready by then. The others continue, and the next call finds them for so
+# long. Their snapshots are that old then, which only makes the log's tail after them longer.
 _SOON_SECONDS: Final = 1.0
 _CLAIMED_SECONDS: Final = 60.0
 _OVERHEAD: Final = fence.RECORD_OVERHEAD + records.OVERHEAD  # bytes around a record's data, at most
@@ -44,7 +44,7 @@ class _Fenced(Exception):
 
 
 class _Writing(msgspec.Struct, eq=False):
-    """A partition whose epoch is open here. ``position``: behind the last event that is known to be valid."""
+    """A partition whose epoch is open here. ``position``: after the last event that is known to be valid."""
 
     partition: Partition
     position: Position
@@ -74,7 +74,7 @@ class _InProgress(Generic[T]):
         return partition in self._tasks
 
     async def finished(self, partitions: Iterable[Partition], owner: str) -> tuple[dict[Partition, T], list[Exception]]:
-        """The results of those that are done soon, and the failures."""
+        """The results of the ones that are done soon, and the failures."""
         if self._over:  # a process that has let go of everything starts nothing: it would depose the new owners
             return {}, [_closed(partition) for partition in partitions]
         tasks = {partition: self._tasks.get(partition) or self._start(partition, owner) for partition in partitions}
@@ -183,7 +183,7 @@ class KafkaJournal:
         """First the snapshots, which can fail without harm. Then the markers, which depose the present owners.
 
         Each partition by itself. Snapshots that the old owner still writes meanwhile are missed and not needed: their
-        content stands in the log behind the checkpoint that was found.
+        content stands in the log after the checkpoint that was found.
         """
         await self._settled([self._writing[partition] for partition in partitions if partition in self._writing])
         await self._check_clock(owner)
@@ -305,7 +305,7 @@ class KafkaJournal:
         raise _Fenced(f"a newer owner than epoch {writing.epoch} wrote before offset {base}")
 
     def _end_epoch(self, writing: _Writing, group: list[Append], error: Exception) -> None:
-        """Nothing may be written behind the first failure: the epoch is over, and only a takeover tells which events
+        """Nothing may be written after the first failure: the epoch is over, and only a takeover tells which events
         stand."""
         partition = writing.partition
         log.warning("partition %s: epoch %s has ended: %s", partition, writing.epoch, error)

@@ -35,7 +35,7 @@ class Valid(NamedTuple):
 
 
 class Reader:
-    """One consumer, for one event loop. It reads the partitions that it is told, from where it is told."""
+    """One consumer, for one event loop. It reads the partitions that it was given, from the given places."""
 
     def __init__(self, cluster: KafkaCluster, topic: str) -> None:
         self._cluster = cluster
@@ -156,7 +156,7 @@ class Reader:
 
 
 async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dict[TopicPartition, list[ConsumerRecord]]:
-    """When one broker had records at once, the others may have some too, and each may have more behind the part that it
+    """When one broker had records at once, the others may have some too, and each may have more after the part that it
     sent. Collect these without delaying the first ones."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -197,7 +197,7 @@ async def reaches(topic: str, end: Callable[[], Awaitable[int]], offset: int) ->
 def judge_all(
     topic: str, partition: Partition, position: Position, records: Sequence[ConsumerRecord]
 ) -> tuple[list[Valid], Position]:
-    """The valid events among records that begin at the position, and the position behind all of them.
+    """The valid events among records that begin at the position, and the position after all of them.
 
     Raises JournalUnavailable if offsets jump: the topic has been compacted, trimmed or written in transactions, and its
     epochs mean nothing any more.

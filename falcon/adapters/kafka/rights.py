@@ -92,7 +92,7 @@ def of_prepare() -> Rights:
 
 
 def of_restored(groups: Iterable[str]) -> Rights:
-    """``groups``: those that must not have members."""
+    """``groups``: the ones that must not have members."""
     topics = {**of_prepare().topics, "signals": (AclOperation.Read, *_LOOK)}
     return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
 

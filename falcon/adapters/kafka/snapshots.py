@@ -8,7 +8,7 @@ The name of a state begins with the version of its bytes. While processes of two
 checkpoint of the other version counts on. All versions share the name of the checkpoint: the newest one counts, and it
 is void for the others. Once it is written, the states of the others are of no use.
 
-The same holds within an epoch. A write of unknown outcome may succeed at any time, and would stand behind newer
+The same holds within an epoch. A write of unknown outcome may succeed at any time, and would stand after newer
 records. So the epoch's keys get a new generation from then on, and the late write can hide only its own generation's.
 
 If the log was restored from an older copy, snapshots of the history that it lost do not count. A void checkpoint says
@@ -48,7 +48,7 @@ _VOID: Final = 0  # the version of a checkpoint that counts for no version of Fa
 _STALE_SECONDS: Final = 2.0
 _ASK_AGAIN_SECONDS: Final = 0.25
 _AFTER: Final = "\0"  # makes the next name of one
-_LAST: Final = "\U0010ffff"  # no name comes behind it
+_LAST: Final = "\U0010ffff"  # no name comes after it
 _CLOSE_SECONDS: Final = 2.0
 
 
@@ -242,7 +242,7 @@ class KafkaSnapshots:
         return (await self._log.ends([partition]))[partition]
 
     def _is_lost(self, partition: Partition, end: int) -> bool:
-        """True if a snapshot holds what stood behind the end of the log."""
+        """True if a snapshot holds what stood after the end of the log."""
         with self._lock:
             return self._copy.reaches(partition) > end
 
@@ -362,9 +362,9 @@ def _versioned(version: int, name: str) -> str:
 
 
 def _ranges_of_other_versions(version: int) -> Iterator[tuple[str, str]]:
-    """All names but those of this version and those that all versions share: the first one, and the one behind."""
+    """All names but those of this version and the ones that all versions share: the first one, and the one after."""
     yield "", f"{version}/"
-    yield f"{version}0", _CHECKPOINT  # "0" is the character behind "/"
+    yield f"{version}0", _CHECKPOINT  # "0" is the character after "/"
     yield _CHECKPOINT + _AFTER, _OPENING
     yield _OPENING + _AFTER, _LAST
 

@@ -60,7 +60,7 @@ class KafkaSource:
         return events, after
 
     def check(self, cursor: Cursor) -> None:
-        """An epoch's number is the offset behind its marker, and its events are numbered. So the record before a
+        """An epoch's number is the offset after its marker, and its events are numbered. So the record before a
         position mostly decides, together with the marker."""
         positions = {partition: position for partition, position in cursor.items() if position.offset}
         undecided = {partition: position.offset for partition, position in positions.items()}

@@ -216,7 +216,7 @@ class _OwnerConnection(asyncio.Protocol):
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def _answer(self, data: bytes) -> bytes:
-        """Answer the challenge once it is complete. Returns the bytes behind it."""
+        """Answer the challenge once it is complete. Returns the bytes after it."""
         assert self._transport is not None
         self._challenge += data
         if len(self._challenge) < CHALLENGE_BYTES:

@@ -92,7 +92,7 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 def watched_by(me: Process, members: Mapping[Name, MemberId], count: int) -> list[Watched]:
-    """The next ``count`` processes behind this one in the order of their addresses. A process that is no member watches
+    """The next ``count`` processes after this one in the order of their addresses. A process that is no member watches
     none: it was removed, or has lost its way to the brokers, and must not judge others."""
     processes: dict[Process, dict[Name, MemberId]] = {}
     for name, member_id in members.items():

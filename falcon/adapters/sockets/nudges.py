@@ -11,8 +11,8 @@ _READ_BYTES: Final = 1 << 16  # as many as a pipe holds
 
 
 class Nudges:
-    """Each process has a pipe in ``folder``. A byte in it is a nudge, and those that come before the process looks are
-    one.
+    """Each process has a pipe in ``folder``. A byte in it is a nudge, and the ones that come before the process looks
+    are one.
 
     ``names``: of the processes; ``here``: the number of this one among them. A process that was killed leaves its pipe
     to the next one with its name.

@@ -186,7 +186,8 @@ def copy(path: Path, to: Path, report: Callable[[int, int], None] = lambda done,
     """Copy what is committed by now to another file, while others write. ``to`` must not exist, or be empty. ``report``
     is called with the bytes copied so far and the approximate total.
 
-    The copy has another name as a log: a Falcon that goes on from it writes another history. Raises JournalUnavailable.
+    The copy has another name as a log: a Falcon that continues from it writes another history. Raises
+    JournalUnavailable.
     """
     try:
         connection = connect(path, writable=False)
@@ -195,7 +196,7 @@ def copy(path: Path, to: Path, report: Callable[[int, int], None] = lambda done,
         def step() -> bool:
             done = to.stat().st_size if to.exists() else 0
             report(done, max(done, total))
-            return False  # go on
+            return False  # continue
 
         connection.set_progress_handler(step, _REPORT_OPERATIONS)
         connection.execute("VACUUM INTO ?", (str(to),))

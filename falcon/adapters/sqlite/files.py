@@ -198,7 +198,7 @@ def _note_ends(first: Path, ends: Sequence[int]) -> None:
 
 
 def _note_start(first: Path, count: int) -> None:
-    """What is written from now on is told from what a history that was lost had in the same places: the folder may be
+    """What is written from now on is distinguished from what a lost history had in the same places: the folder may be
     an older copy of itself."""
     ends = _ends(paths(first, count))
     with contextlib.closing(database.connect(first)) as connection, database.transaction(connection):
@@ -311,7 +311,7 @@ def copy(first: Path, to: Path, report: Report = lambda done, total: None) -> li
     approximate total.
 
     All files are copied as they were at one moment: a membership in one refers to an account in another. The copy has
-    another name as a log: a Falcon that goes on from it writes another history. Raises JournalUnavailable.
+    another name as a log: a Falcon that continues from it writes another history. Raises JournalUnavailable.
     """
     sources = present(first)
     targets = paths(to, len(sources))

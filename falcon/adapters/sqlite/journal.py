@@ -34,7 +34,7 @@ class CommitHook(Protocol):
     """Called within each commit that has appends."""
 
     def apply(self, appends: Sequence[Append], first: int, end: int) -> None:
-        """``first``: the offset of the first event of the appends; ``end``: the offset behind the last. Raises nothing
+        """``first``: the offset of the first event of the appends; ``end``: the offset after the last. Raises nothing
         but apsw.Error."""
 
     def committed(self, appends: Sequence[Append]) -> None:

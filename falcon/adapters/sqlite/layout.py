@@ -73,14 +73,14 @@ class Layout(NamedTuple):
 
 
 class Inherited(NamedTuple):
-    """The events that a file has of a closed segment: how many, the first offset, and the offset behind the last."""
+    """The events that a file has of a closed segment: how many, the first offset, and the offset after the last."""
 
     rows: int
     begin: int
     end: int
 
     def rows_from(self, offset: int) -> int:
-        """About how many are at this offset or behind it."""
+        """About how many are at this offset or after it."""
         share = (self.end - max(self.begin, offset)) / (self.end - self.begin)
         return max(0, round(self.rows * share))
 
@@ -145,8 +145,8 @@ def place_of(connection: apsw.Connection) -> int:
 
 
 def note_start(connection: apsw.Connection, ends: Sequence[int]) -> None:
-    """Within the caller's transaction on the first file, before anything is written behind these ``ends`` of the files
-    of the folder. A start behind which nothing was written is forgotten: no place lies behind it."""
+    """Within the caller's transaction on the first file, before anything is written after these ``ends`` of the files
+    of the folder. A start after which nothing was written is forgotten: no place lies after it."""
     starts = starts_of(connection)
     for end in ends:
         starts.pop(end, None)

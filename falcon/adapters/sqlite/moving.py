@@ -156,7 +156,7 @@ def _write(
 
         def tell(target: Path = target, done: int = done) -> bool:
             report(done + target.stat().st_size)
-            return False  # go on
+            return False  # continue
 
         copied += _build(target, place, old, layout, partitions, tell)
         _sync(target)

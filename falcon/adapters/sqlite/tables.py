@@ -88,7 +88,7 @@ class SqliteTables:
         return shadow
 
     def unfinished_rebuild(self, projection: str) -> UnfinishedRebuild | None:
-        """Earlier versions kept no recipe: theirs cannot go on."""
+        """Earlier versions kept no recipe: theirs cannot continue."""
         try:
             row: Any = self._connection.execute(_RECIPE, (_recipe_key(projection),)).fetchone()
         except apsw.Error as error:

@@ -18,7 +18,7 @@ from falcon.streams.starts import NO_START, KnownStarts
 from falcon.streams.tail import Raw, WrongPlace
 
 # To streams the segment that a file writes has the number of the file: as it has in a token of a Falcon that knows one
-# file only, which may go on with a folder that has one again. The numbers of closed segments begin here.
+# file only, which may continue with a folder that has one again. The numbers of closed segments begin here.
 _CLOSED: Final = 64
 _place: Final = attrgetter("at")
 

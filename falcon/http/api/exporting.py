@@ -322,7 +322,7 @@ async def _all_rooms(edge: Edge, after: int) -> AsyncIterator[RoomRow]:
 
 
 async def _rest_of_room(edge: Edge, room_id: RoomId, seq: Seq) -> AsyncIterator[bytes]:
-    """The lines behind message ``seq`` of a room, if the room still exists. The client may have some of the lines that
+    """The lines after message ``seq`` of a room, if the room still exists. The client may have some of the lines that
     follow this message; it gets all of them again."""
     room = await edge.store.room(room_id)
     if room is None:

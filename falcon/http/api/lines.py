@@ -163,8 +163,8 @@ def _no_accounts(line: Any) -> Iterable[AccountId]:
 
 
 class LineKind(NamedTuple):
-    """``shape``: what validates a line. ``rules``: those that need the line alone, ``check``: those that need the
-    tables. Both raise Problem, with ``at`` before the field. ``accounts``: those that ``check`` looks for, in
+    """``shape``: what validates a line. ``rules``: the ones that need the line alone, ``check``: the ones that need the
+    tables. Both raise Problem, with ``at`` before the field. ``accounts``: the ones that ``check`` looks for, in
     the order in which it does. ``check_all``: called once all lines of the request have been checked. ``carry_out``:
     executes all lines of the kind.
 

@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 def start_of(query: ListQuery) -> int:
-    """The number behind which the page begins. Raises Problem 422."""
+    """The number after which the page begins. Raises Problem 422."""
     return 0 if query.cursor is None else identity(query.cursor, wrong_cursor)
 
 

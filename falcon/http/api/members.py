@@ -78,7 +78,7 @@ async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def _dispatch_mark(edge: Edge, request: AuthedRequest, command: MoveRead) -> CommandResult:
-    """The owner knows that no mention is unread behind the newest message. Before that one mentions may be unread,
+    """The owner knows that no mention is unread after the newest message. Before that one mentions may be unread,
     which the read tables count, once they show what the owner knew and what the client knows of."""
     try:
         return await edge.commands.dispatch(request, command)

@@ -319,7 +319,7 @@ async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
 
 async def _check_skipped(checks: Checks) -> None:
     """The room has these messages, unless people have written in it before all of its messages were imported. Theirs
-    stand behind those that were imported, so the last one of the request tells."""
+    stand after the ones that were imported, so the last one of the request tells."""
     skipped = list(checks.skipped.items())
     for start in range(0, len(skipped), _ROOMS_AT_ONCE):
         await _check_skipped_in(checks, dict(skipped[start : start + _ROOMS_AT_ONCE]))

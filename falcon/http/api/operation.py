@@ -59,9 +59,9 @@ class ApiOperation(msgspec.Struct, frozen=True):
     """``handler``: None for the stream, which ``app`` routes. ``description``: Markdown.
 
     ``answers``: an example of the body by status; None for no body. ``body``: an example of it. ``one_of``: its types,
-    if there are several. The types of these examples are those that validate, so that an example cannot have a field
+    if there are several. The types of these examples are the ones that validate, so that an example cannot have a field
     that its type does not have. ``command``: it takes an Idempotency-Key. ``parameters``: those of the path that no
-    other feature has. ``problems``: the codes that it answers with beside those that any such request can get.
+    other feature has. ``problems``: the codes that it answers with beside the ones that any such request can get.
     """
 
     method: str

@@ -115,7 +115,7 @@ async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
-    """The rooms as JSON, without those that would make the page too large."""
+    """The rooms as JSON, without the ones that would make the page too large."""
     summaries = await room_summaries(edge.names, account_id, rows)
     page, _ = fitting(map(_encode, summaries), ITEMS_BYTES_MAX)
     return page

@@ -16,7 +16,7 @@ _CLOSE_SECONDS: Final = 1.0
 
 
 class LocalCommands:
-    """Takes no connection before :meth:`start`: those that come wait in the kernel."""
+    """Takes no connection before :meth:`start`: the ones that come wait in the kernel."""
 
     def __init__(self, folder: Path, name: str, keys: Keys) -> None:
         """``name``: of the socket in ``folder``. It takes the place of one that a killed process has left."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 from typing import Final, TypeAlias
 
-# An IPv4 address, or the first 64 bits of an IPv6 address: one network may use all addresses behind them.
+# An IPv4 address, or the first 64 bits of an IPv6 address: one network may use all addresses that begin with them.
 AddressKey: TypeAlias = bytes
 
 UNKNOWN: Final[AddressKey] = b""

@@ -22,8 +22,8 @@ log = logging.getLogger("falcon.http")
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"forwarded", b"via"})
 _KNOWN_PROXIES_MAX: Final = 1_000  # that need not be looked for again among the trusted networks
 _READING: Final = frozenset({"GET", "HEAD"})
-# A client that goes on in spite of refusals gets this many a second, and waits for each further one. Otherwise it would
-# get as many as the processor can make, and others would wait.
+# A client that continues in spite of refusals gets this many a second, and waits for each further one. Otherwise it
+# would get as many as the processor can make, and others would wait.
 _REFUSALS: Final = 20
 # And a process gives so many refusals a second to all clients without a good token. Many addresses together would
 # otherwise take the processor, although each keeps to its own share.

@@ -50,7 +50,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     ``quota``: so many at once, and as many again in each further ``seconds``. Without ``seconds`` it is a maximum.
     ``unit``: the draft's name for things that are not requests. ``rule`` is the problem's detail.
-    ``retry_seconds``: the least that a client is told to wait.
+    ``retry_seconds``: the shortest wait that a client is asked for.
     """
 
     name: str

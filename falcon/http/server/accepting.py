@@ -87,8 +87,8 @@ class Acceptor:
         self._resuming = loop.call_later(_PAUSE_SECONDS, loop.add_reader, self._listening, self._accept)
 
     def _turn_away(self, connection: socket.socket, response: LastResponse) -> None:
-        """Close at once: the descriptor may be one of those that are reserved. Without encryption a client can get no
-        answer."""
+        """Close at once: the descriptor may be one of the ones that are reserved. Without encryption a client can get
+        no answer."""
         metrics.connections_cut.labels(response.reason).inc()
         with connection, contextlib.suppress(OSError):
             if self._certificate is None:

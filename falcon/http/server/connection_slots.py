@@ -20,7 +20,7 @@ _LOG_SECONDS: Final = 60.0
 
 
 def descriptors_for_connections() -> int:
-    """How many connections this process has descriptors for, without those that it reserves."""
+    """How many connections this process has descriptors for, without the ones that it reserves."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize

@@ -115,8 +115,8 @@ class Sweep:
             check_time(now)
 
     def _cut_slowest(self) -> None:
-        """Cut the slowest readers of each holder that has as much as it may, until it has less. Those that wait since
-        the last round only may be fast."""
+        """Cut the slowest readers of each holder that has as much as it may, until it has less. The ones that wait
+        since the last round only may be fast."""
         full = [
             (waits.until, connection)
             for connection, waits in self._waiting.items()

@@ -217,11 +217,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._reading = _NOTHING
         self._since = 0.0  # when this part began, or the last answer ended; on the loop's clock
         self._taken = 0  # bytes of the head, in whole pieces, or of the body
-        self._unseen = 0  # bytes since the last piece of a body: they are fields behind it
+        self._unseen = 0  # bytes since the last piece of a body: they are fields after it
         self._must_measure = False  # the head may be longer than the bytes that were counted
         self._once = 0
         self._body = 0  # bytes of the bodies of all requests that are not answered
-        self._behind = b""  # bytes behind requests that wait for their turn: not parsed yet
+        self._behind = b""  # bytes after requests that wait for their turn: not parsed yet
         self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._peer: AddressKey | None = None  # None: a trusted proxy, whose requests are many clients'
@@ -292,7 +292,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def _receive(self, data: bytes) -> None:
         reading = self._reading
         if reading == _NOTHING:
-            # A request waits for its turn behind one that is being answered, or while the client reads no answers.
+            # A request waits for its turn after one that is being answered, or while the client reads no answers.
             if not self.flow.write_paused and self._running is None:
                 refusal = self._admission.refusal(data)
                 if refusal is not None:
@@ -325,7 +325,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._refuse(LastResponse("held", problem))
 
     def _take(self, data: bytes) -> bool:
-        """Feed the parser. Returns True if this protocol goes on reading."""
+        """Feed the parser. Returns True if this protocol continues reading."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -419,7 +419,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             raise _Refused(raw_responses.TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """The parser calls it for the fields behind a body too. They are dropped (RFC 9110, 6.5.1): a proxy has checked
+        """The parser calls it for the fields after a body too. They are dropped (RFC 9110, 6.5.1): a proxy has checked
         and completed the fields of the head only."""
         if self._reading != _HEAD:
             return
@@ -467,7 +467,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 raise _Refused(LastResponse("held", problem))
 
     def _is_unread_too_long(self) -> bool:
-        """True if the client sends too much of its body behind an early answer. A whole body in pieces of usual size is
+        """True if the client sends too much of its body after an early answer. A whole body in pieces of usual size is
         not too much: a client may read its answer only at the end of it."""
         pieces_max = _UNTAKEN_MAX + self._taken // _SMALL_PIECE
         return self.flow.untaken > pieces_max or self._taken > self._limits.holder_bytes
@@ -512,7 +512,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._begin_next()
 
     def _begin_next(self) -> None:
-        """Begin the request that waits for its turn, if there is one, and read on if none waits behind it."""
+        """Begin the request that waits for its turn, if there is one, and read on if none waits after it."""
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         if self.flow.read_paused and not self.pipeline:

@@ -28,7 +28,7 @@ class SilentConnections:
     def __init__(self, seconds: float, on_heard: Callable[[socket.socket, ConnectionSlot], None]) -> None:
         self._seconds = seconds
         self._on_heard = on_heard
-        self._waiting: dict[int, _Silent] = {}  # by descriptor, those that came first at the beginning
+        self._waiting: dict[int, _Silent] = {}  # by descriptor, the ones that came first at the beginning
         self._closing: asyncio.TimerHandle | None = None
 
     def add(self, connection: socket.socket, slot: ConnectionSlot) -> None:

@@ -10,7 +10,7 @@ from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 _CLOSE: Final = b"connection: close\r\n"
-# A larger body is not copied behind its head: clients that read the same page slowly then hold one copy of it.
+# A larger body is not copied after its head: clients that read the same page slowly then hold one copy of it.
 _COPIED_BYTES_MAX: Final = 16 << 10
 
 

@@ -42,7 +42,7 @@ _ROLES_PART: Final = 10_000  # rooms that one query reads
 _MEMBERS: Final = ("memberships", "accounts")  # the read models that a replay needs
 _MALFORMED: Final = "The resume token is not one that this Falcon gave."
 
-Rooms: TypeAlias = frozenset[RoomId] | None  # None: all of the account's, also those that it joins later
+Rooms: TypeAlias = frozenset[RoomId] | None  # None: all of the account's, also the ones that it joins later
 Start: TypeAlias = Literal["hello", "catch_up", "replay"]
 
 
@@ -95,7 +95,7 @@ class Opening:
         self._data = data
 
     async def begin(self, subscription: Subscription) -> None:
-        """Show the first event, and what has happened after it, until the feed goes on with the subscription."""
+        """Show the first event, and what has happened after it, until the feed continues with the subscription."""
         rooms = self._replayed.rooms
         only = self.only
         subscription.rooms = dict(rooms if only is None else {each: rooms[each] for each in only if each in rooms})
@@ -205,7 +205,7 @@ class Opener:
     async def _state(
         self, caller: StreamCaller, only: Rooms, name: Literal["hello", "catch_up"], tables: StreamTables
     ) -> Opening:
-        """The state as of the position that all tables have reached. Later events come from the log, also those that
+        """The state as of the position that all tables have reached. Later events come from the log, also the ones that
         some tables show already."""
         async with tables.turn() as positions:
             known = await self._is_known(caller, positions)
@@ -237,7 +237,7 @@ class Opener:
     # --- shared -------------------------------------------------------------------------------------------------------
 
     async def _is_known(self, caller: StreamCaller, positions: TablePositions) -> bool:
-        """True if the tables knew the caller's token at these positions or behind them. Asks them again only if the
+        """True if the tables knew the caller's token at these positions or after them. Asks them again only if the
         token was looked up before the positions were read, and the log does not vouch for it."""
         if caller.asked_at >= positions.asked_at or self._revocations.vouch_for(caller.asked_at, time.monotonic()):
             return True

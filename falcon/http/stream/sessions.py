@@ -111,7 +111,7 @@ class Streams:
         watched: frozenset[AccountId],
         token: str | None,
     ) -> Opening:
-        """A stream that may begin. ``watched``: the accounts whose presence it is told. ``token``: to resume from.
+        """A stream that may begin. ``watched``: the accounts whose presence it receives. ``token``: to resume from.
 
         Raises Problem, ReadStoreUnavailable."""
         if self._draining or sum(self._open.values()) + self._opening >= self._most:

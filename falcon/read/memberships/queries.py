@@ -90,7 +90,7 @@ class ManyRooms(Exception):
 
 
 class RoomCursor(msgspec.Struct, frozen=True, array_like=True):
-    """The place at which a list of rooms by newest activity goes on."""
+    """The place at which a list of rooms by newest activity continues."""
 
     updated_at: str
     room_id: Annotated[RoomId, msgspec.Meta(ge=1, le=ID_MAX)]

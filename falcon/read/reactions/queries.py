@@ -8,7 +8,7 @@ import msgspec
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, KnownReactions
 
-# To decide on the removal of an account that is shown, an owner needs those who are shown next.
+# To decide on the removal of an account that is shown, an owner needs the accounts that are shown next.
 FIRST_ACCOUNTS: Final = REACTION_ACCOUNTS_SHOWN + 32
 _REVISION_BITS: Final = 48
 
@@ -26,7 +26,7 @@ _shown_in: Final = msgspec.json.Decoder(ShownReaction).decode
 
 
 class ShownReactions(NamedTuple):
-    """The reactions of consecutive messages, for those that have some: a list's JSON by seq.
+    """The reactions of consecutive messages, for the ones that have some: a list's JSON by seq.
 
     ``version``: changes whenever they do.
     """

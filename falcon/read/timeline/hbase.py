@@ -185,8 +185,8 @@ def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
 def _from_a_hole_on(view: HBaseQueryContext, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
     """The rest of a page from message ``hole`` on, which was not found.
 
-    A batch is not written at once, so a reader may find a part of it. Then it must not show what stands behind a hole.
-    But once the timeline has been applied up to what stands behind, all before it has been applied too, and nothing
+    A batch is not written at once, so a reader may find a part of it. Then it must not show what stands after a hole.
+    But once the timeline has been applied up to what stands after, all before it has been applied too, and nothing
     will fill the hole any more.
     """
     newest_row = view.calls.scan(_timeline(view), *messages_range(room_id, SEQ_MAX), 1)

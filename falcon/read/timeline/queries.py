@@ -16,7 +16,7 @@ class TimelineQueries(Protocol):
         """The messages ``first`` to ``last``, both included, up to the first that is not there yet. If they exceed
         ``bytes_max``: the first of them that fit, or with ``from_last`` the last, but at least one.
 
-        A message is not there yet while nothing behind it has been applied. Otherwise the message was passed over or
+        A message is not there yet while nothing after it has been applied. Otherwise the message was passed over or
         its row was lost, and ``missing_message`` stands in its place.
         """
 
@@ -24,7 +24,7 @@ class TimelineQueries(Protocol):
         """A page of one message. None if it is not there yet."""
 
     async def messages(self, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-        """A message of each room, as :meth:`message` has it. Those that are not there yet are left out."""
+        """A message of each room, as :meth:`message` has it. The ones that are not there yet are left out."""
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         """The message, and a revision of the room. The message is not older than the revision."""
