@@ -21,6 +21,7 @@ from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.timeline.messages import message_in
+from falcon.write.clock import AHEAD_MILLIS_MAX
 from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
@@ -34,6 +35,7 @@ from tools.harness.replies import Replied
 PARTITIONS = 2
 ROOMS = 3
 ANN = 1_000
+_SET_BACK_SECONDS = (0, 0, 30, -3_600, 3_600, 86_400, -86_400)
 
 
 @dataclass
@@ -63,6 +65,7 @@ class ShardProcess:
 class World:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self._clocks = random.Random(f"clocks {seed}")  # its own, so that schedules stay as they are
         self.clock = FakeClock()
         self.log = MemoryLog(PARTITIONS)
         self.tables = MemoryTables(PARTITIONS, list(READ_MODELS))
@@ -222,10 +225,12 @@ class World:
             self.start_process()
 
     def crash(self) -> None:
-        """The newest process dies, with what it had in hand; some of it may just have been written."""
+        """The newest process dies, with what it had in hand; some of it may just have been written. The next one may
+        find the time of day set, forward or back."""
         process = self.processes.pop()
         while process.journal.waiting and self.random.random() < 0.5:
             process.journal.settle(Fate.UNANSWERED)
+        self.clock.set_back(self._clocks.choice(_SET_BACK_SECONDS))
         self.start_process()
 
     def depose(self) -> None:
@@ -249,8 +254,21 @@ class World:
         del self.processes[:-1]
         for intent in self.intents:
             self.settle(intent)
+        for room in self.rooms:
+            self._say_the_time(room)
         while self.runner.step():
             pass
+
+    def _say_the_time(self, room: int) -> None:
+        intent = Intent(f"time {room}", PostMessage(ANN, room, f"what is the time in {room}?"), room % PARTITIONS)
+        self.intents.append(intent)
+        before = self.clock.now()
+        self.settle(intent)
+        reply = intent.told[-1]
+        assert isinstance(reply, Accepted)
+        assert isinstance(reply.answer, MessageAnswer)
+        late = reply.answer.message.posted_at - self.clock.now()
+        assert before - self.clock.now() <= late <= AHEAD_MILLIS_MAX, f"a message is stamped {late} ms from now"
 
     def settle(self, intent: Intent) -> None:
         for _ in range(100):

@@ -1,5 +1,6 @@
 """Mistakes of owners, and of the way to them."""
 
+import math
 import time
 from typing import Any, Final
 
@@ -10,14 +11,14 @@ from falcon.domain.catalogue import RoomCommand
 from falcon.domain.decider import Decided
 from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef
-from falcon.write import execution, refusals
-from falcon.write.answers import AnswerWindow
+from falcon.write import execution, partition_aggregates, refusals
+from falcon.write.answers import AnswerWindow, WindowTime
 from falcon.write.partition_aggregates import PartitionAggregates, Replay
 from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, Reply, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
 from falcon.write.transit import Arrivals
-from tools.simulation.mutants.mutant import mutant
+from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tools.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
 
 
@@ -103,7 +104,15 @@ def _plain(owned: Any, envelope: CommandEnvelope, cause: Cause) -> Unavailable:
     return cause()
 
 
+def _by_the_time_of_day(self: WindowTime, at: Millis, epoch: int) -> Millis:
+    """Keys age by the events' time, also from one start to the next."""
+    self._reached = max(self._reached, at)
+    return self._reached
+
+
 MUTANTS: Final = (
+    mutant("keys age by the time of day", WindowTime, "read", _by_the_time_of_day, ONE_SHARD),
+    Mutant("time never goes back", (Replaced(partition_aggregates, "AHEAD_MILLIS_MAX", math.inf),), ONE_SHARD),
     mutant("an owner that knows a key says that nothing was done", execution, "_refusal", _plain, OWNERS),
     mutant("answers are not remembered", AnswerWindow, "add", _forgetful),
     mutant("replies do not wait for the log", Replies, "hold", _hasty, MOVES),
