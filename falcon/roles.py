@@ -196,6 +196,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     from falcon.http.app import create_app
     from falcon.http.edge import Edge
     from falcon.http.server.admission import AdmissionControl
+    from falcon.http.server.connection_slots import connections_for
     from falcon.http.server.connections import Sweep
     from falcon.http.server.raw_responses import require_https
     from falcon.http.server.serving import create_server
@@ -215,7 +216,8 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
             yield serving
 
     app = create_app(kept, settings.cors_origins)
-    sweep = Sweep("public", per_address=connections_per_address(settings))
+    most = settings.connections or connections_for(settings.processes)
+    sweep = Sweep("public", connections_max=most, per_address=connections_per_address(settings))
     certificate = None
     metrics.copied_at.labels().set_function(settings.copied_at)
     ends = metrics.certificate_ends.labels("FALCON_TLS_CERT")

@@ -87,6 +87,7 @@ class Settings:
     address_requests: _Limit = 20
     address_burst: _Limit = 100
     address_connections: _Limit = 500
+    connections: _Limit = 0
     hsts_seconds: Annotated[int, Meta(ge=0, le=63_072_000)] = 0  # at most two years
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"

@@ -17,9 +17,7 @@ http_requests = counter("falcon_http_requests", "Requests answered, by class of 
 http_in_flight = gauge("falcon_http_requests_in_flight", "Requests that are being answered.").labels()
 
 connections = gauge("falcon_connections", "Connections that are open.", ("server",))
-connections_max = gauge(
-    "falcon_connections_max", "Connections that a process has descriptors for; more are refused.", ("server",)
-)
+connections_max = gauge("falcon_connections_max", "Connections that a process may have; more are refused.", ("server",))
 connections_cut = counter(
     "falcon_connections_cut", "Connections that Falcon has refused or cut, by reason.", ("reason",)
 )

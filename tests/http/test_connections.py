@@ -4,19 +4,21 @@ import asyncio
 import base64
 import gc
 import logging
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from websockets.server import ServerProtocol
 
-from falcon.http.server import connections
+from falcon.http.server import connection_slots, connections
 from falcon.http.server.connection_slots import descriptors_for_connections
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.telemetry import metrics
@@ -647,6 +649,45 @@ def test_a_process_keeps_descriptors_for_itself(monkeypatch: pytest.MonkeyPatch)
     for limit, left in ((65_536, 65_408), (300, 172), (100, 50), (resource.RLIM_INFINITY, sys.maxsize)):
         monkeypatch.setattr(resource, "getrlimit", lambda kind, limit=limit: (limit, limit))
         assert descriptors_for_connections() == left
+
+
+@pytest.mark.parametrize(
+    ("limits", "megabytes"), [({"": "max"}, 0), ({"pods": "200"}, 200), ({"pods": "300", "pods/one": "100"}, 100)]
+)
+def test_a_process_has_no_more_connections_than_memory(
+    limits: dict[str, str], megabytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    own.write_text("0::/pods/one\n")
+    (tmp_path / "groups/pods/one").mkdir(parents=True)
+    for group, limit in limits.items():
+        bytes_ = limit if limit == "max" else str(int(limit) << 20)
+        (tmp_path / "groups" / group / "memory.max").write_text(bytes_ + "\n")
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = connection_slots.memory(tmp_path / "groups", own)
+    assert allowed == (megabytes << 20 or machine)
+    assert connection_slots.memory(tmp_path / "none", tmp_path / "none") == machine
+    monkeypatch.setattr(connection_slots, "memory", lambda: 256 << 20)
+    monkeypatch.setattr(connection_slots, "descriptors_for_connections", lambda: 1_000)
+    assert [connection_slots.connections_for(processes) for processes in (1, 2)] == [1_000, 512]
+
+
+def test_unfinished_heads_of_an_address_are_held_as_bodies_are() -> None:
+    unfinished = head_of(30 * KIB)[:-4]
+
+    async def ask(server: Server) -> None:
+        clients = [await server.connect() for _ in range(6)]
+        for client in clients[:5]:
+            await client.send(unfinished)
+        await eventually(lambda: server.held() >= 5 * 30 * KIB)
+        answer = await clients[5].asks(unfinished)
+        assert (answer.status, answer.code, answer.closes) == (429, "rate_limited", True)
+        assert (await clients[0].asks(b"\r\n\r\n")).status == 201
+        for client in clients:
+            client.writer.close()
+        await eventually(lambda: not server.held())
+
+    at_a_server(ask, replace(PATIENT, holder_bytes=5 * 32 * KIB))
 
 
 # --- what every answer bears ------------------------------------------------------------------------------------------

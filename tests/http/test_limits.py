@@ -25,8 +25,9 @@ from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.per_address import ConnectionsPerAddress
-from falcon.http.limits.quotas import Quotas
+from falcon.http.limits.quotas import Policy, Quotas
 from falcon.http.problems import Problem, broken
 from falcon.http.server import held
 from falcon.http.server.held import Held, Share
@@ -952,6 +953,44 @@ def test_an_address_has_so_many_connections_and_those_that_end_make_room() -> No
     assert metrics.connections_cut.labels("address").value > before
 
 
+def test_sixty_people_of_one_address_open_the_page_at_once_and_a_flood_of_connections_is_told_to_wait() -> None:
+    connections = ConnectionsPerAddress(Quotas(address_connections=2_000))
+    answers = []
+    for _ in range(1_200):
+        refusal = connections.enter(b"\1\1\1\1")
+        answers.append(refusal)
+        if refusal is None:
+            connections.leave(b"\1\1\1\1")
+    assert answers[: 60 * 6] == [None] * 360
+    assert answers[-1] is not None and b'"address-new-connections"' in answers[-1].headers[0][1]
+    assert connections.enter(b"\2\2\2\2") is None
+    assert connections.enter(None) is None, "a proxy's"
+
+
+def test_an_ipv6_network_has_sixteen_times_the_connections_of_an_address_in_it() -> None:
+    connections = ten_an_address()
+    keys = [connections.of((f"2001:db8:7:{number:x}::1", 1)) for number in range(256)]
+    assert [connections.enter(key) for key in keys[:16] for _ in range(10)] == [None] * 160
+    assert connections.enter(keys[0]) is not None and connections.enter(keys[16]) is not None
+    assert connections.enter(connections.of(("2001:db8:8::1", 1))) is None
+    assert connections.moved(keys[0], 65) == 65
+    assert connections.enter(keys[16]) is None
+
+
+def test_an_ipv6_network_has_sixteen_times_the_requests_of_an_address_in_it() -> None:
+    buckets = BucketsOfAddresses(Policy("p", "", 10, 1.0), lambda: 100.0)
+    keys = [Addresses().of_request((f"2001:db8:7:{number:x}::1", 1), []) for number in range(32)]
+    assert sum(not buckets.take(key) for key in keys for _ in range(10)) == 160
+    assert buckets.wait(keys[0]) > 0 and buckets.wait(keys[31]) > 0
+
+
+def test_ipv4_clients_behind_nat64_count_by_their_own_addresses_and_are_trusted_by_none() -> None:
+    addresses = Addresses(("10.0.0.0/8",))
+    assert addresses.of_peer(("64:ff9b::192.0.2.1", 1)) == addresses.of_peer(("192.0.2.1", 1))
+    assert addresses.of_peer(("64:ff9b::192.0.2.1", 1)) != addresses.of_peer(("64:ff9b::192.0.2.2", 1))
+    assert addresses.of_peer(("64:ff9b::10.0.0.1", 1)) is not None
+
+
 def test_a_websocket_counts_as_the_connection_that_it_is() -> None:
     async def ask(server: Server) -> None:
         clients = [await server.connect() for _ in range(10)]
@@ -1120,13 +1159,13 @@ def test_connections_of_an_address_are_limited_from_then_on() -> None:
     switch = Switch(on=False)
     connections = ConnectionsPerAddress(Quotas(address_connections=1), Addresses(), switch)
     before = [connections.of(("192.0.2.1", 1)) for _ in range(3)]
-    assert all(connections.enter(each) for each in before)
+    assert not any(connections.enter(each) for each in before)
     switch.on = True
-    assert connections.enter(connections.of(("192.0.2.1", 1)))
-    assert not connections.enter(connections.of(("192.0.2.1", 1)))
+    assert connections.enter(connections.of(("192.0.2.1", 1))) is None
+    assert connections.enter(connections.of(("192.0.2.1", 1))) is not None
     for each in before:
         connections.leave(each)
-    assert not connections.enter(connections.of(("192.0.2.1", 1)))
+    assert connections.enter(connections.of(("192.0.2.1", 1))) is not None
 
 
 # --- whole processes --------------------------------------------------------------------------------------------------

@@ -10,6 +10,9 @@ AddressKey: TypeAlias = bytes
 
 UNKNOWN: Final[AddressKey] = b""
 _PREFIX_BYTES: Final = 8
+_NETWORK_BYTES: Final = 6  # of IPv6: a customer often has all addresses behind 48 or 56 bits
+# IPv4 addresses as IPv6 clients reach them, and are reached (RFC 6052): each is one client's, or one network's.
+_NAT64: Final = bytes.fromhex("0064ff9b") + bytes(8)
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address within IPv6
 _HOPS_MAX: Final = 20  # of X-Forwarded-For, from its end
 _TEXT_MAX: Final = 64
@@ -37,7 +40,7 @@ class Addresses:
                 address = before
                 if not self._is_trusted(address):
                     break
-        return address[:_PREFIX_BYTES]
+        return _key(address)
 
     def behind_proxy(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey | None:
         """As :meth:`of_request`, but None if the other end is no trusted proxy."""
@@ -48,11 +51,20 @@ class Addresses:
         address = _parse(client[0]) if client else None
         if address is None or self._is_trusted(address):
             return None
-        return address[:_PREFIX_BYTES]
+        return _key(address)
 
     def _is_trusted(self, address: bytes) -> bool:
         number = int.from_bytes(address)
         return any(len(address) == size and number & mask == network for size, mask, network in self._trusted)
+
+
+def network_of(key: AddressKey) -> AddressKey | None:
+    """The first 48 bits of an IPv6 key, which many keys of one network share; None for IPv4."""
+    return key[:_NETWORK_BYTES] if len(key) == _PREFIX_BYTES else None
+
+
+def _key(address: bytes) -> AddressKey:
+    return address.removeprefix(_NAT64)[:_PREFIX_BYTES]
 
 
 def _hops(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:

@@ -13,6 +13,7 @@ from falcon.account_factors import AccountFactors
 from falcon.buckets import Buckets, Counts, Switch
 from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.quotas import Policies, Policy, Quotas
 from falcon.http.problems import Problem
 from falcon.telemetry import metrics
@@ -31,7 +32,7 @@ _REFUSALS_UNAUTHENTICATED: Final = 100
 # An account is in debt for so long at most, however much one request has cost.
 _DEBT_SECONDS_MAX: Final = 10.0
 _DELAY_SECONDS_MAX: Final = 4.0  # many clients give up after five, and would not learn why
-_ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addresses share one bucket
+_KEYS_MAX: Final = 50_000  # clients in each of two halves; further ones share one bucket
 
 
 class Limiter:
@@ -72,9 +73,10 @@ class Limiter:
         self.limits_addresses = self.policies.address_requests.quota > 0
         self._commands = self._buckets(self.policies.account_commands)
         self._reads = self._buckets(self.policies.account_reads)
-        self._unauthenticated = self._buckets_of_addresses(self.policies.address_requests)
-        self._issued = self._buckets_of_addresses(self.policies.address_requests)
-        self._documents = self._buckets_of_addresses(self.policies.address_documents)
+        requests = self.policies.address_requests
+        self._unauthenticated = BucketsOfAddresses(requests, self.clock)
+        self._issued = Buckets(requests.quota, requests.seconds, keys_max=_KEYS_MAX, shared=True, clock=self.clock)
+        self._documents = BucketsOfAddresses(self.policies.address_documents, self.clock)
         refusals = _REFUSALS_UNAUTHENTICATED * self.limits_addresses
         self._refusals_unauthenticated = Buckets(refusals, 1.0, ahead=_DELAY_SECONDS_MAX, clock=self.clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
@@ -85,15 +87,12 @@ class Limiter:
         self.leave = self._under_way.leave  # the request of an account ends
         self._streams = Counts(self.policies.account_streams.quota)
         self._refusals = Buckets(
-            _REFUSALS, 1.0, keys_max=_ADDRESSES_MAX, shared=True, ahead=_DELAY_SECONDS_MAX, clock=self.clock
+            _REFUSALS, 1.0, keys_max=_KEYS_MAX, shared=True, ahead=_DELAY_SECONDS_MAX, clock=self.clock
         )
         metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
 
     def _buckets(self, policy: Policy, ahead: float = 0.0) -> Buckets:
         return Buckets(policy.quota, policy.seconds, ahead=ahead, clock=self.clock)
-
-    def _buckets_of_addresses(self, policy: Policy) -> Buckets:
-        return Buckets(policy.quota, policy.seconds, keys_max=_ADDRESSES_MAX, shared=True, clock=self.clock)
 
     def _watch(self, scope: Scope) -> None:
         """Find the first request of a proxy that has no trust. All its clients have one address for Falcon, and they
@@ -205,15 +204,17 @@ class Limiter:
         another account. Each such secret has a count of its own, so that clients that share an address with an attacker
         are still admitted. An attacker has only as many such secrets as it was given tokens.
         """
-        buckets, key = self._unauthenticated_bucket(scope, issued)
-        wait = buckets.wait(key)
+        address = self._addresses.of_request(scope.get("client"), scope["headers"])
+        key = address if issued is None else (address, issued)
+        wait = self._unauthenticated.wait(address) if issued is None else self._issued.wait(key)
         if wait:
             raise self.delayed(self._refused(key, self.policies.address_requests, wait), scope)
 
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """Count a request without a good token. Raises Problem 429."""
-        buckets, key = self._unauthenticated_bucket(scope, issued)
-        wait = buckets.take(key)
+        address = self._addresses.of_request(scope.get("client"), scope["headers"])
+        key = address if issued is None else (address, issued)
+        wait = self._unauthenticated.take(address) if issued is None else self._issued.take(key)
         if wait:
             raise self.delayed(self._refused(key, self.policies.address_requests, wait), scope)
 
@@ -233,10 +234,6 @@ class Limiter:
         if problem.delay_seconds:  # its address has its own delay, and takes none of the turns of all
             return problem
         return _delayed(problem, self._refusals_unauthenticated.take(None))
-
-    def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
-        address = self._addresses.of_request(scope.get("client"), scope["headers"])
-        return (self._unauthenticated, address) if issued is None else (self._issued, (address, issued))
 
     # --- refusals -----------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,12 @@
 """The number of connections that a server may have, in all and of one address."""
 
+import contextlib
 import logging
+import os
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from falcon.domain.ids import NOBODY, AccountId
@@ -17,6 +20,16 @@ log = logging.getLogger("falcon.http")
 # Descriptors of a process for health checks, files, the database and connections to its peers.
 _DESCRIPTORS_KEPT: Final = 128
 _LOG_SECONDS: Final = 60.0
+# Connections may use half of the memory. A connection with TLS that has asked once takes 57 KiB, one with an unfinished
+# head of 31 KB 46 KiB; there is as much again for answers.
+_CONNECTION_BYTES: Final = 128 << 10
+_CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_GROUP: Final = Path("/proc/self/cgroup")
+
+
+def connections_for(processes: int = 1) -> int:
+    """How many connections this process has descriptors and memory for. ``processes``: so many share the memory."""
+    return min(descriptors_for_connections(), max(1, memory() // 2 // _CONNECTION_BYTES // processes))
 
 
 def descriptors_for_connections() -> int:
@@ -25,6 +38,21 @@ def descriptors_for_connections() -> int:
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize
     return max(limit - _DESCRIPTORS_KEPT, limit // 2)
+
+
+def memory(control_groups: Path = _CONTROL_GROUPS, own_group: Path = _OWN_GROUP) -> int:
+    """The bytes that this process may use: the machine's, or fewer if a control group (of a container, or of systemd)
+    allows fewer."""
+    allowed = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with contextlib.suppress(OSError):  # another system has no groups, or another version of them
+        group = control_groups / own_group.read_text().strip().removeprefix("0::/")
+        while group.is_relative_to(control_groups):
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # this group has no limit: there is no file, or it says "max"
+                allowed.append(int((group / "memory.max").read_text()))
+            group = group.parent
+    return min(allowed)
 
 
 class ConnectionSlot:
@@ -56,7 +84,7 @@ class ConnectionSlots:
     """
 
     def __init__(self, server: str, most: int | None, per_address: ConnectionsPerAddress | None) -> None:
-        self._most = descriptors_for_connections() if most is None else most
+        self._most = connections_for() if most is None else most
         self._per_address = per_address or ConnectionsPerAddress()
         self.taken = 0
         self._logged_at = -_LOG_SECONDS
@@ -69,8 +97,9 @@ class ConnectionSlots:
             self._log_full()
             return raw_responses.FULL
         address = self._per_address.of(client)
-        if not self._per_address.enter(address):
-            return LastResponse("address", self._per_address.refusal())
+        refusal = self._per_address.enter(address)
+        if refusal is not None:
+            return LastResponse("address", refusal)
         self.taken += 1
         return ConnectionSlot(self, address)
 
