@@ -136,7 +136,7 @@ def test_one_emoji_too_many_is_refused_in_the_language_of_the_page(
     hers.page.keyboard.press("+")
     hers.page.get_by_role("dialog").get_by_role("button", name="湯のみ").click()
     refused = hers.page.get_by_role("alert").filter(has_text="絵文字")
-    expect(refused).to_contain_text("1 つのメッセージに付けられるのは 50 種類までです")
+    expect(refused).to_contain_text("1 つのメッセージに付けられる絵文字は 50 種類までです。")
     expect(reactions(hers)).to_have_count(50)
 
 
