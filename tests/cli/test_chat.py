@@ -245,6 +245,20 @@ def test_after_too_long_an_absence_the_history_fills_the_gap(run: Run, server: F
     assert followed(run, server) == [f"#{seq}  Alice: text {seq}" for seq in range(1, 454)]
 
 
+def test_following_a_restored_server_shows_what_is_there_now(run: Run, server: FakeFalcon) -> None:
+    def restored() -> bytes:
+        server.messages[64] = [message(64, 1, "other")]
+        return hello(server)()
+
+    unknown = problem(400, "malformed", errors=[{"field": "resume", "rule": "must be the id of an event"}])
+    server.streams = [
+        streaming(hello(server), posted(server, "one", "two"), httpx.ReadError("gone")),
+        lambda request: unknown,
+        streaming(restored, posted(server, "three")),
+    ]
+    assert followed(run, server) == ["#1  Alice: one", "#2  Alice: two", "#1  Alice: other", "#2  Alice: three"]
+
+
 def test_following_shows_again_what_is_edited_or_deleted(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, 1, "Hi")]
     server.streams = [
