@@ -38,7 +38,7 @@ _LOOPS: Final = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 _TRIES: Final = 12
 # Callbacks of timers.
 _BACKGROUND: Final = (
-    "LocalGateway.start.<locals>.tick",
+    "LocalGateway._tick",
     "Mailbox._sweep",
     "Sweep._begin_round",
     "Sweep._check_some",

@@ -8,7 +8,7 @@ from falcon.journal.ports import JournalUnavailable, Submission
 from falcon.write import refusals
 from falcon.write.clock import Clock
 from falcon.write.disk import TAKEN_TO_THE_END, Disk
-from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Sender, Serving, Waiter, known_of
+from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Serving, Waiter, known_of
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.refusals import Cause
@@ -46,7 +46,7 @@ class Execution:
         self._disk = disk
         self._on_unreadable = on_unreadable
 
-    def carry_out(self, batch: CommandBatch, sender: Sender, submissions: list[Submission]) -> list[Serving]:
+    def carry_out(self, batch: CommandBatch, submissions: list[Submission]) -> list[Serving]:
         """Gives the partitions in which something was decided; adds their appends to ``submissions``.
 
         All of a partition's events go into one append, unless they are large.
@@ -58,7 +58,7 @@ class Execution:
             cause = self._cause(owned, envelope, monotonic)
             if cause is not None:
                 refusal = _refusal(owned, envelope, cause)
-                self._replies.add(Waiter(sender, batch.number, index, refusal, recorded=False), refusal)
+                self._replies.add(Waiter(batch.number, index, refusal, recorded=False), refusal)
                 continue
             assert isinstance(owned, Serving)
             aggregates = owned.aggregates
@@ -70,15 +70,15 @@ class Execution:
                     # Nothing was decided. The others of the partition need not wait for this one state.
                     log.error("partition %s refused a command: %s", owned.number, fault)
                     refusal = refusals.state_unreadable()
-                    self._replies.add(Waiter(sender, batch.number, index, refusal, recorded=False), refusal)
+                    self._replies.add(Waiter(batch.number, index, refusal, recorded=False), refusal)
                     continue
                 _, decided = waiting.pop(envelope.partition, (owned, []))
                 owned.unproven += decided  # none of it has been taken: what refuses the others refuses them
                 self._on_unreadable(owned, fault)
                 refusal = refusals.not_recovered()
-                self._replies.add(Waiter(sender, batch.number, index, refusal, recorded=False), refusal)
+                self._replies.add(Waiter(batch.number, index, refusal, recorded=False), refusal)
                 continue
-            waiter = Waiter(sender, batch.number, index, executed, aggregates.n > n)
+            waiter = Waiter(batch.number, index, executed, aggregates.n > n)
             if (touched := waiting.get(envelope.partition)) is None:
                 waiting[envelope.partition] = (owned, [waiter])
             else:

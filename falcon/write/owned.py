@@ -10,14 +10,12 @@ The shard has no state for a partition that it neither owns nor should own. No s
 
 import math
 from collections import deque
-from typing import Any, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import msgspec
 
 from falcon.journal.ports import Append
 from falcon.write.partition_aggregates import Executed, PartitionAggregates
-
-Sender: TypeAlias = Any  # the shard's host knows how to reach it
 
 
 class Waiter(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +24,6 @@ class Waiter(msgspec.Struct, frozen=True, gc=False):
     ``index``: of the command in the ``batch``. ``recorded``: the command has events of its own in that append.
     """
 
-    sender: Sender
     batch: int
     index: int
     executed: Executed

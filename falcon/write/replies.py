@@ -11,12 +11,12 @@ from typing import TypeAlias
 from falcon.journal.ports import Append, Submission
 from falcon.telemetry import metrics, tracing
 from falcon.write import refusals
-from falcon.write.owned import InFlight, Sender, Serving, Waiter
+from falcon.write.owned import InFlight, Serving, Waiter
 from falcon.write.partition_aggregates import PartitionAggregates, Replay
 from falcon.write.protocol import Accepted, BatchReply, Rejected, Reply
 from falcon.write.retries import Retries
 
-SendReply: TypeAlias = Callable[[Sender, BatchReply], None]
+SendReply: TypeAlias = Callable[[BatchReply], None]
 
 _durable = metrics.message_seconds.labels("durable")
 
@@ -35,19 +35,19 @@ class Replies:
         self._retries = retries
         self._monotonic = monotonic
         self._refusal_age_seconds = refusal_age_seconds
-        self._ready: dict[tuple[Sender, int], list[tuple[int, Reply]]] = {}
+        self._ready: dict[int, list[tuple[int, Reply]]] = {}
 
     def add(self, waiter: Waiter, reply: Reply) -> None:
         """The reply may leave."""
-        self._ready.setdefault((waiter.sender, waiter.batch), []).append((waiter.index, reply))
+        self._ready.setdefault(waiter.batch, []).append((waiter.index, reply))
 
     def send_ready(self) -> None:
         if self._retries.unanswered:
             self._add_all(self._retries.turn())
         if self._ready:
             ready, self._ready = self._ready, {}
-            for (sender, number), replies in ready.items():
-                self._reply(sender, BatchReply(number, replies))
+            for number, replies in ready.items():
+                self._reply(BatchReply(number, replies))
 
     def give_up_retries(self) -> None:
         """Tell the retries that still wait for the log that their answer is not known here."""

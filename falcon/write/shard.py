@@ -24,7 +24,7 @@ from falcon.write.clock import Clock
 from falcon.write.disk import Disk
 from falcon.write.execution import Execution
 from falcon.write.limits import ShardLimits
-from falcon.write.owned import Owned, Sender, Serving, known_of, serving_of
+from falcon.write.owned import Owned, Serving, known_of, serving_of
 from falcon.write.ownership import Ownership
 from falcon.write.ownership_cycle import OwnershipCycle
 from falcon.write.partition_aggregates import PartitionAggregates
@@ -106,10 +106,10 @@ class Shard:
         """Take the partitions over and recover them. What cannot be taken over now is tried again at each tick."""
         self._cycle.start()
 
-    def execute(self, batch: CommandBatch, sender: Sender) -> None:
-        """Decide the commands and hand their events to the journal. ``sender`` gets the replies."""
+    def execute(self, batch: CommandBatch) -> None:
+        """Decide the commands and hand their events to the journal."""
         submissions: list[Submission] = []
-        for serving in self._execution.carry_out(batch, sender, submissions):
+        for serving in self._execution.carry_out(batch, submissions):
             self._checkpoints.after_decisions(serving, submissions)
         self._busy.sample(batch)
         self._replies.send_ready()

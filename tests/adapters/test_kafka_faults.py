@@ -541,7 +541,7 @@ class Host:
         self._number += 1
         deadline = self.clock.monotonic() + 5
         envelopes = [CommandEnvelope(0, ANN, command, deadline, None, 1) for command in commands]
-        self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
+        self.shard.execute(CommandBatch(self._number, envelopes))
         replies: list[Reply] = []
 
         def answered() -> bool:

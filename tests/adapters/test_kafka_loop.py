@@ -118,7 +118,7 @@ def _open_files() -> int:
 def test_a_shard_that_has_been_closed_has_ended_its_threads(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     settings = Settings(data_dir=tmp_path, kafka=("127.0.0.1:1",))  # no broker is there
-    shard = build_shard(settings, wake=lambda: None, reply=lambda sender, reply: None)
+    shard = build_shard(settings, wake=lambda: None, reply=lambda reply: None)
     assert set(threading.enumerate()) - before
     shard.close()
     until(lambda: not [each for each in threading.enumerate() if each not in before])

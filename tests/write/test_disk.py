@@ -79,7 +79,7 @@ class Host:
 
     def ask(self, command: Command, key: str | None = None) -> Reply:
         envelope = CommandEnvelope(0, ANN, command, self.clock.monotonic() + 5, key, 1)
-        self.shard.execute(CommandBatch(1, [envelope]), "ann's process")
+        self.shard.execute(CommandBatch(1, [envelope]))
         self.shard.drain()
         (reply,) = self.replied.take_replies()
         return reply

@@ -234,7 +234,7 @@ class Host:
 
     def ask(self, *commands: Command) -> list[Reply]:
         deadline = self.clock.monotonic() + 5
-        self.shard.execute(CommandBatch(1, [CommandEnvelope(0, ANN, each, deadline) for each in commands]), "a sender")
+        self.shard.execute(CommandBatch(1, [CommandEnvelope(0, ANN, each, deadline) for each in commands]))
         self.shard.drain()
         return self.replied.take_replies()
 

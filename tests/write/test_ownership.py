@@ -86,7 +86,7 @@ class Owner:
         self._number += 1
         deadline = self.clock.monotonic() + 5
         envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key) for c in commands]
-        self.shard.execute(CommandBatch(self._number, envelopes), "the edge")
+        self.shard.execute(CommandBatch(self._number, envelopes))
 
     def replies(self) -> list[Reply]:
         self.shard.drain()

@@ -66,7 +66,7 @@ def carried_out(log: MemoryLog, command: Callable[[int], Command]) -> Shard:
     )
     shard.start()
     commands = [CommandEnvelope(p, ANN, command(p), clock.monotonic() + 5) for p in range(PARTITIONS)]
-    shard.execute(CommandBatch(1, commands), "ann's process")
+    shard.execute(CommandBatch(1, commands))
     return shard
 
 
@@ -273,7 +273,7 @@ def test_a_shard_tells_of_partitions_that_are_down(log: MemoryLog) -> None:
     assert (rows[BAD]["state"], rows[BAD]["aggregates"], rows[BAD]["epoch"]) == ("down", 0, None)
     assert (rows[0]["state"], rows[0]["aggregates"]) == ("serving", 1)
     envelope = CommandEnvelope(BAD, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
-    host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
+    host.shard.execute(CommandBatch(1, [envelope]))
     assert host.replied.take_replies() == [Unavailable("unavailable")]
 
 

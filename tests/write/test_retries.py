@@ -86,7 +86,7 @@ class Host:
         self._number += 1
         deadline = self.clock.monotonic() + seconds
         envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, fingerprint) for c in commands]
-        self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
+        self.shard.execute(CommandBatch(self._number, envelopes))
 
     def replies(self) -> list[Reply]:
         self.shard.drain()
@@ -105,7 +105,7 @@ class Host:
     def room(self, partition: int = 0) -> int:
         envelope = CommandEnvelope(partition, ANN, CreateRoom(ANN, "Tea"), self.clock.monotonic() + 5)
         self._number += 1
-        self.shard.execute(CommandBatch(self._number, [envelope]), "ann's process")
+        self.shard.execute(CommandBatch(self._number, [envelope]))
         (reply,) = self.replies()
         assert isinstance(reply, Accepted)
         assert isinstance(reply.answer, RoomAnswer)

@@ -69,7 +69,7 @@ class Host:
         envelopes = [
             CommandEnvelope(_partition(c), by, c, deadline, key, same, replay_only=replay_only) for c in commands
         ]
-        self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
+        self.shard.execute(CommandBatch(self._number, envelopes))
 
     def replies(self) -> list[Reply]:
         self.shard.drain()
@@ -263,7 +263,7 @@ def test_where_only_a_replay_is_asked_for_nothing_new_is_decided(log: MemoryLog)
 def test_a_partition_of_somebody_else_is_refused(log: MemoryLog) -> None:
     host = Host(log)
     envelope = CommandEnvelope(PARTITIONS + 1, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
-    host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
+    host.shard.execute(CommandBatch(1, [envelope]))
     (reply,) = host.replies()
     assert isinstance(reply, Unavailable)
     assert reply.reason == "not_mine"
@@ -399,7 +399,7 @@ def test_a_record_that_does_not_decode_takes_only_its_own_partition_down(log: Me
     for partition in (0, 1):
         host = Host(log)
         envelope = CommandEnvelope(partition, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
-        host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
+        host.shard.execute(CommandBatch(1, [envelope]))
         (reply,) = host.replies()
         assert isinstance(reply, Accepted)
         assert isinstance(reply.answer, RoomAnswer)

@@ -1,7 +1,5 @@
 """Collects the replies of a shard, for code that hosts one."""
 
-from typing import Any
-
 from falcon.write.protocol import BatchReply, Reply
 
 
@@ -11,7 +9,7 @@ class Replied:
     def __init__(self) -> None:
         self._batches: list[BatchReply] = []
 
-    def __call__(self, sender: Any, reply: BatchReply) -> None:
+    def __call__(self, reply: BatchReply) -> None:
         self._batches.append(reply)
 
     def take(self) -> list[BatchReply]:

@@ -280,13 +280,13 @@ class Owners:
             owner.woken.wait(_TICK_SECONDS)
             owner.woken.clear()
             while owner.commands:
-                shard.execute(owner.commands.popleft(), "people")
+                shard.execute(owner.commands.popleft())
             shard.drain()
             if time.monotonic() - ticked >= _TICK_SECONDS:
                 ticked = time.monotonic()
                 shard.tick()
 
-    def _told(self, sender: str, batch: BatchReply) -> None:
+    def _told(self, batch: BatchReply) -> None:
         for index, reply in batch.replies:
             intent, place = self._batches[batch.number][index]
             intent.told[place] = reply

@@ -157,7 +157,7 @@ class World:
         process = self.random.choice(self.processes)
         if process.commands:
             batch = process.commands.pop(self.random.randrange(len(process.commands)))
-            process.shard.execute(batch, "clients")
+            process.shard.execute(batch)
             self.collect(process)
 
     def write(self) -> None:
@@ -280,7 +280,7 @@ class World:
             process = self.processes[-1]
             process.commands.clear()
             self.send([intent])
-            process.shard.execute(self.processes[-1].commands.pop(), "clients")
+            process.shard.execute(self.processes[-1].commands.pop())
             while process.journal.waiting:
                 process.journal.settle(Fate.WRITTEN)
             self.collect(process)

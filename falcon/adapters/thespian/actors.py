@@ -8,14 +8,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from thespian.actors import Actor
 
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.telemetry import metrics, probes
-from falcon.write.protocol import BatchReply, CommandBatch
+from falcon.write.protocol import CommandBatch
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
@@ -39,29 +39,22 @@ probes.answer("shards", _describe_shards)
 BuildShard: TypeAlias = Callable[[Wake, SendReply], Shard]
 
 
-class Host(Protocol):
-    """Hosts an actor in its own process."""
-
-    def started(self, actor: "RoomShardActor") -> None:
-        """The actor has started. On its thread the host may have it :meth:`~RoomShardActor.execute` batches."""
-
-    def wake(self) -> None:
-        """Have the shard drained soon (:func:`carry_out`). Called from any thread."""
-
-    def reply(self, sender: Any, reply: BatchReply) -> None:
-        """Take replies, on the thread that sends the actor its messages."""
-
-
 class StartShard(msgspec.Struct, frozen=True):
-    """``build`` makes the shard, with its journal."""
+    """``build`` makes the shard, with its journal. ``wake`` is called from any thread when there are completions, and
+    ``reply`` on the thread that sends the actor its messages."""
 
     name: str
     build: BuildShard
-    host: Host
+    wake: Wake
+    reply: SendReply
 
 
 class Tick(msgspec.Struct, frozen=True):
     """Some time has passed."""
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """The journal has completions."""
 
 
 class CloseShard(msgspec.Struct, frozen=True):
@@ -72,64 +65,49 @@ class LeaveShard(msgspec.Struct, frozen=True):
     """Begin to hand over. Go on until another shard has taken over."""
 
 
-def carry_out(work: Callable[..., None], *arguments: object) -> None:
-    """Have the shard work, and measure it. If the work fails, the process ends: the state in memory may be wrong then,
-    while the log is right."""
-    began = time.monotonic()
-    try:
-        work(*arguments)
-        _processing.observe(time.monotonic() - began)
-    except Exception as error:
-        metrics.actor_errors.labels("RoomShard").inc()
-        at = type(arguments[0]).__name__ if arguments else work.__name__
-        is_known = isinstance(error, JournalUnavailable)
-        log.error("shard failed at %s; it ends, to be started again: %s", at, error, exc_info=not is_known)
-        os._exit(70)
+Message: TypeAlias = CommandBatch | Drain | Tick | LeaveShard | CloseShard | StartShard
 
 
 class RoomShardActor(Actor):  # type: ignore[misc]
-    """The shell around a Shard."""
+    """The shell around a Shard: all that the shard does begins with a message, and is measured here."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._shard: Shard | None = None
-        self._closed = False
+        self._shard: Shard  # from its first message on
 
-    def receiveMessage(self, message: Any, sender: Any) -> None:
-        carry_out(self._handle, message)
-
-    def _handle(self, message: Any) -> None:
-        match message:
-            case Tick():
-                self._tick()
-            case StartShard():
-                self._start(message)
-            case LeaveShard() if self._shard is not None:
-                self._shard.leave()
-            case CloseShard():
-                self._close()
+    def receiveMessage(self, message: Message, sender: object) -> None:
+        """If the work fails, the process ends: the state in memory may be wrong then, while the log is right."""
+        began = time.monotonic()
+        try:
+            match message:
+                case CommandBatch():
+                    _in_mailbox.observe(began - message.since)
+                    self._shard.execute(message)
+                case Drain():
+                    self._shard.drain()
+                case Tick():
+                    self._tick()
+                case LeaveShard():
+                    self._shard.leave()
+                case CloseShard():
+                    self._shard.close()
+                case StartShard():
+                    self._start(message)
+            _processing.observe(time.monotonic() - began)
+        except Exception as error:
+            metrics.actor_errors.labels("RoomShard").inc()
+            at, is_known = type(message).__name__, isinstance(error, JournalUnavailable)
+            log.error("shard failed at %s; it ends, to be started again: %s", at, error, exc_info=not is_known)
+            os._exit(70)
 
     def _start(self, message: StartShard) -> None:
-        self._shard = message.build(message.host.wake, message.host.reply)
-        message.host.started(self)
+        self._shard = message.build(message.wake, message.reply)
         _hosted[message.name] = self._shard
         metrics.actor_errors.begin(("RoomShard",))
         self._shard.start()
 
-    def execute(self, batch: CommandBatch) -> None:
-        """Have the shard decide the commands."""
-        _in_mailbox.observe(time.monotonic() - batch.since)
-        assert self._shard is not None, "it has started before its host passes a batch on"
-        self._shard.execute(batch, None)
-
     def _tick(self) -> None:
-        if self._shard is not None and not self._closed:
-            self._shard.tick()
-            if self._shard.lost:
-                log.error("another process has taken this shard's partitions over; it ends")
-                os._exit(71)
-
-    def _close(self) -> None:
-        if self._shard is not None and not self._closed:
-            self._closed = True
-            self._shard.close()
+        self._shard.tick()
+        if self._shard.lost:
+            log.error("another process has taken this shard's partitions over; it ends")
+            os._exit(71)

@@ -1,11 +1,12 @@
 """The gateway to the shard in this process (``simpleSystemBase``): its actor is an object, called on the event loop.
 
-Here Thespian delivers each message before ``tell`` returns, so its queue is empty whenever the loop comes to a batch. A
-batch goes to the actor directly: it is decided by the same actor in the same order, without the cost of the queue.
+Thespian delivers each message before ``tell`` returns, so messages are handled in the order in which they are sent, and
+its queue is empty whenever the loop comes to one.
 """
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from thespian.actors import ActorSystem
 
@@ -13,18 +14,21 @@ from falcon.adapters.thespian.actors import (
     TICK_SECONDS,
     BuildShard,
     CloseShard,
+    Drain,
     LeaveShard,
+    Message,
     RoomShardActor,
     StartShard,
     Tick,
-    carry_out,
 )
 from falcon.domain.ids import Partition
 from falcon.journal.ports import Wake
 from falcon.write.mailbox import Mailbox
-from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply
+from falcon.write.protocol import CommandEnvelope, Reply
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
+
+_DRAIN: Final = Drain()
 
 
 class LocalGateway:
@@ -38,13 +42,13 @@ class LocalGateway:
         self._committed: Callable[[], None] = _nothing
         self._system = ActorSystem("simpleSystemBase", logDefs=False, transientUnique=True)
         self._address = self._system.createActor(RoomShardActor)
-        self._mailbox = Mailbox(name, self._deliver, mailbox_bound, near=True)
+        self._mailbox = Mailbox(name, self._tell, mailbox_bound, near=True)
 
         def build_and_keep(wake: Wake, reply: SendReply) -> Shard:
             self._shard = build(wake, reply)
             return self._shard
 
-        self._tell(StartShard(name, build_and_keep, self))
+        self._tell(StartShard(name, build_and_keep, self._wake, self._mailbox.replied))
         self._tick()
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
@@ -73,44 +77,28 @@ class LocalGateway:
     def close(self) -> None:
         self._next_tick.cancel()
         self._tell(CloseShard())
-        self._closed = True  # completions that are still on their way are dropped
+        self._closed = True
         self._system.shutdown()
 
-    # --- the actor's host ---------------------------------------------------------------------------------------------
-
-    def started(self, actor: RoomShardActor) -> None:
-        self._actor = actor
-
-    def wake(self) -> None:
+    def _wake(self) -> None:
         """Once for all completions that there are by then."""
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._drain)
 
-    def reply(self, sender: object, reply: BatchReply) -> None:
-        self._mailbox.replied(reply)
-
-    # --- messages -----------------------------------------------------------------------------------------------------
-
-    def _tell(self, message: Tick | LeaveShard | CloseShard | StartShard) -> None:
-        """Returns when the actor has handled the message."""
-        if not self._closed:
-            self._system.tell(self._address, message)
+    def _drain(self) -> None:
+        self._woken = False  # before completions are collected: a later one wakes again
+        self._tell(_DRAIN)
+        self._committed()
 
     def _tick(self) -> None:
         self._next_tick = self._loop.call_later(TICK_SECONDS, self._tick)
         self._tell(Tick())
 
-    def _deliver(self, batch: CommandBatch) -> None:
+    def _tell(self, message: Message) -> None:
+        """Returns when the actor has handled the message. Once it is closed, messages are dropped."""
         if not self._closed:
-            carry_out(self._actor.execute, batch)
-
-    def _drain(self) -> None:
-        """Not by a message: the loop's thread is the actor's, and no other message is under way there."""
-        self._woken = False  # before completions are collected: a later one wakes again
-        if not self._closed:
-            carry_out(self._shard.drain)
-        self._committed()
+            self._system.tell(self._address, message)
 
 
 def _nothing() -> None:

@@ -89,15 +89,15 @@ class _Actors:
         self._slow_at = 0.0
 
     def spoil(self, actors: ModuleType) -> None:
-        execute = actors.RoomShardActor.execute
+        receive = actors.RoomShardActor.receiveMessage
 
         def spoiled(*arguments: Any) -> None:
             if _is_there("actor-is-slow") and time.monotonic() > self._slow_at:
                 time.sleep(_SLOW_SECONDS)
                 self._slow_at = time.monotonic() + _SLOW_EVERY_SECONDS
-            execute(*arguments)
+            receive(*arguments)
 
-        actors.RoomShardActor.execute = spoiled
+        actors.RoomShardActor.receiveMessage = spoiled
 
 
 class _Disk:

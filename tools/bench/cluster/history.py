@@ -65,7 +65,7 @@ class Host:
         ]
         self._number += 1
         self._missing[self._number] = len(commands)
-        self._shard.execute(CommandBatch(self._number, envelopes), None)
+        self._shard.execute(CommandBatch(self._number, envelopes))
 
     def answers(self) -> list[Answer]:
         """The answers to all that was submitted since the last call, in its order."""
@@ -91,7 +91,7 @@ class Host:
             self._tick_at = time.monotonic() + _TICK_SECONDS
             self._shard.tick()
 
-    def _take(self, sender: None, reply: BatchReply) -> None:
+    def _take(self, reply: BatchReply) -> None:
         for index, answer in reply.replies:
             if not isinstance(answer, Accepted):
                 raise NotAccepted(f"{answer}")
