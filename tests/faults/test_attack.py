@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.attack.attacks import ATTACKS
+from tools.attack.catalogue import ATTACKS
 from tools.attack.siege import lay_siege
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]

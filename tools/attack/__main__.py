@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.attack.attacks import ATTACKS
+from tools.attack.catalogue import ATTACKS
 from tools.attack.siege import lay_siege
 
 

@@ -10,6 +10,7 @@ import msgspec
 import uvloop
 
 from tools.attack.attacks import Counts, Target, attack
+from tools.attack.catalogue import ATTACKS
 
 _NICENESS = 5  # the machine's cores are the server's and the others', as if the attack came from elsewhere
 
@@ -22,7 +23,7 @@ class Orders(msgspec.Struct, frozen=True):
 
 async def _obey(orders: Orders) -> dict[str, Counts]:
     counts: dict[str, Counts] = {name: Counter() for name in orders.attacks}
-    work = [asyncio.create_task(attack(orders.target, name, counts[name])) for name in orders.attacks]
+    work = [asyncio.create_task(attack(orders.target, ATTACKS[name], counts[name])) for name in orders.attacks]
     done, _ = await asyncio.wait(work, timeout=orders.seconds, return_when=asyncio.FIRST_EXCEPTION)
     for task in done:
         task.result()  # an attack goes on for ever, so it has failed

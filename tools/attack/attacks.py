@@ -78,7 +78,7 @@ async def connection(target: Target, *, limit: int = 1 << 16) -> AsyncIterator[S
         writer.transport.abort()
 
 
-async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(data)
     await writer.drain()
 
@@ -98,9 +98,9 @@ async def _until_closed(reader: asyncio.StreamReader, counts: Counts) -> None:
         await _answer(reader, counts)
 
 
-async def _asks(streams: Streams, counts: Counts, request: bytes) -> tuple[int, bytes]:
+async def request_and_answer(streams: Streams, counts: Counts, request: bytes) -> tuple[int, bytes]:
     reader, writer = streams
-    await _write(writer, request)
+    await send(writer, request)
     return await _answer(reader, counts)
 
 
@@ -109,44 +109,44 @@ async def _asks(streams: Streams, counts: Counts, request: bytes) -> tuple[int, 
 
 async def endless_head(target: Target, counts: Counts) -> None:
     async with connection(target) as (reader, writer):
-        await _write(writer, b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\nX: ")
+        await send(writer, b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\nX: ")
         for _ in range(2_000):
-            await _write(writer, b"x" * 65_536)
+            await send(writer, b"x" * 65_536)
         await _until_closed(reader, counts)
 
 
 async def endless_target(target: Target, counts: Counts) -> None:
     async with connection(target) as (reader, writer):
-        await _write(writer, b"GET /")
+        await send(writer, b"GET /")
         for _ in range(2_000):
-            await _write(writer, b"x" * 65_536)
+            await send(writer, b"x" * 65_536)
         await _until_closed(reader, counts)
 
 
 async def many_fields(target: Target, counts: Counts) -> None:
     async with connection(target) as (reader, writer):
-        await _write(writer, b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n")
+        await send(writer, b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n")
         for _ in range(2_000):
-            await _write(writer, b"a: b\r\n" * 1_000)
+            await send(writer, b"a: b\r\n" * 1_000)
         await _until_closed(reader, counts)
 
 
 async def slow_head(target: Target, counts: Counts) -> None:
     async with connection(target) as (reader, writer):
-        await _write(writer, b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\nX: ")
+        await send(writer, b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\nX: ")
         await _dripping(reader, writer, counts)
 
 
 async def slow_body(target: Target, counts: Counts) -> None:
     async with connection(target) as (reader, writer):
-        await _write(writer, target.post("/v1/rooms", b"{" * 300_000)[:-200_000])
+        await send(writer, target.post("/v1/rooms", b"{" * 300_000)[:-200_000])
         await _dripping(reader, writer, counts)
 
 
 async def _dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counts) -> None:
     async def drip() -> None:
         while True:
-            await _write(writer, b"x")
+            await send(writer, b"x")
             await asyncio.sleep(0.5)
 
     dripping = asyncio.create_task(drip())
@@ -165,8 +165,8 @@ async def silent(target: Target, counts: Counts) -> None:
 async def pipelining(target: Target, counts: Counts) -> None:
     """A thousand requests at once, and the answers are read only when all are sent."""
     async with connection(target) as (reader, writer):
-        await _write(writer, b"GET /openapi.json HTTP/1.1\r\nHost: falcon\r\n\r\n" * 200)
-        await _write(writer, target.head("GET", "/v1/me") * 800)
+        await send(writer, b"GET /openapi.json HTTP/1.1\r\nHost: falcon\r\n\r\n" * 200)
+        await send(writer, target.head("GET", "/v1/me") * 800)
         for _ in range(1_000):
             await _answer(reader, counts)
 
@@ -176,7 +176,7 @@ async def smuggling(target: Target, counts: Counts) -> None:
     hidden = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"
     for fields in _SMUGGLED:
         async with connection(target) as (reader, writer):
-            await _write(writer, b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\n" + fields + hidden)
+            await send(writer, b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\n" + fields + hidden)
             try:
                 async with asyncio.timeout(2):
                     await _until_closed(reader, counts)
@@ -187,7 +187,7 @@ async def smuggling(target: Target, counts: Counts) -> None:
 async def tiny_chunks(target: Target, counts: Counts) -> None:
     """A body without end, in chunks of one byte."""
     async with connection(target) as (reader, writer):
-        await _write(writer, b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await send(writer, b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\nTransfer-Encoding: chunked\r\n\r\n")
         await _floods(reader, writer, counts, b"1\r\nx\r\n" * 10_000)
 
 
@@ -196,7 +196,7 @@ async def frames(target: Target, counts: Counts) -> None:
     fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
     key = base64.b64encode(secrets.token_bytes(16)).decode()
     async with connection(target) as (reader, writer):
-        await _write(writer, target.head("GET", "/v1/stream", *fields, f"Sec-WebSocket-Key: {key}"))
+        await send(writer, target.head("GET", "/v1/stream", *fields, f"Sec-WebSocket-Key: {key}"))
         if random.random() < 0.5:
             await _answer(reader, counts)
         await _floods(reader, writer, counts, (b"\x8a\x80" + bytes(4)) * 10_000)
@@ -204,7 +204,7 @@ async def frames(target: Target, counts: Counts) -> None:
 
 async def _floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counts, data: bytes) -> None:
     for _ in range(2_000):
-        await _write(writer, data)
+        await send(writer, data)
     await _until_closed(reader, counts)
 
 
@@ -219,7 +219,7 @@ async def wrong_tokens(target: Target, counts: Counts) -> None:
             counts["tokens"] += 1
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await _asks(streams, counts, request)
+                    await request_and_answer(streams, counts, request)
             except TimeoutError:
                 return
 
@@ -228,7 +228,7 @@ async def wrong_tickets(target: Target, counts: Counts) -> None:
     async with connection(target) as streams:
         for _ in range(200):
             path = f"/v1/stream?ticket={secrets.token_urlsafe(random.choice((10, 60, 2_000)))}"
-            await _asks(streams, counts, f"GET {path} HTTP/1.1\r\nHost: falcon\r\n\r\n".encode())
+            await request_and_answer(streams, counts, f"GET {path} HTTP/1.1\r\nHost: falcon\r\n\r\n".encode())
 
 
 # --- by one account ---------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ async def wrong_tickets(target: Target, counts: Counts) -> None:
 async def json_bombs(target: Target, counts: Counts) -> None:
     for bomb in _BOMBS:
         async with connection(target) as streams:
-            await _asks(streams, counts, target.post("/v1/rooms", bomb))
+            await request_and_answer(streams, counts, target.post("/v1/rooms", bomb))
 
 
 async def commands(target: Target, counts: Counts) -> None:
@@ -249,7 +249,7 @@ async def commands(target: Target, counts: Counts) -> None:
                 )
                 for _ in range(20)
             )
-            await _write(writer, b"".join(sends))
+            await send(writer, b"".join(sends))
             for _ in range(20):
                 await _answer(reader, counts)
 
@@ -259,13 +259,13 @@ async def rooms(target: Target, counts: Counts) -> None:
     body = {"name": "Join us", "members": [{"account_id": target.stranger}]}
     async with connection(target) as streams:
         for _ in range(200):
-            await _asks(streams, counts, target.post("/v1/rooms", body))
+            await request_and_answer(streams, counts, target.post("/v1/rooms", body))
 
 
 async def lists(target: Target, counts: Counts) -> None:
     async with connection(target) as streams:
         for _ in range(200):
-            await _asks(streams, counts, target.head("GET", "/v1/rooms?limit=200"))
+            await request_and_answer(streams, counts, target.head("GET", "/v1/rooms?limit=200"))
 
 
 async def waits(target: Target, counts: Counts) -> None:
@@ -273,12 +273,12 @@ async def waits(target: Target, counts: Counts) -> None:
     async with connection(target) as streams:
         for _ in range(5):
             head = target.head("GET", "/v1/me", "Falcon-Position: 1:999999999999", "Falcon-Wait: 10")
-            await _asks(streams, counts, head)
+            await request_and_answer(streams, counts, head)
 
 
 async def streams(target: Target, counts: Counts) -> None:
     async with connection(target) as (reader, writer):
-        await _write(writer, target.head("GET", "/v1/stream"))
+        await send(writer, target.head("GET", "/v1/stream"))
         status, _ = await _answer(reader, counts)
         while status == 200 and await reader.read(1 << 16):
             pass
@@ -290,7 +290,7 @@ async def takes_nothing(target: Target, counts: Counts) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         path = random.choice((f"/v1/rooms/{target.room}/messages?limit=200", "/v1/stream", "/openapi.json"))
         for _ in range(50):
-            await _write(writer, target.head("GET", path))
+            await send(writer, target.head("GET", path))
         await asyncio.sleep(30)
         counts["left alone"] += 1
 
@@ -325,9 +325,9 @@ ATTACKS: Final = {
 }
 
 
-async def attack(target: Target, name: str, counts: Counts) -> None:
+async def attack(target: Target, what: Attack, counts: Counts) -> None:
     """Attack for ever, with a new connection whenever the server ends one."""
-    await asyncio.gather(*(_again(target, ATTACKS[name], counts) for _ in range(ATTACKS[name].connections)))
+    await asyncio.gather(*(_again(target, what, counts) for _ in range(what.connections)))
 
 
 async def _again(target: Target, what: Attack, counts: Counts) -> None:
