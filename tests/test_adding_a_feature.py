@@ -1,6 +1,8 @@
 """docs/adding-a-feature.md counts the files of a feature, and names each of them."""
 
+import io
 import re
+import tokenize
 from pathlib import Path
 from typing import Final
 
@@ -29,3 +31,14 @@ def test_the_page_names_as_many_files_of_reactions_as_it_counts() -> None:
 def test_each_of_these_files_has_to_do_with_reactions() -> None:
     files = [path for folder, _, named in _ROWS for path in files_of(folder, named)]
     assert [path for path in files if "reaction" not in path.read_text().lower()] == []
+
+
+def test_each_file_whose_code_names_reactions_is_named() -> None:
+    named = {path for folder, _, named in _ROWS for path in files_of(folder, named)}
+    assert [path for path in sorted(_FALCON.rglob("*.py")) if path not in named and names_reactions(path)] == []
+
+
+def names_reactions(path: Path) -> bool:
+    source = path.read_text()
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline) if "eaction" in source else ()
+    return any(token.type == tokenize.NAME and "reaction" in token.string.lower() for token in tokens)
