@@ -340,6 +340,31 @@ class _Hasty(_Visitor):
                 await self.ask("POST", f"/v1/rooms/{hall}/messages", me.token, body={"text": spoken(token)})
 
 
+class _Mentioner(_Visitor):
+    """Mentions another, who has read up to there at another edge; then uses the key for other words, and again."""
+
+    async def act(self) -> None:
+        me, other = self.chance.sample(self.visit.accounts, 2)
+        hall, key, edge = self.chance.choice(self.visit.halls), self.key(), self.edge()
+        path, body = f"/v1/rooms/{hall}/messages", {"text": spoken(f"{key}/0"), "mentions": [other.account_id]}
+        said = await self.ask("POST", path, me.token, edge=edge, key=key, body=body)
+        if said is None or not said.done:
+            return
+        seq, elsewhere = said.body["seq"], self.other_than(edge)
+        self.visit.acknowledged[hall, seq] = said.body["text"]
+        mark = {"seq": seq - 1, "force": True}
+        marked = await self.ask("PUT", f"/v1/rooms/{hall}/read", other.token, edge=elsewhere, key=self.key(), body=mark)
+        if marked is not None and marked.done and marked.body["unread"] == 1 and marked.body["mentions"] != 1:
+            self.wrong(f"message {seq} of room {hall} mentions its only unread reader, who was told {marked.body}")
+        others = {"text": "other words"}
+        reused = await self.ask("POST", path, me.token, edge=elsewhere, key=key, body=others, may_be=(422,))
+        if reused is not None and reused.done:
+            self.wrong(f"key {key} was used for two messages of room {hall}")
+        again = await self.ask("POST", path, me.token, edge=elsewhere, key=key, body=body)
+        if again is not None and again.done and again.body != said.body:
+            self.wrong(f"key {key} was answered {said.body}, and then {again.body}")
+
+
 class _Reactor(_Visitor):
     """Reacts and takes it back, and looks for it at once at another edge. No other visitor reacts."""
 
@@ -648,4 +673,5 @@ VISITORS: Final = (
     _Follower,
     _Pedant,
     _Reactor,
+    _Mentioner,
 )

@@ -62,6 +62,7 @@ CALM: Final = _while("chat", faults.wait, visitors="reader pedant")
 BEHIND: Final = _while(
     "tables are behind", faults.slow_the_tables, visitors="newcomer hasty reader lister traveller follower"
 )
+MENTIONS: Final = _while("mentions while tables are behind", faults.slow_the_tables, visitors="mentioner")
 STANDSTILL: Final = _while(
     "tables stand still", faults.stop_the_projectors, visitors="follower reader", begin_seconds=3.0
 )

@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from falcon.http import bearer_tokens
-from falcon.http.api import rooms
+from falcon.http.api import members, rooms
 from falcon.http.authenticator import Authenticator
+from falcon.http.command_client import StaleView
 from falcon.http.problems import Problem
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.opening import Opener
@@ -18,7 +19,7 @@ from falcon.streams.differences import Differences
 from falcon.streams.frames import encode
 from falcon.streams.revocations import Revocations
 from tools.simulation.mutants.mutant import mutant
-from tools.simulation.schedules import BEHIND, CALM, EDGES, ENDINGS, FLAPPING, REVOCATIONS, STANDSTILL
+from tools.simulation.schedules import BEHIND, CALM, EDGES, ENDINGS, FLAPPING, MENTIONS, REVOCATIONS, STANDSTILL
 
 
 async def _impatient(self: ReadYourWrites, *_: Any) -> None:
@@ -118,7 +119,17 @@ async def _unasked(self: Authenticator, request: Any) -> None:
     """A cached token is good whatever its request says that it knows."""
 
 
+async def _as_the_tables_are(edge: Any, request: Any, command: Any) -> Any:
+    """A mark counts mentions in tables that may lack what the owner knew."""
+    try:
+        return await edge.commands.dispatch(request, command)
+    except StaleView as uncounted:
+        mentions = await edge.store.mentions(command.by, command.room_id, uncounted.seq, members._NO_END)
+        return await edge.commands.dispatch(request, msgspec.structs.replace(command, mentions=mentions))
+
+
 MUTANTS: Final = (
+    mutant("a mark counts mentions in tables that are behind", members, "_dispatch_mark", _as_the_tables_are, MENTIONS),
     mutant("a position is not waited for", ReadYourWrites, "reach_positions", _impatient, BEHIND),
     mutant("only the tables know which tokens were issued", bearer_tokens, "is_issued", lambda *_: False, BEHIND),
     mutant("the name of a direct room is read once it is open", rooms, "_opened", _names_afterwards, FLAPPING),
