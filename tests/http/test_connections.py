@@ -324,6 +324,45 @@ def test_a_refusal_that_waits_goes_out_when_the_server_stops_also_that_of_a_webs
     at_a_server(ask)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GET.replace(b"Host: falcon\r\n", b""),
+        UPGRADE.replace(b"Host: falcon\r\n", b""),
+        post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n",
+        post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked\r\n" * 2)[:-2] + b"0\r\n\r\n",
+    ],
+    ids=["no host", "no host of a websocket", "gzip", "two encodings"],
+)
+def test_a_request_that_servers_could_read_in_two_ways_is_refused(request_: bytes) -> None:
+    async def ask(server: Server) -> None:
+        answer = await (await server.connect()).asks(request_)
+        assert (answer.status, answer.code, answer.closes) == (400, "malformed", True)
+
+    at_a_server(ask)
+
+
+def test_a_client_of_http_1_0_needs_no_host() -> None:
+    async def ask(server: Server) -> None:
+        assert (await (await server.connect()).asks(b"GET /v1/me HTTP/1.0\r\n\r\n")).status == 201
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 7], ids=["one segment", "many"])
+def test_requests_behind_an_upgrade_that_falcon_does_not_know_are_answered(piece: int) -> None:
+    unknown = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: foo\r\n\r\n"
+    sent = unknown + post(b"tea") + unknown + GET
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        for start in range(0, len(sent), piece):
+            await client.send(sent[start : start + piece])
+        assert [(await client.answer()).body for _ in range(4)] == [b"0", b"3", b"0", b"0"]
+
+    at_a_server(ask)
+
+
 @pytest.mark.parametrize("stays", [True, False])
 def test_a_refused_websocket_writes_no_line(stays: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def ask(server: Server) -> None:

@@ -18,7 +18,8 @@ GOOD = [
     "Tea kitchen, 2nd floor",
     "茶室",
     "\u05ea\u05d4 / tea",
-    "\u200f\u0634\u0627\u064a",  # a mark of direction that affects only itself
+    "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",  # a joiner that Persian needs
+    "\u0915\u094d\u200d\u0937",  # and one that Hindi does
     "Zo\u00eb",
     "\U0001f469\u200d\U0001f680",  # a joiner within an emoji
     "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
@@ -40,7 +41,21 @@ UNSEEN = [
     "\u3000 ",
     "\u034f",
 ]
-BAD = [*(f"A{each}nn" for each in CONTROLS + TURNING), *CONTROLS, *UNSEEN]
+HIDDEN = [
+    "Ali\u200bce",
+    "Ali\u200dce",
+    "Al\u00adice",
+    "Ali\u200fce",
+    "Ali\u061cce",
+    "Al\u2060ice",
+    "Alice" + "".join(chr(0xE0000 + ord(each)) for each in "hello"),
+    "Alice\ufe0f",
+    "Ali\u034fce",
+    "\u200f\u0634\u0627\u064a",
+    "\U0001f469\u200d",
+]
+MEANING = ["#64", "@all"]
+BAD = [*(f"A{each}nn" for each in CONTROLS + TURNING), *CONTROLS, *UNSEEN, *HIDDEN, *MEANING, "b" + "\u0301" * 5]
 
 MAKES: dict[str, Callable[[Falcon, Person, str], httpx.Response]] = {
     "an account": lambda falcon, anna, name: falcon.admin.post("/v1/accounts", {"name": name}),
@@ -65,6 +80,7 @@ def test_a_name_that_deceives_is_refused(falcon: Falcon, anna: Person, make: Mak
 
 @EVERYWHERE
 def test_names_that_look_the_same_are_the_same(falcon: Falcon, anna: Person, make: Make) -> None:
+    assert make(falcon, anna, "  Alice\u00a0 ").json()["name"] == "Alice"
     assert make(falcon, anna, "Zoe\u0308").json()["name"] == "Zo\u00eb"
     assert make(falcon, anna, "\u212bngstr\u00f6m").json()["name"] == "\u00c5ngstr\u00f6m"
 

@@ -52,7 +52,8 @@ _WEBSOCKET_BYTES_A_SECOND: Final = 1 << 10
 _UNTAKEN_MAX: Final = 256
 _SMALL_PIECE: Final = 512  # bytes; larger pieces cost little more than their bytes
 # Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
-_ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
+_HOST: Final = 1
+_ONCE: Final = {b"host": _HOST, b"authorization": 2, b"transfer-encoding": 4, b"expect": 0}
 
 
 class _Refused(Exception):
@@ -328,11 +329,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         """Feed the parser. Returns True if this protocol continues reading."""
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self._upgrade()
                 return False
-            log.debug("a client asked for an unknown upgrade")
+            behind = data[upgrade.args[0] :]  # the connection stays HTTP (RFC 9110, 7.8)
+            return self._take(behind) if behind else True
         except httptools.HttpParserError as error:
             self._refuse(_response_to(error))
             return False
@@ -429,8 +431,10 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             if self._once & once:
                 raise _Refused(raw_responses.TWICE)
             self._once |= once
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
+            if name == b"expect":
+                self.expect_100_continue = value.lower() == b"100-continue"
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                raise _Refused(raw_responses.ENCODED)
         headers = self.headers
         if len(headers) >= self._limits.fields:
             raise _Refused(raw_responses.TOO_MANY_FIELDS)
@@ -439,6 +443,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._must_measure and self._head_size() > self._limits.head_bytes:
             raise _Refused(raw_responses.HEAD_TOO_LARGE)
+        if not self._once & _HOST and self.parser.get_http_version() != "1.0":
+            raise _Refused(raw_responses.NO_HOST)
         super().on_headers_complete()
         self.share.set_head(0)
         self._reading = _BODY

@@ -53,7 +53,21 @@ def _last(reason: str, status: int, code: str, detail: str, field: str, rule: st
 _LIMITS: Final = ConnectionLimits()
 MALFORMED: Final = _last("malformed", 400, "malformed", "This is not an HTTP request.", "request", "must be HTTP/1.1")
 TWICE: Final = _last(
-    "malformed", 400, "malformed", "A request has one Host and one Authorization.", "header", "must be sent once"
+    "malformed",
+    400,
+    "malformed",
+    "A request has one Host, one Authorization and one Transfer-Encoding.",
+    "header",
+    "must be sent once",
+)
+NO_HOST: Final = _last("malformed", 400, "malformed", "A request of HTTP/1.1 has a Host.", "host", "must be sent")
+ENCODED: Final = _last(
+    "malformed",
+    400,
+    "malformed",
+    "Falcon knows no Transfer-Encoding but chunked.",
+    "transfer-encoding",
+    "must be chunked, alone",
 )
 NO_WEBSOCKET: Final = LastResponse(
     "malformed",
