@@ -19,7 +19,7 @@ _VARIATIONS: Final = re.compile("[\ufe00-\ufe0f]")  # of the character before, w
 _JOINERS: Final = frozenset("\u200c\u200d")
 _EMOJI: Final = ("So", "Sk")  # the categories of emoji, and of their colours of skin
 _FLAG: Final = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f")  # of a part of a country, as tags
-_VIRAMA: Final = 9  # its class of combination: a joiner behind it chooses the form of an Indic letter
+_VIRAMA: Final = 9  # its class of combination: a joiner after it chooses the form of an Indic letter
 _MARKS_MAX: Final = 4  # in a row; Vietnamese and Hebrew need three
 _MEANING: Final = frozenset("#@")  # at the beginning: an id, and a mention
 _REPLACEMENT: Final = "\ufffd"
@@ -74,7 +74,7 @@ def _faults(name: str) -> Iterator[tuple[int, str]]:
 
 
 def _joins(character: str, before: str, behind: str) -> bool:
-    """True for a joiner between two emoji, between two Arabic letters, or behind a virama."""
+    """True for a joiner between two emoji, between two Arabic letters, or after a virama."""
     if character not in _JOINERS or not before or not behind:
         return False
     if unicodedata.combining(before) == _VIRAMA:

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 
 const URL_PATTERN = String.raw`https?://[^\s<>"「」『』（）、。]+`;
-const TRAILING = /[.,;:!?)\]}'"…]+$/;
+const TRAILING = new Set(".,;:!?)]}'\"…");
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
 /** ``mentioned``: [name, true if it is the reader]. */
@@ -13,13 +13,20 @@ export function richText(text, mentioned = []) {
   const parts = [];
   let from = 0;
   for (const match of text.matchAll(new RegExp([...patterns, URL_PATTERN].join("|"), "gu"))) {
-    const found = names.has(match[0]) ? match[0] : match[0].replace(TRAILING, "");
+    const found = names.has(match[0]) ? match[0] : trimmed(match[0]);
     parts.push(text.slice(from, match.index));
     parts.push(names.has(found) ? h("span", { class: names.get(found) ? "at me" : "at" }, found) : link(found));
     from = match.index + found.length;
   }
   parts.push(text.slice(from));
   return parts;
+}
+
+/** The address without the signs that end a sentence. A loop: a regular expression would look at each dot again and again. */
+function trimmed(url) {
+  let end = url.length;
+  while (TRAILING.has(url[end - 1])) end -= 1;
+  return url.slice(0, end);
 }
 
 const link = (url) => h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, url);

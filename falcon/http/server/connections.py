@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from falcon.buckets import Buckets
@@ -13,7 +13,6 @@ from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connection_slots import ConnectionSlots
 from falcon.http.server.held import Held, Share
 from falcon.http.server.junk import Junk
-from falcon.http.server.unread import unread
 from falcon.telemetry import metrics
 
 _BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
@@ -145,8 +144,8 @@ class Sweep:
 
 
 def _unread(connection: Any) -> int:
-    transport = connection.transport
-    return unread(transport, getattr(connection, "below", transport))
+    unread: Callable[[], int] = getattr(connection, "unread", connection.transport.get_write_buffer_size)
+    return unread()
 
 
 def _must_be_cut(connection: Any) -> bool:

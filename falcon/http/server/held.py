@@ -101,8 +101,10 @@ class Share:
         if self._bodies:
             self._move_bodies(None)
         self._bodies_of = None
-        self.set_head(0)
-        self.set_unread(0)
+        if self._head:
+            self.set_head(0)
+        if self._unread:
+            self.set_unread(0)
         self._address = self._holder = address
 
     def belongs_to(self, account_id: AccountId) -> Problem | None:
@@ -113,11 +115,10 @@ class Share:
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id
-        if account_id != self._holder:
-            unread = self._unread
-            self.set_unread(0)
-            self._holder = account_id
-            self.set_unread(unread)
+        if self._unread and account_id != self._holder:
+            self._held.change(self._holder, -self._unread)
+            self._held.change(account_id, self._unread)
+        self._holder = account_id
         return self._held.refusal_of(account_id) if self._held.size else None
 
     def may_wait(self) -> bool:

@@ -24,7 +24,7 @@ from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import Sweep
 from falcon.http.server.held import Share
 from falcon.http.server.raw_responses import LastResponse
-from falcon.http.server.unread import transport_below, unread
+from falcon.http.server.unread import transport_below
 from falcon.http.server.upgrades import Upgrades, switching_to
 from falcon.http.server.whole_responses import write_whole
 from falcon.telemetry import metrics
@@ -97,7 +97,8 @@ class _CountsUnread:
     below: asyncio.Transport
 
     def unread(self) -> int:
-        return unread(self.transport, self.below)
+        size = self.transport.get_write_buffer_size()
+        return size if self.below is self.transport else size + self.below.get_write_buffer_size()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is sent."""
@@ -446,7 +447,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if not self._once & _HOST and self.parser.get_http_version() != "1.0":
             raise _Refused(raw_responses.NO_HOST)
         super().on_headers_complete()
-        self.share.set_head(0)
+        if self._taken > _SMALL_HEAD:
+            self.share.set_head(0)
         self._reading = _BODY
         self._unseen = 0
         self._since = self.loop.time()
@@ -497,7 +499,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._wait_for_reader()
             return
         self._running = cycle
-        self.share.begins(self._address(cycle.scope["headers"]))
+        self.share.begins(self._peer or self._address(cycle.scope["headers"]))
         super()._start_asgi_task(cycle, app)
 
     def _address(self, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey:
@@ -532,8 +534,10 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._release_bodies()
         if not self.transport.is_closing():
             self.flow.untaken = 0
-            self.share.set_unread(self.unread())
-            self._begin_next()
+            if self.transport.get_write_buffer_size() or self.below.get_write_buffer_size():
+                self.share.set_unread(self.unread())
+            if self.pipeline or self.flow.read_paused:
+                self._begin_next()
         self._forget_answered()
 
     def _forget_answered(self) -> None:

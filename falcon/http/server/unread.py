@@ -19,9 +19,3 @@ def transport_below(transport: asyncio.Transport) -> asyncio.Transport:
                 if below:
                     return below[0]  # type: ignore[no-any-return]
     return transport
-
-
-def unread(transport: asyncio.Transport, below: asyncio.Transport) -> int:
-    """The number of bytes. ``below``: of :func:`transport_below`."""
-    size = transport.get_write_buffer_size()
-    return size if below is transport else size + below.get_write_buffer_size()
