@@ -119,7 +119,7 @@ class Share:
             self._held.change(self._holder, -self._unread)
             self._held.change(account_id, self._unread)
         self._holder = account_id
-        return self._held.refusal_of(account_id) if self._held.size else None
+        return self._held.refusal_of(account_id) if self._held.size else None  # mostly nothing is held
 
     def may_wait(self) -> bool:
         """True if the request of the connection, which is refused, may wait for its response: its body is small, or

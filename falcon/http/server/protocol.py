@@ -493,7 +493,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """No request begins while its client has an answer to read: it would hold one more for each request."""
-        if self.unread():
+        if self.transport.get_write_buffer_size() or self.below.get_write_buffer_size():
             self.flow.pause_reading()
             self.pipeline.append((cycle, app))
             self._wait_for_reader()
