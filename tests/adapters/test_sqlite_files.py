@@ -368,6 +368,24 @@ def test_a_stop_keeps_what_a_start_on_a_full_disk_needs(first: Path) -> None:
     assert (shared.stat().st_size, wal.stat().st_size) == (32 << 10, 0)
 
 
+def test_a_start_on_a_full_disk_is_noted_in_the_room_of_the_spare_file(
+    first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(first, 1)
+    spare = first.with_name("spare")
+    assert spare.stat().st_size == 64 << 10
+    write = files._write_start
+
+    def write_start(*arguments: Any) -> None:
+        if spare.exists():
+            raise apsw.FullError("database or disk is full")
+        write(*arguments)
+
+    monkeypatch.setattr(files, "_write_start", write_start)
+    prepare(first, 1)
+    assert spare.stat().st_size == 64 << 10
+
+
 def test_a_stop_closes_the_other_files_if_one_cannot_be_closed(first: Path) -> None:
     prepare(first, 3)
     broken, last = files.paths(first, 3)[1:]

@@ -34,6 +34,8 @@ Report = Callable[[int, int], None]
 _CREDENTIALS: Final = "credentials.json"  # written when the log has the first accounts
 _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
 # While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
+_SPARE: Final = "spare"
+_SPARE_BYTES: Final = 64 << 10  # noting a start takes some pages of 2 KiB, in the WAL and then in the file
 _CLOSED_MILLISECONDS: Final = 200
 _CLOSINGS_MAX: Final = 100
 
@@ -199,8 +201,20 @@ def _note_ends(first: Path, ends: Sequence[int]) -> None:
 
 def _note_start(first: Path, count: int) -> None:
     """What is written from now on is distinguished from what a lost history had in the same places: the folder may be
-    an older copy of itself."""
+    an older copy of itself. On a disk without a free byte the spare file makes room for it, and comes back then."""
     ends = _ends(paths(first, count))
+    spare = first.with_name(_SPARE)
+    try:
+        _write_start(first, ends)
+    except apsw.FullError:
+        spare.unlink(missing_ok=True)
+        _write_start(first, ends)
+    with contextlib.suppress(OSError):  # another program has taken the room: the next start says so if it needs it
+        if not spare.exists() or spare.stat().st_size < _SPARE_BYTES:
+            spare.write_bytes(os.urandom(_SPARE_BYTES))  # which no file system stores in less
+
+
+def _write_start(first: Path, ends: Sequence[int]) -> None:
     with contextlib.closing(database.connect(first)) as connection, database.transaction(connection):
         note_start(connection, ends)
 
