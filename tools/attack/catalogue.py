@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from tools.attack import attacks, costly
+from tools.attack import attacks, costly, slow
 
-ATTACKS: Final = {**attacks.ATTACKS, **costly.COSTLY}
+ATTACKS: Final = {**attacks.ATTACKS, **costly.COSTLY, **slow.SLOW}

@@ -82,6 +82,10 @@ class Report(NamedTuple):
                 faults.append(f"{phase.name}: the server has grown by {grown >> 20} MiB")
             for name, counts in phase.counts.items():
                 faults += [f"{phase.name}, {name}: {counts['500']} times 500"] if counts["500"] else []
+                if counts["believed"]:
+                    faults.append(
+                        f"{phase.name}, {name}: a token behind a body was believed {counts['believed']} times"
+                    )
         if self.streams_ended:
             faults.append(f"streams of the others have ended {self.streams_ended} times")
         if self.seconds >= _FULL_SECONDS and self.tokens < _TOKENS and self._tries("wrong tokens"):
