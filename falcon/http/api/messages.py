@@ -69,7 +69,7 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     history = edge.history_of(room_id)
     access = await edge.reads.access(request, room_id)
     first, last = _bounds(query, access.last_seq)
-    reactions = await _reactions(edge, access, room_id, first, last)
+    reactions = await _reactions(edge, access, room_id, first, last) if access.reactions != 0 else NO_REACTIONS
     known = request.headers.get(b"if-none-match")
     if known is not None and history is not None:
         etag = _page_etag(history, room_id, access.version, reactions.version, access.last_seq, first, last)
