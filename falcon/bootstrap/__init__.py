@@ -68,8 +68,11 @@ class FirstAccounts(msgspec.Struct, frozen=True):
 class HostedGateway(CommandGateway, Protocol):
     """The gateway to the shard of this process."""
 
-    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """Pass a command to the shard that is known to own the partition, without waiting. Raises LookupError."""
+    def deliver(
+        self, shard: int, commands: list[CommandEnvelope], replied: Callable[[list[tuple[int, Reply]]], None]
+    ) -> None:
+        """Have the shard carry out the commands of another process, in one batch as they came. ``replied`` gets their
+        replies, some at a time: index, reply. Raises LookupError if the shard is not here."""
 
     def tell_of_commits(self, tell: Callable[[], None]) -> None:
         """``tell`` is called on this loop after each commit of the shard's journal."""

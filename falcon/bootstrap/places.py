@@ -34,7 +34,7 @@ class PlaceGateway:
         self._places = places
         self._here = here
         self._others = others
-        self.submit = here.submit
+        self.deliver = here.deliver
         self.tell_of_commits = here.tell_of_commits
         self.ready = here.ready
         self.leave = here.leave
@@ -75,7 +75,7 @@ class Peers:
 
     async def start(self, here: HostedGateway) -> PlaceGateway:
         """From now on the shard of ``here`` decides commands of other places, too."""
-        await self._commands.start(here.submit)
+        await self._commands.start(here.deliver)
         return PlaceGateway(self._place, self._places, here, self._others)
 
     def open(self, nudged: Callable[[], None]) -> None:

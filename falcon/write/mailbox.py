@@ -32,8 +32,11 @@ class Mailbox:
         batches_away: int = 1,
         *,
         near: bool = False,
+        others: Callable[[BatchReply], None] = lambda reply: None,
     ) -> None:
+        """``others`` gets replies to batches that are not away: not this mailbox's, or given up."""
         self._send = send
+        self._others = others
         self._loop = asyncio.get_running_loop()
         self._queue: FairQueue[Pending] = FairQueue()
         self._capacity = Capacity(bound, self._queue, is_near=near)
@@ -87,10 +90,11 @@ class Mailbox:
     # --- replies come back --------------------------------------------------------------------------------------------
 
     def replied(self, batch_reply: BatchReply) -> None:
-        """Take some replies of a batch. Those of a batch that was given up come too late and are dropped."""
+        """Take some replies of a batch."""
         number = batch_reply.number
         away = self._batching.away.get(number)
         if away is None:
+            self._others(batch_reply)
             return
         for index, reply in batch_reply.replies:
             pending = away.waiting.pop(index, None)

@@ -19,6 +19,7 @@ from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of
 from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite import database
+from falcon.adapters.thespian.local import Replied
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead, PostMessage
@@ -79,17 +80,21 @@ class Pod:
         self.asked: list[CommandEnvelope] = []
         self.held: list[asyncio.Future[Reply]] = []
 
-    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
+    def deliver(self, shard: int, commands: list[CommandEnvelope], replied: Replied) -> None:
         if shard != 0:
-            raise IndexError(f"there is no shard {shard}")
-        self.asked.append(envelope)
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        answer = self._answer(envelope)
-        if answer is None:
-            self.held.append(reply)
-        else:
-            reply.set_result(answer)
-        return reply
+            raise LookupError(f"there is no shard {shard}")
+        for index, envelope in enumerate(commands):
+            self.asked.append(envelope)
+            reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            reply.add_done_callback(partial(self._reply, index, replied))
+            answer = self._answer(envelope)
+            if answer is None:
+                self.held.append(reply)
+            else:
+                reply.set_result(answer)
+
+    def _reply(self, index: int, replied: Replied, reply: "asyncio.Future[Reply]") -> None:
+        replied([(index, reply.result())])
 
 
 @asynccontextmanager
@@ -778,7 +783,7 @@ class Wire(asyncio.Transport):
 
 def accepted(pod: Pod) -> tuple[EdgeConnection, Wire]:
     wire = Wire()
-    owners_end = EdgeConnection(keys, pod.submit, Arrivals())
+    owners_end = EdgeConnection(keys, pod.deliver, Arrivals())
     owners_end.connection_made(wire)
     return owners_end, wire
 

@@ -5,9 +5,11 @@ its queue is empty whenever the loop comes to one.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
+import msgspec
 from thespian.actors import ActorSystem
 
 from falcon.adapters.thespian.actors import (
@@ -24,11 +26,22 @@ from falcon.adapters.thespian.actors import (
 from falcon.domain.ids import Partition
 from falcon.journal.ports import Wake
 from falcon.write.mailbox import Mailbox
-from falcon.write.protocol import CommandEnvelope, Reply
+from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
 _DRAIN: Final = Drain()
+
+
+# Gets replies to a batch, some at a time: index in the batch, reply.
+Replied: TypeAlias = Callable[[list[tuple[int, Reply]]], None]
+
+
+class _Delivered(msgspec.Struct):
+    """A batch of another process. ``missing``: how many replies are still to come."""
+
+    missing: int
+    replied: Replied
 
 
 class LocalGateway:
@@ -42,7 +55,9 @@ class LocalGateway:
         self._committed: Callable[[], None] = _nothing
         self._system = ActorSystem("simpleSystemBase", logDefs=False, transientUnique=True)
         self._address = self._system.createActor(RoomShardActor)
-        self._mailbox = Mailbox(name, self._tell, mailbox_bound, near=True)
+        self._mailbox = Mailbox(name, self._tell, mailbox_bound, near=True, others=self._replied)
+        self._others: dict[int, _Delivered] = {}  # by number of the batch, below 0: the mailbox's are above
+        self._last_of_others = 0
 
         def build_and_keep(wake: Wake, reply: SendReply) -> Shard:
             self._shard = build(wake, reply)
@@ -57,11 +72,16 @@ class LocalGateway:
     def mailbox(self, partition: Partition) -> Mailbox:
         return self._mailbox
 
-    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """Pass the command to the shard without waiting. Raises LookupError for another shard than number 0."""
+    def deliver(self, shard: int, commands: list[CommandEnvelope], replied: Replied) -> None:
+        """Have the shard carry out commands of another process. They have waited in a mailbox there, so they go at
+        once, in one batch as they came. ``replied`` gets the replies. Raises LookupError for another shard than
+        number 0."""
         if shard:
             raise LookupError(f"there is no shard {shard}")
-        return self._mailbox.ask(envelope)
+        if commands:
+            self._last_of_others -= 1
+            self._others[self._last_of_others] = _Delivered(len(commands), replied)
+            self._tell(CommandBatch(self._last_of_others, commands, time.monotonic()))
 
     def tell_of_commits(self, tell: Callable[[], None]) -> None:
         self._committed = tell
@@ -90,6 +110,16 @@ class LocalGateway:
         self._woken = False  # before completions are collected: a later one wakes again
         self._tell(_DRAIN)
         self._committed()
+
+    def _replied(self, reply: BatchReply) -> None:
+        """To a batch of another process, or too late to one of the mailbox."""
+        delivered = self._others.get(reply.number)
+        if delivered is None:
+            return
+        delivered.missing -= len(reply.replies)
+        if not delivered.missing:
+            del self._others[reply.number]
+        delivered.replied(reply.replies)
 
     def _tick(self) -> None:
         self._next_tick = self._loop.call_later(TICK_SECONDS, self._tick)

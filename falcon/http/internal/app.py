@@ -5,12 +5,13 @@ An Upgrade to ``framing.PROTOCOL``: batches from an edge, for the partitions tha
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http.internal.connection import EdgeConnection
+from falcon.http.internal.connection import Deliver, EdgeConnection
 from falcon.write.protocol import CommandEnvelope, Reply
 from falcon.write.signing import HEADER, PROCESS_HEADER, UNSIGNED, Keys, Verifier
 from falcon.write.transit import Arrivals
@@ -28,8 +29,8 @@ _START: Final = {
 class LocalShards(Protocol):
     """The shard of this process."""
 
-    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """Raises LookupError if there is no such shard."""
+    @property
+    def deliver(self) -> Deliver: ...
 
 
 class InternalCommands:
@@ -47,13 +48,15 @@ class InternalCommands:
 
     def connection(self) -> EdgeConnection:
         """For a connection that is upgraded to framing.PROTOCOL."""
-        return EdgeConnection(self._keys, self._submit, self._arrivals)
+        return EdgeConnection(self._keys, self._deliver, self._arrivals)
 
-    def _submit(self, shard: int, command: CommandEnvelope) -> "asyncio.Future[Reply]":
+    def _deliver(
+        self, shard: int, commands: list[CommandEnvelope], replied: Callable[[list[tuple[int, Reply]]], None]
+    ) -> None:
         """Raises LookupError."""
         if self._shards is None:
             raise LookupError("starting")
-        return self._shards.submit(shard, command)
+        self._shards.deliver(shard, commands, replied)
 
     def end_beats(self) -> None:
         """End the beats, because this process ends in order: its watchers need not take action."""

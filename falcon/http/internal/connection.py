@@ -31,16 +31,17 @@ log = logging.getLogger("falcon.internal")
 SILENT_SECONDS: Final = 20.0
 _HELLO_SECONDS: Final = 10.0
 
-# Passes a command to a shard of this process. Raises LookupError if it is not there.
-Submit: TypeAlias = Callable[[int, CommandEnvelope], "asyncio.Future[Reply]"]
+# Has the shard with this number carry out commands, whose replies are given to the function: index, reply, some at a
+# time. Raises LookupError if the shard is not in this process.
+Deliver: TypeAlias = Callable[[int, list[CommandEnvelope], Callable[[list[tuple[int, Reply]]], None]], None]
 
 
 class EdgeConnection(UpgradedConnection):
-    def __init__(self, keys: Keys, submit: Submit, arrivals: Arrivals) -> None:
+    def __init__(self, keys: Keys, deliver: Deliver, arrivals: Arrivals) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._keys = keys
-        self._submit = submit
+        self._deliver = deliver
         self._arrivals = arrivals
         self._challenge = new_challenge()
         self._hello = b""
@@ -110,17 +111,14 @@ class EdgeConnection(UpgradedConnection):
             raise WrongFrame(f"batch {frame.number} in place of {self._taken}")
         try:
             commands = self._arrivals.received(frame.batch)
-            replies = [self._submit(frame.shard, command) for command in commands]
+            self._deliver(frame.shard, commands, partial(self._replied, frame.number))
         except (msgspec.DecodeError, LookupError) as error:
             self._send(NotTaken(frame.number, str(error)))
-            return
-        for index, reply in enumerate(replies):
-            reply.add_done_callback(partial(self._replied, frame.number, index))
 
-    def _replied(self, number: int, index: int, reply: "asyncio.Future[Reply]") -> None:
+    def _replied(self, number: int, replies: list[tuple[int, Reply]]) -> None:
         if not self._ready:
             self._loop.call_soon(self._send_ready)  # together with those of the same turn of the loop
-        self._ready.setdefault(number, []).append((index, reply.result()))
+        self._ready.setdefault(number, []).extend(replies)
 
     def _send_ready(self) -> None:
         ready, self._ready = self._ready, {}

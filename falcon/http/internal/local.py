@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from falcon.http.internal.connection import EdgeConnection, Submit
+from falcon.http.internal.connection import Deliver, EdgeConnection
 from falcon.process import short_path
 from falcon.write.signing import Keys
 from falcon.write.transit import Arrivals
@@ -31,9 +31,9 @@ class LocalCommands:
             self._listening.bind(str(path))
         self._listening.listen()
 
-    async def start(self, submit: Submit) -> None:
-        """``submit`` passes a command to a shard of this process."""
-        make = partial(self._connection, submit)
+    async def start(self, deliver: Deliver) -> None:
+        """``deliver`` passes commands to the shard of this process."""
+        make = partial(self._connection, deliver)
         self._server = await asyncio.get_running_loop().create_unix_server(make, sock=self._listening)
 
     async def close(self) -> None:
@@ -49,8 +49,8 @@ class LocalCommands:
         for connection in self._connections:
             connection.transport.abort()
 
-    def _connection(self, submit: Submit) -> EdgeConnection:
-        connection = EdgeConnection(self._keys, submit, self._arrivals)
+    def _connection(self, deliver: Deliver) -> EdgeConnection:
+        connection = EdgeConnection(self._keys, deliver, self._arrivals)
         self._connections.add(connection)
         connection.on_lost = partial(self._lost, connection)
         return connection

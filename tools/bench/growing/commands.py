@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -41,22 +41,26 @@ class _Shards:
     """They accept every command together with the others that came in the same millisecond."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[asyncio.Future[Reply], CommandEnvelope]] = []
+        self._waiting: list[tuple[list[CommandEnvelope], Callable[[list[tuple[int, Reply]]], None]]] = []
 
-    def submit(self, shard: int, envelope: CommandEnvelope) -> asyncio.Future[Reply]:
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    def deliver(
+        self, shard: int, commands: list[CommandEnvelope], replied: Callable[[list[tuple[int, Reply]]], None]
+    ) -> None:
         if not self._waiting:
             asyncio.get_running_loop().call_later(_DURABLE_SECONDS, self._accept)
-        self._waiting.append((reply, envelope))
-        return reply
+        self._waiting.append((commands, replied))
 
     def _accept(self) -> None:
         accepted, self._waiting = self._waiting, []
-        for reply, envelope in accepted:
-            command = envelope.command
-            assert isinstance(command, PostMessage)
-            message = Message(command.room_id, 1, command.by, command.text, NOW)
-            reply.set_result(Accepted(MessageAnswer(message), envelope.partition, 5))
+        for commands, replied in accepted:
+            replied([(index, _answer(envelope)) for index, envelope in enumerate(commands)])
+
+
+def _answer(envelope: CommandEnvelope) -> Accepted:
+    command = envelope.command
+    assert isinstance(command, PostMessage)
+    message = Message(command.room_id, 1, command.by, command.text, NOW)
+    return Accepted(MessageAnswer(message), envelope.partition, 5)
 
 
 class _OneOwner:
