@@ -111,7 +111,7 @@ def test_a_room_that_cannot_be_made_names_the_field(anna: Person, body: Json, fi
     assert anna.rooms() == []
 
 
-@pytest.mark.parametrize("name", ["x" * 255, "🫖" * 255, " Küche ", "'; --"])
+@pytest.mark.parametrize("name", ["x" * 255, "🫖" * 255, "Küche", "'; --"])
 def test_a_name_has_1_to_255_characters(anna: Person, name: str) -> None:
     room = anna.makes_room(name)
     assert anna.get(str(room)).json()["name"] == name
