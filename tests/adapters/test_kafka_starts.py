@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.adapters.kafka import fence
+from falcon.adapters.kafka import reader as readers
 from falcon.adapters.kafka import tail as tails
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.journal.envelope import Position
@@ -119,3 +120,11 @@ def test_whoever_writes_after_the_log_went_back_is_another_start(epochs: list[tu
 def test_a_marker_of_the_release_before_has_no_number() -> None:
     reading = Reading([fence.marker("an owner"), fence.event(1, 0, b"")])
     assert [reading.number(place) for place in range(3)] == [NO_START] * 3
+
+
+def test_a_place_behind_the_end_counts_as_one_of_the_newest_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log went back, and is shorter than before: a token of the lost history is refused and not waited for."""
+    monkeypatch.setattr(readers, "_STALE_SECONDS", 0.0)
+    reading = Reading(log_of([(5, 3), (6, 1)]))
+    reading.reads_from(Position())
+    assert reading.number(reading.reader.end + 1_000) == 6

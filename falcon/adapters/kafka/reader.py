@@ -178,18 +178,22 @@ async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dic
     return found
 
 
+class EndsBefore(JournalUnavailable):
+    """The leader states an end before the place that was asked for, and it may be stale."""
+
+
 async def reaches(topic: str, end: Callable[[], Awaitable[int]], offset: int) -> bool:
     """True if a partition of the topic has all records before ``offset``. ``end`` asks for its end, which may be stale:
     a client's token may name a record that the leader does not show yet.
 
-    Raises JournalUnavailable, also if the leader does not show in time what it may have.
+    Raises EndsBefore if the leader does not show in time what it may have; JournalUnavailable.
     """
     until = asyncio.get_running_loop().time() + _STALE_SECONDS
     while (stated := await end()) < offset:
         if offset > stated + _STALE_RECORDS:
             return False
         if asyncio.get_running_loop().time() > until:
-            raise JournalUnavailable(f"{topic} ends at offset {stated} for now, and {offset} is asked for")
+            raise EndsBefore(f"{topic} ends at offset {stated} for now, and {offset} is asked for")
         await asyncio.sleep(_STALE_PAUSE_SECONDS)
     return True
 

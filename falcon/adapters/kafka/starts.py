@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from falcon.adapters.kafka import fence
+from falcon.adapters.kafka.reader import EndsBefore
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.streams.starts import NO_START, KnownStarts, Start
@@ -36,6 +37,9 @@ class KafkaStarts:
         self._looking = [asyncio.Lock() for _ in range(partitions)]
 
     async def know(self, places: Mapping[int, int]) -> None:
+        """A place behind the end that the leader states counts as one of the newest start that is known. The end may
+        be stale, then a takeover that this process has not seen costs a client a ``hello``. Raises WrongPlace,
+        JournalUnavailable."""
         if wrong := places.keys() - range(len(self._looking)):
             raise WrongPlace(f"there is no partition {min(wrong)}")
         unknown = [(segment, offset) for segment, offset in places.items() if not self._is_known(segment, offset)]
@@ -49,7 +53,11 @@ class KafkaStarts:
         async with self._looking[segment]:  # after a change of servers many clients ask for the same places
             if self._is_known(segment, offset):
                 return
-            await self._learn(segment, await self._position(segment, offset))
+            try:
+                position = await self._position(segment, offset)
+            except EndsBefore:  # most probably it is of a history that was lost: the newest start refuses its token
+                return
+            await self._learn(segment, position)
             if len(self._found) >= _FOUND_MAX:
                 self._found.clear()
             self._found.add((segment, offset))
