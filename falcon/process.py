@@ -59,6 +59,19 @@ def raise_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def is_open_to_others(path: Path, modes: int) -> bool:
+    """True if users other than the owner and its group have one of these modes. As with ssh only what belongs to this
+    process's user counts: a volume or a secret of a container may belong to another one, and nothing can be done then.
+    Raises OSError."""
+    found = path.stat()
+    return found.st_uid == os.getuid() and bool(found.st_mode & modes)
+
+
+def leave_no_cores() -> None:
+    """Write no memory to disk when this process, or a child of it, crashes: it has messages, tokens and keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def descriptors_max() -> int:
     """How many files and connections a process may have open; RLIM_INFINITY if there is no limit."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]

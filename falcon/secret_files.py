@@ -1,9 +1,12 @@
 """Secrets in files. A file is read again when it changes, so that a secret can be rotated without a restart."""
 
 import logging
+import stat
 import time
 from pathlib import Path
 from typing import Final
+
+from falcon.process import is_open_to_others
 
 log = logging.getLogger("falcon")
 
@@ -47,8 +50,11 @@ class SecretFile:
         """The version of the file. Raises WrongSecret."""
         try:
             found = self._path.stat()
+            is_open = is_open_to_others(self._path, stat.S_IROTH | stat.S_IWOTH)
         except OSError as error:
             raise _unreadable(self._path, error) from error
+        if is_open:
+            raise WrongSecret(f"{self._path}: every user of this machine can read or change it; chmod o= {self._path}")
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _read(self) -> tuple[bytes, ...]:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from falcon.process import allow_profiling, raise_descriptors
+from falcon.process import allow_profiling, leave_no_cores, raise_descriptors
 from falcon.settings import Settings
 from falcon.telemetry import instruments, logs, otel, probes
 
@@ -17,6 +17,7 @@ def begin(settings: Settings, name: str) -> None:
     """``name``: of the process in its tree, such as serve-0. Once a process, after it was forked. Raises NoRoom."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     raise_descriptors()
+    leave_no_cores()
     logs.configure(name, settings.log_level, settings.log_format)
     otel.configure(name)
     if settings.telemetry == "off":

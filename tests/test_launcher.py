@@ -287,6 +287,15 @@ def test_a_second_falcon_is_turned_away_also_before_the_first_has_written_its_nu
         second._lock_data_dir()
 
 
+def test_a_data_folder_that_every_user_can_write_to_is_refused(tmp_path: Path) -> None:
+    launcher = Launcher(replace(Settings.from_env(), data_dir=tmp_path), "up", as_json=True)
+    tmp_path.chmod(0o777)
+    with pytest.raises(CannotStart, match=r"every user of this machine can write to the data folder .*; chmod o-w "):
+        launcher._lock_data_dir()
+    tmp_path.chmod(0o775)
+    launcher._lock_data_dir()
+
+
 def test_a_process_that_is_ready_when_the_launcher_stops_tells_no_one() -> None:
     reading, writing = os.pipe()
     os.close(reading)

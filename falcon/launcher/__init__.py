@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from falcon.launcher import telling
 from falcon.launcher.listening import bind, check_privacy, url
 from falcon.launcher.processes import ProcessGroup, Role
 from falcon.launcher.telling import CannotStart, say
-from falcon.process import adopt_orphans, descriptors_max, raise_descriptors, take_lock
+from falcon.process import adopt_orphans, descriptors_max, is_open_to_others, raise_descriptors, take_lock
 from falcon.settings import Settings, WrongSettings, says_processes, unknown_settings
 from falcon.telemetry import instruments, slots
 
@@ -172,6 +173,8 @@ class Launcher:
         """Raises CannotStart, OSError."""
         folder = self._settings.data_dir
         folder.mkdir(parents=True, exist_ok=True)
+        if is_open_to_others(folder, stat.S_IWOTH):
+            raise CannotStart(f"every user of this machine can write to the data folder {folder}; chmod o-w {folder}")
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if not take_lock(handle):
             owner = os.pread(handle, 32, 0).decode().strip()  # empty if it has just taken the lock

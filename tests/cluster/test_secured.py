@@ -30,6 +30,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.secret_files import SecretFile
 from tests.cluster.conftest import PARTITIONS, ports_for
 from tests.support.certificates import Authority, Pair, needs_openssl
+from tests.support.secret_files import write_secret
 from tests.support.secured_kafka import SecuredKafka
 from tests.support.servers import start_or_skip
 from tests.support.tls_front import FRONT, tls_in_front_of
@@ -76,7 +77,7 @@ class Secured:
     def password_file(self, user: str) -> Path:
         path = self.folder / f"{user}.password"
         if not path.exists():
-            path.write_text(self.passwords[user])
+            write_secret(path, self.passwords[user])
         return path
 
     def cluster(self, user: str, password: Path | None = None, mechanism: str = "SCRAM-SHA-512") -> KafkaCluster:
@@ -266,9 +267,9 @@ def change_passwords(secured: Secured, users: list[str]) -> None:
     secured.passwords |= {user: secrets.token_urlsafe(24) for user in users}
     secured.kafka.change_passwords({user: secured.passwords[user] for user in users})
     for user in users:
-        secured.password_file(user).write_text(secured.passwords[user])
+        write_secret(secured.password_file(user), secured.passwords[user])
         old = secured.folder / f"{user}.old"
-        old.write_text(before[user])
+        write_secret(old, before[user])
         shut = partial(refusal, secured.cluster(user, old))
         until(lambda shut=shut: "does not let" in shut(), f"{user}'s old password is good no more")  # type: ignore[misc]
 
@@ -281,7 +282,7 @@ def test_no_password_and_no_key_is_in_any_log_error_page_or_metric(
     for key in secured.folder.glob("tls/*.key"):
         kept += [line for line in key.read_text().splitlines() if "-----" not in line]
     wrong = secured.folder / "wrong.password"
-    wrong.write_text(secrets.token_urlsafe(24))
+    write_secret(wrong, secrets.token_urlsafe(24))
     kept.append(wrong.read_text())
     shown: dict[str, str] = {}
     for settings in (
@@ -420,7 +421,7 @@ def test_a_user_with_the_password_is_let_in_and_one_without_is_told_why(
     assert refusal(secured.cluster(user, mechanism=mechanism)) == ""
     assert secured.passwords[user] not in caplog.text and "SaslAuthenticate" not in caplog.text
     wrong = secured.folder / "nobodys.password"
-    wrong.write_text("a password of nobody's")
+    write_secret(wrong, "a password of nobody's")
     said = refusal(secured.cluster(user, wrong, mechanism))
     assert "does not let falcon-operator in" in said and "FALCON_KAFKA_PASSWORD_FILE" in said
     assert wrong.read_text() not in said
@@ -429,7 +430,7 @@ def test_a_user_with_the_password_is_let_in_and_one_without_is_told_why(
 def test_a_password_that_is_written_to_the_file_is_used_by_the_next_connection(secured: Secured) -> None:
     """One client before and after: a process does not make another one when a password is changed."""
     path = secured.folder / "renewed.password"
-    path.write_text("a password of nobody's")
+    write_secret(path, "a password of nobody's")
     words = SecretFile(path)
     tls = client_tls(secured.authority.certificate, None, None)
     security = Security(tls, "falcon-operator", "SCRAM-SHA-512", lambda: words()[0].decode())

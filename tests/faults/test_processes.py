@@ -20,6 +20,7 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
 from falcon.telemetry.slots import make_folder
 from tests.history.test_folders import FOLDERS, SCHEMAS
+from tests.support.secret_files import write_secret
 from tests.support.small_disk import on_small_disk
 from tools.faults.chaos import Machine
 from tools.harness.falcon import Falcon, alive
@@ -308,7 +309,7 @@ def test_a_start_that_is_refused_is_tried_again_for_as_long_as_is_set(tmp_path: 
     assert process.stderr is not None
     for _ in range(2):
         assert "must hold a secret" in process.stderr.readline()
-    (tmp_path / "none").write_text("a secret that came late")
+    write_secret(tmp_path / "none", "a secret that came late")
     while "no Kafka answers" not in (line := process.stderr.readline()):
         assert line, "it goes on until it has what it needs"
     process.terminate()

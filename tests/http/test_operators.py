@@ -16,6 +16,7 @@ from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
 from falcon.telemetry.process_tree import ProcessTree
 from tests.support.http import Api
+from tests.support.secret_files import write_secret
 from tools.harness.falcon import Falcon
 
 TOKEN = "a token for operators"
@@ -60,8 +61,7 @@ def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ports]:
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
     path = tmp_path / "ops-token"
-    path.write_text(TOKEN)
-    return path
+    return write_secret(path, TOKEN)
 
 
 def status(api: Api, path: str, **headers: str) -> int:
@@ -131,7 +131,7 @@ def test_without_the_file_of_the_token_nobody_looks_inside_and_probes_go_on(port
     ops = ports.open(tmp_path / "none", on_loopback=True)
     assert [status(ops, path) for path in OPEN] == [200] * 4
     assert [status(ops, path, authorization="Bearer ") for path in INSIDE] == [503] * 7
-    (tmp_path / "none").write_text(TOKEN)
+    write_secret(tmp_path / "none", TOKEN)
     assert status(ops, "/debug", authorization=f"Bearer {TOKEN}") == 200
 
 

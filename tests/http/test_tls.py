@@ -26,6 +26,7 @@ from falcon.certificates import WrongCertificate, client_tls
 from falcon.http.server.tls import Certificate
 from tests.support.certificates import Authority
 from tests.support.protocol_server import PATIENT, serving
+from tests.support.secret_files import write_secret
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import eventually, until
 
@@ -260,7 +261,7 @@ def test_files_that_do_not_fit_each_other_change_nothing(
     key.unlink()
     assert shown.context() is first
     assert caplog.text.count("the certificates stay as they were") == 2
-    key.write_text(renewed)
+    write_secret(key, renewed)
     assert shown.context() is not first
 
 
@@ -372,6 +373,15 @@ def test_behind_a_proxy_or_on_the_machine_it_starts_without_a_word(tmp_path: Pat
     falcon = Falcon(tmp_path, dict(settings)).start()
     assert "FALCON_PLAINTEXT" not in falcon.log()
     falcon.stop()
+
+
+def test_a_key_that_every_user_can_read_is_refused(certificate: Path) -> None:
+    key = certificate.with_name("key.pem")
+    key.chmod(0o640)
+    Certificate(certificate, key)
+    key.chmod(0o644)
+    with pytest.raises(WrongCertificate, match="every user of this machine can read or change it; chmod o= "):
+        Certificate(certificate, key)
 
 
 def test_with_a_certificate_it_starts_beyond_the_machine(start: Callable[..., Falcon], certificate: Path) -> None:

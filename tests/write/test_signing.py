@@ -11,6 +11,7 @@ import pytest
 from falcon import secret_files
 from falcon.secret_files import SecretFile, WrongSecret
 from falcon.write.signing import AGE_SECONDS_MAX, HEADER, PROCESS_HEADER, NotSigned, Signer, Verifier
+from tests.support.secret_files import write_secret
 
 KEY = b"an internal key of a test"
 PATH = "/internal/alive"
@@ -134,12 +135,12 @@ def look_at_once() -> Iterator[None]:
 @pytest.mark.usefixtures("look_at_once")
 def test_keys_are_read_again_when_their_file_changes(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    path.write_text("the first key of all\n")
+    write_secret(path, "the first key of all\n")
     keys = SecretFile(path)
     assert keys() == (b"the first key of all",)
-    path.write_text("the second key of all\n\n  the first key of all  \n")
+    write_secret(path, "the second key of all\n\n  the first key of all  \n")
     assert keys() == (b"the second key of all", b"the first key of all")
-    (tmp_path / "next").write_text("the second key of all")
+    write_secret(tmp_path / "next", "the second key of all")
     (tmp_path / "next").replace(path)  # as Kubernetes does
     assert keys() == (b"the second key of all",)
 
@@ -147,10 +148,10 @@ def test_keys_are_read_again_when_their_file_changes(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("look_at_once")
 def test_a_file_that_holds_no_key_any_more_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "keys"
-    path.write_text("the first key of all")
+    write_secret(path, "the first key of all")
     keys = SecretFile(path)
     for text in ("", "short"):
-        path.write_text(text)
+        write_secret(path, text)
         assert keys() == (b"the first key of all",)
     path.unlink()
     assert keys() == (b"the first key of all",)
@@ -161,10 +162,19 @@ def test_a_file_that_holds_no_key_any_more_changes_nothing(tmp_path: Path, caplo
 @pytest.mark.parametrize("text", ["", "\n\n", "short", "the first key of all\nshort"])
 def test_a_file_without_a_good_key_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys"
-    path.write_text(text)
+    write_secret(path, text)
     with pytest.raises(WrongSecret) as refused:
         SecretFile(path)
     assert "the first key" not in str(refused.value)
+
+
+def test_a_file_that_every_user_can_read_is_refused(tmp_path: Path) -> None:
+    path = write_secret(tmp_path / "keys", "the first key of all")
+    path.chmod(0o640)
+    assert SecretFile(path)() == (b"the first key of all",)
+    path.chmod(0o644)
+    with pytest.raises(WrongSecret, match=r"every user of this machine can read or change it; chmod o= "):
+        SecretFile(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

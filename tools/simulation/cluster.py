@@ -95,6 +95,7 @@ class SimulatedFalcon:
         self.road = Road(self.hbase, Later(), self._chance(), delay_max=0.002)
         self._folder.mkdir(parents=True, exist_ok=True)
         for secret in ("internal-token", "secret"):
+            (self._folder / secret).touch(0o600)
             (self._folder / secret).write_text("not a secret at all")
         await roles.prepare(self.settings("prepare"))
         await self.launch_all()

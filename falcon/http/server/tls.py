@@ -1,10 +1,12 @@
 """The certificate of the public port."""
 
 import ssl
+import stat
 from functools import partial
 from pathlib import Path
 
-from falcon.certificates import TlsFiles, load_pair
+from falcon.certificates import TlsFiles, WrongCertificate, load_pair
+from falcon.process import is_open_to_others
 
 
 class Certificate(TlsFiles):
@@ -21,4 +23,6 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     load_pair(context, certificate, key)
+    if is_open_to_others(key, stat.S_IROTH | stat.S_IWOTH):
+        raise WrongCertificate(f"{key}: every user of this machine can read or change it; chmod o= {key}")
     return context
