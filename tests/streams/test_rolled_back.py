@@ -38,6 +38,11 @@ class Chat:
                 self.anna.at(falcon).says(self.room(falcon), text)
             return [stream.next("message.posted") for _ in said]
 
+    def hello(self) -> str:
+        """The token of a stream that begins."""
+        with served(self.folder, self.processes) as (falcon, listen):
+            return listen(self.ben.at(falcon)).next("hello").id
+
     def missed(self, resume: str) -> list[str] | None:
         """What Ben hears when he comes back; None if his token is refused."""
         with served(self.folder, self.processes) as (falcon, listen):
@@ -83,6 +88,21 @@ def test_a_token_outlives_any_number_of_starts(chat: Chat) -> None:
         chat.says(f"{number}")
         chat.says()
     assert chat.missed(first.id) == ["0", "1", "2"]
+
+
+def test_a_token_at_the_beginning_of_other_files_is_of_the_history_before_them(chat: Chat, tmp_path: Path) -> None:
+    """Nothing is written after the move, neither time."""
+    chat.says("kept")
+    shutil.copytree(chat.folder, tmp_path / "snapshot")
+    chat.says("lost")
+    before, chat.processes = chat.processes, 3 - chat.processes
+    token = chat.hello()
+    assert chat.missed(token) == []
+    roll_back(chat.folder, tmp_path / "snapshot")
+    chat.processes = before
+    chat.says("new")
+    chat.processes = 3 - before
+    assert chat.missed(token) is None
 
 
 def test_an_export_does_not_go_on_from_a_lost_history(chat: Chat, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """The log as streams read it on one machine: each database file has one order, so it writes one segment."""
 
 import asyncio
+import hashlib
 import heapq
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from falcon.adapters.sqlite.database import RECORD_COLUMNS, cause
 from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, segment_of, starts_of
@@ -14,7 +17,7 @@ from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.streams.starts import NO_START, KnownStarts
+from falcon.streams.starts import NO_START, NUMBER_BYTES, KnownStarts
 from falcon.streams.tail import Raw, WrongPlace
 
 # To streams the segment that a file writes has the number of the file: as it has in a token of a Falcon that knows one
@@ -137,6 +140,15 @@ class SqliteStarts:
 
     def __init__(self, layout: Layout, starts: Mapping[int, int]) -> None:
         self._known = KnownStarts(starts)
+        # By segment: what tells the beginning of a later layout from the same one in another history, in which the
+        # segments before it ended elsewhere.
+        self._beginnings: dict[int, int] = {}
+        ends = layout.ends
+        for before, after in pairwise(layout.generations):
+            ended = [self.number(segment, ends[segment]) for segment in before]
+            for segment in after:
+                digest = hashlib.blake2b(msgspec.json.encode((segment, ended)), digest_size=NUMBER_BYTES)
+                self._beginnings[segment] = int.from_bytes(digest.digest())
         # Asked for with each page, so they are made once.
         self._newest = [self.number(place, begin_of(segment + 1) - 1) for place, segment in enumerate(layout.segments)]
 
@@ -144,9 +156,11 @@ class SqliteStarts:
         """Does nothing: all are known."""
 
     def number(self, segment: int, offset: int) -> int:
-        """An offset tells its segment."""
+        """An offset tells its segment. A reader at the beginning of a segment has read the layout before it."""
         start = self._known.before(offset)
-        return NO_START if start is None or segment_of(start.begin) != segment_of(offset) else start.number
+        if start is None or segment_of(start.begin) != segment_of(offset):
+            return self._beginnings.get(segment_of(offset), NO_START)
+        return start.number
 
     def newest(self, partition: Partition) -> int:
         return self._newest[partition % len(self._newest)]
