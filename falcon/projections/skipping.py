@@ -31,7 +31,7 @@ class SkippingProjection:
     def skip(self, partition: Partition, at: Position) -> Skip | None:
         """The skip of the event at this position."""
         skip = self._skips.get((partition, at.offset))
-        return skip if skip is not None and (skip.at == at or not skip.at.epoch) else None
+        return skip if skip is not None and skip.at == at else None
 
     def read(self, source: EventSource, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
         """Read from the source, past skipped records that do not decode."""

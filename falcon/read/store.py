@@ -43,7 +43,7 @@ class Fill(IntEnum):
 
 class Skip(NamedTuple):
     """An event to pass over: the one at this very position, and no other one at its offset in another history of the
-    log. ``at.epoch`` 0: an older version recorded the offset only."""
+    log."""
 
     partition: Partition
     at: Position

@@ -238,13 +238,6 @@ def test_a_skip_of_another_history_is_no_skip(world: World) -> None:
     assert world.messages(0) == ["a"]
 
 
-def test_an_older_versions_skip_still_counts(world: World) -> None:
-    world.post(0, "a", "boom", "b")
-    world.tables.skip("timeline", Skip(0, Position(1), "when only the offset was kept"))
-    world.stream(0).settle()
-    assert world.messages(0) == ["a", "(missing)", "b"]
-
-
 @pytest.mark.parametrize("operation", ["rebuild", "verify"])
 def test_what_was_skipped_is_passed_over_by_rebuild_and_verify(world: World, operation: str) -> None:
     world.post(0, "a", "boom", "b")
