@@ -37,7 +37,7 @@ def test_nothing_acknowledged_is_lost_whatever_is_killed(base: str, tmp_path: Pa
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with room for 48 MiB."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(tmp_path)], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0700", "tmpfs", str(tmp_path)], check=False)
     if mounted.returncode != 0:
         if os.environ.get("CI"):
             pytest.fail("a small file system needs root, which CI has")
