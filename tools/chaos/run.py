@@ -17,12 +17,16 @@ from tools.chaos.history import History, Operation, operations
 from tools.chaos.report import Report
 from tools.chaos.sessions import Account, Load, Session, known_at
 from tools.harness.waiting import NotInTime, eventually
+from tools.people.exact import Exact, Person, over
 from tools.servers.cluster import ROOT
 from tools.servers.daemon import ServerFault
 
 FOLDER: Final = ROOT / "build" / "chaos"
 SESSIONS: Final = 16  # beside one for each partition, which only probes
 GUESTS: Final = 4
+_EXACT: Final = 3  # of the sessions' accounts, who also keep the books of rooms of their own
+_EXACT_ROOMS: Final = 3
+_EXACT_PAUSE_SECONDS: Final = (0.0, 0.2)
 _KNOWN_SECONDS: Final = 30.0
 _SERVED_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = (1.0, 4.0)
@@ -138,6 +142,11 @@ class Chaos(Generic[F]):
         self._load = Load(urls, self._history, self._accounts, guests)
         self._halls = await self._open_halls(urls)
         self._load.halls = list(self._halls.values())
+        people = [Person(each.account_id, each.token) for each in self._accounts[:_EXACT]]
+        self._exact = Exact(
+            over(self._load.http), lambda: urls, people[0], people, random.Random(seed), steady=time.monotonic
+        )
+        await self._exact.open_rooms(_EXACT_ROOMS)
 
     async def _open_halls(self, urls: Sequence[str]) -> dict[int, int]:
         """The open halls by partition."""
@@ -157,7 +166,7 @@ class Chaos(Generic[F]):
     async def hurt(self, seconds: float, faults: Sequence[Fault[F]]) -> None:
         """Each kind before any comes again; ends by itself, with everything healed and every session done."""
         began = time.monotonic()
-        sessions = self._start_sessions()
+        sessions = [*self._start_sessions(), asyncio.create_task(self._exact.talk(_EXACT_PAUSE_SECONDS))]
         bag = self._shuffled(faults, math.inf if self._each else seconds)
         first_round = self._each
         try:
@@ -176,11 +185,14 @@ class Chaos(Generic[F]):
             self._violation(f"not healed: {fault}")
         finally:
             self._load.end()
+            self._exact.ending = True
             ended = await asyncio.gather(*sessions, return_exceptions=True)
             await self._load.http.aclose()
         for failed in ended:
             if isinstance(failed, BaseException):
                 self._violation(f"a session failed: {failed!r}")
+        for wrong in self._exact.wrong:
+            self._violation(wrong)
         self._report.seconds = time.monotonic() - began
 
     def _start_sessions(self) -> list["asyncio.Task[None]"]:

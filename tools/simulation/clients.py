@@ -21,6 +21,7 @@ from falcon.client import FalconClient, Message
 from falcon_chat.sse import Block, Parser
 from tools.chaos.history import Operation, spoken, token_of
 from tools.chaos.sessions import Account
+from tools.people.exact import Exact, Person, over
 from tools.simulation.threads import Simulation
 
 _PATIENCE_SECONDS: Final = 12.0
@@ -340,31 +341,6 @@ class _Hasty(_Visitor):
                 await self.ask("POST", f"/v1/rooms/{hall}/messages", me.token, body={"text": spoken(token)})
 
 
-class _Mentioner(_Visitor):
-    """Mentions another, who has read up to there at another edge; then uses the key for other words, and again."""
-
-    async def act(self) -> None:
-        me, other = self.chance.sample(self.visit.accounts, 2)
-        hall, key, edge = self.chance.choice(self.visit.halls), self.key(), self.edge()
-        path, body = f"/v1/rooms/{hall}/messages", {"text": spoken(f"{key}/0"), "mentions": [other.account_id]}
-        said = await self.ask("POST", path, me.token, edge=edge, key=key, body=body)
-        if said is None or not said.done:
-            return
-        seq, elsewhere = said.body["seq"], self.other_than(edge)
-        self.visit.acknowledged[hall, seq] = said.body["text"]
-        mark = {"seq": seq - 1, "force": True}
-        marked = await self.ask("PUT", f"/v1/rooms/{hall}/read", other.token, edge=elsewhere, key=self.key(), body=mark)
-        if marked is not None and marked.done and marked.body["unread"] == 1 and marked.body["mentions"] != 1:
-            self.wrong(f"message {seq} of room {hall} mentions its only unread reader, who was told {marked.body}")
-        others = {"text": "other words"}
-        reused = await self.ask("POST", path, me.token, edge=elsewhere, key=key, body=others, may_be=(422,))
-        if reused is not None and reused.done:
-            self.wrong(f"key {key} was used for two messages of room {hall}")
-        again = await self.ask("POST", path, me.token, edge=elsewhere, key=key, body=body)
-        if again is not None and again.done and again.body != said.body:
-            self.wrong(f"key {key} was answered {said.body}, and then {again.body}")
-
-
 class _Reactor(_Visitor):
     """Reacts and takes it back, and looks for it at once at another edge. No other visitor reacts."""
 
@@ -663,6 +639,34 @@ def _same(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
     return one == other
 
 
+class _Bookkeeper(_Visitor):
+    """Keeps the books of rooms to which no other visitor writes: each answer must say exactly what they say."""
+
+    async def run(self) -> None:
+        people = [Person(each.account_id, each.token) for each in self.visit.accounts[:3]]
+        self.exact = Exact(
+            over(self.visit.http),
+            lambda: self.visit.urls,
+            people[0],
+            people,
+            self.chance,
+            steady=lambda: self.visit.simulation.now,
+            name=f"{self.name}-{self.number}",
+        )
+        ending = asyncio.create_task(self._end())
+        await self.exact.open_rooms(2)
+        if self.exact.told.rooms:
+            await self.exact.talk(self.pause_seconds)
+        await ending
+        for each in self.exact.wrong:
+            self.visit.wrong(each)
+
+    async def _end(self) -> None:
+        while not self.visit.ending:
+            await asyncio.sleep(0.1)
+        self.exact.ending = True
+
+
 VISITORS: Final = (
     _Newcomer,
     *(_Doubter,) * 3,
@@ -673,5 +677,5 @@ VISITORS: Final = (
     _Follower,
     _Pedant,
     _Reactor,
-    _Mentioner,
+    _Bookkeeper,
 )

@@ -127,7 +127,7 @@ def host(
     """
     chance = random.Random(f"origin {number}")
     simulation = Simulation(chance.randrange(2**32))
-    _log(simulation, shown=log)
+    log_to(simulation, shown=log)
     falcon = SimulatedFalcon(
         simulation, folder, writers=chance.choice([2, 2, 3]), projectors=chance.choice([1, 2]), edges=2
     )
@@ -151,7 +151,7 @@ def simulate(
 ) -> None:
     """Runs with a Falcon of its own with so many ``processes``. It is not started yet."""
     simulation = Simulation(outcome.seed)
-    _log(simulation, shown=True)
+    log_to(simulation, shown=True)
     falcon = SimulatedFalcon(simulation, folder, **processes)
     with falcon.in_place():
         simulation.run(lambda: asyncio.run(work(falcon)))
@@ -160,7 +160,7 @@ def simulate(
     outcome.restarts += falcon.restarts
 
 
-def _log(simulation: Simulation, *, shown: bool) -> None:
+def log_to(simulation: Simulation, *, shown: bool) -> None:
     """Records are made even if the log is not shown: each reads the clock, and the schedule must be the same."""
     handler = logging.StreamHandler() if shown else logging.NullHandler()
     handler.setFormatter(_Line(simulation))

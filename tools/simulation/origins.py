@@ -18,13 +18,14 @@ from typing import Final, NoReturn, TypeAlias
 import msgspec
 
 from tools.harness.in_memory import folder_in_memory
-from tools.simulation import acts, restores, revocations
+from tools.simulation import acts, lives, restores, revocations
 from tools.simulation.course import FORKED, Asked, Outcome, Plan, host
 
 Mistake: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 ALONE: Final[Mapping[str, Callable[[Outcome, Path], None]]] = {
     "acts": acts.run,
+    "lives": lives.run,
     "restores": restores.run,
     "revocations": revocations.run,
 }

@@ -62,7 +62,7 @@ CALM: Final = _while("chat", faults.wait, visitors="reader pedant")
 BEHIND: Final = _while(
     "tables are behind", faults.slow_the_tables, visitors="newcomer hasty reader lister traveller follower"
 )
-MENTIONS: Final = _while("mentions while tables are behind", faults.slow_the_tables, visitors="mentioner")
+MENTIONS: Final = _while("tables are behind, and people count", faults.slow_the_tables, visitors="bookkeeper", times=2)
 STANDSTILL: Final = _while(
     "tables stand still", faults.stop_the_projectors, visitors="follower reader", begin_seconds=3.0
 )
@@ -98,6 +98,7 @@ ELECTIONS: Final = _while("leaders change", faults.change_leaders, visitors="fol
 ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
 ACTS: Final = Schedules("an operator acts", kind="acts")
 RESTORES: Final = Schedules("servers are restored", kind="restores")
+LIVES: Final = Schedules("lives of one machine", kind="lives")
 REVOCATIONS: Final = Schedules("tokens are revoked", kind="revocations")
 OWNERS: Final = Schedules("owners alone", run=owners.run)
 NIGHTS: Final = Schedules("owners alone, night after night", run=owners.run_for_nights)

@@ -7,8 +7,15 @@ seed of one that does, as long as the code is the same.
 from pathlib import Path
 from typing import Final
 
-from tools.simulation.mutants import edge, log, operate, tables, write
+from tools.simulation.mutants import edge, lives, log, operate, tables, write
 from tools.simulation.mutants.mutant import Mutant
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*write.MUTANTS, *log.MUTANTS, *tables.MUTANTS, *edge.MUTANTS, *operate.MUTANTS)
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *write.MUTANTS,
+    *log.MUTANTS,
+    *tables.MUTANTS,
+    *edge.MUTANTS,
+    *operate.MUTANTS,
+    *lives.MUTANTS,
+)
 SEEDS: Final = Path(__file__).with_name("seeds.json")

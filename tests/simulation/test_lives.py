@@ -1,0 +1,19 @@
+"""People on one machine are told the truth in all of its lives: killed, rolled back, copied, with another clock."""
+
+import re
+
+import pytest
+
+from tests.simulation.test_course import simulate
+
+
+@pytest.mark.processes
+def test_people_who_count_along_are_told_the_truth_in_every_life_of_a_machine() -> None:
+    """New schedules each time. The line with their seeds is shown where one fails."""
+    assert re.search(r"12 schedules, 0 violations", simulate("--kind", "lives", "--schedules", "12"))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["a token does not say", "a limit refuses", "an edge notes keys"])
+def test_a_mistake_between_two_lives_is_found(name: str) -> None:
+    assert "1 mutants, 0 not found" in simulate("--mutants", "--mutant", name, "--schedules", "60")

@@ -1,0 +1,509 @@
+"""People who do one thing at a time, and so know exactly what each answer must say.
+
+They share some rooms that no other client writes to. The model beside them has messages, mentions, roles and read
+marks; ``Exact`` compares each answer with it. If no answer comes, or one that says that it cannot be given now, they
+ask again with the same key.
+"""
+
+import asyncio
+import copy
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import httpx
+
+from tools.chaos.history import spoken
+
+_ANSWER_SECONDS: Final = 12.0
+_PAUSE_SECONDS: Final = (0.02, 0.2)  # between two attempts
+_PATIENCE_SECONDS: Final = 120.0  # after which a command must have an answer, also if several faults come in turn
+_KEY_SECONDS: Final = 540.0  # less than the ten minutes in which a key must be known
+_PAGE: Final = 50
+_KEPT: Final = 12  # pages with their ETag, for later
+_DONE: Final = 40  # commands that may be asked again
+
+
+@dataclass(frozen=True)
+class Reply:
+    """``body``: None if there is none."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def comes_later(self) -> bool:
+        return self.status == 503
+
+
+class Ask(Protocol):
+    """One attempt at one server; None if no answer comes."""
+
+    async def __call__(
+        self, url: str, method: str, path: str, headers: Mapping[str, str], body: Any
+    ) -> Reply | None: ...
+
+
+@dataclass(frozen=True)
+class Person:
+    account_id: int
+    token: str
+
+
+@dataclass
+class Message:
+    """``said``: its first text; ``token`` and ``version`` make its texts (``tools.chaos.history``)."""
+
+    author: int
+    token: str
+    said: str
+    text: str
+    mentions: frozenset[int]
+    version: int = 0
+    edited: bool = False
+    deleted: bool = False
+
+
+@dataclass
+class Room:
+    """``members``: their roles. ``marks``: read up to where, also of members who have left."""
+
+    members: dict[int, str]
+    marks: dict[int, int]
+    messages: list[Message] = field(default_factory=list)
+
+    def counts(self, account_id: int) -> tuple[int, int, int]:
+        """Read mark, unread, and unread mentions."""
+        mark = self.marks[account_id]
+        mentions = sum(account_id in each.mentions and not each.deleted for each in self.messages[mark:])
+        return mark, len(self.messages) - mark, mentions
+
+
+@dataclass(frozen=True)
+class Command:
+    """``expected``: the status, and fields of the body."""
+
+    person: Person
+    method: str
+    path: str
+    body: Any
+    key: str
+    expected: tuple[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command with its answer, of which each retry must be told. ``at``: seconds of a steady clock."""
+
+    command: Command
+    reply: Reply
+    at: float
+
+
+@dataclass
+class Page:
+    """A page that a client keeps, with the ETag that it came with."""
+
+    person: Person
+    room_id: int
+    etag: str
+    messages: Any
+
+
+@dataclass
+class Told:
+    """All that the answers until now have made true."""
+
+    rooms: dict[int, Room] = field(default_factory=dict)
+    done: list[Done] = field(default_factory=list)
+    opened: int = 0  # rooms of the founder
+
+
+def over(http: Any, seconds: float = _ANSWER_SECONDS) -> Ask:
+    """Ask over ``http``, an ``httpx.AsyncClient`` or what works like one. An answer has so many seconds."""
+
+    async def ask(url: str, method: str, path: str, headers: Mapping[str, str], body: Any) -> Reply | None:
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await http.request(method, url + path, json=body, params={}, headers=headers)
+        except (httpx.HTTPError, TimeoutError):
+            return None
+        return Reply(answer.status_code, answer.headers, answer.json() if answer.content else None)
+
+    return ask
+
+
+class Exact:
+    """``people`` talk; ``founder`` opens rooms up to ``rooms_max``, if limits are on, and beyond.
+
+    ``urls``: of the servers as they are now. ``steady``: a clock that only goes on, in seconds. ``wrong``: answers that
+    contradict the model.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        urls: Callable[[], Sequence[str]],
+        founder: Person,
+        people: Sequence[Person],
+        chance: random.Random,
+        *,
+        steady: Callable[[], float],
+        rooms_max: int | None = None,
+        name: str = "exact",
+    ) -> None:
+        self.told = Told()
+        self.wrong: list[str] = []
+        self.chance = chance
+        self.posted: Callable[[str], object] = lambda posted_at: None  # is told the time of each new message
+        self.operations = 0
+        self.ending = False
+        self._ask = ask
+        self._urls = urls
+        self._founder = founder
+        self._people = people
+        self._steady = steady
+        self._rooms_max = rooms_max
+        self._name = name
+        self._number = 0
+        self._positions: dict[str, int] = {}  # by partition, of all commands
+        self._pages: list[Page] = []
+
+    # --- the world around them ----------------------------------------------------------------------------------------
+
+    def remember(self) -> Told:
+        """The model as it is now, for :meth:`go_back`. No command is under way."""
+        return copy.deepcopy(self.told)
+
+    def go_back(self, told: Told) -> None:
+        """The servers have only what was true then. Clients still have their pages."""
+        self.told = copy.deepcopy(told)
+        self._positions = {}
+
+    # --- what they do -------------------------------------------------------------------------------------------------
+
+    async def open_rooms(self, count: int) -> None:
+        first, *others = self._people
+        members = [{"account_id": each.account_id, "role": "member"} for each in others]
+        for _ in range(count):
+            body = {"name": f"Room {self._number}", "members": members}
+            reply = await self._command(first, "POST", "/v1/rooms", body, 201)
+            if reply is not None:
+                roles = {each.account_id: "member" for each in others} | {first.account_id: "admin"}
+                self.told.rooms[reply.body["room_id"]] = Room(roles, dict.fromkeys(roles, 0))
+
+    async def talk(self, pause_seconds: tuple[float, float]) -> None:
+        """Until ``ending`` is set."""
+        while not self.ending:
+            await self.step()
+            await asyncio.sleep(self.chance.uniform(*pause_seconds))
+
+    async def step(self) -> None:
+        """One thing that one of them does."""
+        acts: dict[Callable[[], Awaitable[object]], int] = {
+            self._post: 30,
+            self._edit: 10,
+            self._delete: 5,
+            self._mark: 14,
+            self._join_or_leave: 6,
+            self._change_role: 4,
+            self._read_page: 10,
+            self._list: 7,
+            self._retry: 8,
+            self._misuse_a_key: 3,
+            self._open_another: 2 if self._rooms_max is not None else 0,
+        }
+        [act] = self.chance.choices([*acts], [*acts.values()])
+        self.operations += 1
+        await act()
+
+    async def retry_all(self) -> None:
+        """Ask for everything again whose key must still be known."""
+        for done in self._recent():
+            await self._again(done)
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    async def _post(self) -> None:
+        person, room_id, room = self._anybody()
+        role = room.members.get(person.account_id)
+        mentions = self._some(room)
+        token = f"{self._name}-{self._number}"
+        text = spoken(f"{token}/0")
+        body = {"text": text, "mentions": mentions}
+        path = f"/v1/rooms/{room_id}/messages"
+        if role is None:
+            await self._command(person, "POST", path, body, 404)
+        elif role == "readonly":
+            await self._command(person, "POST", path, body, 403)
+        else:
+            seq = len(room.messages) + 1
+            fields = {"seq": seq, "text": text, "mentions": mentions, "author_id": person.account_id}
+            reply = await self._command(person, "POST", path, body, 201, fields)
+            if reply is not None:
+                if room.marks[person.account_id] == seq - 1:
+                    room.marks[person.account_id] = seq
+                room.messages.append(Message(person.account_id, token, text, text, frozenset(mentions)))
+                self.posted(reply.body["posted_at"])
+
+    async def _edit(self) -> None:
+        person, room_id, room = self._member()
+        if not room.messages:
+            return
+        seq = self.chance.randint(1, len(room.messages))
+        message = room.messages[seq - 1]
+        mentions = self.chance.choice([None, [], self._some(room)])
+        text = spoken(f"{message.token}/{message.version + 1}")
+        body = {"text": text} | ({} if mentions is None else {"mentions": mentions})
+        path = f"/v1/rooms/{room_id}/messages/{seq}"
+        if room.members[person.account_id] == "readonly" or message.author != person.account_id:
+            await self._command(person, "PATCH", path, body, 403)
+        elif message.deleted:
+            await self._command(person, "PATCH", path, body, 409)
+        elif await self._command(person, "PATCH", path, body, 200, {"seq": seq, "text": text}) is not None:
+            message.text, message.edited = text, True
+            message.version += 1
+            if mentions is not None:
+                message.mentions = frozenset(mentions)
+
+    async def _delete(self) -> None:
+        person, room_id, room = self._member()
+        if not room.messages:
+            return
+        seq = self.chance.randint(1, len(room.messages))
+        message = room.messages[seq - 1]
+        role = room.members[person.account_id]
+        may = role == "admin" or (role == "member" and message.author == person.account_id)
+        reply = await self._command(person, "DELETE", f"/v1/rooms/{room_id}/messages/{seq}", None, 204 if may else 403)
+        if may and reply is not None:
+            message.deleted, message.text, message.mentions = True, "", frozenset()
+
+    async def _mark(self) -> None:
+        """Often directly behind a message of another one, which the tables may not have yet."""
+        person, room_id, room = self._member()
+        if self.chance.random() < 0.5:
+            await self._post()
+            if person.account_id not in room.members:
+                return
+        seq = self.chance.randint(0, len(room.messages))
+        force = self.chance.random() < 0.3
+        before = room.marks[person.account_id]
+        room.marks[person.account_id] = seq if force else max(seq, before)
+        mark, unread, mentions = room.counts(person.account_id)
+        fields = {"read_seq": mark, "unread": unread, "mentions": mentions}
+        body = {"seq": seq, "force": force}
+        if await self._command(person, "PUT", f"/v1/rooms/{room_id}/read", body, 200, fields) is None:
+            room.marks[person.account_id] = before
+
+    async def _join_or_leave(self) -> None:
+        first, *others = self._people
+        person = self.chance.choice(others)
+        room_id, room = self._room()
+        if room.members.get(first.account_id) != "admin":
+            return
+        path = f"/v1/rooms/{room_id}/members/{person.account_id}"
+        if person.account_id in room.members:
+            if await self._command(person, "DELETE", path, None, 204) is not None:
+                del room.members[person.account_id]
+        elif await self._command(first, "PUT", path, {"role": "member"}, 200, {"role": "member"}) is not None:
+            room.members[person.account_id] = "member"
+            room.marks[person.account_id] = len(room.messages)
+
+    async def _change_role(self) -> None:
+        _, *others = self._people
+        person, asking = self.chance.choice(others), self.chance.choice(self._people)
+        room_id, room = self._room()
+        if person.account_id not in room.members or asking.account_id not in room.members:
+            return
+        role = self.chance.choice(["admin", "member", "readonly"])
+        may = room.members[asking.account_id] == "admin"
+        path = f"/v1/rooms/{room_id}/members/{person.account_id}"
+        if await self._command(asking, "PUT", path, {"role": role}, 200 if may else 403) is not None and may:
+            room.members[person.account_id] = role
+
+    async def _open_another(self) -> None:
+        """Also beyond the limit."""
+        assert self._rooms_max is not None
+        body = {"name": f"Another {self._number}"}
+        if self.told.opened < self._rooms_max:
+            if await self._command(self._founder, "POST", "/v1/rooms", body, 201) is not None:
+                self.told.opened += 1
+        else:
+            await self._command(self._founder, "POST", "/v1/rooms", body, 429)
+
+    # --- keys ---------------------------------------------------------------------------------------------------------
+
+    async def _retry(self) -> None:
+        if recent := self._recent():
+            await self._again(self.chance.choice(recent))
+
+    async def _misuse_a_key(self) -> None:
+        """Another request under a used key is refused, and the first one's retries are answered as before."""
+        texts = [each for each in self._recent() if each.reply.status < 300 and "text" in (each.command.body or {})]
+        if not texts:
+            return
+        done = self.chance.choice(texts)
+        other = replace(done.command, body={**done.command.body, "text": "another"})
+        reply = await self._insist(other)
+        if reply is not None and (reply.status, reply.body.get("code")) != (422, "idempotency_key_reused"):
+            self._say(f"another request under the key of {_shown(done.command)} was answered {reply.status}")
+        for url in self._urls():
+            await self._again(done, url)
+
+    def _recent(self) -> list[Done]:
+        return [each for each in self.told.done if self._steady() - each.at < _KEY_SECONDS]
+
+    async def _again(self, done: Done, url: str = "") -> None:
+        reply = await self._insist(done.command, url)
+        if reply is not None and (reply.status, reply.body) != (done.reply.status, done.reply.body):
+            self._say(
+                f"the retry of {_shown(done.command)} was answered {reply.status} {reply.body}, "
+                f"and at first {done.reply.status} {done.reply.body}"
+            )
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def _read_page(self) -> None:
+        """The newest page; maybe one that the client has is confirmed."""
+        person, room_id, room = self._member()
+        kept = next((each for each in self._pages if each.person == person and each.room_id == room_id), None)
+        headers = {} if kept is None else {"If-None-Match": kept.etag}
+        path = f"/v1/rooms/{room_id}/messages?limit={_PAGE}"
+        reply = await self._query(person, path, headers)
+        if reply is None:
+            return
+        if reply.status == 304:
+            assert kept is not None
+            self._judge_page(f"room {room_id}, confirmed", room, kept.messages)
+        elif reply.status == 200:
+            self._judge_page(f"room {room_id}", room, reply.body["messages"])
+            etag = next((value for name, value in reply.headers.items() if name.lower() == "etag"), "")
+            self._pages = [each for each in self._pages if each is not kept][-_KEPT:]
+            self._pages.append(Page(person, room_id, etag, reply.body["messages"]))
+        else:
+            self._say(f"GET {path} was answered {reply.status} {reply.body}")
+
+    def _judge_page(self, where: str, room: Room, messages: Any) -> None:
+        first = max(1, len(room.messages) - _PAGE + 1)
+        wanted = [
+            (seq, each.author, each.text, sorted(each.mentions), each.edited, each.deleted)
+            for seq, each in enumerate(room.messages[first - 1 :], first)
+        ]
+        found = [
+            (
+                m["seq"],
+                m["author_id"],
+                m["text"],
+                sorted(m["mentions"]),
+                bool(m["edited_at"]) and not m["deleted"],
+                m["deleted"],
+            )
+            for m in messages
+        ]
+        wanted = [(*each[:4], each[4] and not each[5], each[5]) for each in wanted]
+        if found != wanted:
+            differs = [(one, other) for one, other in zip(found, wanted, strict=False) if one != other][:1]
+            self._say(f"{where} is shown with {len(found)} messages of {len(wanted)}, and otherwise: {differs}")
+
+    async def _list(self) -> None:
+        person = self.chance.choice(self._people)
+        reply = await self._query(person, "/v1/rooms?limit=200")
+        if reply is None:
+            return
+        listed = {each["room_id"]: each for each in reply.body["rooms"] if each["room_id"] in self.told.rooms}
+        wanted = {room_id for room_id, room in self.told.rooms.items() if person.account_id in room.members}
+        if set(listed) != wanted:
+            self._say(f"account {person.account_id} is shown rooms {sorted(listed)}, not {sorted(wanted)}")
+        for room_id, shown in listed.items():
+            room = self.told.rooms[room_id]
+            if person.account_id not in room.members:
+                continue
+            last = room.messages[-1].text if room.messages else None
+            found = (shown["read_seq"], shown["unread"], shown["mentions"], shown["last_seq"], shown["role"])
+            expected = (*room.counts(person.account_id), len(room.messages), room.members[person.account_id])
+            if found != expected or (shown["last_message"] or {}).get("text") != last:
+                self._say(f"room {room_id} is listed with {found}, not {expected}; last message {last!r}")
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    async def _command(
+        self, person: Person, method: str, path: str, body: Any, status: int, fields: Mapping[str, Any] | None = None
+    ) -> Reply | None:
+        """Retry until there is an answer, and compare it. Returns it if it is the expected one."""
+        self._number += 1
+        command = Command(person, method, path, body, f"{self._name}-{self._number}", (status, fields or {}))
+        reply = await self._insist(command)
+        if reply is None:
+            return None
+        said = {name: (reply.body or {}).get(name) for name in command.expected[1]}
+        if (reply.status, said) != command.expected:
+            self._say(f"{_shown(command)} was answered {reply.status} {reply.body}, not {command.expected}")
+            return None
+        if reply.status != 429:  # which a key does not remember
+            self.told.done = [*self.told.done[-_DONE:], Done(command, reply, self._steady())]
+        return reply
+
+    async def _insist(self, command: Command, url: str = "") -> Reply | None:
+        """Returns None once nothing counts any more."""
+        headers = {"Authorization": f"Bearer {command.person.token}", "Idempotency-Key": command.key}
+        until = self._steady() + _PATIENCE_SECONDS
+        while not self.ending:
+            reply = await self._ask(url or self._url(), command.method, command.path, headers, command.body)
+            if reply is not None and not reply.comes_later:
+                self._note_position(reply)
+                return reply
+            if self._steady() > until:
+                self._say(f"{_shown(command)} was not answered within {_PATIENCE_SECONDS:g} s")
+                return None
+            await asyncio.sleep(self.chance.uniform(*_PAUSE_SECONDS))
+        return None
+
+    async def _query(self, person: Person, path: str, headers: Mapping[str, str] = {}) -> Reply | None:
+        """One that sees all that was answered."""
+        asked = {"Authorization": f"Bearer {person.token}", **headers}
+        if self._positions:
+            asked["Falcon-Position"] = ",".join(f"{partition}:{at}" for partition, at in self._positions.items())
+        until = self._steady() + _PATIENCE_SECONDS
+        while not self.ending:
+            reply = await self._ask(self._url(), "GET", path, asked, None)
+            if reply is not None and not reply.comes_later:
+                return reply
+            if self._steady() > until:
+                self._say(f"GET {path} was not answered within {_PATIENCE_SECONDS:g} s")
+                return None
+            await asyncio.sleep(self.chance.uniform(*_PAUSE_SECONDS))
+        return None
+
+    def _note_position(self, reply: Reply) -> None:
+        named = next((value for name, value in reply.headers.items() if name.lower() == "falcon-position"), "")
+        for place in filter(None, named.split(",")):
+            partition, _, offset = place.partition(":")
+            self._positions[partition] = max(self._positions.get(partition, 0), int(offset))
+
+    def _url(self) -> str:
+        return self.chance.choice(self._urls())
+
+    def _say(self, what: str) -> None:
+        self.wrong.append(f"{self._name}: {what}")
+
+    # --- chances ------------------------------------------------------------------------------------------------------
+
+    def _room(self) -> tuple[int, Room]:
+        return self.chance.choice([*self.told.rooms.items()])
+
+    def _anybody(self) -> tuple[Person, int, Room]:
+        return (self.chance.choice(self._people), *self._room())
+
+    def _member(self) -> tuple[Person, int, Room]:
+        room_id, room = self._room()
+        return self.chance.choice([each for each in self._people if each.account_id in room.members]), room_id, room
+
+    def _some(self, room: Room) -> list[int]:
+        """Members to mention."""
+        return self.chance.sample(sorted(room.members), self.chance.choice([0, 0, 1, 1, min(2, len(room.members))]))
+
+
+def _shown(command: Command) -> str:
+    return f"{command.method} {command.path} {command.body} of account {command.person.account_id}"

@@ -1,0 +1,315 @@
+"""Schedules of one machine's lives: people talk, and between two moments the processes are killed, the clock is set,
+the folder is rolled back to a snapshot or replaced by a copy, or its number of processes changes.
+
+The people know exactly what each answer must say (``tools.people.exact``), and some listen.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from falcon.bootstrap import embedded
+from falcon.client import FalconClient
+from falcon_chat.sse import Parser
+from tools.people.exact import Exact, Person, Told, over
+from tools.simulation.cluster import EdgeClient, _Transport
+from tools.simulation.course import Outcome, log_to
+from tools.simulation.http import Broken, Exchange, NotReached
+from tools.simulation.machine import SimulatedMachine
+from tools.simulation.threads import Simulation
+
+_ROOMS: Final = 4
+_PEOPLE: Final = 4
+_STEPS: Final = (60, 140)
+_ROOMS_MAX: Final = 5  # of an account
+_ANSWER_SECONDS: Final = 12.0
+_KILL_SECONDS: Final = (0.0, 0.3)  # after which a process dies, within what people do then
+_PAUSE_SECONDS: Final = (0.0, 0.2)
+_TOKENS: Final = 30
+_MINUTES_SECONDS: Final = 660.0  # longer than keys live
+_AHEAD_SECONDS: Final = 75.0  # the minute by which clocks may differ, and what an answer takes
+
+
+def run(outcome: Outcome, folder: Path) -> None:
+    """Raises what is a fault of the simulation's own."""
+    chance = random.Random(f"lives {outcome.seed}")
+    simulation = Simulation(outcome.seed)
+    log_to(simulation, shown=True)
+    machine = SimulatedMachine(
+        simulation,
+        folder,
+        chance.choice([1, 1, 2, 3]),
+        limits="on",
+        account_rooms=_ROOMS_MAX,
+        account_rooms_a_day=500,
+        account_commands=10_000,
+        account_burst=10_000,
+        account_reads=10_000,
+        room_messages=10_000,
+        address_requests=10_000,
+        address_burst=10_000,
+    )
+    course = LivesCourse(machine, folder, outcome, chance)
+    with machine.in_place():
+        simulation.run(lambda: asyncio.run(course.run()))
+    outcome.trace, outcome.steps = simulation.trace, simulation.steps
+    outcome.operations = course.exact.operations
+
+
+@dataclass
+class _Token:
+    """A resume token. ``last``: the newest message at it, by room. ``lost``: it stands in a history that was rolled
+    back; ``doubtful``: it may."""
+
+    text: str
+    last: dict[int, int]
+    lost: bool = False
+    doubtful: bool = False
+
+
+class _Listener:
+    """Listens again and again from tokens of every age."""
+
+    def __init__(self, machine: SimulatedMachine, person: Person, chance: random.Random) -> None:
+        self.wrong: list[str] = []
+        self.tokens: list[_Token] = []
+        self.heard: dict[tuple[int, int], str] = {}  # text by room and seq, in the history of now
+        self.ending = False
+        self._machine = machine
+        self._person = person
+        self._chance = chance
+
+    async def run(self) -> None:
+        while not self.ending:
+            with_token = self.tokens and self._chance.random() < 0.85
+            newest = self._chance.random() < 0.5
+            token = (self.tokens[-1] if newest else self._chance.choice(self.tokens)) if with_token else None
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self._listen(token)
+            except (NotReached, Broken, TimeoutError):
+                pass
+            await asyncio.sleep(self._chance.uniform(0.05, 0.3))
+
+    async def _listen(self, token: _Token | None) -> None:
+        url = self._chance.choice(self._machine.urls)
+        headers = {"Authorization": f"Bearer {self._person.token}", "Accept": "text/event-stream"}
+        target = f"{url}/v1/stream" + (f"?resume={token.text}" if token else "")
+        exchange = await self._machine.http.request("GET", target, headers, b"")
+        try:
+            if exchange.status == 200:
+                await self._follow(exchange, token)
+            elif exchange.status == 400 and token is not None and not (token.lost or token.doubtful):
+                self.wrong.append(f"a token of this history is refused: {token}")
+            elif exchange.status not in (400, 503):
+                self.wrong.append(f"a stream was answered {exchange.status}")
+            if exchange.status == 400 and token in self.tokens:
+                self.tokens.remove(token)
+        finally:
+            self._machine.http.drop(exchange)
+
+    async def _follow(self, exchange: Exchange, token: _Token | None) -> None:
+        last = dict(token.last) if token else {}
+        parser, first = Parser(), True
+        until = self._machine.simulation.now + self._chance.uniform(0.3, 3.0)
+        while self._machine.simulation.now < until:
+            async with asyncio.timeout(max(0.01, until - self._machine.simulation.now)):
+                part = await exchange.part()
+            if part is None:
+                return
+            for block in parser.feed(part):
+                data = msgspec.json.decode(block.data)
+                if token is not None and token.lost and first and block.name not in ("catch_up", "hello"):
+                    self.wrong.append(
+                        f"a stream resumes from a history that was rolled back, with {block.name}: {token}"
+                    )
+                    self.tokens.remove(token)
+                    return
+                first = False
+                if block.name in ("catch_up", "hello"):
+                    last = {each["room_id"]: each["last_seq"] for each in data["rooms"]}
+                elif block.name == "message.posted":
+                    self._hear(last, data)
+                if block.id and self._chance.random() < 0.3:
+                    self.tokens = [*self.tokens[-_TOKENS:], _Token(block.id, dict(last))]
+
+    def _hear(self, last: dict[int, int], message: Any) -> None:
+        room, seq, text = message["room_id"], message["seq"], message["text"]
+        if seq != last.get(room, 0) + 1:
+            self.wrong.append(f"room {room}: message {seq} follows {last.get(room, 0)} in a stream")
+        last[room] = seq
+        if message["deleted"]:
+            return
+        before = self.heard.setdefault((room, seq), text)
+        if before != text:
+            self.wrong.append(f"room {room}: message {seq} is {text!r} in a stream, and was {before!r}")
+
+    def go_back(self, told: Told, *, renamed: bool) -> None:
+        """The folder has only this history from now on. ``renamed``: as a copy, whose log has a name of its own."""
+        there = {
+            (room_id, seq): m.said for room_id, room in told.rooms.items() for seq, m in enumerate(room.messages, 1)
+        }
+        for token in self.tokens:
+            token.doubtful = True
+            token.lost |= renamed or any(
+                (place not in there or there[place] != self.heard.get(place, there[place]))
+                for place in token.last.items()
+                if place[1]
+            )
+        self.heard = {place: text for place, text in self.heard.items() if there.get(place) == text}
+
+
+Act = Callable[["LivesCourse"], Awaitable[str]]
+
+
+class LivesCourse:
+    def __init__(self, machine: SimulatedMachine, folder: Path, outcome: Outcome, chance: random.Random) -> None:
+        self.machine = machine
+        self.chance = chance
+        self.saved: list[tuple[Path, Told, bool]] = []  # snapshots and copies: folder, history, is it a copy?
+        self.exact: Exact
+        self._folder = folder
+        self._outcome = outcome
+        self._skews = [0.0]  # of the machine's clock in this life: a process need not follow a jump
+
+    async def run(self) -> None:
+        machine, chance = self.machine, self.chance
+        first = await machine.start()
+        async with FalconClient(machine.urls, first.admin_token, transport=_Transport(machine.http)) as admin:
+            made = [await admin.create_account(f"Person {i}") for i in range(_PEOPLE + 1)]
+        founder, *people = [Person(each.account_id, each.token) for each in made]
+        self.exact = Exact(
+            over(EdgeClient(machine.http)),
+            lambda: machine.urls,
+            founder,
+            people,
+            random.Random(chance.random()),
+            steady=lambda: machine.simulation.now,
+            rooms_max=_ROOMS_MAX,
+        )
+        self.exact.posted = self._look_at_time
+        await self.exact.open_rooms(_ROOMS)
+        self.listener = _Listener(machine, people[0], random.Random(chance.random()))
+        listening = asyncio.create_task(self.listener.run())
+        for _ in range(chance.randint(*_STEPS)):
+            if chance.random() < 0.1:
+                act = chance.choice(ACTS)
+                began = machine.simulation.now
+                self._outcome.faults.append(f"{began:.1f} s: {act.__name__} {await act(self)}")
+            await self.exact.step()
+            await asyncio.sleep(chance.uniform(*_PAUSE_SECONDS))
+        await self.exact.retry_all()
+        self.listener.ending = self.exact.ending = True
+        await listening
+        self._judge()
+        await machine.end(orderly=True)
+
+    async def begin_life(self) -> None:
+        self._skews = [self.machine.skew]
+        await self.machine.start()
+
+    def set_clock(self, skew: float) -> None:
+        self._skews.append(skew)
+        self.machine.set_clock(skew)
+
+    def copy_folder(self) -> Path:
+        return self._folder / f"saved-{len(self.saved)}"
+
+    def _judge(self) -> None:
+        told = self.exact.told
+        for (room_id, seq), text in self.listener.heard.items():
+            messages = told.rooms[room_id].messages if room_id in told.rooms else []
+            if seq > len(messages) or messages[seq - 1].said != text:
+                self.listener.wrong.append(
+                    f"room {room_id}: a stream told {text!r} as {seq}, and answers {messages[seq - 1 : seq]}"
+                )
+        self._outcome.violations += [*self.exact.wrong, *self.listener.wrong]
+
+    def _look_at_time(self, posted_at: str) -> None:
+        ahead = datetime.fromisoformat(posted_at).timestamp() - self.machine.wall() - max(self._skews)
+        if ahead > _AHEAD_SECONDS:
+            self.exact.wrong.append(f"a message bears a time that is {ahead:.0f} s ahead of the clock")
+
+
+# --- what can happen between two steps --------------------------------------------------------------------------------
+
+
+async def kill_soon(course: LivesCourse) -> str:
+    course.machine.http.later(course.chance.uniform(*_KILL_SECONDS), course.machine.kill_one)
+    return ""
+
+
+async def restart_with_another_clock(course: LivesCourse) -> str:
+    orderly = course.chance.random() < 0.5
+    await course.machine.end(orderly=orderly)
+    skew = course.chance.choice([0.0, 0.0, 5.0, -5.0, 700.0, -700.0, 3_600.0, -3_600.0, 86_400.0 * 365])
+    course.set_clock(skew)
+    await course.begin_life()
+    return f"to {skew:+.0f} s"
+
+
+async def set_the_clock(course: LivesCourse) -> str:
+    skew = course.chance.choice([0.0, 0.0, 5.0, -5.0, 700.0, -700.0, 3_600.0])
+    course.set_clock(skew)
+    return f"to {skew:+.0f} s"
+
+
+async def take_a_snapshot(course: LivesCourse) -> str:
+    target = course.copy_folder()
+    course.machine.snapshot(target)
+    course.saved.append((target, course.exact.remember(), False))
+    return ""
+
+
+async def take_a_copy(course: LivesCourse) -> str:
+    target = course.copy_folder()
+    await course.machine.command(lambda settings: embedded.copy(settings, target))
+    course.saved.append((target, course.exact.remember(), True))
+    return ""
+
+
+async def roll_back(course: LivesCourse) -> str:
+    """To a snapshot or a copy, without a word to anyone."""
+    if not course.saved:
+        return await take_a_snapshot(course)
+    await course.machine.end(orderly=course.chance.random() < 0.5)
+    source, told, is_copy = course.chance.choice(course.saved)
+    course.machine.put_back(source)
+    course.exact.go_back(told)
+    course.listener.go_back(told, renamed=is_copy)
+    await course.begin_life()
+    return "to a copy" if is_copy else "to a snapshot"
+
+
+async def change_the_processes(course: LivesCourse) -> str:
+    """Their number. Clients notice nothing but a short break."""
+    await course.machine.end(orderly=course.chance.random() < 0.5)
+    course.machine.processes = course.chance.choice([1, 2, 3, 4])
+    await course.begin_life()
+    return f"to {course.machine.processes}"
+
+
+async def let_minutes_pass(course: LivesCourse) -> str:
+    await asyncio.sleep(_MINUTES_SECONDS)
+    return ""
+
+
+ACTS: Final[Sequence[Act]] = (
+    kill_soon,
+    kill_soon,
+    kill_soon,
+    restart_with_another_clock,
+    restart_with_another_clock,
+    set_the_clock,
+    take_a_snapshot,
+    take_a_copy,
+    roll_back,
+    change_the_processes,
+    let_minutes_pass,
+)
