@@ -9,7 +9,6 @@ from falcon.http.edge import Edge
 from tools.simulation.mutants.mutant import mutant
 from tools.simulation.schedules import LIVES
 
-
 _dispatch = CommandClient.dispatch
 
 
