@@ -75,7 +75,7 @@ class Cluster:
         kafka, hbase, self._port = self.first_ports
         self._owns_servers = servers is None
         self.kafka, self.hbase = servers or (
-            Kafka(self.folder / "kafka", kafka, dedicated=dedicated),
+            Kafka(self.folder / "kafka", kafka, short_timeouts=True, dedicated=dedicated),
             HBase(self.folder / "hbase", hbase, region_servers, gateways=2, dedicated=dedicated),
         )
         self.partitions = partitions

@@ -20,6 +20,8 @@ _CONTROLLERS: Final = 10  # how far above a broker's port its controller listens
 _NODES: Final = 20  # and where the other nodes reach it, if clients do so by a name
 _BATCH_MAX: Final = 8 << 20  # bytes; what the largest command can become, in one batch
 _LOG_CONFIGURATION: Final = f"-Dlog4j2.configurationFile=file:{JAVA / 'log4j2.properties'}"
+# A lost broker, or a lost controller, is noticed this soon. The price: four heartbeats a second from each broker, and an
+# election whenever a JVM or its disk pauses for longer.
 _SHORT_TIMEOUTS: Final = {
     "broker.session.timeout.ms": "1500",
     "broker.heartbeat.interval.ms": "250",
@@ -86,9 +88,9 @@ class Kafka:
 
     The number of nodes is fixed by the first start. ``heap_mib``: of each node. ``listen``: the address that clients
     reach, and ``advertise`` the name by which they do; its nodes talk to one another on loopback all the same.
+    ``short_timeouts``: a broker or controller that is silent for 1.5 s counts as dead; without them, for 6 s.
     ``dedicated``: as on machines of their own, the JVMs compile what runs often a second time, which takes the better
-    part of a small machine for minutes, and half of the CPU that it takes from then on; and a broker or controller that
-    is silent for 1.5 s counts as dead.
+    part of a small machine for minutes, and half of the CPU that it takes from then on.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Kafka:
         listen: str = HOST,
         advertise: str = "",
         *,
+        short_timeouts: bool = False,
         dedicated: bool = False,
     ) -> None:
         if nodes not in (1, 3):
@@ -112,7 +115,7 @@ class Kafka:
         self.heap_mib = heap_mib
         self.listen = listen
         self.advertise = advertise
-        self._timeouts = _SHORT_TIMEOUTS if dedicated else {}
+        self._timeouts = _SHORT_TIMEOUTS if short_timeouts else {}
         self._jvm = _JVM if dedicated else (*_JVM, *QUICK_START)
         self._daemons = {i: Daemon(f"kafka{i}", port + i - 1, self.folder) for i in range(1, nodes + 1)}
 
