@@ -25,7 +25,7 @@ from falcon.adapters.sqlite import database, files, journal
 from falcon.bootstrap import FirstAccounts, embedded, places
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
-from falcon.http.internal.connection import EdgeConnection, Submit
+from falcon.http.internal.connection import Deliver, EdgeConnection
 from falcon.settings import Settings
 from falcon.telemetry.health import Health
 from falcon.write.signing import Keys
@@ -259,8 +259,8 @@ class _Commands:
         self._keys = keys
         self._arrivals = Arrivals()
 
-    async def start(self, submit: Submit) -> None:
-        self._http.serve(self._name, None, lambda: EdgeConnection(self._keys, submit, self._arrivals))
+    async def start(self, deliver: Deliver) -> None:
+        self._http.serve(self._name, None, lambda: EdgeConnection(self._keys, deliver, self._arrivals))
 
     async def close(self) -> None:
         await self._http.close(1.0)
