@@ -20,7 +20,7 @@ _CONTROLLERS: Final = 10  # how far above a broker's port its controller listens
 _NODES: Final = 20  # and where the other nodes reach it, if clients do so by a name
 _BATCH_MAX: Final = 8 << 20  # bytes; what the largest command can become, in one batch
 _LOG_CONFIGURATION: Final = f"-Dlog4j2.configurationFile=file:{JAVA / 'log4j2.properties'}"
-# A lost broker or controller is noticed this soon. The price: four heartbeats a second from each broker, and an election
+# A lost broker or controller is noticed this soon. The price: four heartbeats a second from each broker, and elections
 # whenever a JVM or its disk pauses for longer.
 _SHORT_TIMEOUTS: Final = {
     "broker.session.timeout.ms": "1500",

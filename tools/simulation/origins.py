@@ -30,7 +30,14 @@ ALONE: Final[Mapping[str, Callable[[Outcome, Path], None]]] = {
     "revocations": revocations.run,
 }
 KINDS: Final = (*FORKED, *ALONE)
-_RARE: Final = {24: "revocations", 49: "acts", 99: "long", 149: "restores", 199: "long"}  # the others are short
+_RARE: Final = {  # the others are short
+    **dict.fromkeys((12, 62, 112, 162), "lives"),
+    24: "revocations",
+    49: "acts",
+    99: "long",
+    149: "restores",
+    199: "long",
+}
 
 SHARED: Final = 200  # so many schedules begin at one origin
 _SCHEDULE_SECONDS: Final = 600.0  # real ones, after which a schedule does not end any more
