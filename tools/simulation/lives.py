@@ -73,7 +73,7 @@ class _Token:
     doubtful: bool = False
 
 
-class _Listener:
+class _TokenKeeper:
     """Listens again and again from tokens of every age."""
 
     def __init__(self, machine: SimulatedMachine, person: Person, chance: random.Random) -> None:
@@ -195,7 +195,7 @@ class LivesCourse:
         )
         self.exact.posted = self._look_at_time
         await self.exact.open_rooms(_ROOMS)
-        self.listener = _Listener(machine, people[0], random.Random(chance.random()))
+        self.listener = _TokenKeeper(machine, people[0], random.Random(chance.random()))
         listening = asyncio.create_task(self.listener.run())
         for _ in range(chance.randint(*_STEPS)):
             if chance.random() < 0.1:
@@ -275,7 +275,7 @@ async def take_a_copy(course: LivesCourse) -> str:
 
 
 async def roll_back(course: LivesCourse) -> str:
-    """To a snapshot or a copy, without a word to anyone."""
+    """Put back a snapshot or a copy. No client hears of it."""
     if not course.saved:
         return await take_a_snapshot(course)
     await course.machine.end(orderly=course.chance.random() < 0.5)

@@ -37,7 +37,7 @@ class KafkaStarts:
         self._looking = [asyncio.Lock() for _ in range(partitions)]
 
     async def know(self, places: Mapping[int, int]) -> None:
-        """A place behind the end that the leader states counts as one of the newest start that is known. The end may
+        """A place after the end that the leader states counts as one of the newest start that is known. The end may
         be stale, then a takeover that this process has not seen costs a client a ``hello``. Raises WrongPlace,
         JournalUnavailable."""
         if wrong := places.keys() - range(len(self._looking)):
