@@ -34,6 +34,7 @@ class Rates:
         """The refusal of a message that the rules of its room accept; else it counts, and the result is None."""
         if not self._limits.switch.on:
             return None
+        size = 0.0
         if self._limits.account_bytes_a_day:
             factors = self._limits.factors
             size = len(command.text.encode()) / (1.0 if factors is None else factors.of(command.by))
@@ -42,6 +43,7 @@ class Rates:
         if self._limits.room_messages and isinstance(command, PostMessage):
             wait = self._messages.take(command.room_id)
             if wait and not self._takes_share(command.room_id, command.by):
+                self._texts.charge(command.by, -size)  # a client that sends it again has not written it twice
                 return refusals.room_messages(wait)
         return None
 

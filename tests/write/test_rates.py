@@ -34,6 +34,18 @@ def test_a_text_that_is_refused_takes_nothing_of_its_room() -> None:
     assert posts(rates, BEN) is None
 
 
+def test_a_message_that_a_busy_room_refuses_takes_nothing_of_its_senders_day() -> None:
+    clock = FakeClock()
+    rates = Rates(ShardLimits(account_bytes_a_day=1_000, room_messages=1), clock.monotonic)
+    assert posts(rates, BEN) is None
+    for _ in range(3):
+        refused = posts(rates, ANN, "x" * 900)
+        assert refused is not None and refused.limit == "room-messages"
+    clock.advance(2)
+    assert posts(rates, ANN, "x" * 900) is None
+    assert posts(rates, ANN, "x" * 200, room_id=8) is not None
+
+
 def test_each_sender_of_a_busy_room_gets_the_same_share_of_what_it_takes() -> None:
     clock = FakeClock()
     rates = Rates(ShardLimits(room_messages=40), clock.monotonic)
