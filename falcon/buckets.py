@@ -85,7 +85,11 @@ class Buckets:
         if not self._each:
             return False
         now = self._clock()
-        key, full_at = self._full_at(key, now)
+        full_at = self._lately.get(key)
+        if full_at is None or now >= self._turn_at:
+            key, full_at = self._full_at(key, now)
+        elif full_at < now:
+            full_at = now
         full_at = self._lately[key] = min(full_at + self._each * uses, now + self._window)
         return full_at - now > self._slack
 

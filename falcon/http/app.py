@@ -22,6 +22,7 @@ from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_respo
 from falcon.http.api.tickets import STREAM
 from falcon.http.constant_documents import ConstantDocument
 from falcon.http.edge import Edge
+from falcon.http.limits.limiter import FORWARDED
 from falcon.http.problems import Problem, broken
 from falcon.http.responses import BytesResponse, problem_response
 from falcon.http.server import junk
@@ -116,7 +117,7 @@ class _Faults:
             scope["method"] = "GET"  # of the request that opens it
             send = functools.partial(_send_before_upgrade, send=send)
         watch = self._serving.edge.limiter.watch
-        if watch is not None:
+        if watch is not None and not FORWARDED.isdisjoint(dict(scope["headers"])):
             watch(scope)
         began = time.monotonic()
         self._meter.in_flight += 1

@@ -25,7 +25,7 @@ log = logging.getLogger("falcon.http")
 
 _LARGE_BYTES: Final = 64 << 10  # an answer that a client may leave unread, which its connection then counts
 _SMALL_BYTES: Final = 4 << 10  # answers to which the rate of reads is bound enough
-# In a request's scope: the account that it counts for, and the bytes of the body that its answer has.
+# In a request's scope: the account that it counts for, and the bytes of its answer that the account pays for.
 _UNDER_WAY: Final = "falcon.under_way"
 _SENT: Final = "falcon.sent"
 
@@ -47,49 +47,48 @@ class Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         edge = self._app.edge
-        try:
-            if edge.limiter.limits_costs:
-                await measured(self._respond(edge, scope, receive, send), partial(_charge, edge.limiter, scope))
-            else:
-                await self._respond(edge, scope, receive, send)
-        finally:
-            account = scope.pop(_UNDER_WAY, None)
-            if account is not None:
-                edge.limiter.leave(account.account_id)
-
-    async def _respond(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        if edge.limiter.limits_costs and _SENT not in scope:
+            scope[_SENT] = 0
+            await measured(self(scope, receive, send), partial(_charge, edge.limiter, scope))
+            return
         method = scope["method"]
         handler = self.handlers.get("GET" if method == "HEAD" else method)
         response: ASGIApp
         try:
-            if handler is None:
-                edge.authenticator.count_public(scope)
-                raise method_not_allowed(
-                    method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
-                )
-            request = await authenticated(edge, scope, receive)
-            response = await handler(edge, request)
-            if method == "GET" and len(getattr(response, "body", b"")) > _LARGE_BYTES:
-                response = unless_full(scope, response)
-        except (Problem, ReadStoreUnavailable) as refusal:
-            response = refusal_response(scope, refusal)
-        except ClientDisconnect:
-            return
-        status = getattr(response, "status", 200)  # a response that is streamed begins with 200
-        if tracing.exporter is not None:
-            tracing.leave(status)
-        scope[STATUS] = status
-        if method == "GET":
-            scope[_SENT] = len(getattr(response, "body", b""))
-        await response(scope, receive, send)
+            try:
+                if handler is None:
+                    edge.authenticator.count_public(scope)
+                    raise method_not_allowed(
+                        method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
+                    )
+                request = await authenticated(edge, scope, receive)
+                response = await handler(edge, request)
+                if method == "GET":
+                    size = len(getattr(response, "body", b""))
+                    if size > _SMALL_BYTES:
+                        scope[_SENT] = size
+                        if size > _LARGE_BYTES:
+                            response = unless_full(scope, response)
+            except (Problem, ReadStoreUnavailable) as refusal:
+                response = refusal_response(scope, refusal)
+            except ClientDisconnect:
+                return
+            status = getattr(response, "status", 200)  # a response that is streamed begins with 200
+            if tracing.exporter is not None:
+                tracing.leave(status)
+            scope[STATUS] = status
+            await response(scope, receive, send)
+        finally:
+            account = scope.get(_UNDER_WAY)
+            if account is not None:
+                edge.limiter.leave(account.account_id)
 
 
 def _charge(limiter: Limiter, scope: Scope, seconds: float) -> None:
     """The account whose request it was pays. Administrators do not: they export and import all there is."""
     account: AccountRow | None = scope.get(_UNDER_WAY)
     if account is not None and not account.is_admin:
-        sent = scope.get(_SENT, 0)
-        limiter.charge(account.account_id, seconds, sent if sent > _SMALL_BYTES else 0)
+        limiter.charge(account.account_id, seconds, scope[_SENT])
 
 
 def resources(app: HasEdge) -> dict[str, Resource]:

@@ -20,7 +20,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
 
-_FORWARDED: Final = frozenset({b"x-forwarded-for", b"forwarded", b"via"})
+FORWARDED: Final = frozenset({b"x-forwarded-for", b"forwarded", b"via"})  # fields that proxies set
 _KNOWN_PROXIES_MAX: Final = 1_000  # that need not be looked for again among the trusted networks
 _READING: Final = frozenset({"GET", "HEAD"})
 # A client that continues in spite of refusals gets this many a second, and waits for each further one. Otherwise it
@@ -40,8 +40,8 @@ class Limiter:
 
     ``factors``: of accounts that may take more or less than others. ``limits_requests``: True if an account's requests
     have a limit. ``limits_costs``: True if an account pays for what its requests cost. ``limits_addresses``:
-    True if requests without a good token have one. ``watch``: to be called with the scope of each request, until it is
-    None; it finds a proxy that is not named, and then limits hold.
+    True if requests without a good token have one. ``watch``: to be called with the scope of each request that has a
+    field of FORWARDED, until it is None; it finds a proxy that is not named, and then limits hold.
 
     ``clock`` gives seconds, and is monotonic: it does not follow changes of the time of day.
     """
@@ -95,11 +95,11 @@ class Limiter:
         return Buckets(policy.quota, policy.seconds, ahead=ahead, clock=self.clock)
 
     def _watch(self, scope: Scope) -> None:
-        """Find the first request of a proxy that has no trust. All its clients have one address for Falcon, and they
+        """A proxy has passed this request on. If it has no trust, all its clients have one address for Falcon, and they
         may come from anywhere, even if Falcon listens to its own machine only."""
         client = scope.get("client")
         peer = client[0] if client else ""
-        if peer in self._known_proxies or not any(name in _FORWARDED for name, _ in scope["headers"]):
+        if peer in self._known_proxies:
             return
         if client is not None and self._addresses.of_peer(client) is None:
             if len(self._known_proxies) < _KNOWN_PROXIES_MAX:

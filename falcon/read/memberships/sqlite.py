@@ -62,7 +62,9 @@ def access(view: SqliteQueryContext, room_id: RoomId, account_id: AccountId) -> 
         return None
     role, read_seq, last_seq, revision, reacted = row
     # While reactions are being filled the table may lack the room, or show an old revision.
-    version = reactions.version(view, reacted) if view.shows_all else None
+    version = None
+    if view.shows_all:
+        version = reactions.version(view, reacted) if reacted else 0
     return Access(role, read_seq, last_seq, timeline.with_generation(view, revision), version)
 
 

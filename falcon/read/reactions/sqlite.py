@@ -57,8 +57,8 @@ def shown_reactions(view: SqliteQueryContext, room_id: RoomId, first: Seq, last:
 
 
 def version(view: SqliteQueryContext, revision: int) -> int:
-    """The version of all reactions of a room at this revision; 0 if there has never been one."""
-    return version_of(view.generation("reactions"), revision) if revision else 0
+    """The version of all reactions of a room at this revision, which is that of one of them."""
+    return version_of(view.generation("reactions"), revision)
 
 
 def reactions(
