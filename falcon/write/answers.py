@@ -44,7 +44,8 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
 
 
 class WindowTime:
-    """The time by which answers grow old, in milliseconds. Only its differences mean something.
+    """The time by which answers grow old, in milliseconds. Only its differences mean something, but it begins with the
+    time of day: an owner of an earlier version, which takes the partition over in an upgrade, compares it with that.
 
     A steady clock counts it while the partition serves. In the log it is read from the events' time, but only between
     events of one epoch, which one process wrote by one clock: the next process may have had another time of day. So
@@ -64,13 +65,16 @@ class WindowTime:
 
     def read(self, at: Millis, epoch: int) -> Millis:
         """The window time of the next event of the log. ``at``: its own time."""
-        if epoch == self._epoch:
+        if not self._reached:
+            self._reached = at
+        elif epoch == self._epoch:
             self._reached += max(0, at - self._at)
         self._at, self._epoch = at, epoch
         return self._reached
 
-    def start(self) -> None:
-        """The log has been read to its end: from now on the steady clock counts."""
+    def start(self, at: Millis) -> None:
+        """The log has been read to its end: from now on the steady clock counts. ``at``: the time of day."""
+        self._reached = self._reached or at
         self._started = self._monotonic()
 
     def now(self) -> Millis:

@@ -159,13 +159,13 @@ class PartitionAggregates:
             self._changed = recorded.offset
         self.uncheckpointed += 1
 
-    def begin(self, end: Position) -> None:
+    def begin(self, end: Position, now: Millis) -> None:
         """All of the log has been replayed: continue in the epoch that the takeover opened."""
         self.confirmed = max(self.confirmed, end.offset - 1)
         self._ahead.clear()
         self.epoch = end.epoch
         self.n = self._confirmed_n = end.n
-        self._window_time.start()
+        self._window_time.start(now)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 

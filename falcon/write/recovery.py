@@ -175,7 +175,7 @@ class Recovery:
         return cursor, unreadable
 
     def _begun(self, partition: PartitionAggregates, end: Position) -> PartitionAggregates:
-        partition.begin(end)
+        partition.begin(end, self._clock.now())
         self._distrusted.discard(partition.number)
         metrics.recoveries.inc()
         return partition

@@ -35,7 +35,7 @@ class PartitionOwner:
         for recorded in self.log.read({0: start}, 1_000_000)[0]:
             if recorded.offset < end.offset:
                 self.partition.replay(recorded)
-        self.partition.begin(end)
+        self.partition.begin(end, 1_000)
 
     def ask(self, command: Command, by: int = ANN) -> Accepted:
         reply = self.partition.execute(CommandEnvelope(0, by, command, 1e18), 1_000)

@@ -226,10 +226,20 @@ def test_the_windows_time_is_that_of_events_of_one_clock_and_then_that_of_a_stea
     time = WindowTime(steady.monotonic)
     time.resume(1_000)
     assert [time.read(at, 3) for at in (50_000, 52_000, 51_000, 51_500)] == [1_000, 3_000, 3_000, 3_500]
-    time.start()
+    time.start(90_000)
     assert time.now() == 3_500
     steady.seconds += 60
     assert time.now() == 63_500
+
+
+def test_the_windows_time_begins_with_the_time_of_day() -> None:
+    time = WindowTime(Steady().monotonic)
+    time.start(90_000)
+    assert time.now() == 90_000
+    time = WindowTime(Steady().monotonic)
+    assert [time.read(50_000, 1), time.read(70_000, 2)] == [50_000, 50_000]
+    time.start(90_000)
+    assert time.now() == 50_000
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=20))

@@ -443,7 +443,8 @@ def test_checkpoints_have_whole_keys_in_the_form_that_data_folders_hold() -> Non
     room = host.room()
     host.ask(PostMessage(ANN, room, "hello"), key="k")
     host.shard.close()
-    stored = msgspec.msgpack.encode([[ANN, "k", 1, 1, 1, 1, 0]])  # fingerprint, offset, epoch, n, window time
+    at = clock.now()  # an earlier version compares it with the time of day
+    stored = msgspec.msgpack.encode([[ANN, "k", 1, 1, 1, 1, at]])  # fingerprint, offset, epoch, n, window time
     assert log.answers(0, snapshots.VERSION, 0) == [stored]
     host = Host(log, clock)
     host.send(PostMessage(ANN, room, "hello"), key="k")

@@ -40,7 +40,7 @@ class Owned:
             self._aggregates.replay(Recorded(offset, Envelope(PARTITION, 1, offset, NOW, event)))
             offset += 1
         self._log.take(PARTITION)
-        self._aggregates.begin(Position(offset, self._log.epochs[PARTITION], 0))
+        self._aggregates.begin(Position(offset, self._log.epochs[PARTITION], 0), 0)
 
     def does(self, command: Command, account_id: int) -> None:
         """The command is accepted and durable."""
