@@ -9,7 +9,7 @@ import pytest
 def on_small_disk(folder: Path, size: str) -> tuple[str, ...]:
     """The beginning of a command line. The rest of it runs with an empty disk of this size in place of the folder, in
     the same process. Skips the test if this user may not do that."""
-    mount = f"mount -t tmpfs -o size={size} none '{folder}'"
+    mount = f"mount -t tmpfs -o size={size},mode=0700 none '{folder}'"
     within = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
     try:
         subprocess.run([*within, "true"], check=True, capture_output=True, timeout=30)

@@ -250,7 +250,7 @@ def _fill(filler: Path) -> None:
         pass
 
 
-def _mount(folder: Path, options: str = f"size={_DISK_SIZE}") -> bool:
+def _mount(folder: Path, options: str = f"size={_DISK_SIZE},mode=0700") -> bool:
     """A file system in memory, of a size that can be changed. False where that is not permitted."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
