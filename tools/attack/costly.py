@@ -84,9 +84,18 @@ async def escapes(target: Target, counts: Counts) -> None:
             await asyncio.sleep(0)
 
 
+async def fills_the_disk(target: Target, counts: Counts) -> None:
+    """The largest messages, as many as limits let through: their bytes of a day, not the disk, come to an end."""
+    async with connection(target) as streams:
+        for _ in range(200):
+            body = {"text": "x" * _LARGE_BYTES}
+            await request_and_answer(streams, counts, target.post(f"/v1/rooms/{target.room}/messages", body))
+
+
 COSTLY: Final = {
     "resumes": Attack(resumes, 8),
     "reaction pages": Attack(reaction_pages, 8),
     "watches of strangers": Attack(watches, 8),
     "escaped texts": Attack(escapes, 4),
+    "a full disk": Attack(fills_the_disk, 4),
 }
