@@ -21,6 +21,9 @@ _FINGERPRINT_MASK: Final = (1 << _FINGERPRINT_BITS) - 1
 _NAME_MASK: Final = (1 << 60) - 1  # a number of more bits would take another sixteen bytes
 # Offset, n, time and epoch: one object in place of five.
 _PLACE: Final = struct.Struct("<QQQI")
+# A longer time between two events of the log may be a jump that the clock has followed, and a checkpoint is ten seconds
+# old at most. So in the log's tail hardly any other time is longer.
+_BETWEEN_EVENTS_MAX: Final[Millis] = 10_000
 # Keys of a partition whose accounts are counted before it serves.
 _COUNTED_AT_ONCE: Final = 256
 # Keys that are forgotten with each new one: more than it takes, so that keys whose window is over do not pile up.
@@ -48,8 +51,8 @@ class WindowTime:
     time of day: an owner of an earlier version, which takes the partition over in an upgrade, compares it with that.
 
     A steady clock counts it while the partition serves. In the log it is read from the events' time, but only between
-    events of one epoch, which one process wrote by one clock: the next process may have had another time of day. So
-    answers live longer after a restart, and never shorter.
+    events of one epoch, which one process wrote by one clock: the next process may have had another time of day. A jump
+    of that clock counts for ten seconds. So answers live longer after a restart, and hardly shorter.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -68,7 +71,7 @@ class WindowTime:
         if not self._reached:
             self._reached = at
         elif epoch == self._epoch:
-            self._reached += max(0, at - self._at)
+            self._reached += min(max(0, at - self._at), _BETWEEN_EVENTS_MAX)
         self._at, self._epoch = at, epoch
         return self._reached
 
