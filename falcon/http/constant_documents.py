@@ -39,8 +39,8 @@ class _Variant:
 
     def __init__(self, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         self.etag = b'"%b"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
-        self.whole = BytesResponse(200, body, *headers, (b"etag", self.etag))
-        self.unchanged = BytesResponse(304, b"", *headers, (b"etag", self.etag))
+        self.whole = BytesResponse(200, body, *headers, (b"etag", self.etag), cached=None)
+        self.unchanged = BytesResponse(304, b"", *headers, (b"etag", self.etag), cached=None)
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:

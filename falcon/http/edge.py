@@ -1,7 +1,7 @@
 """The parts that the handlers of the public API share."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from falcon.domain.ids import RoomId, partition_of
 from falcon.http.authenticator import Authenticator
@@ -42,9 +42,13 @@ class Edge:
     limiter: Limiter
     room_counts: RoomCounts
     streams: Streams
+    _log: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_log", zlib.crc32(self.instance.encode()))
 
     def history_of(self, room_id: RoomId) -> int | None:
         """32 bits of the log's name and of the newest start that may have written to the room: whatever was read under
         others may be of a history that the log has lost. None while the start is not known."""
         start = self.tail.starts.newest(partition_of(room_id, self.partitions))
-        return None if start is None else zlib.crc32(self.instance.encode()) ^ start
+        return None if start is None else self._log ^ start

@@ -32,29 +32,27 @@ _PROBLEM: Final = (b"content-type", b"application/problem+json")
 # Browsers keep no answer with messages or a token on disk, after a person has signed out. One with an ETag may be kept,
 # and is asked for again.
 NO_STORE: Final = (b"cache-control", b"no-store")
-_REVALIDATED: Final = (b"cache-control", b"private, no-cache")
+REVALIDATED: Final = (b"cache-control", b"private, no-cache")
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class BytesResponse:
-    """An ASGI response. Starlette's own does more work for each message than Falcon needs. If the ``headers`` have no
-    Cache-Control, it gets one for the answers of an API."""
+    """An ASGI response. Starlette's own does more work for each message than Falcon needs. ``cached``: its
+    Cache-Control; None if the other headers have one."""
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        *headers: tuple[bytes, bytes],
+        cached: tuple[bytes, bytes] | None = NO_STORE,
+    ) -> None:
         self.status = status
         self.body = body
-        cached = NO_STORE
-        for name, _ in headers:
-            if name == b"etag":
-                cached = _REVALIDATED
-            elif name == b"cache-control":
-                break
-        else:
-            headers = (*headers, cached)
-        self.headers = headers
+        self.headers = headers if cached is None else (*headers, cached)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = (b"content-length", b"%d" % len(self.body))

@@ -6,7 +6,7 @@ They decide; they do not write. What they have decided waits in ``take()`` for t
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -64,6 +64,10 @@ class _Captured(msgspec.Struct, frozen=True):
 
 
 _NOTHING = _Captured(PartitionState(), {}, {})
+
+# Tuples, since each message looks at them: `A | B` would be made again each time.
+_FIRST: Final = (RoomCreated, AccountCreated)
+_TEXTS: Final = (PostMessage, EditMessage)
 
 Executed: TypeAlias = Reply | Replay
 
@@ -148,7 +152,7 @@ class PartitionAggregates:
     def replay(self, recorded: Recorded) -> None:
         """Take in an event of the log. Raises PartMissing, JournalUnavailable."""
         event = recorded.envelope.event
-        if isinstance(event, RoomCreated | AccountCreated):
+        if isinstance(event, _FIRST):
             self._count(event)
         if not self._holds(event, recorded.offset):
             self._apply(event, aggregate_of(event))
@@ -290,7 +294,7 @@ class PartitionAggregates:
         decision = decider.decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
-        if self._rates is not None and isinstance(command, PostMessage | EditMessage):
+        if self._rates is not None and isinstance(command, _TEXTS):
             return self._rates.refusal(command) or decision
         if isinstance(command, PutMember):
             return self._within_members(room, decision)
@@ -339,7 +343,7 @@ class PartitionAggregates:
             self._records.append(record)
             self.untaken_bytes += len(record.data)
             self._envelopes.append(envelope)
-            if isinstance(event, RoomCreated | AccountCreated):
+            if isinstance(event, _FIRST):
                 self._count(event)
             self._apply(event, record.key)
             reference = answer = None

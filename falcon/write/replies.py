@@ -6,7 +6,7 @@ log was ours lately.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from falcon.journal.ports import Append, Submission
 from falcon.telemetry import metrics, tracing
@@ -19,6 +19,8 @@ from falcon.write.retries import Retries
 SendReply: TypeAlias = Callable[[BatchReply], None]
 
 _durable = metrics.message_seconds.labels("durable")
+
+_DECIDED: Final = (Accepted, Rejected)
 
 
 class Replies:
@@ -87,7 +89,7 @@ class Replies:
             if isinstance(executed, Replay):
                 self._retry(waiter, executed, aggregates)
             elif waiter.recorded or self._is_proven(serving):
-                if isinstance(executed, Accepted | Rejected):
+                if isinstance(executed, _DECIDED):
                     executed.offset = aggregates.confirmed  # readers need not wait for more than the newest position
                 self.add(waiter, executed)
             else:

@@ -31,7 +31,7 @@ from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
 from falcon.http.requests import AuthedRequest, check_text
-from falcon.http.responses import JSON, BytesResponse, matches
+from falcon.http.responses import JSON, REVALIDATED, BytesResponse, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.read.memberships.queries import Access
 from falcon.read.reactions.queries import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
@@ -74,7 +74,7 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if known is not None and history is not None:
         etag = _page_etag(history, room_id, access.version, reactions.version, access.last_seq, first, last)
         if matches(known, etag[1]):
-            return BytesResponse(304, b"", etag)
+            return BytesResponse(304, b"", etag, cached=REVALIDATED)
     page, last_seq = await _page(edge, room_id, access, query, first, last)
     if page.first < first:
         reactions = await _reactions(edge, access, room_id, page.first, page.last)
@@ -86,7 +86,7 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if history is None or not page.lasting or reactions is UNKNOWN_REACTIONS:
         return BytesResponse(200, body, JSON)
     etag = _page_etag(history, room_id, access.version, reactions.version, last_seq, page.first, page.last)
-    return BytesResponse(200, body, JSON, etag)
+    return BytesResponse(200, body, JSON, etag, cached=REVALIDATED)
 
 
 async def _page(
@@ -143,11 +143,11 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     etag = (b"etag", b'"%08x.%d.%d.%d.%d"' % (history or 0, room_id, seq, access.version, reactions.version))
     known = request.headers.get(b"if-none-match")
     if known is not None and history is not None and seq <= access.last_seq and matches(known, etag[1]):
-        return BytesResponse(304, b"", etag)
+        return BytesResponse(304, b"", etag, cached=REVALIDATED)
     message = await find_message(edge, request, room_id, seq, access)
     body = shown(message, reactions.by_seq.get(seq))
     is_lasting = history is not None and MISSING not in message and reactions is not UNKNOWN_REACTIONS
-    return BytesResponse(200, body, JSON, *((etag,) if is_lasting else ()))
+    return BytesResponse(200, body, JSON, etag, cached=REVALIDATED) if is_lasting else BytesResponse(200, body, JSON)
 
 
 async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq: Seq, access: Access) -> bytes:

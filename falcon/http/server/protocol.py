@@ -53,7 +53,8 @@ _UNTAKEN_MAX: Final = 256
 _SMALL_PIECE: Final = 512  # bytes; larger pieces cost little more than their bytes
 # Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
 _HOST: Final = 1
-_ONCE: Final = {b"host": _HOST, b"authorization": 2, b"transfer-encoding": 4, b"expect": 0}
+_ENCODING: Final = 4
+_ONCE: Final = {b"host": _HOST, b"authorization": 2, b"transfer-encoding": _ENCODING, b"expect": 0}
 
 
 class _Refused(Exception):
@@ -227,6 +228,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._peer: AddressKey | None = None  # None: a trusted proxy, whose requests are many clients'
+        self._may_be_unread = False  # bytes have waited for the client when the last answer was written
         self._waits_for_reader = False  # a request waits until its client has read the answer before it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -300,6 +302,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 if refusal is not None:
                     self._since = self.loop.time()
                     self.transport.write(refusal)
+                    self._may_be_unread = True
                     return
             self._taken = len(data)
             self._must_measure = self._taken > self._limits.head_bytes
@@ -432,9 +435,9 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             if self._once & once:
                 raise _Refused(raw_responses.TWICE)
             self._once |= once
-            if name == b"expect":
+            if not once:
                 self.expect_100_continue = value.lower() == b"100-continue"
-            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+            elif once == _ENCODING and value.lower() != b"chunked":
                 raise _Refused(raw_responses.ENCODED)
         headers = self.headers
         if len(headers) >= self._limits.fields:
@@ -493,7 +496,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """No request begins while its client has an answer to read: it would hold one more for each request."""
-        if self.transport.get_write_buffer_size() or self.below.get_write_buffer_size():
+        if self._may_be_unread and self.unread():
             self.flow.pause_reading()
             self.pipeline.append((cycle, app))
             self._wait_for_reader()
@@ -534,7 +537,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._release_bodies()
         if not self.transport.is_closing():
             self.flow.untaken = 0
-            if self.transport.get_write_buffer_size() or self.below.get_write_buffer_size():
+            # Mostly the kernel has taken all of the answer.
+            self._may_be_unread = self.below.get_write_buffer_size() > 0 or (
+                self.below is not self.transport and self.transport.get_write_buffer_size() > 0
+            )
+            if self._may_be_unread:
                 self.share.set_unread(self.unread())
             if self.pipeline or self.flow.read_paused:
                 self._begin_next()
