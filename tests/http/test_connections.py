@@ -828,6 +828,23 @@ def test_falcon_parses_a_few_chunks_of_a_byte_until_the_application_asks_for_mor
     at_a_server(ask)
 
 
+def test_bytes_that_are_kept_are_dropped_if_their_connection_ends_before_they_are_parsed() -> None:
+    async def ask(server: Server) -> None:
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        client = await server.connect()
+        await client.send(CHUNKED.replace(b"/v1/rooms", b"/stream") + b"1\r\nx\r\n" * 20_000)
+        protocol = await waiting_one(server)
+        await eventually(lambda: protocol.flow.held)
+        flow = protocol.flow
+        protocol.transport.abort()
+        flow.resume_reading()
+        await eventually(lambda: server.gone == 1)
+        assert not faults
+
+    at_a_server(ask)
+
+
 def test_a_client_may_send_the_whole_of_a_large_body_before_it_reads_its_early_answer() -> None:
     async def ask(server: Server) -> None:
         client = await server.connect()

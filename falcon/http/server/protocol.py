@@ -283,8 +283,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self.transport.abort()
 
     def _parse_kept(self) -> None:
-        """Unless a request waits for its turn."""
-        if self.pipeline:
+        """Unless a request waits for its turn, or the connection has ended."""
+        if self.pipeline or self.flow is None:
             return
         behind, self._behind = self._behind, b""
         self.flow.held = False
