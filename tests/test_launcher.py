@@ -1,6 +1,7 @@
 """Before anything serves, ``falcon up`` decides how many files the data folder has."""
 
 import asyncio
+import errno
 import itertools
 import os
 import selectors
@@ -26,7 +27,7 @@ from falcon.cli.calling import find_running
 from falcon.http.server.serving import FalconServer
 from falcon.launcher import Launcher, processes
 from falcon.launcher.processes import ProcessGroup, Role
-from falcon.launcher.telling import CannotStart
+from falcon.launcher.telling import Address, CannotStart
 from falcon.process import start_ticks
 from falcon.settings import Settings
 from falcon.telemetry.health import Health
@@ -243,7 +244,7 @@ def test_no_process_is_killed_because_the_machine_was_suspended(
     hours = itertools.count(0, 3_600.0)
     monkeypatch.setattr(time, "monotonic", lambda: next(hours))
     monkeypatch.setattr(group, "_look", look)
-    group.supervise()
+    group.supervise(lambda: None)
     assert hosted.process.poll() is None
 
 
@@ -258,7 +259,7 @@ def test_a_process_that_begins_is_given_the_time_that_it_needs(group: ProcessGro
         return []
 
     group._look = look  # type: ignore[method-assign]
-    group.supervise()
+    group.supervise(lambda: None)
     assert hosted.process.poll() is None
 
 
@@ -360,3 +361,24 @@ def test_the_command_line_knows_the_process_that_serves_an_address_by_its_start(
     running = find_running(tmp_path)
     assert running is not None
     assert (running.pid, running.start_ticks) == (os.getpid(), start_ticks(os.getpid()))
+
+
+def test_the_command_line_finds_a_falcon_that_began_on_a_full_disk_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = Address(tmp_path)
+
+    def full(path: Path, text: str) -> NoReturn:
+        path.touch()  # a full disk often has room for the name of a file
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_text", full)
+        address.write({"url": "http://127.0.0.1:8080", "ops_url": ""})
+        address.write_again()
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    address.write_again()
+    running = find_running(tmp_path)
+    assert running is not None
+    assert running.alive

@@ -88,6 +88,7 @@ class Launcher:
         self._settings = settings
         self._command = command
         self._plan = _PLANS[command]
+        self._address = telling.Address(settings.data_dir)
         self._as_json = as_json
         self._group = ProcessGroup()
 
@@ -122,7 +123,7 @@ class Launcher:
                 announced = True
                 self._announce(ready, public, ops)
             if ready is not None:
-                self._group.supervise()
+                self._group.supervise(self._address.write_again)
             stopping = self._group.stopping
             if stopping and public is not None:
                 public.close()  # once its servers have closed it too, clients are refused and do not wait in vain
@@ -132,7 +133,7 @@ class Launcher:
                     return 1  # the process that failed has logged the error
                 self._group.pause(_REFUSED_SECONDS)
         if self._command == "up":
-            telling.forget_address(self._settings)
+            self._address.forget()
             self._close_database()
         for number in _ENDING_SIGNALS:  # the interpreter drops its handlers, and the next signal would kill it
             signal.signal(number, signal.SIG_IGN)
@@ -164,7 +165,7 @@ class Launcher:
             has_tls = settings.tls_cert is not None and self._plan.port == "http_port"
             line = {"url": url("https" if has_tls else "http", public), **line}
         if self._command == "up":
-            telling.write_address(settings, line)
+            self._address.write(line)
         telling.announce(settings, self._command, line, ready, as_json=self._as_json)
 
     # --- before roles start -------------------------------------------------------------------------------------------

@@ -128,8 +128,8 @@ class ProcessGroup:
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 
-    def supervise(self) -> None:
-        """Start roles again until it is time to stop."""
+    def supervise(self, each_look: Callable[[], None]) -> None:
+        """Start roles again until it is time to stop, and call ``each_look`` every half second or more often."""
         looked_at = time.monotonic()
         while not self.stopping:
             for role in self._look():
@@ -146,6 +146,7 @@ class ProcessGroup:
                     self._end_if_it_hangs(role, passed)
             self._reap()
             self._count_cpu()
+            each_look()
 
     def _look(self) -> list[Role]:
         """Wait a moment for news of the roles. Returns the ones that have ended."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from falcon.process import start_ticks
@@ -38,19 +39,43 @@ def announce(settings: Settings, command: str, line: dict[str, Any], ready: dict
         _print(f"The first accounts' tokens are in {settings.data_dir}/credentials.json.", sys.stdout)
 
 
-def write_address(settings: Settings, line: dict[str, Any]) -> None:
-    """Only the command line needs it: a Falcon that cannot write it serves all the same."""
-    pid = os.getpid()
-    try:
-        (settings.data_dir / _ADDRESS).write_text(json.dumps({**line, "pid": pid, "start_ticks": start_ticks(pid)}))
-    except OSError as error:
-        say(f"commands need --url, since the address cannot be written ({error})")
+class Address:
+    """up.json, by which the command line finds this Falcon. Nothing else needs it: a Falcon that cannot write it serves
+    all the same, and writes it when the disk has room."""
 
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / _ADDRESS
+        self._unwritten = ""
 
-def forget_address(settings: Settings) -> None:
-    """An address that is left names a process that has ended. The command line tells by its pid and its start."""
-    with contextlib.suppress(OSError):
-        (settings.data_dir / _ADDRESS).unlink(missing_ok=True)
+    def write(self, line: dict[str, Any]) -> None:
+        pid = os.getpid()
+        self._unwritten = json.dumps({**line, "pid": pid, "start_ticks": start_ticks(pid)})
+        error = self._write()
+        if error is not None:
+            say(f"commands need --url until the address can be written ({error})")
+
+    def write_again(self) -> None:
+        """Write the address if it could not be written before."""
+        if self._unwritten:
+            self._write()
+
+    def forget(self) -> None:
+        """An address that is left names a process that has ended. The command line tells by its pid and its start."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _write(self) -> OSError | None:
+        """The file is there whole or not at all."""
+        new = self._path.with_suffix(".new")
+        try:
+            new.write_text(self._unwritten)
+            new.replace(self._path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            return error
+        self._unwritten = ""
+        return None
 
 
 def _page(settings: Settings, url: str, token: str) -> str:
