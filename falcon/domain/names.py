@@ -21,7 +21,7 @@ _EMOJI: Final = ("So", "Sk")  # the categories of emoji, and of their colours of
 _FLAG: Final = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f")  # of a part of a country, as tags
 _VIRAMA: Final = 9  # its class of combination: a joiner after it chooses the form of an Indic letter
 _MARKS_MAX: Final = 4  # in a row; Vietnamese and Hebrew need three
-_MEANING: Final = frozenset("#@")  # at the beginning: an id, and a mention
+_MEANING: Final = re.compile("#[0-9]|@")  # at the beginning: an id, and a mention; many call a room #general
 _REPLACEMENT: Final = "\ufffd"
 
 
@@ -61,8 +61,8 @@ def _faults(name: str) -> Iterator[tuple[int, str]]:
         before, behind = name[place - 1 : place], name[place + 1 : place + 2]
         if _FORBIDDEN.match(character):
             yield place, "must have no control characters, and none that change the direction of text"
-        elif place == 0 and character in _MEANING:
-            yield place, "must not begin with # or @"
+        elif place == 0 and _MEANING.match(name):
+            yield place, "must not begin with @, or with # and a digit"
         elif marks > _MARKS_MAX:
             yield place, f"must have at most {_MARKS_MAX} combining marks in a row"
         elif (

@@ -16,6 +16,7 @@ from tests.support.http import Falcon, Person, problem
 GOOD = [
     "Ann",
     "Tea kitchen, 2nd floor",
+    "#general",
     "茶室",
     "\u05ea\u05d4 / tea",
     "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",  # a joiner that Persian needs
