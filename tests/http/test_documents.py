@@ -211,11 +211,13 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_but_itself(page: httpx.Response) -> None:
-    """It has one script of this server, no picture or style sheet, and no link to another site."""
+    """It has one script of this server and its icon, no style sheet, and no link to another site. Without an icon a
+    browser asks for /favicon.ico, which is a 404 in its console and in Falcon's log."""
     parsed = Page(page.text)
-    assert not {"link", "img", "iframe", "object", "embed", "form"} & set(parsed.tags)
+    assert f'<link rel="icon" href="{address("icon.svg")}">' in page.text and parsed.tags.count("link") == 1
+    assert not {"img", "iframe", "object", "embed", "form"} & set(parsed.tags)
     assert parsed.tags.count("script") == 1 and address("tryit.js") in parsed.links
-    known = ("/openapi.json", "/asyncapi.json", address("tryit.js"))
+    known = ("/openapi.json", "/asyncapi.json", address("tryit.js"), address("icon.svg"))
     assert all(link in known or link.startswith("#") for link in parsed.links)
     assert "url(" not in page.text and "@import" not in page.text
 
@@ -225,6 +227,7 @@ def test_the_browser_holds_the_page_to_it(page: httpx.Response) -> None:
     assert policy == {
         "default-src": "'none'",
         "script-src": "'self'",
+        "img-src": "'self'",
         "connect-src": "'self'",
         "style-src": "'unsafe-inline'",
         "base-uri": "'none'",

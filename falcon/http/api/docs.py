@@ -31,8 +31,8 @@ button[type=submit]{background:var(--accent);color:#fff}
 @media(max-width:40rem){.field{grid-template-columns:1fr}table{table-layout:fixed}}
 """
 POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 _INTRODUCTION = """
@@ -71,7 +71,8 @@ def page(document: dict[str, Any], events: dict[str, Any]) -> str:
     contents = " · ".join(f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name, _ in _tags(document))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Falcon API</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f'<meta name="viewport" content="width=device-width"><link rel="icon" href="{web.address("icon.svg")}">'
+        f"<style>{_STYLE}</style>"
         f'<script type="module" src="{web.address("tryit.js")}"></script></head><body>'
         f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION}"
         f'<nav>{contents} · <a href="#events">Events</a> · <a href="#headers">Headers</a> · '
