@@ -124,8 +124,8 @@ class Caller:
             if fault.key is None or "key" not in self.ctx.params:
                 raise
             raise Fault(
-                f"{fault}; the outcome is unknown. Run the command again with --key {fault.key} within ten minutes; it "
-                "is executed only once"
+                f"{str(fault).removesuffix('.')}. An attempt without an answer may have been carried out: run the "
+                f"command again with --key {fault.key} within ten minutes; it is executed only once"
             ) from fault
 
 
