@@ -75,7 +75,12 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
         etag = _page_etag(history, room_id, access.version, reactions.version, access.last_seq, first, last)
         if matches(known, etag[1]):
             return BytesResponse(304, b"", etag, cached=REVALIDATED)
-    page, last_seq = await _page(edge, room_id, access, query, first, last)
+    last_seq = access.last_seq
+    page = None  # the page around a message has other ends if it is too large
+    if query.around is None:
+        page = edge.pages.kept(room_id, access.version, first, last, from_last=query.after is None)
+    if page is None:
+        page, last_seq = await _page(edge, room_id, access, query, first, last)
     if page.first < first:
         reactions = await _reactions(edge, access, room_id, page.first, page.last)
     if reactions.by_seq:
@@ -92,8 +97,8 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def _page(
     edge: Edge, room_id: RoomId, access: Access, query: PageQuery, first: Seq, last: Seq
 ) -> tuple[TimelinePage, Seq]:
-    """The page, and the last seq of the room as the page shows it. ``first`` and ``last``: as :func:`_bounds` gives
-    them.
+    """The page, which is not cached, and the last seq of the room as the page shows it. ``first`` and ``last``: as
+    :func:`_bounds` gives them.
 
     The timeline's table may be behind the room's row. Then the page ends where the timeline does, so that it still has
     as many messages as the client asked for, if the timeline has that many.
@@ -101,7 +106,7 @@ async def _page(
     last_seq = access.last_seq
     while True:
         if query.around is None:
-            page = await edge.pages.page(room_id, access.version, first, last, from_last=query.after is None)
+            page = await edge.pages.read(room_id, access.version, first, last, from_last=query.after is None)
         else:
             middle = min(max(query.around, first), last)
             page = await edge.pages.around(room_id, access.version, first, middle, last)

@@ -78,19 +78,31 @@ class TimelinePages:
     ) -> TimelinePage:
         """``version``: as read before; the page is not older. A page that would be too large has the first messages
         only, or with ``from_last`` the last. Raises ReadStoreUnavailable."""
-        if first > last:
-            return TimelinePage(first, first - 1, b"", lasting=True)
+        kept = self.kept(room_id, version, first, last, from_last=from_last)
+        return await self.read(room_id, version, first, last, from_last=from_last) if kept is None else kept
+
+    def kept(
+        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+    ) -> TimelinePage | None:
+        """As :meth:`page`, if the page is cached. It then has all of these messages."""
         name = (room_id, version, first, last, from_last)
         kept = self._kept.get(name)
         if kept is not None:
             self._kept.move_to_end(name)
-            return kept
+        return kept
+
+    async def read(
+        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+    ) -> TimelinePage:
+        """As :meth:`page`, if the page is not cached."""
+        if first > last:
+            return TimelinePage(first, first - 1, b"", lasting=True)
         run = await self._store.page(room_id, first, last, from_last=from_last, bytes_max=ROWS_BYTES_MAX)
-        messages = _joined(run.messages)
-        lasting = len(run.messages) == last - first + 1 and MISSING not in messages
-        page = TimelinePage(run.first, run.last, messages, lasting, more=run.cut and not from_last)
+        messages, count = _joined(run.messages), len(run.messages)
+        lasting = count == last - first + 1 and MISSING not in messages
+        page = TimelinePage(run.first, run.first + count - 1, messages, lasting, more=run.cut and not from_last)
         if page.lasting:
-            self._keep(name, page)
+            self._keep((room_id, version, first, last, from_last), page)
         return page
 
     async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> TimelinePage:
