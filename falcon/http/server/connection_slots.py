@@ -69,7 +69,8 @@ class ConnectionSlot:
     def belongs_to(self, account_id: AccountId) -> None:
         """Count the connection for this account."""
         self.account_id = account_id
-        self._key = self._slots.moved(self._key, account_id)
+        if self._key is not None:
+            self._key = self._slots.moved(self._key, account_id)
 
     def free(self) -> None:
         """Must be called once."""
