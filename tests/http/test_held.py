@@ -198,20 +198,6 @@ def test_a_body_that_comes_with_its_head_is_taken_whatever_those_without_a_token
     at_a_server(ask, replace(PATIENT, holder_bytes=100 * KIB))
 
 
-def test_small_answers_that_are_read_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The transport still has them when their requests end."""
-    counted: list[int] = []
-    monkeypatch.setattr(Held, "change", lambda held, holder, size: counted.append(size))
-
-    async def ask(server: Server) -> None:
-        client = await server.connect()
-        for _ in range(3):
-            assert (await client.asks(GET)).status == 201
-
-    at_a_server(ask, replace(PATIENT, sweep_seconds=60.0))
-    assert counted == []
-
-
 @pytest.mark.parametrize("path", [b"/large", b"/large-socket"], ids=["answer", "websocket"])
 def test_what_a_client_does_not_take_is_counted_until_it_has_gone(path: bytes) -> None:
     from tests.http.test_connections import UPGRADE

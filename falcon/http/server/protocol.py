@@ -38,7 +38,6 @@ _BODY: Final = 2
 _LEAVING: Final = 3  # its bytes are ignored until the client has gone
 _LINGER_BYTES_MAX: Final = 256 << 10
 _SMALL_BODY: Final = 4 << 10
-_LARGE_ANSWER: Final = 64 << 10  # of which a transport says at once that its client has not read it
 _SMALL_HEAD: Final = 2 << 10  # its connection holds more than that
 _FIELD_BYTES: Final = 150  # what Python's objects of a field take beside its text: a tuple and two bytes
 # Between two looks if a client has read its answer, so that its next request may begin. A transport says only that less
@@ -229,6 +228,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._peer: AddressKey | None = None  # None: a trusted proxy, whose requests are many clients'
+        self._may_be_unread = False  # bytes have waited for the client when the last answer was written
         self._waits_for_reader = False  # a request waits until its client has read the answer before it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -302,6 +302,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 if refusal is not None:
                     self._since = self.loop.time()
                     self.transport.write(refusal)
+                    self._may_be_unread = True
                     return
             self._taken = len(data)
             self._must_measure = self._taken > self._limits.head_bytes
@@ -495,7 +496,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """No request begins while its client has an answer to read: it would hold one more for each request."""
-        if self.below.get_write_buffer_size() or (self.below is not self.transport and self.unread()):
+        if self._may_be_unread and self.unread():
             self.flow.pause_reading()
             self.pipeline.append((cycle, app))
             self._wait_for_reader()
@@ -529,19 +530,19 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._parse_kept()
 
     def on_response_complete(self) -> None:
-        """Like uvicorn's, without its timer for the next request.
-
-        The transport writes a small answer at the end of the loop's turn, so what its client has not read is not known
-        yet: the sweep counts it. Of a large one ``pause_writing`` tells at once, but under TLS it never does.
-        """
+        """Like uvicorn's, without its timer for the next request."""
         self._running = None
         self.server_state.total_requests += 1
         if self._body and not self.pipeline:
             self._release_bodies()
         if not self.transport.is_closing():
             self.flow.untaken = 0
-            if self.below is not self.transport and (size := self.unread()) > _LARGE_ANSWER:
-                self.share.set_unread(size)
+            # Mostly the kernel has taken all of the answer.
+            self._may_be_unread = self.below.get_write_buffer_size() > 0 or (
+                self.below is not self.transport and self.transport.get_write_buffer_size() > 0
+            )
+            if self._may_be_unread:
+                self.share.set_unread(self.unread())
             if self.pipeline or self.flow.read_paused:
                 self._begin_next()
         self._forget_answered()
