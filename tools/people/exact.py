@@ -194,6 +194,11 @@ class Exact:
                 roles = {each.account_id: "member" for each in others} | {first.account_id: "admin"}
                 self.told.rooms[reply.body["room_id"]] = Room(roles, dict.fromkeys(roles, 0))
 
+    async def open_to_the_limit(self) -> None:
+        """The founder opens all rooms but one."""
+        for _ in range((self._rooms_max or 1) - 1):
+            await self._open_another()
+
     async def talk(self, pause_seconds: tuple[float, float]) -> None:
         """Until ``ending`` is set."""
         while not self.ending:
@@ -213,7 +218,7 @@ class Exact:
             self._list: 7,
             self._retry: 8,
             self._misuse_a_key: 3,
-            self._open_another: 2 if self._rooms_max is not None else 0,
+            self._open_another: 4 if self._rooms_max is not None else 0,
         }
         [act] = self.chance.choices([*acts], [*acts.values()])
         self.operations += 1
@@ -332,6 +337,8 @@ class Exact:
                 self.told.opened += 1
         else:
             await self._command(self._founder, "POST", "/v1/rooms", body, 429)
+            if mine := [each for each in self._recent() if each.command.person == self._founder]:
+                await self._again(self.chance.choice(mine))
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

@@ -195,6 +195,7 @@ class LivesCourse:
         )
         self.exact.posted = self._look_at_time
         await self.exact.open_rooms(_ROOMS)
+        await self.exact.open_to_the_limit()
         self.listener = _TokenKeeper(machine, people[0], random.Random(chance.random()))
         listening = asyncio.create_task(self.listener.run())
         for _ in range(chance.randint(*_STEPS)):

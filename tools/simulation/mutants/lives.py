@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from falcon.adapters.sqlite.tail import SqliteStarts
-from falcon.http import command_client
 from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge
 from tools.simulation.mutants.mutant import mutant
@@ -24,5 +23,4 @@ MUTANTS: Final = (
     mutant("a token does not say in which history it was given", SqliteStarts, "number", lambda *_: 7, LIVES),
     mutant("an ETag does not say in which history it was given", Edge, "history_of", lambda *_: 7, LIVES),
     mutant("a limit refuses before the owner has looked for the key", CommandClient, "dispatch", _refuses_first, LIVES),
-    mutant("an edge notes keys that the owner refuses", command_client, "_is_remembered", lambda _: True, LIVES),
 )
