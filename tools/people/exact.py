@@ -329,16 +329,22 @@ class Exact:
             room.members[person.account_id] = role
 
     async def _open_another(self) -> None:
-        """Also beyond the limit."""
+        """Also beyond the limit, which a process may notice a moment late."""
         assert self._rooms_max is not None
-        body = {"name": f"Another {self._number}"}
-        if self.told.opened < self._rooms_max:
-            if await self._command(self._founder, "POST", "/v1/rooms", body, 201) is not None:
-                self.told.opened += 1
-        else:
-            await self._command(self._founder, "POST", "/v1/rooms", body, 429)
-            if mine := [each for each in self._recent() if each.command.person == self._founder]:
-                await self._again(self.chance.choice(mine))
+        may = self.told.opened < self._rooms_max
+        self._number += 1
+        key = f"{self._name}-{self._number}"
+        command = Command(self._founder, "POST", "/v1/rooms", {"name": f"Another {self._number}"}, key, (201, {}))
+        reply = await self._insist(command)
+        if reply is None:
+            return
+        if reply.status == 201:
+            self.told.opened += 1
+            self._note(command, reply)
+        elif may or reply.status != 429:
+            self._say(f"{_shown(command)} was answered {reply.status} {reply.body}")
+        if not may and (mine := [each for each in self._recent() if each.command.person == self._founder]):
+            await self._again(self.chance.choice(mine))
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
@@ -448,9 +454,11 @@ class Exact:
         if (reply.status, said) != command.expected:
             self._say(f"{_shown(command)} was answered {reply.status} {reply.body}, not {command.expected}")
             return None
-        if reply.status != 429:  # which a key does not remember
-            self.told.done = [*self.told.done[-_DONE:], Done(command, reply, self._steady())]
+        self._note(command, reply)
         return reply
+
+    def _note(self, command: Command, reply: Reply) -> None:
+        self.told.done = [*self.told.done[-_DONE:], Done(command, reply, self._steady())]
 
     async def _insist(self, command: Command, url: str = "") -> Reply | None:
         """Returns None once nothing counts any more."""

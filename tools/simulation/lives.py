@@ -5,6 +5,7 @@ The people know exactly what each answer must say (``tools.people.exact``), and 
 """
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -64,11 +65,15 @@ def run(outcome: Outcome, folder: Path) -> None:
 
 @dataclass
 class _Token:
-    """A resume token. ``last``: the newest message at it, by room. ``lost``: it stands in a history that was rolled
-    back; ``doubtful``: it may."""
+    """A resume token. ``last``: the newest message at it, by room; ``said``: their texts, as far as they were heard.
+
+    ``log``: the number of the log's name. ``lost``: it stands in a history that the log has lost; ``doubtful``: it may.
+    """
 
     text: str
     last: dict[int, int]
+    said: dict[tuple[int, int], str]
+    log: int
     lost: bool = False
     doubtful: bool = False
 
@@ -80,6 +85,7 @@ class _TokenKeeper:
         self.wrong: list[str] = []
         self.tokens: list[_Token] = []
         self.heard: dict[tuple[int, int], str] = {}  # text by room and seq, in the history of now
+        self.log = 0
         self.ending = False
         self._machine = machine
         self._person = person
@@ -137,7 +143,7 @@ class _TokenKeeper:
                 elif block.name == "message.posted":
                     self._hear(last, data)
                 if block.id and self._chance.random() < 0.3:
-                    self.tokens = [*self.tokens[-_TOKENS:], _Token(block.id, dict(last))]
+                    self._keep(block.id, last)
 
     def _hear(self, last: dict[int, int], message: Any) -> None:
         room, seq, text = message["room_id"], message["seq"], message["text"]
@@ -150,15 +156,20 @@ class _TokenKeeper:
         if before != text:
             self.wrong.append(f"room {room}: message {seq} is {text!r} in a stream, and was {before!r}")
 
-    def go_back(self, told: Told, *, renamed: bool) -> None:
-        """The folder has only this history from now on. ``renamed``: as a copy, whose log has a name of its own."""
+    def _keep(self, text: str, last: dict[int, int]) -> None:
+        said = {place: self.heard[place] for place in last.items() if place in self.heard}
+        self.tokens = [*self.tokens[-_TOKENS:], _Token(text, dict(last), said, self.log)]
+
+    def go_back(self, told: Told, log: int) -> None:
+        """The folder has only this history from now on. A copy's log has a name of its own."""
+        self.log = log
         there = {
             (room_id, seq): m.said for room_id, room in told.rooms.items() for seq, m in enumerate(room.messages, 1)
         }
         for token in self.tokens:
             token.doubtful = True
-            token.lost |= renamed or any(
-                (place not in there or there[place] != self.heard.get(place, there[place]))
+            token.lost = token.log != log or any(
+                place not in there or there[place] != token.said.get(place, there[place])
                 for place in token.last.items()
                 if place[1]
             )
@@ -172,10 +183,12 @@ class LivesCourse:
     def __init__(self, machine: SimulatedMachine, folder: Path, outcome: Outcome, chance: random.Random) -> None:
         self.machine = machine
         self.chance = chance
-        self.saved: list[tuple[Path, Told, bool]] = []  # snapshots and copies: folder, history, is it a copy?
+        self.saved: list[tuple[Path, Told, int]] = []  # snapshots and copies: folder, history, the log's name
         self.exact: Exact
         self._folder = folder
         self._outcome = outcome
+        self.logs = itertools.count(1)  # names of copies' logs
+        self._numbers = itertools.count()  # of saved folders
         self._skews = [0.0]  # of the machine's clock in this life: a process need not follow a jump
 
     async def run(self) -> None:
@@ -203,13 +216,16 @@ class LivesCourse:
                 act = chance.choice(ACTS)
                 began = machine.simulation.now
                 self._outcome.faults.append(f"{began:.1f} s: {act.__name__} {await act(self)}")
-            await self.exact.step()
-            await asyncio.sleep(chance.uniform(*_PAUSE_SECONDS))
+            await self.step()
         await self.exact.retry_all()
         self.listener.ending = self.exact.ending = True
         await listening
         self._judge()
         await machine.end(orderly=True)
+
+    async def step(self) -> None:
+        await self.exact.step()
+        await asyncio.sleep(self.chance.uniform(*_PAUSE_SECONDS))
 
     async def begin_life(self) -> None:
         self._skews = [self.machine.skew]
@@ -220,7 +236,7 @@ class LivesCourse:
         self.machine.set_clock(skew)
 
     def copy_folder(self) -> Path:
-        return self._folder / f"saved-{len(self.saved)}"
+        return self._folder / f"saved-{next(self._numbers)}"
 
     def _judge(self) -> None:
         told = self.exact.told
@@ -264,14 +280,14 @@ async def set_the_clock(course: LivesCourse) -> str:
 async def take_a_snapshot(course: LivesCourse) -> str:
     target = course.copy_folder()
     course.machine.snapshot(target)
-    course.saved.append((target, course.exact.remember(), False))
+    course.saved.append((target, course.exact.remember(), course.listener.log))
     return ""
 
 
 async def take_a_copy(course: LivesCourse) -> str:
     target = course.copy_folder()
     await course.machine.command(lambda settings: embedded.copy(settings, target))
-    course.saved.append((target, course.exact.remember(), True))
+    course.saved.append((target, course.exact.remember(), next(course.logs)))
     return ""
 
 
@@ -280,12 +296,24 @@ async def roll_back(course: LivesCourse) -> str:
     if not course.saved:
         return await take_a_snapshot(course)
     await course.machine.end(orderly=course.chance.random() < 0.5)
-    source, told, is_copy = course.chance.choice(course.saved)
+    source, told, log = course.chance.choice(course.saved)
     course.machine.put_back(source)
     course.exact.go_back(told)
-    course.listener.go_back(told, renamed=is_copy)
+    course.listener.go_back(told, log)
     await course.begin_life()
-    return "to a copy" if is_copy else "to a snapshot"
+    return f"to {source.name}"
+
+
+async def lose_a_while(course: LivesCourse) -> str:
+    """People speak after a snapshot, which is put back then, and go on until the log is as long as it was."""
+    course.saved.clear()
+    await take_a_snapshot(course)
+    for _ in range(course.chance.randint(5, 15)):
+        await course.step()
+    await roll_back(course)
+    for _ in range(course.chance.randint(10, 25)):
+        await course.step()
+    return ""
 
 
 async def change_the_processes(course: LivesCourse) -> str:
@@ -311,6 +339,8 @@ ACTS: Final[Sequence[Act]] = (
     take_a_snapshot,
     take_a_copy,
     roll_back,
+    lose_a_while,
+    lose_a_while,
     change_the_processes,
     let_minutes_pass,
 )
