@@ -1,13 +1,12 @@
 """Owners that end, freeze and stumble, in a cluster whose sessions are far too long to wait for."""
 
 import asyncio
-import http.client
 import itertools
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,6 @@ from falcon.process import descendants
 from tests.cluster.conftest import PARTITIONS
 from tests.cluster.shared.test_cluster import Caller
 from tools.bench.cluster.metrics import scrape
-from tools.harness.ports import HOST
 from tools.harness.waiting import eventually
 from tools.servers.cluster import Cluster
 from tools.servers.daemon import Daemon
@@ -190,15 +188,3 @@ def test_the_only_owner_is_started_again_and_does_not_wait_for_its_own_old_sessi
         await start_again(cluster)
 
     scenario(owners, run)
-
-
-def test_an_owner_keeps_a_connection_on_which_nothing_is_sent(owners: tuple[Cluster, dict[str, Any]]) -> None:
-    cluster, _ = owners
-    owner = cluster.processes("write")[0]
-    with closing(http.client.HTTPConnection(HOST, owner.port)) as connection:
-        connection.request("GET", "/nothing")
-        answer = connection.getresponse()
-        assert (answer.status, bool(answer.read())) == (404, True)
-        connection.sock.settimeout(13.0)  # public servers close after ten
-        with pytest.raises(TimeoutError):
-            connection.sock.recv(4096)  # gives nothing at once where the server has closed

@@ -287,7 +287,7 @@ _DOCUMENTED: Final = [
 ]
 
 
-_OF_PYTHON: Final = re.compile(r"Expected|[<>]=|\b(?:str|int|bool|NoneType|Traceback)\b")
+OF_PYTHON: Final = re.compile(r"Expected|[<>]=|\b(?:str|int|bool|NoneType|Traceback)\b")
 
 
 def check_documented(response: httpx.Response) -> None:
@@ -295,7 +295,7 @@ def check_documented(response: httpx.Response) -> None:
     body = response.json()
     assert body["status"] >= 500 or body["errors"], body
     rules = [body["detail"], *(error["rule"] for error in body.get("errors", ()))]
-    assert not _OF_PYTHON.search(" ".join(rules)), body
+    assert not OF_PYTHON.search(" ".join(rules)), body
     for method, path, codes in _DOCUMENTED:
         if method == response.request.method and path.fullmatch(response.request.url.path):
             assert body["code"] in codes.get(body["status"], ()), (method, path.pattern, body)
