@@ -1,7 +1,8 @@
 """The torture of streams: listeners who stall, go and come back, while members come and go and processes are killed.
 
-``python -m tools.faults.streams --seconds 300 --subscribers 200 --seed 1 [--base NAME]`` runs a real ``falcon up`` on
-both system bases in turn, prints what happened and what was found, and exits 1 on a violation.
+``python -m tools.faults.streams --seconds 300 --subscribers 200 --seed 1`` runs a real ``falcon up`` with one process,
+whose tokens name one place in the log. It prints what happened and what was found, and exits 1 on a violation.
+Streams of several processes are in ``tools/simulation/lives.py``.
 
 Each listener resumes from its last event. In the end the events that it got, over all of its connections, are held
 against the log: all events that its account may see, in their order, each once, and no others.
@@ -46,7 +47,7 @@ from falcon.journal.envelope import aggregate_of
 from falcon.read.timeline.messages import stored
 from falcon.read.times import rfc3339
 from falcon.varints import varints
-from tools.faults.chaos import SETTINGS, log_in
+from tools.faults.chaos import PARTITIONS, log_in
 from tools.harness.falcon import Falcon, alive
 from tools.harness.reports import counts_in_words
 from tools.harness.waiting import eventually, eventually_within
@@ -88,7 +89,6 @@ class Got(NamedTuple):
 
 @dataclass
 class Report:
-    base: str
     events: int = 0
     commands: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
@@ -104,7 +104,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.base}: {self.events} events in the log, {self.acknowledged} messages acknowledged",
+            f"{self.events} events in the log, {self.acknowledged} messages acknowledged",
             f"commands {counts_in_words(self.commands)}",
             f"deliveries {self.deliveries}, connections {counts_in_words(self.connections)}",
             f"refused {counts_in_words(self.refused)}",
@@ -311,10 +311,9 @@ class Listener:
 
 
 class Torture:
-    def __init__(self, falcon: Falcon, base: str, subscribers: int, seed: int) -> None:
+    def __init__(self, falcon: Falcon, subscribers: int, seed: int) -> None:
         self.falcon = falcon
-        self.report = Report(base)
-        self._base = base
+        self.report = Report()
         self._subscribers = subscribers
         self._seed = seed
         self._random = random.Random(seed)
@@ -576,10 +575,10 @@ class Log:
 # --- from the command line --------------------------------------------------------------------------------------------
 
 
-def torture(folder: Path, base: str, *, seconds: float, subscribers: int, seed: int, rate: float = 40.0) -> Report:
-    falcon = Falcon(folder, {**SETTINGS[base], "command_seconds": 5.0, **SMALL}).start()
+def torture(folder: Path, *, seconds: float, subscribers: int, seed: int, rate: float = 40.0) -> Report:
+    falcon = Falcon(folder, {"partitions": PARTITIONS, "command_seconds": 5.0, **SMALL}).start()
     try:
-        report = asyncio.run(Torture(falcon, base, subscribers, seed).run(seconds, rate))
+        report = asyncio.run(Torture(falcon, subscribers, seed).run(seconds, rate))
     finally:
         falcon.stop()
     if left := falcon.left():
@@ -599,31 +598,26 @@ def errors(falcon: Falcon) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools.faults.streams", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300, help="in all; half with one process, half with several")
+    parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--subscribers", type=int, default=200)
     parser.add_argument("--rate", type=float, default=40, help="commands a second")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    parser.add_argument("--base", choices=list(SETTINGS), action="append", help="with these settings only")
     arguments = parser.parse_args()
-    violations = 0
-    bases = arguments.base or list(SETTINGS)
-    for base in bases:
-        with tempfile.TemporaryDirectory(prefix="falcon-streams-") as folder:
-            report = torture(
-                Path(folder),
-                base,
-                seconds=arguments.seconds / len(bases),
-                subscribers=arguments.subscribers,
-                seed=arguments.seed,
-                rate=arguments.rate,
-            )
-        print(f"\n{report}", flush=True)
-        violations += len(report.violations)
+    with tempfile.TemporaryDirectory(prefix="falcon-streams-") as folder:
+        report = torture(
+            Path(folder),
+            seconds=arguments.seconds,
+            subscribers=arguments.subscribers,
+            seed=arguments.seed,
+            rate=arguments.rate,
+        )
+    print(f"\n{report}", flush=True)
+    outcome = "FAILED" if report.violations else "passed"
     print(
-        f"\n{'FAILED' if violations else 'passed'}: python -m tools.faults.streams --seconds {arguments.seconds:g} "
+        f"\n{outcome}: python -m tools.faults.streams --seconds {arguments.seconds:g} "
         f"--subscribers {arguments.subscribers} --rate {arguments.rate:g} --seed {arguments.seed}"
     )
-    return 1 if violations else 0
+    return 1 if report.violations else 0
 
 
 if __name__ == "__main__":
