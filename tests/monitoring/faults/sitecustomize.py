@@ -89,15 +89,15 @@ class _Actors:
         self._slow_at = 0.0
 
     def spoil(self, actors: ModuleType) -> None:
-        receive = actors.RoomShardActor.receiveMessage
+        tick = actors.RoomShardActor._tick  # a message that comes by itself
 
-        def spoiled(*arguments: Any) -> None:
+        def spoiled(actor: Any) -> None:
             if _is_there("actor-is-slow") and time.monotonic() > self._slow_at:
                 time.sleep(_SLOW_SECONDS)
                 self._slow_at = time.monotonic() + _SLOW_EVERY_SECONDS
-            receive(*arguments)
+            tick(actor)
 
-        actors.RoomShardActor.receiveMessage = spoiled
+        actors.RoomShardActor._tick = spoiled
 
 
 class _Disk:
