@@ -25,7 +25,7 @@ from falcon.adapters.sqlite import database, files, moving
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
 from falcon.cli.calling import find_running
 from falcon.http.server.serving import FalconServer
-from falcon.launcher import Launcher, processes
+from falcon.launcher import Launcher, listening, processes
 from falcon.launcher.processes import ProcessGroup, Role
 from falcon.launcher.telling import Address, CannotStart
 from falcon.process import start_ticks
@@ -382,3 +382,22 @@ def test_the_command_line_finds_a_falcon_that_began_on_a_full_disk_once_there_is
     running = find_running(tmp_path)
     assert running is not None
     assert running.alive
+
+
+def test_a_start_waits_for_the_port_that_a_killed_predecessors_process_still_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = listening.bind("127.0.0.1", 0, "FALCON_OPS_PORT")
+    port = holder.getsockname()[1]
+    monkeypatch.setattr("time.sleep", lambda seconds: holder.close())  # it ends while the next one waits
+
+    with closing(listening.bind("127.0.0.1", port, "FALCON_OPS_PORT")) as bound:
+        assert bound.getsockname()[1] == port
+
+
+def test_a_port_that_another_program_keeps_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "_PREDECESSOR_SECONDS", 0.0)
+    with closing(listening.bind("127.0.0.1", 0, "FALCON_HTTP_PORT")) as holder:
+        port = holder.getsockname()[1]
+        with pytest.raises(CannotStart, match=rf"cannot listen on 127.0.0.1:{port} .* or set FALCON_HTTP_PORT"):
+            listening.bind("127.0.0.1", port, "FALCON_HTTP_PORT")

@@ -1,25 +1,46 @@
 """The sockets that the launcher binds, so that connections wait for a server that is started again."""
 
+import errno
 import socket
+import time
+from typing import Final
 
 from falcon.launcher.telling import CannotStart, say
 from falcon.process import LISTEN_BACKLOG
 from falcon.settings import Settings
 
+# The processes of a launcher that was killed hold its sockets until the kernel has ended them. One that had only begun
+# to start, with a low priority on a busy machine, has taken longer than the next launcher needs to come here.
+_PREDECESSOR_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.05
+
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
-    """``setting``: of the port. Raises CannotStart."""
+    """``setting``: of the port. Waits for the processes of a killed predecessor to let the port go. Raises
+    CannotStart."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        _bind_when_free(listening, host, port)
     except OSError as error:
         raise CannotStart(
             f"cannot listen on {host}:{port} ({error.strerror}); stop the program that uses it, or set {setting}"
         ) from error
     listening.listen(LISTEN_BACKLOG)
     return listening
+
+
+def _bind_when_free(listening: socket.socket, host: str, port: int) -> None:
+    """Raises OSError."""
+    until = time.monotonic() + _PREDECESSOR_SECONDS
+    while True:
+        try:
+            return listening.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= until:
+                raise
+        time.sleep(_LOOK_SECONDS)
 
 
 def check_privacy(settings: Settings) -> None:
