@@ -139,7 +139,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.bootstrap import cluster
     from falcon.http.internal.app import InternalCommands
     from falcon.http.server.connection_limits import ConnectionLimits
-    from falcon.http.server.connections import Sweep
+    from falcon.http.server.connections import ConnectionSweeper
     from falcon.http.server.serving import create_server
     from falcon.telemetry.health import Health
     from falcon.write.framing import PROTOCOL
@@ -161,8 +161,8 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 internal.end_beats()
 
             trusted = {"held_bytes": sys.maxsize, "holder_bytes": sys.maxsize}
-            sweep = Sweep("internal", ConnectionLimits(**trusted))
-            server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
+            sweeper = ConnectionSweeper("internal", ConnectionLimits(**trusted))
+            server = create_server(internal, sweeper, upgrades={PROTOCOL: internal.connection})
             await _Server(arguments, server, health, close).run(partial(_started, health, arguments.ready, {}))
 
     uvloop.run(serve_commands())
@@ -197,7 +197,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     from falcon.http.edge import Edge
     from falcon.http.server.admission import AdmissionControl
     from falcon.http.server.connection_slots import connections_for
-    from falcon.http.server.connections import Sweep
+    from falcon.http.server.connections import ConnectionSweeper
     from falcon.http.server.raw_responses import require_https
     from falcon.http.server.serving import create_server
     from falcon.http.server.tls import Certificate
@@ -217,7 +217,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
 
     app = create_app(kept, settings.cors_origins)
     most = settings.connections or connections_for(settings.processes)
-    sweep = Sweep("public", connections_max=most, per_address=connections_per_address(settings))
+    sweeper = ConnectionSweeper("public", connections_max=most, per_address=connections_per_address(settings))
     certificate = None
     metrics.copied_at.labels().set_function(settings.copied_at)
     ends = metrics.certificate_ends.labels("FALCON_TLS_CERT")
@@ -232,7 +232,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
 
     async def serve_requests() -> None:
         _tell(health)
-        server = create_server(app, sweep, lifespan="on", admission=admission, certificate=certificate)
+        server = create_server(app, sweeper, lifespan="on", admission=admission, certificate=certificate)
         await _Server(arguments, server, health, drain).run()
 
     uvloop.run(serve_requests())
@@ -322,7 +322,7 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
 
     from falcon.http.ops.app import create_ops_app
     from falcon.http.ops.operators import Operators
-    from falcon.http.server.connections import Sweep
+    from falcon.http.server.connections import ConnectionSweeper
     from falcon.http.server.serving import create_server
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
@@ -332,7 +332,7 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
     needed = settings.processes if arguments.watched == "serve" else 1
     app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators, needed)
-    server = create_server(app, Sweep("operations"))
+    server = create_server(app, ConnectionSweeper("operations"))
 
     async def serve_operations() -> None:
         probes.watch_loop()

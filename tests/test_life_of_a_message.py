@@ -27,7 +27,7 @@ import pytest
 
 import falcon
 from falcon.http.server.admission import AdmissionControl
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.serving import create_server
 from tests.support.http import Falcon, Person
 from tests.support.protocol_server import Client
@@ -40,8 +40,8 @@ _TRIES: Final = 12
 _BACKGROUND: Final = (
     "LocalGateway._tick",
     "Mailbox._sweep",
-    "Sweep._begin_round",
-    "Sweep._check_some",
+    "ConnectionSweeper._begin_round",
+    "ConnectionSweeper._check_some",
 )
 _ACKNOWLEDGED: Final = ("http/server/protocol.py", "FalconHttpProtocol.on_response_complete")
 
@@ -157,7 +157,7 @@ async def _walked(served: Falcon, profiler: Profiler, anna: Person, room_id: int
     listening = socket.create_server(("127.0.0.1", 0))
     admission = AdmissionControl()
     admission.attach(served.edge.gateway, served.edge.partitions)
-    server = create_server(served.app, Sweep("walk"), admission=admission)
+    server = create_server(served.app, ConnectionSweeper("walk"), admission=admission)
     serving = asyncio.create_task(server.serve([listening]))
     client = Client(*await asyncio.open_connection(*listening.getsockname()))
     path = f"/v1/rooms/{room_id}/messages"

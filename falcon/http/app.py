@@ -25,7 +25,7 @@ from falcon.http.edge import Edge
 from falcon.http.limits.limiter import FORWARDED
 from falcon.http.problems import Problem, broken
 from falcon.http.responses import BytesResponse, problem_response
-from falcon.http.server import junk
+from falcon.http.server import unknown_requests
 from falcon.http.server.fanout import is_gone
 from falcon.http.server.request_metrics import STATUS, Meter
 from falcon.http.stream.endpoints import open_stream
@@ -197,7 +197,7 @@ class _NotFound:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        junk.count(scope, "nowhere")
+        unknown_requests.count(scope, "nowhere")
         rule = broken("path", "must be a path that /docs lists")
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.", rule)
         try:

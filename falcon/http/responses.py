@@ -15,8 +15,8 @@ from falcon.http.problems import Problem
 # In a request's scope: the seconds for which its refusal waited.
 DELAYED: Final = "falcon.delayed"
 
-# In scope["state"], if the server has one: the connection's share of the memory that clients hold.
-SHARE: Final = "falcon.share"
+# In scope["state"], if the server has one: what the connection holds of the memory for all clients.
+BUDGET: Final = "falcon.budget"
 
 # In scope["state"], if the server has one: a function that writes a whole response at once, or returns False.
 WRITE_WHOLE: Final = "falcon.write_whole"
@@ -76,11 +76,11 @@ class _DelayedResponse(BytesResponse):
         self._behind_proxy = problem.behind_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        share = scope.get("state", {}).get(SHARE)
-        if share is None:
+        budget = scope.get("state", {}).get(BUDGET)
+        if budget is None:
             await self._wait(scope, sleep)
-        elif share.may_wait():
-            await self._wait(scope, share.wait)
+        elif budget.may_wait():
+            await self._wait(scope, budget.wait)
         await super().__call__(scope, receive, send)
 
     async def _wait(self, scope: Scope, wait: Callable[[float], Awaitable[None]]) -> None:

@@ -25,7 +25,7 @@ from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead, PostMessage
 from falcon.http.internal.app import InternalCommands
 from falcon.http.internal.connection import SILENT_SECONDS, EdgeConnection
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.serving import FalconServer, create_server
 from falcon.journal.ports import JournalUnavailable
 from falcon.settings import Settings
@@ -120,7 +120,7 @@ def create_internal_server(app: InternalCommands, *, speaks_frames: bool = True)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
-    return create_server(app, Sweep("test"), upgrades=upgrades), listening
+    return create_server(app, ConnectionSweeper("test"), upgrades=upgrades), listening
 
 
 @asynccontextmanager

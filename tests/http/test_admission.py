@@ -14,7 +14,7 @@ import pytest
 from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
 from falcon.http.server.admission import AdmissionControl
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.protocol import FalconHttpProtocol
 from falcon.http.server.serving import create_server
 from falcon.http.server.upgrades import NO_UPGRADES
@@ -82,9 +82,9 @@ async def with_admission(admission: AdmissionControl, ask: Callable[[Client], Aw
             arrived.append(data)
             super().data_received(data)
 
-    sweep = Sweep("test")
-    server = create_server(app, sweep)
-    server.config.http = partial(Watched, admission, sweep, NO_UPGRADES)  # type: ignore[assignment]
+    sweeper = ConnectionSweeper("test")
+    server = create_server(app, sweeper)
+    server.config.http = partial(Watched, admission, sweeper, NO_UPGRADES)  # type: ignore[assignment]
     listening = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve([listening]))
     await eventually(lambda: server.started)

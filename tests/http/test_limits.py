@@ -29,8 +29,8 @@ from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Policy, Quotas
 from falcon.http.problems import Problem, broken
-from falcon.http.server import held
-from falcon.http.server.held import Held, Share
+from falcon.http.server import memory_budget
+from falcon.http.server.memory_budget import ConnectionBudget, MemoryBudget
 from falcon.http.server.request_metrics import Meter
 from falcon.http.web import address
 from falcon.settings import Settings, WrongSettings
@@ -172,7 +172,7 @@ def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_m
     falcon = start(account_reads=1)
     anna = falcon.account("Anna")
     full = Problem(429, "rate_limited", "Too many bytes.", broken("account", "must hold less"))
-    monkeypatch.setattr(held, "belongs_to", lambda scope, account_id: full)
+    monkeypatch.setattr(memory_budget, "charge_to", lambda scope, account_id: full)
     assert statuses(*(anna.get("/v1/me") for _ in range(31))) == [429] * 31
     assert len(waits) == 10
 
@@ -199,10 +199,10 @@ def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypa
         raise AssertionError("it waits")
 
     monkeypatch.setattr(responses, "sleep", sleep)
-    share = Share(Held(1_000_000, 10_000))
-    share.begins(b"")
+    share = ConnectionBudget(MemoryBudget(1_000_000, 10_000))
+    share.start_request(b"")
     share.set_bodies(20_000)
-    assert asyncio.run(delayed_refusal({"state": {responses.SHARE: share}})) == 429
+    assert asyncio.run(delayed_refusal({"state": {responses.BUDGET: share}})) == 429
 
 
 def test_so_many_refusals_of_a_peer_wait_and_those_beyond_are_given_at_once(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import uvloop
 
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.serving import FalconServer, create_server
 from tools.harness.waiting import eventually
 
@@ -18,7 +18,9 @@ async def _no_application(scope: Any, receive: Any, send: Any) -> None:
     """No client asks for anything."""
 
 
-async def _turns_until(server: FalconServer, sweep: Sweep, is_accepted: Callable[[], bool], said: bytes) -> int:
+async def _turns_until(
+    server: FalconServer, sweeper: ConnectionSweeper, is_accepted: Callable[[], bool], said: bytes
+) -> int:
     """Turns of the loop until the server has accepted a burst of clients, each of which says this at once."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=_BURST)
     server.config.load()
@@ -34,25 +36,25 @@ async def _turns_until(server: FalconServer, sweep: Sweep, is_accepted: Callable
             await asyncio.sleep(0)
     for client in clients:
         client.close()
-    await eventually(lambda: not sweep.slots.taken)
+    await eventually(lambda: not sweeper.slots.taken)
     await server.shutdown([listening])
     return turns
 
 
 def test_a_burst_of_clients_is_accepted_in_few_turns_of_the_loop() -> None:
     async def burst() -> int:
-        sweep = Sweep("public")
-        server = create_server(_no_application, sweep)
-        return await _turns_until(server, sweep, lambda: len(server.server_state.connections) == _BURST, b"GET ")
+        sweeper = ConnectionSweeper("public")
+        server = create_server(_no_application, sweeper)
+        return await _turns_until(server, sweeper, lambda: len(server.server_state.connections) == _BURST, b"GET ")
 
     assert uvloop.run(burst()) <= 10
 
 
 def test_clients_that_say_nothing_get_a_slot_and_no_more() -> None:
     async def burst() -> int:
-        sweep = Sweep("public")
-        server = create_server(_no_application, sweep)
-        turns = await _turns_until(server, sweep, lambda: sweep.slots.taken == _BURST, b"")
+        sweeper = ConnectionSweeper("public")
+        server = create_server(_no_application, sweeper)
+        turns = await _turns_until(server, sweeper, lambda: sweeper.slots.taken == _BURST, b"")
         assert not server.server_state.connections
         return turns
 

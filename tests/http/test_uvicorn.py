@@ -27,7 +27,7 @@ from websockets.server import ServerProtocol
 
 from falcon.http.responses import BytesResponse
 from falcon.http.server import fanout
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.serving import create_server
 from falcon.http.server.whole_responses import write_whole
 from falcon.http.stream.sinks import SseSink, StreamSink, WebSocketSink
@@ -182,7 +182,7 @@ async def serving(app: Any) -> AsyncIterator[int]:
     """Runs Falcon's server with this application; gives its port."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = create_server(app, Sweep("test"))
+    server = create_server(app, ConnectionSweeper("test"))
     running = asyncio.create_task(server.serve([listening]))
     await eventually(lambda: server.started)
     try:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.types import Message
 
-from falcon.http.server import junk
+from falcon.http.server import unknown_requests
 from tests.support.http import Falcon, Json, Person
 from tools.harness.waiting import eventually
 
@@ -222,7 +222,7 @@ class Listener:
             "headers": [(name.lower().encode(), value.encode()) for name, value in self.headers.items()],
             "server": ("falcon.test", 80),
             "client": ("127.0.0.1", 1),
-            "state": {junk.KEY: SimpleNamespace(count=self.junk.append)},
+            "state": {unknown_requests.KEY: SimpleNamespace(count=self.junk.append)},
         }
         if websocket:
             return {**scope, "subprotocols": [], "extensions": {"websocket.http.response": {}}}

@@ -11,10 +11,10 @@ from typing import Any, Final
 import uvloop
 
 from falcon.http.limits.per_address import ConnectionsPerAddress
-from falcon.http.responses import SHARE
-from falcon.http.server import held
+from falcon.http.responses import BUDGET
+from falcon.http.server import memory_budget
 from falcon.http.server.connection_limits import ConnectionLimits
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.serving import create_server
 from falcon.http.server.tls import Certificate
 from tests.support.own_time import run_in_own_time
@@ -90,10 +90,10 @@ class Client:
 class Server:
     """``bodies``: those of the requests that the application has read. ``fields``: their fields then."""
 
-    def __init__(self, port: int, state: Any, sweep: Sweep) -> None:
+    def __init__(self, port: int, state: Any, sweeper: ConnectionSweeper) -> None:
         self.port = port
         self.state = state
-        self._sweep = sweep
+        self._sweeper = sweeper
         self.bodies: list[bytes] = []
         self.fields: list[list[tuple[bytes, bytes]]] = []
         self.gone = 0
@@ -110,11 +110,11 @@ class Server:
 
     def held(self) -> int:
         """Bytes of bodies and of unread answers."""
-        return self._sweep.held.size
+        return self._sweeper.memory.size
 
     def taken(self) -> int:
         """Slots of connections."""
-        return self._sweep.slots.taken
+        return self._sweeper.slots.taken
 
     def close(self) -> None:
         for client in self._clients:
@@ -146,11 +146,11 @@ async def serving(
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"].startswith("/as/"):
-            held.belongs_to(scope, int(scope["path"][4:]))
+            memory_budget.charge_to(scope, int(scope["path"][4:]))
         if scope["type"] == "websocket":
             if scope["path"] in ("/refused", "/refused-at-once"):
                 if scope["path"] == "/refused":
-                    await scope["state"][SHARE].wait(_SECONDS)
+                    await scope["state"][BUDGET].wait(_SECONDS)
                 await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
                 await send({"type": "websocket.http.response.body", "body": b""})
                 return
@@ -179,12 +179,12 @@ async def serving(
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": text})
 
-    sweep = Sweep("test", limits, connections_max, per_address)
-    running = create_server(app, sweep, certificate=certificate)
+    sweeper = ConnectionSweeper("test", limits, connections_max, per_address)
+    running = create_server(app, sweeper, certificate=certificate)
     listening = socket.create_server(("127.0.0.1", 0))
     task = asyncio.create_task(running.serve([listening]))
     await eventually(lambda: running.started)
-    server = Server(listening.getsockname()[1], running.server_state, sweep)
+    server = Server(listening.getsockname()[1], running.server_state, sweeper)
     try:
         yield server
     finally:

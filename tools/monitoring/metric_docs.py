@@ -154,7 +154,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "kind": ("of a signal: `typing`, `presence`", "written in the code (`falcon/streams/signals.py`)"),
     "of": (
         "`account`, `address`, `process`: which share is used up",
-        "written in the code (`falcon/http/server/held.py`)",
+        "written in the code (`falcon/http/server/memory_budget.py`)",
     ),
     "stage": ("`durable`, `readable`, `pushed`", "written in the code"),
     "shard": (

@@ -15,7 +15,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, broken, tables_away
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.http.responses import BytesResponse, problem_response
-from falcon.http.server import held, junk
+from falcon.http.server import memory_budget, unknown_requests
 from falcon.http.server.request_metrics import STATUS
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
@@ -117,7 +117,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
         trace = tracing.enter(f"{method} {scope['endpoint'].path}", header, key)
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
-    full = held.belongs_to(scope, account_id)
+    full = memory_budget.charge_to(scope, account_id)
     if edge.limiter.limits_requests:
         edge.limiter.enter(account_id, method)
         scope[_UNDER_WAY] = account
@@ -135,7 +135,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
 
 def unless_full(scope: Scope, response: T) -> T | BytesResponse:
     """The large response to a request that changed nothing, or a refusal if unread answers hold too much memory."""
-    problem = held.refusal(scope)
+    problem = memory_budget.refusal(scope)
     return response if problem is None else problem_response(problem)
 
 
@@ -153,5 +153,5 @@ def refusal_response(scope: Scope, refusal: Problem | ReadStoreUnavailable) -> B
             log.error("%s %s: %s", scope["method"], scope["path"], refusal)
         return problem_response(tables_away(refusal))
     if refusal.status == 401:
-        junk.count(scope, "unauthenticated")
+        unknown_requests.count(scope, "unauthenticated")
     return problem_response(refusal)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from falcon.http.server.connection_slots import ConnectionSlot
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.raw_responses import LastResponse
 from falcon.http.server.silent import SilentConnections
 from falcon.http.server.tls import Certificate
@@ -41,17 +41,17 @@ class Acceptor:
         self,
         listening: socket.socket,
         certificate: Certificate | None,
-        sweep: Sweep,
+        sweeper: ConnectionSweeper,
         make: Callable[[ConnectionSlot], asyncio.Protocol],
     ) -> None:
         """``make`` creates the protocol of a connection that has this slot."""
         listening.setblocking(False)
         self._listening = listening
         self._certificate = certificate
-        self._slots = sweep.slots
-        self._limits = sweep.limits
+        self._slots = sweeper.slots
+        self._limits = sweeper.limits
         self._make = make
-        self._silent = SilentConnections(sweep.limits.idle_seconds, self._open)
+        self._silent = SilentConnections(sweeper.limits.idle_seconds, self._open)
         self._opening: set[asyncio.Task[None]] = set()
         self._before_handshake: deque[tuple[socket.socket, ConnectionSlot]] = deque()
         self._resuming: asyncio.TimerHandle | None = None

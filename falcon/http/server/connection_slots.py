@@ -66,7 +66,7 @@ class ConnectionSlot:
         self._key = key
         self.account_id = NOBODY
 
-    def belongs_to(self, account_id: AccountId) -> None:
+    def charge_to(self, account_id: AccountId) -> None:
         """Count the connection for this account."""
         self.account_id = account_id
         if self._key is not None:

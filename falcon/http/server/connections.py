@@ -11,8 +11,8 @@ from falcon.buckets import Buckets
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connection_slots import ConnectionSlots
-from falcon.http.server.held import Held, Share
-from falcon.http.server.junk import Junk
+from falcon.http.server.memory_budget import ConnectionBudget, MemoryBudget
+from falcon.http.server.unknown_requests import UnknownRequests
 from falcon.telemetry import metrics
 
 _BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
@@ -35,7 +35,7 @@ class _Unread(NamedTuple):
     until: float
 
 
-class Sweep:
+class ConnectionSweeper:
     """Checks every connection of one server once a second. A timer for each request would cost more.
 
     It cuts clients that read too slowly. All other times depend on the part that a connection is reading, so the
@@ -53,8 +53,8 @@ class Sweep:
         per_address = per_address or ConnectionsPerAddress()
         self.addresses = per_address.addresses
         self.slots = ConnectionSlots(server, connections_max, per_address)
-        self.held = Held(self.limits.held_bytes, self.limits.holder_bytes)
-        self.junk = Junk()
+        self.memory = MemoryBudget(self.limits.held_bytes, self.limits.holder_bytes)
+        self.unknown_requests = UnknownRequests()
         self._broken = Buckets(_BROKEN_AT_ONCE, 1.0)
         self._connections: Collection[Any] = ()
         self._round: list[Any] = []  # connections that have not been checked yet
@@ -101,9 +101,9 @@ class Sweep:
 
     def _check(self, connection: Any, now: float) -> None:
         size = _unread(connection)
-        share: Share | None = getattr(connection, "share", None)
-        if share is not None:
-            share.set_unread(size)
+        budget: ConnectionBudget | None = getattr(connection, "budget", None)
+        if budget is not None:
+            budget.set_unread(size)
         if size:
             waits = self._waiting[connection] = self._waits(connection, size, now)
             if now > waits.until:
@@ -128,8 +128,8 @@ class Sweep:
     def _cut(self, connection: Any, reason: str) -> None:
         metrics.connections_cut.labels(reason).inc()
         connection.transport.abort()
-        if (share := getattr(connection, "share", None)) is not None:
-            share.set_unread(0)
+        if (budget := getattr(connection, "budget", None)) is not None:
+            budget.set_unread(0)
 
     def _waits(self, connection: Any, size: int, now: float) -> _Unread:
         """What the client has not read, and until when it may wait with that. The kernel's count tells how much it
@@ -149,8 +149,8 @@ def _unread(connection: Any) -> int:
 
 
 def _must_be_cut(connection: Any) -> bool:
-    share: Share | None = getattr(connection, "share", None)
-    return share is not None and share.must_be_cut()
+    budget: ConnectionBudget | None = getattr(connection, "budget", None)
+    return budget is not None and budget.must_be_cut()
 
 
 def _acknowledged(transport: asyncio.Transport) -> int:

@@ -17,12 +17,12 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from falcon.http.limits.addresses import UNKNOWN, AddressKey
-from falcon.http.responses import SHARE, WRITE_WHOLE
-from falcon.http.server import junk, raw_responses
+from falcon.http.responses import BUDGET, WRITE_WHOLE
+from falcon.http.server import raw_responses, unknown_requests
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connection_slots import ConnectionSlot
-from falcon.http.server.connections import Sweep
-from falcon.http.server.held import Share
+from falcon.http.server.connections import ConnectionSweeper
+from falcon.http.server.memory_budget import ConnectionBudget
 from falcon.http.server.raw_responses import LastResponse
 from falcon.http.server.unread import transport_below
 from falcon.http.server.upgrades import Upgrades, switching_to
@@ -93,7 +93,7 @@ class _CountsUnread:
     """A protocol of uvicorn's that counts the bytes which wait for its client. ``below``: see
     :func:`~falcon.http.server.unread.transport_below`."""
 
-    share: Share
+    budget: ConnectionBudget
     transport: asyncio.Transport
     below: asyncio.Transport
 
@@ -104,11 +104,11 @@ class _CountsUnread:
     def pause_writing(self) -> None:
         """The client reads more slowly than it is sent."""
         super().pause_writing()  # type: ignore[misc]
-        self.share.set_unread(self.unread())
+        self.budget.set_unread(self.unread())
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)  # type: ignore[misc]
-        self.share.release()
+        self.budget.release()
 
 
 class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
@@ -152,7 +152,7 @@ class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
         if self.handshake_complete:
             super().shutdown()
         else:
-            self.share.end_wait()
+            self.budget.end_wait()
 
     def _cut(self, reason: str) -> None:
         self._count(reason)
@@ -160,7 +160,7 @@ class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
 
     def _count(self, reason: str) -> None:
         metrics.connections_cut.labels(reason).inc()
-        self.app_state[junk.KEY].count(reason)
+        self.app_state[unknown_requests.KEY].count(reason)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.on_lost is not None:
@@ -202,19 +202,24 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     """
 
     def __init__(
-        self, admission: AdmissionControl, sweep: Sweep, upgrades: Upgrades, slot: ConnectionSlot, **uvicorns: Any
+        self,
+        admission: AdmissionControl,
+        sweeper: ConnectionSweeper,
+        upgrades: Upgrades,
+        slot: ConnectionSlot,
+        **uvicorns: Any,
     ) -> None:
         super().__init__(**uvicorns)
-        self.share = Share(sweep.held, slot)
+        self.budget = ConnectionBudget(sweeper.memory, slot)
         self.app_state = {
             **self.app_state,
-            SHARE: self.share,
-            junk.KEY: sweep.junk,
+            BUDGET: self.budget,
+            unknown_requests.KEY: sweeper.unknown_requests,
             WRITE_WHOLE: write_whole,
         }
         self._admission = admission
-        self._sweep = sweep
-        self._limits = sweep.limits
+        self._sweeper = sweeper
+        self._limits = sweeper.limits
         self._upgrades = upgrades
         self._slot = slot
         self._reading = _NOTHING
@@ -234,13 +239,13 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.below = transport_below(transport)
-        self._peer = self._sweep.addresses.of_peer(self.client)
-        self.share.begins(self._peer or UNKNOWN)
+        self._peer = self._sweeper.addresses.of_peer(self.client)
+        self.budget.start_request(self._peer or UNKNOWN)
         self.flow: _Flow = _Flow(transport, partial(self.loop.call_soon, self._parse_kept))
         sent_from: socket.socket = transport.get_extra_info("socket")
         sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
-        self._sweep.watch(self.connections, self.loop)
+        self._sweeper.watch(self.connections, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """uvicorn tells only the request that was parsed last. An earlier one may still be being answered."""
@@ -277,8 +282,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self.flow.held = True
         self.flow.pause_reading()
         self._behind += data
-        self.share.set_bodies(self._body + len(self._behind))
-        if self.share.refusal_of_body() is not None:
+        self.budget.set_bodies(self._body + len(self._behind))
+        if self.budget.refusal_of_body() is not None:
             metrics.connections_cut.labels("held").inc()
             self.transport.abort()
 
@@ -290,7 +295,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self.flow.held = False
         self.flow.resume_reading()
         if behind:
-            self.share.set_bodies(self._body)
+            self.budget.set_bodies(self._body)
             self.data_received(behind)
 
     def _receive(self, data: bytes) -> None:
@@ -323,10 +328,10 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._count_head()
 
     def _count_head(self) -> None:
-        self.share.set_head(self._taken + _FIELD_BYTES * len(self.headers))
-        problem = self.share.refusal_of_head()
+        self.budget.set_head(self._taken + _FIELD_BYTES * len(self.headers))
+        problem = self.budget.refusal_of_head()
         if problem is not None:
-            self.share.set_head(0)
+            self.budget.set_head(0)
             self._refuse(LastResponse("held", problem))
 
     def _take(self, data: bytes) -> bool:
@@ -378,8 +383,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
-        upgraded.share, upgraded.below = self.share, self.below
-        self.share.begins(self._address(self.headers))
+        upgraded.budget, upgraded.below = self.budget, self.below
+        self.budget.start_request(self._address(self.headers))
         lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
         lines += [b"%b: %b\r\n" % field for field in self.headers]
         upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
@@ -451,7 +456,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             raise _Refused(raw_responses.NO_HOST)
         super().on_headers_complete()
         if self._taken > _SMALL_HEAD:
-            self.share.set_head(0)
+            self.budget.set_head(0)
         self._reading = _BODY
         self._unseen = 0
         self._since = self.loop.time()
@@ -472,8 +477,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             return
         self._body += len(body)
         if self._body > _SMALL_BODY:
-            self.share.set_bodies(self._body)
-            problem = self.share.refusal_of_body()
+            self.budget.set_bodies(self._body)
+            problem = self.budget.refusal_of_body()
             if problem is not None:
                 raise _Refused(LastResponse("held", problem))
 
@@ -485,7 +490,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def _release_bodies(self) -> None:
         self._body = 0
-        self.share.set_bodies(len(self._behind))
+        self.budget.set_bodies(len(self._behind))
 
     def on_message_complete(self) -> None:
         self._reading = _NOTHING
@@ -502,11 +507,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._wait_for_reader()
             return
         self._running = cycle
-        self.share.begins(self._peer or self._address(cycle.scope["headers"]))
+        self.budget.start_request(self._peer or self._address(cycle.scope["headers"]))
         super()._start_asgi_task(cycle, app)
 
     def _address(self, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey:
-        return self._sweep.addresses.of_request(self.client, headers) if self._peer is None else self._peer
+        return self._sweeper.addresses.of_request(self.client, headers) if self._peer is None else self._peer
 
     def _wait_for_reader(self) -> None:
         if not self._waits_for_reader:
@@ -542,7 +547,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 self.below is not self.transport and self.transport.get_write_buffer_size() > 0
             )
             if self._may_be_unread:
-                self.share.set_unread(self.unread())
+                self.budget.set_unread(self.unread())
             if self.pipeline or self.flow.read_paused:
                 self._begin_next()
         self._forget_answered()
@@ -594,13 +599,13 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops: refusals that wait go out now."""
         super().shutdown()
-        self.share.end_wait()
+        self.budget.end_wait()
 
     def _refuse(self, response: LastResponse) -> None:
         """Respond if no earlier answer is due, and read nothing more from the connection."""
         metrics.connections_cut.labels(response.reason).inc()
         if response.reason in metrics.JUNK:
-            self._sweep.junk.count(response.reason)
+            self._sweeper.unknown_requests.count(response.reason)
         in_body, self._reading = self._reading == _BODY, _LEAVING
         self._since, self._taken = self.loop.time(), 0
         self._release_bodies()
@@ -614,7 +619,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._running is not None or self.pipeline:
             self.cycle.keep_alive = False  # the connection closes after the answers that are under way
             return
-        if response.reason in metrics.JUNK and self._sweep.must_wait():
+        if response.reason in metrics.JUNK and self._sweeper.must_wait():
             self._late = response
         else:
             self._respond_last(response)

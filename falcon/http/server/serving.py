@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from falcon.http.server.accepting import Acceptor
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connection_slots import ConnectionSlot
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.http.server.tls import Certificate
 from falcon.http.server.upgrades import NO_UPGRADES, Upgrades
@@ -26,7 +26,7 @@ _PING_SECONDS: Final = 10.0
 
 def create_server(
     app: ASGIApp,
-    sweep: Sweep,
+    sweeper: ConnectionSweeper,
     *,
     lifespan: Literal["on", "off"] = "off",
     admission: AdmissionControl | None = None,
@@ -42,7 +42,7 @@ def create_server(
         access_log=False,
         lifespan=lifespan,
         loop="none",
-        http=functools.partial(FalconHttpProtocol, admission, sweep, upgrades),  # type: ignore[arg-type]
+        http=functools.partial(FalconHttpProtocol, admission, sweeper, upgrades),  # type: ignore[arg-type]
         ws=FalconWebSocketProtocol,
         ws_max_size=_WEBSOCKET_BYTES_MAX,
         ws_ping_interval=_PING_SECONDS,
@@ -54,15 +54,15 @@ def create_server(
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         backlog=LISTEN_BACKLOG,
     )
-    return FalconServer(config, sweep, certificate)
+    return FalconServer(config, sweeper, certificate)
 
 
 class FalconServer(uvicorn.Server):
     """Leaves signals to the process, which may run other things, and accepts connections itself."""
 
-    def __init__(self, config: uvicorn.Config, sweep: Sweep, certificate: Certificate | None) -> None:
+    def __init__(self, config: uvicorn.Config, sweeper: ConnectionSweeper, certificate: Certificate | None) -> None:
         super().__init__(config)
-        self._sweep = sweep
+        self._sweeper = sweeper
         self._certificate = certificate
         self._acceptors: list[Acceptor] = []
 
@@ -73,7 +73,7 @@ class FalconServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])  # uvicorn listens on no socket: each has its acceptor
         for listening in sockets or ():
-            acceptor = Acceptor(listening, self._certificate, self._sweep, self._make_protocol)
+            acceptor = Acceptor(listening, self._certificate, self._sweeper, self._make_protocol)
             acceptor.start()
             self._acceptors.append(acceptor)
 

@@ -11,7 +11,7 @@ from falcon.http.authenticator import Authenticator, Turn
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, unauthenticated
 from falcon.http.requests import Headers
-from falcon.http.server import held
+from falcon.http.server import memory_budget
 from falcon.streams.signals import Signals
 
 
@@ -52,7 +52,7 @@ class StreamCallers:
 
     def _admit(self, scope: Scope, account_id: AccountId) -> None:
         """Raises Problem 429."""
-        full = held.belongs_to(scope, account_id)
+        full = memory_budget.charge_to(scope, account_id)
         self._limiter.check_stream(account_id)
         if full is not None:
             raise full

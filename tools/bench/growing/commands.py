@@ -21,7 +21,7 @@ from falcon.domain.ids import Partition
 from falcon.domain.message import Message
 from falcon.http.internal.app import InternalCommands
 from falcon.http.server.connection_limits import ConnectionLimits
-from falcon.http.server.connections import Sweep
+from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.serving import create_server
 from falcon.write.framing import PROTOCOL
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
@@ -77,8 +77,8 @@ async def _gateways() -> AsyncIterator[list[OwnerGateway]]:
     internal = InternalCommands(lambda: [_KEY])
     internal.attach(_Shards())
     trusted = {"held_bytes": sys.maxsize, "holder_bytes": sys.maxsize}
-    sweep = Sweep("internal", ConnectionLimits(**trusted))
-    server = create_server(internal, sweep, upgrades={PROTOCOL: internal.connection})
+    sweeper = ConnectionSweeper("internal", ConnectionLimits(**trusted))
+    server = create_server(internal, sweeper, upgrades={PROTOCOL: internal.connection})
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve([listening]))
         directory = _OneOwner(listening.getsockname()[1])

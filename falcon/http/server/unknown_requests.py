@@ -12,10 +12,10 @@ from falcon.telemetry import metrics
 log = logging.getLogger("falcon.http")
 
 LOG_SECONDS: Final = 60.0
-KEY: Final = "falcon.junk"  # in scope["state"]
+KEY: Final = "falcon.unknown_requests"  # in scope["state"]
 
 
-class Junk:
+class UnknownRequests:
     """One instance for each event loop. The first request is logged at once, those of the next minute at its end."""
 
     def __init__(self, seconds: float = LOG_SECONDS) -> None:
@@ -43,6 +43,6 @@ class Junk:
 
 def count(scope: Scope, kind: str) -> None:
     """Count the request if it came to one of Falcon's own servers; tests may use another one."""
-    junk = scope.get("state", {}).get(KEY)
-    if junk is not None:
-        junk.count(kind)
+    requests = scope.get("state", {}).get(KEY)
+    if requests is not None:
+        requests.count(kind)

@@ -14,7 +14,7 @@ import pytest
 
 from falcon.http.problems import Problem
 from falcon.http.responses import problem_response
-from falcon.http.server.held import Held, Share
+from falcon.http.server.memory_budget import ConnectionBudget, MemoryBudget
 from tests.support.protocol_server import PATIENT, QUICK, Server, at_a_quick_server, at_a_server
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import eventually
@@ -32,50 +32,50 @@ def beginning_of(body: bytes, declared: int) -> bytes:
 
 
 def test_an_account_has_its_share_and_another_one_its_own() -> None:
-    held = Held(1_000, 100)
-    anns, another, bobs = Share(held), Share(held), Share(held)
-    anns.belongs_to(ANN)
+    held = MemoryBudget(1_000, 100)
+    anns, another, bobs = ConnectionBudget(held), ConnectionBudget(held), ConnectionBudget(held)
+    anns.charge_to(ANN)
     anns.set_bodies(60)
     another.set_unread(50)
-    refusal = another.belongs_to(ANN)
+    refusal = another.charge_to(ANN)
     assert refusal is not None and (refusal.status, refusal.code) == (429, "rate_limited")
-    assert bobs.belongs_to(BOB) is None
+    assert bobs.charge_to(BOB) is None
     bobs.set_unread(80)
     assert bobs.refusal() is None
     anns.set_bodies(0)
-    assert another.belongs_to(ANN) is None
+    assert another.charge_to(ANN) is None
 
 
 def test_however_many_hold_all_that_they_may_there_is_room_for_one_more() -> None:
-    held = Held(64_000, 8_000)
-    shares = [Share(held) for _ in range(200)]
+    held = MemoryBudget(64_000, 8_000)
+    shares = [ConnectionBudget(held) for _ in range(200)]
     for account_id, share in enumerate(shares, 1):
-        share.belongs_to(account_id)
+        share.charge_to(account_id)
     growing = shares
     while growing := [share for share in growing if share.refusal() is None]:
         for share in growing:
             share.set_unread(share._unread + 10)
     assert held.size < 63_000
-    newcomers = Share(held)
-    newcomers.belongs_to(500)
+    newcomers = ConnectionBudget(held)
+    newcomers.charge_to(500)
     newcomers.set_unread(40)
     assert newcomers.refusal() is None
 
 
 def test_those_without_a_token_share_what_one_account_may_have_by_address() -> None:
-    held = Held(1_000, 100)
-    strangers = [Share(held, address=b"\1\1\1\1"), Share(held, address=b"\1\1\1\1")]
+    held = MemoryBudget(1_000, 100)
+    strangers = [ConnectionBudget(held, address=b"\1\1\1\1"), ConnectionBudget(held, address=b"\1\1\1\1")]
     for share in strangers:
         share.set_unread(60)
-    refusal = Share(held, address=b"\1\1\1\1").refusal()
+    refusal = ConnectionBudget(held, address=b"\1\1\1\1").refusal()
     assert refusal is not None and (refusal.status, refusal.code) == (429, "rate_limited")
-    assert Share(held, address=b"\2\2\2\2").refusal() is None
-    assert Share(held).belongs_to(ANN) is None
+    assert ConnectionBudget(held, address=b"\2\2\2\2").refusal() is None
+    assert ConnectionBudget(held).charge_to(ANN) is None
 
 
 def test_memory_of_an_answer_is_held_until_all_of_it_is_read() -> None:
-    held = Held(1_000, 100)
-    share = Share(held)
+    held = MemoryBudget(1_000, 100)
+    share = ConnectionBudget(held)
     share.set_unread(90)
     share.set_unread(10)
     assert held.size == 90
@@ -84,33 +84,33 @@ def test_memory_of_an_answer_is_held_until_all_of_it_is_read() -> None:
 
 
 def test_a_body_counts_for_the_process_until_it_is_known_who_asks_and_then_for_that_account() -> None:
-    held = Held(1_000, 100)
-    anns, proxys = Share(held), Share(held)
-    proxys.belongs_to(ANN)
-    anns.belongs_to(ANN)
+    held = MemoryBudget(1_000, 100)
+    anns, proxys = ConnectionBudget(held), ConnectionBudget(held)
+    proxys.charge_to(ANN)
+    anns.charge_to(ANN)
     anns.set_bodies(100)
-    Share(held, address=b"\1\1\1\1").set_unread(60)
-    proxys.begins(b"")
+    ConnectionBudget(held, address=b"\1\1\1\1").set_unread(60)
+    proxys.start_request(b"")
     proxys.set_bodies(60)
     assert proxys.refusal_of_body() is None, "neither Ann nor the stranger need be the one that asks"
-    proxys.belongs_to(BOB)
+    proxys.charge_to(BOB)
     assert held.size == 220
     proxys.set_bodies(100)
     refusal = proxys.refusal_of_body()
     assert refusal is not None and (refusal.status, refusal.code) == (429, "rate_limited")
-    proxys.begins(b"")
+    proxys.start_request(b"")
     assert proxys.refusal_of_body() is None
-    assert proxys.belongs_to(BOB) is not None
+    assert proxys.charge_to(BOB) is not None
     proxys.release()
-    assert Share(held).belongs_to(BOB) is None
+    assert ConnectionBudget(held).charge_to(BOB) is None
 
 
 def test_bodies_of_refusals_that_wait_are_held_for_those_without_a_token_and_no_further_one_waits() -> None:
-    held = Held(1_000_000, 100_000)
-    strangers = [Share(held) for _ in range(3)]
+    held = MemoryBudget(1_000_000, 100_000)
+    strangers = [ConnectionBudget(held) for _ in range(3)]
     waited = []
     for share in strangers:
-        share.begins(b"")
+        share.start_request(b"")
         share.set_bodies(60_000)
         waited.append(share.may_wait())
     assert waited == [True, False, False]
@@ -119,8 +119,8 @@ def test_bodies_of_refusals_that_wait_are_held_for_those_without_a_token_and_no_
     strangers[1].set_bodies(0)
     strangers[2].set_bodies(0)
     assert strangers[2].may_wait()
-    bobs = Share(held)
-    bobs.belongs_to(BOB)
+    bobs = ConnectionBudget(held)
+    bobs.charge_to(BOB)
     bobs.set_bodies(60_000)
     assert bobs.refusal_of_body() is None
     assert bobs.may_wait()
@@ -129,7 +129,7 @@ def test_bodies_of_refusals_that_wait_are_held_for_those_without_a_token_and_no_
 @pytest.mark.parametrize("end", ["its client has left", "the server stops", "its time has come"])
 def test_a_refusal_waits_no_longer_than_its_connection_lasts(end: str) -> None:
     async def wait() -> float:
-        share = Share(Held(1_000, 100))
+        share = ConnectionBudget(MemoryBudget(1_000, 100))
         waiting = asyncio.create_task(share.wait(0.01 if end == "its time has come" else 60))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -188,7 +188,7 @@ def test_a_body_too_many_is_refused_and_there_is_room_again_when_one_ends() -> N
 
 def test_a_body_that_comes_with_its_head_is_taken_whatever_those_without_a_token_hold() -> None:
     async def ask(server: Server) -> None:
-        strangers = Share(server._sweep.held)
+        strangers = ConnectionBudget(server._sweeper.memory)
         strangers.set_unread(100 * KIB)
         client = await server.connect()
         assert (await client.asks(beginning_of(b"x" * 6 * KIB, 6 * KIB))).status == 201

@@ -1,11 +1,11 @@
-"""Junk is counted, and logged once a minute in words that no sender can choose."""
+"""Unknown requests are counted, and logged once a minute in words that no sender can choose."""
 
 import asyncio
 import logging
 
 import pytest
 
-from falcon.http.server.junk import Junk
+from falcon.http.server.unknown_requests import UnknownRequests
 from falcon.telemetry import metrics
 from tests.support.protocol_server import PATIENT, Server, at_a_server
 from tools.harness.waiting import eventually
@@ -17,9 +17,9 @@ def counted(kind: str) -> float:
 
 def test_the_first_is_logged_at_once_and_what_follows_is_summed_up(caplog: pytest.LogCaptureFixture) -> None:
     async def come() -> None:
-        junk = Junk(seconds=0.05)
+        requests = UnknownRequests(seconds=0.05)
         for kind in ("malformed", "nowhere", "malformed"):
-            junk.count(kind)
+            requests.count(kind)
         await eventually(lambda: len(caplog.records) >= 2)
 
     with caplog.at_level(logging.WARNING, "falcon.http"):

@@ -10,7 +10,7 @@ from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import UNKNOWN, AddressKey
 from falcon.http.limits.quotas import BYTES, Policy
 from falcon.http.problems import Problem
-from falcon.http.responses import SHARE
+from falcon.http.responses import BUDGET
 from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.telemetry import metrics
 
@@ -20,7 +20,7 @@ _SMALL: Final = 8 << 10  # bytes of a body; its connection holds more than that
 Holder: TypeAlias = AccountId | AddressKey
 
 
-class Held:
+class MemoryBudget:
     """Counts bytes, one instance for each event loop.
 
     A holder may have a fixed part of the bytes that are still free, so there is room for one more however many hold
@@ -75,7 +75,7 @@ class Held:
         return Problem(503, "overloaded", detail, retry_after=1)
 
 
-class Share:
+class ConnectionBudget:
     """The bytes that one connection holds. They count for the account whose request is under way on the connection, and
     without a good token for its address.
 
@@ -85,7 +85,7 @@ class Share:
 
     __slots__ = ("_address", "_bodies", "_bodies_of", "_head", "_held", "_holder", "_slot", "_unread", "_waiting")
 
-    def __init__(self, held: Held, slot: ConnectionSlot | None = None, address: AddressKey = UNKNOWN) -> None:
+    def __init__(self, held: MemoryBudget, slot: ConnectionSlot | None = None, address: AddressKey = UNKNOWN) -> None:
         self._held = held
         self._slot = slot
         self._address = address
@@ -96,7 +96,7 @@ class Share:
         self._unread = 0
         self._waiting: asyncio.Future[None] | None = None
 
-    def begins(self, address: AddressKey) -> None:
+    def start_request(self, address: AddressKey) -> None:
         """A request of this address begins, whose account is not known yet."""
         if self._bodies:
             self._move_bodies(None)
@@ -107,11 +107,11 @@ class Share:
             self.set_unread(0)
         self._address = self._holder = address
 
-    def belongs_to(self, account_id: AccountId) -> Problem | None:
+    def charge_to(self, account_id: AccountId) -> Problem | None:
         """A request has a good token of this account. The response if the account holds as much as it may; else
         None."""
         if self._slot is not None and self._slot.account_id != account_id:
-            self._slot.belongs_to(account_id)
+            self._slot.charge_to(account_id)
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id
@@ -195,14 +195,14 @@ class Share:
         self.set_unread(0)
 
 
-def belongs_to(scope: Scope, account_id: AccountId) -> Problem | None:
+def charge_to(scope: Scope, account_id: AccountId) -> Problem | None:
     """The connection of this request holds its bytes for this account. If that holds as much as it may, the response
     that says so."""
-    share: Share | None = scope.get("state", {}).get(SHARE)
-    return None if share is None else share.belongs_to(account_id)
+    budget: ConnectionBudget | None = scope.get("state", {}).get(BUDGET)
+    return None if budget is None else budget.charge_to(account_id)
 
 
 def refusal(scope: Scope) -> Problem | None:
     """The response in place of a large answer; None if there is room."""
-    share: Share | None = scope.get("state", {}).get(SHARE)
-    return None if share is None else share.refusal()
+    budget: ConnectionBudget | None = scope.get("state", {}).get(BUDGET)
+    return None if budget is None else budget.refusal()
