@@ -636,7 +636,7 @@ def test_a_rebuild_gives_every_page_another_version(store: _SpaceStore) -> None:
     advance(store.tables, shadow, 4, SetRevision(ROOM, 5))
     store.tables.finish_rebuild("timeline", lambda: True)
     reads = HBaseReadStore(store.space, "falcon")
-    assert asyncio.run(reads.access(ROOM, ANN)) == Access("admin", 0, 0, 1 << 40 | 5)
+    assert asyncio.run(reads.access(ROOM, ANN)) == Access("admin", 0, 0, 1 << 40 | 5, 0)
     reads.close()
 
 

@@ -21,6 +21,9 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.projection import UpsertMember
 from falcon.read.memberships.queries import ManyRooms
+from falcon.read.reactions.pages import ReactionPages
+from falcon.read.reactions.projection import PutReaction, SetReactionRevision, ShowReaction
+from falcon.read.reactions.queries import ShownReactions
 from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
 from falcon.read.store import Moves, Reached, ReadStoreUnavailable, StaleProjector
@@ -266,8 +269,27 @@ def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(ta
     assert talk.calls_of(talk.reads.page(ROOM, 101, 103)) == ["timeline", "timeline"]
 
 
-def test_what_a_room_allows_and_how_far_it_goes_are_three_calls(talk: HBaseStore) -> None:
-    assert talk.calls_of(talk.reads.access(ROOM, ANN)) == ["memberships", "rooms", "timeline"]
+def test_what_a_room_allows_and_how_far_it_and_its_reactions_go_are_four_calls(talk: HBaseStore) -> None:
+    assert talk.calls_of(talk.reads.access(ROOM, ANN)) == ["memberships", "rooms", "reactions", "timeline"]
+
+
+def test_a_page_that_a_reader_has_costs_no_look_at_its_reactions_until_someone_reacts(talk: HBaseStore) -> None:
+    pages = ReactionPages(talk.reads)
+
+    async def reactions() -> ShownReactions:
+        access = await talk.reads.access(ROOM, ANN)
+        assert access is not None
+        return await pages.page(ROOM, access.reactions, 1, 50)
+
+    thumbs = PutReaction(ROOM, 7, 1, "👍", ANN, NOON), ShowReaction(ROOM, 7, "👍", 1, 1, b"{}")
+    talk.apply("reactions", *thumbs, SetReactionRevision(ROOM, 1))
+    first = asyncio.run(reactions())
+    assert first.by_seq == {7: b"[{}]"}
+    assert talk.calls_of(reactions()) == ["memberships", "rooms", "reactions", "timeline"]
+    talk.apply("reactions", ShowReaction(ROOM, 7, "👍", 1, 2, b""), SetReactionRevision(ROOM, 2))
+    second = asyncio.run(reactions())
+    assert second.by_seq == {}
+    assert second.version != first.version
 
 
 def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk: HBaseStore) -> None:

@@ -35,6 +35,7 @@ from falcon.read.memberships.queries import (
     RoomSummaryRow,
     room_summary,
 )
+from falcon.read.reactions import hbase as reactions
 from falcon.read.rooms import hbase as rooms
 from falcon.read.timeline import hbase as timeline
 
@@ -183,7 +184,9 @@ def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> A
     found = rooms.room(view, room_id)
     if found is None:
         return None
-    return Access(_role(member), _read_seq(member), found.last_seq, timeline.version(view, room_id))
+    # Read the versions first: what is read after them is at least as new.
+    reacted = reactions.version(view, room_id)
+    return Access(_role(member), _read_seq(member), found.last_seq, timeline.version(view, room_id), reacted)
 
 
 def rooms_of(

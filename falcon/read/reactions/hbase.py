@@ -33,7 +33,16 @@ from falcon.read.hbase import (
     query,
 )
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
-from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
+from falcon.read.reactions.queries import (
+    FIRST_ACCOUNTS,
+    KindRow,
+    Kinds,
+    ReactionRow,
+    ShownReactions,
+    shown_by_seq,
+    version_of,
+)
+from falcon.read.store import BeingFilled
 
 BUCKET: Final = 50  # messages a row: most have no reactions
 _SEQ_MAX: Final = 2**32 - 1
@@ -138,6 +147,20 @@ def _table(view: HBaseQueryContext) -> str:
     return view.table("reactions", "reactions")
 
 
+def version(view: HBaseQueryContext, room_id: RoomId) -> int | None:
+    """The version of all reactions of the room, 0 if there has never been one; None while they are being filled."""
+    try:
+        table, generation = _table(view), view.generation("reactions")
+    except BeingFilled:
+        return None
+    revision = _revision(view.calls.row(table, head_key(room_id)))
+    return version_of(generation, revision) if revision else 0
+
+
+def _revision(head: Row) -> int:
+    return int(head.get(REVISION, b"0"))
+
+
 def shown_reactions(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
     rows = view.calls.rows(_table(view), kinds_keys(room_id, first, last))
     kinds = [kind for kind in _kinds(rows.items()) if first <= kind.seq <= last]
@@ -165,7 +188,7 @@ def reactions(
 def known_reactions(
     view: HBaseQueryContext, room_id: RoomId, seq: Seq, emoji: str, accounts: Collection[AccountId]
 ) -> KnownReactions:
-    revision = int(view.calls.row(_table(view), head_key(room_id)).get(REVISION, b"0"))
+    revision = _revision(view.calls.row(_table(view), head_key(room_id)))
     if not revision or not 1 <= seq <= _SEQ_MAX:
         return KnownReactions(revision)
     shown = kinds_key(room_id, seq)
