@@ -100,13 +100,15 @@ class DeleteMessage(msgspec.Struct, frozen=True, tag=True):
 
 class MoveRead(msgspec.Struct, frozen=True, tag=True):
     """Forward only, unless forced. ``mentions``: how many the read side counts after the mark, for the answer; None if
-    it has not counted them."""
+    it has not counted them. ``counted_to``: the message up to which it has for certain; None if the owner must take the
+    count as it is, as an ``api`` of the release before this field expects."""
 
     by: AccountId
     room_id: RoomId
     seq: Seq
     force: bool = False
     mentions: int | None = 0
+    counted_to: Seq | None = None
 
 
 class CreateAccount(msgspec.Struct, frozen=True, tag=True):

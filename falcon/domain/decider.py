@@ -251,8 +251,9 @@ def move_read(room: Room, command: MoveRead) -> Decision:
         return Invalid("seq", f"must be at most {room.last_seq}, the room's newest message")
     read_seq = command.seq if command.force else max(command.seq, reader.read_seq)
     unread = room.last_seq - read_seq
-    if unread and command.mentions is None:
-        return NotYetReadable(room.room_id, read_seq)
+    counted_to = 0 if command.mentions is None else command.counted_to
+    if unread and counted_to is not None and room.last_mention > max(read_seq, counted_to):
+        return NotYetReadable(room.room_id, read_seq, room.last_mention)
     answer = ReadAnswer(room.room_id, read_seq, unread, (command.mentions or 0) if unread else 0)
     if read_seq == reader.read_seq:
         return Decided((), answer)

@@ -82,10 +82,11 @@ class KeyReused(msgspec.Struct, frozen=True, tag="key-reused"):
 
 class NotYetReadable(msgspec.Struct, frozen=True, tag="not-yet-readable"):
     """The sender's view of the message is older than the log, or of the mentions after it: it must read again and
-    retry. Clients never see this."""
+    retry. Clients never see this. ``mentions_to``: the newest message that may have such a mention."""
 
     room_id: RoomId
     seq: Seq
+    mentions_to: Seq = 0
 
 
 class UnknownAccount(AccountNotFound, frozen=True, tag="account-not-found"):

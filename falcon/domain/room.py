@@ -59,6 +59,8 @@ class Room(msgspec.Struct, frozen=True):
     ``reactions_forgotten`` is the revision of the newest that it has no more. They bring a view of the reactions to a
     message up to date, and leave ``revision`` alone: a reaction makes no edit stale.
 
+    No message after ``last_mention`` mentions a member. It is not stored: in a room from a snapshot it is ``last_seq``.
+
     ``admins`` counts them among the members, so that no decision has to read all members of a large room.
     ``member_left``: a member has left, or was removed.
 
@@ -83,6 +85,7 @@ class Room(msgspec.Struct, frozen=True):
     deleted: bool = False
     admins: int = 0
     member_left: bool = False
+    last_mention: Seq = 0
 
     def changed_at(self, seq: Seq) -> int:
         """A revision at or after which nothing has happened to this message."""
@@ -153,13 +156,16 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
             # Once for each message: a copy takes a third of the time of ``replace``.
             after: Room = room.__copy__()  # type: ignore[attr-defined]  # which msgspec's stubs lack
             force_setattr(after, "last_seq", message.seq)
+            if message.mentions:
+                force_setattr(after, "last_mention", message.seq)
             if read_seq is not None:
                 author = room.members[message.author_id]
                 members = room.members.set(message.author_id, Member(author.role, read_seq))
                 force_setattr(after, "members", members)
             return after
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
-            return _with_change(room, message.seq, revision)
+            changed = _with_change(room, message.seq, revision)
+            return replace(changed, last_mention=max(room.last_mention, message.seq)) if message.mentions else changed
         case ReactionAdded() as e:
             change = ReactionChange(
                 e.seq, e.emoji, e.account_id, e.revision, e.reacted_at, e.count, e.since, reacted=e.revision
@@ -174,8 +180,7 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
         case MemberJoined(account_id=account_id, role=role, read_seq=read_seq):
             return _with_member(room, account_id, Member(role, read_seq))
         case MemberChanged(account_id=account_id, role=role):
-            changed = room.members[account_id]
-            return _with_member(room, account_id, Member(role, changed.read_seq))
+            return _with_member(room, account_id, Member(role, room.members[account_id].read_seq))
         case MemberLeft(account_id=account_id):
             admins = room.admins - _is_admin(room.members.get(account_id))
             return replace(room, members=room.members.delete(account_id), admins=admins, member_left=True)

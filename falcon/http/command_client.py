@@ -47,13 +47,14 @@ class CommandResult(msgspec.Struct, frozen=True):
 
 class StaleView(Exception):
     """The write side knows of a change that the read tables have not shown: wait for ``offset``, read, and send the
-    command again. ``seq``: of the message that it is about."""
+    command again. ``seq``, ``mentions_to``: as in NotYetReadable."""
 
-    def __init__(self, partition: int, offset: int, seq: Seq) -> None:
+    def __init__(self, partition: int, offset: int, seq: Seq, mentions_to: Seq) -> None:
         super().__init__(f"{partition}:{offset}")
         self.partition = partition
         self.offset = offset
         self.seq = seq
+        self.mentions_to = mentions_to
 
 
 class CommandClient:
@@ -137,7 +138,8 @@ class CommandClient:
         if isinstance(reply, Rejected):
             measured.rejected.inc()
             if isinstance(reply.rejection, NotYetReadable):
-                return StaleView(reply.partition, reply.offset, reply.rejection.seq)
+                stale = reply.rejection
+                return StaleView(reply.partition, reply.offset, stale.seq, stale.mentions_to)
             problem = from_rejection(reply.rejection)
             if reply.replayed:
                 problem.headers = (_REPLAYED,)

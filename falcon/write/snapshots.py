@@ -68,16 +68,16 @@ def parts_of(identity: int, before_epoch: int | None = None) -> str:
     return f"part:{identity}:" + ("" if before_epoch is None else f"{before_epoch:019d}")
 
 
-# Written beside the other fields, as lists of their entries.
-_MAPS: Final = ("members", "tokens", "directs")
+# Maps are written beside the other fields, as lists of their entries; the last mention is not written.
+_NOT_IN_ROW: Final = ("members", "tokens", "directs", "last_mention")
 
 
 def _row_of(aggregate: type[msgspec.Struct]) -> Any:
-    """A struct of an aggregate's fields that are no map, in their order, written as an array."""
+    """A struct of an aggregate's other fields, in their order, written as an array."""
     fields = [
         (field.name, field.type, msgspec.field(default=field.default))
         for field in msgspec.structs.fields(aggregate)
-        if field.name not in _MAPS
+        if field.name not in _NOT_IN_ROW
     ]
     return msgspec.defstruct(f"{aggregate.__name__}Row", fields, array_like=True, frozen=True)
 
@@ -172,7 +172,7 @@ def decode_aggregate(data: bytes, read: ReadPart) -> Aggregate:
             members = _parted(
                 _entries(state.members), limits.MEMBERS_IN_PART, state.parts, Room, fields["room_id"], read
             )
-            return Room(**fields, members=members)
+            return Room(**fields, members=members, last_mention=fields["last_seq"])
         case _:
             assert_never(state)
 

@@ -2,8 +2,9 @@ import pytest
 
 from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead
+from falcon.domain.events import MessagePosted
 from falcon.domain.rejections import Invalid, NotAMember, NotYetReadable, RoomNotFound
-from tests.support.builders import ANN, BOB, DAN, ROOM, a_conversation, a_group, gone, has_read
+from tests.support.builders import ANN, BOB, DAN, ROOM, a_conversation, a_group, edited, gone, has_read, posted
 from tests.support.given import given
 
 # Ann has written five messages; Bob has read three of them.
@@ -56,9 +57,33 @@ def test_the_reader_is_told_what_is_unread_and_how_many_mentions_wait_there(seq:
 
 
 @pytest.mark.parametrize(("seq", "force"), [(4, False), (1, False), (1, True)])
-def test_mentions_must_be_counted_where_something_stays_unread(seq: int, force: bool) -> None:
+def test_mentions_must_be_counted_where_one_may_stay_unread(seq: int, force: bool) -> None:
     read_seq = seq if force else max(3, seq)
-    given(*FIVE).when(MoveRead(BOB, ROOM, seq, force, mentions=None)).then_rejected(NotYetReadable(ROOM, read_seq))
+    mentioned = (*FIVE, posted(6, mentions=(ANN,)), posted(7))
+    given(*mentioned).when(MoveRead(BOB, ROOM, seq, force, mentions=None)).then_rejected(
+        NotYetReadable(ROOM, read_seq, mentions_to=6)
+    )
+
+
+@pytest.mark.parametrize(("sixth", "is_counted"), [(posted(6), True), (posted(6, mentions=(BOB,)), False)])
+def test_a_mention_that_came_after_the_count_is_counted_too(sixth: MessagePosted, is_counted: bool) -> None:
+    counted = MoveRead(BOB, ROOM, 4, mentions=0, counted_to=5)
+    outcome = given(*FIVE, sixth).when(counted)
+    if is_counted:
+        outcome.answered(ReadAnswer(ROOM, 4, unread=2, mentions=0))
+    else:
+        outcome.then_rejected(NotYetReadable(ROOM, 4, mentions_to=6))
+
+
+def test_an_edit_may_mention_a_reader_too() -> None:
+    mentioned = edited(posted(5, mentions=(BOB,)).message, 1)
+    given(*FIVE, mentioned).when(MoveRead(BOB, ROOM, 4, mentions=None)).then_rejected(
+        NotYetReadable(ROOM, 4, mentions_to=5)
+    )
+
+
+def test_without_mentions_nothing_needs_to_be_counted() -> None:
+    given(*FIVE).when(MoveRead(BOB, ROOM, 4, mentions=None)).answered(ReadAnswer(ROOM, 4, unread=1, mentions=0))
 
 
 @pytest.mark.parametrize("mentions", [None, 0, 2])

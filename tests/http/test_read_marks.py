@@ -85,3 +85,22 @@ def test_mentions_are_counted_in_tables_that_show_what_the_owner_knew(
     monkeypatch.setattr(edge.reads.freshness, "reach", reaching)
     monkeypatch.setattr(type(edge.store), "mentions", lambda _, *arguments: behind(*arguments))
     assert moved(ben.put(f"{five}/read", {"seq": 5}))["mentions"] == 1
+
+
+def test_a_mention_between_the_count_and_the_mark_is_counted(
+    falcon: Falcon, anna: Person, ben: Person, five: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge, counts = falcon.edge, list[int]()
+    sixth = anna.request("POST", f"{five}/messages", {"text": "6", "mentions": [ben.account_id]})
+    mentions = edge.store.mentions
+
+    async def crossed(*arguments: Any) -> int:
+        counts.append(await mentions(*arguments))
+        if len(counts) == 1:
+            assert (await httpx.AsyncClient(transport=httpx.ASGITransport(falcon.app)).send(sixth)).status_code == 201
+        return counts[-1]
+
+    monkeypatch.setattr(type(edge.store), "mentions", lambda _, *arguments: crossed(*arguments))
+    answer = moved(ben.put(f"{five}/read", {"seq": 3}))
+    assert (answer["unread"], answer["mentions"]) == (3, 2)
+    assert counts == [1, 2]

@@ -29,6 +29,7 @@ ROOM = Room(
     imported=True,
     admins=1,
     member_left=True,
+    last_mention=7,
 )
 ACCOUNT = Account(1_000, "Ann", True, Map({2: "hash"}), 2, directs_of([(1_001, 128)]))
 # The version of the states below. If VERSION differs, all that owners have stored is void, and they read the whole log.

@@ -21,7 +21,7 @@ from falcon.domain.rejections import (
     RoomNotFound,
     TokenNotFound,
 )
-from falcon.journal.shapes.shape import alike
+from falcon.journal.shapes.shape import Shape, alike
 
 
 class RoomNotFoundV1(msgspec.Struct, frozen=True, tag="room-not-found.v1"):
@@ -107,5 +107,12 @@ REFUSALS: Final = (
     alike("last-token", LastToken, LastTokenV1),
     alike("invalid", Invalid, InvalidV1),
     alike("key-reused", KeyReused, KeyReusedV1),
-    alike("not-yet-readable", NotYetReadable, NotYetReadableV1),
+    Shape(
+        "not-yet-readable",
+        1,
+        NotYetReadable,
+        NotYetReadableV1,
+        lambda refusal: NotYetReadableV1(refusal.room_id, refusal.seq),
+        lambda stored: NotYetReadable(stored.room_id, stored.seq),
+    ),
 )
