@@ -69,7 +69,7 @@ _SLOW: Final = frozenset(
         "streams/test_stream.py",
         "streams/test_tables_behind.py",
         "test_huge_pages.py",
-        "tools/bench/test_growing.py",
+        "growth/test_growth.py",
         "tools/load/test_load.py",
         "write/test_answers.py",
         "write/test_large_aggregates.py",

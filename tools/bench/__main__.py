@@ -1,4 +1,4 @@
-"""``python -m tools.bench SUITE``, or ``make bench SUITE=peers ARGS="--only send"``: measure Falcon, and write a page.
+"""``python -m tools.bench SUITE``, or ``make bench ARGS="--only send"``: measure Falcon, and write a page.
 
 The sections of a suite that were not chosen keep what an earlier run found. The exit code is 0 when everything was
 measured and nothing that must hold was broken, 1 when a section failed, 2 when this cannot be run here.
@@ -39,10 +39,8 @@ from tools.harness.servers import ServerFailed
 # Each module has a SUITE. They are imported when they are chosen: what one needs need not be installed for another.
 SUITES: Final = {
     "embedded": "tools.bench.embedded",
-    "peers": "tools.bench.peers.suite",
     "cluster": "tools.bench.cluster.suite",
     "overload": "tools.bench.overloading.suite",
-    "growth": "tools.bench.growing.suite",
     "profile": "tools.bench.profile",
 }
 BUILD: Final = ROOT / "build" / "bench"

@@ -1,4 +1,4 @@
-"""Embedded Falcon beside a bare route, hand-written chats on PostgreSQL and, for streams, Centrifugo."""
+"""Embedded Falcon beside a bare route, a hand-written chat on PostgreSQL and, for streams, Centrifugo."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from tools.bench import (
     journals,
     measuring,
     memory,
-    pagination,
     readable,
-    reconnects,
     start,
     streams,
     throughput,
@@ -23,17 +21,15 @@ from tools.bench import (
 from tools.bench.bench import Bench, Measures, Size, Suite
 from tools.bench.peers.postgres import PostgresMissing
 from tools.bench.report import Section
-from tools.bench.samples import CRUD, CRUD_GO, FALCON
+from tools.bench.samples import CRUD, FALCON
 from tools.harness.processes import kill_everything
 
 _SECTIONS: Final[dict[str, Callable[[Bench], Section]]] = {
     "send": throughput.sends,
     "read": throughput.reads,
     "measuring": measuring.section,
-    "walks": pagination.section,
     "streams": streams.section,
     "unwanted": unwanted.section,
-    "returning": reconnects.section,
     "idle": streams.idle,
     "readable": readable.section,
     "start": start.section,
@@ -64,10 +60,9 @@ SUITE: Final = Suite(
     title="Benchmarks",
     method=Path(__file__).with_name("method.md"),
     sections=tuple(_SECTIONS),
-    servers=("bare", CRUD, CRUD_GO, FALCON),
+    servers=("bare", CRUD, FALCON),
     sizes={
         "chat_rooms": Size(100, 100, "rooms that sends and reads are spread over"),
-        "walk_messages": Size(10_000, 500, "in a room that is read back to its first"),
         "subscribers": Size(10_000, 500, "idle ones, of which the memory is measured"),
         "messages": Size(1_000_000, 20_000, "in the largest journal; others have a tenth or less", 1_000),
         "journal_rooms": Size(10_000, 200, "that these messages are in"),

@@ -6,6 +6,7 @@ does so for all sizes alike.
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import Any, Final
 
 from tools.bench import journals, plots, wrk
 from tools.bench.bench import Bench
-from tools.bench.pagination import distinct_windows
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import FALCON, Sample, compared, cpu
 from tools.bench.throughput import Ask, in_turn, in_words, measure_once
@@ -202,7 +202,7 @@ def _fill(size: GrowthSize, server: FalconServer, cores: Cores, folder: Path) ->
         used = journals.fill(server, USED_ROOMS, size.messages, source="used")
         token = server.announcement.token
         targets = wrk.write_targets(folder / f"{server.name}.targets", [(room_id, token) for room_id in used.room_ids])
-        windows = distinct_windows(used.room_ids, size.messages // USED_ROOMS, _WINDOWS)
+        windows = _distinct_windows(used.room_ids, size.messages // USED_ROOMS, _WINDOWS)
         pages = wrk.write_targets(folder / f"{server.name}.pages", [(path, token) for path in windows])
         spread = None
         if size.rooms > USED_ROOMS:
@@ -221,3 +221,10 @@ def _ask(falcon: _Falcon, workload: str, turn: int, cores: Cores) -> Ask | None:
         return lambda seconds: wrk.get(core, address, falcon.pages, _CONNECTIONS, seconds, first=turn * _WINDOWS // 7)
     spread = falcon.spread
     return None if spread is None else lambda seconds: wrk.send(core, address, spread, _CONNECTIONS, seconds)
+
+
+def _distinct_windows(room_ids: Sequence[int], messages: int, most: int) -> list[str]:
+    """Paths of different pages anywhere in rooms of that many messages, well mixed and the same for each run."""
+    places = [(room_id, before) for room_id in room_ids for before in range(min(50, messages) + 1, messages + 2)]
+    chosen = random.Random(2).sample(places, min(most, len(places)))
+    return [f"/v1/rooms/{room_id}/messages?limit=50&before={before}" for room_id, before in chosen]

@@ -1,4 +1,4 @@
-"""The neighbours of Falcon's embedded suite: a bare route, and hand-written chats on PostgreSQL."""
+"""The neighbours of Falcon's embedded suite: a bare route, and a hand-written chat on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools.bench.bench import Bench
-from tools.bench.peers import crud, crud_go
-from tools.bench.peers.installing import PeerMissing
+from tools.bench.peers import crud
 from tools.bench.peers.postgres import DatabaseServer
-from tools.bench.samples import CRUD, CRUD_GO, NAMES
+from tools.bench.samples import CRUD
 from tools.harness.calls import Caller
-from tools.harness.progress import say
 from tools.harness.servers import (
     ProcessServer,
     Server,
@@ -56,51 +54,24 @@ class BareServer(ProcessServer):
 class CrudServer(DatabaseServer):
     """The neighbour: the hand-written chat and its PostgreSQL, both on the core."""
 
-    def __init__(self, core: int, folder: Path, name: str = CRUD) -> None:
-        super().__init__(name, core, folder / f"{name}.log", folder / "postgres")
-
-    @property
-    def _command(self) -> Sequence[str]:
-        return _module("crud")
+    def __init__(self, core: int, folder: Path) -> None:
+        super().__init__(CRUD, core, folder / f"{CRUD}.log", folder / "postgres")
 
     def start(self) -> None:
         self.start_database()
-        _serve(self, self._command, PEER_DSN=self.database.dsn)
+        _serve(self, _module("crud"), PEER_DSN=self.database.dsn)
 
     def fill(self, rooms: int, accounts: int) -> Targets:
         tokens, room_ids = asyncio.run(crud.fill(self.database.dsn, accounts, rooms))
         return pick_targets(room_ids, tokens)
 
 
-class GoCrudServer(CrudServer):
-    """The same chat in Go, on the same tables."""
-
-    def __init__(self, core: int, folder: Path) -> None:
-        """Raises PeerMissing if it cannot be built here."""
-        self._program = crud_go.build(folder)
-        super().__init__(core, folder, CRUD_GO)
-
-    @property
-    def _command(self) -> Sequence[str]:
-        return [str(self._program)]
-
-
-def crud_servers(bench: Bench, purpose: str) -> Iterator[CrudServer]:
-    """Those of the run. One that cannot be had here is left out, and the page says so."""
-    core = bench.cores.server
+def crud_server(bench: Bench, purpose: str) -> Iterator[CrudServer]:
+    """The one of the run, if it was chosen."""
     if CRUD in bench.servers:
-        server = CrudServer(core, fresh(bench.folder / f"{purpose}-{CRUD}"))
+        server = CrudServer(bench.cores.server, fresh(bench.folder / f"{purpose}-{CRUD}"))
         bench.facts["PostgreSQL"] = server.database.version
         yield server
-    if CRUD_GO in bench.servers:
-        try:
-            server = GoCrudServer(core, fresh(bench.folder / f"{purpose}-{CRUD_GO}"))
-            bench.facts["Go"] = crud_go.version()
-        except PeerMissing as missing:
-            say(f"without {NAMES[CRUD_GO]}: {missing}")
-            bench.facts["Left out"] = f"{NAMES[CRUD_GO]}: {missing}"
-        else:
-            yield server
 
 
 def fresh(folder: Path) -> Path:

@@ -6,17 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.bench.samples import CRUD, CRUD_GO, FALCON, NAMES, Spread
+from tools.bench.samples import CRUD, FALCON, NAMES, Spread
 from tools.harness.progress import say
 
 _COLOURS = {
     "bare": "#9aa0a6",
     CRUD: "#d9822b",
-    CRUD_GO: "#8a5a2b",
     FALCON: "#1a73e8",
-    "synapse": "#0f9d58",
-    "prosody": "#a142f4",
-    "prosody-sqlite": "#c58af9",
     "centrifugo": "#0f9d58",
 }
 

@@ -9,16 +9,11 @@ import msgspec
 
 FALCON = "falcon"
 CRUD = "crud"
-CRUD_GO = "crud-go"
 NAMES = {
     "bare": "bare route",
     CRUD: "CRUD chat",
-    CRUD_GO: "CRUD chat in Go",
     FALCON: "Falcon",
     "centrifugo": "Centrifugo",
-    "synapse": "Synapse",
-    "prosody": "Prosody, archive in files",
-    "prosody-sqlite": "Prosody, archive in SQLite",
 }
 
 

@@ -16,9 +16,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from tools.bench import plots, wrk
 from tools.bench.bench import Bench
-from tools.bench.neighbours import BareServer, crud_servers, prove
-from tools.bench.report import Section, Target, asked, at_least, at_most, behind_the_chats, drift, named
-from tools.bench.samples import CRUD, CRUD_GO, FALCON, Figure, Sample, Samples, against, cpu, p50, p99, rate
+from tools.bench.neighbours import BareServer, crud_server, prove
+from tools.bench.report import Section, Target, asked, at_least, at_most, behind_the_chat, drift, named
+from tools.bench.samples import CRUD, FALCON, Figure, Sample, Samples, against, cpu, p50, p99, rate
 from tools.harness.machine import Cores, Disk, busy_seconds, speed
 from tools.harness.progress import say
 from tools.harness.running import running, wait_until_quiet
@@ -54,7 +54,7 @@ def sends(bench: Bench) -> Section:
         [asked("Sending a message, durable when answered", samples)],
         [*_judge(samples, _SEND_TARGETS), *_judge_flushes(samples)],
         notes,
-        [*_beside_the_ceiling(samples), *_beside_the_chats(samples)],
+        [*_beside_the_ceiling(samples), *_beside_the_chat(samples)],
         bench.draw("bench-sends", title, lambda figure: _paint(figure, samples)),
     )
 
@@ -72,14 +72,14 @@ def reads(bench: Bench) -> Section:
         [asked("Reading the newest 50 messages", samples)],
         [*_judge(samples, _READ_TARGETS), *_judge_tail(samples)],
         notes,
-        [*(slower if share else ()), *_beside_the_chats(samples)],
+        [*(slower if share else ()), *_beside_the_chat(samples)],
     )
 
 
 def _servers(bench: Bench) -> list[Server]:
     bare = [BareServer(bench.cores.server, bench.folder)] if "bare" in bench.servers else []
     falcons = [bench.falcon(f"throughput-{name}", name) for name in bench.falcons]
-    return [*bare, *crud_servers(bench, "throughput"), *falcons]
+    return [*bare, *crud_server(bench, "throughput"), *falcons]
 
 
 def _measure(bench: Bench, workloads: Sequence[Workload]) -> tuple[Samples, list[str]]:
@@ -139,8 +139,6 @@ _SEND_TARGETS: Final = (
             _Wanted(f"sends/s, {flight} in flight", f"send, {flight} in flight", CRUD, rate, 3),
             _Wanted(f"sends/s, {flight} in flight", f"send, {flight} in flight", "bare", rate, 25, percent=True),
             _Wanted(f"CPU a message, {flight} in flight", f"send, {flight} in flight", CRUD, cpu, 0.35, False),
-            _Wanted(f"sends/s, {flight} in flight", f"send, {flight} in flight", CRUD_GO, rate, 1),
-            _Wanted(f"CPU a message, {flight} in flight", f"send, {flight} in flight", CRUD_GO, cpu, 1, False),
         )
     ),
     _Wanted("p99 of a send, 16 in flight", "send, 16 in flight", CRUD, p99, 1, False),
@@ -148,11 +146,10 @@ _SEND_TARGETS: Final = (
 )
 _READ_TARGETS: Final = (
     _Wanted("pages/s, 64 in flight", READS[0].name, CRUD, rate, 6),
-    _Wanted("pages/s, 64 in flight", READS[0].name, CRUD_GO, rate, 1),
     _Wanted("pages/s, 64 in flight", READS[0].name, "bare", rate, 40, percent=True),
     _Wanted("CPU a page, 64 in flight", READS[0].name, "bare", cpu, 1.6, False),
 )
-_OTHERS: Final = {CRUD: "of the CRUD chat's", CRUD_GO: "of the CRUD chat's in Go", "bare": "of the bare route's"}
+_OTHERS: Final = {CRUD: "of the CRUD chat's", "bare": "of the bare route's"}
 _FLUSH_BOUND: Final = 8
 
 
@@ -188,8 +185,8 @@ def _beside_the_ceiling(samples: Samples) -> list[str]:
     ]
 
 
-def _beside_the_chats(samples: Samples) -> list[str]:
-    found = behind_the_chats(samples)
+def _beside_the_chat(samples: Samples) -> list[str]:
+    found = behind_the_chat(samples)
     if any("send, 1 in flight" in words for words in found):
         found.append(
             "With one request in flight there is nothing to share: a message pays for its way through queue, actor "

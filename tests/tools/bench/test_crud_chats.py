@@ -1,4 +1,4 @@
-"""The hand-written chats that the benchmark runs beside Falcon, each on a PostgreSQL of its own."""
+"""The hand-written chat that the benchmark runs beside Falcon, on a PostgreSQL of its own."""
 
 import os
 import shutil
@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.neighbours import CrudServer, GoCrudServer, prove
+from tools.bench.neighbours import CrudServer, prove
 from tools.bench.peers.postgres import PostgresMissing, find_binaries
-from tools.bench.samples import CRUD, CRUD_GO
 from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.running import running
@@ -19,20 +18,18 @@ from tools.harness.servers import Targets
 pytestmark = pytest.mark.processes
 
 
-@pytest.fixture(scope="module", params=[CRUD, CRUD_GO])
-def chat(request: pytest.FixtureRequest) -> Iterator[tuple[CrudServer, Targets]]:
+@pytest.fixture(scope="module")
+def chat() -> Iterator[tuple[CrudServer, Targets]]:
     """A chat that runs, and its rooms with the tokens of members."""
     try:
         find_binaries()
     except PostgresMissing as missing:
         pytest.skip(str(missing))
-    if request.param == CRUD_GO and shutil.which("go") is None:
-        pytest.skip("there is no Go here to build the chat with")
     folder = Path(tempfile.mkdtemp(prefix="falcon-crud-", dir="/var/tmp"))
     folder.chmod(0o711)  # PostgreSQL's user has to pass through
     core = min(os.sched_getaffinity(0))
     try:
-        server = (CrudServer if request.param == CRUD else GoCrudServer)(core, folder)
+        server = CrudServer(core, folder)
         with running([server], Cores(core, core)):
             yield server, server.fill(rooms=3, accounts=2)
     finally:
@@ -62,13 +59,3 @@ def test_a_room_is_hidden_from_accounts_that_are_no_members(chat: tuple[CrudServ
     refused = [caller.call("GET", path).status, caller.call("POST", path, {"text": "Hello?"}).status]
     caller.close()
     assert refused == [404, 404]
-
-
-def test_the_list_of_rooms_goes_on_behind_its_cursor(chat: tuple[CrudServer, Targets]) -> None:
-    server, targets = chat
-    caller = Caller(server.address, targets[0][1])
-    first = caller.must("GET", "/v1/rooms?limit=2").json()
-    rest = caller.must("GET", f"/v1/rooms?limit=2&cursor={first['next_cursor']}").json()
-    caller.close()
-    assert {room["room_id"] for room in first["rooms"] + rest["rooms"]} == {room for room, _ in targets}
-    assert rest["next_cursor"] is None

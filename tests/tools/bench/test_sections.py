@@ -1,26 +1,12 @@
 """The figures of the embedded suite's sections. Nothing here measures anything."""
 
-from pathlib import Path
-
-import pytest
-
 from tests.tools.bench.test_report import sample
-from tools.bench import growth, journals, measuring, memory, pagination, reconnects, streams, throughput
-from tools.bench.bench import Bench
-from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, GrowthSize, sizes
+from tools.bench import growth, journals, measuring, memory, streams, throughput
+from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, GrowthSize, _distinct_windows, sizes
 from tools.bench.journals import RecoveryRun
 from tools.bench.memory import MemoryUse
-from tools.bench.neighbours import crud_servers
-from tools.bench.pagination import LONG_ROOMS, Past, distinct_windows
-from tools.bench.peers import crud_go
-from tools.bench.peers.installing import PeerMissing
-from tools.bench.reconnects import Returned
-from tools.bench.samples import CRUD_GO, FALCON, ProcessMemory, Sample
+from tools.bench.samples import FALCON, ProcessMemory, Sample
 from tools.bench.streams import FanOut, Idle
-from tools.harness.machine import Cores
-
-BACK = "back through 10,000 messages"
-LIST = "list 1,000 rooms"
 
 
 def grown(send: float = 100.0, page: float = 200.0, spread: float | None = None) -> dict[str, list[Sample]]:
@@ -53,50 +39,22 @@ def test_a_page_may_cost_little_more_than_a_bare_route_and_few_may_come_late() -
     assert (tail.found, tail.met) == ("5.00×", False)
 
 
-def test_a_chat_that_cannot_be_built_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(folder: Path) -> Path:
-        raise PeerMissing("there is no go here to install it with")
-
-    monkeypatch.setattr(crud_go, "build", missing)
-    bench = Bench(Cores(0, 1), tmp_path, {}, (CRUD_GO,))
-    assert list(crud_servers(bench, "throughput")) == []
-    assert bench.facts["Left out"] == "CRUD chat in Go: there is no go here to install it with"
-
-
-# --- walks ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_time_of_a_walk_is_its_pages_at_the_rate_that_was_found() -> None:
-    found = {FALCON: {BACK: [sample(rate=1_000.0)], LIST: [sample(rate=100.0)]}}
-    assert [row[:2] for row in pagination.rows(found, 10_000)] == [
-        (f"{BACK}, Falcon", "200"),
-        (f"{LIST}, Falcon", "200"),
-    ]
-
-
-def test_what_is_unread_is_what_was_said_less_what_was_read() -> None:
-    past = Past("token", list(range(1, LONG_ROOMS + 5)), messages=100)
-    read = sum(seq for _, seq in past.marks())
-    assert past.unread() == LONG_ROOMS * 100 + 4 * 3 - read
-    assert len(past.long) == LONG_ROOMS
+# --- growth -----------------------------------------------------------------------------------------------------------
 
 
 def test_windows_are_different_pages_within_the_rooms() -> None:
-    windows = distinct_windows([64, 128], messages=100, most=60)
+    windows = _distinct_windows([64, 128], messages=100, most=60)
     assert len(set(windows)) == 60
     befores = [int(path.rpartition("=")[2]) for path in windows]
     assert min(befores) >= 51 and max(befores) <= 101
-    assert windows == distinct_windows([64, 128], messages=100, most=60)
+    assert windows == _distinct_windows([64, 128], messages=100, most=60)
 
 
 def test_rooms_with_less_than_a_page_have_one_window_each() -> None:
-    assert sorted(distinct_windows([64, 128], messages=3, most=60)) == [
+    assert sorted(_distinct_windows([64, 128], messages=3, most=60)) == [
         "/v1/rooms/128/messages?limit=50&before=4",
         "/v1/rooms/64/messages?limit=50&before=4",
     ]
-
-
-# --- growth -----------------------------------------------------------------------------------------------------------
 
 
 def test_it_grows_by_tens_from_one_smallest_size() -> None:
@@ -155,11 +113,6 @@ def test_a_slower_delivery_than_centrifugos_is_named() -> None:
     judged = {target.what: target for target in streams.judged(found)}
     assert judged["CPU of a delivery by sse, 200 listen, of Centrifugo's"].met
     assert not judged["p99 of a delivery by sse, 200 listen, of Centrifugo's"].met
-
-
-def test_those_who_come_back_are_told_of() -> None:
-    table = reconnects.table([Returned(1_000, first=0.5, p50=0.9, p99=1.2, last=1.3)])
-    assert table.rows == [("1,000 who listened", "0.50", "0.90", "1.20", "1.30")]
 
 
 # --- what measuring costs, and large journals -------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The neighbours: aiokafka and happybase alone with the same records and cells.
 
-``python -m tools.bench.cluster.bare producer|reader|writer|lone …``: measures once and prints a line of JSON.
+``python -m tools.bench.cluster.bare producer|reader|writer …``: measures once and prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -47,11 +47,6 @@ class Measured(msgspec.Struct, frozen=True):
     p50: float
     p99: float
     cpu: float
-
-    @property
-    def micros(self) -> float:
-        """CPU of each."""
-        return self.cpu / max(1, self.count) * 1e6
 
     @property
     def rate(self) -> float:
@@ -125,60 +120,6 @@ async def _records(settings: Settings, journal: str, wanted: int = 1_000) -> lis
     if not found:
         raise SystemExit("there are no messages in the log")
     return found[:wanted]
-
-
-# --- a lone message ---------------------------------------------------------------------------------------------------
-
-_READERS: Final = 2  # the edge's streams, and the projector
-_PUTS: Final = 4  # a row of the timeline, of the room, of the author's membership, and the position of all three
-
-
-async def lone(settings: Settings, table: str, seconds: float) -> Measured:
-    """One message at a time: append it, have the log's readers hear it, put what shows it.
-
-    It has no HTTP, no room, no member, no order and no way back from a failure: the least that the two libraries can
-    do about a message.
-    """
-    cluster = kafka_cluster(settings)
-    key, value = (await _records(settings, cluster.journal))[0]
-    own = msgspec.structs.replace(cluster, prefix="bare.")
-    await topics.prepare(own, settings.kafka_replicas)
-    brokers = list(settings.kafka)
-    producer = AIOKafkaProducer(bootstrap_servers=brokers, acks="all", enable_idempotence=True, linger_ms=0)
-    readers = [AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False) for _ in range(_READERS)]
-    host, _, port = settings.hbase[0].rpartition(":")
-    connection = happybase.Connection(host, int(port))
-    rows = connection.table(table)
-    place = TopicPartition(own.journal, 0)
-
-    async def handle() -> None:
-        await producer.send_and_wait(own.journal, value, key=key, partition=0)
-        for reader in readers:
-            await reader.getone()
-        for number in range(_PUTS):
-            rows.put(b"%d" % number, {timeline_hbase.message_column(1): value})
-
-    times: list[float] = []
-    await producer.start()
-    try:
-        for reader in readers:
-            await reader.start()
-            reader.assign([place])
-            await reader.seek_to_end(place)
-        warm_until = time.perf_counter() + _WARM_SECONDS
-        while time.perf_counter() < warm_until:
-            await handle()
-        begun, cpu = time.perf_counter(), time.process_time()
-        while (now := time.perf_counter()) < begun + seconds:
-            await handle()
-            times.append((time.perf_counter() - now) * 1000)
-        elapsed, used = time.perf_counter() - begun, time.process_time() - cpu
-    finally:
-        await producer.stop()
-        for reader in readers:
-            await reader.stop()
-        connection.close()
-    return Measured(len(times), elapsed, percentile(times, 0.5), percentile(times, 0.99), used)
 
 
 # --- reader -----------------------------------------------------------------------------------------------------------
@@ -327,7 +268,7 @@ def _repeat(once: Callable[[], int], seconds: float | None) -> tuple[int, list[f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", choices=("producer", "reader", "writer", "lone"))
+    parser.add_argument("which", choices=("producer", "reader", "writer"))
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -339,8 +280,6 @@ def main() -> None:
     settings = Settings.from_env()
     if given.which == "producer":
         found = uvloop.run(produce(settings, given.batch, given.threads, given.seconds))
-    elif given.which == "lone":
-        found = uvloop.run(lone(settings, given.table, given.seconds))
     elif given.which == "reader":
         rooms = msgspec.json.decode(given.rooms.read_bytes(), type=list[int])
         found = read(settings, rooms, given.account, given.threads, given.seconds)

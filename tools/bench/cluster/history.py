@@ -32,6 +32,7 @@ from tools.bench.wrk import TEXT_BYTES
 
 _AWAY: Final = 4  # batches
 _BATCH_EVENTS: Final = 2_000
+_CHUNK: Final = 25  # messages of one room before the next has its turn
 _TICK_SECONDS: Final = 0.25
 _BEGIN: Final = 1_767_225_600_000  # the first of January 2026
 
@@ -77,11 +78,6 @@ class Host:
 
     def close(self) -> None:
         self._shard.close()
-
-    def leave(self) -> None:
-        """Leave the group without a last checkpoint, so that the next owner has a tail to read."""
-        self._shard.leave()
-        time.sleep(1.0)
 
     def _pump(self) -> None:
         self._woken.wait(_TICK_SECONDS)
@@ -148,9 +144,7 @@ def main() -> None:
     parser.add_argument("--note", type=Path, required=True)
     parser.add_argument("--rooms", type=int, required=True)
     parser.add_argument("--to", type=int, required=True, help="messages that each room is to have afterwards")
-    parser.add_argument("--chunk", type=int, default=25, help="messages of one room before the next has its turn")
     parser.add_argument("--author", type=int, default=1)
-    parser.add_argument("--tail", action="store_true", help="end without a last checkpoint")
     given = parser.parse_args()
     note = msgspec.json.decode(given.note.read_bytes(), type=Note) if given.note.exists() else Note()
     settings = replace(Settings.from_env(), data_dir=given.note.parent / "shard")
@@ -163,12 +157,12 @@ def main() -> None:
     if not note.rooms:
         note.rooms = make_rooms(host, given.rooms, authors)
         events += len(note.rooms)
-    post(host, note.rooms, note.filled + 1, given.to, given.chunk, authors)
+    post(host, note.rooms, note.filled + 1, given.to, _CHUNK, authors)
     events += len(note.rooms) * (given.to - note.filled)
     seconds = time.perf_counter() - begun
     note.filled = given.to
     given.note.write_bytes(msgspec.json.encode(note))
-    host.leave() if given.tail else host.close()
+    host.close()
     print(msgspec.json.encode({"events": events, "seconds": seconds}).decode(), flush=True)
     os._exit(0)
 

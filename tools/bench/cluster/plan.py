@@ -9,9 +9,7 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``seconds``: of a run. ``warm_seconds``: the most that the servers are given to warm up. ``rooms``: that sends
-    are spread over. ``history_rooms``: with ``history_messages`` each.
-
-    ``partition_messages``: in one partition, in ``partition_rooms``, to be recovered. ``folder``: for our own files.
+    are spread over. ``history_rooms``: with ``history_messages`` each. ``folder``: for our own files.
     """
 
     runs: int
@@ -20,6 +18,4 @@ class Plan:
     rooms: int
     history_rooms: int
     history_messages: int
-    partition_messages: int
-    partition_rooms: int
     folder: Path

@@ -1,4 +1,4 @@
-"""Taking over: a large partition after a start, and the gap that a client sees when its room's owner goes away."""
+"""Taking over: the gap that a client sees when its room's owner, or the broker that leads its partition, goes away."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from aiokafka import AIOKafkaProducer
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.process import descendants
-from tools.bench.cluster.metrics import scrape
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster, on_core, port_of
 from tools.bench.report import Section, Table, Target, at_most, numbers
@@ -27,12 +26,8 @@ from tools.harness.calls import Address, Caller, CallRefused
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
 from tools.harness.waiting import until
-from tools.servers.cluster import Cluster
 from tools.servers.daemon import Daemon
 
-PREFIX = "recovery."
-_NUMBER = 5  # of the process that recovers the large partition
-_CHUNK = 10  # messages of a room in a row
 _PULSE_SECONDS = 0.01
 _KILL_BOUND = 1.0
 _FREEZE_BOUND = 3.0
@@ -44,10 +39,7 @@ _BARE_BOUND = 1.25
 def measure(running: RunningCluster, plan: Plan) -> Section:
     session = running.settings().session_seconds
     gaps = _gaps(running, plan)
-    recovered = _large_partition(running, plan)
-    large = f"{plan.partition_messages:,} messages in {plan.partition_rooms:,} rooms"
     rows = [
-        (f"start of `falcon write` alone → it serves a partition with {large}, s", numbers(recovered, "{:.2f}")),
         ("kill -9 of the owner, another one runs: gap, s", numbers(gaps.killed, "{:.2f}")),
         ("SIGSTOP to the owner, another one runs: gap, s", numbers(gaps.frozen, "{:.2f}")),
         ("SIGTERM to the owner, another one runs: gap, s", numbers(gaps.moved, "{:.2f}")),
@@ -58,9 +50,7 @@ def measure(running: RunningCluster, plan: Plan) -> Section:
         f"The gap is the longest time between two accepted messages of a client that sends one to the same room every "
         f"{_PULSE_SECONDS * 1000:.0f} ms and tries each again until it is accepted. Sessions last {session:g} s. "
         "Brokers and controllers count as dead when they are silent for 1.5 s. The bare producer is aiokafka's "
-        "alone, with acks=all, in the same runs. The "
-        f"large partition was filled {_CHUNK} messages of a room at a time and left with a tail behind its last "
-        "checkpoint; each start came after a kill -9, at the same address. Python's own start is part of it."
+        "alone, with acks=all, in the same runs."
     )
     targets: list[Target] = [
         at_most("gap at kill -9 of a partition's owner", gaps.killed, _KILL_BOUND, " s"),
@@ -240,40 +230,3 @@ def _gaps_at(lose: Callable[[], None], pulses: Sequence[Pulse | BarePulse]) -> l
     finally:
         accepted = [each.end() for each in pulses]
     return [longest_gap(each, lost) for each in accepted]
-
-
-# --- a large partition ------------------------------------------------------------------------------------------------
-
-
-def _large_partition(running: RunningCluster, plan: Plan) -> list[float]:
-    cluster = running.apart(PREFIX, 1)
-    running.stop("write")
-    found: list[float] = []
-    try:
-        per_room = max(1, plan.partition_messages // plan.partition_rooms)
-        options = (f"--note={plan.folder / 'large.json'}", f"--rooms={plan.partition_rooms}", f"--to={per_room}")
-        filled = running.run("history", *options, f"--chunk={_CHUNK}", "--tail", cluster=cluster)
-        say(f"large partition: {filled['events']:,} events in {filled['seconds']:.0f} s")
-        for turn in range(plan.runs):
-            found.append(_start(running, cluster))
-            cluster.process("write", _NUMBER).kill()
-            say(f"{turn + 1}/{plan.runs} start on the large partition: {found[-1]:.2f} s")
-    finally:
-        cluster.process("write", _NUMBER).kill()
-        running.scale_write(1)
-    return found
-
-
-def _start(running: RunningCluster, cluster: Cluster) -> float:
-    begun = time.perf_counter()
-    with on_core(running.cores.server):
-        process = cluster.start("write", _NUMBER)
-    until(lambda: _recovered(cluster.ops_url(process)), "it recovered the partition", 120)
-    return time.perf_counter() - begun
-
-
-def _recovered(ops_url: str) -> bool:
-    try:
-        return scrape(ops_url).total("falcon_recoveries_total") >= 1
-    except OSError:
-        return False

@@ -22,15 +22,13 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from tools.bench.cluster.figures import FALCON, SERVERS, Work
 from tools.bench.cluster.metrics import Scraped, scrape
-from tools.bench.samples import ProcessMemory
 from tools.harness.calls import Address, Caller
 from tools.harness.machine import Cores
-from tools.harness.processes import Tree, descendants, scan, spawn, thread_seconds
+from tools.harness.processes import descendants, scan, spawn, thread_seconds
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed, Targets, pick_targets
 from tools.harness.waiting import eventually_within, until
 from tools.servers.cluster import Cluster, Ports
-from tools.servers.daemon import Daemon
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 _TICK: Final = os.sysconf("SC_CLK_TCK")
@@ -198,10 +196,6 @@ class RunningCluster:
     def settings(self) -> Settings:
         return Settings.from_env(self.cluster.environment())
 
-    def apart(self, prefix: str, partitions: int) -> Cluster:
-        """Another log on the same brokers."""
-        return self._with({"FALCON_KAFKA_PREFIX": prefix}, partitions)
-
     def create_bare_table(self, name: str) -> None:
         """Create a table like the timeline's, for programs that are no Falcon."""
         (usual,) = schema.table_specs("bare", "timeline", 1, {})
@@ -240,34 +234,12 @@ class RunningCluster:
             }
         )
 
-    def memory(self) -> list[ProcessMemory]:
-        """The memory of each process, by its server's name."""
-        found: list[ProcessMemory] = []
-        for name, pid in self._named():
-            tree = Tree()
-            tree.add(pid)
-            found += [
-                ProcessMemory(f"{name}: {_short(each.title)}", each.rss, each.pss) if name in self._falcons()
-                else ProcessMemory(name, each.rss, each.pss)
-                for each in tree.memory()
-            ]  # fmt: skip
-        return found
-
-    def _falcons(self) -> set[str]:
-        return {process.name for role in FALCON for process in self.cluster.processes(role)}
-
     def _roots(self) -> dict[str, list[int]]:
         roots = {role: [pid for each in self.cluster.processes(role) if (pid := each.pid())] for role in FALCON}
         statuses = (self.cluster.kafka.status(), self.cluster.hbase.status())
         for name, found in zip(SERVERS, statuses, strict=True):
             roots[name] = [status.pid for status in found if status.pid]
         return roots
-
-    def _named(self) -> list[tuple[str, int]]:
-        daemons: list[Daemon] = [each for role in FALCON for each in self.cluster.processes(role)]
-        named = [(each.name, pid) for each in daemons if (pid := each.pid())]
-        servers = (*self.cluster.kafka.status(), *self.cluster.hbase.status())
-        return named + [(status.name, status.pid) for status in servers if status.pid]
 
     def scrape(self, role: str) -> Scraped:
         """The metrics of the role's first process. Raises OSError."""
@@ -330,9 +302,3 @@ async def _brokers(kafka: KafkaCluster) -> dict[int, Brokers]:
     finally:
         await admin.close()
     return {each["partition"]: Brokers(each["leader"], tuple(each["isr"])) for each in topic["partitions"]}
-
-
-def _short(title: str) -> str:
-    if title.startswith("falcon:"):
-        return title.removeprefix("falcon:").strip()
-    return "launcher" if " -m falcon " in title else title.split()[0].rpartition("/")[2]

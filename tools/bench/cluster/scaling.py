@@ -1,4 +1,4 @@
-"""One, two and three ``falcon write``: what a message costs, and what memory they take."""
+"""One, two and three ``falcon write``: what a message costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
 from tools.bench.cluster.sending import ACCOUNTS, warm
 from tools.bench.report import Section, Table, Target, at_most, numbers
-from tools.bench.samples import ProcessMemory, ratios
+from tools.bench.samples import ratios
 from tools.harness.progress import say
 
 COUNTS: Final = (1, 2, 3)
@@ -35,47 +35,21 @@ class ScaleSample:
         return sum(self.micros[role] for role in FALCON)
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A load for each number of ``falcon write``: the rate that is offered to so many."""
-
-    name: str
-    note: str
-    rates: Mapping[int, float]
-
-
 def measure(running: RunningCluster, plan: Plan) -> Section:
     targets = wrk.write_targets(plan.folder / "scale.targets", running.fill(plan.rooms, ACCOUNTS))
     warm(running, plan, targets)
     half = _send(running, targets, min(plan.seconds, 3)).rate / 2
-    offers = (
-        Offer(
-            "the load grows with them",
-            "Each `falcon write` is offered as much as every other: three of them together, half of what one can do.",
-            {count: half * count / max(COUNTS) for count in COUNTS},
-        ),
-        Offer(
-            "the load stays the same",
-            "Half of what one `falcon write` can do. The more of them share it, the fewer messages share a wake-up, a "
-            "batch and a flush.",
-            dict.fromkeys(COUNTS, half),
-        ),
-    )
-    found: dict[str, dict[int, list[ScaleSample]]] = {offer.name: {count: [] for count in COUNTS} for offer in offers}
-    memory: dict[int, list[ProcessMemory]] = {}
+    found: dict[int, list[ScaleSample]] = {count: [] for count in COUNTS}
     try:
         for _ in range(plan.runs):
             for count in COUNTS:
                 running.scale_write(count)
-                for offer in offers:
-                    sample = _sample(running, plan, targets, offer.rates[count])
-                    found[offer.name][count].append(sample)
-                    say(f"scale, {count}, {offer.name}: {sample.load.rate:,.0f}/s, {sample.falcon:.0f} µs a message")
-                memory[count] = running.memory()
+                sample = _sample(running, plan, targets, half)
+                found[count].append(sample)
+                say(f"scale, {count}: {sample.load.rate:,.0f}/s, {sample.falcon:.0f} µs a message")
     finally:
         running.scale_write(1)
-    tables = [_costs(offer, found[offer.name]) for offer in offers]
-    return Section("scale", [*tables, _memory(memory)], [_target(found[offers[-1].name])])
+    return Section("scale", [_costs(found)], [_target(found)])
 
 
 def _sample(running: RunningCluster, plan: Plan, targets: Path, rate: float) -> ScaleSample:
@@ -105,7 +79,7 @@ def _target(samples: Mapping[int, Sequence[ScaleSample]]) -> Target:
     return at_most(what, growth, GROWTH_BOUND, "×")
 
 
-def _costs(offer: Offer, samples: Mapping[int, Sequence[ScaleSample]]) -> Table:
+def _costs(samples: Mapping[int, Sequence[ScaleSample]]) -> Table:
     rows = [
         (
             f"{count} `falcon write`",
@@ -120,21 +94,8 @@ def _costs(offer: Offer, samples: Mapping[int, Sequence[ScaleSample]]) -> Table:
     ]
     columns = ("", "a second", "p50, ms", "p99, ms", "CPU s, 1,000 messages", *FALCON, *SERVERS, "idle, % of a core")
     note = (
-        f"{offer.note} By role: µs. What Falcon's processes take of a core when idle is in these figures too; it "
-        "stands in the last column."
+        "All of them together are offered half of what one can do. The more share it, the fewer messages share a "
+        "wake-up, a batch and a flush. By role: µs. What Falcon's processes take of a core when idle is in these "
+        "figures too; it stands in the last column."
     )
-    return Table(f"One, two and three `falcon write`: {offer.name}", columns, rows, note)
-
-
-def _memory(memory: dict[int, list[ProcessMemory]]) -> Table:
-    names = dict.fromkeys(each.title for found in memory.values() for each in found)
-    rows: list[tuple[str, ...]] = []
-    for name in sorted(names):
-        cells = ["–"] * len(memory)
-        for place, found in enumerate(memory.values()):
-            sizes = [each.pss for each in found if each.title == name]
-            if sizes:
-                cells[place] = f"{sum(sizes):,.0f}"
-        rows.append((name, *cells))
-    columns = ("MiB, PSS", *(f"{count} `falcon write`" for count in memory))
-    return Table("Memory of each process", columns, rows, "After the last run with each number.")
+    return Table("One, two and three `falcon write` at the same load", columns, rows, note)

@@ -31,10 +31,8 @@ CLUSTER: Final = "cluster"
 EMBEDDED: Final = "falcon up"
 PACED: Final = "falcon up, as many a second"
 CPU_BOUND: Final = 2.0
-LONE_BOUND: Final = 2.5  # times the CPU of the libraries alone
 P50_BOUND: Final = 6.0  # ms more than the bare producer
 _COMMIT: Final = "falcon_journal_commit_events"
-_LONE_TABLE: Final = "bare_lone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,6 @@ class Sends:
     def __init__(self) -> None:
         self.samples: dict[tuple[str, int], list[SendSample]] = {}
         self.bare: dict[int, list[Beside]] = {}
-        self.lone: list[Measured] = []  # the libraries' part of one message at a time
 
     def add(self, name: str, flight: int, sample: SendSample) -> None:
         self.samples.setdefault((name, flight), []).append(sample)
@@ -86,7 +83,6 @@ def measure(running: RunningCluster, plan: Plan) -> Section:
     targets = wrk.write_targets(plan.folder / "send.targets", running.fill(plan.rooms, ACCOUNTS))
     embedded = _Embedded(running, plan)
     found = Sends()
-    running.create_bare_table(_LONE_TABLE)
     warm(running, plan, targets)
     for _ in range(plan.runs):
         wrk.send(running.cores.generator, running.address, targets, 64, 1)
@@ -95,7 +91,6 @@ def measure(running: RunningCluster, plan: Plan) -> Section:
             found.add(CLUSTER, flight, sample)
             if sample.batch is not None:
                 found.bare.setdefault(flight, []).append(_produce(running, plan, flight, sample.batch))
-        found.lone.append(_lone(running, plan))
         embedded.measure(found, {flight: found.samples[CLUSTER, flight][-1].load.rate for flight in COMPARED})
     return Section("send", _tables(found), _judge(found), _notes(found))
 
@@ -136,14 +131,6 @@ def _produce(running: RunningCluster, plan: Plan, flight: int, batch: float) -> 
     measured = msgspec.convert(running.run("bare", "producer", *options), Measured)
     say(f"bare producer, {size} a batch, {at_once} at once: p50 {measured.p50:.2f} p99 {measured.p99:.2f} ms")
     return Beside(size, at_once, measured)
-
-
-def _lone(running: RunningCluster, plan: Plan) -> Measured:
-    measured = msgspec.convert(
-        running.run("bare", "lone", f"--table={_LONE_TABLE}", f"--seconds={plan.seconds}"), Measured
-    )
-    say(f"a lone message by the libraries alone: {measured.micros:.0f} µs, p50 {measured.p50:.2f} ms")
-    return measured
 
 
 class _Embedded:
@@ -226,33 +213,7 @@ def _tables(found: Sends) -> list[Table]:
         "The bare producer is aiokafka's alone, idempotent with acks=all, with records from Falcon's log in batches of "
         "the mean size of Falcon's.",
     )
-    return [
-        Table("Sending a message, durable on two brokers when answered", columns, rows, note),
-        bare,
-        _alone(found),
-    ]
-
-
-def _alone(found: Sends) -> Table:
-    samples = found.samples[CLUSTER, 1]
-    rows = [
-        ("aiokafka and happybase alone", numbers((each.micros for each in found.lone), "{:,.0f}"), "1.00×"),
-        (
-            "Falcon: api, write and project",
-            numbers((sample.falcon for sample in samples), "{:,.0f}"),
-            numbers(_of_the_libraries(found), "{:.2f}×"),
-        ),
-    ]
-    note = (
-        "The libraries alone are one program that appends the record, reads it back with two consumers (the edge's "
-        "streams, the projector) and makes four puts (three rows, one position). It serves no HTTP, decides nothing, "
-        "and survives nothing."
-    )
-    return Table("A lone message, beside the libraries that it takes", ("", "CPU, µs", "of the libraries'"), rows, note)
-
-
-def _of_the_libraries(found: Sends) -> list[float]:
-    return ratios([sample.falcon for sample in found.samples[CLUSTER, 1]], [each.micros for each in found.lone])
+    return [Table("Sending a message, durable on two brokers when answered", columns, rows, note), bare]
 
 
 def _row(found: Sends, name: str, samples: Sequence[SendSample], flight: int) -> tuple[str, ...]:
@@ -285,9 +246,6 @@ def _judge(found: Sends) -> list[Target]:
             what = f"Falcon's CPU a message, {flight} in flight, of `falcon up`'s{way}"
             if times:
                 judged.append(at_most(what, times, CPU_BOUND, "×"))
-    if found.lone:
-        what = "Falcon's CPU of a lone message, of aiokafka's and happybase's alone"
-        judged.append(at_most(what, _of_the_libraries(found), LONE_BOUND, "×"))
     if 64 in found.bare:
         more = _more_than_bare(found, 64)
         judged.append(at_most("p50 of a send, 64 in flight, above a bare producer's batch", more, P50_BOUND, " ms"))

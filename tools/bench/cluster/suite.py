@@ -10,7 +10,7 @@ from typing import Final
 
 from falcon.journal.ports import JournalUnavailable
 from tools.bench.bench import ROOT, Bench, Measures, Size, Suite
-from tools.bench.cluster import projecting, reading, reconnects, recovering, scaling, sending, visible
+from tools.bench.cluster import projecting, reading, recovering, scaling, sending, visible
 from tools.bench.cluster.past import ClusterPast
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
@@ -36,8 +36,6 @@ def plan_of(bench: Bench) -> Plan:
         rooms=sizes["chat_rooms"],
         history_rooms=sizes["history_rooms"],
         history_messages=204,
-        partition_messages=sizes["messages"],
-        partition_rooms=sizes["message_rooms"],
         folder=bench.folder,
     )
 
@@ -60,7 +58,6 @@ def _open(bench: Bench) -> Iterator[Measures]:
         measures = {
             "send": lambda: sending.measure(running, plan),
             "readable": lambda: visible.measure(running, plan),
-            "return": lambda: reconnects.measure(running, plan),
             "scale": lambda: scaling.measure(running, plan),
             # The backlog is what is read afterwards.
             "project": lambda: projecting.measure(running, plan, past),
@@ -92,14 +89,12 @@ SUITE: Final = Suite(
     name="cluster",
     title="Benchmarks of a cluster",
     method=Path(__file__).with_name("method.md"),
-    sections=("send", "read", "project", "readable", "return", "recovery", "scale"),
+    sections=("send", "read", "project", "readable", "recovery", "scale"),
     sizes={
         "warm_seconds": Size(180, 2, "the most that the servers are given to warm up"),
         "partitions": Size(8, 8, "of the log; one for each falcon write at least", 3),
         "chat_rooms": Size(100, 20, "rooms that sends are spread over"),
         "history_rooms": Size(4_000, 200, "rooms that are read, of 204 messages each"),
-        "messages": Size(1_000_000, 10_000, "in the partition that is recovered"),
-        "message_rooms": Size(10_000, 100, "that these messages are in"),
         "port": Size(27_500, 27_500, "where to look for free ports", 1_024),
     },
     open=_open,

@@ -12,7 +12,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -23,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tools.bench.peers.serve import serve
-from tools.bench.peers.shapes import Message, MessagePage, Rooms, RoomSummary, SendBody
+from tools.bench.peers.shapes import Message, MessagePage, SendBody
 
 SCHEMA = """
 CREATE TABLE accounts (account_id bigserial PRIMARY KEY, name text NOT NULL);
@@ -76,21 +75,6 @@ COLUMNS = "seq, author_id, text, posted_at, edited_at, deleted, reply_to, mentio
 BY_KEY = f"SELECT room_id, {COLUMNS} FROM messages WHERE author_id = $1 AND idempotency_key = $2"
 LATEST = f"SELECT {COLUMNS} FROM messages WHERE room_id = $1 ORDER BY seq DESC LIMIT $2"
 BEFORE = f"SELECT {COLUMNS} FROM messages WHERE room_id = $1 AND seq < $3 ORDER BY seq DESC LIMIT $2"
-
-WHO = "SELECT account_id FROM tokens WHERE hash = $1"
-
-# The inner query picks the rooms, the outer one looks up the newest message of only those.
-ROOMS = f"""
-SELECT r.*, {", ".join(f"l.{column}" for column in COLUMNS.split(", "))}
-FROM (
-    SELECT r.room_id, r.name, r.last_seq, r.updated_at, m.role, m.read_seq
-    FROM members m JOIN rooms r USING (room_id)
-    WHERE m.account_id = $1 AND (r.updated_at, r.room_id) < ($2, $3)
-    ORDER BY r.updated_at DESC, r.room_id DESC LIMIT $4
-) r LEFT JOIN messages l ON l.room_id = r.room_id AND l.seq = r.last_seq
-ORDER BY r.updated_at DESC, r.room_id DESC
-"""
-_NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), 0)
 
 # Enough connections for PostgreSQL to join commits; 8 and 32 were no faster on one core, 64 were slower.
 POOL_SIZE = 16
@@ -181,47 +165,6 @@ async def latest(request: Request) -> Response:
     return Response(_encode(page), media_type="application/json")
 
 
-async def rooms(request: Request) -> Response:
-    try:
-        limit = int(request.query_params.get("limit", "50"))
-        updated_at, room_id = _decode_cursor(request.query_params.get("cursor"))
-    except ValueError:
-        return _problem(422, "invalid")
-    async with request.state.pool.acquire() as connection:
-        account_id = await connection.fetchval(WHO, _token_hash(request))
-        if account_id is None:
-            return _problem(401, "unauthenticated")
-        rows = await connection.fetch(ROOMS, account_id, updated_at, room_id, limit + 1)
-    listed = rows[:limit]
-    next_cursor = _encode_cursor(listed[-1]) if len(rows) > limit else None
-    return Response(_encode(Rooms([_summary(row) for row in listed], next_cursor)), media_type="application/json")
-
-
-def _summary(row: Mapping[str, Any]) -> RoomSummary:
-    return RoomSummary(
-        room_id=row["room_id"],
-        name=row["name"],
-        role=row["role"],
-        last_seq=row["last_seq"],
-        read_seq=row["read_seq"],
-        unread=max(0, row["last_seq"] - row["read_seq"]),
-        last_message=None if row["seq"] is None else _message(row["room_id"], row),
-        updated_at=row["updated_at"],
-    )
-
-
-def _encode_cursor(row: Mapping[str, Any]) -> str:
-    return f"{row['updated_at'].timestamp() * 1000:.0f}-{row['room_id']}"
-
-
-def _decode_cursor(cursor: str | None) -> tuple[datetime, int]:
-    """Raises ValueError."""
-    if cursor is None:
-        return _NEWEST
-    milliseconds, _, room_id = cursor.partition("-")
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC), int(room_id)
-
-
 def build_app(dsn: str) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -233,7 +176,6 @@ def build_app(dsn: str) -> Starlette:
         routes=[
             Route(path, send, methods=["POST"]),
             Route(path, latest, methods=["GET"]),
-            Route("/v1/rooms", rooms, methods=["GET"]),
         ],
         lifespan=lifespan,
     )
@@ -263,36 +205,6 @@ async def fill(dsn: str, accounts: int, rooms: int) -> tuple[list[str], list[int
     finally:
         await connection.close()
     return tokens, room_ids
-
-
-async def fill_history(dsn: str, room_ids: list[int], messages: int, author: int) -> None:
-    """Add so many messages to each of the rooms."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(
-            "INSERT INTO messages (room_id, seq, author_id, text)"
-            " SELECT r.room_id, r.last_seq + n, $3, lpad(n::text, 8, '0') || ' ' || repeat('x', 91)"
-            " FROM rooms r CROSS JOIN generate_series(1, $2::int) n WHERE r.room_id = ANY ($1)",
-            room_ids,
-            messages,
-            author,
-        )
-        await connection.execute(
-            "UPDATE rooms SET last_seq = last_seq + $2 WHERE room_id = ANY ($1)", room_ids, messages
-        )
-        await connection.execute("VACUUM ANALYZE")
-    finally:
-        await connection.close()
-
-
-async def move_read(dsn: str, marks: list[tuple[int, int]]) -> None:
-    """``marks``: how far all members have read each room, as (room, seq)."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.executemany("UPDATE members SET read_seq = $2 WHERE room_id = $1", marks)
-        await connection.execute("VACUUM ANALYZE")
-    finally:
-        await connection.close()
 
 
 if __name__ == "__main__":

@@ -29,19 +29,3 @@ class MessagePage(msgspec.Struct, frozen=True):
     messages: list[Message]
     has_before: bool
     has_after: bool
-
-
-class RoomSummary(msgspec.Struct, frozen=True):
-    room_id: int
-    name: str
-    role: str
-    last_seq: int
-    read_seq: int
-    unread: int
-    last_message: Message | None
-    updated_at: datetime
-
-
-class Rooms(msgspec.Struct, frozen=True):
-    rooms: list[RoomSummary]
-    next_cursor: str | None

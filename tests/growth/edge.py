@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from unittest.mock import patch
 
 from starlette.types import Message as AsgiMessage
 
@@ -19,17 +17,11 @@ from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.sockets.lone_signal_transport import LocalSignalTransport
 from falcon.bootstrap import start_edge
-from falcon.domain.answers import MessageAnswer, PositionAnswer, ReadAnswer
+from falcon.domain.answers import PositionAnswer
 from falcon.domain.catalogue import Event
-from falcon.domain.commands import MoveRead, PostMessage, ReadPosition
-from falcon.domain.events import (
-    AccountCreated,
-    MessagePosted,
-    ReadMoved,
-    TokenIssued,
-)
+from falcon.domain.commands import ReadPosition
+from falcon.domain.events import AccountCreated, TokenIssued
 from falcon.domain.ids import Partition
-from falcon.domain.message import Message
 from falcon.http import bearer_tokens
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
@@ -40,12 +32,12 @@ from falcon.read.store import Moves
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
-from tools.bench.growing.log import NOW, CountedLog
+from tests.growth.log import NOW, CountedLog
 from tools.harness.asgi import lifespan
 from tools.harness.fake_hbase import FakeHBase
 
 PREFIX: Final = "falcon"
-_SECRET: Final = b"of a benchmark"
+_SECRET: Final = b"of a test"
 _NAME: Final = "a log"
 
 
@@ -110,64 +102,42 @@ class Site:
         return self.hbase.given.total()
 
 
-class CountedOwners:
-    """CommandGateway whose owners accept everything. ``commands``: all that came. ``seconds``: that each takes.
-
-    ``happened`` is given the event of each command.
-    """
+class SilentOwners:
+    """CommandGateway of owners who accept nothing: nothing here is written through an API."""
 
     def __init__(self, log: CountedLog) -> None:
         self._log = log
-        self.commands: list[CommandEnvelope] = []
-        self.seconds = 0.0
-        self.happened: Callable[[Envelope], None] = lambda envelope: None
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
-        self.commands.append(envelope)
-        await asyncio.sleep(self.seconds)
-        answer: Any
         match envelope.command:
-            case PostMessage(by=by, room_id=room_id, text=text):
-                message = Message(room_id, self._log.last_seqs.get(room_id, 0) + 1, by, text, NOW)
-                self.happened(self._log.happen(MessagePosted(message)))
-                answer = MessageAnswer(message)
-            case MoveRead(by=by, room_id=room_id, seq=seq):
-                self.happened(self._log.happen(ReadMoved(room_id, by, seq, 0, 0)))
-                answer = ReadAnswer(room_id, seq, 0, 0)
             case ReadPosition(partition=partition):
-                answer = PositionAnswer(self._log.length(partition) - 1)
+                return Accepted(PositionAnswer(self._log.length(partition) - 1), partition, 0)
             case command:
                 raise NotImplementedError(f"these owners do not know {command}")
-        return Accepted(answer, envelope.partition, self._log.length(envelope.partition) - 1)
 
     def mailbox(self, partition: Partition) -> None:
         """There is none: no command waits."""
 
 
 class CountedEdge:
-    """The public application over a site. ``edge`` is its inside."""
+    """The public application over a site."""
 
-    def __init__(self, app: Any, edge: Edge, site: Site, owners: CountedOwners) -> None:
+    def __init__(self, app: Any, site: Site) -> None:
         self._app = app
-        self.edge = edge
         self.site = site
-        self.owners = owners
 
-    async def request(
-        self, method: str, path: str, account_id: int, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
-        """The headers of the response. Raises CallFailed."""
+    async def get(self, path: str, account_id: int) -> None:
+        """Raises CallFailed."""
         received: list[AsgiMessage] = []
 
         async def send(message: AsgiMessage) -> None:
             received.append(message)
 
         requested = asyncio.Queue[AsgiMessage]()
-        requested.put_nowait({"type": "http.request", "body": body, "more_body": False})
-        await self._app(self._scope(method, path, account_id, headers or {}), requested.get, send)
+        requested.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        await self._app(self._scope(path, account_id), requested.get, send)
         if received[0]["status"] >= 300:
-            raise CallFailed(f"{method} {path}: {received}")
-        return {name.decode(): value.decode() for name, value in received[0]["headers"]}
+            raise CallFailed(f"GET {path}: {received}")
 
     async def begins(self, account_id: int, resume: str = "") -> Begun:
         """Open a stream, and close it when it has begun. Raises CallFailed."""
@@ -193,8 +163,8 @@ class CountedEdge:
             await gone.wait()
             return {"type": "http.disconnect"}
 
-        headers = {"last-event-id": resume} if resume else {}
-        scope = self._scope("GET", "/v1/stream", account_id, headers)
+        scope = self._scope("/v1/stream", account_id)
+        scope["headers"] += [(b"last-event-id", resume.encode())] if resume else []
         streaming = asyncio.create_task(self._app(scope, receive, send))
         waiting = asyncio.create_task(begun.wait())
         await asyncio.wait([streaming, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -208,18 +178,17 @@ class CountedEdge:
             gone.set()
             await streaming
 
-    def _scope(self, method: str, path: str, account_id: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _scope(self, path: str, account_id: int) -> dict[str, Any]:
         path, _, query = path.partition("?")
-        named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": method,
+            "method": "GET",
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),
-            "headers": [*self.site.headers(account_id), *named],
+            "headers": self.site.headers(account_id),
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
             "scheme": "http",
@@ -232,7 +201,7 @@ _BEGUN: Final = re.compile(rb"id: (\S+)\nevent: (hello|caught_up|catch_up)\n")
 @asynccontextmanager
 async def counted_edge(site: Site, **settings: Any) -> AsyncIterator[CountedEdge]:
     """The application over the site, until the end of the block. ``settings`` as Settings has them."""
-    owners = CountedOwners(site.log)
+    owners = SilentOwners(site.log)
     edges: list[Edge] = []
     with tempfile.TemporaryDirectory(prefix="falcon-growth-") as folder:
         chosen = Settings(data_dir=Path(folder), partitions=site.log.partitions, **settings)
@@ -258,23 +227,4 @@ async def counted_edge(site: Site, **settings: Any) -> AsyncIterator[CountedEdge
 
         app = create_app(serving)
         async with lifespan(app):
-            yield CountedEdge(app, edges[0], site, owners)
-
-
-class SimulatedTime:
-    """CLOCK_MONOTONIC that can be put forward."""
-
-    def __init__(self) -> None:
-        self._ahead = 0.0
-
-    def __enter__(self) -> SimulatedTime:
-        real = time.monotonic
-        self._patch = patch.object(time, "monotonic", lambda: real() + self._ahead)
-        self._patch.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._patch.stop()
-
-    def pass_by(self, seconds: float) -> None:
-        self._ahead += seconds
+            yield CountedEdge(app, site)
