@@ -89,7 +89,6 @@ LANES: Final = {
         "cluster/test_failover",
         "cluster/test_growing",
         "cluster/test_secured",
-        "faults/test_fence",
         "simulation/test_beside",
         "streams/",
     ),

@@ -18,7 +18,7 @@ from typing import Final, NoReturn, TypeAlias
 import msgspec
 
 from tools.harness.in_memory import folder_in_memory
-from tools.simulation import acts, lives, restores, revocations
+from tools.simulation import acts, lives, owners, restores, revocations
 from tools.simulation.course import FORKED, Asked, Outcome, Plan, host
 
 Mistake: TypeAlias = Callable[[], AbstractContextManager[None]]
@@ -26,12 +26,14 @@ Mistake: TypeAlias = Callable[[], AbstractContextManager[None]]
 ALONE: Final[Mapping[str, Callable[[Outcome, Path], None]]] = {
     "acts": acts.run,
     "lives": lives.run,
+    "owners": owners.explore,
     "restores": restores.run,
     "revocations": revocations.run,
 }
 KINDS: Final = (*FORKED, *ALONE)
 _RARE: Final = {  # the others are short
     **dict.fromkeys((12, 62, 112, 162), "lives"),
+    **dict.fromkeys(range(7, 200, 20), "owners"),
     24: "revocations",
     49: "acts",
     99: "long",

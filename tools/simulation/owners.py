@@ -12,18 +12,19 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from aiokafka import TopicPartition
+from aiokafka.structs import RecordMetadata
 
 from falcon.adapters.kafka import fence, topics
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.producer import Producer
+from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
@@ -40,6 +41,7 @@ from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnv
 from falcon.write.shard import Shard
 from tools.harness.in_memory import folder_in_memory
 from tools.harness.waiting import eventually_within
+from tools.simulation.course import Outcome
 from tools.simulation.http import network_loop
 from tools.simulation.kafka.brokers import Brokers
 from tools.simulation.kafka.cluster import SimulatedCluster
@@ -55,7 +57,7 @@ _TICK_SECONDS: Final = 0.1
 _TURNS: Final = (10, 30)
 _NIGHTS: Final = 6
 _TURNS_A_DAY: Final = (4, 8)
-_SNAPSHOTS_MAX: Final = 60
+_SNAPSHOTS_MAX: Final = 110  # 33 to 70 are alive; 200 and more are there if nothing old is compacted
 _SETTLE_SECONDS: Final = 120.0
 _LIMITS: Final = ShardLimits(
     checkpoint_events=4, checkpoint_seconds=2.0, passivate_seconds=1.0, hot_aggregates=2, refusal_age_seconds=1.0
@@ -64,6 +66,8 @@ _CHECKPOINTED_SECONDS: Final = 2.5  # after which all that was said is in a chec
 _REFUSAL_AGE_SECONDS: Final = 1.2  # older than a state may be that a refusal rests on
 _CLEANED_SECONDS: Final = 20.0  # from one look of the brokers' cleaner to the next
 _FOREIGN: Final = b"not Falcon's"
+_WRITTEN_TWICE: Final = 0.1  # of the batches, where some are; a marker gets between two copies now and then
+_BETWEEN_COPIES_SECONDS: Final = 1.0
 
 
 @dataclass(eq=False)
@@ -114,6 +118,21 @@ class _Brokers(Brokers):
         appended = await super().produce(node, at, entries, numbered, seconds)
         await hanging.over.wait()
         return appended
+
+
+class _Stutter(Producer):
+    """Deduplication that fails: some batches are written twice, markers too, and the answer is that of either copy."""
+
+    def __init__(self, cluster: SimulatedCluster, seed: str) -> None:
+        super().__init__(cluster)
+        self._random = random.Random(seed)
+
+    async def write(self, topic: str, partition: int, records: Sequence[Record]) -> RecordMetadata:
+        written = [await super().write(topic, partition, records)]
+        if self._random.random() < _WRITTEN_TWICE:
+            await asyncio.sleep(self._random.choice([0.0, self._random.uniform(0, _BETWEEN_COPIES_SECONDS)]))
+            written.append(await super().write(topic, partition, records))
+        return self._random.choice(written)
 
 
 class _Assigned:
@@ -191,15 +210,22 @@ class _Intent:
         return isinstance(last, Unavailable) and last.reason in ("expired", "overloaded", "unavailable")
 
     @property
+    def not_done(self) -> bool:
+        """It was asked once, of an owner that says that it has not done it and does not own the partition."""
+        return len(self.told) == 1 and isinstance(self.told[0], Unavailable) and self.told[0].reason == "not_mine"
+
+    @property
     def settled(self) -> bool:
         return bool(self.definite) or (self.meek and self.refused)
 
 
 class Owners:
-    """``violations``: what was found to be wrong at the end of ``run``."""
+    """``violations``: what was found to be wrong at the end of ``run``. ``twice``: some batches are written twice."""
 
-    def __init__(self, simulation: Simulation, folder: Path, seed: int) -> None:
+    def __init__(self, simulation: Simulation, folder: Path, seed: int, *, twice: bool = False) -> None:
         self.violations: list[str] = []
+        self._seed = seed
+        self._twice = twice
         self._simulation = simulation
         self._folder = folder
         self._random = random.Random(f"owners {seed}")
@@ -250,7 +276,8 @@ class Owners:
     def _live(self, owner: _Owner) -> None:
         name = owner.process.name
         cluster, loop, wake = self._cluster(name), LoopThread(), owner.woken.set
-        producer, clock = Producer(cluster), SystemClock()
+        producer = _Stutter(cluster, f"{name} {self._seed}") if self._twice else Producer(cluster)
+        clock = SystemClock()
         snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(self._folder / f"{name}.db"))
         recoveries, retries = Dispatcher("recovery", threads=1, queue=1), Dispatcher("retries", threads=1, queue=1)
 
@@ -332,6 +359,15 @@ class Owners:
         partition = self._random.randrange(_PARTITIONS)
         room = self._random.choice(self._rooms[partition])
         self._ask(self._message(partition, room, meek=self._random.random() < 0.3))
+        if self._twice:
+            self._ask_once(partition, room)
+
+    def _ask_once(self, partition: int, room: int) -> None:
+        """Without a key, and never again: who is told that nothing was done takes that for the end."""
+        text = f"once {len(self._intents)}"
+        asked = _Intent("", PostMessage(_ANN, room, text), partition, meek=True, over=True)
+        self._intents.append(asked)
+        self._ask(asked)
 
     def _message(self, partition: int, room: int, *, meek: bool = False) -> _Intent:
         return self._want(PostMessage(_ANN, room, f"message {len(self._intents)}"), partition, meek=meek)
@@ -624,6 +660,8 @@ class Owners:
                         self.violations.append(f"{told.text} was acknowledged, and the log has {texts.get(told.text)}")
                 elif isinstance(reply, Rejected):
                     self.violations.append(f"{intent.key or intent.command} was refused for good: {reply.rejection}")
+            if isinstance(intent.command, PostMessage) and intent.not_done and intent.command.text in texts:
+                self.violations.append(f"{intent.command.text}: the owner said that nothing was done, and it is there")
 
     def _judge_intent(self, intent: _Intent, keys: Collection[str]) -> None:
         if not intent.meek or intent.definite or intent.key not in keys or len(intent.stays) > 1:
@@ -662,16 +700,27 @@ class Owners:
         await tail.close()
 
 
+def explore(outcome: Outcome, folder: Path) -> None:
+    """Days, nights, and days on which some batches are written twice: one schedule each in turn."""
+    ways: tuple[Callable[[int], list[str]], ...] = (run, run_with_batches_twice, run_for_nights)
+    outcome.violations += ways[outcome.seed % len(ways)](outcome.seed)
+
+
 def run_for_nights(seed: int) -> list[str]:
     """The violations. What a takeover reads follows from what is alive, and not from the number of nights."""
     return run(seed, _NIGHTS)
 
 
-def run(seed: int, nights: int = 0) -> list[str]:
+def run_with_batches_twice(seed: int) -> list[str]:
+    """The violations. No verdict of the fence rests on the deduplication of brokers."""
+    return run(seed, twice=True)
+
+
+def run(seed: int, nights: int = 0, *, twice: bool = False) -> list[str]:
     """The violations."""
     simulation = Simulation(seed)
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(dir=folder_in_memory()) as folder:
-        owners = Owners(simulation, Path(folder), seed)
+        owners = Owners(simulation, Path(folder), seed, twice=twice)
         simulation.run(lambda: asyncio.run(owners.run(nights)))
     return owners.violations

@@ -1,19 +1,23 @@
 """Mistakes about the log, its epochs and its snapshots."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from falcon.adapters.kafka import fence, journal, snapshots, tail, topics
+from falcon.adapters.kafka.cluster import CLIENT_ERRORS
 from falcon.adapters.kafka.owners import Owners, _owner
+from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.journal.envelope import Position
 from falcon.journal.ports import AppendOutcome, Checkpoint, JournalUnavailable
+from falcon.journal.snapshot_record import SnapshotStamp
 from falcon.write.recovery import Recovery
 from tools.simulation.mutants.mutant import mutant
-from tools.simulation.schedules import CALM, ELECTIONS, HOURS, MOVES, NIGHTS, OWNERS
+from tools.simulation.schedules import CALM, ELECTIONS, HOURS, MOVES, NIGHTS, OWNERS, TWICE
 
 
 def _every_epoch_counts(at: Position, value: bytes) -> tuple[Position, bytes | None]:
@@ -45,6 +49,59 @@ def _unknown_is_taken_for_done(
     writing.waiting.clear()
     writing.away = False
     self._wake()
+
+
+def _valid_each_time(at: Position, value: bytes) -> tuple[Position, bytes | None]:
+    """A record of the open epoch is valid, the first time and the second."""
+    head = fence._HEAD
+    if len(value) >= head.size:
+        epoch, _ = head.unpack_from(value)
+        if epoch == 0:
+            return fence.opened_by(at.offset), None
+        if epoch == at.epoch:
+            return Position(at.offset + 1, epoch, at.n + 1), value[head.size :]
+    return Position(at.offset + 1, at.epoch, at.n), None
+
+
+_take_over = journal.KafkaJournal._take_over
+
+
+async def _reads_before_the_marker(
+    self: journal.KafkaJournal, partitions: Sequence[int], owner: str
+) -> dict[int, Position]:
+    """The log is read to its end, and the marker is written then: events between the two are missed."""
+    reader = Reader(self._cluster, self._cluster.journal)
+    try:
+        ends = await reader.ends(partitions)
+    except CLIENT_ERRORS as error:
+        raise JournalUnavailable(str(error)) from error
+    finally:
+        await reader.close()
+    opened = await _take_over(self, partitions, owner)
+    return {partition: Position(ends[partition], at.epoch, at.n) for partition, at in opened.items()}
+
+
+_judged = journal.KafkaJournal._judge
+
+
+async def _asks_the_last_epoch(
+    self: journal.KafkaJournal, writing: journal._Writing, base: int, group: list[Any], count: int
+) -> int:
+    """An owner counts as fenced if another epoch is open now, though a first copy may stand before its marker."""
+    if base > writing.position.offset:
+        reader = Reader(self._cluster, self._cluster.journal)
+        try:
+            found = await reader.until(writing.partition, writing.position, base, self._cluster.append_seconds)
+        finally:
+            await reader.close()
+        if any(position.epoch != writing.epoch for position in found):
+            raise journal._Fenced("another epoch is open")
+    return await _judged(self, writing, base, group, count)
+
+
+def _late_ones_win(self: SnapshotStamp, other: SnapshotStamp | None) -> bool:
+    """The snapshot that was written last counts, also that of an owner that was deposed before."""
+    return True
 
 
 def _by_the_wall(clock: Any, broker_millis: int) -> None:
@@ -167,6 +224,16 @@ MUTANTS: Final = (
     mutant("who goes on believes the highest epoch near", KafkaTail, "position", _highest_epoch_near, OWNERS),
     mutant("what a deposed owner writes counts", fence, "judge", _every_epoch_counts, MOVES),
     mutant("an owner does not look what came between", journal.KafkaJournal, "_judge", _whatever_came_between, OWNERS),
+    mutant("an event counts each time it is written", fence, "judge", _valid_each_time, TWICE),
+    mutant(
+        "an owner reads up to an end from before its marker",
+        journal.KafkaJournal,
+        "_take_over",
+        _reads_before_the_marker,
+        OWNERS,
+    ),
+    mutant("an owner asks which epoch is open in the end", journal.KafkaJournal, "_judge", _asks_the_last_epoch, TWICE),
+    mutant("the snapshot that was written last counts", SnapshotStamp, "newer_than", _late_ones_win, NIGHTS),
     mutant(
         "an unknown append is taken for done", journal.KafkaJournal, "_end_epoch", _unknown_is_taken_for_done, MOVES
     ),
