@@ -16,11 +16,11 @@ from aiokafka.errors import KafkaError
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.process import descendants
 from tools.chaos.apart import Apart, NotPermitted
-from tools.chaos.audit import Audit, log_of
-from tools.chaos.folds import judge_export
-from tools.chaos.history import History
-from tools.chaos.sessions import Account
 from tools.harness.waiting import NotInTime, eventually
+from tools.people.audit import Audit, log_of
+from tools.people.folds import judge_export
+from tools.people.history import History
+from tools.people.sessions import Account
 from tools.servers.cluster import ROLES, Cluster, free_ports
 from tools.servers.daemon import Daemon
 from tools.servers.hbase import HBase

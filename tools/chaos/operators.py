@@ -13,7 +13,7 @@ import httpx
 
 from falcon.read.catalogue import READ_MODELS
 from tools.chaos.cluster import ChaosCluster, NotHealed
-from tools.chaos.history import spoken
+from tools.people.history import spoken
 from tools.servers.daemon import ServerFault
 
 _ACT_SECONDS: Final = 240.0  # other faults included

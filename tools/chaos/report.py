@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
-from tools.chaos.checker import Counts
 from tools.harness.reports import figure, shortened, text_table
+from tools.people.checker import Counts
 
 
 @dataclass

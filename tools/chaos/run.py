@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from falcon.client import FalconClient
-from tools.chaos.checker import Checker
 from tools.chaos.cluster import ChaosCluster
 from tools.chaos.faults import FAULTS, Fault, go_together
-from tools.chaos.history import History, Operation, operations
 from tools.chaos.report import Report
-from tools.chaos.sessions import Account, Load, Session, known_at
 from tools.harness.waiting import NotInTime, eventually
-from tools.people.exact import Exact, Person, over
+from tools.people.checker import Checker
+from tools.people.exact import Exact, over
+from tools.people.history import History, Operation, operations
+from tools.people.sessions import Account, Load, Session, known_at
 from tools.servers.cluster import ROOT
 from tools.servers.daemon import ServerFault
 
@@ -142,7 +142,7 @@ class Chaos(Generic[F]):
         self._load = Load(urls, self._history, self._accounts, guests)
         self._halls = await self._open_halls(urls)
         self._load.halls = list(self._halls.values())
-        people = [Person(each.account_id, each.token) for each in self._accounts[:_EXACT]]
+        people = self._accounts[:_EXACT]
         self._exact = Exact(
             over(self._load.http), lambda: urls, people[0], people, random.Random(seed), steady=time.monotonic
         )

@@ -1,6 +1,6 @@
 """Kills under load, on one machine: a real ``falcon up``, its processes killed and frozen, its disk filled.
 
-The people who chat, their history and the checker that holds it against the promises are those of ``tools.chaos``.
+The people who chat, their history and the checker that holds it against the promises are those of ``tools.people``.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.source import record_of
 from falcon.journal import codec
 from falcon.journal.envelope import Recorded
-from tools.chaos.audit import Audit
 from tools.chaos.faults import ActOn, Fault
-from tools.chaos.history import History
 from tools.chaos.report import Report
 from tools.chaos.run import Chaos
-from tools.chaos.sessions import Account
 from tools.harness.falcon import TITLES, Falcon, alive
 from tools.harness.waiting import eventually
+from tools.people.audit import Audit
+from tools.people.history import History
+from tools.people.sessions import Account
 
 PARTITIONS: Final = 8
 RECOVERY_SECONDS: Final = 3.0

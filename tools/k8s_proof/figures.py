@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from tools.chaos.checker import Checker
-from tools.chaos.history import Operation, operations
+from tools.people.checker import Checker
+from tools.people.history import Operation, operations
 
 # Past this the client library gives up: for its user the request was refused.
 DEADLINE_SECONDS: Final = 30.0

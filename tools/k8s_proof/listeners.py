@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from falcon.client import CatchUp, CaughtUp, FalconClient, Hello, MessagePosted
-from tools.chaos.history import name_of, token_of
-from tools.chaos.sessions import Account
+from tools.people.history import name_of, token_of
+from tools.people.sessions import Account
 
 
 class Listener:

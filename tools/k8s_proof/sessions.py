@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from tools.chaos.sessions import Load, Session
+from tools.people.sessions import Load, Session
 
 PACE_SECONDS: Final = 0.5  # between two messages of a room that is written steadily
 _THINK_SECONDS: Final = (0.2, 0.8)

@@ -13,9 +13,6 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.client import FalconClient
 from falcon.domain.commands import CreateRoom
 from falcon.write.gateway import partition_for
-from tools.chaos.audit import Audit, _logged
-from tools.chaos.history import History, Operation
-from tools.chaos.sessions import Account, known_at
 from tools.harness.waiting import eventually_within
 from tools.k8s_proof.connections import Connections
 from tools.k8s_proof.figures import Figures, reckon
@@ -23,6 +20,9 @@ from tools.k8s_proof.journal import Journal
 from tools.k8s_proof.kubectl import until
 from tools.k8s_proof.listeners import Listener
 from tools.k8s_proof.sessions import Chatter, Load, Writer
+from tools.people.audit import Audit, _logged
+from tools.people.history import History, Operation
+from tools.people.sessions import Account, known_at
 
 CHATTERS: Final = 6
 LISTENERS: Final = 6

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 
 import httpx
 
-from tools.chaos.history import spoken
+from tools.people.history import spoken
+from tools.people.sessions import Account
 
 _ANSWER_SECONDS: Final = 12.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)  # between two attempts
@@ -46,15 +47,9 @@ class Ask(Protocol):
     ) -> Reply | None: ...
 
 
-@dataclass(frozen=True)
-class Person:
-    account_id: int
-    token: str
-
-
 @dataclass
 class Message:
-    """``said``: its first text; ``token`` and ``version`` make its texts (``tools.chaos.history``)."""
+    """``said``: its first text; ``token`` and ``version`` make its texts (``tools.people.history``)."""
 
     author: int
     token: str
@@ -85,7 +80,7 @@ class Room:
 class Command:
     """``expected``: the status, and fields of the body."""
 
-    person: Person
+    person: Account
     method: str
     path: str
     body: Any
@@ -106,7 +101,7 @@ class Done:
 class Page:
     """A page that a client keeps, with the ETag that it came with."""
 
-    person: Person
+    person: Account
     room_id: int
     etag: str
     messages: Any
@@ -146,8 +141,8 @@ class Exact:
         self,
         ask: Ask,
         urls: Callable[[], Sequence[str]],
-        founder: Person,
-        people: Sequence[Person],
+        founder: Account,
+        people: Sequence[Account],
         chance: random.Random,
         *,
         steady: Callable[[], float],
@@ -442,7 +437,7 @@ class Exact:
     # --- asking -------------------------------------------------------------------------------------------------------
 
     async def _command(
-        self, person: Person, method: str, path: str, body: Any, status: int, fields: Mapping[str, Any] | None = None
+        self, person: Account, method: str, path: str, body: Any, status: int, fields: Mapping[str, Any] | None = None
     ) -> Reply | None:
         """Retry until there is an answer, and compare it. Returns it if it is the expected one."""
         self._number += 1
@@ -475,7 +470,7 @@ class Exact:
             await asyncio.sleep(self.chance.uniform(*_PAUSE_SECONDS))
         return None
 
-    async def _query(self, person: Person, path: str, headers: Mapping[str, str] = {}) -> Reply | None:
+    async def _query(self, person: Account, path: str, headers: Mapping[str, str] = {}) -> Reply | None:
         """One that sees all that was answered."""
         asked = {"Authorization": f"Bearer {person.token}", **headers}
         if self._positions:
@@ -508,10 +503,10 @@ class Exact:
     def _room(self) -> tuple[int, Room]:
         return self.chance.choice([*self.told.rooms.items()])
 
-    def _anybody(self) -> tuple[Person, int, Room]:
+    def _anybody(self) -> tuple[Account, int, Room]:
         return (self.chance.choice(self._people), *self._room())
 
-    def _member(self) -> tuple[Person, int, Room]:
+    def _member(self) -> tuple[Account, int, Room]:
         room_id, room = self._room()
         return self.chance.choice([each for each in self._people if each.account_id in room.members]), room_id, room
 

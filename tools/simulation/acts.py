@@ -34,9 +34,9 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison
 from falcon.read.timeline.hbase import MESSAGE_COLUMNS, message_seq
 from falcon.settings import Settings
-from tools.chaos.folds import as_exported, exported, fold
-from tools.chaos.history import Operation
 from tools.harness.waiting import eventually, eventually_within
+from tools.people.folds import as_exported, exported, fold
+from tools.people.history import Operation
 from tools.simulation.cluster import PARTITIONS, SimulatedFalcon
 from tools.simulation.course import FAULTS, Chance, Course, Outcome, simulate
 from tools.simulation.hbase.servers import Cell, Lost

@@ -1,7 +1,7 @@
 """Visitors of the simulated cluster, who look at what no load does: at once, at another edge, and from both ends.
 
 Each knows the contract of the API and nothing else, and notes what contradicts it. They come beside the sessions of
-``tools/chaos``, who chat.
+``tools/people``, who chat.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ import httpx
 
 from falcon.client import FalconClient, Message
 from falcon_chat.sse import Block, Parser
-from tools.chaos.history import Operation, spoken, token_of
-from tools.chaos.sessions import Account
-from tools.people.exact import Exact, Person, over
+from tools.people.exact import Exact, over
+from tools.people.history import Operation, spoken, token_of
+from tools.people.sessions import Account
 from tools.simulation.threads import Simulation
 
 _PATIENCE_SECONDS: Final = 12.0
@@ -643,7 +643,7 @@ class _Bookkeeper(_Visitor):
     """Keeps the books of rooms to which no other visitor writes: each answer must say exactly what they say."""
 
     async def run(self) -> None:
-        people = [Person(each.account_id, each.token) for each in self.visit.accounts[:3]]
+        people = self.visit.accounts[:3]
         self.exact = Exact(
             over(self.visit.http),
             lambda: self.visit.urls,

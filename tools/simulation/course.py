@@ -1,6 +1,6 @@
 """A schedule from beginning to end: people chat, things fail, all heals, and what they were told is judged.
 
-The people, their history and its checker are those of ``tools/chaos``.
+The people, their history and its checker are those of ``tools/people``.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from typing import Any, Final
 import msgspec
 
 from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
-from tools.chaos.audit import Audit, patient
-from tools.chaos.checker import Checker, Counts
-from tools.chaos.history import History, Operation, token_of
-from tools.chaos.sessions import Account, Load, Session
 from tools.harness.waiting import eventually_within
+from tools.people.audit import Audit, patient
+from tools.people.checker import Checker, Counts
+from tools.people.history import History, Operation, token_of
+from tools.people.sessions import Account, Load, Session
 from tools.simulation.clients import VISITORS, Visitors
 from tools.simulation.cluster import PARTITIONS, EdgeClient, SimulatedFalcon
 from tools.simulation.threads import Simulation

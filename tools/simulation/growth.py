@@ -34,7 +34,7 @@ from falcon.projections import rebuild as rebuilds
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
 from falcon.streams import keepers, revocations, signals
-from tools.chaos.sessions import Session
+from tools.people.sessions import Session
 from tools.simulation.acts import ActsCourse, export, nothing_differs, rebuild
 from tools.simulation.cluster import SimulatedFalcon
 from tools.simulation.course import Outcome, Plan, simulate

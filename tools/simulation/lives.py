@@ -18,7 +18,8 @@ import msgspec
 from falcon.bootstrap import embedded
 from falcon.client import FalconClient
 from falcon_chat.sse import Parser
-from tools.people.exact import Exact, Person, Told, over
+from tools.people.exact import Exact, Told, over
+from tools.people.sessions import Account
 from tools.simulation.cluster import EdgeClient, _Transport
 from tools.simulation.course import Outcome, log_to
 from tools.simulation.http import Broken, Exchange, NotReached
@@ -81,7 +82,7 @@ class _Token:
 class _TokenKeeper:
     """Listens again and again from tokens of every age."""
 
-    def __init__(self, machine: SimulatedMachine, person: Person, chance: random.Random) -> None:
+    def __init__(self, machine: SimulatedMachine, person: Account, chance: random.Random) -> None:
         self.wrong: list[str] = []
         self.tokens: list[_Token] = []
         self.heard: dict[tuple[int, int], str] = {}  # text by room and seq, in the history of now
@@ -196,7 +197,7 @@ class LivesCourse:
         first = await machine.start()
         async with FalconClient(machine.urls, first.admin_token, transport=_Transport(machine.http)) as admin:
             made = [await admin.create_account(f"Person {i}") for i in range(_PEOPLE + 1)]
-        founder, *people = [Person(each.account_id, each.token) for each in made]
+        founder, *people = [Account(each.account_id, each.token) for each in made]
         self.exact = Exact(
             over(EdgeClient(machine.http)),
             lambda: machine.urls,

@@ -13,8 +13,8 @@ from falcon.journal.envelope import Recorded
 from falcon.journal.ports import LogWentBack
 from falcon.read.store import StaleProjector
 from falcon.settings import Settings
-from tools.chaos.audit import events_of
-from tools.chaos.history import spoken
+from tools.people.audit import events_of
+from tools.people.history import spoken
 from tools.simulation.cluster import SimulatedFalcon
 from tools.simulation.threads import Killed, Process
 

@@ -18,9 +18,9 @@ from falcon.journal import naming
 from falcon.journal.ports import LogWentBack
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
-from tools.chaos.history import Operation
-from tools.chaos.sessions import Account, Load
 from tools.harness.waiting import eventually_within
+from tools.people.history import Operation
+from tools.people.sessions import Account, Load
 from tools.simulation.acts import ActsCourse, applied, ends_of_log, name_of_log, nothing_differs, rebuilding, verifying
 from tools.simulation.cluster import EdgeClient, SimulatedFalcon
 from tools.simulation.course import Noted, Outcome, Plan, simulate

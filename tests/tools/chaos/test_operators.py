@@ -1,7 +1,7 @@
 """A run of chaos tells acts of operators apart from messages of the sessions."""
 
-from tools.chaos.history import name_of, token_of
 from tools.chaos.operators import texts_of
+from tools.people.history import name_of, token_of
 
 
 def test_messages_of_an_operator_are_different_ones() -> None:

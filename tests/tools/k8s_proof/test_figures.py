@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.chaos.history import History, Operation, Outcome
-from tools.chaos.sessions import Account
 from tools.k8s_proof.figures import Figures, reckon
 from tools.k8s_proof.listeners import Listener
+from tools.people.history import History, Operation, Outcome
+from tools.people.sessions import Account
 
 ROOM = 16
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from falcon.adapters.kafka.cluster import KafkaCluster
-from tools.chaos.audit import Audit
-from tools.chaos.history import Operation
-from tools.chaos.sessions import Account
+from tools.people.audit import Audit
+from tools.people.history import Operation
+from tools.people.sessions import Account
 from tools.simulation.course import Noted
 
 CHATTED, LOBBY = 30, 31

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tools.chaos.checker import Checker
-from tools.chaos.history import DELETED, History, Operation, Seen, operations, spoken, token_of
+from tools.people.checker import Checker
+from tools.people.history import DELETED, History, Operation, Seen, operations, spoken, token_of
 
 ROOM = 30
 FIRST, SECOND, THIRD = "1.1/0", "2.1/0", "1.2/0"

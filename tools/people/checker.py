@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from tools.chaos.history import DELETED, Operation, Seen, name_of, version_of
+from tools.people.history import DELETED, Operation, Seen, name_of, version_of
 
 COMMANDS: Final = ("post", "edit", "delete", "mark", "open", "direct", "member")
 # Past this no answer is late, it is missing: five seconds for a command, two waits of two for what it has to read.

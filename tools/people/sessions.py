@@ -14,8 +14,8 @@ import httpx
 import msgspec
 
 from falcon_chat.connection import Positions
-from tools.chaos.history import DELETED, History, Operation, Outcome, spoken, token_of
 from tools.harness.waiting import eventually
+from tools.people.history import DELETED, History, Operation, Outcome, spoken, token_of
 
 ATTEMPT_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 90.0  # to settle what is open when the run ends

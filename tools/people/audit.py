@@ -11,8 +11,8 @@ from falcon.client import FalconClient, Message
 from falcon.domain import events
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import EventSource
-from tools.chaos.history import DELETED, History, Operation, token_of
-from tools.chaos.sessions import Account
+from tools.people.history import DELETED, History, Operation, token_of
+from tools.people.sessions import Account
 
 T = TypeVar("T")
 
