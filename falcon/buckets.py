@@ -61,7 +61,7 @@ class Buckets:
         """The number of stored keys."""
         return len(self._lately) + len(self._older)
 
-    def take(self, key: Hashable, uses: float = 1.0, ahead: float | None = None) -> float:
+    def consume(self, key: Hashable, uses: float = 1.0, ahead: float | None = None) -> float:
         """Use the key so often. Returns 0 if that is allowed; otherwise the seconds until it is. If these are at most
         ``ahead``, by default the bucket's own, the use at that time is reserved; if they are more, nothing is used."""
         if not self._each:

@@ -35,7 +35,7 @@ from falcon.bootstrap import (
     start_gateway,
 )
 from falcon.bootstrap import issue_token as issue_token_of
-from falcon.bootstrap.places import Peers
+from falcon.bootstrap.places import SiblingProcesses
 from falcon.domain.ids import partition_of
 from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
@@ -199,13 +199,13 @@ def _rebuild(paths: Sequence[Path], name: str, progress: Callable[[int, int], No
     sources = [SqliteSource(database.connect(path, writable=False)) for path in paths]
     # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
     written = [SqliteTables(database.connect(path, synchronous="NORMAL")) for path in paths]
-    left = {source: source.behind(UniformCursor(0)) for source in sources}
+    left = {source: source.remaining(UniformCursor(0)) for source in sources}
     total = sum(left.values())
     events = 0
     for source, tables in zip(sources, written, strict=True):
 
         def tell(reached: Cursor, source: SqliteSource = source) -> None:
-            left[source] = source.behind(reached)
+            left[source] = source.remaining(reached)
             now = sum(left.values())
             progress(max(0, total - now), max(total, now))
 
@@ -279,13 +279,13 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     peers = None
     if settings.processes > 1 and settings.run_dir:
         run_dir, places, bound = Path(settings.run_dir), settings.processes, settings.mailbox_bound
-        peers = Peers(run_dir, source.instance, place, places, secret, bound)
+        peers = SiblingProcesses(run_dir, source.instance, place, places, secret, bound)
         gateway = await peers.start(gateway)
     if health is not None:
         # What can be read is served while the disk takes nothing more, also if no partition could be taken over.
         health.ready = lambda: disk.is_nearly_full or gateway.ready()
     store = read_store(readers, settings.partitions)
-    freshness = Freshness(store, source, is_told=lambda: True)
+    freshness = Freshness(store, source, has_notifications=lambda: True)
     tail = open_tail(settings)
     committed = freshness.moved if peers is None else _told_to_all(peers, freshness, tail)
     gateway.tell_of_commits(committed)
@@ -320,7 +320,7 @@ def _share(settings: Settings) -> Settings:
     )
 
 
-def _told_to_all(peers: Peers, freshness: Freshness, tail: SqliteTail) -> Callable[[], None]:
+def _told_to_all(peers: SiblingProcesses, freshness: Freshness, tail: SqliteTail) -> Callable[[], None]:
     """Call it after a commit here. Reads and streams of every place learn of it, those of this one also of others'
     commits."""
 

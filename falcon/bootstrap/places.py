@@ -50,7 +50,7 @@ class PlaceGateway:
         return self._here if partition % self._places == self._place else self._others
 
 
-class Peers:
+class SiblingProcesses:
     """The processes at the other places, as one process knows them. They share ``folder``.
 
     ``log_name``: of their log; ``secret``: the server's. Processes of another log have other sockets and another key: a
@@ -70,7 +70,7 @@ class Peers:
             _Directory(names), lambda: (key,), mailbox_bound, partial(connected_locally, folder=folder)
         )
         self._nudges = Nudges(folder, names, place)
-        self._serving = _Serving(folder / f"{log_name}.serving.lock")
+        self._serving = _ServingLock(folder / f"{log_name}.serving.lock")
         self.nudge = self._nudges.send
 
     async def start(self, here: HostedGateway) -> PlaceGateway:
@@ -100,7 +100,7 @@ class _Directory:
         return self._addresses[partition % len(self._addresses)]
 
 
-class _Serving:
+class _ServingLock:
     """A lock that each place shares with the others while it serves requests. A process that is killed loses it."""
 
     def __init__(self, path: Path) -> None:

@@ -96,7 +96,7 @@ class _Changes:
     emptied: set[_Place] = field(default_factory=set)
     following: dict[_Place, dict[_Identity, Numbered | None]] = field(default_factory=dict)
 
-    def take(self, change: Change, number: int, raw: bytes) -> None:
+    def apply(self, change: Change, number: int, raw: bytes) -> None:
         if isinstance(change, FollowingLine | FollowingRemovedLine):
             of_message = self.following.setdefault((change.room, change.seq), {})
             of_message.pop(change.identity, None)  # one that comes again is the newest
@@ -119,7 +119,7 @@ class _Changes:
             case RoomChangedLine() | MemberLine() | MemberLeftLine():
                 self.of_room.setdefault(change.room, []).append(change)
 
-    def behind(self, place: _Place, rows: dict[_Identity, Numbered]) -> Iterator[Numbered]:
+    def lines_after(self, place: _Place, rows: dict[_Identity, Numbered]) -> Iterator[Numbered]:
         """The lines after a message: the rows that no change removed or replaced, then the new lines. A deleted
         message has none."""
         if place in self.emptied:
@@ -153,7 +153,7 @@ def _read_changes(file: BinaryIO, name: str) -> _Changes:
         if changes.line or raw.startswith(_CHANGES):
             if not changes.line:
                 changes.line = number
-            changes.take(_decoded(raw, number, name), number, raw)
+            changes.apply(_decoded(raw, number, name), number, raw)
         elif _MISSING in raw and isinstance(hole := _decoded_row(raw), MessageLine):
             changes.missing.add((hole.room, hole.seq))
         ended = raw.startswith(_END)
@@ -190,7 +190,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
             if number < changes.line and (line.room, line.seq) == place:
                 following[line.identity] = (number, raw)
             continue
-        yield from changes.behind(place, following)
+        yield from changes.lines_after(place, following)
         place, following = ("", 0), {}
         match line:
             case AccountLine():
@@ -204,7 +204,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
                     place = (line.room, line.seq)
                     last_seqs[line.room] = line.seq
                     yield number, changes.messages.get((line.room, line.seq), raw)
-    yield from changes.behind(place, following)
+    yield from changes.lines_after(place, following)
     if rooms_due:
         yield from _rooms_made(changes)
 

@@ -108,7 +108,8 @@ class Authenticator:
         now = time.monotonic()
         cached = self._cache.get(authorization)
         if cached is not None and (
-            cached.fresh_until > now or (cached.usable_until > now and self.revocations.vouch_for(cached.asked_at, now))
+            cached.fresh_until > now
+            or (cached.usable_until > now and self.revocations.still_valid_since(cached.asked_at, now))
         ):
             self._cache.move_to_end(authorization)
             return cached.account

@@ -20,15 +20,15 @@ _PAUSE_SECONDS_MAX: Final = 0.015
 _STILL_SECONDS_MAX: Final = 0.1
 # If Freshness hears of moves and a request still waits after so long, a notice may have been lost. A rebuild by
 # another process sends none.
-_TOLD_SECONDS: Final = 1.0
+_NOTIFIED_SECONDS: Final = 1.0
 _ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
 
 
-def _is_never_told() -> bool:
+def _no_notifications() -> bool:
     return False
 
 
-def _keeps_nothing(partitions: Collection[Partition]) -> None:
+def _no_cache(partitions: Collection[Partition]) -> None:
     """Does nothing: the store asks the tables each time."""
 
 
@@ -44,23 +44,23 @@ class Freshness:
     """One for each event loop. All requests that wait share one task, which looks where the tables stand in their
     partitions. It runs only while a request waits.
 
-    ``is_told``: returns True while :meth:`moved` is called each time that the tables may have moved. Some notices may
-    be lost. While it returns False, Freshness polls. ``doubt``: makes the store ask the tables where they stand in some
-    partitions, if it would answer from memory.
+    ``has_notifications``: returns True while :meth:`moved` is called each time that the tables may have moved. Some
+    notices may be lost. While it returns False, Freshness polls. ``invalidate``: makes the store ask the tables where
+    they stand in some partitions, if it would answer from memory.
     """
 
     def __init__(
         self,
         store: ReadStore,
         positions: ConfirmedPositions,
-        is_told: Callable[[], bool] = _is_never_told,
-        doubt: Callable[[Collection[Partition]], None] = _keeps_nothing,
+        has_notifications: Callable[[], bool] = _no_notifications,
+        invalidate: Callable[[Collection[Partition]], None] = _no_cache,
     ) -> None:
         self._store = store
         self._positions = positions
-        self.is_told = is_told
-        self.doubt = doubt
-        self._doubted_at = -_TOLD_SECONDS
+        self.has_notifications = has_notifications
+        self.invalidate = invalidate
+        self._invalidated_at = -_NOTIFIED_SECONDS
         self._waiting: dict[asyncio.Future[None], _Wanted] = {}
         self._news = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -84,7 +84,7 @@ class Freshness:
             async with asyncio.timeout(seconds):
                 await self._wait(partition, offset)
         except TimeoutError:
-            self.doubt([partition])
+            self.invalidate([partition])
             if await self._store.applied(partition) > offset:
                 return
             detail = f"Position {partition}:{offset} could not be read within {seconds:g} s."
@@ -129,18 +129,18 @@ class Freshness:
         pause, last, moved_at = _PAUSE_SECONDS, dict[Partition, int](), time.monotonic()
         try:
             while self._waiting:
-                if not self.is_told():
+                if not self.has_notifications():
                     await asyncio.sleep(pause)
                 self._news.clear()
-                self._doubt_what_is_late()
+                self._invalidate_late()
                 applied = await self._store.applied_in({wanted.partition for wanted in self._waiting.values()})
                 if any(applied[partition] != last.get(partition) for partition in applied):
                     last, moved_at = applied, time.monotonic()
                 self._release(applied)
                 still = min((time.monotonic() - moved_at) / 10, _STILL_SECONDS_MAX)
                 pause = min(2 * pause, max(still, _PAUSE_SECONDS_MAX))
-                if self._waiting and self.is_told():
-                    await self._until_told()
+                if self._waiting and self.has_notifications():
+                    await self._until_notified()
         except Exception as error:  # every waiting request raises it
             for reached in self._waiting:
                 if not reached.done():
@@ -156,16 +156,16 @@ class Freshness:
                 if not reached.done():
                     reached.set_result(None)
 
-    def _doubt_what_is_late(self) -> None:
+    def _invalidate_late(self) -> None:
         now = time.monotonic()
-        if now - self._doubted_at < _TOLD_SECONDS:
+        if now - self._invalidated_at < _NOTIFIED_SECONDS:
             return
-        late = {wanted.partition for wanted in self._waiting.values() if now - wanted.since >= _TOLD_SECONDS}
+        late = {wanted.partition for wanted in self._waiting.values() if now - wanted.since >= _NOTIFIED_SECONDS}
         if late:
-            self._doubted_at = now
-            self.doubt(late)
+            self._invalidated_at = now
+            self.invalidate(late)
 
-    async def _until_told(self) -> None:
+    async def _until_notified(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_TOLD_SECONDS):
+            async with asyncio.timeout(_NOTIFIED_SECONDS):
                 await self._news.wait()

@@ -145,7 +145,7 @@ class EventSource(Protocol):
     def end(self) -> Cursor:
         """The end of the log now, for measuring: only the cursors that a read returns can be read from."""
 
-    def behind(self, cursor: Cursor) -> int:
+    def remaining(self, cursor: Cursor) -> int:
         """About how many events follow the cursor, according to the last read. Does not wait."""
 
     def wait(self, seconds: float) -> None:

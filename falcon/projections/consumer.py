@@ -80,7 +80,7 @@ class ProjectionConsumer:
         self._pace_seconds = pace_seconds
         self._monotonic = monotonic
         self._write_seconds = 0.0  # a moving average of the time that a batch takes
-        self._behind = 0  # events that are known to follow
+        self._remaining = 0  # events that are known to follow
         self._cursor: dict[Partition, Position] = {}
         self._recorded: dict[Partition, Position] = {}  # with the tables; may be behind the cursor
         self._recorded_at: dict[Partition, float] = {}
@@ -107,7 +107,7 @@ class ProjectionConsumer:
                 log.warning("projection %s waits: %s", self._name, error)
                 ending.wait(_PAUSE_SECONDS)
                 continue
-            if count < self._events and self._behind < self._much:
+            if count < self._events and self._remaining < self._much:
                 ending.wait(max(0.0, began + self._pace() - self._monotonic()))
 
     def _pace(self) -> float:
@@ -124,7 +124,7 @@ class ProjectionConsumer:
             return 0
 
     def _step(self) -> int:
-        self._behind = 0
+        self._remaining = 0
         self._follow_assignment()
         self._look_at_stopped()
         going = self._going()
@@ -143,9 +143,9 @@ class ProjectionConsumer:
         if events:
             self._write_seconds += _WRITE_SMOOTHING * (wrote_seconds - self._write_seconds)
         self._lag.applied(events, (p for p in after if p not in self._stopped), wrote_seconds)
-        self._behind = self._source.behind(self._going())
-        self._lag.behind(self._source.behind(self._cursor) if self._stopped else self._behind)
-        if self._behind < self._events:
+        self._remaining = self._source.remaining(self._going())
+        self._lag.set_remaining(self._source.remaining(self._cursor) if self._stopped else self._remaining)
+        if self._remaining < self._events:
             self._filling.look()
         return count
 
@@ -258,11 +258,11 @@ class ProjectionConsumer:
         refuse."""
         done, size = 0, max(1, len(events))
         while self._cursor[partition] != end:
-            behind = done + size
-            at = position_of(events[behind]) if behind < len(events) else end
+            after = done + size
+            at = position_of(events[after]) if after < len(events) else end
             try:
-                self._write({partition: at}, self._projection.all_writes(events[done:behind]))
-                done = behind
+                self._write({partition: at}, self._projection.all_writes(events[done:after]))
+                done = after
             except (ReadStoreUnavailable, StaleProjector):
                 raise
             except Exception as error:

@@ -44,7 +44,7 @@ class Lag:
         """The projection has applied everything."""
         self._oldest.clear()
 
-    def behind(self, events: int) -> None:
+    def set_remaining(self, events: int) -> None:
         self._events.set(events)
 
     def _age(self) -> float:

@@ -139,10 +139,10 @@ class Rebuild:
         if self._monotonic() >= self._beat_at:
             self._beat()
             self._beat_at = self._monotonic() + _BEAT_SECONDS
-        behind = [p for p in range(self._source.partitions) if cursor[p].offset < end[p].offset]
-        if not behind:
+        unread = [p for p in range(self._source.partitions) if cursor[p].offset < end[p].offset]
+        if not unread:
             return False
-        own = cursor if self._assigned is None else _of(cursor, self._assigned(), behind)
+        own = cursor if self._assigned is None else _of(cursor, self._assigned(), unread)
         if own:
             self._done += _apply(self._projection, self._source, self._tables, self._shadow, own)
         else:

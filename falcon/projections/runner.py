@@ -136,7 +136,7 @@ class ProjectionCatchUp:
         cursor = self._tables.cursor(name)
         events, after = self._source.read(cursor, _BATCH_EVENTS)
         lag = self._lags[name]
-        lag.behind(self._source.behind(cursor))
+        lag.set_remaining(self._source.remaining(cursor))
         if len(events) < _BATCH_EVENTS:
             self._fillings[name].look()
         if not events:
@@ -149,7 +149,7 @@ class ProjectionCatchUp:
         self._tables.apply(name, cursor, after, SkippingProjection(name, project).all_writes(events))
         seconds = time.monotonic() - began
         lag.applied(events, {recorded.envelope.partition for recorded in events}, seconds)
-        lag.behind(self._source.behind(after))
+        lag.set_remaining(self._source.remaining(after))
         metrics.projected_events.labels(name).inc(len(events))
         return len(events)
 

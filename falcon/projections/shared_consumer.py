@@ -67,13 +67,13 @@ class _Window:
         self.begin = chunk.after
         return chunk.bytes
 
-    def bytes_behind(self, position: Position) -> float:
+    def bytes_after(self, position: Position) -> float:
         """About how many bytes of what is kept follow a position; 0 for a position before all that is kept."""
         if not self.begin.offset <= position.offset < self.end.offset:
             return 0.0
         return self._bytes * (self.end.offset - position.offset) / (self.end.offset - self.begin.offset)
 
-    def take(self, position: Position) -> tuple[list[Recorded], Position]:
+    def chunk_after(self, position: Position) -> tuple[list[Recorded], Position]:
         """The events from a position to the end of its chunk. Nothing if that is not kept, or not any more: the other
         consumers may have moved on since the position was looked up."""
         if not self.begin.offset <= position.offset < self.end.offset:
@@ -111,7 +111,7 @@ class SharedLogReader:
         event that does not decode, which the consumer has to meet itself."""
         with self._changed:
             self._cursors[consumer] = dict(cursor)
-            if not self._would_leave_one_behind():
+            if not self._would_outrun_one():
                 self._changed.notify_all()
             wanted = {partition for each in self._cursors.values() for partition in each}
             for partition in self._windows.keys() - wanted:
@@ -134,7 +134,7 @@ class SharedLogReader:
         with self._changed:
             self._cursors.pop(consumer, None)
 
-    def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
+    def read_after(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
         """The kept events after the cursor, with partitions in turn, so that none waits for another's backlog."""
         events: list[Recorded] = []
         after = dict(cursor)
@@ -142,7 +142,7 @@ class SharedLogReader:
             going = {partition for partition in cursor if partition in self._windows}
             while going and len(events) < limit:
                 for partition in list(going):
-                    found, reached = self._windows[partition].take(after[partition])
+                    found, reached = self._windows[partition].chunk_after(after[partition])
                     if reached == after[partition]:
                         going.remove(partition)
                     events += found
@@ -184,16 +184,16 @@ class SharedLogReader:
         return any(self._windows[p].end.offset > at.offset for p, at in cursor.items() if p in self._windows)
 
     def _must_wait(self) -> bool:
-        return self._reading or self._would_leave_one_behind()
+        return self._reading or self._would_outrun_one()
 
-    def _would_leave_one_behind(self) -> bool:
+    def _would_outrun_one(self) -> bool:
         """True if a consumer would soon lose events that it may still take in time. So with a backlog all go as fast as
         the slowest, which would otherwise have everything fetched and decoded once more. No consumer waits for long,
         since the tables of another may be slow, or away."""
         if self._monotonic() - self._read_at > _HOLD_SECONDS:
             return False
         return any(
-            sum(self._windows[p].bytes_behind(position) for p, position in cursor.items() if p in self._windows)
+            sum(self._windows[p].bytes_after(position) for p, position in cursor.items() if p in self._windows)
             > _KEPT_BYTES // 2
             for cursor in self._cursors.values()
         )
@@ -238,7 +238,7 @@ class ProjectionSource:
         together = {partition: position for partition, position in cursor.items() if partition not in alone}
         if together:
             self._shared.read_on(together, limit, wait=not alone)
-        events, after = self._shared.take(together, limit)
+        events, after = self._shared.read_after(together, limit)
         if alone:
             caught_up, reached = self._catch_up({partition: cursor[partition] for partition in alone}, alone, limit)
             events += caught_up
@@ -267,8 +267,8 @@ class ProjectionSource:
     def end(self) -> Cursor:
         return self._shared.log.end()
 
-    def behind(self, cursor: Cursor) -> int:
-        return self._shared.log.behind(cursor)
+    def remaining(self, cursor: Cursor) -> int:
+        return self._shared.log.remaining(cursor)
 
     def wait(self, seconds: float) -> None:
         """Does nothing: a read waits."""

@@ -40,7 +40,7 @@ class SkippingProjection:
         except Undecodable as error:
             if self.skip(error.partition, error.at) is None:
                 raise
-            return [], {**cursor, error.partition: _behind(error.at)}
+            return [], {**cursor, error.partition: _position_after(error.at)}
 
     def writes(self, recorded: Recorded) -> tuple[Write, ...]:
         """Raises the projection's own error if it cannot apply the event."""
@@ -117,7 +117,7 @@ def _event_at(source: EventSource, partition: Partition, offset: int, start: Pos
         except Undecodable as error:
             if error.at.offset == offset:
                 return error
-            position = _behind(error.at)
+            position = _position_after(error.at)
             continue
         found = next((event for event in events if event.offset == offset), None)
         if found is not None:
@@ -136,7 +136,7 @@ def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
     )
 
 
-def _behind(at: Position) -> Position:
+def _position_after(at: Position) -> Position:
     """The position of a reader after the event at this position."""
     return Position(at.offset + 1, at.epoch, at.n + 1)
 

@@ -56,8 +56,8 @@ class Cut(msgspec.Struct, frozen=True):
 class CutStore(Protocol):
     """Keeps cuts for as long as the log. One instance per event loop."""
 
-    def follow(self, take: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
-        """Call ``take`` with the last KEPT_MAX cuts and then with each that is written, in the order of their numbers.
+    def follow(self, add: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
+        """Call ``add`` with the last KEPT_MAX cuts and then with each that is written, in the order of their numbers.
         ``lost`` is called when cuts that were taken are not kept any more."""
 
     async def write(self, data: bytes) -> int:
@@ -93,7 +93,7 @@ class Cuts:
         self._writing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._store.follow(self._take, self._lose)
+        self._store.follow(self._add, self._lose)
 
     async def stop(self) -> None:
         tasks = [*self._reading.values(), *([self._writing] if self._writing else [])]
@@ -213,7 +213,7 @@ class Cuts:
         data = self._known(number)
         return None if data is None or _base_of(data) is not None else self._resolve(number, data)
 
-    def _take(self, number: int, data: bytes) -> None:
+    def _add(self, number: int, data: bytes) -> None:
         self._keep(number, data)
         self._near.append((number, data))
         oldest = self._near[0][0]

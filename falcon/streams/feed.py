@@ -33,7 +33,7 @@ from falcon.streams.cuts import Cut, Cuts
 from falcon.streams.delivery import Delivery, Lookups
 from falcon.streams.memory import HistoryMemory, RecordMemory
 from falcon.streams.subscription import Subscription
-from falcon.streams.tail import Raw, Tail
+from falcon.streams.tail import LocatedRecord, Tail
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.streams")
@@ -95,7 +95,7 @@ class Feed:
         self._rooms: dict[RoomId, set[Subscription]] = {}
         self._accounts: dict[AccountId, set[Subscription]] = {}
         self._beginnings = 0
-        self.watch: Callable[[Raw], None] | None = None  # called with each record that is read, undecoded
+        self.watch: Callable[[LocatedRecord], None] | None = None  # called with each record that is read, undecoded
         self.moved: Callable[[Subscription, RoomId], None] | None = None  # called when one has entered or left a room
         # called with segment, offset and event of each token that is revoked
         self.token_revoked: Callable[[int, int, TokenRevoked], None] = lambda segment, offset, event: None
@@ -192,7 +192,9 @@ class Feed:
         JournalUnavailable."""
         return await self._tail.position(segment, offset)
 
-    async def read_range(self, segment: int, position: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(
+        self, segment: int, position: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
         """Read from ``position`` up to offset ``stop`` (excluded). Raises JournalUnavailable."""
         return await self._tail.read_range(segment, position, stop, limit)
 
@@ -202,12 +204,12 @@ class Feed:
         """The feed remembers all records of the segment from this offset on, as far as it has been read."""
         return self.reached(segment) if self.is_closed(segment) else self._records.begins(segment)
 
-    def since(self, segment: int, starts: Mapping[RoomId | AccountId, int]) -> Iterator[Raw]:
+    def since(self, segment: int, starts: Mapping[RoomId | AccountId, int]) -> Iterator[LocatedRecord]:
         """The records of these rooms and accounts of a segment, each from an offset on, in the order of the log."""
         if self.is_closed(segment):  # a room's records are remembered of the segment that gets them now
             return
         for offset, record in self._records.since(starts):
-            yield Raw(segment, partition_of(record.key, self.partitions), Position(offset), record)
+            yield LocatedRecord(segment, partition_of(record.key, self.partitions), Position(offset), record)
 
     def last_of(self, key: RoomId | AccountId) -> int:
         """The offset of the last record of a room or account; -1 if none is remembered."""
@@ -249,16 +251,16 @@ class Feed:
 
     async def _read_back(self, segment: int, offset: int) -> bool:
         known, begins = self._segments[segment], self.begins(segment)
-        older, history = list[Raw](), list[tuple[Raw, Event]]()
+        older, history = list[LocatedRecord](), list[tuple[LocatedRecord, Event]]()
         position = await self.seek(segment, offset)
         size = 0
         while position.offset < begins:
-            raws, position = await self.read_range(segment, position, begins, _READ)
-            older += raws
-            size += sum(len(raw.record.data) for raw in raws)
+            located, position = await self.read_range(segment, position, begins, _READ)
+            older += located
+            size += sum(len(raw.record.data) for raw in located)
             if size > self._records.room_bytes():
                 return False  # they are larger than the others
-            for raw in raws:
+            for raw in located:
                 if raw.record.type in HISTORY_EVENTS:
                     with suppress(Undecodable):  # streams pass over it
                         history.append((raw, decoded(raw).event))
@@ -415,7 +417,7 @@ class Feed:
                 log.warning("streams wait: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:  # if this task ended, no stream would get anything any more, and no client would know
-                log.exception("streams met a fault of ours; they go on behind it")
+                log.exception("streams met a fault of ours; they continue after it")
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _step(self) -> None:
@@ -423,12 +425,12 @@ class Feed:
         if not segments:
             return
         passed_on = unwanted = 0
-        raws, after = await self._tail.read({segment: known.position for segment, known in segments.items()}, _READ)
+        located, after = await self._tail.read({segment: known.position for segment, known in segments.items()}, _READ)
         for segment, known in segments.items():
             if not known.read and self._segments.get(segment) is known:  # now the tail knows its start
                 known.read = True
                 self._read.setdefault(segment, known.position.offset)
-        for raw in raws:
+        for raw in located:
             known = segments[raw.segment]
             if self._segments.get(raw.segment) is not known:
                 continue  # the segment was dropped, or dropped and followed again, while this batch was read
@@ -464,14 +466,14 @@ class Feed:
         async with self._moved:
             self._moved.notify_all()
 
-    def _is_of_absent_reader(self, raw: Raw) -> bool:
+    def _is_of_absent_reader(self, raw: LocatedRecord) -> bool:
         """True if only an account without a stream here receives the event."""
         if raw.record.type not in READER_EVENTS:
             return False
         reader = codec.account_of(raw.record)
         return reader != NOBODY and reader not in self._accounts
 
-    def _pass_on(self, raw: Raw, envelope: Envelope) -> int:
+    def _pass_on(self, raw: LocatedRecord, envelope: Envelope) -> int:
         """Deliver the event to its audience. Returns how many bytes each of them was sent."""
         event = envelope.event
         here = self._rooms.get(raw.record.key)
@@ -556,6 +558,6 @@ def _is_crowded(audience: Collection[Subscription]) -> bool:
     return any(subscription.queued * 2 > subscription.bound for subscription in audience)
 
 
-def decoded(raw: Raw) -> Envelope:
+def decoded(raw: LocatedRecord) -> Envelope:
     """Raises Undecodable."""
     return codec.decode(raw.record, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n).envelope

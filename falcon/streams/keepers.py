@@ -35,7 +35,7 @@ class Keepers:
     def processes(self) -> Iterable[str]:
         return self._heard.keys()
 
-    def of(self, slot: int) -> str:
+    def keeper_of(self, slot: int) -> str:
         return self._best[slot][1]
 
     def heard(self, process: str, now: float) -> dict[int, str]:
@@ -46,7 +46,7 @@ class Keepers:
         if not is_known:
             for slot, score in enumerate(_scores(process)):
                 if score > self._best[slot]:
-                    moved[slot] = self.of(slot)
+                    moved[slot] = self.keeper_of(slot)
                     self._best[slot] = score
         return moved
 
@@ -63,7 +63,7 @@ class Keepers:
         """Returns the slots that the process has kept. Others keep them from now on."""
         if process == self._here or self._heard.pop(process, None) is None:
             return []
-        moved = [slot for slot in range(SLOTS) if self.of(slot) == process]
+        moved = [slot for slot in range(SLOTS) if self.keeper_of(slot) == process]
         for slot in moved:
             self._best[slot] = max(_score(each, slot) for each in self._heard)
         return moved

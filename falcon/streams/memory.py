@@ -20,7 +20,7 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.journal.record import Record
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 
 # About what a record takes beside its data, and each room or account that has some.
 _RECORD_BYTES: Final = 180
@@ -104,7 +104,7 @@ class RecordMemory(_Memory):
         self._order.clear()
         self._by_key.clear()
 
-    def keep(self, raw: Raw) -> None:
+    def keep(self, raw: LocatedRecord) -> None:
         """Remember the next record of a segment, and drop the oldest ones that are too many."""
         record = raw.record
         key = record.key or _unkeyed(raw.segment)
@@ -134,7 +134,7 @@ class RecordMemory(_Memory):
     def room_bytes(self) -> int:
         return self._most_bytes - self._bytes
 
-    def put_before(self, segment: int, offset: int, older: Sequence[Raw]) -> bool:
+    def put_before(self, segment: int, offset: int, older: Sequence[LocatedRecord]) -> bool:
         """Remember all records of a segment from ``offset`` up to where it begins. False if there is no room."""
         by_key: dict[int, tuple[list[int], list[Record]]] = {}
         for raw in older:
@@ -201,7 +201,7 @@ class HistoryMemory(_Memory):
         self._by_account.clear()
         self._deleted.clear()
 
-    def keep(self, raw: Raw, event: Event) -> None:
+    def keep(self, raw: LocatedRecord, event: Event) -> None:
         """Remember the next event of a segment, and drop the oldest ones that are too many."""
         kept = _kept(raw, event)
         self._order.append(kept)
@@ -238,7 +238,7 @@ class HistoryMemory(_Memory):
             if not of_room:
                 del self._deleted[message.room_id]
 
-    def put_before(self, segment: int, offset: int, events: Iterable[tuple[Raw, Event]]) -> None:
+    def put_before(self, segment: int, offset: int, events: Iterable[tuple[LocatedRecord, Event]]) -> None:
         """Remember the events of a segment from ``offset`` up to where it begins, if there is room for them."""
         older = [_kept(raw, event) for raw, event in events if raw.at.offset < self._begins[segment]]
         size = sum(kept.bytes for kept in older)
@@ -270,7 +270,7 @@ class HistoryMemory(_Memory):
         return seq in self._deleted.get(room_id, ())
 
 
-def _kept(raw: Raw, event: Event) -> _Kept:
+def _kept(raw: LocatedRecord, event: Event) -> _Kept:
     about = _about(event)
     size = len(raw.record.data) + _EVENT_BYTES + _ABOUT_BYTES * len(about)
     return _Kept(raw.segment, raw.at.offset, event, about, size)

@@ -12,8 +12,8 @@ from itertools import chain, islice, zip_longest
 from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.streams.copies import Copies, Fact, MapChanges, Place, Sum
 from falcon.streams.keepers import Keepers, slot_of
+from falcon.streams.replicated_maps import MapChanges, MapEntry, MapId, ReplicatedMaps, Sum
 
 HERE: Final = "h"  # to the keeper: an account has a stream here; the value has its rooms
 WATCHED: Final = "w"  # to the keeper: a stream here watches an account
@@ -36,7 +36,7 @@ class Presence:
     def __init__(self, here: str) -> None:
         self.here = here
         self._keepers = Keepers(here)
-        self._copies = Copies()
+        self._maps = ReplicatedMaps()
         self._handing: dict[int, dict[str, float]] = {}  # by slot: earlier keepers, and until when they hear of changes
         self._leaving: dict[str, float] = {}  # when to forget what a process has told
         self._met: dict[str, float] = {}  # when a process was heard for the first time
@@ -68,7 +68,7 @@ class Presence:
 
     def rooms_of(self, account_id: AccountId) -> Collection[RoomId] | None:
         """The rooms of an account that is watched here, if it is online."""
-        told = self._copies.heard(ONLINE, account_id)
+        told = self._maps.heard(ONLINE, account_id)
         return _unpacked(told.values()) if told else None
 
     def changed(self) -> set[AccountId]:
@@ -79,11 +79,11 @@ class Presence:
     # --- what this process keeps --------------------------------------------------------------------------------------
 
     def keeper_of(self, id: AccountId | RoomId) -> str:
-        return self._keepers.of(slot_of(id))
+        return self._keepers.keeper_of(slot_of(id))
 
     def listeners(self, room_id: RoomId) -> Iterable[str]:
         """The processes that listen in a room that this one keeps."""
-        return self._copies.heard(LISTENING, room_id)
+        return self._maps.heard(LISTENING, room_id)
 
     # --- between processes --------------------------------------------------------------------------------------------
 
@@ -106,40 +106,40 @@ class Presence:
             self._lose(process, now, HANDOVER_SECONDS)
         for process in [each for each, until in self._leaving.items() if now >= until]:
             del self._leaving[process], self._met[process]
-            self._apply(process, self._copies.forget(process))
+            self._apply(process, self._maps.forget(process))
         for slot, before in list(self._handing.items()):
             for process in [each for each, until in before.items() if now >= until]:
                 del before[process]
-                if process != self._keepers.of(slot):
-                    for place in _places(slot):
-                        self._copies.clear(process, place)
+                if process != self._keepers.keeper_of(slot):
+                    for map_id in _maps_of(slot):
+                        self._maps.clear(process, map_id)
             if not before:
                 del self._handing[slot]
 
-    def take(self, process: str, parts: Iterable[MapChanges]) -> None:
+    def receive(self, process: str, parts: Iterable[MapChanges]) -> None:
         for part in parts:
-            self._apply(process, self._copies.take(process, part))
+            self._apply(process, self._maps.receive(process, part))
 
-    def compare(self, process: str, sums: list[Sum]) -> list[Place]:
+    def compare(self, process: str, sums: list[Sum]) -> list[MapId]:
         """Returns the maps that the process must tell again."""
-        again, changed = self._copies.compare(process, sums)
+        again, changed = self._maps.compare(process, sums)
         self._apply(process, changed)
         return again
 
-    def tell_again(self, process: str, places: Iterable[Place] | None) -> None:
-        """``places``: the maps that the process asks for; None for all that it should have."""
-        for place in self._copies.told(process) if places is None else places:
-            self._copies.tell_again(process, place)
+    def send_again(self, process: str, maps: Iterable[MapId] | None) -> None:
+        """``maps``: the maps that the process asks for; None for all that it should have."""
+        for map_id in self._maps.sent_to(process) if maps is None else maps:
+            self._maps.send_again(process, map_id)
 
     def messages(self, most: int) -> Iterator[tuple[str, list[MapChanges]]]:
         """The messages for other processes, at most so many."""
-        return self._copies.messages(most)
+        return self._maps.messages(most)
 
     def sums(self, process: str, now: float) -> list[Sum] | None:
         """The sums of what the process should have. None if it would be too early to compare."""
         if now < self._met.get(process, now) + HANDOVER_SECONDS:
             return None  # it has just been asked for what it watches
-        return self._copies.sums(process)
+        return self._maps.sums(process)
 
     def _lose(self, process: str, now: float, seconds: float) -> None:
         for slot in self._keepers.gone(process):
@@ -148,44 +148,44 @@ class Presence:
             self._leaving.setdefault(process, now + seconds)
 
     def _hand_over(self, slot: int, before: str, now: float) -> None:
-        after = self._keepers.of(slot)
-        for place in _places(slot):
-            self._copies.copy(place, before, after)
+        after = self._keepers.keeper_of(slot)
+        for map_id in _maps_of(slot):
+            self._maps.copy(map_id, before, after)
         self._handing.setdefault(slot, {})[before] = now + HANDOVER_SECONDS
 
-    def _told(self, id: int) -> Iterable[str]:
+    def _keepers_told(self, id: int) -> Iterable[str]:
         slot = slot_of(id)
-        return {self._keepers.of(slot), *self._handing.get(slot, ())}
+        return {self._keepers.keeper_of(slot), *self._handing.get(slot, ())}
 
     def _put(self, kind: str, id: int, value: bytes) -> None:
-        for process in self._told(id):
-            self._copies.put(process, kind, id, value)
+        for process in self._keepers_told(id):
+            self._maps.put(process, kind, id, value)
 
     def _drop(self, kind: str, id: int) -> None:
-        for process in self._told(id):
-            self._copies.drop(process, kind, id)
+        for process in self._keepers_told(id):
+            self._maps.drop(process, kind, id)
 
-    def _apply(self, process: str, changed: Iterable[Fact]) -> None:
+    def _apply(self, process: str, changed: Iterable[MapEntry]) -> None:
         """Tell the ones that watch an account what the process has told of it."""
         for kind, id in changed:
             if kind == ONLINE:
                 self._changed.add(id)
             elif kind == WATCHED:
-                self._tell([process], id, is_watched=process in self._copies.heard(WATCHED, id))
+                self._tell([process], id, is_watched=process in self._maps.heard(WATCHED, id))
             elif kind == HERE:
-                self._tell(self._copies.heard(WATCHED, id), id)
+                self._tell(self._maps.heard(WATCHED, id), id)
 
     def _tell(self, processes: Iterable[str], account_id: AccountId, *, is_watched: bool = True) -> None:
-        here = self._copies.heard(HERE, account_id)
+        here = self._maps.heard(HERE, account_id)
         rooms = _merged([here[each] for each in sorted(here)])
         for process in processes:
             if here and is_watched:
-                self._copies.put(process, ONLINE, account_id, rooms)
+                self._maps.put(process, ONLINE, account_id, rooms)
             else:
-                self._copies.drop(process, ONLINE, account_id)
+                self._maps.drop(process, ONLINE, account_id)
 
 
-def _places(slot: int) -> Iterable[Place]:
+def _maps_of(slot: int) -> Iterable[MapId]:
     return [(kind, slot) for kind in _KEPT]
 
 

@@ -29,7 +29,7 @@ from falcon.streams.delivery import Delivery, Lookups
 from falcon.streams.feed import ACCOUNT_EVENTS, HISTORY_EVENTS, Feed, decoded
 from falcon.streams.frames import Frame
 from falcon.streams.subscription import Subscription
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 from falcon.telemetry import metrics
 
 _CHUNK: Final = 1_000
@@ -126,7 +126,7 @@ class StreamReplay:
         self._history = _History(account_id, dict(self._offsets))
         while uncovered := [segment for segment in self._covered if not self._is_covered(segment)]:
             for segment in uncovered:
-                await self._cover(segment)
+                await self._load_until(segment)
         for segment, offset in self._covered.items():
             self._history.add(segment, self._feed.history_about(segment, account_id, offset))
         for room_id, role in self._history.roles.items():
@@ -139,13 +139,13 @@ class StreamReplay:
     def _is_covered(self, segment: int) -> bool:
         return self._covered[segment] >= self._feed.history_begins(segment)
 
-    async def _cover(self, segment: int) -> None:
+    async def _load_until(self, segment: int) -> None:
         """Read the history that the feed does not remember from the log: the replay must not show what is deleted while
         it runs."""
         while not self._is_covered(segment):
             offset, stop = self._covered[segment], self._feed.history_begins(segment)
-            raws, self._covered[segment] = await self._read_range(segment, offset, stop)
-            self._history.add(segment, _history_events(raws))
+            located, self._covered[segment] = await self._read_range(segment, offset, stop)
+            self._history.add(segment, _history_events(located))
             await asyncio.sleep(0)  # a closed segment may have much
 
     def size(self, account_id: AccountId, only: Container[RoomId] | None, most: int) -> int:
@@ -178,8 +178,8 @@ class StreamReplay:
         starts = dict(self._offsets)
         while forgotten := [segment for segment, offset in starts.items() if offset < self._feed.begins(segment)]:
             for segment in forgotten:
-                raws, starts[segment] = await self._read_range(segment, starts[segment], self._feed.begins(segment))
-                self._note_first(newest, raws)
+                located, starts[segment] = await self._read_range(segment, starts[segment], self._feed.begins(segment))
+                self._note_first(newest, located)
         for room_id in self.rooms.keys() - newest.keys():
             segment = self._feed.segment_with(room_id)
             if segment in starts and self._feed.last_of(room_id) >= starts[segment]:
@@ -187,8 +187,8 @@ class StreamReplay:
         self._positions = dict(self._tables)
         return newest
 
-    def _note_first(self, newest: dict[RoomId, Seq], raws: Iterable[Raw]) -> None:
-        for raw in raws:
+    def _note_first(self, newest: dict[RoomId, Seq], located: Iterable[LocatedRecord]) -> None:
+        for raw in located:
             room_id = raw.record.key
             if room_id in self.rooms and room_id not in newest and raw.record.type in _POSTED:
                 with suppress(Undecodable):  # the feed has logged it
@@ -203,10 +203,10 @@ class StreamReplay:
     async def run(self, subscription: Subscription, *, replay: bool) -> None:
         """Push what is after ``offsets``, then add the subscription to the feed. Raises JournalUnavailable,
         WrongPlace."""
-        while subscription.open and self._behind():
+        while subscription.open and self._unread():
             rooms = self._by_segment(subscription.rooms)
             cut = self._next_cut()
-            for segment in self._behind():
+            for segment in self._unread():
                 if subscription.open:
                     stop = None if cut is None else cut.offsets[segment]
                     await self._show_segment(subscription, segment, rooms.get(segment, ()), stop)
@@ -229,11 +229,11 @@ class StreamReplay:
         self._token.begin_pass(newest)
         return newest
 
-    def _behind(self) -> list[int]:
+    def _unread(self) -> list[int]:
         """The segments to read next. A closed one is read alone: the account may join a room there whose later events
         are in another segment."""
-        behind = [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
-        return behind[:1] if behind and self._feed.is_closed(behind[0]) else behind
+        unread = [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
+        return unread[:1] if unread and self._feed.is_closed(unread[0]) else unread
 
     def _by_segment(self, rooms: Iterable[RoomId]) -> dict[int, list[RoomId]]:
         found: dict[int, list[RoomId]] = {}
@@ -244,23 +244,23 @@ class StreamReplay:
     async def _show_segment(
         self, subscription: Subscription, segment: int, rooms: Iterable[RoomId], stop: int | None
     ) -> None:
-        """Push what is after the offset in this segment, up to ``stop`` or as far as it has been read. ``rooms``: the
-        account's in it."""
-        await self._cover(segment)
-        while subscription.open and self._offsets[segment] < (begins := self._up_to(stop, self._feed.begins(segment))):
-            raws, after = await self._read_range(segment, self._offsets[segment], begins)
-            await self._show_all(subscription, segment, raws, after)
-            await self._cover(segment)
-        reached = self._up_to(stop, self._feed.reached(segment))
+        """Send the events after the offset until ``stop`` or the end of what was read. ``rooms``: the account's in this
+        segment."""
+        await self._load_until(segment)
+        while subscription.open and self._offsets[segment] < (begins := self._capped(stop, self._feed.begins(segment))):
+            located, after = await self._read_range(segment, self._offsets[segment], begins)
+            await self._show_all(subscription, segment, located, after)
+            await self._load_until(segment)
+        reached = self._capped(stop, self._feed.reached(segment))
         if self._offsets[segment] < reached:
             wanted = self._wanted(subscription, segment, rooms)
             await self._show_all(subscription, segment, takewhile(lambda raw: raw.at.offset < reached, wanted), reached)
 
     @staticmethod
-    def _up_to(stop: int | None, offset: int) -> int:
+    def _capped(stop: int | None, offset: int) -> int:
         return offset if stop is None else min(stop, offset)
 
-    def _wanted(self, subscription: Subscription, segment: int, rooms: Iterable[RoomId]) -> Iterator[Raw]:
+    def _wanted(self, subscription: Subscription, segment: int, rooms: Iterable[RoomId]) -> Iterator[LocatedRecord]:
         """The remembered records of the account and its rooms, also of the ones that it joins by one of these
         events."""
         offset, account_id = self._offsets[segment], subscription.account_id
@@ -271,17 +271,19 @@ class StreamReplay:
                 starts.setdefault(room_id, max(at, offset))
         return self._feed.since(segment, starts)
 
-    async def _show_all(self, subscription: Subscription, segment: int, raws: Iterable[Raw], after: int) -> None:
+    async def _show_all(
+        self, subscription: Subscription, segment: int, located: Iterable[LocatedRecord], after: int
+    ) -> None:
         """Push as fast as the client reads, with turns for others in between. ``after``: the offset after the
         records."""
         size = 0
-        for raw in raws:
+        for raw in located:
             self._move(segment, raw.at.offset + 1)
             self._show(subscription, raw)
             size += len(raw.record.data)
             if subscription.busy:
                 await subscription.drained()
-                await self._cover(segment)
+                await self._load_until(segment)
             if size > _TURN_BYTES:
                 size = 0
                 await asyncio.sleep(0)
@@ -293,16 +295,16 @@ class StreamReplay:
         self._offsets[segment] = offset
         self._token.move(segment, offset)
 
-    async def _read_range(self, segment: int, offset: int, stop: int) -> tuple[Sequence[Raw], int]:
+    async def _read_range(self, segment: int, offset: int, stop: int) -> tuple[Sequence[LocatedRecord], int]:
         """Read records that the feed does not remember. Each part continues from the position where the last one ended.
         No other position is certain to be right."""
         position = self._positions.get(segment)
         if position is None or position.offset != offset:
             position = await self._feed.seek(segment, offset)
-        raws, self._positions[segment] = await self._feed.read_range(segment, position, stop, _CHUNK)
-        return raws, self._positions[segment].offset
+        located, self._positions[segment] = await self._feed.read_range(segment, position, stop, _CHUNK)
+        return located, self._positions[segment].offset
 
-    def _show(self, subscription: Subscription, raw: Raw) -> None:
+    def _show(self, subscription: Subscription, raw: LocatedRecord) -> None:
         concerned = raw.record.key in subscription.rooms or raw.record.key == subscription.account_id
         if not concerned and raw.record.type not in ACCOUNT_EVENTS:
             return
@@ -392,8 +394,8 @@ class _History:
         return None
 
 
-def _history_events(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
-    for raw in raws:
+def _history_events(located: Iterable[LocatedRecord]) -> Iterator[tuple[int, Event]]:
+    for raw in located:
         if raw.record.type in HISTORY_EVENTS:
             with suppress(Undecodable):  # the feed has logged it
                 yield raw.at.offset, decoded(raw).event

@@ -54,7 +54,7 @@ class Revocations:
         self._following: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._feed.token_revoked = self._take
+        self._feed.token_revoked = self._remember
         self._following = asyncio.get_running_loop().create_task(self._follow())
 
     async def stop(self) -> None:
@@ -63,10 +63,10 @@ class Revocations:
             self._following.cancel()
             await asyncio.wait([self._following])
 
-    def vouch_for(self, asked_at: float, now: float) -> bool:
-        """True if a token is still good that the tables knew at ``asked_at`` and that was not reported as revoked
-        since. Times on CLOCK_MONOTONIC."""
-        return asked_at >= self._since and self._is_fresh(now)
+    def still_valid_since(self, checked_at: float, now: float) -> bool:
+        """True if a token that the tables knew at ``checked_at`` is good unless ``in`` finds it here as revoked. Times
+        on CLOCK_MONOTONIC."""
+        return checked_at >= self._since and self._is_fresh(now)
 
     async def reach(self, asked_at: float, partition: Partition, offset: int, seconds: float) -> bool:
         """Wait until the log has been read beyond the offset. Then each revocation up to there is remembered, or tables
@@ -87,7 +87,7 @@ class Revocations:
         """True if the log is known to have revoked the token. The tables may not show it yet."""
         return token_hash in self._revoked
 
-    def _take(self, segment: int, offset: int, event: TokenRevoked) -> None:
+    def _remember(self, segment: int, offset: int, event: TokenRevoked) -> None:
         if len(self._revoked) >= _REMEMBERED_MAX:  # the tables have been away for long
             self._complete_from = self._feed.reached_everywhere()
             self._since = math.inf

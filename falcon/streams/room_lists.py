@@ -29,7 +29,7 @@ from falcon.read.memberships.queries import (
 )
 from falcon.shared import Shared
 from falcon.streams.feed import Feed, decoded
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 
 FEW: Final = 100  # accounts with fewer rooms are read from the tables each time
 _PART: Final = 2_000
@@ -97,7 +97,7 @@ class RoomLists:
 
     # --- changes from the feed ----------------------------------------------------------------------------------------
 
-    def saw(self, raw: Raw) -> None:
+    def saw(self, raw: LocatedRecord) -> None:
         """Called for each record of a followed segment."""
         room_id, place = raw.record.key, (raw.segment, raw.at.offset)
         if raw.record.type in _JOINED and self._lists:
@@ -302,7 +302,7 @@ def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomListPage:
     return RoomListPage(page, None if last is None else RoomCursor(last.updated_at, last.room_id))
 
 
-def _who_joined(raw: Raw) -> list[AccountId]:
+def _who_joined(raw: LocatedRecord) -> list[AccountId]:
     with suppress(Undecodable):  # the feed has logged it
         match decoded(raw).event:
             case RoomCreated(members=members):

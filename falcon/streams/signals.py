@@ -17,10 +17,10 @@ import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
 from falcon.once import Once
-from falcon.streams.copies import MapChanges, Place, Sum
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
 from falcon.streams.presence import ROOMS_MAX, Presence
+from falcon.streams.replicated_maps import MapChanges, MapId, Sum
 from falcon.streams.subscription import Subscription
 from falcon.telemetry import metrics
 
@@ -57,8 +57,8 @@ class SignalTransport(Protocol):
 
     name: str
 
-    def open(self, take: Callable[[bytes], None]) -> None:
-        """``take`` is called on the running event loop."""
+    def open(self, receive: Callable[[bytes], None]) -> None:
+        """``receive`` is called on the running event loop."""
 
     def send(self, data: bytes) -> None:
         """Send to every process, the sender included."""
@@ -97,7 +97,7 @@ class _Again(msgspec.Struct, frozen=True, tag="again"):
     """The process asks for these maps as they are, or for all that it should have."""
 
     process: str
-    places: list[Place] | None = None
+    places: list[MapId] | None = None
 
 
 class _Alive(msgspec.Struct, frozen=True, tag="alive"):
@@ -157,7 +157,7 @@ class Signals:
         feed.moved = self._moved
 
     def start(self) -> None:
-        self._transport.open(self._take)
+        self._transport.open(self._receive)
         self._loop = asyncio.get_running_loop()
         self._tending = self._loop.create_task(self._tend())
 
@@ -258,7 +258,7 @@ class Signals:
 
     # --- signals from all processes -----------------------------------------------------------------------------------
 
-    def _take(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         try:
             self._apply(_decode(data))
         except msgspec.ValidationError as error:
@@ -272,7 +272,7 @@ class Signals:
         match signal:
             case _Parts(process=process, parts=parts):
                 self._hear_from(process)
-                self._presence.take(process, parts)
+                self._presence.receive(process, parts)
                 self._show_changed()
                 self._send_soon()
             case _Types() | _Typing() if self._may_be_old():
@@ -290,7 +290,7 @@ class Signals:
                     self._send(process, _Again(self._presence.here, again))
                 self._show_changed()
             case _Again(process=process, places=places):
-                self._presence.tell_again(process, places)
+                self._presence.send_again(process, places)
                 self._send_soon()
             case _Alive(process=process, leaves=False):
                 self._hear(process)

@@ -11,7 +11,7 @@ from falcon.journal.record import Record
 from falcon.streams.starts import Starts
 
 
-class Raw(msgspec.Struct, frozen=True, gc=False):
+class LocatedRecord(msgspec.Struct, frozen=True, gc=False):
     """An encoded record with its place in the log."""
 
     segment: int
@@ -52,13 +52,15 @@ class Tail(Protocol):
         Raises WrongPlace if no reader can stand there; JournalUnavailable.
         """
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         """The records after the cursor, and the cursor after them. Waits a moment if there are none.
 
         Raises JournalUnavailable.
         """
 
-    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(
+        self, segment: int, start: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
         """The records from ``start`` up to offset ``stop`` (excluded), and the position after them.
 
         Raises JournalUnavailable.

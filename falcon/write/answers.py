@@ -97,13 +97,13 @@ class KeyCounts:
         self._bytes_max = bytes_max
         self._most_of_account = most_of_account
         self._factors = factors
-        self._of: dict[AccountId, int] = {}
+        self._keys_by_account: dict[AccountId, int] = {}
         self._uncounted: deque[tuple[Iterator[AccountId], int]] = deque()
         self.total = 0
 
     @property
     def bytes(self) -> int:
-        return self.total * KEY_BYTES + len(self._of) * ACCOUNT_BYTES
+        return self.total * KEY_BYTES + len(self._keys_by_account) * ACCOUNT_BYTES
 
     def is_full_for(self, account_id: AccountId) -> bool:
         most: float = self._most_of_account
@@ -111,13 +111,13 @@ class KeyCounts:
             return False
         if self._factors is not None:
             most *= self._factors.of(account_id)
-        return self._of.get(account_id, 0) >= most
+        return self._keys_by_account.get(account_id, 0) >= most
 
     def has_room_for(self, account_id: AccountId) -> bool:
         """True if another key of this account may be remembered."""
         return self.bytes < self._bytes_max and not self.is_full_for(account_id)
 
-    def change(self, account_id: AccountId, by: int) -> None:
+    def add(self, account_id: AccountId, by: int) -> None:
         """Add or remove (``by``) keys of an account."""
         self.total += by
         if self._most_of_account:
@@ -131,24 +131,24 @@ class KeyCounts:
         self.total += by * keys
         if self._most_of_account:
             self._uncounted.append((account_ids, by))
-            self.count(_COUNTED_AT_ONCE)
+            self.settle_key_counts(_COUNTED_AT_ONCE)
 
-    def count(self, most: int) -> None:
-        """Count the next keys of partitions that came or went."""
-        while most > 0 and self._uncounted:
+    def settle_key_counts(self, limit: int) -> None:
+        """Count up to ``limit`` more keys of the partitions that came or went."""
+        while limit > 0 and self._uncounted:
             account_ids, by = self._uncounted[0]
-            for account_id in islice(account_ids, most):
+            for account_id in islice(account_ids, limit):
                 self._count(account_id, by)
-                most -= 1
-            if most > 0:
+                limit -= 1
+            if limit > 0:
                 self._uncounted.popleft()
 
     def _count(self, account_id: AccountId, by: int) -> None:
-        count = self._of.get(account_id, 0) + by
+        count = self._keys_by_account.get(account_id, 0) + by
         if count:
-            self._of[account_id] = count
+            self._keys_by_account[account_id] = count
         else:
-            self._of.pop(account_id, None)
+            self._keys_by_account.pop(account_id, None)
 
 
 class AnswerWindow:
@@ -180,7 +180,7 @@ class AnswerWindow:
         if name in self._places:  # its window is over, so that it stands near the beginning; or it is read twice
             self._oldest.remove(name)
         elif self._counts is not None:
-            self._counts.change(account_id, 1)
+            self._counts.add(account_id, 1)
         self._places[name] = _PLACE.pack(remembered.offset, remembered.n, remembered.at, remembered.epoch)
         self._oldest.append(name)
 
@@ -195,7 +195,7 @@ class AnswerWindow:
             self._oldest.popleft()
             forgotten += 1
             if self._counts is not None:
-                self._counts.change(_account_of(name), -1)
+                self._counts.add(_account_of(name), -1)
         return forgotten
 
     def count_in(self, counts: KeyCounts) -> None:

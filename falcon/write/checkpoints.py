@@ -45,13 +45,13 @@ class Checkpoints:
         if not serving.aggregates.capture():
             return
         if serving.in_flight:
-            serving.captured_behind = serving.in_flight[-1].append
+            serving.captured_after = serving.in_flight[-1].append
         else:
             self._make(serving, submissions)
 
     def confirmed(self, serving: Serving, submissions: list[Submission]) -> None:
         """The append is durable after which the state was captured, so that is a checkpoint."""
-        serving.captured_behind = None
+        serving.captured_after = None
         self._make(serving, submissions)
 
     def _make(self, serving: Serving, submissions: list[Submission]) -> None:

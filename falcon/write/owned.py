@@ -62,7 +62,7 @@ class Serving(msgspec.Struct, eq=False):
 
     ``in_flight``: appends, oldest first. ``proven_at``: when the newest append was sent of the ones that have shown
     that the log was ours. ``unproven``: refusals that wait for newer proof. ``captured_at``: when the state was last
-    captured. ``captured_behind``: the append after whose events it was; the capture is a checkpoint once that is
+    captured. ``captured_after``: the append after whose events it was; the capture is a checkpoint once that is
     durable.
     """
 
@@ -71,7 +71,7 @@ class Serving(msgspec.Struct, eq=False):
     proven_at: float = -math.inf
     in_flight: deque[InFlight] = msgspec.field(default_factory=deque)
     unproven: list[Waiter] = msgspec.field(default_factory=list)
-    captured_behind: Append | None = None
+    captured_after: Append | None = None
 
     @property
     def number(self) -> int:

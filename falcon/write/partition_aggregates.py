@@ -244,7 +244,7 @@ class PartitionAggregates:
         """Have a record written that changes nothing: it shows that this owner still is the owner."""
         self._happen((CommandAnswered(),), self.at, NOBODY)
 
-    def take(self) -> Append | None:
+    def pop_append(self) -> Append | None:
         """The append of all that was decided since the last call; None if that is nothing."""
         if not self._envelopes:
             return None

@@ -38,10 +38,10 @@ class Rates:
         if self._limits.account_bytes_a_day:
             factors = self._limits.factors
             size = len(command.text.encode()) / (1.0 if factors is None else factors.of(command.by))
-            if wait := self._texts.take(command.by, size):
+            if wait := self._texts.consume(command.by, size):
                 return refusals.account_bytes_a_day(wait)
         if self._limits.room_messages and isinstance(command, PostMessage):
-            wait = self._messages.take(command.room_id)
+            wait = self._messages.consume(command.room_id)
             if wait and not self._takes_share(command.room_id, command.by):
                 self._texts.charge(command.by, -size)  # a client that sends it again has not written it twice
                 return refusals.room_messages(wait)
@@ -56,7 +56,7 @@ class Rates:
             crowd = self._crowded[room_id] = _Crowd()
         if not crowd.has_share(account_id, self._limits.room_messages, self._monotonic()):
             return False
-        if self._messages.take(room_id, ahead=_WINDOW_SECONDS) > _WINDOW_SECONDS:
+        if self._messages.consume(room_id, ahead=_WINDOW_SECONDS) > _WINDOW_SECONDS:
             return False
         crowd.took(account_id)
         return True

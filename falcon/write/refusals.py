@@ -22,7 +22,7 @@ DISK: Final = "disk"
 
 
 class Cause:
-    """Called, it makes a refusal and counts it. ``answer`` is the refusal, not counted.
+    """Call it to count and return the refusal; ``answer`` is the refusal without counting.
 
     ``runbook``: the page in docs/runbooks. ``retry_after``: seconds, unless the call says otherwise.
     """

@@ -57,7 +57,7 @@ class Replies:
 
     def hold(self, serving: Serving, waiters: list[Waiter], submissions: list[Submission]) -> None:
         """Let the replies wait for the append after which they stand. Without one, nothing keeps them."""
-        append = serving.aggregates.take()
+        append = serving.aggregates.pop_append()
         if append is not None:
             submissions.append(append)
             serving.in_flight.append(InFlight(append, waiters, self._monotonic()))

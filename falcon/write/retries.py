@@ -139,11 +139,13 @@ class Retries(Generic[W]):
                 continue
             empty = 0 if events else empty + 1
             for recorded in events:
-                _take(recorded, wanted, found)
+                _collect_answer(recorded, wanted, found)
         self._read.append(found)
 
 
-def _take(recorded: Recorded, wanted: dict[Partition, list[Position]], found: dict[_Place, _ReadAnswer]) -> None:
+def _collect_answer(
+    recorded: Recorded, wanted: dict[Partition, list[Position]], found: dict[_Place, _ReadAnswer]
+) -> None:
     partition = recorded.envelope.partition
     positions = wanted.get(partition)
     while positions and positions[0].offset <= recorded.offset:

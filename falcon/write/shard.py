@@ -16,7 +16,7 @@ from typing import Final
 
 from falcon.journal.ports import AppendOutcome, Checkpoint, EventSource, Journal, SnapshotStore, Submission
 from falcon.telemetry import metrics
-from falcon.write import figures
+from falcon.write import shard_gauges
 from falcon.write.answers import KeyCounts
 from falcon.write.busy import BusyRooms
 from falcon.write.checkpoints import Checkpoints
@@ -94,7 +94,7 @@ class Shard:
             self._cycle.states, self._replies, clock, limits.stall_seconds, self._disk, self._on_unreadable
         )
         self._checkpoints = Checkpoints(limits, clock.monotonic, self._on_unreadable)
-        self._figures = figures.Figures(name, limits.answers_bytes)
+        self._gauges = shard_gauges.ShardGauges(name, limits.answers_bytes)
         self._busy = BusyRooms(clock.monotonic)
         self._passivate_at = clock.monotonic() + limits.passivate_seconds
         self._ticks = 0
@@ -129,7 +129,7 @@ class Shard:
                 self._checkpoints.written(serving, submission)
             else:
                 self._replies.confirm(serving, submission, submissions)
-                if serving.captured_behind is submission:
+                if serving.captured_after is submission:
                     self._checkpoints.confirmed(serving, submissions)
         if submissions:
             self._journal.submit(submissions)
@@ -150,7 +150,7 @@ class Shard:
             self._passivate_at = now + self._limits.passivate_seconds
             metrics.passivations.inc(sum(each.aggregates.passivate() for each in serving))
         self._forget_keys()
-        self._figures.measure(serving, len(self._ownership.assigned), self._keys, now)
+        self._gauges.measure(serving, len(self._ownership.assigned), self._keys, now)
         self._busy.turn()
         self._cycle.look_after()
         self._replies.send_ready()
@@ -210,7 +210,9 @@ class Shard:
         rows = []
         for number, owned in list(self._cycle.states.items()):
             rate, rooms = busiest.get(number, (0.0, ""))
-            rows.append({**figures.row(number, owned, now), "commands_per_second": round(rate, 1), "busiest": rooms})
+            rows.append(
+                {**shard_gauges.row(number, owned, now), "commands_per_second": round(rate, 1), "busiest": rooms}
+            )
         return rows
 
     def _forget_keys(self) -> None:
@@ -218,7 +220,7 @@ class Shard:
 
         Likewise those are counted that came or went with their partition.
         """
-        self._keys.count(FORGOTTEN_EACH_TICK)
+        self._keys.settle_key_counts(FORGOTTEN_EACH_TICK)
         if not self._keys.total:
             return
         known = deque(each for owned in self._cycle.states.values() if (each := known_of(owned)) is not None)

@@ -1,4 +1,4 @@
-"""How long a batch was on its way from another machine, which counts for the deadlines of its commands.
+"""Estimates network delay, so that deadlines of commands hold across machines' clocks.
 
 No clock of one machine can be read on another. But the difference of two steady clocks stays the same. So a batch that
 shows a larger difference than others of its sender has waited somewhere: in the socket of an owner that was stopped,

@@ -16,7 +16,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.quotas import Quotas
 from falcon.http.problems import Problem
 from falcon.http.stream.callers import StreamCaller
-from falcon.http.stream.opening import Opener, Opening
+from falcon.http.stream.opening import Opener, PendingStream
 from falcon.http.stream.turns import TableTurns
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.memberships.projection import SetMention, UpsertMember
@@ -79,7 +79,7 @@ class Edge:
 
     def __init__(self, store: HBaseStore, tail: FakeTail) -> None:
         self.store = store
-        self.open: list[Opening] = []
+        self.open: list[PendingStream] = []
         reads = store.reads
         self.feed = Feed(tail, FakeLookups(), "a log", PARTITIONS)
         self.feed.start()
@@ -95,7 +95,7 @@ class Edge:
     async def vouches(self) -> None:
         """From now on the log vouches for tokens that the tables have known."""
         self._revocations.start()
-        while not self._revocations.vouch_for(time.monotonic(), time.monotonic()):
+        while not self._revocations.still_valid_since(time.monotonic(), time.monotonic()):
             await asyncio.sleep(0.01)
 
     async def ends(self) -> None:

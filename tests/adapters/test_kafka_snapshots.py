@@ -183,10 +183,10 @@ def test_what_is_the_newest_again_is_no_garbage() -> None:
     copy = memory_copy()
     old, new = SnapshotRecord(1, 5, 1, b"old"), SnapshotRecord(2, 9, 1, b"new")
     old_key, new_key = key_of("a", old.stamp), key_of("a", new.stamp)
-    module.take(copy, 0, [(old_key, "a", old)])
-    module.take(copy, 0, [(new_key, "a", new)])
+    module.apply_records(copy, 0, [(old_key, "a", old)])
+    module.apply_records(copy, 0, [(new_key, "a", new)])
     assert (copy.get(0, "a"), copy.garbage(0, 9)) == (new, [old_key])
-    module.take(copy, 0, [(new_key, "a", None), (old_key, "a", old)])
+    module.apply_records(copy, 0, [(new_key, "a", None), (old_key, "a", old)])
     assert (copy.get(0, "a"), copy.garbage(0, 9)) == (old, [])
 
 
@@ -202,7 +202,7 @@ def test_a_copy_is_the_same_however_many_records_come_at_once(at_once: int) -> N
             topic.append((key_of(name, record.stamp), name, record if random.random() < 0.7 else None))
         copy = memory_copy()
         for start in range(0, len(topic), at_once):
-            module.take(copy, 0, topic[start : start + at_once])
+            module.apply_records(copy, 0, topic[start : start + at_once])
         left: dict[bytes, SnapshotRecord] = {}
         for key, _, kept in topic:
             left.pop(key, None)
@@ -398,7 +398,7 @@ class MarkingPod(Pod):
         marker = PartitionOwner(self.log)
         marker.recover(end)
         marker.partition.prove()
-        append = marker.partition.take()
+        append = marker.partition.pop_append()
         assert append is not None
         assert self.log.write(append)
         await self.snapshots.drop_lost(0, end.offset, end.epoch)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from falcon.bootstrap import embedded, start_gateway
-from falcon.bootstrap.places import Peers, PlaceGateway
+from falcon.bootstrap.places import PlaceGateway, SiblingProcesses
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.commands import CreateRoom, PostMessage
 from falcon.http.edge import Edge
@@ -44,7 +44,9 @@ class Place:
         self.nudged = 0
         self._number = number
         self._settings = found
-        self._peers = Peers(Path(found.run_dir), log_name, number, found.processes, SECRET, found.mailbox_bound)
+        self._peers = SiblingProcesses(
+            Path(found.run_dir), log_name, number, found.processes, SECRET, found.mailbox_bound
+        )
 
     async def start(self) -> "Place":
         build = partial(embedded.build_shard, self._settings, self._number)
@@ -187,7 +189,7 @@ def test_a_stranger_to_the_servers_secret_sends_no_command(tmp_path: Path) -> No
         found = settings(tmp_path)
         ann, ben = await Place(0, found).start(), await Place(1, found).start()
         room = await room_in(1, ann.gateway)
-        stranger = Peers(Path(found.run_dir), LOG, 2, 3, b"another secret", 100)
+        stranger = SiblingProcesses(Path(found.run_dir), LOG, 2, 3, b"another secret", 100)
         refused = await stranger._others.ask(post(room, "let me in", seconds=0.5))
         assert isinstance(refused, Unavailable)
         assert seq_of(await ann.gateway.ask(post(room, "hello"))) == 1

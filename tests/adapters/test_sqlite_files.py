@@ -25,7 +25,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.projections.rebuild import Rebuild
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
-from falcon.streams.tail import Raw, WrongPlace
+from falcon.streams.tail import LocatedRecord, WrongPlace
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
 from tests.contracts.tail import TailContract, TailedLog
@@ -632,16 +632,16 @@ async def _read_up_to(tail: SqliteTail, offsets: dict[int, int], most: int) -> T
     for segment in offsets:
         while offsets[segment] < ends[segment] and len(seen) < most:
             position = await tail.position(segment, offsets[segment])
-            raws, after = await tail.read_range(segment, position, ends[segment], 1)
-            seen += [(raw.partition, text) for raw, text in zip(raws, _texts(raws), strict=True)]
+            located, after = await tail.read_range(segment, position, ends[segment], 1)
+            seen += [(raw.partition, text) for raw, text in zip(located, _texts(located), strict=True)]
             offsets[segment] = after.offset
     return Told(offsets, seen)
 
 
-def _texts(raws: list[Raw]) -> list[str]:
+def _texts(located: list[LocatedRecord]) -> list[str]:
     from tests.contracts.tail import texts as texts_of
 
-    return texts_of(raws)
+    return texts_of(located)
 
 
 _COUNTS: Final = st.integers(1, PARTITIONS)
@@ -690,8 +690,8 @@ def test_lag_counts_events_and_not_the_offsets_between_segments(tmp_path: Path) 
         log = FilesLog(first, PARTITIONS, count)
         _append(log, partitions, written)
     source = log.source()
-    assert source.behind(dict.fromkeys(range(PARTITIONS), Position())) == len(written)
-    assert source.behind(source.end()) == 0
+    assert source.remaining(dict.fromkeys(range(PARTITIONS), Position())) == len(written)
+    assert source.remaining(source.end()) == 0
 
 
 # --- copies -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from falcon.domain.events import MessagePosted
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of
 from falcon.journal.ports import Append, AppendOutcome, JournalUnavailable
-from falcon.streams.tail import Raw, Tail, WrongPlace
+from falcon.streams.tail import LocatedRecord, Tail, WrongPlace
 from tests.contracts.journal import PARTITIONS, Log, Writer
 from tests.history.samples import SAMPLES
 
@@ -26,41 +26,45 @@ class TailedLog(Log, Protocol):
         """A new tail. The caller closes it on the loop that it was used on."""
 
 
-def texts(raws: list[Raw]) -> list[str]:
-    events = [codec.decode(raw.record, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n) for raw in raws]
+def texts(located: list[LocatedRecord]) -> list[str]:
+    events = [codec.decode(raw.record, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n) for raw in located]
     return [each.envelope.event.message.text for each in events if isinstance(each.envelope.event, MessagePosted)]
 
 
-def seen(raws: list[Raw]) -> list[tuple[int, Position]]:
-    return [(raw.segment, raw.at) for raw in raws]
+def seen(located: list[LocatedRecord]) -> list[tuple[int, Position]]:
+    return [(raw.segment, raw.at) for raw in located]
 
 
-async def read_on(tail: Tail, cursor: dict[int, Position], count: int) -> tuple[list[Raw], dict[int, Position]]:
+async def read_on(
+    tail: Tail, cursor: dict[int, Position], count: int
+) -> tuple[list[LocatedRecord], dict[int, Position]]:
     """Read until there are that many."""
-    found: list[Raw] = []
+    found: list[LocatedRecord] = []
     async with asyncio.timeout(60):
         while len(found) < count:
-            raws, cursor = await tail.read(cursor, 1_000)
-            found += raws
+            located, cursor = await tail.read(cursor, 1_000)
+            found += located
     return found, cursor
 
 
-async def read_up_to_the_end(tail: Tail, cursor: dict[int, Position]) -> tuple[list[Raw], dict[int, Position]]:
-    found: list[Raw] = []
+async def read_up_to_the_end(
+    tail: Tail, cursor: dict[int, Position]
+) -> tuple[list[LocatedRecord], dict[int, Position]]:
+    found: list[LocatedRecord] = []
     ends = await tail.ends(cursor)
     async with asyncio.timeout(60):
         while any(cursor[segment].offset < end for segment, end in ends.items()):
-            raws, cursor = await tail.read(cursor, 1_000)
-            found += raws
+            located, cursor = await tail.read(cursor, 1_000)
+            found += located
     return found, cursor
 
 
-async def again(tail: Tail, segment: int, start: Position, stop: int, limit: int) -> list[Raw]:
+async def again(tail: Tail, segment: int, start: Position, stop: int, limit: int) -> list[LocatedRecord]:
     """Read part by part, as for a client that was away: each part goes on where the last one ended."""
-    found: list[Raw] = []
+    found: list[LocatedRecord] = []
     while start.offset < stop:
-        raws, start = await tail.read_range(segment, start, stop, limit)
-        found += raws
+        located, start = await tail.read_range(segment, start, stop, limit)
+        found += located
     assert start.offset == stop
     return found
 
@@ -104,13 +108,13 @@ class TailContract(ABC):
         async def reading(tail: Tail) -> None:
             segment = tail.segment(ONE)
             ann.append(ONE, "one", "two")
-            raws, cursor = await read_on(tail, {segment: Position()}, 2)
-            assert texts(raws) == ["one", "two"]
+            located, cursor = await read_on(tail, {segment: Position()}, 2)
+            assert texts(located) == ["one", "two"]
             waiting = asyncio.create_task(read_on(tail, cursor, 1))
             await asyncio.to_thread(ann.append, ONE, "three")
             tail.nudge()
-            raws, cursor = await waiting
-            assert texts(raws) == ["three"]
+            located, cursor = await waiting
+            assert texts(located) == ["three"]
             assert await tail.ends({segment: None}) == {segment: cursor[segment].offset}
 
         follow(reading)
@@ -130,9 +134,9 @@ class TailContract(ABC):
             for i in range(10):
                 ann.append(ONE, f"one {i}")
                 ann.append(OTHER, f"other {i}")
-            raws, _ = await read_on(tail, {tail.segment(ONE): Position(), tail.segment(OTHER): Position()}, 20)
+            located, _ = await read_on(tail, {tail.segment(ONE): Position(), tail.segment(OTHER): Position()}, 20)
             for partition, name in ((ONE, "one"), (OTHER, "other")):
-                own = [raw for raw in raws if raw.partition == partition]
+                own = [raw for raw in located if raw.partition == partition]
                 assert texts(own) == [f"{name} {i}" for i in range(10)]
                 assert {raw.segment for raw in own} == {tail.segment(partition)}
 
@@ -145,11 +149,11 @@ class TailContract(ABC):
             ann.append(OTHER, "other")
             _, cursor = await read_on(tail, {one: Position()}, 1)
             both = {other: Position(), **cursor}
-            raws, both = await read_up_to_the_end(tail, both)
-            assert {"other"} >= set(texts(raws))
+            located, both = await read_up_to_the_end(tail, both)
+            assert {"other"} >= set(texts(located))
             ann.append(OTHER, "again")
-            raws, _ = await read_on(tail, {other: both[other]}, 1)
-            assert texts(raws) == ["again"]
+            located, _ = await read_on(tail, {other: both[other]}, 1)
+            assert texts(located) == ["again"]
 
         follow(reading)
 
@@ -165,11 +169,11 @@ class TailContract(ABC):
         assert append.outcome is AppendOutcome.DURABLE
 
         async def reading(tail: Tail) -> None:
-            raws, _ = await read_on(tail, {tail.segment(ONE): Position()}, len(envelopes))
-            assert {name: raw.record.key for name, raw in zip(SAMPLES, raws, strict=True)} == {
+            located, _ = await read_on(tail, {tail.segment(ONE): Position()}, len(envelopes))
+            assert {name: raw.record.key for name, raw in zip(SAMPLES, located, strict=True)} == {
                 name: aggregate_of(envelope.event) for name, envelope in zip(SAMPLES, envelopes, strict=True)
             }
-            assert [raw.record for raw in raws] == [codec.encode(envelope) for envelope in envelopes]
+            assert [raw.record for raw in located] == [codec.encode(envelope) for envelope in envelopes]
 
         follow(reading)
 
@@ -180,11 +184,11 @@ class TailContract(ABC):
             segment = tail.segment(ONE)
             for i in range(8):
                 ann.append(ONE, f"{i}")
-            raws, _ = await read_on(tail, {segment: Position()}, 8)
-            for i, raw in enumerate(raws[:-1]):
+            located, _ = await read_on(tail, {segment: Position()}, 8)
+            for i, raw in enumerate(located[:-1]):
                 at = await tail.position(segment, raw.at.offset + 1)
                 rest, _ = await read_on(tail, {segment: at}, 7 - i)
-                assert seen(rest) == seen(raws[i + 1 :])
+                assert seen(rest) == seen(located[i + 1 :])
 
         follow(reading)
 
@@ -197,8 +201,8 @@ class TailContract(ABC):
             at = await tail.position(segment, end)
             assert at.offset == end
             ann.append(ONE, "two")
-            raws, _ = await read_on(tail, {segment: at}, 1)
-            assert texts(raws) == ["two"]
+            located, _ = await read_on(tail, {segment: at}, 1)
+            assert texts(located) == ["two"]
 
         follow(reading)
 
@@ -226,8 +230,8 @@ class TailContract(ABC):
 
         async def read(tail: Tail) -> dict[int, int]:
             segment = tail.segment(ONE)
-            raws, _ = await read_up_to_the_end(tail, {segment: Position()})
-            places = [raw.at.offset + 1 for raw in raws]
+            located, _ = await read_up_to_the_end(tail, {segment: Position()})
+            places = [raw.at.offset + 1 for raw in located]
             assert tail.starts.newest(ONE) == tail.starts.number(segment, places[-1])
             return {place: tail.starts.number(segment, place) for place in places}
 
@@ -247,10 +251,10 @@ class TailContract(ABC):
             segment = tail.segment(ONE)
             for i in range(7):
                 ann.append(ONE, f"{i}")
-            raws, cursor = await read_up_to_the_end(tail, {segment: Position()})
-            assert await again(tail, segment, Position(), cursor[segment].offset, limit) == raws
-            stop = raws[4].at.offset
-            assert seen(await again(tail, segment, raws[2].at, stop, limit)) == seen(raws[2:4])
+            located, cursor = await read_up_to_the_end(tail, {segment: Position()})
+            assert await again(tail, segment, Position(), cursor[segment].offset, limit) == located
+            stop = located[4].at.offset
+            assert seen(await again(tail, segment, located[2].at, stop, limit)) == seen(located[2:4])
 
         follow(reading)
 
@@ -259,14 +263,14 @@ class TailContract(ABC):
             segment = tail.segment(ONE)
             for i in range(5):
                 ann.append(ONE, f"{i}")
-            raws, cursor = await read_up_to_the_end(tail, {segment: Position()})
+            located, cursor = await read_up_to_the_end(tail, {segment: Position()})
             following = asyncio.create_task(read_on(tail, cursor, 3))
             found = await asyncio.gather(
                 *(again(tail, segment, Position(), cursor[segment].offset, 2) for _ in range(6)),
                 asyncio.to_thread(ann.append, ONE, "5", "6", "7"),
             )
             tail.nudge()
-            assert found[:-1] == [raws] * 6
+            assert found[:-1] == [located] * 6
             assert texts((await following)[0]) == ["5", "6", "7"]
 
         follow(reading)
@@ -279,14 +283,14 @@ class TailContract(ABC):
 
         async def reading(tail: Tail) -> None:
             segment = tail.segment(ONE)
-            raws, cursor = await read_up_to_the_end(tail, {segment: Position()})
-            assert texts(raws) == ["ann's", "bob's first", "bob's second"]
+            located, cursor = await read_up_to_the_end(tail, {segment: Position()})
+            assert texts(located) == ["ann's", "bob's first", "bob's second"]
             assert cursor[segment].offset == (await tail.ends({segment: None}))[segment]
-            for i, raw in enumerate(raws):
+            for i, raw in enumerate(located):
                 at = await tail.position(segment, raw.at.offset + 1)
-                assert await again(tail, segment, at, cursor[segment].offset, 1_000) == raws[i + 1 :]
+                assert await again(tail, segment, at, cursor[segment].offset, 1_000) == located[i + 1 :]
             for limit in (1, 2, 3):
-                assert await again(tail, segment, Position(), cursor[segment].offset, limit) == raws
+                assert await again(tail, segment, Position(), cursor[segment].offset, limit) == located
 
         follow(reading)
 

@@ -13,7 +13,7 @@ from falcon.domain.ids import Partition, RoomId, Seq, partition_of
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of
 from falcon.journal.record import Record
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 from tools.harness.memory.starts import MemoryStarts
 
 EPOCH: Final = 1
@@ -22,7 +22,7 @@ _WAIT_SECONDS: Final = 0.2
 
 
 class _CountedRaw:
-    """As Raw. The log counts the record once a turn, when it is looked at."""
+    """As LocatedRecord. The log counts the record once a turn, when it is looked at."""
 
     __slots__ = ("_log", "_record", "_turn", "at", "partition", "segment")
 
@@ -49,7 +49,7 @@ class CountedLog:
         self.turn = 0
         self.looked_at = 0
         self.last_seqs: dict[RoomId, Seq] = {}  # of rooms with messages
-        self._raws: list[list[Raw]] = [[] for _ in range(partitions)]
+        self._records: list[list[LocatedRecord]] = [[] for _ in range(partitions)]
         self._more = asyncio.Event()
         self._all_read = asyncio.Event()
 
@@ -65,7 +65,7 @@ class CountedLog:
     def append(self, partition: Partition, record: Record) -> None:
         offset = self.length(partition)
         raw: Any = _CountedRaw(self, partition, Position(offset, EPOCH, offset), record)
-        self._raws[partition].append(raw)
+        self._records[partition].append(raw)
         self._more.set()
         self._all_read.clear()
 
@@ -78,7 +78,7 @@ class CountedLog:
         await self._all_read.wait()
 
     def length(self, partition: Partition) -> int:
-        return len(self._raws[partition])
+        return len(self._records[partition])
 
     def cursor(self) -> dict[Partition, Position]:
         """The end of each partition."""
@@ -106,8 +106,8 @@ class CountedLog:
     async def position(self, segment: int, offset: int) -> Position:
         return self._position(segment, offset)
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        found: list[Raw] = []
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
+        found: list[LocatedRecord] = []
         after = dict(cursor)
         for segment, position in cursor.items():
             more, after[segment] = self._range(segment, position.offset, limit - len(found))
@@ -120,7 +120,9 @@ class CountedLog:
                     await self._more.wait()
         return found, after
 
-    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(
+        self, segment: int, start: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
         return self._range(segment, start.offset, min(limit, stop - start.offset))
 
     def nudge(self) -> None:
@@ -129,9 +131,9 @@ class CountedLog:
     async def close(self) -> None:
         """There is nothing to close."""
 
-    def _range(self, segment: int, start: int, most: int) -> tuple[list[Raw], Position]:
-        raws = self._raws[segment]
-        found = raws[start : start + most]
+    def _range(self, segment: int, start: int, most: int) -> tuple[list[LocatedRecord], Position]:
+        located = self._records[segment]
+        found = located[start : start + most]
         return found, self._position(segment, start + len(found))
 
     def _position(self, partition: Partition, offset: int) -> Position:

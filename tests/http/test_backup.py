@@ -396,7 +396,7 @@ def test_where_an_export_ends_the_tables_themselves_say(tmp_path: Path, monkeypa
             return known if looked else dict.fromkeys(known, Position())
 
         monkeypatch.setattr(store, "applied_everywhere", heard)
-        monkeypatch.setattr(falcon.edge.reads.freshness, "doubt", looked.extend)
+        monkeypatch.setattr(falcon.edge.reads.freshness, "invalidate", looked.extend)
         monkeypatch.setattr(falcon.edge.tail, "ends", _stale)
         last = msgspec.json.decode(falcon.admin.get("/v1/export").content.splitlines()[-1])
         assert last["type"] == "end"

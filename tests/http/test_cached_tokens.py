@@ -37,7 +37,7 @@ def falcon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Falcon]:
 async def followed(falcon: Falcon) -> None:
     """Wait until the log has been read up to its end."""
     following = falcon.edge.authenticator.revocations
-    await eventually(lambda: following.vouch_for(time.monotonic(), time.monotonic()))
+    await eventually(lambda: following.still_valid_since(time.monotonic(), time.monotonic()))
 
 
 def headers(person: Person) -> dict[bytes, bytes]:

@@ -54,7 +54,7 @@ class Tables:
         monkeypatch.setattr(SqliteReadStore, "applied", look)
         monkeypatch.setattr(embedded, "InlineProjector", lambda *parts: None)
         monkeypatch.setattr(embedded.CatchUpThread, "_run", lambda thread: None)
-        monkeypatch.setattr(embedded, "Freshness", lambda store, source, is_told: Freshness(store, source))
+        monkeypatch.setattr(embedded, "Freshness", lambda store, source, has_notifications: Freshness(store, source))
 
     def catch_up(self) -> None:
         while self._catch_up.step():
@@ -539,7 +539,7 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
 
     async def run() -> None:
         store = Tables(applied=0, looks=0)
-        freshness = Freshness(store, Log(7), is_told=lambda: True)  # type: ignore[arg-type]
+        freshness = Freshness(store, Log(7), has_notifications=lambda: True)  # type: ignore[arg-type]
         near, far = (asyncio.create_task(freshness.reach(3, offset, 500.0)) for offset in (7, 9))
         await asyncio.sleep(0.9)
         looks = store.looks

@@ -980,7 +980,7 @@ def test_an_ipv6_network_has_sixteen_times_the_connections_of_an_address_in_it()
 def test_an_ipv6_network_has_sixteen_times_the_requests_of_an_address_in_it() -> None:
     buckets = BucketsOfAddresses(Policy("p", "", 10, 1.0), lambda: 100.0)
     keys = [Addresses().of_request((f"2001:db8:7:{number:x}::1", 1), []) for number in range(32)]
-    assert sum(not buckets.take(key) for key in keys for _ in range(10)) == 160
+    assert sum(not buckets.consume(key) for key in keys for _ in range(10)) == 160
     assert buckets.wait(keys[0]) > 0 and buckets.wait(keys[31]) > 0
 
 

@@ -79,14 +79,14 @@ def test_a_read_waits_until_it_can_see_it(
 
     monkeypatch.setattr(falcon.edge.store, "applied", behind)
     monkeypatch.setattr(
-        falcon.edge.reads.freshness, "is_told", lambda: False
+        falcon.edge.reads.freshness, "has_notifications", lambda: False
     )  # as where another process keeps the tables
     assert texts(dict(anna.get(f"{room}/messages", position=position).json())) == ["Hi"]
     assert len(looks) == 6
 
 
 def test_one_machine_is_told_of_each_commit(falcon: Falcon, anna: Person, room: Room) -> None:
-    assert falcon.edge.reads.freshness.is_told()
+    assert falcon.edge.reads.freshness.has_notifications()
     position = anna.post(f"{room}/messages", {"text": "Hello"}).headers["falcon-position"]
     partition, offset = map(int, position.split(":"))
     ahead = f"{partition}:{offset + 2}"

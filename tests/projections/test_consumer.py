@@ -697,7 +697,7 @@ def test_behind_a_full_batch_the_next_one_is_not_waited_for_though_nobody_knows_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.post(0, "a", "b", "c")
-    monkeypatch.setattr(world.log, "behind", lambda cursor: 0)
+    monkeypatch.setattr(world.log, "remaining", lambda cursor: 0)
     world.stream(0, events=1, pace_seconds=0.1).stream.run(Ending())
     assert world.texts(0) == ["a", "b", "c"]
 

@@ -73,8 +73,8 @@ class WhileReading:
         self.ends += 1
         return self._falcon.source.end()
 
-    def behind(self, cursor: Cursor) -> int:
-        return self._falcon.source.behind(cursor)
+    def remaining(self, cursor: Cursor) -> int:
+        return self._falcon.source.remaining(cursor)
 
     def wait(self, seconds: float) -> None:
         raise NotImplementedError
@@ -232,7 +232,7 @@ class BusyLog:
     def grow(self, events: float) -> None:
         self._end += events
 
-    def behind(self, cursor: Cursor) -> int:
+    def remaining(self, cursor: Cursor) -> int:
         raise NotImplementedError
 
     def wait(self, seconds: float) -> None:

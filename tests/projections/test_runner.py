@@ -245,8 +245,8 @@ class InBetween:
     def end(self) -> Cursor:
         return self._falcon.source.end()
 
-    def behind(self, cursor: Cursor) -> int:
-        return self._falcon.source.behind(cursor)
+    def remaining(self, cursor: Cursor) -> int:
+        return self._falcon.source.remaining(cursor)
 
     def wait(self, seconds: float) -> None:
         self._falcon.source.wait(seconds)

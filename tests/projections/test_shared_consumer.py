@@ -42,8 +42,8 @@ class Log:
     def end(self) -> Cursor:
         return self._log.end()
 
-    def behind(self, cursor: Cursor) -> int:
-        return self._log.behind(cursor)
+    def remaining(self, cursor: Cursor) -> int:
+        return self._log.remaining(cursor)
 
     def wait(self, seconds: float) -> None:
         """Nothing comes by itself."""

@@ -96,13 +96,13 @@ class Process:
             signal = msgspec.json.decode(data)
             self.taken[signal["type"]] += 1
             self.entries += sum(len(part[3]) + len(part[4]) for part in signal.get("parts", ()))
-            self.signals._take(data)
+            self.signals._receive(data)
 
     @property
     def held(self) -> int:
         """The facts that it remembers."""
-        copies = self.signals._presence._copies
-        maps = [each for of in (copies._told, copies._by_place) for some in of.values() for each in some.values()]
+        copies = self.signals._presence._maps
+        maps = [each for of in (copies._sent, copies._by_map) for some in of.values() for each in some.values()]
         return sum(len(each.entries) for each in maps)
 
     # --- a transport --------------------------------------------------------------------------------------------------

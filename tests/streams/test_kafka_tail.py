@@ -14,7 +14,7 @@ from falcon.domain.events import ReadMoved
 from falcon.journal.envelope import Position
 from falcon.journal.ports import AppendOutcome
 from falcon.streams.feed import Feed
-from falcon.streams.tail import Raw, Tail
+from falcon.streams.tail import LocatedRecord, Tail
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import Writer
 from tests.contracts.tail import ONE, TailContract, TailedLog, again, read_up_to_the_end, replaced, texts
@@ -124,10 +124,10 @@ def test_a_long_replay_that_is_read_in_parts_leaves_nothing_out(log: _Log) -> No
     asyncio.run(reading())
 
 
-async def in_parts(feed: Feed, limit: int) -> list[Raw]:
-    found: list[Raw] = []
+async def in_parts(feed: Feed, limit: int) -> list[LocatedRecord]:
+    found: list[LocatedRecord] = []
     at = Position()
     while at.offset < feed.reached(ONE):
-        raws, at = await feed.read_range(ONE, at, feed.begins(ONE), limit)
-        found += raws
+        located, at = await feed.read_range(ONE, at, feed.begins(ONE), limit)
+        found += located
     return found

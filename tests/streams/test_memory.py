@@ -21,7 +21,7 @@ from falcon.streams.feed import Feed
 from falcon.streams.memory import RecordMemory
 from falcon.streams.replay import StreamReplay
 from falcon.streams.resume_tokens import ResumePlace
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 from tests.streams.test_replay import (
     ANN,
     AT_MILLIS,
@@ -64,7 +64,7 @@ class Looking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.records = 0
-        for module, name in ((feed, "Raw"), (replay, "decoded")):
+        for module, name in ((feed, "LocatedRecord"), (replay, "decoded")):
             monkeypatch.setattr(module, name, self._counting(getattr(module, name)))
 
     def _counting(self, look: Any) -> Any:
@@ -87,7 +87,7 @@ def test_a_stream_looks_at_its_own_events_however_many_are_remembered(
 
     async def scenario() -> None:
         scene = Scene((), remembered=1_000_000)
-        scene.tail.raws = [Raw(0, 1, Position(offset), record) for offset, record in enumerate(records)]
+        scene.tail.located = [LocatedRecord(0, 1, Position(offset), record) for offset, record in enumerate(records)]
         scene.tail.shown = len(records)
         await scene.hello(0)
         looking = Looking(monkeypatch)
@@ -122,18 +122,20 @@ class PartitionedTail(FakeTail):
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         return {segment: len(self.of[segment]) for segment in segments}
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         await super().read({0: Position()}, 0)
-        raws = [each for segment, at in cursor.items() for each in self.of[segment][at.offset :]]
-        return raws, {segment: Position(len(self.of[segment])) for segment in cursor}
+        located = [each for segment, at in cursor.items() for each in self.of[segment][at.offset :]]
+        return located, {segment: Position(len(self.of[segment])) for segment in cursor}
 
-    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(
+        self, segment: int, start: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
         self.reads += 1
         return self.of[segment][start.offset : stop], Position(stop)
 
 
-def _placed(of: Raw, segment: int) -> Raw:
-    return Raw(segment, segment, of.at, of.record)
+def _placed(of: LocatedRecord, segment: int) -> LocatedRecord:
+    return LocatedRecord(segment, segment, of.at, of.record)
 
 
 class CountingFeed(Feed):
@@ -220,13 +222,13 @@ def test_records_that_are_larger_than_expected_are_not_all_read_before_there_is_
         scene = Scene([created(ANN, BOB), *[large] * 5_000, posted(2)], remembered=10_000)
         scene.feed._records = RecordMemory(10_000, 20 << 20)
         beginning = await scene.begins(1, 5_001, MEMBER)
-        read: list[Raw] = []
+        read: list[LocatedRecord] = []
         read_range = scene.tail.read_range
 
-        async def counted(segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-            raws, after = await read_range(segment, start, stop, limit)
-            read.extend(raws)
-            return raws, after
+        async def counted(segment: int, start: Position, stop: int, limit: int) -> tuple[list[LocatedRecord], Position]:
+            located, after = await read_range(segment, start, stop, limit)
+            read.extend(located)
+            return located, after
 
         scene.tail.read_range = counted  # type: ignore[method-assign]
         assert not await beginning.remember()

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from falcon.streams import keepers
-from falcon.streams.copies import Copies
 from falcon.streams.keepers import SLOTS, Keepers, slot_of
+from falcon.streams.replicated_maps import ReplicatedMaps
 from tests.streams.processes import Network, Stream
 
 ANNA, BEN, CLEO = 65, 130, 195
@@ -133,7 +133,7 @@ def test_those_who_were_with_a_process_that_never_gave_a_sign_of_life_are_gone(n
     rooms = base64.b64encode(TEA.to_bytes(8, "little")).decode()
     part = ["h", slot_of(ANNA), False, [[ANNA, rooms]], []]
     last_words = msgspec.json.encode({"type": "parts", "process": "killed", "parts": [part]})
-    network.keeper_of(ANNA).signals._take(last_words)
+    network.keeper_of(ANNA).signals._receive(last_words)
     network.until(lambda: seen([ben]))
     assert network.until(lambda: unseen([ben])) <= DEAD_SECONDS
 
@@ -395,7 +395,7 @@ def test_a_signal_at_which_this_process_fails_does_not_keep_it_from_hearing_the_
     bens = watching(network)
     network["one"].begins(BEN, [TEA], [CLEO])
     part = ["o", slot_of(CLEO), False, [[CLEO, base64.b64encode(b"half a room").decode()]], []]
-    network["one"].signals._take(msgspec.json.encode({"type": "parts", "process": "two", "parts": [part]}))
+    network["one"].signals._receive(msgspec.json.encode({"type": "parts", "process": "two", "parts": [part]}))
     network["one"].begins(ANNA, [TEA])
     assert network.until(lambda: seen(bens)) <= TOLD_SECONDS
 
@@ -445,16 +445,16 @@ def _instructions(act: Callable[[], None]) -> int:
 def test_all_processes_agree_about_keepers_and_a_new_one_moves_its_own_slots_only() -> None:
     views = [Keepers(name) for name in NAMES]
     for view in views:
-        for name in sorted(NAMES, key=lambda name: hash((view.of(0), name))):
+        for name in sorted(NAMES, key=lambda name: hash((view.keeper_of(0), name))):
             view.heard(name, 0.0)
-    kept = [[view.of(slot) for slot in range(SLOTS)] for view in views]
+    kept = [[view.keeper_of(slot) for slot in range(SLOTS)] for view in views]
     assert all(each == kept[0] for each in kept)
     moved = views[0].heard("six", 0.0)
-    after = [views[0].of(slot) for slot in range(SLOTS)]
+    after = [views[0].keeper_of(slot) for slot in range(SLOTS)]
     assert {slot for slot in range(SLOTS) if after[slot] != kept[0][slot]} == moved.keys()
     assert SLOTS / 12 < len(moved) < SLOTS / 3
     assert set(views[0].gone("six")) == moved.keys()
-    assert [views[0].of(slot) for slot in range(SLOTS)] == kept[0]
+    assert [views[0].keeper_of(slot) for slot in range(SLOTS)] == kept[0]
 
 
 def test_ids_of_one_partition_are_spread_over_the_slots() -> None:
@@ -471,7 +471,7 @@ def test_a_process_never_takes_itself_for_dead() -> None:
 
 
 def test_what_is_told_at_once_is_bounded_and_the_rest_follows() -> None:
-    sender, receiver = Copies(), Copies()
+    sender, receiver = ReplicatedMaps(), ReplicatedMaps()
     for key in range(20_000):
         sender.put("other", "h", key, bytes(800))
     sent = 0
@@ -481,7 +481,7 @@ def test_what_is_told_at_once_is_bounded_and_the_rest_follows() -> None:
             sent += 1
             assert sum(len(value) for part in parts for _, value in part.put) < 64 << 10
             for part in parts:
-                receiver.take("me", part)
+                receiver.receive("me", part)
     assert sent > 100
     sums = sender.sums("other")
     assert sums is not None

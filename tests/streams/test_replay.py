@@ -31,7 +31,7 @@ from falcon.streams.frames import Frame, Reason
 from falcon.streams.replay import NotReached, StreamReplay
 from falcon.streams.resume_tokens import ResumePlace
 from falcon.streams.subscription import Subscription
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 from tools.harness.memory.starts import MemoryStarts
 from tools.harness.waiting import eventually
 
@@ -47,8 +47,8 @@ class FakeTail:
     it can be read."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self.raws = [raw(offset, event) for offset, event in enumerate(events)]
-        self.shown = len(self.raws)
+        self.located = [raw(offset, event) for offset, event in enumerate(events)]
+        self.shown = len(self.located)
         self.said_end: int | None = None
         self.away: Exception | None = None
         self.closed: Mapping[int, int] = {}
@@ -63,22 +63,24 @@ class FakeTail:
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         if self.away is not None:
             raise self.away
-        return dict.fromkeys(segments, len(self.raws) if self.said_end is None else self.said_end)
+        return dict.fromkeys(segments, len(self.located) if self.said_end is None else self.said_end)
 
     async def position(self, segment: int, offset: int) -> Position:
         return Position(offset)
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         await asyncio.sleep(0)
         if self.away is not None:
             raise self.away
         start = cursor[0].offset
-        raws = self.raws[start : min(start + limit, self.shown)]
-        return raws, {0: Position(start + len(raws))}
+        located = self.located[start : min(start + limit, self.shown)]
+        return located, {0: Position(start + len(located))}
 
-    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-        raws = self.raws[start.offset : min(stop, start.offset + limit)]
-        return raws, Position(start.offset + len(raws))
+    async def read_range(
+        self, segment: int, start: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
+        located = self.located[start.offset : min(stop, start.offset + limit)]
+        return located, Position(start.offset + len(located))
 
     def nudge(self) -> None:
         """It is always looking."""
@@ -123,8 +125,8 @@ def named(frame: Frame) -> tuple[str, str | None]:
     return frame.name, data.get("text", data.get("name"))
 
 
-def raw(offset: int, event: Event) -> Raw:
-    return Raw(0, 1, Position(offset, 1, offset), codec.encode(Envelope(1, 1, offset, 0, event)))
+def raw(offset: int, event: Event) -> LocatedRecord:
+    return LocatedRecord(0, 1, Position(offset, 1, offset), codec.encode(Envelope(1, 1, offset, 0, event)))
 
 
 def message(seq: int, room_id: int = ROOM) -> Message:
@@ -177,9 +179,9 @@ class Scene:
 
     async def goes_on(self, *events: Event) -> None:
         for event in events:
-            self.tail.raws.append(raw(len(self.tail.raws), event))
-        self.tail.shown = len(self.tail.raws)
-        await eventually(lambda: self.feed.reached(0) == len(self.tail.raws))
+            self.tail.located.append(raw(len(self.tail.located), event))
+        self.tail.shown = len(self.tail.located)
+        await eventually(lambda: self.feed.reached(0) == len(self.tail.located))
 
 
 def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -386,7 +388,7 @@ def test_a_log_is_read_for_as_long_as_its_end_comes_nearer(monkeypatch: pytest.M
         reach = scene.feed.reach
 
         async def reaches_a_little(ends: Mapping[int, int]) -> None:
-            if scene.tail.shown == len(scene.tail.raws):
+            if scene.tail.shown == len(scene.tail.located):
                 return await reach(ends)
             scene.tail.shown += 1
             await reach({0: scene.tail.shown})
@@ -406,7 +408,7 @@ def test_an_event_that_does_not_decode_is_passed_over_live_and_in_a_replay(caplo
         scene = Scene([created(ANN, BOB), posted(1)])
         live = await scene.hello(0)
         kinds = ("message-posted", "message-deleted", "member-joined")
-        scene.tail.raws += [unknown(offset, kind) for offset, kind in enumerate(kinds, 2)]
+        scene.tail.located += [unknown(offset, kind) for offset, kind in enumerate(kinds, 2)]
         await scene.goes_on(posted(2))
         replay = await scene.replay(1, MEMBER)
         assert live.heard[-2:] == ["message.posted 1", "message.posted 2"]
@@ -424,7 +426,7 @@ def test_what_a_newer_falcon_calls_not_critical_is_passed_over_without_a_word(
         scene = Scene([created(ANN, BOB), posted(1)])
         live = await scene.hello(0)
         kinds = ("message-posted", "message-deleted", "member-joined", "room-painted")
-        scene.tail.raws += [unknown(offset, kind, critical=False) for offset, kind in enumerate(kinds, 2)]
+        scene.tail.located += [unknown(offset, kind, critical=False) for offset, kind in enumerate(kinds, 2)]
         await scene.goes_on(posted(2))
         replay = await scene.replay(1, MEMBER)
         assert live.heard[-2:] == ["message.posted 1", "message.posted 2"]
@@ -435,10 +437,10 @@ def test_what_a_newer_falcon_calls_not_critical_is_passed_over_without_a_word(
     assert not caplog.records
 
 
-def unknown(offset: int, kind: str, *, critical: bool = True) -> Raw:
+def unknown(offset: int, kind: str, *, critical: bool = True) -> LocatedRecord:
     """An event as a newer version of Falcon writes it."""
     record = Record(kind, 9, critical, ROOM, b'{"at":0,"by":0,"event":{}}')
-    return Raw(0, 1, Position(offset, 1, offset), record)
+    return LocatedRecord(0, 1, Position(offset, 1, offset), record)
 
 
 def test_a_log_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.streams import revocations
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 from tests.streams.test_replay import BOB, FakeLookups, FakeTail, posted, raw
 from tools.harness.waiting import eventually
 from tools.simulation.threads import Simulation
@@ -28,15 +28,15 @@ def revoked(token_hash: str) -> TokenRevoked:
 class Log(FakeTail):
     """Waits a moment if there is nothing to read, so that time passes."""
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        raws, after = await super().read(cursor, limit)
-        if not raws:
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
+        located, after = await super().read(cursor, limit)
+        if not located:
             await asyncio.sleep(0.01)
-        return raws, after
+        return located, after
 
     def append(self, *events: Any) -> None:
-        self.raws += [raw(len(self.raws) + number, event) for number, event in enumerate(events)]
-        self.shown = len(self.raws)
+        self.located += [raw(len(self.located) + number, event) for number, event in enumerate(events)]
+        self.shown = len(self.located)
 
 
 class Pod:
@@ -63,7 +63,7 @@ class Pod:
     def vouches(self, asked_at: float | None = None) -> bool:
         """For a token that the tables knew then, or know now."""
         now = time.monotonic()
-        return self.revocations.vouch_for(now if asked_at is None else asked_at, now)
+        return self.revocations.still_valid_since(now if asked_at is None else asked_at, now)
 
 
 def live(work: Callable[[Pod], Coroutine[Any, Any, None]], *events: Any, shown: int = 0) -> None:

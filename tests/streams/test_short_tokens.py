@@ -18,7 +18,7 @@ from falcon.streams.frames import Frame
 from falcon.streams.replay import StreamReplay
 from falcon.streams.resume_tokens import LENGTH_MAX, WrongToken
 from falcon.streams.subscription import Subscription
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 from tests.streams.test_replay import BOB, Ear, FakeLookups, play, posted, raw
 from tools.harness.memory.cuts import KeptCuts, MemoryCuts
 from tools.harness.memory.starts import MemoryStarts
@@ -41,7 +41,7 @@ class Log:
         self.chance = random.Random(seed)
         self.kept = KeptCuts()
         self.segments = segments
-        self.of: list[list[Raw]] = [[] for _ in range(segments)]
+        self.of: list[list[LocatedRecord]] = [[] for _ in range(segments)]
 
     def room(self, segment: int) -> int:
         return segment + 10 * self.segments
@@ -49,14 +49,14 @@ class Log:
     def is_posted_in(self, segment: int) -> None:
         n = len(self.of[segment])
         of = raw(n, posted(1 + n, self.room(segment)))
-        self.of[segment].append(Raw(segment, segment, of.at, of.record))
+        self.of[segment].append(LocatedRecord(segment, segment, of.at, of.record))
 
     def grows(self, events: int) -> None:
         for _ in range(events):
             self.is_posted_in(min(self.chance.randrange(self.segments), self.chance.randrange(self.segments)))
 
     def ends(self) -> dict[int, int]:
-        return {segment: len(raws) for segment, raws in enumerate(self.of)}
+        return {segment: len(located) for segment, located in enumerate(self.of)}
 
 
 class ShuffledTail:
@@ -82,17 +82,19 @@ class ShuffledTail:
     async def position(self, segment: int, offset: int) -> Position:
         return Position(offset)
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         await asyncio.sleep(0)
-        after, raws = dict(cursor), list[Raw]()
+        after, located = dict(cursor), list[LocatedRecord]()
         for segment in self._chance.sample(sorted(cursor), self._chance.randint(1, len(cursor))):
             offset = cursor[segment].offset
             more = self._log.of[segment][offset : offset + self._chance.randint(1, self._few)]
-            raws += more
+            located += more
             after[segment] = Position(offset + len(more))
-        return raws, after
+        return located, after
 
-    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(
+        self, segment: int, start: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
         await asyncio.sleep(0)
         stop = min(stop, start.offset + limit)
         return self._log.of[segment][start.offset : stop], Position(stop)
@@ -159,7 +161,7 @@ class Client:
 
 
 def told_by(log: Log) -> dict[int, list[int]]:
-    return {log.room(segment): list(range(1, len(raws) + 1)) for segment, raws in enumerate(log.of) if raws}
+    return {log.room(segment): list(range(1, len(located) + 1)) for segment, located in enumerate(log.of) if located}
 
 
 def lengths(frames: list[Frame]) -> list[int]:

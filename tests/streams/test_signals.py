@@ -286,13 +286,13 @@ def test_a_ticket_is_used_in_every_process_once_it_is_used_in_one(tmp_path: Path
 
 def test_what_is_no_signal_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     here = Network("here")["here"].signals
-    here._take(b"nonsense")
+    here._receive(b"nonsense")
     assert "a signal is not as Falcon's are" in caplog.text
 
 
 def test_a_signal_of_an_unknown_type_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     network = Network("here")
-    network["here"].signals._take(b'{"type": "of a later version", "process": "later"}')
+    network["here"].signals._receive(b'{"type": "of a later version", "process": "later"}')
     network.passes(10)
     assert list(network["here"].signals._presence.processes) == ["here"]
     assert caplog.text == ""

@@ -18,7 +18,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import feed, replay, resume_tokens, revocations, room_lists
 from falcon.streams.frames import Frame
-from falcon.streams.tail import Raw
+from falcon.streams.tail import LocatedRecord
 from falcon.telemetry import metrics
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
@@ -277,7 +277,7 @@ def test_events_of_rooms_that_nobody_listens_to_are_not_decoded(
     keys: list[int] = []
     decode = feed.decoded
 
-    def decoded(raw: Raw) -> Envelope:
+    def decoded(raw: LocatedRecord) -> Envelope:
         if raw.record.type not in feed.HISTORY_EVENTS:
             keys.append(raw.record.key)
         return decode(raw)
@@ -300,7 +300,7 @@ def test_read_marks_of_those_who_do_not_listen_are_not_decoded(
 ) -> None:
     decode, types = feed.decoded, Counter[str]()
 
-    def decoded(raw: Raw) -> Envelope:
+    def decoded(raw: LocatedRecord) -> Envelope:
         types[raw.record.type] += 1
         return decode(raw)
 
@@ -641,7 +641,7 @@ def test_a_token_that_the_log_vouches_for_is_not_looked_up_and_is_refused_once_t
 
     async def follow() -> None:
         following.start()
-        await eventually(lambda: following.vouch_for(time.monotonic(), time.monotonic()))
+        await eventually(lambda: following.still_valid_since(time.monotonic(), time.monotonic()))
 
     falcon.run(follow())
     phone, bens = second_token(anna), second_token(ben)

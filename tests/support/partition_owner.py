@@ -39,7 +39,7 @@ class PartitionOwner:
 
     def ask(self, command: Command, by: int = ANN) -> Accepted:
         reply = self.partition.execute(CommandEnvelope(0, by, command, 1e18), 1_000)
-        append = self.partition.take()
+        append = self.partition.pop_append()
         if append is not None:
             assert self.log.write(append)
             self.partition.confirm(append)

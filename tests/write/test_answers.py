@@ -173,20 +173,20 @@ def test_keys_of_a_partition_that_comes_or_goes_are_counted_a_part_at_a_time() -
         answers.add(1, f"{number}", Remembered(number, 1, number, 400))
     answers.forget(1_250, 10_000)
     while counts._uncounted:
-        before = counts._of.get(1, 0)
-        counts.count(1_000)
-        changed.append(counts._of.get(1, 0) - before)
+        before = counts._keys_by_account.get(1, 0)
+        counts.settle_key_counts(1_000)
+        changed.append(counts._keys_by_account.get(1, 0) - before)
     assert changed == [1_000, 1_000, 744], "beside the first, which were counted with the partition"
-    assert counts._of.get(1, 0) == counts.total == len(answers)
+    assert counts._keys_by_account.get(1, 0) == counts.total == len(answers)
     answers.count_out()
-    counts.count(10_000)
+    counts.settle_key_counts(10_000)
     assert (counts.total, counts.bytes) == (0, 0)
 
 
 def test_where_accounts_are_not_counted_none_has_too_many() -> None:
     counts = KeyCounts(1 << 30)
     for _ in range(30_000):
-        counts.change(1, 1)
+        counts.add(1, 1)
     assert (counts.is_full_for(1), counts.bytes) == (False, 30_000 * KEY_BYTES)
 
 

@@ -57,8 +57,8 @@ class Source:
     def end(self) -> Cursor:
         return self._log.end()
 
-    def behind(self, cursor: Cursor) -> int:
-        return self._log.behind(cursor)
+    def remaining(self, cursor: Cursor) -> int:
+        return self._log.remaining(cursor)
 
     def wait(self, seconds: float) -> None: ...
 

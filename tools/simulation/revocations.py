@@ -62,7 +62,7 @@ class Revocation:
 
         def follow() -> bool:
             now = time.monotonic()
-            return all(edge.authenticator.revocations.vouch_for(now, now) for edge in edges)
+            return all(edge.authenticator.revocations.still_valid_since(now, now) for edge in edges)
 
         await eventually(follow, "both pods follow the log", _START_SECONDS, every=0.05)
         if not await self._settles(lambda status: status == 200, _START_SECONDS):

@@ -131,7 +131,7 @@ class Gateways:
         if not self._free.acquire(timeout=max(0.0, until - time.monotonic())):
             raise ReadStoreUnavailable(f"all {self._connections} connections to HBase are busy")
         try:
-            line = self._take(gateway)
+            line = self._pop(gateway)
             line.until = attempt_until
             try:
                 answer = ask(line)
@@ -143,7 +143,7 @@ class Gateways:
         finally:
             self._free.release()
 
-    def _take(self, gateway: _Gateway) -> ThriftConnection:
+    def _pop(self, gateway: _Gateway) -> ThriftConnection:
         """The connection that was used last. If it is too old to be trusted, so are all below it."""
         oldest = time.monotonic() - _IDLE_SECONDS
         with self._lock:

@@ -169,9 +169,9 @@ class Switching:
 
     def _check(self, projection: str, generation: int, closed: Mapping[Partition, Position]) -> None:
         built = self._meta().applied(projection, generation, self._partitions)
-        behind = [p for p, position in closed.items() if built[p].position.offset < position.offset]
-        if behind:
-            raise ReadStoreUnavailable(f"the rebuilt tables of {projection} are behind in partitions {behind}")
+        unread = [p for p, position in closed.items() if built[p].position.offset < position.offset]
+        if unread:
+            raise ReadStoreUnavailable(f"the rebuilt tables of {projection} are behind in partitions {unread}")
 
     def _switch(self, projection: str, generation: int, name: str) -> None:
         before = self.generations(projection)

@@ -93,13 +93,13 @@ class AppliedPublisher:
 class AppliedFollower:
     """Hears where the tables stand. For one event loop.
 
-    ``take`` is called with what is heard. ``began`` is called when it begins to hear, also after an interruption: it
+    ``receive`` is called with what is heard. ``began`` is called when it begins to hear, also after an interruption: it
     has missed what was told before.
     """
 
-    def __init__(self, cluster: KafkaCluster, take: Callable[[Moves], None], began: Callable[[], None]) -> None:
+    def __init__(self, cluster: KafkaCluster, receive: Callable[[Moves], None], began: Callable[[], None]) -> None:
         self._cluster = cluster
-        self._take = take
+        self._receive = receive
         self._began = began
         self._reader = Reader(cluster, cluster.applied)
         self._offset = 0
@@ -140,7 +140,7 @@ class AppliedFollower:
         for record in (await self._reader.records({0: self._offset}, _RECORDS, _WAIT_SECONDS)).get(0, []):
             self._offset = record.offset + 1
             try:
-                self._take(_decode(record.value or b""))
+                self._receive(_decode(record.value or b""))
             except msgspec.DecodeError as error:
                 log.warning("what is told of the tables is not as Falcon tells it: %s", error)
         if self._end is not None and self._offset >= self._end[0]:

@@ -41,8 +41,8 @@ class KafkaCuts:
         self._check_at = 0.0
         self._following: asyncio.Task[None] | None = None
 
-    def follow(self, take: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
-        self._following = asyncio.get_running_loop().create_task(self._follow(take, lost))
+    def follow(self, receive: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
+        self._following = asyncio.get_running_loop().create_task(self._follow(receive, lost))
 
     async def write(self, data: bytes) -> int:
         try:
@@ -82,13 +82,13 @@ class KafkaCuts:
     async def _end(self) -> int:
         return (await self._ends.get())[0]
 
-    async def _follow(self, take: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
+    async def _follow(self, receive: Callable[[int, bytes], None], lost: Callable[[], None]) -> None:
         while True:
             try:
                 if self._offset is None:
                     self._offset = await self._first()
                 while True:
-                    await self._take(self._offset, take)
+                    await self._receive(self._offset, receive)
                     await self._check()
             except LogWentBack as error:
                 log.warning("resume tokens begin with other cuts: %s", error)
@@ -97,7 +97,7 @@ class KafkaCuts:
             except JournalUnavailable as error:
                 log.warning("resume tokens grow, since cuts cannot be read: %s", error)
             except Exception:  # if this task ended, tokens would grow for ever
-                log.exception("reading cuts met a fault of ours; it goes on behind it")
+                log.exception("reading cuts met a fault of ours; it continues after it")
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _first(self) -> int:
@@ -105,12 +105,12 @@ class KafkaCuts:
         end = (await self._reader.ends([0]))[0]
         return max(await self._reader.beginning(0), end - KEPT_MAX)
 
-    async def _take(self, offset: int, take: Callable[[int, bytes], None]) -> None:
+    async def _receive(self, offset: int, receive: Callable[[int, bytes], None]) -> None:
         for record in (await self._reader.records({0: offset}, _RECORDS, _WAIT_SECONDS)).get(0, []):
             self._offset = record.offset + 1
             self._last = (record.offset, record.value or b"")
             self._known = self._known or self._last
-            take(*self._last)
+            receive(*self._last)
 
     async def _check(self) -> None:
         """Look from time to time if a cut that was taken is still there. A topic that was made again may have as many

@@ -67,7 +67,7 @@ class Witness(NamedTuple):
         return self.offset - self.epoch - self.n
 
 
-def position_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
+def position_after(records: Sequence[tuple[int, bytes]]) -> Position | None:
     """The position after the last of these records, which follow one another.
 
     None if they do not prove it: the partition's first record or a marker must be among them.
@@ -140,7 +140,7 @@ class Examination:
         return position.offset <= self._witness.offset and _void(position) <= self._witness.void
 
 
-def behind(witness: Witness, records: Iterable[tuple[int, bytes]]) -> Position:
+def position_from(witness: Witness, records: Iterable[tuple[int, bytes]]) -> Position:
     """The position after the last of the records, which contain a valid witness."""
     position = Position(witness.offset + 1, witness.epoch, witness.n + 1)
     for offset, value in records:

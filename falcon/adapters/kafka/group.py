@@ -95,7 +95,7 @@ class GroupMember:
             partition_assignment_strategy=[self._assignor],
             **self._own,
         )
-        consumer.subscribe([self._cluster.journal], listener=_Listener(self._take))
+        consumer.subscribe([self._cluster.journal], listener=_Listener(self._accept))
         return consumer
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
@@ -110,7 +110,7 @@ class GroupMember:
             if consumer._coordinator._coordination_task.done():
                 return
 
-    def _take(self, partitions: Iterable[TopicPartition]) -> None:
+    def _accept(self, partitions: Iterable[TopicPartition]) -> None:
         taken = list(partitions)
         assert self._consumer is not None
         self._consumer.pause(*taken)
@@ -127,14 +127,14 @@ class GroupMember:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, take: Callable[[Iterable[TopicPartition]], None]) -> None:
-        self._take = take
+    def __init__(self, accept: Callable[[Iterable[TopicPartition]], None]) -> None:
+        self._accept = accept
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Does nothing: see GroupMember."""
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._take(assigned)
+        self._accept(assigned)
 
 
 async def coordinator(admin: AIOKafkaAdminClient, group: str) -> int:

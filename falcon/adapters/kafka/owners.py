@@ -142,9 +142,9 @@ class Owners:
         while True:
             for records in (await consumer.getmany(at, timeout_ms=_WAIT_MILLIS)).values():
                 for record in records:
-                    self._take(record.key, record.value)
+                    self._apply(record.key, record.value)
 
-    def _take(self, key: bytes | None, value: bytes | None) -> None:
+    def _apply(self, key: bytes | None, value: bytes | None) -> None:
         """The owner with the later epoch counts, even if it published first.
 
         A log with another name starts another history: the epochs of the lost one may be later.

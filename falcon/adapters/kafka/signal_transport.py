@@ -44,8 +44,8 @@ class KafkaSignalTransport:
         self._writing: dict[_Place, asyncio.Task[None]] = {}
         self._following: asyncio.Task[None] | None = None
 
-    def open(self, take: Callable[[bytes], None]) -> None:
-        self._following = asyncio.get_running_loop().create_task(self._follow(take))
+    def open(self, receive: Callable[[bytes], None]) -> None:
+        self._following = asyncio.get_running_loop().create_task(self._follow(receive))
 
     def send(self, data: bytes) -> None:
         self._add((self._cluster.signals, 0), (None, data))
@@ -89,19 +89,19 @@ class KafkaSignalTransport:
         finally:
             del self._writing[place], self._waiting[place]
 
-    async def _follow(self, take: Callable[[bytes], None]) -> None:
+    async def _follow(self, receive: Callable[[bytes], None]) -> None:
         while True:
             consumer = self._cluster.consumer(auto_offset_reset="latest")
             try:
                 await consumer.start()
-                await self._read(consumer, take)
+                await self._read(consumer, receive)
             except CLIENT_ERRORS as error:
                 log.warning("signals cannot be read: %r", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             finally:
                 await consumer.stop()
 
-    async def _read(self, consumer: AIOKafkaConsumer, take: Callable[[bytes], None]) -> None:
+    async def _read(self, consumer: AIOKafkaConsumer, receive: Callable[[bytes], None]) -> None:
         places = [TopicPartition(self._cluster.signals, 0), TopicPartition(*self._inbox(self.name))]
         mine = (None, self.name.encode())  # other processes may share the inbox
         consumer.assign(places)
@@ -111,7 +111,7 @@ class KafkaSignalTransport:
                 fresh = (time.time() - _STALE_SECONDS) * 1000
                 for record in records:
                     if record.key in mine and record.value is not None and record.timestamp >= fresh:
-                        take(record.value)
+                        receive(record.value)
 
 
 async def has_senders(cluster: KafkaCluster, seconds: float) -> bool:

@@ -93,7 +93,7 @@ class KafkaSnapshots:
         self._open: dict[Partition, _OpenEpoch] = {}
         self._idle: list[Reader] = []
         self._log: Reader | None = None
-        self._closing: set[asyncio.Task[None]] = set()  # closing may take long, and runs in the background
+        self._closing: set[asyncio.Task[None]] = set()  # closing may apply_records long, and runs in the background
         self._restoring = 0
         self._readers = asyncio.Semaphore(_READERS)
 
@@ -200,7 +200,7 @@ class KafkaSnapshots:
                 async for records in read_compacted(reader, partition, stop):
                     parsed = [self._parse(partition, record) for record in records]
                     with self._lock:
-                        take(self._copy, partition, parsed)
+                        apply_records(self._copy, partition, parsed)
                 end = await asking
                 until = time.monotonic() + _STALE_SECONDS
                 while self._is_lost(partition, end) and time.monotonic() < until:
@@ -326,7 +326,7 @@ class KafkaSnapshots:
             ) from error
 
 
-def take(copy: LocalCopy, partition: Partition, records: Sequence[_Record]) -> None:
+def apply_records(copy: LocalCopy, partition: Partition, records: Sequence[_Record]) -> None:
     """Take the next records of the topic: the copy has the newest about each thing, and the keys of the others among
     its garbage."""
     stamps = copy.stamps(partition, {name for _, name, _ in records})

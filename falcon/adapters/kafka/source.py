@@ -118,7 +118,7 @@ class KafkaSource:
         ends = self._loop.call(self._reader.ends(range(self._cluster.partitions)))
         return {partition: Position(offset) for partition, offset in ends.items()}
 
-    def behind(self, cursor: Cursor) -> int:
+    def remaining(self, cursor: Cursor) -> int:
         return sum(max(0, self._reader.end_seen(p) - position.offset) for p, position in cursor.items())
 
     def wait(self, seconds: float) -> None:

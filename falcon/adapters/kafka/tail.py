@@ -15,7 +15,7 @@ from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.shared import Shared
-from falcon.streams.tail import Raw, WrongPlace
+from falcon.streams.tail import LocatedRecord, WrongPlace
 
 _WAIT_SECONDS: Final = 0.2
 _READ_SECONDS: Final = 5.0
@@ -68,12 +68,12 @@ class KafkaTail:
         while True:
             stop, start = start, max(0, start - back)
             before = await self._values(segment, start, stop) + before
-            position = fence.position_behind(before)
+            position = fence.position_after(before)
             if position is not None:
                 return position
             witness = fence.witness_among(before)
             if witness is not None and await self._is_valid(segment, witness, back):
-                return fence.behind(witness, before)
+                return fence.position_from(witness, before)
             back *= 2  # all of these may be void: a deposed owner still wrote them, which ends some time
 
     async def _is_valid(self, segment: int, witness: fence.Witness, most: int) -> bool:
@@ -99,19 +99,21 @@ class KafkaTail:
             start = more[-1].offset + 1
         return found
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         await self.starts.begin(cursor)
         offsets = {segment: position.offset for segment, position in cursor.items()}
         fetched = await self._reader.records(offsets, limit, _WAIT_SECONDS)
-        raws: list[Raw] = []
+        located: list[LocatedRecord] = []
         after = dict(cursor)
         for segment, more in fetched.items():
             found, after[segment] = self._judged(segment, cursor[segment], more)
-            raws += found
+            located += found
         self.starts.read_up_to(after)
-        return raws, after
+        return located, after
 
-    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(
+        self, segment: int, start: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
         found = await self._read_at(segment, start.offset, min(limit, stop - start.offset))
         return self._judged(segment, start, found)
 
@@ -125,13 +127,15 @@ class KafkaTail:
         for reader in (self._reader, self._end_reader, *self._idle):
             await reader.close()
 
-    def _judged(self, segment: int, at: Position, found: list[ConsumerRecord]) -> tuple[list[Raw], Position]:
+    def _judged(self, segment: int, at: Position, found: list[ConsumerRecord]) -> tuple[list[LocatedRecord], Position]:
         valid, after = judge_all(self._cluster.journal, segment, at, found)
         if after.epoch != at.epoch:
             for record in found:
                 if fence.is_marker(record.value or b""):
                     self.starts.add(segment, record.offset, record.value)
-        return [Raw(segment, segment, position, records.record(key, body)) for position, key, body in valid], after
+        return [
+            LocatedRecord(segment, segment, position, records.record(key, body)) for position, key, body in valid
+        ], after
 
     async def _read_at(self, segment: int, offset: int, count: int) -> list[ConsumerRecord]:
         """The next records there, at least one. Raises JournalUnavailable."""

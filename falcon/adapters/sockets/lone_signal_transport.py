@@ -7,12 +7,12 @@ from collections.abc import Callable
 class LocalSignalTransport:
     name = "here"
 
-    def open(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
+    def open(self, receive: Callable[[bytes], None]) -> None:
+        self._receive = receive
         self._loop = asyncio.get_running_loop()
 
     def send(self, data: bytes) -> None:
-        self._loop.call_soon(self._take, data)  # later, as from another process, and not within the sender's call
+        self._loop.call_soon(self._receive, data)  # later, as from another process, and not within the sender's call
 
     def send_to(self, process: str, data: bytes) -> None:
         self.send(data)

@@ -32,10 +32,10 @@ class SocketSignalTransport:
         self._socket.setblocking(False)
         self._waiting: dict[str, deque[bytes]] = {}
         self._retry: asyncio.TimerHandle | None = None
-        self._take: Callable[[bytes], None]
+        self._receive: Callable[[bytes], None]
 
-    def open(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
+    def open(self, receive: Callable[[bytes], None]) -> None:
+        self._receive = receive
         with short_path(self._folder, self._file) as path:
             self._socket.bind(str(path))
         asyncio.get_running_loop().add_reader(self._socket, self._read)
@@ -96,4 +96,4 @@ class SocketSignalTransport:
     def _read(self) -> None:
         with suppress(BlockingIOError):
             for _ in range(_READ_AT_ONCE):
-                self._take(self._socket.recv(_DATAGRAM_BYTES_MAX))
+                self._receive(self._socket.recv(_DATAGRAM_BYTES_MAX))

@@ -35,7 +35,7 @@ CREATE TABLE journal (
     offset INTEGER PRIMARY KEY, partition INTEGER NOT NULL, epoch INTEGER NOT NULL, n INTEGER NOT NULL,
     key INTEGER NOT NULL, type TEXT NOT NULL, version INTEGER NOT NULL, critical INTEGER NOT NULL, data BLOB NOT NULL
 );
--- next: the offset of the next event. heads: for each partition, in order, the 64-bit offset behind its last event.
+-- next: the offset of the next event. heads: for each partition, in order, the 64-bit offset after its last event.
 -- takeovers: raised by each; a writer that finds it unchanged need not look at every partition's epoch.
 CREATE TABLE log (id INTEGER PRIMARY KEY CHECK (id = 1), next INTEGER NOT NULL, takeovers INTEGER NOT NULL, heads BLOB);
 CREATE TABLE epochs (partition INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, owner TEXT NOT NULL);

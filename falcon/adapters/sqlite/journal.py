@@ -80,7 +80,7 @@ class SqliteJournal:
             self._connection.set_busy_timeout(round(_TAKEOVER_SECONDS * 1000))
             with transaction(self._connection) as connection:
                 (heads,) = connection.execute("UPDATE log SET takeovers = takeovers + 1 RETURNING heads").fetchone()  # type: ignore[misc]
-                return {partition: _take(connection, partition, owner, heads) for partition in partitions}
+                return {partition: _bump_epoch(connection, partition, owner, heads) for partition in partitions}
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot take over partitions: {cause(error)}") from error
         finally:
@@ -260,7 +260,7 @@ class SqliteJournal:
 _HEAD: Final = struct.Struct("<q")
 
 
-def _take(connection: apsw.Connection, partition: Partition, owner: str, heads: bytes) -> Position:
+def _bump_epoch(connection: apsw.Connection, partition: Partition, owner: str, heads: bytes) -> Position:
     (epoch,) = connection.execute(
         "INSERT INTO epochs VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET epoch = epoch + 1, owner = excluded.owner"
         " RETURNING epoch",

@@ -80,8 +80,8 @@ class SqliteSource:
             where += f" AND partition IN ({','.join('?' * len(cursor))})"
             bindings += tuple(cursor)
         rows = self._rows(where, bindings, limit)
-        behind = rows[-1][0] + 1 if rows else end  # rows written meanwhile may be among them
-        reached = behind if len(rows) == limit else max(end, behind)
+        after = rows[-1][0] + 1 if rows else end  # rows written meanwhile may be among them
+        reached = after if len(rows) == limit else max(end, after)
         wanted = [row for row in rows if row[0] >= cursor[row[1]].offset]
         return _decode(wanted), {p: Position(max(reached, at.offset)) for p, at in cursor.items()}
 
@@ -95,7 +95,7 @@ class SqliteSource:
         """ConfirmedPositions: nothing is acknowledged before it is committed to this file."""
         return self._next() - 1
 
-    def behind(self, cursor: Cursor) -> int:
+    def remaining(self, cursor: Cursor) -> int:
         """How many rows are left. Of several partitions: from the first of their positions to the end."""
         start = cursor.offset if isinstance(cursor, UniformCursor) else min(at.offset for at in cursor.values())
         before = sum(segment.rows_from(start) for segment in self._inherited)
@@ -210,8 +210,8 @@ class SqliteFilesSource:
     async def confirmed(self, partition: Partition) -> int:
         return await self._files[partition % len(self._files)].confirmed(partition)
 
-    def behind(self, cursor: Cursor) -> int:
-        return sum(source.behind(of_file) for source, of_file in self._by_file(cursor))
+    def remaining(self, cursor: Cursor) -> int:
+        return sum(source.remaining(of_file) for source, of_file in self._by_file(cursor))
 
     def wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds

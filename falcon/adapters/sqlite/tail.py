@@ -18,7 +18,7 @@ from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams.starts import NO_START, NUMBER_BYTES, KnownStarts
-from falcon.streams.tail import Raw, WrongPlace
+from falcon.streams.tail import LocatedRecord, WrongPlace
 
 # To streams the segment that a file writes has the number of the file: as it has in a token of a Falcon that knows one
 # file only, which may continue with a folder that has one again. The numbers of closed segments begin here.
@@ -81,31 +81,35 @@ class SqliteTail:
             raise WrongPlace(f"there is no offset {offset} in segment {segment}")
         return Position(offset)
 
-    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         # Where the last read found nothing further, do not look again before a nudge.
-        raws, after = self._look({s: at for s, at in cursor.items() if at.offset != self._ends.get(s)}, limit)
-        if not raws:
+        located, after = self._look({s: at for s, at in cursor.items() if at.offset != self._ends.get(s)}, limit)
+        if not located:
             await self._wait()
-            raws, after = self._look(cursor, limit)
-        return raws, {**cursor, **after}
+            located, after = self._look(cursor, limit)
+        return located, {**cursor, **after}
 
-    def _look(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        found, after = list[Raw](), dict[int, Position]()
+    def _look(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
+        found, after = list[LocatedRecord](), dict[int, Position]()
         for segment, at in cursor.items():
             share = max(1, limit // len(cursor))  # so that no file holds up the others
-            raws = self._raws(self._files[segment], segment, "offset >= ?", (at.offset, share))
-            behind = raws[-1].at.offset + 1 if raws else at.offset
-            if len(raws) < share:
-                behind = self._ends[segment] = max(behind, self._begins[segment])
-            found += raws
-            after[segment] = Position(behind)
+            located = self._records(self._files[segment], segment, "offset >= ?", (at.offset, share))
+            after_last = located[-1].at.offset + 1 if located else at.offset
+            if len(located) < share:
+                after_last = self._ends[segment] = max(after_last, self._begins[segment])
+            found += located
+            after[segment] = Position(after_last)
         return found, after
 
-    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(
+        self, segment: int, start: Position, stop: int, limit: int
+    ) -> tuple[list[LocatedRecord], Position]:
         files = self._files.values() if segment in self.closed else (self._files[segment],)
-        parts = [self._raws(file, segment, "offset >= ? AND offset < ?", (start.offset, stop, limit)) for file in files]
-        raws = parts[0] if len(parts) == 1 else list(heapq.merge(*parts, key=_place))[:limit]
-        return raws, Position(raws[-1].at.offset + 1 if len(raws) == limit else stop)
+        parts = [
+            self._records(file, segment, "offset >= ? AND offset < ?", (start.offset, stop, limit)) for file in files
+        ]
+        located = parts[0] if len(parts) == 1 else list(heapq.merge(*parts, key=_place))[:limit]
+        return located, Position(located[-1].at.offset + 1 if len(located) == limit else stop)
 
     def nudge(self) -> None:
         self._news.set()
@@ -120,11 +124,15 @@ class SqliteTail:
         timer.cancel()
         self._news.clear()
 
-    def _raws(self, file: apsw.Connection, segment: int, where: str, bindings: tuple[int, ...]) -> list[Raw]:
+    def _records(
+        self, file: apsw.Connection, segment: int, where: str, bindings: tuple[int, ...]
+    ) -> list[LocatedRecord]:
         rows = self._rows(file, f"SELECT {RECORD_COLUMNS} FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings)
         new = tuple.__new__  # every record comes by here, and this takes half as long as a call of Position
         return [
-            Raw(segment, partition, new(Position, (offset, epoch, n)), record_of(key, type, version, critical, data))
+            LocatedRecord(
+                segment, partition, new(Position, (offset, epoch, n)), record_of(key, type, version, critical, data)
+            )
             for offset, partition, epoch, n, key, type, version, critical, data in rows
         ]
 

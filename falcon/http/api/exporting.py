@@ -41,7 +41,7 @@ from falcon.read.store import ReadStoreUnavailable
 from falcon.read.timeline.messages import stored_in
 from falcon.read.timeline.pages import is_deleted
 from falcon.streams.feed import decoded
-from falcon.streams.tail import Raw, WrongPlace
+from falcon.streams.tail import LocatedRecord, WrongPlace
 
 _VERSION: Final = 2
 _ROWS: Final = 200
@@ -234,14 +234,14 @@ class Export:
         stops = self._by_segment(accounts_through, max)
         for segment, start in self._by_segment(self._positions, min).items():
             deleted = await self._deleted(segment, start, stops[segment], through)
-            async for raws in self._read(segment, start, stops[segment]):
-                yield b"".join(self._change_lines(raws, through, deleted))
+            async for located in self._read(segment, start, stops[segment]):
+                yield b"".join(self._change_lines(located, through, deleted))
         yield encoded(_EndOut(_text(through)))
 
     async def _ends(self) -> dict[Partition, int]:
         """The brokers may report a stale end; the tables may be ahead of it, and of what is known of them."""
         tail, partitions = self._edge.tail, range(self._edge.partitions)
-        self._edge.reads.freshness.doubt(partitions)
+        self._edge.reads.freshness.invalidate(partitions)
         applied = await self._edge.store.applied_everywhere(self._edge.partitions)
         ends = await tail.ends(dict.fromkeys(tail.segment(partition) for partition in partitions))
         return {p: max(ends[tail.segment(p)], applied[p].offset) for p in partitions}
@@ -253,10 +253,10 @@ class Export:
             by_segment[segment] = pick(by_segment.get(segment, place), place)
         return by_segment
 
-    async def _read(self, segment: int, position: Position, stop: int) -> AsyncIterator[list[Raw]]:
+    async def _read(self, segment: int, position: Position, stop: int) -> AsyncIterator[list[LocatedRecord]]:
         while position.offset < stop:
-            raws, position = await self._edge.tail.read_range(segment, position, stop, _EVENTS)
-            yield raws
+            located, position = await self._edge.tail.read_range(segment, position, stop, _EVENTS)
+            yield located
             await asyncio.sleep(0)  # let other tasks run
 
     async def _deleted(
@@ -264,8 +264,8 @@ class Export:
     ) -> dict[tuple[RoomId, Seq], MessageDeleted]:
         """The messages that are deleted by the end of the export: what they said does not get into the changes."""
         found: dict[tuple[RoomId, Seq], MessageDeleted] = {}
-        async for raws in self._read(segment, position, stop):
-            for raw in raws:
+        async for located in self._read(segment, position, stop):
+            for raw in located:
                 if raw.record.type in _DELETIONS and raw.at.offset < through[raw.partition]:
                     event = _event(raw)
                     assert isinstance(event, MessageDeleted)
@@ -274,11 +274,11 @@ class Export:
 
     def _change_lines(
         self,
-        raws: list[Raw],
+        located: list[LocatedRecord],
         through: Mapping[Partition, int],
         deleted: Mapping[tuple[RoomId, Seq], MessageDeleted],
     ) -> Iterator[bytes]:
-        for raw in raws:
+        for raw in located:
             if raw.at.offset < self._since[raw.partition]:
                 continue  # an older event of another partition in the same segment
             event = _event(raw)
@@ -290,7 +290,7 @@ class Export:
                     yield encoded(change(event, f"{raw.partition}:{raw.at.offset}"))
 
 
-def _event(raw: Raw) -> Event:
+def _event(raw: LocatedRecord) -> Event:
     try:
         return decoded(raw).event
     except Undecodable as error:

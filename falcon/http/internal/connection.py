@@ -103,9 +103,9 @@ class EdgeConnection(UpgradedConnection):
         elif self._channel.internal_key not in self._keys():
             self.shutdown()
         elif not self._is_closing:
-            self._take(decode_batch_frame(content))
+            self._accept(decode_batch_frame(content))
 
-    def _take(self, frame: BatchFrame) -> None:
+    def _accept(self, frame: BatchFrame) -> None:
         self._taken += 1
         if frame.number != self._taken:
             raise WrongFrame(f"batch {frame.number} in place of {self._taken}")

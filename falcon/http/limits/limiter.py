@@ -127,7 +127,7 @@ class Limiter:
         if account_id in self._indebted:
             self._check_debts(account_id)
         buckets = self._reads if method in _READING else self._commands
-        if wait := buckets.take(account_id, 1.0 / factor):
+        if wait := buckets.consume(account_id, 1.0 / factor):
             policies = self.policies
             raise self._refused(
                 account_id, policies.account_reads if method in _READING else policies.account_commands, wait
@@ -139,7 +139,7 @@ class Limiter:
         """Raises Problem 429."""
         if account_id in self._indebted:
             self._check_debts(account_id)
-        if wait := self._reads.take(account_id, 1.0 / self.factor(account_id)):
+        if wait := self._reads.consume(account_id, 1.0 / self.factor(account_id)):
             raise self._refused(account_id, self.policies.account_reads, wait)
 
     def check_stream(self, account_id: AccountId) -> None:
@@ -165,7 +165,7 @@ class Limiter:
         return self._refused(account_id, self.policies.account_new_rooms, wait) if wait else None
 
     def made_room(self, account_id: AccountId) -> None:
-        self._new_rooms.take(account_id, 1.0 / self.factor(account_id))
+        self._new_rooms.consume(account_id, 1.0 / self.factor(account_id))
 
     def factor(self, account_id: AccountId) -> float:
         """How many times each limit of an account this one may take."""
@@ -214,7 +214,7 @@ class Limiter:
         """Count a request without a good token. Raises Problem 429."""
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
         key = address if issued is None else (address, issued)
-        wait = self._unauthenticated.take(address) if issued is None else self._issued.take(key)
+        wait = self._unauthenticated.consume(address) if issued is None else self._issued.consume(key)
         if wait:
             raise self.delayed(self._refused(key, self.policies.address_requests, wait), scope)
 
@@ -224,7 +224,7 @@ class Limiter:
         if not self.limits_addresses:
             return
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
-        wait = self._documents.take(address)
+        wait = self._documents.consume(address)
         if wait:
             raise self.delayed(self._refused(address, self.policies.address_documents, wait), scope)
 
@@ -233,12 +233,12 @@ class Limiter:
         problem.behind_proxy = self._addresses.behind_proxy(scope.get("client"), scope["headers"])
         if problem.delay_seconds:  # its address has its own delay, and takes none of the turns of all
             return problem
-        return _delayed(problem, self._refusals_unauthenticated.take(None))
+        return _delayed(problem, self._refusals_unauthenticated.consume(None))
 
     # --- refusals -----------------------------------------------------------------------------------------------------
 
     def _refused(self, client: Hashable, policy: Policy, wait: float = 0.0) -> Problem:
-        return _delayed(refused(policy, wait), self._refusals.take(client))
+        return _delayed(refused(policy, wait), self._refusals.consume(client))
 
 
 def _delayed(problem: Problem, seconds: float) -> Problem:

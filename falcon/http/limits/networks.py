@@ -21,14 +21,14 @@ class BucketsOfAddresses:
             policy.quota * NETWORK_QUOTAS, policy.seconds, keys_max=_ADDRESSES_MAX, shared=True, clock=clock
         )
 
-    def take(self, address: AddressKey) -> float:
+    def consume(self, address: AddressKey) -> float:
         """Use the address once. Returns 0 if that is allowed; otherwise the seconds until it is."""
         network = network_of(address)
         wait = 0.0 if network is None else self._networks.wait(network)
         if not wait:
-            wait = self._addresses.take(address)
+            wait = self._addresses.consume(address)
             if network is not None and not wait:
-                self._networks.take(network)
+                self._networks.consume(network)
         return wait
 
     def wait(self, address: AddressKey) -> float:

@@ -46,7 +46,7 @@ class ConnectionsPerAddress:
             return None
         if not self._count(key):
             return refused(self._policy)
-        wait = self._new.take(key) if isinstance(key, bytes) else 0.0
+        wait = self._new.consume(key) if isinstance(key, bytes) else 0.0
         if wait:
             self.leave(key)
             return refused(self._new_policy, wait)

@@ -83,7 +83,7 @@ class Acceptor:
                 self._pause()
                 return
             connection.setblocking(False)
-            slot = self._slots.take(client)
+            slot = self._slots.accept(client)
             if not isinstance(slot, ConnectionSlot):
                 self._turn_away(connection, slot)
             else:

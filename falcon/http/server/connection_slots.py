@@ -92,7 +92,7 @@ class ConnectionSlots:
         metrics.connections.labels(server).set_function(lambda: self.taken)
         metrics.connections_max.labels(server).set(self._most)
 
-    def take(self, client: Any) -> ConnectionSlot | LastResponse:
+    def accept(self, client: Any) -> ConnectionSlot | LastResponse:
         """``client``: the other end, as the socket gives it. If there is no slot, the response that says so."""
         if self.taken >= self._most:
             self._log_full()

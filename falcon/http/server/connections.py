@@ -72,7 +72,7 @@ class ConnectionSweeper:
 
     def must_wait(self) -> bool:
         """True if so many broken requests are answered this second that the next one waits for its answer."""
-        return self._broken.take(None) > 0
+        return self._broken.consume(None) > 0
 
     def _begin_round(self) -> None:
         assert self._loop is not None

@@ -229,7 +229,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._must_measure = False  # the head may be longer than the bytes that were counted
         self._once = 0
         self._body = 0  # bytes of the bodies of all requests that are not answered
-        self._behind = b""  # bytes after requests that wait for their turn: not parsed yet
+        self._unparsed = b""  # bytes after requests that wait for their turn: not parsed yet
         self._late: LastResponse | None = None  # it waits for the next round of the sweep
         self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._peer: AddressKey | None = None  # None: a trusted proxy, whose requests are many clients'
@@ -261,11 +261,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """``data`` may hold thousands of requests, or of pieces of a body. While any waits, the rest is not parsed."""
-        if len(data) <= _PIECE and not self.pipeline and not self._behind and self.flow.untaken <= _UNTAKEN_MAX:
+        if len(data) <= _PIECE and not self.pipeline and not self._unparsed and self.flow.untaken <= _UNTAKEN_MAX:
             self._receive(data)
             return
         for start in range(0, len(data), _PIECE):
-            if self.pipeline or self._behind or self._is_body_untaken():
+            if self.pipeline or self._unparsed or self._is_body_untaken():
                 self._keep(data[start:])
                 return
             self._receive(data[start : start + _PIECE])
@@ -281,8 +281,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         Reading is paused meanwhile."""
         self.flow.held = True
         self.flow.pause_reading()
-        self._behind += data
-        self.budget.set_bodies(self._body + len(self._behind))
+        self._unparsed += data
+        self.budget.set_bodies(self._body + len(self._unparsed))
         if self.budget.refusal_of_body() is not None:
             metrics.connections_cut.labels("held").inc()
             self.transport.abort()
@@ -291,12 +291,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         """Unless a request waits for its turn, or the connection has ended."""
         if self.pipeline or self.flow is None:
             return
-        behind, self._behind = self._behind, b""
+        unparsed, self._unparsed = self._unparsed, b""
         self.flow.held = False
         self.flow.resume_reading()
-        if behind:
+        if unparsed:
             self.budget.set_bodies(self._body)
-            self.data_received(behind)
+            self.data_received(unparsed)
 
     def _receive(self, data: bytes) -> None:
         reading = self._reading
@@ -321,7 +321,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         if self._taken > self._limits.head_bytes and reading != _BODY:
             self._take_long_head(data)
         else:
-            self._take(data)
+            self._parse(data)
             if self._unseen > self._limits.head_bytes and self._reading == _BODY:
                 self._refuse(raw_responses.HEAD_TOO_LARGE)
         if self._reading == _HEAD and self._taken > _SMALL_HEAD and self._peer is not None:
@@ -334,7 +334,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self.budget.set_head(0)
             self._refuse(LastResponse("held", problem))
 
-    def _take(self, data: bytes) -> bool:
+    def _parse(self, data: bytes) -> bool:
         """Feed the parser. Returns True if this protocol continues reading."""
         try:
             self.parser.feed_data(data)
@@ -342,8 +342,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             if self._should_upgrade():
                 self._upgrade()
                 return False
-            behind = data[upgrade.args[0] :]  # the connection stays HTTP (RFC 9110, 7.8)
-            return self._take(behind) if behind else True
+            rest = data[upgrade.args[0] :]  # the connection stays HTTP (RFC 9110, 7.8)
+            return self._parse(rest) if rest else True
         except httptools.HttpParserError as error:
             self._refuse(_response_to(error))
             return False
@@ -404,7 +404,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         """Parse as many bytes as a head may have, and the rest if the head ends there."""
         allowed = len(data) - (self._taken - self._limits.head_bytes)
         self._taken = self._limits.head_bytes
-        goes_on = self._take(data[:allowed])
+        goes_on = self._parse(data[:allowed])
         if self._reading == _HEAD and self._taken:  # 0: the head is that of the next request
             self._refuse(raw_responses.HEAD_TOO_LARGE)
         elif goes_on:
@@ -490,7 +490,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def _release_bodies(self) -> None:
         self._body = 0
-        self.budget.set_bodies(len(self._behind))
+        self.budget.set_bodies(len(self._unparsed))
 
     def on_message_complete(self) -> None:
         self._reading = _NOTHING
@@ -565,7 +565,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment]
         self.flow = None  # type: ignore[assignment]
         self.pipeline.clear()
-        self._behind = b""
+        self._unparsed = b""
         self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     # --- time, and ends -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from falcon.domain.ids import AccountId, RoomId
 from falcon.http.authenticator import Authenticator
 from falcon.http.problems import Problem, invalid, room_not_found
 from falcon.http.requests import decode_query, identity
-from falcon.http.stream.opening import Opening, Rooms
+from falcon.http.stream.opening import PendingStream, Rooms
 from falcon.http.stream.sessions import Streams
 from falcon.http.stream.sinks import SseSink, WebSocketSink
 from falcon.streams.signals import SIGNALS, WATCHED_MAX
@@ -68,7 +68,7 @@ class StreamResponse:
     """The stream, over Server-Sent Events or a WebSocket. It lasts until the client is gone, or Falcon ends it. What
     the client sends on a WebSocket is ignored."""
 
-    def __init__(self, streams: Streams, opening: Opening, scope: Scope) -> None:
+    def __init__(self, streams: Streams, opening: PendingStream, scope: Scope) -> None:
         self._streams = streams
         self._opening = opening
         self._is_websocket = scope["type"] == "websocket"

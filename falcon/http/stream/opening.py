@@ -71,8 +71,8 @@ class StreamTables:
             yield self._positions
 
 
-class Opening:
-    """A stream that may begin. :attr:`release` must be called when it has ended, or is given up.
+class PendingStream:
+    """A stream that has been prepared and not begun. :attr:`release` must be called when it has ended, or is given up.
 
     ``start``: ``replay``, or the name of its first event with its ``data``. ``only``: the rooms that were asked for.
     ``id``: where the client resumes if the stream ends before its first event; empty if it has no resume token. If
@@ -138,7 +138,7 @@ class Opener:
         """The tables that a stream needs: those about members if it resumes from a ``token``, else all."""
         return StreamTables(self._all_applied if token is None else self._members_applied, self._turns)
 
-    async def open(self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables) -> Opening:
+    async def open(self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables) -> PendingStream:
         """``token``: to resume from. ``tables``: as :meth:`tables` gave them for it. Raises Problem 400, 401, 404, 429,
         503, ReadStoreUnavailable."""
         hold = ExitStack()
@@ -159,7 +159,9 @@ class Opener:
         finally:
             hold.close()
 
-    async def _prepare(self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables) -> Opening:
+    async def _prepare(
+        self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables
+    ) -> PendingStream:
         if token is None:
             return await self._state(caller, only, "hello", tables)
         opening = await self._replay(caller, only, await self._feed.place_of(token), tables)
@@ -169,7 +171,7 @@ class Opener:
 
     async def _replay(
         self, caller: StreamCaller, only: Rooms, place: resume_tokens.ResumePlace, tables: StreamTables
-    ) -> Opening | None:
+    ) -> PendingStream | None:
         """From the log and the account's memberships; None if too much has happened since then."""
         async with tables.turn() as positions:
             known = await self._is_known(caller, positions)
@@ -189,7 +191,7 @@ class Opener:
         size = replay.size(caller.account_id, only, _REPLAY_BYTES_MAX)
         if size > _REPLAY_BYTES_MAX:
             return None
-        opening = Opening(caller, only, replay, "replay")
+        opening = PendingStream(caller, only, replay, "replay")
         opening.size = size
         return opening
 
@@ -204,7 +206,7 @@ class Opener:
 
     async def _state(
         self, caller: StreamCaller, only: Rooms, name: Literal["hello", "catch_up"], tables: StreamTables
-    ) -> Opening:
+    ) -> PendingStream:
         """The state as of the position that all tables have reached. Later events come from the log, also the ones that
         some tables show already."""
         async with tables.turn() as positions:
@@ -220,13 +222,13 @@ class Opener:
         if name == "catch_up":
             last = {room_id: at.last_seq for room_id, at in newest.memberships.items() if room_id in replay.rooms}
             reach = [RoomReach(room_id, seqs.get(room_id, seq)) for room_id, seq in last.items()]
-            return Opening(caller, only, replay, "catch_up", encode(CatchUp(reach)))
+            return PendingStream(caller, only, replay, "catch_up", encode(CatchUp(reach)))
         shown = [_as_of(replay, seqs, each) for each in newest.rooms if each.room.room_id in replay.rooms]
         async with self._turns.turn():
             rows = await self._store.summaries(caller.account_id, shown)
             rooms = await room_views.room_summaries(self._names, caller.account_id, rows)
         hello = Hello(caller.account_id, rooms, len(newest.memberships) > len(newest.rooms))
-        return Opening(caller, only, replay, "hello", encode(hello))
+        return PendingStream(caller, only, replay, "hello", encode(hello))
 
     async def _rooms(self, account_id: AccountId, only: Rooms) -> NewestRooms:
         """The rooms that a hello shows, and the account's membership of all its rooms, as the tables have them."""
@@ -239,7 +241,9 @@ class Opener:
     async def _is_known(self, caller: StreamCaller, positions: TablePositions) -> bool:
         """True if the tables knew the caller's token at these positions or after them. Asks them again only if the
         token was looked up before the positions were read, and the log does not vouch for it."""
-        if caller.asked_at >= positions.asked_at or self._revocations.vouch_for(caller.asked_at, time.monotonic()):
+        if caller.asked_at >= positions.asked_at or self._revocations.still_valid_since(
+            caller.asked_at, time.monotonic()
+        ):
             return True
         return await self._store.bearer(caller.account_id, caller.token_hash) is not None
 

@@ -14,7 +14,7 @@ from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem
 from falcon.http.stream.callers import StreamCallers
-from falcon.http.stream.opening import Opener, Opening, Rooms
+from falcon.http.stream.opening import Opener, PendingStream, Rooms
 from falcon.http.stream.sinks import CLOSE_CODES, StreamSink
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.ports import JournalUnavailable
@@ -110,7 +110,7 @@ class Streams:
         signals: frozenset[str],
         watched: frozenset[AccountId],
         token: str | None,
-    ) -> Opening:
+    ) -> PendingStream:
         """A stream that may begin. ``watched``: the accounts whose presence it receives. ``token``: to resume from.
 
         Raises Problem, ReadStoreUnavailable."""
@@ -135,7 +135,7 @@ class Streams:
         """The work, whose processor time the account pays for."""
         return measured(work, partial(self._limiter.charge, account_id)) if self._limiter.limits_costs else work
 
-    async def serve(self, opening: Opening, sink: StreamSink, gone: Coroutine[Any, Any, None]) -> None:
+    async def serve(self, opening: PendingStream, sink: StreamSink, gone: Coroutine[Any, Any, None]) -> None:
         """Runs until the client is ``gone``, or Falcon has ended the stream."""
         caller = opening.caller
         subscription = Subscription(

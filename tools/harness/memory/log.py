@@ -74,7 +74,7 @@ class MemoryLog:
     def end(self) -> Cursor:
         return {partition: Position(len(events)) for partition, events in enumerate(self.events)}
 
-    def behind(self, cursor: Cursor) -> int:
+    def remaining(self, cursor: Cursor) -> int:
         end = self.end()
         return sum(max(0, end[partition].offset - position.offset) for partition, position in cursor.items())
 

@@ -186,11 +186,11 @@ async def _all_or_none(self: Any, partitions: Any, owner: str) -> Any:
 async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Position:
     """A reader that goes on from an offset believes the highest epoch among the few records before it."""
     before = await self._values(segment, max(0, offset - 5), offset) if offset else []
-    position = fence.position_behind(before)
+    position = fence.position_after(before)
     witness = fence.witness_among(before)
     if position is not None:
         return position
-    return Position(offset) if witness is None else fence.behind(witness, before)
+    return Position(offset) if witness is None else fence.position_from(witness, before)
 
 
 async def _without_looking(self: KafkaTail, segment: int, witness: Any, most: int) -> bool:

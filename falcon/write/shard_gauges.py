@@ -7,7 +7,7 @@ from falcon.write.answers import KeyCounts
 from falcon.write.owned import Owned, Serving, name_of, serving_of
 
 
-class Figures:
+class ShardGauges:
     """The gauges of one shard, set at each tick."""
 
     def __init__(self, shard: str, answers_bytes: int) -> None:
