@@ -25,7 +25,7 @@ from falcon.http.edge import Edge
 from falcon.http.limits.limiter import FORWARDED
 from falcon.http.problems import Problem, broken
 from falcon.http.responses import BytesResponse, problem_response
-from falcon.http.server import unknown_requests
+from falcon.http.server import memory_budget, unknown_requests
 from falcon.http.server.fanout import is_gone
 from falcon.http.server.request_metrics import STATUS, Meter
 from falcon.http.stream.endpoints import open_stream
@@ -183,6 +183,7 @@ class _Document:
                 raise method_not_allowed(request.method, ["GET", "HEAD"])
             edge.limiter.count_document(scope)
             response = page = self._render(request)
+            memory_budget.share_answer(scope)
             scope[STATUS] = page.status
         except Problem as problem:
             scope[STATUS] = problem.status

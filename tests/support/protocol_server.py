@@ -140,8 +140,9 @@ async def serving(
     certificate: Certificate | None = None,
 ) -> AsyncIterator[Server]:
     """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
-    end, that of /large has 16 MB; /broken raises; /as/7 has a good token of account 7. A WebSocket is accepted, and
-    sent as much; on /refused its refusal waits; /refused-at-once needs no wait."""
+    end, those of /large and /document have 16 MB, and all clients share the latter; /broken raises; /as/7 has a good
+    token of account 7. A WebSocket is accepted, and sent as much; on /refused its refusal waits; /refused-at-once needs
+    no wait."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -174,7 +175,9 @@ async def serving(
             return
         server.bodies.append(body)
         server.fields.append(list(scope["headers"]))
-        text = bytes(16 << 20) if scope["path"] == "/large" else b"%d" % len(body)
+        if scope["path"] == "/document":
+            memory_budget.share_answer(scope)
+        text = bytes(16 << 20) if scope["path"] in ("/large", "/document") else b"%d" % len(body)
         headers = [(b"content-length", b"%d" % len(text))]
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": text})

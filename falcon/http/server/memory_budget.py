@@ -83,7 +83,18 @@ class ConnectionBudget:
     may be a proxy's, so that its last request was another client's.
     """
 
-    __slots__ = ("_address", "_bodies", "_bodies_of", "_head", "_held", "_holder", "_slot", "_unread", "_waiting")
+    __slots__ = (
+        "_address",
+        "_bodies",
+        "_bodies_of",
+        "_head",
+        "_held",
+        "_holder",
+        "_slot",
+        "_unread",
+        "_waiting",
+        "shares_answer",
+    )
 
     def __init__(self, held: MemoryBudget, slot: ConnectionSlot | None = None, address: AddressKey = UNKNOWN) -> None:
         self._held = held
@@ -95,6 +106,7 @@ class ConnectionBudget:
         self._bodies_of: Holder | None = None
         self._unread = 0
         self._waiting: asyncio.Future[None] | None = None
+        self.shares_answer = False  # all clients that have not read the answer wait for the same bytes
 
     def start_request(self, address: AddressKey) -> None:
         """A request of this address begins, whose account is not known yet."""
@@ -105,6 +117,7 @@ class ConnectionBudget:
             self.set_head(0)
         if self._unread:
             self.set_unread(0)
+        self.shares_answer = False
         self._address = self._holder = address
 
     def charge_to(self, account_id: AccountId) -> Problem | None:
@@ -167,7 +180,7 @@ class ConnectionBudget:
     def set_unread(self, size: int) -> None:
         """``size``: bytes that the client has not read yet. Memory is freed when it has read all of them."""
         if size:
-            size = max(size, self._unread)
+            size = 0 if self.shares_answer else max(size, self._unread)
         if size != self._unread:
             self._held.change(self._holder, size - self._unread)
             self._unread = size
@@ -200,6 +213,14 @@ def charge_to(scope: Scope, account_id: AccountId) -> Problem | None:
     that says so."""
     budget: ConnectionBudget | None = scope.get("state", {}).get(BUDGET)
     return None if budget is None else budget.charge_to(account_id)
+
+
+def share_answer(scope: Scope) -> None:
+    """The answer to this request is in memory once, so its unread bytes cost nothing. Under TLS each client has a copy
+    of its own."""
+    budget: ConnectionBudget | None = scope.get("state", {}).get(BUDGET)
+    if budget is not None:
+        budget.shares_answer = scope["scheme"] == "http"
 
 
 def refusal(scope: Scope) -> Problem | None:
