@@ -9,7 +9,7 @@ from typing import Final
 
 log = logging.getLogger("falcon")
 
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 1.0  # an operator's change holds this soon; a look is one stat of the file
 _LINE: Final = re.compile(r"(\d{1,16})\s+(none|\d{1,4}(?:\.\d{1,3})?)")
 _NO_LIMITS: Final = "none"
 

@@ -9,10 +9,10 @@ from falcon.adapters.hbase.schema import COMPRESSION, FAMILY, TableSpec
 from falcon.adapters.hbase.thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Mutation, TScan
 from falcon.read.hbase import BEHIND_ALL, Cell, Row
 
-_PUT_CELLS: Final = 500
-_PUT_BYTES: Final = 1 << 20
-_ROWS: Final = 1_000
-_ADMIN_SECONDS: Final = 60.0
+_PUT_CELLS: Final = 500  # a call that fails is made again as a whole, so it stays far below a gateway's time-out
+_PUT_BYTES: Final = 1 << 20  # with large texts: Thrift refuses messages of many megabytes
+_ROWS: Final = 1_000  # in a call: some 1 MB of messages of 1 KB, which a gateway holds in memory
+_ADMIN_SECONDS: Final = 60.0  # HBase answers once all regions of a table are open or closed
 _FOR_EVER: Final = (-1, 2**31 - 1)  # a gateway's ways to say that cells do not expire
 
 T = TypeVar("T")

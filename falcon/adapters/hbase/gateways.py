@@ -29,9 +29,10 @@ from falcon.read.store import ReadStoreUnavailable
 log = logging.getLogger("falcon.hbase")
 
 _IDLE_SECONDS: Final = 30.0  # gateways hang up after 60
-_PASSED_OVER_SECONDS: Final = 1.0
-_PASSED_OVER_SECONDS_MAX: Final = 8.0
-_PAUSE_SECONDS: Final = 0.05
+_PASSED_OVER_SECONDS: Final = 1.0  # after a failure, doubled by each further one
+_PASSED_OVER_SECONDS_MAX: Final = 8.0  # a gateway that is back gets calls this soon
+_PAUSE_SECONDS: Final = 0.05  # once every gateway has failed, doubled each time
+# Many calls wait at once: a shorter pause would flood gateways that have just come back.
 _PAUSE_SECONDS_MAX: Final = 0.5
 # HBase's own errors that do not pass by themselves. A gateway names them by their classes, somewhere in a stack trace.
 _MISSING: Final = (b"TableNotFoundException", b"TableNotEnabledException", b"table does not exist")

@@ -17,7 +17,7 @@ from falcon.read.store import Fill, Reached, Skip, Stop
 
 VALUE: Final = b"d:v"
 _NOTHING: Final = b"-"  # the value of a cell that holds nothing any more
-_SCAN_ROWS: Final = 100_000
+_SCAN_ROWS: Final = 100_000  # all: there is a row for each partition of each table at most
 _ROWS: Final = 20_000  # read with one call: a position has some 30 bytes
 
 

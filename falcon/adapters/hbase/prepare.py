@@ -22,8 +22,8 @@ from falcon.read.store import Fill, ReadStoreUnavailable
 
 log = logging.getLogger("falcon.hbase")
 
-_SECONDS: Final = 30.0
-_ADMIN_SECONDS: Final = 180.0
+_SECONDS: Final = 30.0  # for reads and writes: longer than the regions of a server that has died are away
+_ADMIN_SECONDS: Final = 180.0  # a table of hundreds of regions is made, on servers that have just started
 
 
 # By format: the read models whose layout changes in the next one. They get empty tables, which are filled from the log:

@@ -20,7 +20,9 @@ from falcon.read.store import Moves, ReadStoreUnavailable
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
 
-_GENERATIONS_SECONDS: Final = 1.0
+_GENERATIONS_SECONDS: Final = (
+    1.0  # a rebuild keeps the tables that it replaced for longer, until readers have heard of the new ones
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from falcon.read.catalogue import READ_MODELS
 
 FORMAT: Final = 1
 FAMILY: Final = b"d"
-META_REGIONS: Final = 1
+META_REGIONS: Final = 1  # its table has a few rows of a few bytes
 COMPRESSION: Final = "COMPRESSION"
 
 

@@ -48,8 +48,9 @@ from falcon.read.store import (
 from falcon.read.write import Write
 from falcon.telemetry.dispatchers import Dispatcher
 
-_LOOKS: Final = 3
-_ATTEMPT_SECONDS: Final = 5.0
+_LOOKS: Final = 3  # between two looks the live tables may have been replaced, which happens once in a rebuild
+_ATTEMPT_SECONDS: Final = 5.0  # a gateway that has hung by then is given up for the next one
+# After our own move nothing but another projector can have moved the position, and a wrong skip is harmless.
 _TRUSTED_SECONDS: Final = 1.0
 
 

@@ -25,12 +25,12 @@ from falcon.read.store import Moves, Reached
 
 log = logging.getLogger("falcon.kafka")
 
-_RETRY_SECONDS: Final = 1.0
-_CLOSE_SECONDS: Final = 1.0
-_WAIT_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 1.0  # meanwhile reads ask the tables, so only they are a little slower
+_CLOSE_SECONDS: Final = 1.0  # what is not told by then costs a read one look at the tables
+_WAIT_SECONDS: Final = 0.5  # a broker answers at once if there is something; else this is how often an idle reader asks
 _END_SECONDS: Final = 1.0  # between two looks for the topic's end
 _HEARD_SECONDS: Final = 3.0  # a topic that was read to its end so long ago may hide moves
-_RECORDS: Final = 1_000
+_RECORDS: Final = 1_000  # in a call, of some 50 bytes
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Moves).decode

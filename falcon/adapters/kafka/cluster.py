@@ -21,7 +21,7 @@ APPEND_BYTES_MAX: Final = MESSAGE_BYTES_MAX - (64 << 10)
 # system's through.
 CLIENT_ERRORS: Final = (KafkaError, OSError, TimeoutError)
 
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 5.0  # a client that cannot reach its brokers does not hold up the end of the process
 
 
 class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]

@@ -14,14 +14,14 @@ from falcon.streams.cuts import KEPT_MAX, Record
 
 log = logging.getLogger("falcon.kafka")
 
-_RECORDS: Final = 1_000
-_WAIT_SECONDS: Final = 0.5
-_RETRY_SECONDS: Final = 1.0
-_READERS: Final = 4
-_READ_SECONDS: Final = 5.0
+_RECORDS: Final = 1_000  # in a call, of at most a few KB
+_WAIT_SECONDS: Final = 0.5  # a broker answers at once if there is something; else this is how often an idle reader asks
+_RETRY_SECONDS: Final = 1.0  # meanwhile tokens are longer, or name an older cut
+_READERS: Final = 4  # of older cuts, for resumes: each has a connection to the broker
+_READ_SECONDS: Final = 5.0  # a resume waits for it; then the client tries again
 _READ_RECORDS: Final = 100  # the next client's token may name one of the next
-_CHECK_SECONDS: Final = 5.0
-_CHECK_WAIT_SECONDS: Final = 2.0
+_CHECK_SECONDS: Final = 5.0  # a topic that was made again is noticed this soon
+_CHECK_WAIT_SECONDS: Final = 2.0  # the record is there in milliseconds, or it is not there
 
 
 class KafkaCuts:

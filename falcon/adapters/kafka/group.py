@@ -20,11 +20,12 @@ from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
+# The largest that Kafka takes: nobody polls for the sake of the group, heartbeats show that it lives.
 _FOR_EVER_MILLIS: Final = 2**31 - 1
-_POLL_MILLIS: Final = 500
+_POLL_MILLIS: Final = 500  # nothing comes, as all partitions are paused: this only keeps the client at work
 _HEARTBEAT_MILLIS: Final = 250
-_PAUSE_SECONDS: Final = 0.5
-_COORDINATOR_SECONDS: Final = 15.0
+_PAUSE_SECONDS: Final = 0.5  # between attempts, so that a broker that has just come back is not flooded
+_COORDINATOR_SECONDS: Final = 15.0  # longer than brokers that have just started take to elect one
 _WITHOUT_MEMBERS: Final = ("Empty", "Dead")
 
 

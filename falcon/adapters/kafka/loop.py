@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("falcon.kafka")
 
-_CANCEL_SECONDS: Final = 1.0
-_CLOSE_SECONDS: Final = 2.0
+_CANCEL_SECONDS: Final = 1.0  # cancelled tasks end in milliseconds, unless one hangs
+_CLOSE_SECONDS: Final = 2.0  # a task that hangs does not hold up the end of the process
 
 
 class LoopThread:

@@ -19,9 +19,9 @@ from falcon.domain.ids import Partition
 
 log = logging.getLogger("falcon.kafka")
 
-_RETRY_SECONDS: Final = 0.5
-_LEAVE_SECONDS: Final = 2.0
-_WAIT_MILLIS: Final = 500
+_RETRY_SECONDS: Final = 0.5  # meanwhile commands go to the owners that are known, and wait if these refuse
+_LEAVE_SECONDS: Final = 2.0  # a takeover begins this soon at the latest; without it, once the session is over
+_WAIT_MILLIS: Final = 500  # a broker answers at once if there is something; else this is how often an idle reader asks
 
 
 class Owner(msgspec.Struct, frozen=True):

@@ -14,9 +14,10 @@ from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable, LogWentBack
 
-_START_SECONDS: Final = 10.0
+_START_SECONDS: Final = 10.0  # a reader that reaches no broker fails by then, and its caller tries again or says so
 _AT_ONCE_SECONDS: Final = 0.003  # records that arrive within this time were there before the request
 _ALL_SECONDS: Final = 0.01  # all brokers have answered within this time
+# A read that gets nothing for so long has lost its broker; a large topic may take minutes in all.
 _PROGRESS_SECONDS: Final = 15.0
 _COMPACTED_RECORDS: Final = 500  # at a time, since other work shares the loop
 # A leader that has just been elected may state an end that is stale, by so many records at most. It passes within this

@@ -11,8 +11,8 @@ from falcon.journal.record import Record
 
 _HEAD: Final = struct.Struct(">BHB")  # flags, version, length of the type; the type follows
 _KEY: Final = struct.Struct(">q")
-_CRITICAL: Final = 1
-_TYPE_BYTES_MAX: Final = 64
+_CRITICAL: Final = 1  # a bit of the flags
+_TYPE_BYTES_MAX: Final = 64  # twice the longest name of an event
 
 OVERHEAD: Final = _HEAD.size + _TYPE_BYTES_MAX + _KEY.size  # bytes around the data, at most
 

@@ -18,7 +18,7 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.group import coordinator
 from falcon.adapters.kafka.topics import Admin, patiently
 
-_TOPIC_UNKNOWN: Final = 3
+_TOPIC_UNKNOWN: Final = 3  # Kafka's code for it
 _REFUSED: Final = (29, 30)  # for the topic, for the group: not even Describe is allowed
 _NOT_SAID: Final = -(2**31)  # the answer of brokers without authorization
 

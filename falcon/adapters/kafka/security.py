@@ -19,7 +19,7 @@ from aiokafka.errors import (
 
 log = logging.getLogger("falcon.kafka")
 
-_TOLD_SECONDS: Final = 10.0
+_TOLD_SECONDS: Final = 10.0  # once in so long for each broker, not with each of its connections
 
 
 class AccessRefused(KafkaConnectionError):  # type: ignore[misc]

@@ -22,10 +22,10 @@ from falcon.telemetry import metrics
 log = logging.getLogger("falcon.kafka")
 
 _WAITING_MAX: Final = 1_000  # for each partition
-_BATCH: Final = 100
-_RETRY_SECONDS: Final = 1.0
-_CLOSE_SECONDS: Final = 1.0
-_WAIT_MILLIS: Final = 500
+_BATCH: Final = 100  # records in a call, of at most 64 KB each
+_RETRY_SECONDS: Final = 1.0  # signals are lost meanwhile; presence is compared later anyway
+_CLOSE_SECONDS: Final = 1.0  # others take a process whose last message is lost for dead a little later
+_WAIT_MILLIS: Final = 500  # a broker answers at once if there is something; else this is how often an idle reader asks
 # A process that could not read for a while drops older signals. The clocks of two machines may differ by 20 s: signals
 # that were dropped for that would make their receiver take all other processes for dead.
 _STALE_SECONDS: Final = 25.0

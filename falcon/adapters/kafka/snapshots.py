@@ -39,8 +39,8 @@ log = logging.getLogger("falcon.journal")
 _CHECKPOINT: Final = "checkpoint"
 _OPENING: Final = "opened"
 _ANSWERS: Final = "answers:"
-_BATCH_BYTES_MAX: Final = 512 << 10
-_TOMBSTONES_MAX: Final = 5_000
+_BATCH_BYTES_MAX: Final = 512 << 10  # half of the 1 MB that brokers take in a batch by default
+_TOMBSTONES_MAX: Final = 5_000  # at each checkpoint: what is obsolete goes within a few, and none writes much at once
 # This many partitions are read at once, each by itself.
 _READERS: Final = 4
 _VOID: Final = 0  # the version of a checkpoint that counts for no version of Falcon
@@ -49,7 +49,7 @@ _STALE_SECONDS: Final = 2.0
 _ASK_AGAIN_SECONDS: Final = 0.25
 _AFTER: Final = "\0"  # makes the next name of one
 _LAST: Final = "\U0010ffff"  # no name comes after it
-_CLOSE_SECONDS: Final = 2.0
+_CLOSE_SECONDS: Final = 2.0  # consumers whose broker is away do not hold up the end of the process
 
 
 _Record: TypeAlias = "tuple[bytes, str, SnapshotRecord | None]"  # key, name of the thing, None if it is deleted

@@ -14,10 +14,11 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import LogWentBack, NotShown
 
+# A broker answers at once if there is something; else a projector looks this often if it should end.
 _WAIT_SECONDS: Final = 0.1
-_ANSWER_SECONDS: Final = 0.02
-_CHECK_SECONDS: Final = 5.0
-_LOOKED_BACK_AT: Final = 500
+_ANSWER_SECONDS: Final = 0.02  # what a broker has at hand comes in a few milliseconds
+_CHECK_SECONDS: Final = 5.0  # a check that gets nothing for so long has lost its broker, and the caller tries again
+_LOOKED_BACK_AT: Final = 500  # records: a void copy of a whole append is among so many
 
 
 class KafkaSource:

@@ -17,8 +17,9 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.shared import Shared
 from falcon.streams.tail import LocatedRecord, WrongPlace
 
+# A broker answers at once if there is something; else a stream notices a nudge or its end this soon.
 _WAIT_SECONDS: Final = 0.2
-_READ_SECONDS: Final = 5.0
+_READ_SECONDS: Final = 5.0  # a resume waits for it; then the client tries again
 # Clients that were away for long get consumers of their own, so many at a time.
 _READERS: Final = 4
 _LOOKED_BACK_AT: Final = 200

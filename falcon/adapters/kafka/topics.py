@@ -28,14 +28,14 @@ log = logging.getLogger("falcon.kafka")
 
 LOG: Final = b"log"  # key of the record with the log's name and format, among the owners
 _BEFORE_FORMATS: Final = b"instance"  # key of the record that older versions wrote, with a name and no format
-_TOPIC_EXISTS: Final = 36
-_TOPIC_REFUSED: Final = 29
-_UNKNOWN_TOPIC: Final = 3
+_TOPIC_EXISTS: Final = 36  # Kafka's code for it
+_TOPIC_REFUSED: Final = 29  # Kafka's code for a right that is missing
+_UNKNOWN_TOPIC: Final = 3  # Kafka's code for it
 _SET_FOR_THE_TOPIC: Final = 1  # the source of a value that was set for the topic
-_LEADERS_SECONDS: Final = 30.0
-_POLL_SECONDS: Final = 0.1
-_CHECK_SECONDS: Final = 15.0
-_CHECK_PAUSE_SECONDS: Final = 0.5
+_LEADERS_SECONDS: Final = 30.0  # longer than the election of leaders for hundreds of new partitions
+_POLL_SECONDS: Final = 0.1  # of a start only: soon enough, and cheap for the brokers
+_CHECK_SECONDS: Final = 15.0  # brokers that start beside Falcon are there by then, or it says that they are not
+_CHECK_PAUSE_SECONDS: Final = 0.5  # between two attempts of that
 
 # A reader of a compacted topic must finish within this time; until then newer records hide no older ones from it.
 _COMPACTION_LAG_MILLIS: Final = 3_600_000

@@ -17,9 +17,10 @@ from falcon.write.framing import PROTOCOL
 Connect: TypeAlias = Callable[[str, asyncio.Protocol], Awaitable[None]]
 
 _ADDRESS: Final = re.compile(r"\[?(.+?)\]?:([0-9]{1,5})")
+# An owner's head has some hundred bytes; this is no place for a stranger to fill memory.
 _HEAD_BYTES_MAX: Final = 4 << 10
-_SHOWN_BYTES: Final = 80
-_PAUSE_SECONDS: Final = 0.02
+_SHOWN_BYTES: Final = 80  # of a strange answer, in a log line
+_PAUSE_SECONDS: Final = 0.02  # a process of this machine that starts is found this soon
 
 
 async def upgraded(address: str, protocol: asyncio.Protocol, networks: Sequence[str]) -> None:

@@ -29,9 +29,11 @@ from falcon.write.transit import depart
 
 log = logging.getLogger("falcon.gateway")
 
+# Within a cluster it takes milliseconds; a machine that is gone must not use up a command's deadline.
 _CONNECT_SECONDS: Final = 1.0
+# Longer than the loop is busy at most, so that the batch is given back before its deadline.
 _EARLIER_SECONDS: Final = 0.1
-_TICK_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 1.0  # an owner that is silent for some of these is taken for dead
 # Its loop serves no commands, or the network has lost the connection without telling this end.
 _SILENT_TICKS: Final = 3
 # Bytes that the process has not read. It reads at once, so it is stuck.

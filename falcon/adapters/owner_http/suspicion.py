@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-TICK_SECONDS: Final = 0.2
+TICK_SECONDS: Final = 0.2  # a dead owner is found within a second; each pair of processes exchanges a beat as often
 # Longer than a busy process, or one whose collector runs, is silent.
 SILENT_TICKS: Final = 7
 # Its connection has ended and a new one brings no beat: only a process that has ended does that.

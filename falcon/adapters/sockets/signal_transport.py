@@ -13,10 +13,10 @@ from falcon.process import short_path
 from falcon.telemetry import metrics
 
 _SUFFIX: Final = ".signals"
-_DATAGRAM_BYTES_MAX: Final = 128 << 10
-_READ_AT_ONCE: Final = 100
+_DATAGRAM_BYTES_MAX: Final = 128 << 10  # twice a full message of signals
+_READ_AT_ONCE: Final = 100  # then others have a turn of the loop
 _WAITING_MAX: Final = 1_000  # for each process; the kernel itself queues ten
-_RETRY_SECONDS: Final = 0.005
+_RETRY_SECONDS: Final = 0.005  # the receiver's socket is full: it empties in a turn of its loop
 
 
 class SocketSignalTransport:

@@ -36,8 +36,9 @@ _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
 # While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
 _SPARE: Final = "spare"
 _SPARE_BYTES: Final = 64 << 10  # noting a start takes some pages of 2 KiB, in the WAL and then in the file
+# A transaction of ours takes less; what holds a file longer is a copy, or another program.
 _CLOSED_MILLISECONDS: Final = 200
-_CLOSINGS_MAX: Final = 100
+_CLOSINGS_MAX: Final = 100  # attempts of 200 ms to hold all files at once, between which the processes write on
 
 
 def mebibytes(size: int) -> int:

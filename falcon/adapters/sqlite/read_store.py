@@ -13,7 +13,7 @@ from falcon.read.catalogue import READ_MODELS, ReadStore, SqliteFilesQueries, Sq
 from falcon.read.sqlite import SqliteQueryContext, query
 from falcon.read.store import BeingFilled, Fill
 
-_GENERATION_SECONDS: Final = 1.0
+_GENERATION_SECONDS: Final = 1.0  # a rebuild is rare: its tables show this much later
 
 
 def applied(view: SqliteQueryContext, partition: Partition) -> int:

@@ -10,6 +10,7 @@ import apsw
 from falcon.domain.ids import Partition
 from falcon.journal.snapshot_record import SnapshotRecord, SnapshotStamp
 
+# 16 MiB: the states of a partition's busiest rooms; the kernel caches the rest of the file.
 _CACHE_KIB: Final = 16 << 10
 
 

@@ -16,7 +16,7 @@ from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import Checkpointed, JournalUnavailable, Snapshot
 from falcon.journal.record import Record
 
-_POLL_SECONDS: Final = 0.002
+_POLL_SECONDS: Final = 0.002  # another process's commit is readable this soon; a look is one read of shared memory
 
 
 class UniformCursor(Mapping[Partition, Position]):
