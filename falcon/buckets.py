@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Final
 
-_KEYS_MAX: Final = 100_000
+_KEYS_MAX: Final = 100_000  # of each half, of some 150 bytes
 _OTHERS: Final = object()
 _ROUNDING_SECONDS: Final = 1e-6  # the error of adding up times
 

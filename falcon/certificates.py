@@ -11,7 +11,7 @@ from typing import Final
 
 log = logging.getLogger("falcon")
 
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 1.0  # a renewed certificate is used this soon; a look is one stat of the files
 
 
 class WrongCertificate(Exception):

@@ -17,7 +17,7 @@ log = logging.getLogger("falcon")
 
 _MAPPINGS: Final = Path("/proc/self/smaps")
 _HEAD: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)")
-_BYTES: Final = 2 << 20
+_BYTES: Final = 2 << 20  # of a huge page on x86 and ARM
 _MADV_COLLAPSE: Final = 25  # of Linux, since 6.1
 
 

@@ -14,6 +14,7 @@ from typing import Final
 # packets of further clients, who then wait for seconds: a burst from one client must not do that to others.
 LISTEN_BACKLOG: Final = 16_384
 
+# From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_PTRACER: Final = 0x59616D61

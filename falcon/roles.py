@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from falcon.telemetry.health import Health
 
 _BEAT: Final = b"."
-_BEAT_SECONDS: Final = 1.0
-_OPS_NICENESS: Final = 10
+_BEAT_SECONDS: Final = 1.0  # the launcher takes 30 s of silence for a hang
+_OPS_NICENESS: Final = 10  # operators' pages wait while messages need the processor
 _OPS_THREADS: Final = 4  # requests that the operations port answers at once
 
 

@@ -10,8 +10,8 @@ from falcon.process import is_open_to_others
 
 log = logging.getLogger("falcon")
 
-_CHARACTERS_MIN: Final = 16
-_LOOK_SECONDS: Final = 1.0
+_CHARACTERS_MIN: Final = 16  # 64 bits even if they are hexadecimal digits
+_LOOK_SECONDS: Final = 1.0  # a changed secret is used this soon; a look is one stat of the file
 
 
 class WrongSecret(Exception):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-_BYTES_MAX: Final = 9
+_BYTES_MAX: Final = 9  # 63 bits
 
 
 class Malformed(ValueError):

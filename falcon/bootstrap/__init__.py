@@ -50,8 +50,8 @@ from falcon.write.refusals import DISK
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
-START_SECONDS = 30
-_BLOCKING_THREADS: Final = 4
+START_SECONDS = 30  # the shard has recovered by then, or a restart is the better answer
+_BLOCKING_THREADS: Final = 4  # for files and look-ups of names, which are rare
 _KEYS_REMEMBERED: Final = 100_000  # by an edge, of the ones that it has used
 _CHECKPOINT_EVENTS: Final = 1_000  # of a partition between two checkpoints: the longest tail that a recovery reads
 

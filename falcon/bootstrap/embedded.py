@@ -60,11 +60,11 @@ from falcon.write.shard import Shard
 
 log = logging.getLogger("falcon")
 
-_IDLE_SECONDS = 0.5
+_IDLE_SECONDS = 0.5  # between two looks of the projection thread if no commit wakes it
 _POLL_SECONDS = 0.1  # not often: each process learns of all commits
 _JUMP_FOLLOWED_SECONDS = 300.0  # a correction lasts, and a glitch has passed by then
 _CREDENTIALS = "credentials.json"
-_SECRET_BYTES = 32
+_SECRET_BYTES = 32  # 256 bits
 
 
 class WrongFile(Exception):

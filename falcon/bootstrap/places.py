@@ -21,7 +21,7 @@ from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandEnvelope, Reply
 
 _STOP_SECONDS: Final = 3.5  # the launcher kills what has not ended after 4.5 s
-_PAUSE_SECONDS: Final = 0.02
+_PAUSE_SECONDS: Final = 0.02  # the end of a process waits for it
 _KEY: Final = b"commands between the processes of a machine, for the log "
 _COMMANDS: Final = ".commands"  # the end of the name of a socket that takes them
 

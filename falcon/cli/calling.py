@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_DATA_DIR = Path("data")
-_INTERACTIVE_SECONDS = 10.0
+_INTERACTIVE_SECONDS = 10.0  # a person waits for an answer, not for a server that is away
 
 UrlOption: TypeAlias = Annotated[
     str | None,

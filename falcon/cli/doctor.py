@@ -21,17 +21,17 @@ from falcon.cli.calling import Running
 if TYPE_CHECKING:
     from falcon.certificates import TlsFiles
 
-PYTHON_MIN = (3, 11)
-SQLITE_MIN = (3, 51, 3)
-FREE_BYTES_MIN = 1 << 30
-OPEN_FILES_MIN = 4096
+PYTHON_MIN = (3, 11)  # asyncio.timeout and exception groups
+SQLITE_MIN = (3, 51, 3)  # the first version without a fault of the write-ahead log
+FREE_BYTES_MIN = 1 << 30  # some million messages
+OPEN_FILES_MIN = 4096  # one for each connection
 # A cluster's pods often have a /16, or a /48. A wider network has machines that are no proxies.
 _IPV4_PREFIX_MIN = 16
 _IPV6_PREFIX_MIN = 48
 _EXAMPLES = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")  # RFC 5737, RFC 3849
 CLOCK_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
-CERTIFICATE_SECONDS_MIN = 14 * 86_400
-_CLOCK_TOLERANCE_SECONDS = 60
+CERTIFICATE_SECONDS_MIN = 14 * 86_400  # time to renew it by hand
+_CLOCK_TOLERANCE_SECONDS = 60  # clocks of machines between which a folder was copied differ by less
 
 
 class FindingState(Enum):

@@ -12,7 +12,7 @@ import msgspec
 from falcon.cli.faults import Fault
 from falcon_chat import ExportFailed, ExportHeader, FalconClient, is_end, resume_token
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # 1 MiB: it is in memory once
 _AROUND_ROWS = 3  # lines: the header, the changes' beginning, and the end
 _HEADER_BEGINS = b'{"type":"falcon-export"'
 

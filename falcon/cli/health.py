@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from falcon.settings import Settings
 
 _ANSWER_SECONDS = 8.0  # the operations port waits up to three seconds for each process
-_SAID_MAX = 200
+_SAID_MAX = 200  # characters of an answer, two lines of a terminal
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # a server that listens on every address also listens here
 
 

@@ -25,10 +25,10 @@ from falcon.cli.lines import (
 from falcon.validation import broken_rule
 from falcon_chat import Imported, Problem
 
-BATCH_LINES = 1000
-BATCH_BYTES = 512 * 1024
+BATCH_LINES = 1000  # half of what a request may have
+BATCH_BYTES = 512 * 1024  # half of the body that a server takes by default
 _MEMBERS = 5_000  # in one line
-FORMAT_VERSIONS = (1, 2)
+FORMAT_VERSIONS = (1, 2)  # that this version reads
 
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 

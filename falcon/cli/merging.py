@@ -34,7 +34,7 @@ from falcon.cli.lines import (
 _CHANGES: Final = b'{"type":"changes"'
 _END: Final = b'{"type":"end"'
 _MISSING: Final = b'"missing":true'  # no other line has it: quotes in texts and names are escaped
-_BUFFER: Final = 1 << 20
+_BUFFER: Final = 1 << 20  # 1 MiB
 
 
 Numbered: TypeAlias = tuple[int, bytes]

@@ -8,7 +8,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.listing import all_accounts, all_members, newest_rooms
 from falcon_chat import FalconClient, Problem, RoomSummary
 
-_ID_DIGITS_MAX: Final = 16
+_ID_DIGITS_MAX: Final = 16  # an id is below 2^53
 _ROOMS_MAX: Final = 1_000  # of the caller, that are searched for a name
 
 

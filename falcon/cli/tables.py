@@ -19,7 +19,7 @@ JsonOption: TypeAlias = Annotated[
 Cell: TypeAlias = str | tuple[str, str]  # a text, or a text and its style
 
 _GAP: Final = 1  # after each column, in cells of the terminal
-_REST_MIN: Final = 8
+_REST_MIN: Final = 8  # columns for the last one, however narrow the terminal is
 
 
 @dataclass(frozen=True)

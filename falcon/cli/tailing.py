@@ -31,7 +31,7 @@ from falcon_chat import (
 )
 
 _PAGE = 200  # the largest page of the API
-_AGAIN_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0  # before another look at tables that are a little behind
 
 
 async def tail(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from falcon.cli.lines import HeaderLine
     from falcon_chat import FalconClient
 
-_PATIENT_SECONDS = 120.0
+_PATIENT_SECONDS = 120.0  # longer than a server takes to restart
 _GO_ON = "the same command continues where this stopped"
 
 

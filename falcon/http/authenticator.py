@@ -23,8 +23,8 @@ from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.revocations import Revocations
 
-_FRESH_SECONDS: Final = 1.0
-_USABLE_SECONDS: Final = 600.0
+_FRESH_SECONDS: Final = 1.0  # while the log does not vouch for a token, its revocation is noticed this soon
+_USABLE_SECONDS: Final = 600.0  # through an outage of the read tables for so long people can still send
 _CACHED_MAX: Final = 50_000  # tokens
 _REVOKED: Final = "Send Authorization: Bearer TOKEN with a token that is not revoked."
 

@@ -25,12 +25,12 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 Purpose: TypeAlias = Literal["first admin's token", "first account's token"]
 
 _FORM: Final = re.compile(r"falcon_([1-9][0-9]{0,15})_([A-Za-z0-9_-]{43})")
-_BYTES: Final = 32
-_RANDOM_BYTES: Final = 16
+_BYTES: Final = 32  # of SHA-256: the pad is as long as a token
+_RANDOM_BYTES: Final = 16  # 128 bits, more than can be guessed
 _TICKET: Final = struct.Struct(">QQ8s")
-TICKET_SECONDS: Final = 60
-_TICKET_TEXT_MAX: Final = 200
-_SIGNATURE_BYTES: Final = 16
+TICKET_SECONDS: Final = 60  # a browser opens a stream at once; what a proxy logs is worth nothing a minute later
+_TICKET_TEXT_MAX: Final = 200  # a ticket has about 100 characters; a longer text is not even decoded
+_SIGNATURE_BYTES: Final = 16  # 128 bits, more than can be guessed
 
 
 def new_secret(server_secret: bytes) -> str:

@@ -13,8 +13,8 @@ from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import Access
 from falcon.read.names import AccountNames
 
-WAIT_SECONDS: Final = 2
-WAIT_SECONDS_MAX: Final = 10
+WAIT_SECONDS: Final = 2  # the tables are milliseconds behind; 2 s outlast a projector that another replaces
+WAIT_SECONDS_MAX: Final = 10  # a request that waits holds its connection and its place among the requests
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
 

@@ -99,7 +99,7 @@ class ListQuery(RequestShape, frozen=True):
     cursor: Annotated[str | None, Meta(description="The next_cursor of the page before")] = None
 
 
-AUTHORS_MAX: Final = 50
+AUTHORS_MAX: Final = 50  # a page of messages has fewer authors mostly; each is a look-up
 
 
 class AuthorsQuery(RequestShape, frozen=True):

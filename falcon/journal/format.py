@@ -5,7 +5,7 @@ A log states its format, beside its name. A reader of another format would misre
 
 from typing import Final
 
-FORMAT: Final = 1
+FORMAT: Final = 1  # raised when the layout of records changes
 _FIRST: Final = 1  # of logs that state no format
 
 

@@ -26,11 +26,11 @@ from falcon.settings import Settings, WrongSettings, says_processes, unknown_set
 from falcon.telemetry import instruments, slots
 
 _STOP_SECONDS: Final = 4.5  # everything has ended within five
-_REFUSED_SECONDS: Final = 2.0
-_TELL_SECONDS: Final = 2.0
+_REFUSED_SECONDS: Final = 2.0  # a start that failed is tried again after so long
+_TELL_SECONDS: Final = 2.0  # between two lines of progress
 _DESCRIPTORS: Final = 128  # of one process; some are left for connections
-_DESCRIPTORS_OF_FILE: Final = 12
-_DESCRIPTORS_GOOD: Final = 65_536
+_DESCRIPTORS_OF_FILE: Final = 12  # its writer and readers, each with the file's log and shared memory
+_DESCRIPTORS_GOOD: Final = 65_536  # enough for 50,000 streams on a machine
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -17,10 +17,10 @@ from falcon.launcher.telling import say
 from falcon.process import descendants
 from falcon.telemetry import instruments, metrics
 
-_READY_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 60.0  # a large log takes long to recover: then it says what it waits for
 _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 1.0)  # the pauses before a role that keeps dying is started again
 _STEADY_SECONDS: Final = 10.0  # a role that ran for so long has not kept dying
-_LOOK_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.5  # a process that ended is started again this soon
 # A process shows each second that it lives. No work on an event loop takes a tenth of this, and Kubernetes waits as
 # long before it restarts a pod that is not live.
 _SILENT_SECONDS: Final = 30.0

@@ -26,7 +26,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
 
-_PAUSE_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 0.5  # after a failure of the store: short beside the outage, and two calls a second
 _LOOK_AGAIN_SECONDS: Final = 5.0  # retry stopped partitions: a skip may have been recorded since
 # The first pause before another look at partitions that could not be read. It doubles, since the other partitions wait
 # for each look.
@@ -38,7 +38,7 @@ _TRY_AGAIN_SECONDS: Final = 30.0  # retry the event at which a partition has sto
 # of the time, and so on. The pause is bounded, since readers wait for the tables.
 _WRITE_SECONDS_IDLE: Final = 0.02
 _WRITE_SMOOTHING: Final = 0.2  # the weight of the newest batch, so that one slow batch does not delay the next ones
-_PACE_SECONDS_MAX: Final = 0.4
+_PACE_SECONDS_MAX: Final = 0.4  # reads of new messages wait for this at most
 _QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is vouched for and has nothing to write
 # a position stands still for at most so long while its projection has nothing to write
 _UNRECORDED_SECONDS: Final = 1.0

@@ -11,7 +11,7 @@ from falcon.read.store import Fill, ProjectionTables
 
 log = logging.getLogger("falcon.projections")
 
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 1.0  # a query at the end of a filling is this late
 _END_SECONDS: Final = 60.0  # an end of the log that took longer to reach says too little about the present end
 _KNOWN_SECONDS: Final = 3.0  # by then every reader knows that the model is counted; readers look at least once a second
 

@@ -25,17 +25,17 @@ from falcon.read.store import (
 
 log = logging.getLogger("falcon.projections")
 
-_BATCH_EVENTS: Final = 4_000
-_LITTLE_EVENTS: Final = 4_000
-_MUCH_EVENTS: Final = 16_000
+_BATCH_EVENTS: Final = 4_000  # some 4 MB, and one transaction or some calls to HBase
+_LITTLE_EVENTS: Final = 4_000  # one more batch, which writers wait for during the switch
+_MUCH_EVENTS: Final = 16_000  # four batches: so many are still a second of a switch
 # While the live tables are closed nothing new can be read, so a rebuild that has more to apply opens them again. It
 # looks at the clock between two batches.
 _CLOSED_EVENTS: Final = 32_000
 _CLOSED_SECONDS: Final = 3.0
 _OTHERS_SECONDS: Final = 0.1  # the pause before another look at partitions that other processes apply
 _LOOK_SECONDS: Final = 2.0  # between two looks for a rebuild to share
-_PAUSE_SECONDS: Final = 0.5
-_BEAT_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.5  # a share that starts so much later costs a rebuild of minutes nothing
+_BEAT_SECONDS: Final = 5.0  # a log line, and a sign of life for the other projectors
 _SILENCE_SECONDS: Final = 60.0  # then the process that has begun a rebuild is gone
 
 # The partitions of this process among the ones that share a rebuild, at the time of the call.

@@ -17,7 +17,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
 
-_BATCH_EVENTS = 1_000
+_BATCH_EVENTS = 1_000  # in one transaction of SQLite, which commits of messages wait for: some milliseconds
 
 
 class InlineTables(ProjectionTables, Protocol):

@@ -22,8 +22,8 @@ from falcon.journal.ports import CheckingSource
 # of all partitions; older chunks are dropped, and lagging consumers read them by themselves
 _KEPT_BYTES: Final = 16 << 20
 _EVENT_BYTES: Final = 1_000  # an event's overhead in memory, about
-_FRESH_SECONDS: Final = 0.01
-_WAIT_SECONDS: Final = 1.0
+_FRESH_SECONDS: Final = 0.01  # consumers that come together share a read
+_WAIT_SECONDS: Final = 1.0  # a consumer that is to end notices it this soon
 _HOLD_SECONDS: Final = 0.25  # a read waits at most so long for slower consumers; these then read by themselves
 
 

@@ -12,7 +12,7 @@ from falcon.read.catalogue import READ_MODELS, Project
 from falcon.read.store import ConsumerTables, Skip
 from falcon.read.write import Write
 
-_READ_EVENTS: Final = 1_000
+_READ_EVENTS: Final = 1_000  # some 1 MB
 
 
 class ProjectionFailed(Exception):

@@ -11,7 +11,7 @@ from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
 from falcon.read.store import Comparing, Comparison, ConsumerTables
 
-_WINDOW_EVENTS: Final = 2_000
+_WINDOW_EVENTS: Final = 2_000  # their rows are read with one call for each table
 _PART_EVENTS: Final = 500  # each of the last parts (Comparing.rest) counts as so many events
 
 

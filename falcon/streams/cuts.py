@@ -30,17 +30,17 @@ from falcon.varints import Malformed, read_varint, varint, varints
 log = logging.getLogger("falcon.streams")
 
 KEPT_MAX: Final = 10_000  # cuts that a process keeps in memory
-_KEPT_BYTES_MAX: Final = 16 << 20
+_KEPT_BYTES_MAX: Final = 16 << 20  # 10,000 cuts have less, unless there are thousands of partitions
 _NEAR: Final = 8  # the newest ones, of which the nearest is taken
-_BASES: Final = 16
+_BASES: Final = 16  # in memory with their offsets, so that new cuts can count from them
 _LOOKED_UP_MAX: Final = 1_000  # older cuts, which clients that come back have named
 _WHOLE: Final = b"\x00"
 _TO_A_BASE: Final = b"\x01"
 _SHARE_MAX: Final = 4  # differences that take a larger part of a whole cut's bytes are not worth a second look-up
-_APART_SECONDS: Final = 0.002
+_APART_SECONDS: Final = 0.002  # frames that come together share a cut
 _OTHERS_SECONDS: Final = (0.05, 0.1)  # longer than it takes to write and read a cut
-_READ_SECONDS: Final = 5.0
-_RETRY_SECONDS: Final = 1.0
+_READ_SECONDS: Final = 5.0  # a cut that is not read back by then is written again
+_RETRY_SECONDS: Final = 1.0  # meanwhile tokens grow
 
 Record: TypeAlias = tuple[int, bytes]  # a cut's number and bytes
 

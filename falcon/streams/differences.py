@@ -13,7 +13,7 @@ from typing import Final
 from falcon.varints import Malformed, read_varint, varint
 
 _WIDTHS: Final = range(9)  # of a field, in bits
-_ORDER_MAX: Final = 15
+_ORDER_MAX: Final = 15  # gaps of 32,768 segments, more than a log has partitions
 _ZEROS_MAX: Final = 62  # no offset has more bits
 _PATIENCE: Final = 8  # so many moves may end outside of the range before another one is looked for
 

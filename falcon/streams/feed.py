@@ -38,13 +38,13 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.streams")
 
-_READ: Final = 1_000
-_RETRY_SECONDS: Final = 0.2
-_TURN_BYTES: Final = 8 << 10
-_TURNS_MAX: Final = 20
-_HISTORY_BYTES_MAX: Final = 32 << 20
+_READ: Final = 1_000  # records, some 1 MB, decoded in some milliseconds
+_RETRY_SECONDS: Final = 0.2  # the delay that clients see after a broker's failure is about as long
+_TURN_BYTES: Final = 8 << 10  # so that a burst does not delay requests by more than a few milliseconds
+_TURNS_MAX: Final = 20  # a client that has not read by then is slow, and gets its frames later
+_HISTORY_BYTES_MAX: Final = 32 << 20  # hours of joins and deletions; older ones are read from the log
 _HISTORY_SHARE: Final = 8  # a feed with little memory for records has an eighth of it for the history
-_BACK_SECONDS: Final = 10.0
+_BACK_SECONDS: Final = 10.0  # the client's resume waits for it; it comes again with a hello if that fails
 TOKEN_GROWN: Final = 44  # characters; a cut that is written now is there before a token has LENGTH_MAX
 _BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
 # Events that a replay needs from the time before it: memberships, deleted messages, tokens. The feed decodes and keeps

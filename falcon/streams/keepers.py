@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
-SLOTS: Final = 512
+SLOTS: Final = 512  # enough for tens of processes to have equal parts, and few sums to compare
 FORGOTTEN_SECONDS: Final = 10.0  # a process that has been silent for so long is taken for dead
 
-_SLOT_BITS: Final = 9
+_SLOT_BITS: Final = 9  # of SLOTS
 _MIX: Final = 0x9E3779B97F4A7C15  # spreads ids that have a factor or a remainder in common
-_MASK: Final = (1 << 64) - 1
+_MASK: Final = (1 << 64) - 1  # of 64 bits
 
 Score: TypeAlias = tuple[bytes, str]
 

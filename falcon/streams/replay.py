@@ -32,9 +32,9 @@ from falcon.streams.subscription import Subscription
 from falcon.streams.tail import LocatedRecord
 from falcon.telemetry import metrics
 
-_CHUNK: Final = 1_000
-_REACH_SECONDS: Final = 5.0
-_TURN_BYTES: Final = 32 << 10
+_CHUNK: Final = 1_000  # records, some 1 MB: a stream holds no more of its past in memory
+_REACH_SECONDS: Final = 5.0  # without progress for so long, the stream says 503 and the client comes again
+_TURN_BYTES: Final = 32 << 10  # some milliseconds of work, then other streams have a turn
 _POSTED: Final = codec.names_of(MessagePosted)
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from falcon.streams.keepers import slot_of
 
-_MESSAGE_BYTES: Final = 32 << 10
+_MESSAGE_BYTES: Final = 32 << 10  # a quarter of what a datagram takes
 _ENTRY_BYTES: Final = 16  # of an entry with an empty value, about
 
 Kind: TypeAlias = str

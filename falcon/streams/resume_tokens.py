@@ -24,8 +24,8 @@ _WHOLE: Final = b"\x01"
 _TO_ONE_CUT: Final = b"\x02"
 _TO_TWO_CUTS: Final = b"\x03"
 _STARTED: Final = 0x10  # added to a form whose checksum goes over starts; tokens of earlier versions have none
-_CHECK_BYTES: Final = 4
-_TEXT_MAX: Final = 64 << 10
+_CHECK_BYTES: Final = 4  # it finds mistakes; forging a token gains nothing
+_TEXT_MAX: Final = 64 << 10  # a token of 4,000 partitions has less; a longer text is not even decoded
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 

@@ -24,7 +24,7 @@ _FRESH_SECONDS: Final = 1.0  # a log that was read to its end so long ago may hi
 _PAUSE_SECONDS: Final = 0.3  # between two looks for the log's end
 _REACH_SECONDS: Final = 5.0  # an end that is reached later says nothing of the present one
 _REMEMBERED: Final = 10_000  # then the ones that the tables show are forgotten
-_REMEMBERED_MAX: Final = 100_000
+_REMEMBERED_MAX: Final = 100_000  # of some 200 bytes: 20 MB
 # A look-up, or the opening of a stream, that began before the tables showed the revocation has ended by then.
 _FORGET_SECONDS: Final = 20.0
 _TOKENS: Final = ("accounts",)  # the read model that knows tokens
@@ -105,7 +105,7 @@ class Revocations:
                     if was_fresh:
                         log.warning("tokens are looked up each second: the log cannot be followed: %r", error)
                 except Exception:  # if this task ended, tokens would be looked up each second for ever
-                    log.exception("following revoked tokens met a fault of ours; it goes on")
+                    log.exception("following revoked tokens met a fault of ours; it continues")
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _step(self) -> None:

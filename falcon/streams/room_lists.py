@@ -32,11 +32,11 @@ from falcon.streams.feed import Feed, decoded
 from falcon.streams.tail import LocatedRecord
 
 FEW: Final = 100  # accounts with fewer rooms are read from the tables each time
-_PART: Final = 2_000
+_PART: Final = 2_000  # rooms in a query, so that none holds a thread for long
 _MANY: Final = 1_000  # rooms that change: sorting all of them once is cheaper than moving each
 _ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes each
-_REACH_SECONDS: Final = 1.0
-_IDLE_SECONDS: Final = 60.0
+_REACH_SECONDS: Final = 1.0  # the feed is mostly there already; else the table is asked
+_IDLE_SECONDS: Final = 60.0  # a client that comes back within a minute finds its list
 _LIVES_SECONDS: Final = 600.0  # then the list is read again, since a rebuild may correct tables without an event
 _JOINED: Final = codec.names_of(RoomCreated, MemberJoined)
 

@@ -33,12 +33,12 @@ TYPING_SECONDS: Final = 1.0  # between two signals of an account
 ALIVE_SECONDS: Final = 3.0  # between two signs of life of a process
 
 _LINGER_SECONDS: Final = 3.0  # an account that comes back within them was never away
-_TURN_SECONDS: Final = 0.25
+_TURN_SECONDS: Final = 0.25  # typing and presence are shown this much later at most, and changes meanwhile go together
 _COMPARED_EVERY: Final = 40  # turns: a process compares with each other process after so many
 _MESSAGES_MAX: Final = 200  # that are sent at once; the rest waits, and later changes of it cost nothing more
 _ACCOUNTS_MAX: Final = 5_000  # that are looked at in a turn for streams that have entered rooms: some milliseconds
 _FEW: Final = 8  # a tuple of so many streams takes less memory than a set, and is searched as quickly
-_REMEMBERED_MAX: Final = 10_000
+_REMEMBERED_MAX: Final = 10_000  # accounts; then the ones that have stopped typing are forgotten
 # A process that was stopped for so long shows no typing until it has taken what came meanwhile.
 _STOPPED_SECONDS: Final = 2.0
 _CATCHES_UP_SECONDS: Final = 2.0
@@ -377,7 +377,7 @@ class Signals:
             try:
                 self._turn()
             except Exception:  # if this task ended, presence would be wrong for ever
-                log.exception("signals met a fault of ours; they go on")
+                log.exception("signals met a fault of ours; they continue")
             await asyncio.sleep(_TURN_SECONDS)
 
     def _turn(self) -> None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from falcon.domain.ids import Partition
 
 NO_START: Final = 0  # of places that were written before starts had numbers
-NUMBER_BYTES: Final = 4
+NUMBER_BYTES: Final = 4  # two starts of a log have the same number once in four billion
 
 
 def new_number() -> int:

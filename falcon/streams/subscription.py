@@ -11,7 +11,7 @@ from falcon.domain.ids import AccountId, RoomId
 from falcon.streams.frames import Frame, Reason
 from falcon.telemetry import metrics
 
-_BOUND_BYTES: Final = 256 << 10
+_BOUND_BYTES: Final = 256 << 10  # of frames: hundreds of messages; a client that is further behind resumes from the log
 _LATER_BYTES: Final = 500  # about as many as what is looked up will have
 
 

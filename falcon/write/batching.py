@@ -15,8 +15,8 @@ from falcon.write.protocol import CommandEnvelope, Reply
 # A command, its reply to be, and since when it waits (CLOCK_MONOTONIC).
 Pending: TypeAlias = "tuple[CommandEnvelope, asyncio.Future[Reply], float]"
 
-BATCH_COMMANDS_MAX: Final = 256
-BATCH_BYTES_MAX: Final = 512 << 10
+BATCH_COMMANDS_MAX: Final = 256  # a batch is decided in some 5 ms; a larger one gains little and delays others
+BATCH_BYTES_MAX: Final = 512 << 10  # half of the 1 MB that brokers take in a batch by default
 # Away for longer than this, a batch holds up no other.
 SLOW_SECONDS: Final = 0.05
 # A batch of so many gains little by becoming larger.

@@ -8,8 +8,8 @@ from typing import Final
 from falcon.domain.ids import Partition
 from falcon.write.protocol import CommandBatch
 
-_SECONDS: Final = 10.0
-_SHOWN: Final = 3
+_SECONDS: Final = 10.0  # of a rate: long enough to be steady, and short enough to show a burst
+_SHOWN: Final = 3  # the operator's page has a line for it
 
 
 class BusyRooms:

@@ -6,7 +6,7 @@ from typing import Final
 
 from falcon.write.batching import BATCH_COMMANDS_MAX
 
-BYTES_MAX: Final = 64 << 20
+BYTES_MAX: Final = 64 << 20  # of texts: a thousand of the largest messages
 # A near shard's mailbox that was full stays so until no more commands wait in it than this.
 _NEARLY_EMPTY: Final = 32
 

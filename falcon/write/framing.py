@@ -19,7 +19,7 @@ PROTOCOL: Final = b"falcon-frames/1"
 CHALLENGE_BYTES: Final = 32
 FRAME_BYTES_MAX: Final = 8 << 20
 
-_MAC_BYTES: Final = 16
+_MAC_BYTES: Final = 16  # 128 bits
 _HEAD: Final = struct.Struct(f">I{_MAC_BYTES}s")  # the length of the content, and the MAC
 _NUMBER: Final = struct.Struct(">Q")
 HELLO_BYTES: Final = CHALLENGE_BYTES + _HEAD.size

@@ -14,7 +14,7 @@ from falcon.write.protocol import Accepted, CommandEnvelope
 
 _SECONDS: Final = 5.0  # as long as any command may take
 _APART_SECONDS: Final = 0.05  # between two questions about one partition
-_SIZE: Final = 100
+_SIZE: Final = 100  # bytes, about
 
 
 class OwnersPositions:

@@ -10,8 +10,8 @@ from falcon.write import refusals
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Unavailable
 
-_DAY_SECONDS: Final = 86_400.0
-_WINDOW_SECONDS: Final = 1.0
+_DAY_SECONDS: Final = 86_400.0  # a day
+_WINDOW_SECONDS: Final = 1.0  # limits are per second; so much may be used at once
 _CROWDED_MAX: Final = 10_000  # rooms that are past their rates at a time; all are forgotten when there are more
 
 

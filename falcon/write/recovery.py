@@ -19,8 +19,8 @@ from falcon.write.snapshots import PartMissing
 
 log = logging.getLogger("falcon.shard")
 
-_READ_EVENTS = 5_000
-_PROGRESS_SECONDS = 15.0
+_READ_EVENTS = 5_000  # some 5 MB, so that memory stays small however long the log is
+_PROGRESS_SECONDS = 15.0  # a broker that shows nothing for so long is away; a long log may take minutes in all
 
 # Runs a recovery: at once, or on a thread, so that it does not hold up partitions that serve.
 Background: TypeAlias = Callable[[Callable[[], None]], object]

@@ -26,8 +26,8 @@ log = logging.getLogger("falcon.shard")
 W = TypeVar("W")
 _Place: TypeAlias = tuple[Partition, Position]
 
-_WAITING_MAX: Final = 1_000
-_REMEMBERED_MAX: Final = 256
+_WAITING_MAX: Final = 1_000  # each costs a read of the log
+_REMEMBERED_MAX: Final = 256  # answers: a client that asks twice for one gets it from memory
 # Answers that stand so close to each other in the log are read at once.
 _NEAR: Final = 100
 _EMPTY_READS_MAX: Final = 20

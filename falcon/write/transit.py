@@ -21,11 +21,11 @@ from falcon.write.protocol import CommandBatch, CommandEnvelope, SentBatch, deco
 
 log = logging.getLogger("falcon.shard")
 
-_WALL_SECONDS: Final = 20.0
+_WALL_SECONDS: Final = 20.0  # machines without time synchronization are seconds apart; a stopped owner, a minute
 # The difference is that of the fastest batch in so long, and in the time before it: steady clocks drift a little.
 _REMEMBERED_SECONDS: Final = 30.0
 _DRIFT: Final = 2e-4  # seconds a second at most: a sender that was silent for days is not late by that
-_SENDERS_MAX: Final = 1_000
+_SENDERS_MAX: Final = 1_000  # ten times as many as a cluster has edges, restarts included
 
 _THIS_CLOCK: Final = secrets.randbits(63)
 

@@ -22,7 +22,7 @@ from falcon.read.write import Write
 
 _ROWS: Final = 1_000  # in a call; two such parts are in memory
 _BITS_AN_EVENT: Final = 32  # with three rows for each event, one key in a hundred is taken for another
-_BITS_MIN, _BITS_MAX = 1 << 16, 1 << 29
+_BITS_MIN, _BITS_MAX = 1 << 16, 1 << 29  # 8 KiB to 64 MiB: if events are more than fit, a wrong row may be missed
 _ATTEMPT_SECONDS: Final = 5.0  # a gateway that has hung by then is given up for the next one
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from falcon.read.catalogue import READ_MODELS
 
-FORMAT: Final = 1
+FORMAT: Final = 1  # raised when the layout of the tables changes
 FAMILY: Final = b"d"
 META_REGIONS: Final = 1  # its table has a few rows of a few bytes
 COMPRESSION: Final = "COMPRESSION"

@@ -72,7 +72,7 @@ class AppliedPublisher:
             try:
                 await self._write()
             except Exception:  # if this task ended, edges would wait a second for each read, unnoticed
-                log.exception("telling edges where the tables stand met a fault of ours; it goes on")
+                log.exception("telling edges where the tables stand met a fault of ours; it continues")
 
     async def _write(self) -> None:
         with self._lock:

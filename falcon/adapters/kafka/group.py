@@ -20,10 +20,10 @@ from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
-# The largest that Kafka takes: nobody polls for the sake of the group, heartbeats show that it lives.
+# The largest that Kafka takes: no member polls for the sake of the group, heartbeats show that it lives.
 _FOR_EVER_MILLIS: Final = 2**31 - 1
 _POLL_MILLIS: Final = 500  # nothing comes, as all partitions are paused: this only keeps the client at work
-_HEARTBEAT_MILLIS: Final = 250
+_HEARTBEAT_MILLIS: Final = 250  # a member learns of a new assignment this soon
 _PAUSE_SECONDS: Final = 0.5  # between attempts, so that a broker that has just come back is not flooded
 _COORDINATOR_SECONDS: Final = 15.0  # longer than brokers that have just started take to elect one
 _WITHOUT_MEMBERS: Final = ("Empty", "Dead")
@@ -91,7 +91,7 @@ class GroupMember:
         consumer = self._cluster.consumer(
             group_id=self._cluster.prefix + self._group,
             session_timeout_ms=round(self._session_seconds * 1_000),
-            heartbeat_interval_ms=_HEARTBEAT_MILLIS,  # a member learns of a new assignment this soon
+            heartbeat_interval_ms=_HEARTBEAT_MILLIS,
             max_poll_interval_ms=_FOR_EVER_MILLIS,
             partition_assignment_strategy=[self._assignor],
             **self._own,

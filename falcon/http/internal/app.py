@@ -18,7 +18,7 @@ from falcon.write.transit import Arrivals
 
 ALIVE: Final = "/internal/alive"
 _SIGNATURE: Final = HEADER.encode()
-_BEAT_SECONDS: Final = 0.2
+_BEAT_SECONDS: Final = 0.2  # as suspicion.py expects them
 _START: Final = {
     "type": "http.response.start",
     "status": 200,

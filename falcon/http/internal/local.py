@@ -12,7 +12,7 @@ from falcon.process import short_path
 from falcon.write.signing import Keys
 from falcon.write.transit import Arrivals
 
-_CLOSE_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0  # the other processes end at the same time and wait no longer
 
 
 class LocalCommands:

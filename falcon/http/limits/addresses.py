@@ -9,13 +9,13 @@ from typing import Final, TypeAlias
 AddressKey: TypeAlias = bytes
 
 UNKNOWN: Final[AddressKey] = b""
-_PREFIX_BYTES: Final = 8
+_PREFIX_BYTES: Final = 8  # of IPv6: a customer has all addresses behind 64 bits
 _NETWORK_BYTES: Final = 6  # of IPv6: a customer often has all addresses behind 48 or 56 bits
 # IPv4 addresses as IPv6 clients reach them, and are reached (RFC 6052): each is one client's, or one network's.
 _NAT64: Final = bytes.fromhex("0064ff9b") + bytes(8)
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address within IPv6
 _HOPS_MAX: Final = 20  # of X-Forwarded-For, from its end
-_TEXT_MAX: Final = 64
+_TEXT_MAX: Final = 64  # the longest text of an address, with its zone and port, is shorter
 
 
 class Addresses:

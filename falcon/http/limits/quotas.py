@@ -9,7 +9,7 @@ from falcon.domain.limits import MEMBERS_MAX
 from falcon.http.problems import Problem, broken
 from falcon.streams.signals import TYPING_SECONDS
 
-DAY_SECONDS: Final = 86_400.0
+DAY_SECONDS: Final = 86_400.0  # a day
 # A page of the web client is 40 files at most, so 120 people of one address may load it at once. A file takes 0.1 ms:
 # at this rate one address takes 3 % of a core.
 _DOCUMENTS_A_SECOND: Final = 300

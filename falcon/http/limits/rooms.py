@@ -12,10 +12,10 @@ from falcon.http.problems import Problem
 from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import roles_in_parts
 
-_SHARE: Final = 10
+_SHARE: Final = 10  # an account that uses a tenth of what is left between two counts stays within its limit
 _PART: Final = 1_000  # rooms that one query reads
-_LOOK_AGAIN_SECONDS: Final = 1.0
-_KNOWN_MAX: Final = 10_000
+_LOOK_AGAIN_SECONDS: Final = 1.0  # a count is one query
+_KNOWN_MAX: Final = 10_000  # accounts that make or enter rooms, of some 200 bytes each
 
 
 class _Known(msgspec.Struct):

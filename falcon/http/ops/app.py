@@ -25,7 +25,7 @@ from falcon.telemetry.heap import Heaps
 from falcon.telemetry.probes import NoAnswer
 from falcon.telemetry.profile import NoProfile, record
 
-_PROFILE_SECONDS_MAX: Final = 60
+_PROFILE_SECONDS_MAX: Final = 60  # a profile takes a twentieth of its process
 _MEDIA: Final = {"flamegraph": "image/svg+xml", "speedscope": "application/json", "raw": "text/plain; charset=utf-8"}
 
 _Page: TypeAlias = Callable[[Request], "Response | BytesResponse"]

@@ -33,11 +33,12 @@ log = logging.getLogger("falcon.http")
 
 # The part that a connection is reading.
 _NOTHING: Final = 0  # it is between two requests
-_HEAD: Final = 1
-_BODY: Final = 2
+_HEAD: Final = 1  # of a request
+_BODY: Final = 2  # of a request
 _LEAVING: Final = 3  # its bytes are ignored until the client has gone
+# A client that sends less than this after a refusal reads why; a reset would lose the answer.
 _LINGER_BYTES_MAX: Final = 256 << 10
-_SMALL_BODY: Final = 4 << 10
+_SMALL_BODY: Final = 4 << 10  # most messages: they are not worth the bookkeeping
 _SMALL_HEAD: Final = 2 << 10  # its connection holds more than that
 _FIELD_BYTES: Final = 150  # what Python's objects of a field take beside its text: a tuple and two bytes
 # Between two looks if a client has read its answer, so that its next request may begin. A transport says only that less

@@ -19,8 +19,9 @@ from falcon.http.server.tls import Certificate
 from falcon.http.server.upgrades import NO_UPGRADES, Upgrades
 from falcon.process import LISTEN_BACKLOG
 
-_DRAIN_SECONDS: Final = 3
+_DRAIN_SECONDS: Final = 3  # requests end in a second; the launcher kills what has not ended after 4.5 s
 _WEBSOCKET_BYTES_MAX: Final = 16_384  # clients send nothing on a WebSocket
+# A client that is gone is noticed within half a minute; proxies cut what is silent for a minute.
 _PING_SECONDS: Final = 10.0
 
 

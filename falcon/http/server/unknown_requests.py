@@ -11,7 +11,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
 
-LOG_SECONDS: Final = 60.0
+LOG_SECONDS: Final = 60.0  # a flood of them is one line a minute
 KEY: Final = "falcon.unknown_requests"  # in scope["state"]
 
 

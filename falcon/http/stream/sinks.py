@@ -24,10 +24,10 @@ log = logging.getLogger("falcon.http")
 
 Transport: TypeAlias = Literal["sse", "websocket"]
 
-_BYE_SECONDS: Final = 2.0
-_LOST_SECONDS: Final = 0.05
+_BYE_SECONDS: Final = 2.0  # a client that does not read does not hold up the end of the process
+_LOST_SECONDS: Final = 0.05  # some turns of the loop, in which the server notices the abort
 _SPREAD_MILLIS: Final = 5_000  # over which clients of a server that drains come back
-_RETRY_MILLIS: Final = 1_000
+_RETRY_MILLIS: Final = 1_000  # a browser comes back after so long, plus its part of the spread
 CLOSE_CODES: Final[dict[Reason, int]] = {"draining": 1012, "slow": 4008, "unauthenticated": 4001}
 
 

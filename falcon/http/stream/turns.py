@@ -8,8 +8,8 @@ from typing import Final
 from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
-_TURNS: Final = 8
-_TURN_SECONDS: Final = 10.0
+_TURNS: Final = 8  # half of the threads that read the tables, so that other reads have room
+_TURN_SECONDS: Final = 10.0  # clients give up later, and come back by themselves
 
 
 class TableTurns:
