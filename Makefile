@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
-QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow" --hypothesis-profile=quick
+QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow"
 # As tests/conftest.py has them. Tests of these lanes wait most of the time; the longest lane is first.
 WAITING := servers faults watched processes
 # These compute, one lane after the other, and take what the others leave of the processors.
@@ -78,8 +78,10 @@ simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster 
 attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loopback, SECONDS=600
 	$(BIN)/python -m tools.attack --seconds $(or $(SECONDS),600) $(ARGS)
 
-fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; and requests made from the document
+fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; many examples of each property; requests made from the document
 	$(BIN)/python -m tools.fuzz --count $(or $(COUNT),5000000) $(ARGS)
+	$(BIN)/python -m pytest -m "not processes and not faults" --hypothesis-profile=volume --timeout=3600 \
+		$$(grep -rlE "^from hypothesis|import .*tried" tests --include="test_*.py")
 	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py tests/http/test_openapi.py
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json

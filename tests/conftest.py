@@ -14,11 +14,11 @@ from tools.harness.in_memory import folder_in_memory
 
 pytest_plugins = ["tests.support.servers"]
 
-# A machine that is full of other work would fail an example for its time, which says nothing of the rule.
-settings.register_profile("falcon", deadline=None)
+# A machine that is full of other work would fail an example for its time, which says nothing of the rule. An example
+# that failed is tried first the next time.
+settings.register_profile("falcon", deadline=None, max_examples=20)
+settings.register_profile("volume", deadline=None, max_examples=500)  # for `make fuzz`
 settings.load_profile("falcon")
-# For `make check`: a fifth.
-settings.register_profile("quick", deadline=None, max_examples=20)
 
 # Tests kill processes, and what those have written outlives them in memory as on a disk.
 if in_memory := folder_in_memory():
@@ -76,8 +76,19 @@ _SLOW: Final = frozenset(
     }
 )
 
+# These start no process, and wait for seconds all the same: for clients and threads that keep time by themselves.
+_WAITS: Final = frozenset(
+    {
+        "adapters/test_owner_http.py",
+        "adapters/test_places.py",
+        "clients/test_conformance.py",
+        "http/test_connections.py",
+        "projections/test_consumer.py",
+    }
+)
+
 # `make test` runs lanes beside each other, each a process: most tests of real processes wait most of the time. Tests
-# that start no process are in the lane "units". Those that do, or kill some, are in the first lane below that names the
+# that start no process and do not wait are in the lane "units". Others are in the first lane below that names the
 # beginning of their path, else in the lane "processes". Each lane starts servers of its own if its tests need them.
 _UNITS: Final = "units"
 LANES: Final = {
@@ -100,13 +111,12 @@ LANES: Final = {
 _STARTS_PROCESSES: Final = ("processes", "faults")
 
 
-def _lane_of_processes(name: str) -> str:
+def _lane_of_the_waiting(name: str) -> str:
     """``name``: the path of a module below tests/."""
     return next(lane for lane, beginnings in LANES.items() if name.startswith(beginnings))
 
 
-def _names_processes(text: str) -> bool:
-    """Returns True if a test of this module may start processes. The lanes of those import no other module."""
+def _may_start_processes(text: str) -> bool:
     return any(f"mark.{mark}" in text for mark in _STARTS_PROCESSES)
 
 
@@ -116,8 +126,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tests = config.rootpath / "tests"
-    if gone := [name for name in _SLOW if not (tests / name).is_file()]:
-        raise pytest.UsageError(f"tests/conftest.py calls tests slow that are not there: {', '.join(gone)}")
+    if gone := [name for name in _SLOW | _WAITS if not (tests / name).is_file()]:
+        raise pytest.UsageError(f"tests/conftest.py names tests that are not there: {', '.join(gone)}")
     lane: str | None = config.option.lane
     mine: list[pytest.Item] = []
     elsewhere: list[pytest.Item] = []
@@ -126,9 +136,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if name in _SLOW:
             item.add_marker(pytest.mark.slow)
         starts = any(item.get_closest_marker(mark) for mark in _STARTS_PROCESSES)
-        if lane == _UNITS and starts and not _names_processes(item.path.read_text()):
+        if lane == _UNITS and starts and not _may_start_processes(item.path.read_text()):
             raise pytest.UsageError(f"{item.nodeid} is in no lane: its module must name the mark")
-        is_mine = lane in (None, _lane_of_processes(name) if starts else _UNITS)
+        is_mine = lane in (None, _lane_of_the_waiting(name) if starts or name in _WAITS else _UNITS)
         (mine if is_mine else elsewhere).append(item)
     items[:] = mine
     config.hook.pytest_deselected(items=elsewhere)
@@ -154,9 +164,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if "slow" in left_out and name in _SLOW:
         return True
     text = collection_path.read_text()
+    waits = name in _WAITS
     if lane == _UNITS:
+        if waits:
+            return True
         left_out += _STARTS_PROCESSES
-    elif lane and (lane != _lane_of_processes(name) or not _names_processes(text)):
+    elif lane and (lane != _lane_of_the_waiting(name) or not (waits or _may_start_processes(text))):
         return True
     marked = _MARKS.search(text)
     if marked and any(f"pytest.mark.{mark}" in marked[1] for mark in left_out):

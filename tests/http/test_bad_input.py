@@ -402,9 +402,7 @@ ANY_JSON = st.recursive(
 
 @pytest.mark.slow
 @given(name=st.sampled_from(sorted(COMMANDS)), body=ANY_JSON)
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(tried(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_is_answered(falcon: Falcon, name: str, body: Any) -> None:
     command = COMMANDS[name](set_scene(falcon))
     answer = command.by.send(command.method, command.path, content=json.dumps(body).encode(), headers=JSON)

@@ -1030,8 +1030,9 @@ def test_an_account_has_as_many_connections_as_an_address_and_those_beyond_count
             assert (await client.asks(as_account(7))).status == 201
         assert (await (await server.connect()).answer()).status == 429
         assert (await beyond[0].asks(as_account(8))).status == 201  # a proxy asks for another account
-        assert (await (await server.connect()).asks(GET)).status == 201
-        for client in (*clients, *beyond):
+        last = await server.connect()
+        assert (await last.asks(GET)).status == 201
+        for client in (*clients, *beyond, last):
             client.writer.close()
         await eventually(lambda: server.taken() == 0)
         assert len(per_address._connections) == 0

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from falcon.write.protocol import CommandEnvelope
+from tests.support.builders import tried
 from tests.support.http import Falcon, Person, Room, problem, seqs, texts, without_reactions
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -150,7 +151,7 @@ def test_a_text_is_kept_as_it_is(anna: Person, ben: Person, room: Room, text: st
 
 
 @given(text=st.text(min_size=1, max_size=300))
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(tried(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_kept_as_it_is(anna: Person, room: Room, text: str) -> None:
     assert anna.message(room, anna.says(room, text))["text"] == text
 

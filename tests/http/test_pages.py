@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.builders import tried
 from tests.support.http import Json, Person, Room, problem, seqs, texts
 
 Between = Callable[[], object]
@@ -212,7 +213,7 @@ def test_a_list_of_rooms_has_at_most_a_mebibyte_and_goes_on_behind_the_last(anna
 
 
 @given(limit=st.integers(1, 9), meanwhile=st.lists(st.integers(0, 6), max_size=12))
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(tried(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_walks_skip_nothing_and_repeat_nothing_while_messages_come_in(
     anna: Person, ben: Person, limit: int, meanwhile: list[int]
 ) -> None:

@@ -150,9 +150,7 @@ def compared(falcon: Falcon, history: list[tuple[Any, ...]], cut: int, at: int) 
 
 histories = st.lists(steps, min_size=1, max_size=14)
 TALKED: Final[list[tuple[Any, ...]]] = [("make", 0, {0, 1}), ("post", 0, 0), ("join", 0, 2, "member"), ("post", 0, 2)]
-RELAXED: Final = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+RELAXED: Final = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @RELAXED

@@ -1,6 +1,5 @@
 """People, rooms and messages to write tests with. All ids lie in partition 1 of 64, all times are NOW's or after."""
 
-import os
 import types
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -171,11 +170,10 @@ def in_the_log(event: Any, *, n: int = 0, at: Millis = NOW) -> Envelope:
 
 
 def tried(examples: int) -> settings:
-    """The same examples each time, so that a test that fails fails again. EXAMPLES=20 tries 20 times as many, others
-    each time. `make check` tries a fifth, as of those that name no number."""
-    times = int(os.environ.get("EXAMPLES", "1"))
-    most = examples * times * settings().max_examples // 100
-    return settings(max_examples=most, derandomize=times == 1, database=None, deadline=None)
+    """A fifth of so many examples, the same each time, so that a test that fails fails again. `make fuzz` tries five
+    times as many, others each time."""
+    profile = settings().max_examples
+    return settings(max_examples=examples * profile // 100, derandomize=profile <= 100, deadline=None)
 
 
 # --- any value --------------------------------------------------------------------------------------------------------

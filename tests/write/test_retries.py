@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.domain.answers import MessageAnswer, RoomAnswer
@@ -411,7 +411,6 @@ WAITED = st.tuples(st.just("wait"), st.integers(0, 400))
 MOVED = st.tuples(st.just("move"), st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(SENT, SENT, SENT, WAITED, MOVED), max_size=40))
 def test_retries_are_answered_as_a_client_has_noted_whatever_came_between(steps: list[tuple[Any, ...]]) -> None:
     client = Client(MemoryLog(PARTITIONS), FakeClock())
