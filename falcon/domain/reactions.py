@@ -14,6 +14,7 @@ from falcon.domain.rejections import Invalid
 
 REACTION_KINDS_MAX = 50  # different emoji that a message has
 REACTION_ACCOUNTS_SHOWN = 20  # of one emoji, with a message; the list of its reactions has all
+# Names of columns have the text; only some of two people with skins of different colours are longer.
 EMOJI_BYTES_MAX = 32
 # Recent changes of reactions that a room keeps, see Room.reaction_changes: those of the last minute, within bounds.
 REACTIONS_REMEMBERED_LEAST = 16

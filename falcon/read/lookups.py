@@ -8,8 +8,8 @@ from falcon.domain.ids import AccountId
 from falcon.read.names import AccountNames
 from falcon.read.store import ReadStoreUnavailable
 
-_KNOWN_SECONDS: Final = 5.0
-_POLL_SECONDS: Final = 0.02
+_KNOWN_SECONDS: Final = 5.0  # an account that has just been made: its projection is milliseconds behind
+_POLL_SECONDS: Final = 0.02  # a name is found this late at most
 
 
 class StoreLookups:

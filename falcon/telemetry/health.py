@@ -7,7 +7,7 @@ from typing import Final
 
 from falcon.telemetry import probes
 
-_LOOP_SECONDS: Final = 2.0
+_LOOP_SECONDS: Final = 2.0  # a loop that gives no turn for so long is stuck
 
 
 class Health:

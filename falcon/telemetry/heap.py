@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-_OBJECTS_MAX: Final = 2_000_000
-_CLASSES: Final = 200
+_OBJECTS_MAX: Final = 2_000_000  # counting stops the process: for a second or two
+_CLASSES: Final = 200  # the largest; the page shows fewer
 # Other threads get a turn after so many objects.
 _CHUNK: Final = 5_000
 

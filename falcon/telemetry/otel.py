@@ -12,7 +12,7 @@ from falcon.telemetry import tracing
 log = logging.getLogger("falcon.telemetry")
 
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
-_NANOS: Final = 1_000_000_000
+_NANOS: Final = 1_000_000_000  # in a second
 
 
 def configure(process: str) -> None:

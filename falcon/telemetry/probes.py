@@ -21,11 +21,11 @@ from falcon.telemetry.dispatchers import start_thread
 
 log = logging.getLogger("falcon.telemetry")
 
-_SAMPLE_SECONDS: Final = 1.0
-_LOOP_SECONDS: Final = 0.1
-_REQUEST_BYTES_MAX: Final = 4_096
-_STACK_FRAMES_MAX: Final = 50
-_TASKS_MAX: Final = 500
+_SAMPLE_SECONDS: Final = 1.0  # gauges are this old at most
+_LOOP_SECONDS: Final = 0.1  # ten looks a second show a stall, and cost nothing
+_REQUEST_BYTES_MAX: Final = 4_096  # a question is a short line of JSON
+_STACK_FRAMES_MAX: Final = 50  # innermost frames
+_TASKS_MAX: Final = 500  # a process may have one for each stream
 
 # The questions that a process answers, by name. The arguments come from the request, and the answer is shown as JSON.
 Answerer: TypeAlias = Callable[[Mapping[str, str]], object]

@@ -17,8 +17,8 @@ from falcon.telemetry import exposition, instruments, probes
 from falcon.telemetry.exposition import Measured
 from falcon.telemetry.slots import SlotView, views
 
-_YOUNG_SECONDS: Final = 2.0
-_HEALTH_SECONDS: Final = 3.0
+_YOUNG_SECONDS: Final = 2.0  # a process that starts cannot answer yet
+_HEALTH_SECONDS: Final = 3.0  # longer than the process itself waits for its loop
 _PAGE: Final = os.sysconf("SC_PAGESIZE")
 
 # Figures from /proc for each process. The processes do not measure these themselves.

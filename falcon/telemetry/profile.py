@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-RATE: Final = 100
-_SPARE_SECONDS: Final = 20.0
+RATE: Final = 100  # samples a second, as py-spy's own default
+_SPARE_SECONDS: Final = 20.0  # to start py-spy and to write the file
 _SPY: Final = Path(sys.executable).parent / "py-spy"
 
 

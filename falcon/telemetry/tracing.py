@@ -16,7 +16,7 @@ import msgspec
 _TRACEPARENT: Final = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
 )
-_LENGTH: Final = 55
+_LENGTH: Final = 55  # characters of a traceparent of version 00
 
 
 class Span(Protocol):

@@ -59,7 +59,7 @@ presence you want with <code>watch=65,130</code>. Ignore events and fields that 
 """
 _CODE: Final = re.compile("`([^`]*)`")
 _PROBLEM: Final = "application/problem+json"
-_LARGEST: Final = 2**53 - 1
+_LARGEST: Final = 2**53 - 1  # integers up to here are exact in JavaScript
 
 
 def page(document: dict[str, Any], events: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from falcon.http import shapes
 
+# Ids of the examples.
 ALICE: Final = 65
 BEN: Final = 130
 ROOM: Final = 64

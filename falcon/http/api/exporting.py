@@ -43,11 +43,11 @@ from falcon.read.timeline.pages import is_deleted
 from falcon.streams.feed import decoded
 from falcon.streams.tail import LocatedRecord, WrongPlace
 
-_VERSION: Final = 2
-_ROWS: Final = 200
-_EVENTS: Final = 1_000
+_VERSION: Final = 2  # of the lines, which the header states
+_ROWS: Final = 200  # in a query; pages have as many
+_EVENTS: Final = 1_000  # some 1 MB of the log
 _SHORT_SECONDS: Final = 10.0  # how long the timeline may stay behind the list of rooms
-_SHORT_PAUSE_SECONDS: Final = 0.1
+_SHORT_PAUSE_SECONDS: Final = 0.1  # projections are mostly milliseconds behind
 _PLACE: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,18})")
 _CHECKED: Final = ";"
 _SINCE: Final = "must be the position of the first line"

@@ -22,7 +22,7 @@ from falcon.http.responses import BytesResponse, json_response
 
 _line: Final = msgspec.json.Decoder(ImportLine)
 _KIND_OF: Final = {kind.shape: kind for kind in LINE_KINDS}
-_LINES_MAX: Final = 2_000
+_LINES_MAX: Final = 2_000  # decided within a second or two: a request is not to hold its connection for long
 _BODY_MAX: Final = 1 << 20  # bytes
 
 

@@ -20,7 +20,7 @@ from falcon.read.times import parse_rfc3339
 
 CHUNK_LINES: Final = 250  # of one room in one command, so that an append stays small
 _AT_ONCE: Final = 64  # commands on their way together
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 10.0  # for all lines of a request; the rest is refused, and the client sends it again
 
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder().encode

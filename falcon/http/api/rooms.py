@@ -51,7 +51,7 @@ _new_room: Final = msgspec.json.Decoder(NewRoom)
 _room_change: Final = msgspec.json.Decoder(RoomChange)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
-_CHUNK_MEMBERS: Final = 1_000
+_CHUNK_MEMBERS: Final = 1_000  # one event has so many: some 30 KB
 _MEMBERS_READ: Final = 200  # at once, for an export
 
 

@@ -39,7 +39,7 @@ from falcon.read.reactions import hbase as reactions
 from falcon.read.rooms import hbase as rooms
 from falcon.read.timeline import hbase as timeline
 
-MENTIONS_BUCKET: Final = 1_000
+MENTIONS_BUCKET: Final = 1_000  # messages: an account's mentions in a room are in few rows
 MEMBER: Final = b"d:i"  # 1 while the account is a member
 MEMBER_ROLE: Final = b"d:r"
 MEMBER_READ_SEQ: Final = b"d:m"

@@ -45,12 +45,12 @@ from falcon.read.reactions.queries import (
 from falcon.read.store import BeingFilled
 
 BUCKET: Final = 50  # messages a row: most have no reactions
-_SEQ_MAX: Final = 2**32 - 1
+_SEQ_MAX: Final = 2**32 - 1  # keys have 32 bits for it
 _HEAD, _KINDS, _REACTIONS, _OWN = b"\x01", b"\x02", b"\x03", b"\x04"
 REVISION: Final = b"d:r"
 THERE: Final = b"d:i"  # 1 while there is the reaction
 REACTION: Final = b"d:e"
-_SCANNED: Final = 500
+_SCANNED: Final = 500  # rows in a call, if one emoji's are sought among all
 
 _decode_reaction: Final = msgspec.json.Decoder(tuple[str, AccountId, str]).decode
 

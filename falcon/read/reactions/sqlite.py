@@ -18,7 +18,7 @@ from falcon.read.reactions.queries import (
 )
 from falcon.read.sqlite import SqliteModel, SqliteQueryContext, in_file_of, query
 
-_SEQ_MAX: Final = 2**32 - 1
+_SEQ_MAX: Final = 2**32 - 1  # a place has 32 bits for it
 
 MODEL: Final = SqliteModel(
     tables={

@@ -29,10 +29,10 @@ from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
 BUCKET: Final = 25  # messages a row: small enough to read a whole row for a few, large enough for a page in three
 SEQ_MAX: Final = BUCKET * 2**32
-_LAST_BUCKET: Final = 2**32 - 1
+_LAST_BUCKET: Final = 2**32 - 1  # counted down from here: newer rows come first
 REVISION: Final = b"d:r"
 MESSAGE_COLUMNS: Final = tuple(b"d:" + bytes([place]) for place in range(BUCKET))
-_REVISION_BITS: Final = 40
+_REVISION_BITS: Final = 40  # a trillion changes of a room; the other bits of the 63 count rebuilds
 _ROWS_AT_ONCE: Final = 3  # of messages
 
 

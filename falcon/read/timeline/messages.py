@@ -10,7 +10,7 @@ from falcon.read.times import parse_rfc3339, rfc3339
 from falcon.telemetry import metrics
 
 MISSING: Final = b'"missing":true'  # only in the row of a missing message: the quotes of a text are escaped
-UNKNOWN_TIME: Final[Millis] = 0
+UNKNOWN_TIME: Final[Millis] = 0  # no message is from 1970
 
 
 class StoredMessage(msgspec.Struct, frozen=True, gc=False):

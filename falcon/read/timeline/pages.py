@@ -11,7 +11,7 @@ from falcon.read.timeline.messages import MISSING
 from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting
 
-_KEPT_BYTES_MAX: Final = 32 << 20
+_KEPT_BYTES_MAX: Final = 32 << 20  # the newest pages of some hundred busy rooms
 _PAGE_BYTES: Final = 500  # the memory that a page takes beside its messages
 
 # The quotes of a text are escaped, so neither is part of a text.

@@ -22,8 +22,8 @@ _PLACED: Final = f"SELECT message, place & 0xffffffff {_OF_A_PAGE}"
 _PLACED_FROM_LAST: Final = f"{_PLACED} DESC"
 _first: Final = operator.itemgetter(0)
 
-_SEQ_MAX: Final = 2**32 - 1
-_REVISION_BITS: Final = 40
+_SEQ_MAX: Final = 2**32 - 1  # a place has 32 bits for it
+_REVISION_BITS: Final = 40  # a trillion changes of a room; the other bits of the 63 count rebuilds
 
 MODEL: Final = SqliteModel(
     tables={
