@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from tools.harness.in_memory import folder_in_memory
 
-pytest_plugins = ["tests.support.servers"]
+pytest_plugins = ["tests.support.left_out", "tests.support.servers"]
 
 # A machine that is full of other work would fail an example for its time, which says nothing of the rule. An example
 # that failed is tried first the next time.
