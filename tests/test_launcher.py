@@ -21,7 +21,7 @@ from typing import NoReturn, cast
 import pytest
 
 from falcon import launcher, roles
-from falcon.adapters.sqlite import database, files, moving
+from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
 from falcon.cli.calling import find_running
 from falcon.http.server.serving import FalconServer
@@ -60,16 +60,20 @@ def test_a_new_folder_has_as_many_files_as_the_cores_say(tmp_path: Path) -> None
     assert started(tmp_path) == 7
 
 
-def test_a_folder_keeps_its_number_of_files_until_the_setting_says_another(
+def test_a_folder_keeps_its_number_of_files_on_a_machine_with_other_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.prepare(tmp_path / "falcon.db", 64, 2)
-    assert started(tmp_path) == 2
-    for count in (1, 3):
+    assert started(tmp_path) == 7
+    (tmp_path / "credentials.json").write_text("{}")  # it has served
+    monkeypatch.setattr("falcon.settings.cores", lambda: 2)
+    assert started(tmp_path) == 7
+    for count in (1, 8):
         with monkeypatch.context() as said:
             said.setenv("FALCON_PROCESSES", str(count))
-            assert started(tmp_path) == count
-        assert started(tmp_path) == count
+            with pytest.raises(CannotStart, match=f"falcon copy --processes {count} --data-dir {tmp_path} NEW_FOLDER"):
+                started(tmp_path)
+    monkeypatch.setenv("FALCON_PROCESSES", "7")
+    assert started(tmp_path) == 7
 
 
 def test_a_folder_of_an_earlier_falcon_keeps_its_one_file(tmp_path: Path) -> None:
@@ -114,44 +118,27 @@ def test_a_folder_that_has_lost_its_messages_is_not_taken_for_a_new_one(
     assert started(tmp_path) == 7
 
 
-def test_a_folder_of_several_files_is_not_moved_because_kafka_is_set(tmp_path: Path) -> None:
-    files.prepare(tmp_path / "falcon.db", 64, 2)
-    with pytest.raises(CannotStart, match=r"has 2 database files.*set FALCON_PROCESSES=1"):
-        started(tmp_path, kafka=("broker:9092",), processes=1)
-    assert len(files.present(tmp_path / "falcon.db")) == 2
+def used(folder: Path, count: int) -> None:
+    files.prepare(folder / "falcon.db", 64, count)
+    (folder / "credentials.json").write_text("{}")
 
 
-def test_a_limit_of_open_files_that_is_too_low_is_named_before_anything_is_moved(
+def test_a_folder_of_several_files_does_not_serve_a_cluster(tmp_path: Path) -> None:
+    used(tmp_path, 2)
+    with pytest.raises(CannotStart, match=r"has 2 database files.*falcon copy --processes 1 "):
+        started(tmp_path, kafka=("broker:9092",))
+
+
+def test_a_limit_of_open_files_that_is_too_low_is_named_before_files_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.prepare(tmp_path / "falcon.db", 64, 2)
     monkeypatch.setenv("FALCON_PROCESSES", "3")
     monkeypatch.setattr(launcher, "descriptors_max", lambda: 152)
     with pytest.raises(CannotStart, match=r"only 152 files open, and needs 164: .*/etc/security/limits.conf"):
         started(tmp_path)
-    assert len(files.present(tmp_path / "falcon.db")) == 2
-    monkeypatch.delenv("FALCON_PROCESSES")
-    assert started(tmp_path) == 2
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_move_that_is_interrupted_leaves_the_folder_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
-    first = tmp_path / "falcon.db"
-    shutil.copy(FOLDERS / SCHEMAS[SCHEMA_VERSION], first)
-    before = signal.getsignal(number)
+    assert not (tmp_path / "falcon-1.db").exists()
     monkeypatch.setenv("FALCON_PROCESSES", "2")
-    monkeypatch.setattr(moving, "_REPORT_OPERATIONS", 1)  # so that it comes while SQLite works
-    monkeypatch.setattr(launcher._Moving, "__call__", lambda *_: signal.raise_signal(number))
-    with pytest.raises(SystemExit) as ended:
-        started(tmp_path)
-    assert ended.value.code == 0
-    assert not (tmp_path / "falcon.next").exists()
-    with closing(database.connect(first, writable=False)) as connection:
-        ((schema,),) = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchall()
-    assert schema == SCHEMA_VERSION, "a Falcon that knows one file may open it"
-    assert signal.getsignal(number) is before
+    assert started(tmp_path) == 2
 
 
 def test_a_stop_says_in_one_line_that_the_data_folder_cannot_be_read(
@@ -344,14 +331,6 @@ def test_a_process_that_has_just_said_that_it_serves_ends_in_order() -> None:
     arguments = Namespace(public_socket=socket.socket().detach())
     asyncio.run(roles._Server(arguments, cast(FalconServer, Serving()), health, drain).run(started))
     assert drained == [True]
-
-
-def test_a_move_tells_to_how_many_files_and_how_far_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(launcher, "_TELL_SECONDS", 0.0)
-    launcher._Moving(3)(1, (1 << 20) + 1)
-    assert capsys.readouterr().err == "falcon: moving the data folder to 3 files: 1 of 2 MiB\n"
 
 
 def test_the_command_line_knows_the_process_that_serves_an_address_by_its_start(tmp_path: Path) -> None:

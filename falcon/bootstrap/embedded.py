@@ -1,6 +1,7 @@
 """Falcon on one machine: the log, the snapshots and the read tables in one SQLite file, or in one for each process."""
 
 import asyncio
+import glob
 import logging
 import os
 import secrets
@@ -8,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -124,7 +125,7 @@ def prepare(settings: Settings) -> None:
 
     Raises WrongDatabase, JournalUnavailable.
     """
-    files.prepare(settings.database, settings.partitions, settings.processes, bring_up_to_date)
+    files.prepare(settings.database, settings.partitions, settings.processes)
 
 
 def bring_up_to_date(path: Path) -> None:
@@ -191,11 +192,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
 
     Raises as Rebuild.run does, and WrongDatabase.
     """
-    with files.keeping(settings.database):
-        return _rebuild(files.check(settings.database, settings.partitions), name, progress)
-
-
-def _rebuild(paths: Sequence[Path], name: str, progress: Callable[[int, int], None]) -> int:
+    paths = files.check(settings.database, settings.partitions)
     sources = [SqliteSource(database.connect(path, writable=False)) for path in paths]
     # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
     written = [SqliteTables(database.connect(path, synchronous="NORMAL")) for path in paths]
@@ -213,32 +210,68 @@ def _rebuild(paths: Sequence[Path], name: str, progress: Callable[[int, int], No
     return events
 
 
-def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
+def copy(
+    settings: Settings,
+    folder: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    processes: int | None = None,
+) -> None:
     """Copy this data folder as it is now, even while it is in use, as a backup or to continue from. ``report`` is
-    called with the bytes copied so far and the approximate total.
+    called with the bytes copied so far and the approximate total. ``processes``: the copy is for so many, and no Falcon
+    may run on the folder: it would take messages that the copy lacks.
 
     The copy gets its name once it is complete and on the disk: a Falcon would start on half a copy, without the
-    messages that it lacks. Raises FileExistsError, OSError, JournalUnavailable.
+    messages that it lacks. What a killed copy to the same name has left is removed first. Raises FileExistsError,
+    OSError, JournalUnavailable; with ``processes`` also InUse, WrongDatabase.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists already")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    incomplete = Path(tempfile.mkdtemp(prefix=f".{folder.name}.incomplete-", dir=folder.parent))
-    try:
-        with files.keeping(settings.database):
+    with _incomplete(folder) as incomplete:
+        if processes is None:
             _copy_into(settings, incomplete, report)
+        else:
+            with _locked(settings.data_dir):
+                for path in files.check(settings.database, settings.partitions):
+                    bring_up_to_date(path)
+                _copy_into(settings, incomplete, report, processes)
         incomplete.rename(folder)
         _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(incomplete, ignore_errors=True)
-        raise
 
 
-def _copy_into(settings: Settings, folder: Path, report: Callable[[int, int], None]) -> None:
-    for source in files.present(settings.database):
-        target = folder / source.name
+@contextmanager
+def _incomplete(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside the one with this name, locked while its copy is written. It is gone after the block."""
+    prefix = f".{folder.name}.incomplete-"
+    for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
+        with _open_folder(left) as handle:
+            if take_lock(handle):
+                shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    with _open_folder(made) as handle:
+        take_lock(handle)
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def _open_folder(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _copy_into(
+    settings: Settings, folder: Path, report: Callable[[int, int], None], processes: int | None = None
+) -> None:
+    to = folder / settings.database.name
+    for target in files.paths(to, processes or len(files.present(settings.database))):
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
-    files.copy(settings.database, folder / settings.database.name, report)
+    files.copy(settings.database, to, report, count=processes, partitions=settings.partitions)
     for name in ("secret", _CREDENTIALS):
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)

@@ -85,7 +85,7 @@ def data_directory(path: Path) -> Finding:
 
 
 def database(files: Sequence[Path], processes: int) -> Finding:
-    """The files of the database are all there. ``processes``: so many files will there be after the next start."""
+    """The files of the database are all there, and as many as ``processes``."""
     if missing := [file.name for file in files if not file.exists()]:
         found = f"{', '.join(missing)} of {len(files)} files missing"
         return Finding(
@@ -95,8 +95,10 @@ def database(files: Sequence[Path], processes: int) -> Finding:
     found = f"{len(files)} {'file' if len(files) == 1 else 'files'}, {size / 2**20:,.0f} MiB"
     if len(files) == processes:
         return Finding("Database", FindingState.OK, found)
-    advice = f"falcon up moves the data to {processes}, since FALCON_PROCESSES is {processes} here"
-    return Finding("Database", FindingState.OK, found, advice)
+    advice = (
+        f"FALCON_PROCESSES is {processes} here: leave it out, or make a copy with falcon copy --processes {processes}"
+    )
+    return Finding("Database", FindingState.FAIL, found, advice)
 
 
 def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> Finding:

@@ -68,30 +68,43 @@ def rebuild(
 
 def copy(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet.")],
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Make the copy for N processes, each with a database file. Stop Falcon first.",
+        ),
+    ] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Copy the data folder, even while Falcon runs on it.
 
-    To restore the copy, stop Falcon and replace the data folder with it. You lose messages that were sent after the copy, and clients start new streams.
+    To restore the copy, stop Falcon and replace the data folder with it. You lose messages that were sent after the copy, and clients start new streams. To change the number of processes, stop Falcon, copy with --processes, and start it on the copy.
 
     \b
-    Example:
+    Examples:
       falcon copy /backup/falcon-2026-11-26
+      falcon copy --processes 4 data-4
     """  # noqa: E501
+    from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.adapters.sqlite.files import mebibytes
     from falcon.bootstrap import embedded
     from falcon.cli.progress import progress_bar
     from falcon.journal.ports import JournalUnavailable
+    from falcon.settings import PROCESSES_MAX
 
     settings = _settings(data_dir)
     if not settings.database.exists():
         raise Fault(f"no data in {data_dir}/: nothing to copy; see --data-dir")
     if folder.exists():
         raise Fault(f"{folder} exists already; give another name")
+    most = min(PROCESSES_MAX, settings.partitions)
+    if processes is not None and processes not in range(1, most + 1):
+        raise Fault(f"--processes={processes}: must be 1 to {most}")
     try:
         with progress_bar("Copying (MiB)") as bar:
-            embedded.copy(settings, folder, lambda done, total: bar.set(mebibytes(done), mebibytes(total)))
-    except (OSError, JournalUnavailable) as fault:
+            embedded.copy(settings, folder, lambda done, total: bar.set(mebibytes(done), mebibytes(total)), processes)
+    except (OSError, JournalUnavailable, WrongDatabase, embedded.InUse) as fault:
         raise Fault(str(fault)) from fault
     settings.copied.touch(mode=0o600)  # falcon_copied_timestamp_seconds says when that was
     typer.echo(f"Copied {data_dir}/ to {folder}/.")

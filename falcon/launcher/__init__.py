@@ -27,7 +27,6 @@ from falcon.telemetry import instruments, slots
 
 _STOP_SECONDS: Final = 4.5  # everything has ended within five
 _REFUSED_SECONDS: Final = 2.0  # a start that failed is tried again after so long
-_TELL_SECONDS: Final = 2.0  # between two lines of progress
 _DESCRIPTORS: Final = 128  # of one process; some are left for connections
 _DESCRIPTORS_OF_FILE: Final = 12  # its writer and readers, each with the file's log and shared memory
 _DESCRIPTORS_GOOD: Final = 65_536  # enough for 50,000 streams on a machine
@@ -225,16 +224,13 @@ class Launcher:
 
         settings = self._settings
         try:
-            with _signals_end_in_order():
-                count = files.prepare(
-                    settings.database,
-                    settings.partitions,
-                    settings.processes,
-                    _catch_up,
-                    _Moving(settings.processes),
-                    keep=not says_processes(),
-                    check_count=self._check_processes,
-                )
+            count = files.prepare(
+                settings.database,
+                settings.partitions,
+                settings.processes,
+                keep=not says_processes(),
+                check_count=self._check_processes,
+            )
         except (WrongDatabase, JournalUnavailable) as error:
             raise CannotStart(str(error)) from error
         self._settings = replace(settings, processes=count)
@@ -244,8 +240,8 @@ class Launcher:
         settings = self._settings
         if count > 1 and settings.kafka:
             raise CannotStart(
-                f"the data folder {settings.data_dir} has {count} database files, and FALCON_KAFKA needs one: set "
-                "FALCON_PROCESSES=1, and Falcon moves the data to one"
+                f"the data folder {settings.data_dir} has {count} database files, and FALCON_KAFKA needs one: run "
+                f"falcon copy --processes 1 --data-dir {settings.data_dir} NEW_FOLDER, and serve from the new folder"
             )
         _check_descriptors(count)
 
@@ -269,42 +265,3 @@ def _check_descriptors(files: int) -> None:
             f"a process may have only {most} files open, and needs {needed}: raise the hard limit of nofile to "
             f"{_DESCRIPTORS_GOOD} in /etc/security/limits.conf, or with LimitNOFILE={_DESCRIPTORS_GOOD} of systemd"
         )
-
-
-@contextlib.contextmanager
-def _signals_end_in_order() -> Iterator[None]:
-    """Ctrl-C or SIGTERM within the block ends the process after what the block cleans up. Its exit code is the one of
-    a stop later."""
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(0)
-
-    before = {number: signal.signal(number, end) for number in _ENDING_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _catch_up(path: Path) -> None:
-    """Bring the tables of a file to the end of its log."""
-    from falcon.bootstrap import embedded  # seldom, and it imports much
-
-    embedded.bring_up_to_date(path)
-
-
-class _Moving:
-    """Tells how far the partitions have been moved to another number of files."""
-
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._told_at = time.monotonic()  # there is nothing to tell of a move that takes a moment
-
-    def __call__(self, done: int, total: int) -> None:
-        from falcon.adapters.sqlite.files import mebibytes
-
-        now = time.monotonic()
-        if now - self._told_at >= _TELL_SECONDS:
-            self._told_at = now
-            say(f"moving the data folder to {self._files} files: {mebibytes(done)} of {mebibytes(total)} MiB")

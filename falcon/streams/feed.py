@@ -129,14 +129,6 @@ class Feed:
 
     # --- segments -----------------------------------------------------------------------------------------------------
 
-    def is_closed(self, segment: int) -> bool:
-        """The segment gets no more events. The feed neither reads nor remembers it; its readers read ranges."""
-        return segment in self._tail.closed
-
-    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        """As :meth:`Tail.resumed`. Raises WrongPlace."""
-        return self._tail.resumed(offsets)
-
     def segment_of(self, partition: Partition) -> int:
         return self._tail.segment(partition)
 
@@ -158,7 +150,7 @@ class Feed:
     def follow(self, starts: Mapping[int, Position]) -> None:
         """Read these segments from now on. Start at these positions the ones that are not read yet."""
         for segment, position in starts.items():
-            if segment not in self._segments and not self.is_closed(segment):
+            if segment not in self._segments:
                 self._segments[segment] = _Segment(position)
                 self._records.follow(segment, position.offset)
                 self._history.follow(segment, position.offset)
@@ -179,8 +171,6 @@ class Feed:
         return await self._tail.ends(dict.fromkeys(segments))
 
     def reached(self, segment: int) -> int:
-        if self.is_closed(segment):
-            return self._tail.closed[segment]
         return self._segments[segment].position.offset
 
     def reached_everywhere(self) -> dict[int, int]:
@@ -202,12 +192,10 @@ class Feed:
 
     def begins(self, segment: int) -> int:
         """The feed remembers all records of the segment from this offset on, as far as it has been read."""
-        return self.reached(segment) if self.is_closed(segment) else self._records.begins(segment)
+        return self._records.begins(segment)
 
     def since(self, segment: int, starts: Mapping[RoomId | AccountId, int]) -> Iterator[LocatedRecord]:
         """The records of these rooms and accounts of a segment, each from an offset on, in the order of the log."""
-        if self.is_closed(segment):  # a room's records are remembered of the segment that gets them now
-            return
         for offset, record in self._records.since(starts):
             yield LocatedRecord(segment, partition_of(record.key, self.partitions), Position(offset), record)
 
@@ -217,7 +205,7 @@ class Feed:
 
     def history_begins(self, segment: int) -> int:
         """The feed remembers all HISTORY_EVENTS of the segment from this offset on, as far as it has been read."""
-        return self.reached(segment) if self.is_closed(segment) else self._history.begins(segment)
+        return self._history.begins(segment)
 
     def history_about(self, segment: int, account_id: AccountId, offset: int) -> Iterator[tuple[int, Event]]:
         """The events of a segment about an account's memberships and tokens from an offset on, each with its own."""
@@ -235,11 +223,7 @@ class Feed:
         """
         try:
             async with asyncio.timeout(_BACK_SECONDS), self._reading_back:
-                missing = {
-                    segment: offset
-                    for segment, offset in offsets.items()
-                    if offset < self.begins(segment) and not self.is_closed(segment)
-                }
+                missing = {segment: offset for segment, offset in offsets.items() if offset < self.begins(segment)}
                 room = self._records.room() - sum(self.begins(segment) - offset for segment, offset in missing.items())
                 for segment, offset in missing.items():
                     more = min(_BACK_RECORDS, room // len(missing))

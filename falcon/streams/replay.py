@@ -67,7 +67,7 @@ class StreamReplay:
     ) -> None:
         self._feed = feed
         self._lookups = lookups
-        self._offsets = _in_order(feed, since.offsets)
+        self._offsets = dict(sorted(since.offsets.items()))
         self._reference = since.reference
         self._tables = tables
         self._positions = dict(tables)
@@ -146,7 +146,7 @@ class StreamReplay:
             offset, stop = self._covered[segment], self._feed.history_begins(segment)
             located, self._covered[segment] = await self._read_range(segment, offset, stop)
             self._history.add(segment, _history_events(located))
-            await asyncio.sleep(0)  # a closed segment may have much
+            await asyncio.sleep(0)  # there may be much
 
     def size(self, account_id: AccountId, only: Container[RoomId] | None, most: int) -> int:
         """Bytes of the remembered records that the account may see after the offsets; it counts up to ``most`` and one
@@ -230,10 +230,8 @@ class StreamReplay:
         return newest
 
     def _unread(self) -> list[int]:
-        """The segments to read next. A closed one is read alone: the account may join a room there whose later events
-        are in another segment."""
-        unread = [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
-        return unread[:1] if unread and self._feed.is_closed(unread[0]) else unread
+        """The segments to read next."""
+        return [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
 
     def _by_segment(self, rooms: Iterable[RoomId]) -> dict[int, list[RoomId]]:
         found: dict[int, list[RoomId]] = {}
@@ -315,12 +313,6 @@ class StreamReplay:
         withheld = _Withheld(self._feed, self._history)
         Delivery(self._token.text, event, self._lookups, _NO_INDEX, withheld).to(subscription)
         metrics.stream_deliveries.inc()
-
-
-def _in_order(feed: Feed, offsets: Mapping[int, int]) -> dict[int, int]:
-    """Closed segments first, as they come, and then the others by their numbers."""
-    closed = {segment: offset for segment, offset in offsets.items() if feed.is_closed(segment)}
-    return closed | dict(sorted(offsets.items() - closed.items()))
 
 
 class _History:

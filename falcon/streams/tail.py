@@ -22,25 +22,14 @@ class LocatedRecord(msgspec.Struct, frozen=True, gc=False):
 
 class Tail(Protocol):
     """One instance per event loop. A segment is a part of the log with offsets of its own: a partition, or on one
-    machine what a database file writes until the folder gets another number of files."""
+    machine a database file."""
 
     @property
     def starts(self) -> Starts:
         """Those of the segments. The tail knows all that began in what it has read."""
 
-    @property
-    def closed(self) -> Mapping[int, int]:
-        """The segments that get no more events, with their ends. They are read in ranges only."""
-
     def segment(self, partition: Partition) -> int:
         """The segment that gets the partition's events."""
-
-    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        """The offsets of a resume token, with those of all segments that came after its own. Closed segments come
-        first, in the order in which they are to be read. The ones that have been read to their ends are left out.
-
-        Raises WrongPlace if no reader can stand there.
-        """
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         """The offset after the last record of each segment. Raises JournalUnavailable."""

@@ -1,31 +1,27 @@
-"""Several database files keep the contracts that one file keeps, and partitions move between them."""
+"""Several database files keep the contracts that one file keeps, and copies have other numbers of files."""
 
 import asyncio
-import os
 import shutil
-import signal
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import apsw
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from falcon.adapters.sqlite import database, files, layout, moving
+from falcon.adapters.sqlite import database, dividing, files, layout
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
 from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.bootstrap import embedded
+from falcon.journal import naming
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.projections.rebuild import Rebuild
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
-from falcon.streams.tail import LocatedRecord, WrongPlace
+from falcon.streams.tail import WrongPlace
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
 from tests.contracts.tail import TailContract, TailedLog
@@ -33,7 +29,7 @@ from tests.history.test_folders import FOLDERS, SCHEMAS
 from tests.history.test_folders import PARTITIONS as STORED_PARTITIONS
 from tests.projections.embedded import Embedded
 from tests.support.builders import a_group, posted
-from tests.support.several_files import FilesLog, FilesStore
+from tests.support.several_files import FilesLog, FilesStore, divide
 
 
 class TestSqliteFilesJournal(JournalContract):
@@ -48,7 +44,7 @@ class TestSqliteFilesTail(TailContract):
         yield FilesLog(tmp_path / "falcon.db", PARTITIONS, 2)
 
 
-class TestTailOfMovedPartitions(TailContract):
+class TestTailOfDividedFiles(TailContract):
     @pytest.fixture
     def log(self, tmp_path: Path) -> Iterator[TailedLog]:
         """Its partitions have been in two files."""
@@ -57,6 +53,7 @@ class TestTailOfMovedPartitions(TailContract):
         before.append(0, "long ago")
         before.append(3, "long ago")
         before.journal.close()
+        divide(tmp_path / "falcon.db", PARTITIONS, 3)
         yield FilesLog(tmp_path / "falcon.db", PARTITIONS, 3)
 
 
@@ -70,7 +67,7 @@ class TestSqliteFilesReadStore(ReadStoreContract):
 
 
 class Everything(NamedTuple):
-    """All rows of a folder by table, where the log of each partition ends, and its name."""
+    """All rows of a folder by table, where the log of each partition ends, and the family of its name."""
 
     rows: dict[str, Counter[tuple[Any, ...]]]
     heads: dict[int, int]
@@ -100,11 +97,18 @@ def everything(first: Path, partitions: int, count: int | None = None) -> Everyt
             names.add(str(_meta(path)["instance"]))
             assert connection.pragma("integrity_check") == "ok"
     (name,) = names
-    return Everything(rows, heads, name)
+    return Everything(rows, heads, naming.family(name))
 
 
-def prepare(first: Path, count: int = 1, report: files.Report = lambda done, total: None) -> None:
-    files.prepare(first, STORED_PARTITIONS, count, embedded.bring_up_to_date, report)
+def prepare(first: Path, count: int = 1) -> None:
+    """As a start does."""
+    files.prepare(first, STORED_PARTITIONS, count)
+
+
+def several(first: Path, count: int) -> None:
+    """Replace the folder by its copy with so many files, and start."""
+    divide(first, STORED_PARTITIONS, count)
+    prepare(first, count)
 
 
 @pytest.fixture
@@ -118,15 +122,16 @@ def first(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", SCHEMAS.values())
 @pytest.mark.parametrize("counts", [(2,), (3, 1), (2, 1, 2), (1, 2, 3, 1, 32)])
-def test_partitions_move_with_all_that_is_theirs(tmp_path: Path, name: str, counts: tuple[int, ...]) -> None:
+def test_a_copy_with_another_number_of_files_has_all_that_is_of_each_partition(
+    tmp_path: Path, name: str, counts: tuple[int, ...]
+) -> None:
     first = tmp_path / "falcon.db"
     shutil.copy(FOLDERS / name, first)
     prepare(first)
     embedded.bring_up_to_date(first)
     before = everything(first, STORED_PARTITIONS)
     for count in counts:
-        prepare(first, count)
-        prepare(first, count)  # as a start that moves nothing
+        several(first, count)
         assert {path.name for path in tmp_path.glob("*.db")} == {path.name for path in files.paths(first, count)}
         assert everything(first, STORED_PARTITIONS) == before
         assert files.check(first, STORED_PARTITIONS) == files.paths(first, count)
@@ -142,10 +147,10 @@ def test_a_folder_with_one_file_is_left_as_it_is(first: Path) -> None:
 
 
 def test_each_row_is_in_the_file_of_its_partition(first: Path) -> None:
-    prepare(first, 3)
+    several(first, 3)
     for place, path in enumerate(files.paths(first, 3)):
         with closing(database.connect(path, writable=False)) as connection:
-            for table, identity in moving.tables().items():
+            for table, identity in dividing.tables().items():
                 rows = connection.execute(f"SELECT DISTINCT ({identity}) % 64 % 3 FROM {table}").fetchall()
                 assert rows in ([], [(place,)])
             positions = set(connection.execute("SELECT applied, filling, stopped FROM projections"))
@@ -158,10 +163,10 @@ def test_every_table_of_a_read_model_says_whose_its_rows_are() -> None:
 
 
 def test_a_falcon_that_knows_one_file_refuses_a_folder_of_two_and_may_go_on_with_one_again(first: Path) -> None:
-    prepare(first, 2)
+    several(first, 2)
     for path in files.paths(first, 2):
         assert _meta(path)["schema"] > SCHEMA_VERSION
-    prepare(first, 1)
+    several(first, 1)
     assert _meta(first)["schema"] == SCHEMA_VERSION
 
 
@@ -170,85 +175,15 @@ def _meta(path: Path) -> dict[str, Any]:
         return dict(connection.execute("SELECT key, value FROM meta"))
 
 
-# --- killed at any point ----------------------------------------------------------------------------------------------
-
-_CHANGES: Final = frozenset({"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "os.open", "open"})
-
-
-def killed_while(work: Callable[[Callable[[], None]], None], step: int) -> bool:
-    """Do the work in a process that is killed at its so many-th step. Returns True if it was. A step is a change of the
-    file system, or each call of the function that the work is given."""
-    pid = os.fork()
-    if pid == 0:
-        left = step
-
-        def count(*_: object) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        try:
-            sys.addaudithook(lambda event, _: count() if event in _CHANGES else None)
-            work(count)
-        except BaseException:  # the parent must not go on twice
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
-def test_a_change_that_is_killed_at_any_point_loses_nothing(
-    tmp_path: Path, first: Path, before: int, after: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare(first, before)
-    everything_before = everything(first, STORED_PARTITIONS)
-    shutil.copytree(tmp_path, tmp_path / "kept")
-    step = kills = 0
-    while True:
-        step += 1
-        folder = tmp_path / f"killed-{step}"
-        shutil.copytree(tmp_path / "kept", folder)
-        path = folder / first.name
-
-        def change(count: Callable[[], None], path: Path = path) -> None:
-            with monkeypatch.context() as patched:
-                patched.setattr(os, "fsync", lambda handle: count())  # each is a step, and none is needed here
-                prepare(path, after, report=lambda done, total: count())
-
-        if not killed_while(change, step):
-            break
-        kills += 1
-        _check_what_an_older_falcon_finds(path, everything_before)
-        wanted = (before, after)[step % 2]
-        if step % 3 == 0:  # the next one is killed too
-            killed_while(change, 1 + step // 2)
-        prepare(path, wanted)
-        assert files.present(path) == files.paths(path, wanted)
-        assert everything(path, STORED_PARTITIONS) == everything_before
-        assert {each.name for each in folder.glob("*.db")} == {each.name for each in files.paths(path, wanted)}
-        assert not (folder / "falcon.next").exists()
-        shutil.rmtree(folder)
-    assert kills >= 30
-
-
-def _check_what_an_older_falcon_finds(path: Path, before: Everything) -> None:
-    """It opens the first file alone. It must refuse it, or find all that there is."""
-    if _meta(path)["schema"] <= SCHEMA_VERSION:
-        assert everything(path, STORED_PARTITIONS, 1).rows == before.rows
-
-
 # --- refused ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_folder_that_misses_a_file_is_refused(first: Path) -> None:
-    prepare(first, 2)
+    several(first, 2)
     second = files.paths(first, 2)[1]
     second.rename(second.with_suffix(".away"))
     with pytest.raises(WrongDatabase, match=f"{second} is missing"):
-        prepare(first)
+        prepare(first, 2)
     with pytest.raises(WrongDatabase, match=f"{second} is missing"):
         files.check(first, STORED_PARTITIONS)
     second.with_suffix(".away").rename(second)
@@ -273,11 +208,11 @@ def test_a_file_that_is_not_of_the_log_is_refused_and_not_overwritten(first: Pat
             prepare(first, count)
     assert stray.read_bytes() == b"messages, perhaps"
     stray.rename(stray.with_suffix(".away"))
-    prepare(first, 2)
+    prepare(first)
 
 
 def test_files_of_different_copies_are_refused(first: Path, tmp_path: Path) -> None:
-    prepare(first, 2)
+    several(first, 2)
     (tmp_path / "copy").mkdir()
     copied = files.copy(first, tmp_path / "copy" / first.name)
     shutil.copy(copied[1], files.paths(first, 2)[1])
@@ -287,7 +222,7 @@ def test_files_of_different_copies_are_refused(first: Path, tmp_path: Path) -> N
 
 def test_a_file_that_was_put_back_from_before_the_last_start_is_refused(first: Path, tmp_path: Path) -> None:
     """It would give the ids of the messages that it lacks to others."""
-    prepare(first, 2)
+    several(first, 2)
     log = FilesLog(first, STORED_PARTITIONS, 2)
     writer = Writer(log)
     writer.takeover(0, 1)
@@ -307,22 +242,56 @@ def test_a_file_that_was_put_back_from_before_the_last_start_is_refused(first: P
     prepare(first, 2)
 
 
-@pytest.mark.parametrize("segments", [[1, 2, 3], [7, 8]])
-def test_ends_that_an_older_falcon_copied_from_another_layout_do_not_count(first: Path, segments: list[int]) -> None:
-    prepare(first, 2)
-    ends = [layout.begin_of(segment) + 5 for segment in segments]
-    for path in files.paths(first, 2):
-        with closing(database.connect(path)) as connection:
-            layout.note_ends(connection, ends)
-    prepare(first, 2)
-    assert files.check(first, STORED_PARTITIONS) == files.paths(first, 2)
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+def test_a_start_with_another_number_names_the_command_that_makes_such_a_copy(
+    first: Path, before: int, after: int
+) -> None:
+    if before > 1:
+        several(first, before)
+    kept = everything(first, STORED_PARTITIONS)
+    with pytest.raises(WrongDatabase, match=rf"set FALCON_PROCESSES={before} .* falcon copy --processes {after} "):
+        prepare(first, after)
+    assert everything(first, STORED_PARTITIONS) == kept
+    assert files.prepare(first, STORED_PARTITIONS, after, keep=True) == before
+
+
+@pytest.mark.parametrize(
+    ("left", "said"), [(["falcon.db"], "remove .*falcon.next"), (["complete"], "start that version on it once more")]
+)
+def test_a_move_that_falcon_0_1_did_not_finish_is_named_with_the_way_out(
+    first: Path, left: list[str], said: str
+) -> None:
+    (first.parent / "falcon.next").mkdir()
+    for name in left:
+        (first.parent / "falcon.next" / name).touch()
+    for work in (prepare, files.present, lambda path: files.check(path, STORED_PARTITIONS)):
+        with pytest.raises(JournalUnavailable, match=said):
+            work(first)
+    shutil.rmtree(first.parent / "falcon.next")
+    prepare(first)
+
+
+# --- the first start --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_first_start_that_was_interrupted_may_be_repeated_with_any_number(tmp_path: Path, count: int) -> None:
+    first = tmp_path / "falcon.db"
+    prepare(first, 3)
+    files.paths(first, 3)[1].unlink()  # as if it had not come so far
+    database.prepare(files.paths(first, 3)[1], STORED_PARTITIONS)
+    prepare(first, count)
+    assert {path.name for path in tmp_path.glob("*.db")} == {path.name for path in files.paths(first, count)}
+    log = FilesLog(first, STORED_PARTITIONS, count)
+    Writer(log).takeover(0, 1)
+    assert files.check(first, STORED_PARTITIONS) == files.paths(first, count)
 
 
 # --- closed -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_was_put_back_from_before_the_last_clean_stop_is_refused(first: Path, tmp_path: Path) -> None:
-    prepare(first, 2)
+    several(first, 2)
     shutil.copytree(first.parent, tmp_path / "yesterday")
     log = FilesLog(first, STORED_PARTITIONS, 2)
     writer = Writer(log)
@@ -337,7 +306,7 @@ def test_a_file_that_was_put_back_from_before_the_last_clean_stop_is_refused(fir
 
 
 def test_a_stop_empties_the_wals_of_a_folder_that_was_killed(first: Path, tmp_path: Path) -> None:
-    prepare(first, 2)
+    several(first, 2)
     kept = tmp_path / "killed" / first.name
     with closing(database.connect(first)) as connection:
         connection.execute("UPDATE log SET next = next + 1")
@@ -349,7 +318,7 @@ def test_a_stop_empties_the_wals_of_a_folder_that_was_killed(first: Path, tmp_pa
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_stop_says_which_file_belongs_with_its_wal_if_another_program_reads_it(first: Path, count: int) -> None:
-    prepare(first, count)
+    several(first, count)
     with closing(database.connect(first, writable=False)) as reader:
         reader.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
         with closing(database.connect(first)) as writer:
@@ -387,7 +356,7 @@ def test_a_start_on_a_full_disk_is_noted_in_the_room_of_the_spare_file(
 
 
 def test_a_stop_closes_the_other_files_if_one_cannot_be_closed(first: Path) -> None:
-    prepare(first, 3)
+    several(first, 3)
     broken, last = files.paths(first, 3)[1:]
     broken.write_bytes(b"not a database" * 100)
     with closing(database.connect(last, writable=False)) as idle:  # so that the WAL is not deleted by another close
@@ -401,129 +370,61 @@ def test_a_stop_closes_the_other_files_if_one_cannot_be_closed(first: Path) -> N
     assert said.startswith(f"cannot open {broken}: ")
 
 
-def test_without_room_on_the_disk_nothing_changes(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(first)
-    before = everything(first, STORED_PARTITIONS), _meta(first)
+# --- copies with another number of files ------------------------------------------------------------------------------
+
+
+def copied(first: Path, count: int) -> list[Path]:
+    folder = first.parent / "copy"
+    folder.mkdir(exist_ok=True)
+    return files.copy(first, folder / first.name, count=count, partitions=STORED_PARTITIONS)
+
+
+def test_without_room_on_the_disk_nothing_is_copied(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = shutil.disk_usage(first.parent)._replace(free=1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
-    with pytest.raises(WrongDatabase, match=r"MiB are free; make room, or set FALCON_PROCESSES=1$"):
-        prepare(first, 2)
-    assert (everything(first, STORED_PARTITIONS), _meta(first)) == before
+    for count in (1, 2):
+        with pytest.raises(JournalUnavailable, match=r"may take \d+ MiB, and 1 MiB are free in .*/copy: make room"):
+            copied(first, count)
+    assert list((first.parent / "copy").iterdir()) == []
 
 
-def test_a_folder_that_was_changed_too_often_may_stay_as_it_is(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(first, 2)
+def test_a_folder_that_was_changed_too_often_is_exported(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several(first, 2)
     monkeypatch.setattr(layout, "_SEGMENTS_MAX", 5)
-    with pytest.raises(WrongDatabase, match=r"import into a new one, or set FALCON_PROCESSES=2$"):
-        prepare(first, 3)
+    with pytest.raises(JournalUnavailable, match=r"changed too often: export this data folder"):
+        copied(first, 3)
 
 
-def test_a_change_that_fails_leaves_the_folder_as_it_was(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(first)
-    before = everything(first, STORED_PARTITIONS), _meta(first)
+def test_a_copy_that_would_lose_rows_is_refused(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(READ_MODELS["rooms"].sqlite.identities, "rooms", "NULL")  # as if a model were wrong
-    with pytest.raises(WrongDatabase, match="rooms"):
-        prepare(first, 2)
-
-    def full(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.undo()
-    monkeypatch.setattr(moving, "_build", full)
-    with pytest.raises(JournalUnavailable, match="no space left"):
-        prepare(first, 2)
-    assert (everything(first, STORED_PARTITIONS), _meta(first)) == before
-    assert not (first.parent / "falcon.next").exists()
+    with pytest.raises(JournalUnavailable, match=r"rooms \(0 of \d+\) would be lost"):
+        copied(first, 2)
 
 
-def stopped_before_the_new_files_are_in_place(first: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
-        raise OSError("stopped before the new files were put in place")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(moving, "_put_in_place", stop)
-        with pytest.raises(JournalUnavailable, match="stopped"):
-            prepare(first, count)
-
-
-def test_a_marker_that_is_not_as_it_was_written_is_refused(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped_before_the_new_files_are_in_place(first, 2, monkeypatch)
-    (first.parent / "falcon.next" / "complete").write_bytes(b"{")
-    with pytest.raises(WrongDatabase, match=r"complete is not as Falcon wrote it .*: restore a copy"):
-        prepare(first, 2)
-
-
-def test_old_files_stay_if_a_new_one_was_taken_away(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(first, 2)
-    stopped_before_the_new_files_are_in_place(first, 1, monkeypatch)
-    with pytest.raises(JournalUnavailable, match="falcon up finishes that"):
-        files.present(first)
-    (first.parent / "falcon.next" / first.name).unlink()
-    with pytest.raises(WrongDatabase, match="misses files of a change to 1 files"):
-        prepare(first, 1)
-    assert all(path.exists() for path in files.paths(first, 2))
-
-
-@pytest.mark.parametrize(
-    "wrong", ["a file of the old layout", "the file of another place", "the file of another layout of as many"]
-)
-def test_old_files_stay_if_a_new_one_is_not_the_one_of_its_place(
-    first: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = first.parent / "other" / first.name
-    other.parent.mkdir()
-    shutil.copy(first, other)
-    prepare(other, 3)
-    prepare(first, 2)
-    before = everything(first, STORED_PARTITIONS)
-    stopped_before_the_new_files_are_in_place(first, 3, monkeypatch)
-    new = files.paths(first.parent / "falcon.next" / first.name, 3)
-    if wrong == "a file of the old layout":
-        new[1].unlink()
-    elif wrong == "the file of another place":
-        shutil.copy(new[2], new[1])
-    else:
-        shutil.copy(files.paths(other, 3)[1], new[1])
-    with pytest.raises(WrongDatabase, match="misses files of a change to 3 files"):
-        prepare(first, 3)
-    assert everything(first, STORED_PARTITIONS, 2) == before
-
-
-def test_the_wal_of_an_old_file_is_gone_for_good_before_a_new_file_takes_its_place(
-    first: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare(first)
-    stopped_before_the_new_files_are_in_place(first, 2, monkeypatch)
-    done: list[str] = []
-    delete, replace, sync = moving._delete, Path.replace, moving._sync
-
-    def note(step: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(path: Path, *rest: Any) -> Any:
-            done.append(f"{step} {path.name}")
-            return work(path, *rest)
-
-        return noted
-
-    monkeypatch.setattr(moving, "_delete", note("delete", delete))
-    monkeypatch.setattr(moving, "_sync", note("sync", sync))
-    monkeypatch.setattr(Path, "replace", note("replace", replace))
-    prepare(first, 2)
-    folder = f"sync {first.parent.name}"
-    for name in ("falcon.db", "falcon-1.db"):
-        begin = done.index(f"delete {name}")
-        assert done[begin : begin + 4] == [f"delete {name}", folder, f"replace {name}", folder]
-
-
-def test_tables_that_are_behind_the_log_are_brought_to_its_end_first_or_the_change_is_refused(first: Path) -> None:
+def test_tables_that_do_not_show_all_of_the_log_are_not_divided(first: Path) -> None:
     with Embedded(first, {}) as falcon:
         falcon.append(a_group(), posted(1))
-    with pytest.raises(WrongDatabase, match="start with FALCON_PROCESSES=1, run falcon rebuild"):
-        files.prepare(first, STORED_PARTITIONS, 2)
-    prepare(first, 2)
-    assert len(files.present(first)) == 2
+    with pytest.raises(JournalUnavailable, match="run falcon rebuild"):
+        copied(first, 2)
+    embedded.bring_up_to_date(first)
+    assert len(copied(first, 2)) == 2
 
 
-# --- while others use the files ---------------------------------------------------------------------------------------
+def test_no_process_writes_while_files_are_divided(first: Path) -> None:
+    with closing(database.connect(first)) as writing:
+        writing.set_busy_timeout(0)
+
+        def write(*_: int) -> None:
+            with pytest.raises(apsw.BusyError):
+                writing.execute("UPDATE log SET next = next + 1")
+
+        (first.parent / "copy").mkdir()
+        to = first.parent / "copy" / first.name
+        files.copy(first, to, write, count=2, partitions=STORED_PARTITIONS)
+        writing.execute("UPDATE log SET next = next + 1")
+
+
+# --- readers ----------------------------------------------------------------------------------------------------------
 
 
 def _rebuilt(first: Path, tell: Callable[[int, int], None]) -> None:
@@ -539,58 +440,8 @@ def _rebuilt(first: Path, tell: Callable[[int, int], None]) -> None:
         embedded.rebuild(Settings(data_dir=first.parent), "rooms", lambda done, total: None)
 
 
-def _copied(first: Path, tell: Callable[[int, int], None]) -> None:
-    embedded.copy(Settings(data_dir=first.parent), first.parent / "copy", tell)
-
-
-@pytest.mark.parametrize("work", [_rebuilt, _copied])
-@pytest.mark.parametrize("count", [1, 2])
-def test_partitions_do_not_move_while_the_files_are_rebuilt_or_copied_and_a_start_goes_on_otherwise(
-    first: Path, work: Callable[[Path, Callable[[int, int], None]], None], count: int
-) -> None:
-    prepare(first, count)
-    refused = 0
-
-    def start(*_: int) -> None:
-        nonlocal refused
-        prepare(first, count)
-        with pytest.raises(WrongDatabase, match="while falcon rebuild or falcon copy runs on it: wait"):
-            prepare(first, 3)
-        refused += 1
-
-    work(first, start)
-    assert refused
-    prepare(first, 3)
-    assert len(files.present(first)) == 3
-
-
-def test_an_interrupted_change_waits_for_a_rebuild(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(first, 2)
-    stopped_before_the_new_files_are_in_place(first, 1, monkeypatch)
-    with files.keeping(first), pytest.raises(WrongDatabase, match="wait until that has ended"):
-        prepare(first, 1)
-    assert moving.is_unfinished(first)
-    prepare(first, 1)
-
-
-@pytest.mark.parametrize("work", [_rebuilt, _copied])
-def test_files_are_not_rebuilt_or_copied_while_partitions_move(
-    first: Path, work: Callable[[Path, Callable[[int, int], None]], None]
-) -> None:
-    refused = 0
-
-    def use(*_: int) -> None:
-        nonlocal refused
-        with pytest.raises(JournalUnavailable, match="is being moved to another number of files"):
-            work(first, lambda done, total: None)
-        refused += 1
-
-    prepare(first, 2, use)
-    assert refused
-
-
 def test_a_rebuild_opens_all_files_before_it_begins(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(first, 2)
+    several(first, 2)
     opened: list[Path] = []
     at_each_step: set[int] = set()
     connect = database.connect
@@ -604,93 +455,55 @@ def test_a_rebuild_opens_all_files_before_it_begins(first: Path, monkeypatch: py
     assert at_each_step == {len(opened)}
 
 
-# --- readers over changes ---------------------------------------------------------------------------------------------
-
-
-class Told(NamedTuple):
-    """What a client has when it goes away: its token's offsets, and the events that it has seen."""
-
-    offsets: dict[int, int]
-    seen: list[tuple[int, str]]
-
-
-def _append(log: FilesLog, partitions: Sequence[int], written: list[tuple[int, str]]) -> None:
+def _append(log: FilesLog, *partitions: int) -> None:
     ann = Writer(log)
     ann.takeover(*range(PARTITIONS))
     for partition in partitions:
-        text = f"{len(written)}"
-        ann.append(partition, text)
-        written.append((partition, text))
+        ann.append(partition, "tea")
     ann.journal.close()
 
 
-async def _read_up_to(tail: SqliteTail, offsets: dict[int, int], most: int) -> Told:
-    """Read on as a stream does, at most so many events: closed segments first, in order."""
-    offsets = dict(tail.resumed(offsets)) or dict.fromkeys(range(PARTITIONS), 0)
-    seen: list[tuple[int, str]] = []
-    ends = await tail.ends(dict.fromkeys(offsets))
-    for segment in offsets:
-        while offsets[segment] < ends[segment] and len(seen) < most:
-            position = await tail.position(segment, offsets[segment])
-            located, after = await tail.read_range(segment, position, ends[segment], 1)
-            seen += [(raw.partition, text) for raw, text in zip(located, _texts(located), strict=True)]
-            offsets[segment] = after.offset
-    return Told(offsets, seen)
-
-
-def _texts(located: list[LocatedRecord]) -> list[str]:
-    from tests.contracts.tail import texts as texts_of
-
-    return texts_of(located)
-
-
-_COUNTS: Final = st.integers(1, PARTITIONS)
-_APPENDS: Final = st.lists(st.integers(0, PARTITIONS - 1), max_size=8)
-
-
-@settings(max_examples=15)
-@given(changes=st.lists(st.tuples(_COUNTS, _APPENDS, st.integers(0, 12)), min_size=2, max_size=4))
-def test_a_token_of_any_layout_gives_exactly_the_missed_events_in_the_order_of_their_partitions(
-    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, list[int], int]]
-) -> None:
-    """At each step the folder gets a number of files, events are written, and the client reads some, with the token
-    that it has."""
-    first = tmp_path_factory.mktemp("folder") / "falcon.db"
-    written: list[tuple[int, str]] = []
-    client = Told({}, [])
-    for count, partitions, most in [*changes, (1, [], 1_000)]:
-        log = FilesLog(first, PARTITIONS, count)
-        _append(log, partitions, written)
-        tail = log.tail()
-        start = client.offsets or dict.fromkeys({tail.segment(p) for p in range(PARTITIONS)}, 0)
-        told = asyncio.run(_read_up_to(tail, start, most))
-        asyncio.run(tail.close())
-        client = Told(told.offsets, client.seen + told.seen)
-    for partition in range(PARTITIONS):
-        expected = [text for p, text in written if p == partition]
-        assert [text for p, text in client.seen if p == partition] == expected
-        assert texts(read_all(log.source(), partition)) == expected
-
-
-def test_an_offset_that_no_reader_of_a_closed_segment_can_have_is_refused(tmp_path: Path) -> None:
-    log = FilesLog(tmp_path / "falcon.db", PARTITIONS, 1)
-    _append(log, [0, 1], [])
-    tail = FilesLog(tmp_path / "falcon.db", PARTITIONS, 2).tail()
-    assert tail.resumed({0: 2}) == {0: 1 << 40, 1: 2 << 40}
-    assert tail.resumed({0: 1}) == {64: 1, 0: 1 << 40, 1: 2 << 40}
-    with pytest.raises(WrongPlace):
-        tail.resumed({0: 3})
+def test_a_place_from_before_the_folder_got_another_number_of_files_is_refused(tmp_path: Path) -> None:
+    """As Falcon 0.1 changed it in place: the log has the same name then."""
+    first = tmp_path / "falcon.db"
+    _append(FilesLog(first, PARTITIONS, 2), 0, 1)
+    divide(first, PARTITIONS, 1)
+    log = FilesLog(first, PARTITIONS, 1)
+    _append(log, 0)
+    tail = log.tail()
+    begin = layout.begin_of(2)
+    asyncio.run(tail.starts.know({0: begin}))
+    asyncio.run(tail.starts.know({0: begin + 1}))
+    for places in ({0: 1}, {1: begin}, {0: begin, 1: layout.begin_of(1) + 1}):
+        with pytest.raises(WrongPlace):
+            asyncio.run(tail.starts.know(places))
     asyncio.run(tail.close())
+
+
+def test_a_partition_is_read_from_its_beginning_in_the_order_in_which_it_was_written(tmp_path: Path) -> None:
+    first = tmp_path / "falcon.db"
+    for number, count in enumerate((1, 3, 2)):
+        if number:
+            divide(first, PARTITIONS, count)
+        ann = Writer(FilesLog(first, PARTITIONS, count))
+        ann.takeover(*range(PARTITIONS))
+        for partition in range(PARTITIONS):
+            ann.append(partition, f"{number}")
+        ann.journal.close()
+    source = FilesLog(first, PARTITIONS, 2).source()
+    for partition in range(PARTITIONS):
+        assert texts(read_all(source, partition)) == ["0", "1", "2"]
 
 
 def test_lag_counts_events_and_not_the_offsets_between_segments(tmp_path: Path) -> None:
     first = tmp_path / "falcon.db"
-    written: list[tuple[int, str]] = []
-    for count, partitions in ((1, [0, 1, 2, 3]), (2, [0, 0, 1]), (1, [2])):
-        log = FilesLog(first, PARTITIONS, count)
-        _append(log, partitions, written)
-    source = log.source()
-    assert source.remaining(dict.fromkeys(range(PARTITIONS), Position())) == len(written)
+    _append(FilesLog(first, PARTITIONS, 1), 0, 1, 2, 3)
+    divide(first, PARTITIONS, 2)
+    _append(FilesLog(first, PARTITIONS, 2), 0, 0, 1)
+    divide(first, PARTITIONS, 1)
+    _append(FilesLog(first, PARTITIONS, 1), 2)
+    source = FilesLog(first, PARTITIONS, 1).source()
+    assert source.remaining(dict.fromkeys(range(PARTITIONS), Position())) == 8
     assert source.remaining(source.end()) == 0
 
 
@@ -796,20 +609,20 @@ def started(tmp_path: Path) -> Started:
     return Started(tmp_path / "data")
 
 
-@pytest.mark.parametrize("counts", [(1, 1), (2, 2), (2, 3), (2, 1)])
+@pytest.mark.parametrize("count", [1, 2])
 def test_each_file_that_goes_back_has_other_starts_behind_the_snapshot(
-    started: Started, tmp_path: Path, counts: tuple[int, int]
+    started: Started, tmp_path: Path, count: int
 ) -> None:
-    started.writes(counts[0], 0, 1, 2)
+    started.writes(count, 0, 1, 2)
     kept = started.ends()
     known = started.numbers(kept)
     shutil.copytree(started.first.parent, tmp_path / "snapshot")
-    started.writes(counts[1], 0, 1, 2)
+    started.writes(count, 0, 1, 2)
     lost = started.ends()
     known_lost = started.numbers(lost)
     shutil.rmtree(started.first.parent)
     shutil.copytree(tmp_path / "snapshot", started.first.parent)
-    started.writes(counts[1], 0, 0, 1, 1, 2, 2)
+    started.writes(count, 0, 0, 1, 1, 2, 2)
     now = started.numbers(lost)
     assert all(now[segment] != number for segment, number in known_lost.items())
     assert started.numbers(kept) == known

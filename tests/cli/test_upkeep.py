@@ -182,7 +182,7 @@ def test_the_doctor_misses_the_database_of_a_folder_that_has_credentials(
     assert "falcon.db is missing, but credentials.json is there" in result.stdout
 
 
-def test_the_doctor_foresees_a_move_only_if_the_number_of_processes_is_set(
+def test_the_doctor_finds_another_number_of_processes_only_if_it_is_set(
     healthy: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     embedded.prepare(Settings(data_dir=tmp_path))
@@ -192,8 +192,8 @@ def test_the_doctor_foresees_a_move_only_if_the_number_of_processes_is_set(
         if said is not None:
             healthy.setenv("FALCON_PROCESSES", said)
         result = CliRunner().invoke(app, ["doctor", "--data-dir", str(tmp_path)])
-        assert result.exit_code == 0, result.stdout
-        assert ("falcon up moves the data to 7" in result.stdout) == (said is not None)
+        assert result.exit_code == (0 if said is None else 1), result.stdout
+        assert ("falcon copy --processes 7" in result.stdout) == (said is not None)
 
 
 def test_little_disk_fails(tmp_path: Path) -> None:

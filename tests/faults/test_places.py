@@ -280,23 +280,26 @@ def test_what_was_acknowledged_while_it_stopped_is_there_when_it_starts(victim: 
             assert everything(client, sender.room) == [f"{each}" for each in range(len(sender.acknowledged))]
 
 
-def test_a_folder_of_one_process_is_taken_over_by_several_and_back(tmp_path: Path) -> None:
-    falcon = Falcon(tmp_path, {"processes": 1}).start()
+def test_a_folder_of_one_process_is_copied_for_several_and_back(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path / "1", {"processes": 1}).start()
+    refused = command(falcon, "copy", "--processes", "2", str(tmp_path / "2"))
+    assert refused.returncode == 1 and "stop it first" in refused.stderr
     with Client(falcon) as client:
         rooms = [client.post("/v1/rooms", json={"name": f"Room {n}"}).json()["room_id"] for n in range(8)]
         for room in rooms:
             assert client.post_message(room, "1", f"first-{room}").status_code == 201
-    for count, processes in enumerate((2, 3, 1), 2):
+    for number, processes in enumerate((2, 3, 1), 2):
         falcon.stop()
-        falcon.settings["processes"] = processes
-        falcon.start()
+        copied = command(falcon, "copy", "--processes", f"{processes}", str(tmp_path / f"{number}"))
+        assert copied.returncode == 0, copied.stderr
+        falcon = Falcon(tmp_path / f"{number}", {"processes": processes}).start()
         assert len(falcon.pids("serve")) == processes
         with Client(falcon) as client:
             for room in rooms:
                 again = client.post_message(room, "1", f"first-{room}")
                 assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
-                assert client.post_message(room, f"{count}").json()["seq"] == count
-                assert client.texts(room) == [f"{n}" for n in range(1, count + 1)]
+                assert client.post_message(room, f"{number}").json()["seq"] == number
+                assert client.texts(room) == [f"{n}" for n in range(1, number + 1)]
             listed = client.get("/v1/rooms").json()["rooms"]
             assert [room["room_id"] for room in listed] == rooms[::-1]
     falcon.stop()

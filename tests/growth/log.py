@@ -90,13 +90,6 @@ class CountedLog:
     def starts(self) -> MemoryStarts:
         return MemoryStarts()
 
-    @property
-    def closed(self) -> dict[int, int]:
-        return {}
-
-    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        return offsets
-
     def segment(self, partition: Partition) -> int:
         return partition
 

@@ -51,14 +51,10 @@ class FakeTail:
         self.shown = len(self.located)
         self.said_end: int | None = None
         self.away: Exception | None = None
-        self.closed: Mapping[int, int] = {}
         self.starts = MemoryStarts()
 
     def segment(self, partition: int) -> int:
         return 0
-
-    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        return offsets
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         if self.away is not None:

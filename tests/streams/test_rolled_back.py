@@ -90,21 +90,6 @@ def test_a_token_outlives_any_number_of_starts(chat: Chat) -> None:
     assert chat.missed(first.id) == ["0", "1", "2"]
 
 
-def test_a_token_at_the_beginning_of_other_files_is_of_the_history_before_them(chat: Chat, tmp_path: Path) -> None:
-    """Nothing is written after the move, neither time."""
-    chat.says("kept")
-    shutil.copytree(chat.folder, tmp_path / "snapshot")
-    chat.says("lost")
-    before, chat.processes = chat.processes, 3 - chat.processes
-    token = chat.hello()
-    assert chat.missed(token) == []
-    roll_back(chat.folder, tmp_path / "snapshot")
-    chat.processes = before
-    chat.says("new")
-    chat.processes = 3 - before
-    assert chat.missed(token) is None
-
-
 def test_an_export_does_not_go_on_from_a_lost_history(chat: Chat, tmp_path: Path) -> None:
     chat.says("kept")
     shutil.copytree(chat.folder, tmp_path / "snapshot")

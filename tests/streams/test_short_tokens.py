@@ -66,14 +66,10 @@ class ShuffledTail:
         self._log = log
         self._few = few
         self._chance = random.Random(log.chance.random())
-        self.closed: Mapping[int, int] = {}
         self.starts = MemoryStarts()
 
     def segment(self, partition: int) -> int:
         return partition
-
-    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        return offsets
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """A log and tables in several database files, for tests of one thread. In Falcon each process writes its own file."""
 
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,7 @@ class FilesLog:
     """A log in so many files, as the contracts want one."""
 
     def __init__(self, path: Path, partitions: int, count: int) -> None:
-        files.prepare(path, partitions, count, _as_if_shown)
+        files.prepare(path, partitions, count)
         self.paths = files.paths(path, count)
 
     def journal(self, wake: Wake) -> Journal:
@@ -37,10 +38,22 @@ class FilesLog:
         return SqliteTail([database.connect(path, writable=False) for path in self.paths], 0.005)
 
 
-def _as_if_shown(path: Path) -> None:
-    """Tests of the log write messages of one room into all partitions, which no tables can show."""
-    with closing(database.connect(path)) as connection:
-        connection.execute("UPDATE projections SET applied = (SELECT next FROM log)")
+def divide(first: Path, partitions: int, count: int) -> None:
+    """Put a copy with so many files in the place of the files. Tables count as if they showed all of the log: tests of
+    the log write messages of one room into all partitions, which no tables can show."""
+    before = files.present(first)
+    for path in before:
+        with closing(database.connect(path)) as connection:
+            connection.execute("UPDATE projections SET applied = (SELECT next FROM log)")
+    folder = first.parent / "divided"
+    folder.mkdir()
+    copied = files.copy(first, folder / first.name, count=count, partitions=partitions)
+    for path in before:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for path in copied:
+        path.replace(first.with_name(path.name))
+    shutil.rmtree(folder)
 
 
 class FilesJournal:

@@ -1,5 +1,5 @@
 """Schedules of one machine's lives: people talk, and between two moments the processes are killed, the clock is set,
-the folder is rolled back to a snapshot or replaced by a copy, or its number of processes changes.
+the folder is rolled back to a snapshot or replaced by a copy, also by one for another number of processes.
 
 The people know exactly what each answer must say (``tools.people.exact``), and some listen.
 """
@@ -318,11 +318,15 @@ async def lose_a_while(course: LivesCourse) -> str:
 
 
 async def change_the_processes(course: LivesCourse) -> str:
-    """Their number. Clients notice nothing but a short break."""
-    await course.machine.end(orderly=course.chance.random() < 0.5)
-    course.machine.processes = course.chance.choice([1, 2, 3, 4])
+    """Continue from a copy for another number of processes. Nothing is lost, and all clients begin new streams."""
+    machine = course.machine
+    await machine.end(orderly=course.chance.random() < 0.5)
+    target, count = course.copy_folder(), course.chance.choice([1, 2, 3, 4])
+    await machine.command(lambda settings: embedded.copy(settings, target, processes=count))
+    machine.put_back(target)
+    course.listener.go_back(course.exact.told, next(course.logs))
     await course.begin_life()
-    return f"to {course.machine.processes}"
+    return f"to {count}"
 
 
 async def let_minutes_pass(course: LivesCourse) -> str:

@@ -155,9 +155,10 @@ class SimulatedMachine:
         shutil.copytree(self.settings.data_dir, target)
 
     def put_back(self, source: Path) -> None:
-        """Make the folder as the snapshot has it. Nothing runs."""
+        """Make the folder as the snapshot has it, for as many processes. Nothing runs."""
         shutil.rmtree(self.settings.data_dir)
         shutil.copytree(source, self.settings.data_dir)
+        self.processes = len(files.present(self.settings.database))
 
     # --- processes ----------------------------------------------------------------------------------------------------
 

@@ -39,15 +39,8 @@ class KafkaTail:
         self.starts = KafkaStarts(cluster.partitions, self.position, self._marker)
         self._examined: dict[int, Position] = {}  # by segment: how far the beginning of its epoch has been examined
 
-    @property
-    def closed(self) -> Mapping[int, int]:
-        return {}
-
     def segment(self, partition: Partition) -> int:
         return partition
-
-    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        return offsets
 
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         return await self._end_reader.ends(list(segments))

@@ -69,8 +69,8 @@ _MIGRATIONS: Final[dict[int, str]] = {
 _FIRST_SCHEMA: Final = min(_MIGRATIONS)
 SCHEMA_VERSION: Final = max(_MIGRATIONS) + 1
 
-# The schema's number in the first file of a folder of several, and while partitions move: a Falcon that knows one file
-# only must refuse it, and not serve a part of the log.
+# Added to the schema's number in the files of a folder of several: a Falcon that knows one file only must refuse them,
+# and not serve a part of the log.
 SEVERAL_FILES: Final = 1_000
 
 # A row of the journal; the last five columns are the record.

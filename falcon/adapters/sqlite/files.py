@@ -4,20 +4,20 @@
 """
 
 import contextlib
-import fcntl
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from falcon.adapters.sqlite import database, moving
+from falcon.adapters.sqlite import database, dividing
 from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.layout import (
     Layout,
-    NoSegmentsLeft,
+    begin_of,
     end_of,
     layout_of,
     note_ends,
@@ -27,16 +27,20 @@ from falcon.adapters.sqlite.layout import (
 )
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
-from falcon.process import take_lock
 
 Report = Callable[[int, int], None]
 
 _CREDENTIALS: Final = "credentials.json"  # written when the log has the first accounts
+# In which Falcon 0.1 wrote the files of another layout, and the marker that they were complete.
+_MOVING: Final = "falcon.next"
+_MOVED: Final = "complete"
 _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
-# While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
+# What a copy may take: its pages are as full as the originals', or fuller, and a new file has some empty ones.
+_COPY_SHARE: Final = 1.1
+_COPY_BYTES: Final = 16 << 20
 _SPARE: Final = "spare"
 _SPARE_BYTES: Final = 64 << 10  # noting a start takes some pages of 2 KiB, in the WAL and then in the file
-# A transaction of ours takes less; what holds a file longer is a copy, or another program.
+# While the files are closed to writers together, those wait. So give up soon, let them commit, and try again.
 _CLOSED_MILLISECONDS: Final = 200
 _CLOSINGS_MAX: Final = 100  # attempts of 200 ms to hold all files at once, between which the processes write on
 
@@ -53,16 +57,30 @@ def paths(first: Path, count: int) -> list[Path]:
 
 def layout(first: Path) -> Layout:
     """The layout of a folder as it is now. Raises JournalUnavailable."""
+    _check_is_whole(first)
     if not database.is_made(first):
         raise JournalUnavailable(f"{first} is missing or empty: put it back, or restore a copy of the folder")
     with database.opening(first), contextlib.closing(database.connect(first, writable=False)) as connection:
         return layout_of(connection)
 
 
+def _check_is_whole(first: Path) -> None:
+    """Falcon 0.1 moved partitions in place, and may have been interrupted. Raises JournalUnavailable."""
+    left = first.with_name(_MOVING)
+    if (left / _MOVED).exists():
+        raise JournalUnavailable(
+            f"Falcon 0.1 was moving {first.parent} to another number of files: start that version on it once more, "
+            "and it finishes"
+        )
+    if left.exists():
+        raise JournalUnavailable(
+            f"{left} is a part of a copy that Falcon 0.1 did not finish, and {first.parent} has all messages without "
+            f"it: remove {left}"
+        )
+
+
 def present(first: Path) -> list[Path]:
     """The files of a folder as it is now. Raises JournalUnavailable."""
-    if moving.is_unfinished(first):
-        raise JournalUnavailable(f"{first.parent} is being moved to another number of files: falcon up finishes that")
     return paths(first, layout(first).files)
 
 
@@ -70,8 +88,6 @@ def prepare(
     first: Path,
     partitions: int,
     count: int = 1,
-    catch_up: Callable[[Path], None] = lambda path: None,
-    report: Report = lambda done, total: None,
     *,
     keep: bool = False,
     check_count: Callable[[int], None] = lambda count: None,
@@ -79,58 +95,90 @@ def prepare(
     """Make the folder one of ``count`` files of this schema, before anything serves. The caller holds its lock.
     ``keep``: a folder that has been used keeps the number of files that it has. Returns the number.
 
-    If the folder has another number of files, the partitions are moved. ``catch_up`` is called for each file before
-    that: it brings the read tables to the end of the log. ``report`` is called with the bytes written so far and the
-    approximate total. All of it or nothing is done, however this process ends. ``check_count`` is called with the
-    number that this returns, before any partition is moved, and may raise.
+    ``check_count`` is called with the number that this returns, before a new folder gets its files, and may raise.
 
-    Raises WrongDatabase, JournalUnavailable.
+    Raises WrongDatabase, also if a folder that has been used has another number of files; JournalUnavailable.
     """
     try:
-        if moving.has_begun(first):
-            with _changing(first):
-                moving.finish(first)
-        before = _prepare_present(first, partitions)
-        if keep and not _is_new(first, before):
+        before = _prepare_first(first, partitions)
+        is_new = _is_new(first, before)
+        if keep and not is_new:
             count = before.files
         check_count(count)
         if before.files != count:
-            with _changing(first):
-                for path in paths(first, before.files):
-                    catch_up(path)
-                moving.move(paths(first, before.files), paths(first, count), before, partitions, report)
+            if not is_new:
+                raise WrongDatabase(_other_count(first, before.files, count))
+            before = _begin_with(first, before, count)
+        _prepare_others(first, before, partitions, is_new=is_new)
         _note_start(first, count)
         return count
-    except NoSegmentsLeft as error:
-        raise WrongDatabase(str(error)) from error
     except (apsw.Error, OSError) as error:
-        raise JournalUnavailable(
-            f"cannot make {first.parent} a folder of {count} files: {database.cause(error)}"
-        ) from error
+        raise JournalUnavailable(f"cannot prepare {first.parent}: {database.cause(error)}") from error
 
 
-def _prepare_present(first: Path, partitions: int) -> Layout:
+def _other_count(first: Path, has: int, wanted: int) -> str:
+    return (
+        f"{first.parent} has {has} database files, one for each process: set FALCON_PROCESSES={has} or leave it out. "
+        f"For {wanted}, stop Falcon, run falcon copy --processes {wanted} --data-dir {first.parent} NEW_FOLDER, and "
+        "serve from the new folder"
+    )
+
+
+def _prepare_first(first: Path, partitions: int) -> Layout:
+    _check_is_whole(first)
     if not database.is_made(first):
         check_is_new(first)
     database.prepare(first, partitions)
     found = layout(first)
     if strays := [path for path in _others(first) if path not in paths(first, found.files)]:
         raise WrongDatabase(f"{strays[0]} is not one of the {found.files} files of this log: move it away")
-    if _is_new(first, found):
+    if found == Layout() and _ends([first]) == [0]:
         check_is_new(first)
-    for path in paths(first, found.files)[1:]:
-        _check_exists(path, found)
-        database.prepare(path, partitions)
-    ends = check_places(first, found)
-    if found.files > 1:
-        _note_ends(first, ends)
     return found
 
 
 def _is_new(first: Path, found: Layout) -> bool:
-    """No Falcon has served the folder, but a start may have been interrupted."""
+    """No Falcon has served the folder, but a start may have been interrupted, also before it had all files."""
+    if found.closed or first.with_name(_CREDENTIALS).exists():
+        return False
+    made = {begin_of(place): path for place, path in enumerate(paths(first, found.files)) if database.is_made(path)}
+    return all(end in (0, begin) for begin, end in zip(made, _ends([*made.values()]), strict=True))
+
+
+def _begin_with(first: Path, before: Layout, count: int) -> Layout:
+    """Give a new folder another number of files, none of which has an event."""
+    for path in paths(first, before.files)[1:]:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    found = Layout(count)
+    _write_layout(first, found, 0)
+    return found
+
+
+def _write_layout(path: Path, found: Layout, place: int, instance: str | None = None) -> None:
+    """``instance``: the name of the log; None if the file has it."""
+    with contextlib.closing(database.connect(path)) as connection, database.transaction(connection):
+        rows = {**found.rows(place), **({} if instance is None else {"instance": instance})}
+        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.items())
+        connection.execute("UPDATE log SET next = ?", (begin_of(place),))
+        connection.execute("UPDATE projections SET applied = ?", (begin_of(place),))
+        database.mark_schema(connection, several=found.files > 1)
+
+
+def _prepare_others(first: Path, found: Layout, partitions: int, *, is_new: bool) -> None:
+    """``is_new``: files that are missing are made."""
     with contextlib.closing(database.connect(first, writable=False)) as connection:
-        return found == Layout() and end_of(connection) == 0
+        instance = _name_of(connection)
+    for place, path in enumerate(paths(first, found.files)):
+        if place:
+            if not is_new:
+                _check_exists(path, found)
+            database.prepare(path, partitions)
+            if is_new:
+                _write_layout(path, found, place, instance)
+    ends = check_places(first, found)
+    if found.files > 1:
+        _note_ends(first, ends)
 
 
 def check_is_new(first: Path) -> None:
@@ -147,8 +195,6 @@ def check_is_new(first: Path) -> None:
 def check(first: Path, partitions: int) -> list[Path]:
     """Check, without writing, that the files are this Falcon's: another Falcon may be using them. Returns their paths.
     Raises WrongDatabase, JournalUnavailable."""
-    if moving.is_unfinished(first):
-        raise WrongDatabase(f"{first.parent} is being moved to another number of files: falcon up finishes that")
     database.check(first, partitions)
     found = layout(first)
     for path in paths(first, found.files)[1:]:
@@ -277,81 +323,65 @@ def _check_wal(path: Path) -> None:
         )
 
 
-# --- which files there are --------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def keeping(first: Path) -> Iterator[None]:
-    """Within the block the folder keeps its files: no start moves partitions to others. Raises JournalUnavailable."""
-    with _locked(first, fcntl.LOCK_SH) as is_locked:
-        if not is_locked:
-            raise JournalUnavailable(
-                f"{first.parent} is being moved to another number of files: repeat the command when that has ended"
-            )
-        yield
-
-
-@contextlib.contextmanager
-def _changing(first: Path) -> Iterator[None]:
-    """No other program keeps the files within the block. Raises WrongDatabase, JournalUnavailable."""
-    with _locked(first, fcntl.LOCK_EX) as is_locked:
-        if not is_locked:
-            raise WrongDatabase(
-                f"{first.parent} cannot be moved to another number of files while falcon rebuild or falcon copy runs "
-                "on it: wait until that has ended"
-            )
-        yield
-
-
-@contextlib.contextmanager
-def _locked(first: Path, kind: int) -> Iterator[bool]:
-    """Gives False if another program has the lock."""
-    try:
-        # The folder itself: a lock file would belong to the user that came first, who may be another one than Falcon's.
-        handle = os.open(first.parent, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise JournalUnavailable(f"cannot open {first.parent}: {error}") from error
-    try:
-        yield take_lock(handle, kind)
-    finally:
-        os.close(handle)
-
-
 # --- copies -----------------------------------------------------------------------------------------------------------
 
 
-def copy(first: Path, to: Path, report: Report = lambda done, total: None) -> list[Path]:
+def copy(
+    first: Path, to: Path, report: Report = lambda done, total: None, *, count: int | None = None, partitions: int = 0
+) -> list[Path]:
     """Copy what is committed by now to other files, while others write. ``to`` is the path of the first one. None of
     them may exist with content. Returns their paths. ``report`` is called with the bytes copied so far and the
     approximate total.
 
+    ``count``: the copy has so many files, of a folder with so many ``partitions``. If that is another number than the
+    folder's, its tables must show all of the log, and no other process can write until the copy is complete.
+
     All files are copied as they were at one moment: a membership in one refers to an account in another. The copy has
-    another name as a log: a Falcon that continues from it writes another history. Raises JournalUnavailable.
+    another name as a log: a Falcon that continues from it writes another history. Raises JournalUnavailable, OSError.
     """
-    sources = present(first)
-    targets = paths(to, len(sources))
-    if len(sources) == 1:
-        database.copy(first, to, report)
-        return targets
+    before = layout(first)
+    sources = paths(first, before.files)
+    targets = paths(to, count or before.files)
+    total = sum(path.stat().st_size for path in sources)
+    _check_room(to.parent, total)
     try:
-        with contextlib.ExitStack() as stack:
-            readers = [
-                stack.enter_context(contextlib.closing(database.connect(path, writable=False))) for path in sources
-            ]
+        if len(targets) != len(sources):
             with _closed_to_writers(sources):
-                for reader in readers:
-                    reader.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
-            total = sum(reader.pragma("page_count") * reader.pragma("page_size") for reader in readers)
-            done = 0
-            for reader, target in zip(readers, targets, strict=True):
-                for size in _copied(reader, target):
-                    report(done + size, max(done + size, total))
-                done += size
-        report(done, done)
-        _rename(targets)
+                dividing.divide(sources, targets, before, partitions, lambda done: report(done, max(done, total)))
+            _rename(targets)
+        elif len(sources) == 1:
+            database.copy(first, to, report)
+        else:
+            _copy_at_once(sources, targets, report)
     except apsw.Error as error:
         raise JournalUnavailable(f"cannot copy {first.parent} to {to.parent}: {database.cause(error)}") from error
     return targets
+
+
+def _check_room(folder: Path, total: int) -> None:
+    wanted = round(total * _COPY_SHARE) + _COPY_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise JournalUnavailable(
+            f"the copy may take {mebibytes(wanted):,} MiB, and {free >> 20:,} MiB are free in {folder}: make room, or "
+            "copy to another disk"
+        )
+
+
+def _copy_at_once(sources: Sequence[Path], targets: Sequence[Path], report: Report) -> None:
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(contextlib.closing(database.connect(path, writable=False))) for path in sources]
+        with _closed_to_writers(sources):
+            for reader in readers:
+                reader.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
+        total = sum(reader.pragma("page_count") * reader.pragma("page_size") for reader in readers)
+        done = 0
+        for reader, target in zip(readers, targets, strict=True):
+            for size in _copied(reader, target):
+                report(done + size, max(done + size, total))
+            done += size
+    report(done, done)
+    _rename(targets)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any, Final
 import apsw
 
 from falcon.adapters.sqlite.database import RECORD_COLUMNS, cause
-from falcon.adapters.sqlite.layout import Inherited, begin_of, inherited_of, layout_of, place_of
+from falcon.adapters.sqlite.layout import begin_of, layout_of, place_of
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Position, Recorded
@@ -69,7 +69,7 @@ class SqliteSource:
             self._seen = self._data_version()  # before the rows are read: later rows count as news
             rows = self._rows("offset >= ?", (cursor.offset,), limit)
             reached = rows[-1][0] + 1 if rows else cursor.offset
-            # There are no offsets between the last event of closed segments and the file's own segment.
+            # There are no offsets between the last event of earlier segments and the file's own.
             return _decode(rows), UniformCursor(reached if len(rows) == limit else max(reached, self._begin))
         self._seen = self._data_version()
         end = self._next()  # before the rows are read, so that none that are written meanwhile are passed over
@@ -98,12 +98,17 @@ class SqliteSource:
     def remaining(self, cursor: Cursor) -> int:
         """How many rows are left. Of several partitions: from the first of their positions to the end."""
         start = cursor.offset if isinstance(cursor, UniformCursor) else min(at.offset for at in cursor.values())
-        before = sum(segment.rows_from(start) for segment in self._inherited)
+        before = sum(_rows_from(start, *segment) for segment in self._earlier) if start < self._begin else 0
         return before + max(0, self._next() - max(start, self._begin))
 
     @cached_property
-    def _inherited(self) -> list[Inherited]:
-        return inherited_of(self._connection)
+    def _earlier(self) -> list[tuple[int, int, int]]:
+        """The rows that the file has of each earlier segment: how many, the first offset, and the one after the last.
+        Finding that reads all of them, as a reader does that begins there."""
+        return self._all(
+            "SELECT count(*), min(offset), max(offset) + 1 FROM journal WHERE offset < ? GROUP BY offset / ?",
+            (self._begin, begin_of(1)),
+        )
 
     @cached_property
     def _begin(self) -> int:
@@ -231,6 +236,11 @@ def source_of(connections: Sequence[apsw.Connection]) -> SqliteSource | SqliteFi
     """Over connections to the files of a data folder, in order."""
     sources = [SqliteSource(connection) for connection in connections]
     return sources[0] if len(sources) == 1 else SqliteFilesSource(sources)
+
+
+def _rows_from(offset: int, rows: int, begin: int, end: int) -> int:
+    """About how many of a segment's rows are at this offset or after it."""
+    return max(0, round(rows * (end - max(begin, offset)) / (end - begin)))
 
 
 def _decode(rows: list[Any]) -> list[Recorded]:

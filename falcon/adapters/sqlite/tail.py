@@ -1,15 +1,10 @@
 """The log as streams read it on one machine: each database file has one order, so it writes one segment."""
 
 import asyncio
-import hashlib
-import heapq
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 import apsw
-import msgspec
 
 from falcon.adapters.sqlite.database import RECORD_COLUMNS, cause
 from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, segment_of, starts_of
@@ -17,25 +12,21 @@ from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.streams.starts import NO_START, NUMBER_BYTES, KnownStarts
+from falcon.streams.starts import NO_START, KnownStarts
 from falcon.streams.tail import LocatedRecord, WrongPlace
-
-# To streams the segment that a file writes has the number of the file: as it has in a token of a Falcon that knows one
-# file only, which may continue with a folder that has one again. The numbers of closed segments begin here.
-_CLOSED: Final = 64
-_place: Final = attrgetter("at")
 
 
 class SqliteTail:
-    """Over a connection to each file of the data folder, in order, for one event loop: a few rows are read quickly.
+    """To streams the segment that a file writes has the number of the file.
+
+    Over a connection to each file of the data folder, in order, for one event loop: a few rows are read quickly.
     ``poll_seconds``: how often it looks for rows from other processes."""
 
     def __init__(self, connections: Sequence[apsw.Connection], poll_seconds: float) -> None:
         self._layout = layout_of(connections[0])
         self.starts = SqliteStarts(self._layout, starts_of(connections[0]))
         self._files = dict(enumerate(connections))
-        self._begins = [begin_of(segment) for segment in self._layout.segments]
-        self.closed: Mapping[int, int] = {_CLOSED + segment: end for segment, end in self._layout.ends.items()}
+        self._begins = [begin_of(self._layout.segment(place)) for place in self._files]
         self._poll_seconds = poll_seconds
         self._news = asyncio.Event()
         self._ends: dict[int, int] = {}  # by segment: the last read found nothing further
@@ -43,41 +34,16 @@ class SqliteTail:
     def segment(self, partition: Partition) -> int:
         return self._layout.place(partition)
 
-    def resumed(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        """An offset tells its segment. A token of an earlier layout names segments of that one, and of later ones too
-        if its reader was just going through them."""
-        if not self.closed:
-            return offsets
-        known = {segment_of(offset): offset for offset in offsets.values()}
-        generations = self._layout.generations
-        while generations and known.keys().isdisjoint(generations[0]):
-            del generations[0]
-        if len(generations) <= 1:
-            return offsets
-        found: dict[int, int] = {}
-        for number, segments in enumerate(generations[:-1]):
-            for segment in segments:
-                end = self.closed[_CLOSED + segment]
-                # The token does not name segments of its own layout that had nothing for its reader.
-                start = known.get(segment, begin_of(segment) if number else end)
-                if start > end:
-                    raise WrongPlace(f"there is no offset {start} in segment {segment}")
-                if start < end:
-                    found[_CLOSED + segment] = start
-        return found | {place: known.get(segment, begin_of(segment)) for place, segment in enumerate(generations[-1])}
-
     async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         return {segment: self._end(segment) for segment in segments}
 
     def _end(self, segment: int) -> int:
-        if segment in self.closed:
-            return self.closed[segment]
         ((end,),) = self._rows(self._files[segment], "SELECT next FROM log", ())
         return int(end)
 
     async def position(self, segment: int, offset: int) -> Position:
-        """A file has events of closed segments too, so its reader may stand at an offset of one."""
-        if not (segment in self._files or segment in self.closed) or offset > self._end(segment):
+        """A file may have events of earlier segments too, so its reader may stand at an offset of one."""
+        if segment not in self._files or offset > self._end(segment):
             raise WrongPlace(f"there is no offset {offset} in segment {segment}")
         return Position(offset)
 
@@ -104,11 +70,8 @@ class SqliteTail:
     async def read_range(
         self, segment: int, start: Position, stop: int, limit: int
     ) -> tuple[list[LocatedRecord], Position]:
-        files = self._files.values() if segment in self.closed else (self._files[segment],)
-        parts = [
-            self._records(file, segment, "offset >= ? AND offset < ?", (start.offset, stop, limit)) for file in files
-        ]
-        located = parts[0] if len(parts) == 1 else list(heapq.merge(*parts, key=_place))[:limit]
+        bindings = (start.offset, stop, limit)
+        located = self._records(self._files[segment], segment, "offset >= ? AND offset < ?", bindings)
         return located, Position(located[-1].at.offset + 1 if len(located) == limit else stop)
 
     def nudge(self) -> None:
@@ -147,28 +110,21 @@ class SqliteStarts:
     """The starts of a data folder. None begins while a process has its files open."""
 
     def __init__(self, layout: Layout, starts: Mapping[int, int]) -> None:
+        self._layout = layout
         self._known = KnownStarts(starts)
-        # By segment: what tells the beginning of a later layout from the same one in another history, in which the
-        # segments before it ended elsewhere.
-        self._beginnings: dict[int, int] = {}
-        ends = layout.ends
-        for before, after in pairwise(layout.generations):
-            ended = [self.number(segment, ends[segment]) for segment in before]
-            for segment in after:
-                digest = hashlib.blake2b(msgspec.json.encode((segment, ended)), digest_size=NUMBER_BYTES)
-                self._beginnings[segment] = int.from_bytes(digest.digest())
-        # Asked for with each page, so they are made once.
-        self._newest = [self.number(place, begin_of(segment + 1) - 1) for place, segment in enumerate(layout.segments)]
+        ends = [begin_of(layout.segment(place) + 1) - 1 for place in range(layout.files)]
+        self._newest = [self.number(place, end) for place, end in enumerate(ends)]  # which each page asks for
 
     async def know(self, places: Mapping[int, int]) -> None:
-        """Does nothing: all are known."""
+        """All are known. A token from before the folder got another number of files is refused."""
+        for segment, offset in places.items():
+            if segment >= self._layout.files or segment_of(offset) != self._layout.segment(segment):
+                raise WrongPlace(f"there is no offset {offset} in segment {segment}")
 
     def number(self, segment: int, offset: int) -> int:
-        """An offset tells its segment. A reader at the beginning of a segment has read the layout before it."""
+        """An offset tells its segment."""
         start = self._known.before(offset)
-        if start is None or segment_of(start.begin) != segment_of(offset):
-            return self._beginnings.get(segment_of(offset), NO_START)
-        return start.number
+        return NO_START if start is None or segment_of(start.begin) != segment_of(offset) else start.number
 
     def newest(self, partition: Partition) -> int:
         return self._newest[partition % len(self._newest)]

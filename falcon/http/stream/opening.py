@@ -177,13 +177,9 @@ class Opener:
             known = await self._is_known(caller, positions)
             roles = await self._roles(caller.account_id)
         segments = self._segments(positions.applied, caller.account_id, only)
-        offsets = self._feed.resumed(place.offsets)
-        closed = {segment: offset for segment, offset in offsets.items() if self._feed.is_closed(segment)}
         # A token does not name segments that had nothing for the account then.
-        since = closed | {segment: offsets.get(segment, position.offset) for segment, position in segments.items()}
-        # The tables show closed segments to their ends.
-        stand = {segment: Position(self._feed.reached(segment)) for segment in closed} | segments
-        replay = StreamReplay(self._feed, self._lookups, place._replace(offsets=since), stand, roles)
+        since = {segment: place.offsets.get(segment, position.offset) for segment, position in segments.items()}
+        replay = StreamReplay(self._feed, self._lookups, place._replace(offsets=since), segments, roles)
         await replay.prepare()
         if replay.length > self._feed.remembered or not await replay.remember():
             return None
