@@ -59,7 +59,7 @@ class TlsFiles:
             version = self._look()
             if version != self._version:
                 self._load(version)
-                log.info("%s: changed; connections that begin from now on use it", _listed(self._files))
+                log.info("%s: changed; connections that begin from now on use it", ", ".join(map(str, self._files)))
             self._refused = ""
         except WrongCertificate as error:
             if self._refused != str(error):
@@ -131,7 +131,3 @@ def _end_of(certificate: Path) -> float:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
-
-
-def _listed(files: Sequence[Path]) -> str:
-    return ", ".join(map(str, files))

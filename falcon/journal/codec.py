@@ -108,7 +108,9 @@ def encode(envelope: Envelope) -> Record:
             envelope.by,
             shape.store(event),
             None if command is None else _Command(command.account_id, command.key, command.fingerprint),
-            _NO_ANSWER if envelope.answer is None else _stored_answer(envelope.answer),
+            _NO_ANSWER
+            if envelope.answer is None
+            else msgspec.Raw(_encode(_ANSWERS_WRITTEN[type(envelope.answer)].store(envelope.answer))),
             envelope.trace,
         )
     )
@@ -140,10 +142,6 @@ def account_of(record: Record) -> AccountId:
         return _decode_account(record.data).event.account_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return NOBODY
-
-
-def _stored_answer(answer: Answer | Rejection | UnknownAnswer) -> msgspec.Raw:
-    return msgspec.Raw(_encode(_ANSWERS_WRITTEN[type(answer)].store(answer)))
 
 
 def _answer(data: msgspec.Raw) -> Answer | Rejection | UnknownAnswer:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from falcon.domain.catalogue import Event
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable, name_of
 from falcon.journal.envelope import Cursor, Position, Recorded
@@ -128,7 +127,8 @@ def _event_at(source: EventSource, partition: Partition, offset: int, start: Pos
 
 def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
     if isinstance(event, Recorded):
-        return f"{name_of(event.envelope.event)}. What is lost: {_loss(name, event.envelope.event)}"
+        loss = READ_MODELS[name].loss(event.envelope.event) or f"nothing: {name} does not use it"
+        return f"{name_of(event.envelope.event)}. What is lost: {loss}"
     about = f"room or account {event.aggregate_id}" if event.aggregate_id else "an unknown room or account"
     return (
         f"a record about {about} that this version cannot read. What is lost: whatever it said, in {name}; if it was a "
@@ -139,7 +139,3 @@ def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
 def _position_after(at: Position) -> Position:
     """The position of a reader after the event at this position."""
     return Position(at.offset + 1, at.epoch, at.n + 1)
-
-
-def _loss(name: str, event: Event) -> str:
-    return READ_MODELS[name].loss(event) or f"nothing: {name} does not use it"

@@ -118,7 +118,14 @@ class Cuts:
 
     def newest_before(self, offsets: Mapping[int, int], begins: Mapping[int, int]) -> Cut | None:
         """One of the newest cuts that lies between the two everywhere."""
-        return next((cut for cut in self._newest_first() if _is_between(cut, begins, offsets)), None)
+        return next(
+            (
+                cut
+                for cut in self._newest_first()
+                if all(begins[segment] <= cut.offsets[segment] <= at for segment, at in offsets.items())
+            ),
+            None,
+        )
 
     def newest_cut(self) -> Cut | None:
         return next(iter(self._newest_first()), None)
@@ -302,10 +309,6 @@ def _distance(cut: Cut, offsets: Mapping[int, int]) -> int:
     if len(offsets) == len(cut.offsets):
         return sum(map(abs, map(sub, map(offsets.__getitem__, range(len(cut.offsets))), cut.offsets)))
     return sum(abs(offset - cut.offsets[segment]) for segment, offset in offsets.items())
-
-
-def _is_between(cut: Cut, least: Mapping[int, int], most: Mapping[int, int]) -> bool:
-    return all(least[segment] <= cut.offsets[segment] <= most[segment] for segment in most)
 
 
 def _nothing() -> None:

@@ -215,10 +215,7 @@ class PartitionAggregates:
     def _beyond_keys(self, keys: KeyCounts, account_id: AccountId) -> Unavailable:
         """Refuse a key that could not be remembered: a retry would find nothing."""
         refuse = refusals.too_many_keys_of_account if keys.is_full_for(account_id) else refusals.keys_full
-        return refuse(self._seconds_to_forget())
-
-    def _seconds_to_forget(self) -> float:
-        return self._answers.seconds_to_forget(self._window_time.now())
+        return refuse(self._answers.seconds_to_forget(self._window_time.now()))
 
     def count_keys_in(self, keys: KeyCounts) -> None:
         """The keys remembered here count among ``keys``, which bound them, until :meth:`count_keys_out`."""

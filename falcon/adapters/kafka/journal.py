@@ -247,7 +247,7 @@ class KafkaJournal:
         group: list[Append] = []
         size = 0
         while writing.waiting and size < _GROUP_BYTES_MAX:
-            grown = size + _size(writing.waiting[0])
+            grown = size + sum(len(record.data) + _OVERHEAD for record in writing.waiting[0].records)
             if group and grown > APPEND_BYTES_MAX:
                 break
             group.append(writing.waiting.popleft())
@@ -378,10 +378,6 @@ def _records(group: Iterable[Append]) -> list[Record]:
         for append in group
         for envelope, record in zip(append.envelopes, append.records, strict=True)
     ]
-
-
-def _size(append: Append) -> int:
-    return sum(len(record.data) + _OVERHEAD for record in append.records)
 
 
 def check_clock(clock: Clock, broker_millis: Millis) -> None:

@@ -131,7 +131,11 @@ class Reader:
     async def _started(self) -> AIOKafkaConsumer:
         async with self._starting:  # concurrent callers share one consumer
             if self._consumer is None:
-                consumer = self._cluster.consumer(**self._fetching())
+                # Only readers of the journal may wait for more bytes: others read to an end that they know.
+                waits = (
+                    {"fetch_min_bytes": self._cluster.fetch_min_bytes} if self.topic == self._cluster.journal else {}
+                )
+                consumer = self._cluster.consumer(**waits)
                 try:
                     async with asyncio.timeout(_START_SECONDS):
                         await consumer.start()
@@ -140,10 +144,6 @@ class Reader:
                     raise
                 self._consumer = consumer
             return self._consumer
-
-    def _fetching(self) -> dict[str, int]:
-        """Only readers of the journal may wait for more bytes: those of other topics read to an end that they know."""
-        return {"fetch_min_bytes": self._cluster.fetch_min_bytes} if self.topic == self._cluster.journal else {}
 
     def _seek(self, consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]) -> None:
         """Seek only if the consumer is elsewhere: a seek throws away what was fetched ahead."""

@@ -113,7 +113,7 @@ class KafkaSnapshots:
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
         with self._lock:
             rows = self._copy.under(partition, _versioned(version, _ANSWERS))
-        return [kept.data for name, kept in rows if _answered_at(name) >= since]
+        return [kept.data for name, kept in rows if int(name.partition(_ANSWERS)[2].partition(":")[0]) >= since]
 
     def _get(self, partition: Partition, name: str, version: int) -> SnapshotRecord | None:
         with self._lock:
@@ -233,7 +233,7 @@ class KafkaSnapshots:
         while keys := self._keys(partition):
             await self._producer.write(self._cluster.snapshots, partition, [(key, None) for key in keys])
             with self._lock:
-                self._copy.drop(partition, [_name_of(key) for key in keys])
+                self._copy.drop(partition, [key.decode().partition("/")[2] for key in keys])
 
     async def _log_end(self, partition: Partition) -> int:
         """The end of the log's partition, as a broker states it. Call it during a restore only."""
@@ -369,10 +369,6 @@ def _ranges_of_other_versions(version: int) -> Iterator[tuple[str, str]]:
     yield _OPENING + _AFTER, _LAST
 
 
-def _name_of(key: bytes) -> str:
-    return key.decode().partition("/")[2]
-
-
 def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, SnapshotRecord]]:
     def kept(data: bytes) -> SnapshotRecord:
         return SnapshotRecord(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data, generation)
@@ -397,7 +393,3 @@ def _batches(rows: Iterable[tuple[str, SnapshotRecord]]) -> Iterator[list[Record
         batch.append((key_of(name, kept.stamp), value))
         size += len(value)
     yield batch
-
-
-def _answered_at(name: str) -> Millis:
-    return int(name.partition(_ANSWERS)[2].partition(":")[0])

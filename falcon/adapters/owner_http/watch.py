@@ -113,11 +113,10 @@ class OwnerWatch:
                     peer.suspicion.tick()
                 else:
                     peer.suspicion.restart()
-            await asyncio.gather(*(self._remove(peer) for peer in peers if self._is_dead(peer)))
+            await asyncio.gather(
+                *(self._remove(peer) for peer in peers if peer.suspicion.is_dead(self._patience.of(peer.members)))
+            )
             metrics.owners_heard.set(sum(peer.suspicion.heard for peer in peers))
-
-    def _is_dead(self, peer: "_Peer") -> bool:
-        return peer.suspicion.is_dead(self._patience.of(peer.members))
 
     async def _remove(self, peer: "_Peer") -> None:
         """Each tick tries it until it is done, or the process is heard."""

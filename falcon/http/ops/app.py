@@ -160,7 +160,14 @@ class OpsPages:
     def index(self, request: Request) -> Response | BytesResponse:
         names = ["dispatchers", "mailboxes", "shards", "stacks", "heap", "profile?seconds=10"]
         links = [{"page": f"/debug/{name}"} for name in names]
-        return self._page(request, "Inside Falcon", {"pages": links, "processes": self._processes_table()})
+        return self._page(
+            request,
+            "Inside Falcon",
+            {
+                "pages": links,
+                "processes": [{"process": name, "pid": pid} for name, pid in self._processes.processes().items()],
+            },
+        )
 
     def dispatchers(self, request: Request) -> Response | BytesResponse:
         """All processes together."""
@@ -246,9 +253,6 @@ class OpsPages:
             detail = f"There is no process {name[:64]!r}: {rule}."
             raise Problem(404, "not_found", detail, broken("process", rule))
         return name
-
-    def _processes_table(self) -> list[dict[str, Any]]:
-        return [{"process": name, "pid": pid} for name, pid in self._processes.processes().items()]
 
     def _page(
         self, request: Request, title: str, tables: dict[str, Any], *, refreshes: bool = True

@@ -266,16 +266,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._receive(data)
             return
         for start in range(0, len(data), _PIECE):
-            if self.pipeline or self._unparsed or self._is_body_untaken():
+            if self.pipeline or self._unparsed or (self.flow.untaken > _UNTAKEN_MAX and self._running is not None):
                 self._keep(data[start:])
                 return
             self._receive(data[start : start + _PIECE])
             if self.transport.get_protocol() is not self:
                 return  # it speaks another protocol now, in which the client may send nothing before the answer
-
-    def _is_body_untaken(self) -> bool:
-        """True while the application has to take pieces of the body before the parser gets more."""
-        return self.flow.untaken > _UNTAKEN_MAX and self._running is not None
 
     def _keep(self, data: bytes) -> None:
         """Keep bytes until the requests before them are answered, or their application takes what has come of the body.
