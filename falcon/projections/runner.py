@@ -37,8 +37,8 @@ class InlineProjector:
     """Applies appends within the commit that makes them durable: they are readable as soon as they are acknowledged.
 
     A projection whose position is not where the append begins (rebuilding, stopped, new) is left to ProjectionCatchUp.
-    A failure here never fails the append: ``savepoint`` undoes the projection's writes. All projections share one
-    savepoint, since each would cost a single message too much. Only if one of them fails, each gets its own.
+    A failure here never fails the append. A commit has no savepoint, which would cost a single message too much: only
+    if a projection fails, all is written again, and each has its own ``savepoint``, which undoes its writes.
     """
 
     def __init__(
@@ -51,37 +51,39 @@ class InlineProjector:
         self._applied: Collection[str] = ()
         self._projected = {name: metrics.projected_events.labels(name) for name in projections}
 
-    def apply(self, appends: Sequence[Append], first: int, end: int) -> None:
+    def apply(self, appends: Sequence[Append], first: int, end: int) -> bool:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
-        applied = self._try(self._names, envelopes, first, end)
-        if isinstance(applied, Exception):
-            applied = [name for name in self._names if self._is_applied_alone(name, envelopes, first, end)]
-        self._applied = applied
-        metrics.Counter.inc_all([self._projected[name] for name in applied], len(envelopes))
+        try:
+            self._applied = self._write(self._names, envelopes, first, end)
+        except Exception:  # a fault of one projection must not lose the message; apply_each finds it again
+            return False
+        metrics.Counter.inc_all([self._projected[name] for name in self._applied], len(envelopes))
+        return True
+
+    def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
+        envelopes = [envelope for append in appends for envelope in append.envelopes]
+        self._applied = [name for name in self._names if self._is_applied_alone(name, envelopes, first, end)]
+        metrics.Counter.inc_all([self._projected[name] for name in self._applied], len(envelopes))
 
     def _is_applied_alone(self, name: str, envelopes: Sequence[Envelope], first: int, end: int) -> bool:
-        applied = self._try([name], envelopes, first, end)
-        if isinstance(applied, Exception):
-            _stop(self._tables, name, applied)
+        savepoint = self._savepoint()
+        try:
+            applied = self._write([name], envelopes, first, end)
+            savepoint.release()
+        except Exception as error:
+            savepoint.rollback()
+            _stop(self._tables, name, error)
             return False
         return name in applied
 
-    def _try(
-        self, names: Sequence[str], envelopes: Sequence[Envelope], first: int, end: int
-    ) -> Collection[str] | Exception:
-        """Apply those of these projections that stand before the append, or none of them. Returns which were applied,
-        or the reason for a failure."""
-        savepoint = self._savepoint()
-        try:
-            applied = self._tables.advance(names, first, end)
-            projects = [(name, self._projections[name]) for name in applied]
-            self._tables.write(
-                {name: [write for each in envelopes for write in project(each)] for name, project in projects}
-            )
-            savepoint.release()
-        except Exception as error:  # a fault of the projection must not lose the message
-            savepoint.rollback()
-            return error
+    def _write(self, names: Sequence[str], envelopes: Sequence[Envelope], first: int, end: int) -> Collection[str]:
+        """Apply those of these projections that stand before the append. Returns which. The caller rolls back if it
+        raises."""
+        applied = self._tables.advance(names, first, end)
+        projects = [(name, self._projections[name]) for name in applied]
+        self._tables.write(
+            {name: [write for each in envelopes for write in project(each)] for name, project in projects}
+        )
         return applied
 
     def committed(self, appends: Sequence[Append]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Awaitable
 from typing import Protocol, assert_never
 
 from falcon.domain.catalogue import Command, RoomCommand
@@ -22,7 +23,7 @@ from falcon.write.protocol import CommandEnvelope, Reply
 class CommandGateway(Protocol):
     """Sends commands to the owners of their partitions."""
 
-    async def ask(self, envelope: CommandEnvelope) -> Reply:
+    def ask(self, envelope: CommandEnvelope) -> Awaitable[Reply]:
         """The owner's reply, by the envelope's deadline at the latest. Raises nothing: what fails is Unavailable."""
 
     def mailbox(self, partition: Partition) -> Mailbox | None:

@@ -91,7 +91,7 @@ class Replies:
             elif waiter.recorded or self._is_proven(serving):
                 if isinstance(executed, _DECIDED):
                     executed.offset = aggregates.confirmed  # readers need not wait for more than the newest position
-                self.add(waiter, executed)
+                self._ready.setdefault(waiter.batch, []).append((waiter.index, executed))
             else:
                 serving.unproven.append(waiter)
         if serving.unproven and not serving.in_flight:

@@ -23,6 +23,7 @@ from falcon.http import responses, web
 from falcon.http.limits import quotas
 from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
+from falcon.http.limits import costs
 from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.networks import BucketsOfAddresses
@@ -582,7 +583,8 @@ def test_an_account_pays_for_the_processor_time_of_its_requests(
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea kitchen", ben)
     used = itertools.count(0, 0.030)
-    monkeypatch.setattr(time, "thread_time", lambda: next(used))  # each step takes 30 ms
+    monkeypatch.setattr(time, "perf_counter", lambda: next(used))  # each step takes 30 ms
+    monkeypatch.setattr(costs.PROCESSOR, "ask", lambda now: 1.0)
     answers: list[httpx.Response] = []
     while not answers or answers[-1].status_code == 200:
         answers.append(anna.get(f"{room}/messages"))
@@ -597,6 +599,8 @@ def test_an_account_pays_for_the_processor_time_of_its_requests(
 
 def test_only_the_steps_of_the_work_count_and_in_whatever_way_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
+    monkeypatch.setattr(costs, "PROCESSOR", costs.Processor())
+    monkeypatch.setattr(time, "perf_counter", clock.monotonic)
     monkeypatch.setattr(time, "thread_time", clock.monotonic)
     charged: list[float] = []
 
@@ -628,6 +632,22 @@ def test_only_the_steps_of_the_work_count_and_in_whatever_way_it_ends(monkeypatc
     assert results[0] == "done"
     assert [type(each) for each in results[1:]] == [TypeError, asyncio.CancelledError]
     assert charged == [3, 3, 3]
+
+
+def test_a_step_does_not_pay_for_the_time_in_which_others_had_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, processor = FakeClock(), FakeClock()
+    monkeypatch.setattr(costs, "PROCESSOR", costs.Processor())
+    monkeypatch.setattr(time, "perf_counter", clock.monotonic)
+    monkeypatch.setattr(time, "thread_time", processor.monotonic)
+    charged: list[float] = []
+
+    async def work(took: float, used: float) -> None:
+        clock.advance(took)
+        processor.advance(used)
+
+    for took, used in ((0.001, 0.001), (0.500, 0.030), (0.001, 0.0), (0.040, 0.040)):
+        asyncio.run(measured(work(took, used), charged.append))
+    assert charged == pytest.approx([0.001, 0.030, 0.001, 0.040], abs=costs.ASK_SECONDS)
 
 
 def test_a_stream_that_has_missed_too_much_reads_by_page_and_what_it_missed_is_paid_for(

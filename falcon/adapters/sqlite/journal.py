@@ -33,9 +33,12 @@ _TAKEOVER_SECONDS: Final = 0.05
 class CommitHook(Protocol):
     """Called within each commit that has appends."""
 
-    def apply(self, appends: Sequence[Append], first: int, end: int) -> None:
-        """``first``: the offset of the first event of the appends; ``end``: the offset after the last. Raises nothing
-        but apsw.Error."""
+    def apply(self, appends: Sequence[Append], first: int, end: int) -> bool:
+        """``first``: the offset of the first event of the appends; ``end``: the offset after the last. If it returns
+        False, the transaction must be rolled back, and the next one is to call :meth:`apply_each`."""
+
+    def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
+        """As :meth:`apply`, at a higher price. Raises nothing but apsw.Error."""
 
     def committed(self, appends: Sequence[Append]) -> None:
         """The commit is durable."""
@@ -61,6 +64,7 @@ class SqliteJournal:
         self._group: list[Submission] = []  # the group under way
         self._appends: list[Append] = []  # those of its appends that are not fenced
         self._begun = False
+        self._applies_each = False
         self._collected: list[Submission] = []
         self._takeovers = -1
         self._epochs: dict[Partition, int] = {}
@@ -118,7 +122,7 @@ class SqliteJournal:
         if not self._group:
             return
         self._started = time.monotonic()
-        self._begun = False
+        self._begun = self._applies_each = False
         self._connection.set_busy_timeout(0)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -191,12 +195,23 @@ class SqliteJournal:
                 self._insert(appends)
                 self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
                 if self._within is not None:
-                    self._within.apply(appends, start, offset)
+                    if self._applies_each:
+                        self._within.apply_each(appends, start, offset)
+                    elif not self._within.apply(appends, start, offset):
+                        self._insert_again()
+                        return
         except apsw.Error as error:
             self._settle(error)
             return
         metrics.commit_events.observe(offset - start)
         self._steps.put((_Step.COMMIT, self._activity.queued()))
+
+    def _insert_again(self) -> None:
+        """In a transaction of its own. Other processes may write before it."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._begun, self._applies_each = False, True
+        self._begin_in_turn()
 
     def _read_log(self) -> tuple[int, bytearray]:
         """The next offset and the heads. The open epochs are cached then."""

@@ -25,7 +25,8 @@ _FILL: Final = "SELECT filling FROM projections WHERE name = ?"
 _MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
 _RECIPE: Final = "SELECT value FROM meta WHERE key = ?"
 _KEEP_RECIPE: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-_MOVE: Final = "UPDATE projections SET applied = ? WHERE applied = ? AND name IN ({}) RETURNING name"
+_MOVE: Final = "UPDATE projections SET applied = ? WHERE applied = ? AND name IN ({})"
+_AT: Final = "SELECT name FROM projections WHERE applied = ? AND name IN ({})"
 
 
 class SqliteTables:
@@ -48,11 +49,15 @@ class SqliteTables:
         except _PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
-    def advance(self, projections: Sequence[str], first: int, end: int) -> list[str]:
+    def advance(self, projections: Sequence[str], first: int, end: int) -> Sequence[str]:
         """Within the caller's transaction: move those of these projections whose next event is at ``first`` to ``end``.
-        Gives their names."""
-        move = _for_tables(_MOVE, ", ".join("?" * len(projections)))
-        moved = {name for (name,) in self._connection.execute(move, (end, first, *projections))}
+        Gives their names. Of several, none may stand at ``end`` yet."""
+        places = ", ".join("?" * len(projections))
+        self._connection.execute(_for_tables(_MOVE, places), (end, first, *projections))
+        moves = self._connection.changes()  # RETURNING would cost as much again
+        if moves in (0, len(projections)):
+            return projections if moves else []
+        moved = {name for (name,) in self._connection.execute(_for_tables(_AT, places), (end, *projections))}
         return [name for name in projections if name in moved]
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:

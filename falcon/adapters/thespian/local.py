@@ -7,7 +7,7 @@ its queue is empty whenever the loop comes to one.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 from thespian.actors import ActorSystem
@@ -16,12 +16,12 @@ from falcon.adapters.thespian.actors import (
     TICK_SECONDS,
     BuildShard,
     CloseShard,
-    Drain,
     LeaveShard,
     Message,
     RoomShardActor,
     StartShard,
     Tick,
+    drain,
 )
 from falcon.domain.ids import Partition
 from falcon.journal.ports import Wake
@@ -29,9 +29,6 @@ from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
-
-_DRAIN: Final = Drain()
-
 
 # Gets replies to a batch, some at a time: index in the batch, reply.
 Replied: TypeAlias = Callable[[list[tuple[int, Reply]]], None]
@@ -63,11 +60,9 @@ class LocalGateway:
             self._shard = build(wake, reply)
             return self._shard
 
+        self.ask = self._mailbox.ask
         self._tell(StartShard(name, build_and_keep, self._wake, self._mailbox.replied))
         self._tick()
-
-    async def ask(self, envelope: CommandEnvelope) -> Reply:
-        return await self._mailbox.ask(envelope)
 
     def mailbox(self, partition: Partition) -> Mailbox:
         return self._mailbox
@@ -108,7 +103,8 @@ class LocalGateway:
 
     def _drain(self) -> None:
         self._woken = False  # before completions are collected: a later one wakes again
-        self._tell(_DRAIN)
+        if not self._closed:
+            drain(self._shard)
         self._committed()
 
     def _replied(self, reply: BatchReply) -> None:

@@ -55,7 +55,7 @@ def abort(send: Send) -> None:
 def under_http(send: Send) -> DirectWriter | None:
     """The writer for an answer whose head has been sent, and that is chunked."""
     owner = owner_of(send)
-    if all(hasattr(owner, name) for name in HTTP_ATTRIBUTES):
+    if all(hasattr(owner, name) for name in HTTP_ATTRIBUTES) and owner.chunked_encoding:
         return DirectWriter(owner, _http_is_paused)
     return None
 
@@ -69,13 +69,8 @@ def under_websocket(send: Send) -> DirectWriter | None:
 
 
 def _http_is_paused(cycle: Any) -> bool:
-    return bool(
-        cycle.flow.write_paused
-        or cycle.disconnected
-        or cycle.response_complete
-        or not cycle.chunked_encoding
-        or cycle.transport.is_closing()
-    )
+    """Asked for each receiver of a message. Its answer is complete only once its stream has ended."""
+    return cycle.flow.write_paused or cycle.disconnected or cycle.transport.is_closing()  # type: ignore[no-any-return]
 
 
 def _websocket_is_paused(protocol: Any) -> bool:
