@@ -20,10 +20,9 @@ from falcon.bootstrap import embedded
 from falcon.buckets import Counts, Switch
 from falcon.client import FalconClient
 from falcon.http import responses, web
-from falcon.http.limits import quotas
+from falcon.http.limits import costs, quotas
 from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
-from falcon.http.limits import costs
 from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.networks import BucketsOfAddresses

@@ -12,7 +12,7 @@ from falcon.domain.commands import RevokeToken
 from falcon.http import authenticator
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.write.gateway import partition_for
-from falcon.write.protocol import Accepted, CommandEnvelope
+from falcon.write.protocol import Accepted, CommandEnvelope, Reply
 from tests.support.http import Falcon, Person
 
 
@@ -50,7 +50,11 @@ def revoked_elsewhere(falcon: Falcon, person: Person) -> str:
     command = RevokeToken(person.account_id, 1)
     partition = partition_for(command, person.account_id, None, falcon.settings.partitions)
     envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 60)
-    reply = falcon.run(falcon.edge.gateway.ask(envelope))
+
+    async def asked() -> Reply:
+        return await falcon.edge.gateway.ask(envelope)
+
+    reply = falcon.run(asked())
     assert isinstance(reply, Accepted)
     return f"{reply.partition}:{reply.offset}"
 

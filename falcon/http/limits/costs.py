@@ -9,22 +9,24 @@ T = TypeVar("T")
 
 # The system takes 0.4 µs to say how much processor time a thread has used, ten times as long as to say what time it is.
 # Between two such questions others of this thread may have worked for so long, which a long step pays too.
-ASK_SECONDS: Final = 0.002
+ASK_SECONDS: Final = 0.005
 
 
 class Processor:
     """The processor time of this thread, which the steps of requests share. A step does not wait, so it has the
-    processor for as long as it lasts. Only of a long step the system is asked if others had it meanwhile."""
+    processor for as long as it lasts. Only of a long step the system is asked if others had it meanwhile.
+
+    ``used``: in seconds, when the system was last asked, at ``asked_at``.
+    """
 
     def __init__(self) -> None:
         self.asked_at = -ASK_SECONDS
-        self._used = 0.0
+        self.used = 0.0
 
     def ask(self, now: float) -> float:
-        """The seconds that the thread has used since the last call."""
-        before, self._used = self._used, time.thread_time()
-        self.asked_at = now
-        return max(0.0, self._used - before)
+        """The seconds that the thread has used since the system was last asked."""
+        before, self.asked_at, self.used = self.used, now, time.thread_time()
+        return max(0.0, self.used - before)
 
 
 PROCESSOR: Final = Processor()
@@ -39,7 +41,7 @@ def measured(work: "Coroutine[Any, Any, T]", charge: Callable[[float], None]) ->
         while True:
             began = time.perf_counter()
             if began - PROCESSOR.asked_at > ASK_SECONDS:
-                PROCESSOR.ask(began)
+                PROCESSOR.asked_at, PROCESSOR.used = began, time.thread_time()
             try:
                 awaited = work.send(value) if error is None else work.throw(error)
             except StopIteration as end:
