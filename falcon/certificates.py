@@ -86,8 +86,8 @@ class TlsFiles:
 
 
 def client_tls(authorities: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles:
-    """For connections to servers. A server needs a certificate for its host name, by one of the ``authorities``, or by
-    the machine's own if none are given. A client with a ``certificate`` shows it.
+    """Context for connections to servers. A server needs a certificate for its host name, by one of the
+    ``authorities``, or by the machine's own if none are given. A client with a ``certificate`` shows it.
 
     Raises WrongCertificate.
     """

@@ -93,7 +93,7 @@ def _write(handle: int, data: bytes) -> None:
 
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On one machine: HTTP, and the shard of this place."""
+    """Serves one machine: HTTP, and the shard of this place."""
     from falcon.bootstrap import embedded
     from falcon.http.edge import Edge
     from falcon.telemetry.health import Health
@@ -114,7 +114,7 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def api(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: HTTP."""
+    """Serves a cluster: HTTP."""
     from falcon.bootstrap import cluster
     from falcon.http.edge import Edge
     from falcon.telemetry.health import Health
@@ -133,7 +133,7 @@ def api(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def write(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: an owner of partitions."""
+    """Serves a cluster: an owner of partitions."""
     import uvloop
 
     from falcon.bootstrap import cluster
@@ -291,7 +291,7 @@ class _Server:
 
 
 def projector(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: the projections, each as a consumer."""
+    """Serves a cluster: the projections, each as a consumer."""
     import threading
 
     from falcon.bootstrap import cluster

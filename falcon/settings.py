@@ -196,7 +196,7 @@ class Settings:
         return min(cores - 1, PROCESSES_MAX, self.partitions)
 
     def _wrong(self) -> list[str]:
-        """What the bounds of single settings do not say."""
+        """Yields what the bounds of single settings do not say."""
         has_tls = self.kafka_security_protocol != "PLAINTEXT"
         has_sasl = self.kafka_security_protocol == "SASL_SSL"
         rules = (
@@ -342,7 +342,7 @@ def _convert(text: str, kind: Any) -> Any:
 
 
 def _allowed(kind: Any) -> str:
-    """What a setting of this type may be, as the end of a sentence."""
+    """Says what a setting of this type may be, as the end of a sentence."""
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
     number, *metas = get_args(kind) or (kind,)

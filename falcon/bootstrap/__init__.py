@@ -88,7 +88,7 @@ class HostedGateway(CommandGateway, Protocol):
 
 @cache
 def blocking(settings: Settings) -> Dispatcher:
-    """This process's dispatcher for blocking calls that have none of their own."""
+    """The process's dispatcher for blocking calls that have none of their own."""
     return Dispatcher("blocking", threads=_BLOCKING_THREADS, queue=256)
 
 

@@ -118,8 +118,8 @@ async def prepare(settings: Settings) -> str:
 
 
 async def restored(settings: Settings) -> str:
-    """For a log that was restored from an older copy: give it another name, and empty tables in place of the ones that
-    show what is lost. Returns the name.
+    """Repair a log that was restored from an older copy: give it another name, and empty tables in place of the ones
+    that show what is lost. Returns the name.
 
     Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
     """

@@ -85,7 +85,7 @@ def sqlite_version() -> str:
 
 
 def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply, disk: Disk | None = None) -> Shard:
-    """With several processes the shard of each has a file of its own. ``disk``: of the data folder.
+    """Each of several processes has a file of its own for its shard. ``disk``: of the data folder.
 
     Raises JournalUnavailable.
     """
@@ -167,8 +167,8 @@ class CatchUpThread:
         self._thread.join()
 
     def _run(self) -> None:
-        """It has little to do: the commits themselves keep the tables up to date, unless a projection is new or has
-        stopped. Then this thread shares the process with requests, so it rests for as long as it has worked."""
+        """Mostly idle: the commits themselves keep the tables up to date, unless a projection is new or has stopped.
+        Then this thread shares the process with requests, so it rests for as long as it has worked."""
         while not self._ending.wait(_IDLE_SECONDS):
             try:
                 catch_up = _catch_up(self._path)
@@ -344,7 +344,7 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
 
 
 def _share(settings: Settings) -> Settings:
-    """For one of several processes: they share the memory that one would have."""
+    """Settings of one of several processes: they share the memory that one would have."""
     return replace(
         settings,
         answers_bytes=settings.answers_bytes // settings.processes,
@@ -449,7 +449,7 @@ async def issue_token(settings: Settings, account_id: int) -> str:
 
 
 def _alone(settings: Settings) -> Settings:
-    """For one process without others, and as many files as the folder has. Raises JournalUnavailable."""
+    """Parts for one process without others, and as many files as the folder has. Raises JournalUnavailable."""
     count = len(files.present(settings.database)) if settings.database.exists() else 1
     return replace(settings, processes=count, run_dir="")
 

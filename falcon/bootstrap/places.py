@@ -74,7 +74,7 @@ class SiblingProcesses:
         self.nudge = self._nudges.send
 
     async def start(self, here: HostedGateway) -> PlaceGateway:
-        """From now on the shard of ``here`` decides commands of other places, too."""
+        """Let the shard of ``here`` decide commands of other places, too."""
         await self._commands.start(here.deliver)
         return PlaceGateway(self._place, self._places, here, self._others)
 
@@ -83,7 +83,8 @@ class SiblingProcesses:
         self._nudges.open(nudged)
 
     async def stop(self) -> None:
-        """This process has answered its requests. Decide the commands of the other places until they have, too."""
+        """Call it once this process has answered its requests. Decide the commands of the other places until they have,
+        too."""
         await self._serving.end()
         await self._commands.close()
         await self._others.close()

@@ -108,7 +108,7 @@ class Caller:
     async def connected(
         self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float = _INTERACTIVE_SECONDS
     ) -> T:
-        """As :meth:`run`, within an event loop."""
+        """Like :meth:`run`, within an event loop."""
         from falcon_chat import FalconClient, Unreachable
 
         outside = outside_of(self.ctx)

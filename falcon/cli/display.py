@@ -16,22 +16,22 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str, indent: str) -> str:
-    """As `visible`, but line breaks stay. Later lines are indented, so that they do not look like other messages."""
+    """Like `visible`, but line breaks stay. Later lines are indented, so that they do not look like other messages."""
     return f"\n{indent}".join(visible(line) for line in _LINE_BREAK.split(text))
 
 
 def local_time(moment: datetime) -> str:
-    """In this machine's time zone, to the second."""
+    """Local time of this machine, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def local_minute(moment: datetime) -> str:
-    """In this machine's time zone, to the minute."""
+    """Local time of this machine, to the minute."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def api_time(moment: datetime) -> str:
-    """In UTC to the millisecond, as the API writes it."""
+    """UTC to the millisecond, as the API writes it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -31,7 +31,7 @@ async def all_members(falcon: FalconClient, room_id: int) -> list[Member]:
 
 
 async def newest_rooms(falcon: FalconClient, count: int) -> tuple[list[RoomSummary], bool]:
-    """At most ``count`` rooms, and True if there are more."""
+    """Returns at most ``count`` rooms, and True if there are more."""
     found: list[RoomSummary] = []
     cursor: str | None = None
     while True:

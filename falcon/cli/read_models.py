@@ -10,7 +10,7 @@ def read_models() -> list[str]:
 
 
 def read_models_beginning_with(incomplete: str) -> list[str]:
-    """For shells that complete a name."""
+    """Completes names in shells."""
     return [name for name in read_models() if name.startswith(incomplete)]
 
 

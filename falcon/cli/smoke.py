@@ -121,7 +121,7 @@ class Visit:
     awaited: str = "an answer"
 
     async def clean_up(self, falcon: "FalconClient") -> str:
-        """What is left. If the room cannot be deleted, the failure of the step matters more."""
+        """Deletes what is left. If the room cannot be deleted, the failure of the step matters more."""
         with suppress(Exception):
             async with asyncio.timeout(5):  # of its own, since --timeout may have run out
                 await falcon.delete_room(self.room_id or 0)
@@ -129,7 +129,7 @@ class Visit:
         return f"; room {self.room_id} could not be deleted" if self.room_id else ""
 
     async def steps(self, falcon: "FalconClient", each: "list[FalconClient]") -> AsyncIterator[str]:
-        """What each step has found. ``each``: a client for each address. Raises Fault, Problem, Unreachable."""
+        """Yields what each step has found. ``each``: a client for each address. Raises Fault, Problem, Unreachable."""
         from falcon_chat import CatchUp, CaughtUp, Hello, MessageDeleted, MessagePosted, Problem
 
         for one in each:

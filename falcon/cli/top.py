@@ -186,7 +186,7 @@ def _default_addresses(data_dir: Path) -> list[str]:
 
 
 async def _watch(urls: Sequence[str], interval: float, once: bool, as_json: bool, outside: Outside) -> None:
-    """After a missed scrape, figures cover a longer time. Raises Fault if no port can be read at the start."""
+    """Figures after a missed scrape cover a longer time. Raises Fault if no port can be read at the start."""
     import httpx
 
     from falcon_chat import Clock
@@ -255,7 +255,7 @@ def _text(figure: Figure) -> str:
 
 
 def _show(reading: Reading, once: bool) -> None:
-    """On a terminal each reading replaces the last; elsewhere they follow one another."""
+    """Each reading replaces the last on a terminal; elsewhere they follow one another."""
     from rich.console import Console
     from rich.text import Text
 

@@ -129,7 +129,7 @@ def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
 
 
 def _settings(data_dir: Path) -> "Settings":
-    """From the environment and the option. Raises Fault."""
+    """Settings by the environment and the option. Raises Fault."""
     from falcon.settings import Settings, WrongSettings
 
     try:

@@ -220,8 +220,8 @@ class Authenticator:
         return None if token_hash in self.revocations else account, asked_at
 
     async def _bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        """As ``AccountQueries.bearer``. Only its own answer or error says if the table of tokens is away: others may be
-        away while it answers."""
+        """Like ``AccountQueries.bearer``. Only its own answer or error says if the table of tokens is away: others may
+        be away while it answers."""
         try:
             account = await self._store.bearer(account_id, token_hash)
         except ReadStoreUnavailable:

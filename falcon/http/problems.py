@@ -38,7 +38,7 @@ _TITLES: Final = {
 
 
 class Kind(NamedTuple):
-    """What a problem's code means, and the statuses that it comes with."""
+    """Meaning of a problem's code, and the statuses that it comes with."""
 
     statuses: tuple[int, ...]
     meaning: str

@@ -86,7 +86,7 @@ class ReadMarkShape(RequestShape, frozen=True):
 
 
 class PageQuery(RequestShape, frozen=True):
-    """At most one of ``before``, ``after`` and ``around``. Without any: the newest messages."""
+    """Takes at most one of ``before``, ``after`` and ``around``. Without any: the newest messages."""
 
     limit: Limit = 50
     before: Annotated[SeqFrom0 | None, Meta(description="Messages before this seq")] = None
@@ -267,7 +267,7 @@ class Author(msgspec.Struct, frozen=True):
 
 
 class Authors(msgspec.Struct, frozen=True):
-    """In the order of the ids. An id that no account has is left out."""
+    """Names in the order of the ids. An id that no account has is left out."""
 
     authors: list[Author]
 

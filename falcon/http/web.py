@@ -77,7 +77,7 @@ def documents() -> dict[str, Render]:
 
 
 def picture() -> dict[str, Render]:
-    """As :func:`documents`, for the operations port."""
+    """Like :func:`documents`, for the operations port."""
     files = {name: _document(name, body, _ASK) for name, body in _files(_OPS).items()}
     return {"/ops": files.pop(_PAGE), **{f"/ops/{name}": file for name, file in files.items()}}
 

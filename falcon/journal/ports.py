@@ -23,7 +23,7 @@ class JournalUnavailable(Exception):
 
 
 class NotShown(JournalUnavailable):
-    """For now the log does not show all of some ``partitions``. The others can be read."""
+    """The log does not show all of some ``partitions`` for now. The others can be read."""
 
     def __init__(self, message: str, partitions: Collection[Partition]) -> None:
         super().__init__(message)
@@ -146,7 +146,7 @@ class EventSource(Protocol):
         """The end of the log now, for measuring: only the cursors that a read returns can be read from."""
 
     def remaining(self, cursor: Cursor) -> int:
-        """About how many events follow the cursor, according to the last read. Does not wait."""
+        """Estimates how many events follow the cursor, according to the last read. Does not wait."""
 
     def wait(self, seconds: float) -> None:
         """Wait until there may be new events, or the time is over."""

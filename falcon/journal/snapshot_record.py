@@ -21,7 +21,7 @@ class SnapshotStamp(NamedTuple):
 
 
 class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True):
-    """It holds what stands below ``offset``. Topics keep this layout for ever."""
+    """Holds what stands below ``offset``. Topics keep this layout for ever."""
 
     epoch: int
     offset: int
@@ -67,6 +67,6 @@ class LocalCopy(Protocol):
     def add_garbage(self, partition: Partition, keys: Iterable[bytes]) -> None: ...
 
     def garbage(self, partition: Partition, most: int) -> list[bytes]:
-        """At most so many keys."""
+        """Returns at most so many keys."""
 
     def drop_garbage(self, partition: Partition, keys: Iterable[bytes]) -> None: ...

@@ -35,7 +35,7 @@ _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a command runs: servers of a role (``falcon.roles``), and the operations port.
+    """Plan of what a command runs: servers of a role (``falcon.roles``), and the operations port.
 
     ``needs``: settings that must be set. ``stores``: it has data on this machine. ``port``: the setting of the socket
     that its servers share; empty if they have none.

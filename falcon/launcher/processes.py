@@ -160,7 +160,7 @@ class ProcessGroup:
         return ended
 
     def _hear(self, role: Role) -> None:
-        """Its line comes first, and then a byte each second."""
+        """Read its line, which comes first, and then a byte each second."""
         said = os.read(role.pipe, 4096)
         if not said:
             self._selector.unregister(role.pipe)

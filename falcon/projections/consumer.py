@@ -45,7 +45,7 @@ _UNRECORDED_SECONDS: Final = 1.0
 
 
 class ProjectionConsumer:
-    """For one thread. ``assigned``: the partitions of this consumer now.
+    """Serves one thread. ``assigned``: the partitions of this consumer now.
 
     ``events``: the most in a batch. ``pace_seconds``: the least time between two batches, so that many events share
     one. It is more when the tables are busy, and 0 when many events are known to follow.

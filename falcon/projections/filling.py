@@ -17,7 +17,7 @@ _KNOWN_SECONDS: Final = 3.0  # by then every reader knows that the model is coun
 
 
 class Filling:
-    """For one projection and one thread. Several processes may do this for the same projection."""
+    """Serves one projection and one thread. Several processes may do this for the same projection."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ _readable = metrics.message_seconds.labels("readable")
 
 
 class Lag:
-    """For one projection. The age grows by itself while nothing is applied, whatever the reason."""
+    """Measures one projection. The age grows by itself while nothing is applied, whatever the reason."""
 
     def __init__(self, projection: str) -> None:
         self._oldest: dict[Partition, Millis] = {}
@@ -26,7 +26,7 @@ class Lag:
         metrics.projection_lag_seconds.labels(projection).set_function(self._age)
 
     def read(self, events: Iterable[Recorded]) -> None:
-        """These events are to be applied now."""
+        """Note that these events are to be applied now."""
         for recorded in events:
             self._oldest.setdefault(recorded.envelope.partition, recorded.envelope.at)
 

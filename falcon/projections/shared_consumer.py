@@ -29,7 +29,7 @@ _HOLD_SECONDS: Final = 0.25  # a read waits at most so long for slower consumers
 
 class Source(CheckingSource, Protocol):
     def read(self, cursor: Cursor, limit: int, *, wait: bool = True) -> tuple[list[Recorded], Cursor]:
-        """As in EventSource. Without ``wait`` it returns what is there now."""
+        """Like EventSource.read. Without ``wait`` it returns what is there now."""
 
     def close(self) -> None: ...
 
@@ -68,7 +68,7 @@ class _Window:
         return chunk.bytes
 
     def bytes_after(self, position: Position) -> float:
-        """About how many bytes of what is kept follow a position; 0 for a position before all that is kept."""
+        """Estimates how many bytes of what is kept follow a position; 0 for a position before all that is kept."""
         if not self.begin.offset <= position.offset < self.end.offset:
             return 0.0
         return self._bytes * (self.end.offset - position.offset) / (self.end.offset - self.begin.offset)
@@ -216,7 +216,7 @@ class SharedLogReader:
 
 
 def _size(recorded: Recorded) -> int:
-    """About how much memory it takes."""
+    """Estimates how much memory it takes."""
     event = recorded.envelope.event
     return _EVENT_BYTES + (len(event.message.text) if isinstance(event, MessagePosted | MessageEdited) else 0)
 

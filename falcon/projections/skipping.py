@@ -72,12 +72,12 @@ def position_of(event: Recorded | Undecodable) -> Position:
 
 
 class NotStoppedThere(Exception):
-    """Without force, only an event at which a projection has stopped can be skipped. The message says where those
+    """Only an event at which a projection has stopped can be skipped without force. The message says where those
     are."""
 
 
 class NoSuchEvent(Exception):
-    """There is no event at that place. The message names the place."""
+    """No event is at that place. The message names the place."""
 
 
 def skip_event(

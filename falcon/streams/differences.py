@@ -43,7 +43,7 @@ class Differences:
             self._pack()
 
     def count_from(self, segment: int, zero: int) -> None:
-        """From now on the segment's difference is the one to this offset."""
+        """Count the segment's difference from this offset."""
         self._zeros[segment] = zero
         self.move(segment, self._offsets[segment])
 

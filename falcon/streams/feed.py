@@ -174,7 +174,7 @@ class Feed:
         return self._segments[segment].position.offset
 
     def reached_everywhere(self) -> dict[int, int]:
-        """By segment that is read, the offset up to which it was."""
+        """The offset up to which each segment was read."""
         return {segment: known.position.offset for segment, known in self._segments.items()}
 
     async def seek(self, segment: int, offset: int) -> Position:
@@ -354,7 +354,7 @@ class Feed:
         return resume_tokens.ResumeToken(self.log_name, offsets, reference, self._tail.starts.number)
 
     async def know_starts(self, offsets: Mapping[int, int]) -> None:
-        """As :meth:`Starts.know`. Raises WrongPlace, JournalUnavailable."""
+        """Like :meth:`Starts.know`. Raises WrongPlace, JournalUnavailable."""
         await self._tail.starts.know(offsets)
 
     def beginning(self, offsets: Mapping[int, int]) -> resume_tokens.ResumePlace:

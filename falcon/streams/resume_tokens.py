@@ -52,14 +52,14 @@ class Reference(NamedTuple):
 
 
 class ResumePlace(NamedTuple):
-    """What a token says. ``reference``: None in a token without a cut."""
+    """Content of a token. ``reference``: None in a token without a cut."""
 
     offsets: Mapping[int, int]
     reference: Reference | None = None
 
 
 class Claim(NamedTuple):
-    """What a text says, before it is known to be a token of the log."""
+    """Content of a text, before it is known to be a token of the log."""
 
     place: ResumePlace
     body: bytes
@@ -83,7 +83,7 @@ class Claim(NamedTuple):
 
 
 def no_starts(segment: int, offset: int) -> int:
-    """Of a log that was never started again."""
+    """Starts of a log that was never started again."""
     return NO_START
 
 
@@ -139,7 +139,7 @@ class ResumeToken:
         self.refer(reference)
 
     def refer(self, reference: Reference | None) -> None:
-        """From now on the token has the differences to this one."""
+        """Give the token its differences to this one."""
         self.reference = reference
         self._form: _Form = _Whole(self._log, self._offsets, self._start_of)
         if reference is not None:
@@ -155,7 +155,7 @@ class ResumeToken:
         self.refer(Reference(cut, older))
 
     def pass_over(self, segment: int) -> None:
-        """This segment has come to the cut, and all before it."""
+        """Note that this segment has come to the cut, and all before it."""
         reference = self.reference
         if reference is not None and reference.older is not None and segment >= reference.split:
             assert isinstance(self._form, _Relative)

@@ -1,4 +1,5 @@
-"""Which tokens the log has revoked, so that a process may continue trusting tokens that the read tables once knew.
+"""Remembers the tokens that the log has revoked, so that a process may continue trusting tokens that the read tables
+once knew.
 
 The tables are asked first where they stand, and the log is read from there on. So a token that they know from then on
 is good until the log revokes it: each revocation is either shown by the tables or read here.
@@ -135,8 +136,8 @@ class Revocations:
         }
 
     async def _shown(self) -> dict[int, int]:
-        """By segment, the offset up to which the tables show revocations. The feed follows each segment at least from
-        there on."""
+        """The offset of each segment up to which the tables show revocations. The feed follows each segment at least
+        from there on."""
         applied = await self._store.applied_everywhere(self._feed.partitions, _TOKENS)
         starts = {self._feed.segment_of(partition): position for partition, position in applied.items()}
         self._feed.follow(starts)

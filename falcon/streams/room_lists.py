@@ -81,7 +81,7 @@ class RoomLists:
         return await self._pick(await self._current(account_id), cursor, limit)
 
     async def newest(self, account_id: AccountId, limit: int) -> NewestRooms:
-        """At most ``limit`` rooms. Raises ReadStoreUnavailable."""
+        """Returns at most ``limit`` rooms. Raises ReadStoreUnavailable."""
         if account_id not in self._lists:
             rooms, following = await self._store.member_rooms(account_id, FEW + 1)
             if following is None:

@@ -70,14 +70,14 @@ class SignalTransport(Protocol):
 
 
 class _Types(msgspec.Struct, frozen=True, tag="types"):
-    """To the keeper of the room."""
+    """Goes to the keeper of the room."""
 
     room_id: RoomId
     account_id: AccountId
 
 
 class _Typing(msgspec.Struct, frozen=True, tag="typing"):
-    """To a process that listens in the room."""
+    """Goes to a process that listens in the room."""
 
     room_id: RoomId
     account_id: AccountId
@@ -101,8 +101,8 @@ class _Again(msgspec.Struct, frozen=True, tag="again"):
 
 
 class _Alive(msgspec.Struct, frozen=True, tag="alive"):
-    """To every process. ``keeps``: True; 0.1.0 looks at it while a cluster is upgraded. ``leaves``: the
-    process ends now."""
+    """Goes to every process. ``keeps``: True; 0.1.0 looks at it while a cluster is upgraded. ``leaves``: the process
+    ends now."""
 
     process: str
     keeps: bool = True
@@ -162,7 +162,7 @@ class Signals:
         self._tending = self._loop.create_task(self._tend())
 
     def drain(self) -> None:
-        """From now on the accounts here go to other processes, and their streams end without being missed."""
+        """Expect the accounts here at other processes: their streams end without being missed."""
         self._draining = True
 
     async def stop(self) -> None:

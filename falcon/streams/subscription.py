@@ -92,7 +92,7 @@ class Subscription:
         return self.only is None or room_id in self.only
 
     def push(self, frame: Frame) -> None:
-        """After its end a subscription gets nothing: its client resumes elsewhere and would see the event twice."""
+        """A subscription gets nothing after its end: its client resumes elsewhere and would see the event twice."""
         if not self.open:
             return
         if not self._busy:

@@ -26,7 +26,7 @@ class Tail(Protocol):
 
     @property
     def starts(self) -> Starts:
-        """Those of the segments. The tail knows all that began in what it has read."""
+        """Starts of the segments. The tail knows all that began in what it has read."""
 
     def segment(self, partition: Partition) -> int:
         """The segment that gets the partition's events."""

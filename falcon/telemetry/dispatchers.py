@@ -95,7 +95,7 @@ class Activity:
 
 
 class Dispatcher(ThreadPoolExecutor):
-    """At most ``threads`` tasks run and ``queue`` tasks wait. More are refused at once."""
+    """Runs at most ``threads`` tasks, while ``queue`` tasks wait. More are refused at once."""
 
     def __init__(self, name: str, *, threads: int, queue: int) -> None:
         super().__init__(threads, thread_name_prefix=f"falcon-{name}")

@@ -144,7 +144,7 @@ def _said(line: bytes) -> dict[str, Any]:
 
 
 class _GarbageCollection:
-    """It is called at every collection, so it looks its figures up beforehand."""
+    """Called at every collection, so it looks its figures up beforehand."""
 
     def __init__(self) -> None:
         self._began = 0.0

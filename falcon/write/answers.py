@@ -199,7 +199,7 @@ class AnswerWindow:
         return forgotten
 
     def count_in(self, counts: KeyCounts) -> None:
-        """From now on, until :meth:`count_out`."""
+        """Count the keys until :meth:`count_out`."""
         self._counts = counts
         counts.add_all(len(self), map(_account_of, list(self._places)), 1)
 

@@ -1,5 +1,5 @@
-"""Which rooms get the most commands: the first question about a busy shard. No metric says it, since none has a room as
-its label, so the operators' page of shards does."""
+"""Finds the rooms that get the most commands: the first question about a busy shard. No metric says it, since none has
+a room as its label, so the operators' page of shards does."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class BusyRooms:
             self._before, self._counts = self._counts, Counter()
 
     def busiest(self) -> dict[Partition, tuple[float, str]]:
-        """By partition: commands a second, and its busiest rooms with theirs. Another thread may ask."""
+        """Rates by partition: commands a second, and its busiest rooms with theirs. Another thread may ask."""
         seconds = max(1.0, self._monotonic() - self._since + (_SECONDS if self._before else 0.0))
         rates: Counter[Partition] = Counter()
         rooms: dict[Partition, list[str]] = {}

@@ -40,7 +40,7 @@ class Checkpoints:
             self.capture(serving, submissions)
 
     def capture(self, serving: Serving, submissions: list[Submission]) -> None:
-        """With nothing in flight the captured state is a checkpoint already."""
+        """Capture the state; with nothing in flight it is a checkpoint already."""
         serving.captured_at = self._monotonic()
         if not serving.aggregates.capture():
             return

@@ -1,4 +1,4 @@
-"""What a shard takes, keeps and waits for."""
+"""Limits of what a shard takes, keeps and waits for."""
 
 import msgspec
 

@@ -51,7 +51,7 @@ class Down(msgspec.Struct, frozen=True):
 
 
 class Recovering(msgspec.Struct, frozen=True):
-    """It is being taken over, and its log is being read. Fields as in Down."""
+    """The partition is being taken over, and its log is being read. Fields as in Down."""
 
     tries: int = 0
     before: PartitionAggregates | None = None
@@ -84,7 +84,7 @@ class Serving(msgspec.Struct, eq=False):
 
 
 class Leaving(msgspec.Struct, frozen=True):
-    """It is assigned to another shard. No command is taken any more; what is in flight is answered."""
+    """The partition is assigned to another shard. No command is taken any more; what is in flight is answered."""
 
     serving: Serving
 
@@ -151,17 +151,17 @@ def taken_over(owned: Down | Lost) -> Recovering:
 
 
 def recovered(aggregates: PartitionAggregates, now: float) -> Serving:
-    """Its log has been read to the end. Nothing proves yet that the log is still ours."""
+    """The log has been read to the end. Nothing proves yet that the log is still ours."""
     return Serving(aggregates, captured_at=now)
 
 
 def put_off(owned: Down | Recovering, retry_at: float) -> Down:
-    """It could not be taken over, and the next try may do better then."""
+    """The partition could not be taken over, and the next try may do better then."""
     return Down(retry_at, owned.tries + 1, owned.before)
 
 
 def not_readable(owned: Down | Recovering, retry_at: float) -> Down:
-    """Its log holds what this version cannot read. Taking it over did not fail, so the pauses do not grow."""
+    """The log holds what this version cannot read. Taking it over did not fail, so the pauses do not grow."""
     return Down(retry_at, owned.tries, owned.before)
 
 
@@ -187,7 +187,7 @@ def assigned_elsewhere(owned: Owned) -> Owned | None:
 
 
 def went_down(serving: Serving) -> Down:
-    """It is not known what became of an append: only its log can tell."""
+    """The outcome of an append is unknown: only its log can tell."""
     return Down(before=serving.aggregates)
 
 

@@ -1,4 +1,4 @@
-"""Which partitions a shard should own. Only the log decides which shard does own one."""
+"""Assigns partitions to a shard. Only the log decides which shard does own one."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -27,7 +27,7 @@ class Ownership(Protocol):
         """The partitions that this shard should own now. It must be cheap: the shard looks with every message."""
 
     def opened(self, epochs: Mapping[Partition, int]) -> None:
-        """These partitions serve here now, in these epochs: tell the gateways."""
+        """Tell the gateways that these partitions serve here now, in these epochs."""
 
     def leave(self) -> None:
         """Let other shards have the partitions. ``assigned`` stays as it is, so that this one serves until they do."""
@@ -52,7 +52,7 @@ class FixedOwnership:
         """Gateways know it from the settings."""
 
     def leave(self) -> None:
-        """There are no other shards."""
+        """Does nothing: there are no other shards."""
 
     def close(self) -> None:
-        """There are no other shards."""
+        """Does nothing: there are no other shards."""

@@ -125,7 +125,7 @@ class OwnershipCycle:
             self._prove_what_stays()
 
     def _prove_what_stays(self) -> None:
-        """Between two assignments another shard may have been the owner, if this one has missed an assignment.
+        """Another shard may have been the owner between two assignments, if this one has missed an assignment.
 
         This shard would not notice: no commands come any more, since they go to the other one. So it writes
         something, which the log refuses then.
@@ -225,6 +225,6 @@ class OwnershipCycle:
                 assert_never(each)
 
     def _pause(self, each: Down | Recovering) -> float:
-        """It grows, since each try may depose an owner that serves."""
+        """Grows, since each try may depose an owner that serves."""
         pause = self._limits.recovery_retry_seconds * 2.0 ** min(each.tries, _TRIES_MAX)
         return min(pause, self._limits.recovery_retry_seconds_max)

@@ -361,7 +361,7 @@ class PartitionAggregates:
         return id_of(self._counter + 1, self.number, self._partitions)
 
     def end(self, *, void: bool) -> None:
-        """Its epoch is over: it decides nothing any more, and only knows its keys.
+        """The epoch is over: it decides nothing any more, and only knows its keys.
 
         ``void``: what is not known to be durable never will be.
         """

@@ -141,7 +141,7 @@ def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis, sender: int
 
 
 def decode_sent_batch(data: bytes) -> SentBatch:
-    """Its deadlines are by the sender's clock: see ``transit``. Raises msgspec.DecodeError."""
+    """Deadlines are by the sender's clock: see ``transit``. Raises msgspec.DecodeError."""
     return _sent_batches.decode(data)
 
 

@@ -1,4 +1,4 @@
-"""What rooms and accounts take of one shard, and the refusals of more."""
+"""Limits what rooms and accounts take of one shard, and refuses more."""
 
 from collections.abc import Callable
 from typing import Final

@@ -39,7 +39,7 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 class Recovery:
-    """For one recovery at a time."""
+    """Serves one recovery at a time."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a shard shows of itself: its gauges, and a row for each partition on the operators' page."""
+"""Shows the state of a shard: its gauges, and a row for each partition on the operators' page."""
 
 from collections.abc import Iterable
 

@@ -177,7 +177,7 @@ def _put(table: str, mutations: list[Any], stamp: int) -> Callable[[ThriftConnec
 
 
 def _probing(table: str, ask: Callable[[ThriftConnection], T]) -> Callable[[ThriftConnection], T]:
-    """About many rows of a dropped table HBase says nothing for long, and then not why. About one row it answers at
+    """HBase says nothing for long about many rows of a dropped table, and then not why. About one row it answers at
     once. So from the second attempt on, ask about one row first."""
     attempts = 0
 

@@ -27,7 +27,7 @@ _ATTEMPT_SECONDS: Final = 5.0  # a gateway that has hung by then is given up for
 
 
 class HBaseComparing:
-    """For one thread. ``ends``: up to where the projection had been applied when the comparison began. ``repair``:
+    """Serves one thread. ``ends``: up to where the projection had been applied when the comparison began. ``repair``:
     write cells that are missing or wrong."""
 
     def __init__(

@@ -25,7 +25,7 @@ _CHECK_WAIT_SECONDS: Final = 2.0  # the record is there in milliseconds, or it i
 
 
 class KafkaCuts:
-    """For one event loop."""
+    """Serves one event loop."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster

@@ -151,7 +151,7 @@ async def coordinator(admin: AIOKafkaAdminClient, group: str) -> int:
 
 
 class _DescribeGroups(Request[DescribeGroupsRequest_v2]):  # type: ignore[misc]
-    """This version of the request, since aiokafka misreads the brokers' answer to its newest one."""
+    """Uses this version of the request, since aiokafka misreads the brokers' answer to its newest one."""
 
     API_KEY = DescribeGroupsRequest_v2.API_KEY
 

@@ -43,7 +43,7 @@ class _Generation:
 
 
 class Producer:
-    """For one event loop. A batch is written whole or not at all.
+    """Serves one event loop. A batch is written whole or not at all.
 
     Any error retires the aiokafka producer: it may be poisoned, and an idempotent one never gives up a batch. Batches
     of other partitions that are away with it are waited for. New ones go through a new producer.

@@ -79,7 +79,7 @@ def of_api() -> Rights:
 
 
 def of_prepare() -> Rights:
-    """Without Create and AlterConfigs: only a missing topic, or one that has to be changed, needs them."""
+    """Leaves out Create and AlterConfigs: only a missing topic, or one that has to be changed, needs them."""
     topics = {
         "journal": _LOOK,
         "snapshots": _LOOK,

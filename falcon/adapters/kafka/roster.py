@@ -17,8 +17,8 @@ _SECONDS: Final = 1.0  # the beats of silent owners are judged every 0.2 s: a li
 
 
 class GroupRoster:
-    """For one event loop; calls may overlap. A failed call forgets the group's coordinator, so that the next one looks
-    it up again."""
+    """Serves one event loop; calls may overlap. A failed call forgets the group's coordinator, so that the next one
+    looks it up again."""
 
     def __init__(self, cluster: KafkaCluster, group: str) -> None:
         self._cluster = cluster

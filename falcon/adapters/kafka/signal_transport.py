@@ -34,7 +34,8 @@ _Place: TypeAlias = tuple[str, int]  # topic, partition
 
 
 class KafkaSignalTransport:
-    """For one event loop. Signals that wait while a batch to their partition is on its way go out as its next batch."""
+    """Serves one event loop. Signals that wait while a batch to their partition is on its way go out as its next
+    batch."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self.name = secrets.token_hex(8)

@@ -20,7 +20,7 @@ _FOUND_MAX: Final = 10_000  # places that were looked for; 64 partitions after 1
 
 
 class KafkaStarts:
-    """Those of the partitions. It knows the markers that the tail has read, and looks for others in the log."""
+    """Starts of the partitions. It knows the markers that the tail has read, and looks for others in the log."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def connector(networks: Sequence[str], **options: Any) -> aiohttp.TCPConnector:
-    """For any number of aiohttp's connections. It checks the address that a name resolves to when it connects."""
+    """Serves any number of aiohttp's connections. It checks the address that a name resolves to when it connects."""
     import aiohttp  # here: it is a third of what a Falcon on one machine imports, which has no use for it
 
     return aiohttp.TCPConnector(limit=0, socket_factory=sockets_within(networks), **options)

@@ -51,7 +51,7 @@ class Roster(Protocol):
 
 
 class OwnerWatch:
-    """For one event loop. ``me``: host:port where this process takes commands."""
+    """Serves one event loop. ``me``: host:port where this process takes commands."""
 
     def __init__(
         self, me: Process, keys: Keys, roster: Roster, session_seconds: float, networks: Sequence[str]

@@ -18,4 +18,4 @@ class LocalSignalTransport:
         self.send(data)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""

@@ -37,7 +37,7 @@ class Nudges:
                 continue  # it is full: its process has been nudged and has not looked
 
     def close(self) -> None:
-        """From now on nothing is sent."""
+        """Stop sending."""
         asyncio.get_running_loop().remove_reader(self._pipe)
         others, self._others = self._others, []
         for pipe in (self._pipe, *others):

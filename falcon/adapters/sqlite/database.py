@@ -176,7 +176,7 @@ def check(path: Path, partitions: int) -> None:
 
 
 def create(connection: apsw.Connection, partitions: int) -> None:
-    """Within the caller's transaction: make all that a file of this schema has."""
+    """Call it within a transaction: make all that a file of this schema has."""
     _create(connection, partitions)
     _migrate(connection)
     _install(connection)

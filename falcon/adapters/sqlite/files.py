@@ -247,8 +247,8 @@ def _note_ends(first: Path, ends: Sequence[int]) -> None:
 
 
 def _note_start(first: Path, count: int) -> None:
-    """What is written from now on is distinguished from what a lost history had in the same places: the folder may be
-    an older copy of itself. On a disk without a free byte the spare file makes room for it, and comes back then."""
+    """Distinguish what is written next from what a lost history had in the same places: the folder may be an older copy
+    of itself. On a disk without a free byte the spare file makes room for it, and comes back then."""
     ends = _ends(paths(first, count))
     spare = first.with_name(_SPARE)
     try:

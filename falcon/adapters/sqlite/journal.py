@@ -38,7 +38,7 @@ class CommitHook(Protocol):
         False, the transaction must be rolled back, and the next one is to call :meth:`apply_each`."""
 
     def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
-        """As :meth:`apply`, at a higher price. Raises nothing but apsw.Error."""
+        """Like :meth:`apply`, at a higher price. Raises nothing but apsw.Error."""
 
     def committed(self, appends: Sequence[Append]) -> None:
         """The commit is durable."""
@@ -207,7 +207,7 @@ class SqliteJournal:
         self._steps.put((_Step.COMMIT, self._activity.queued()))
 
     def _insert_again(self) -> None:
-        """In a transaction of its own. Other processes may write before it."""
+        """Runs a transaction of its own. Other processes may write before it."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._begun, self._applies_each = False, True

@@ -93,8 +93,8 @@ def place_of(connection: apsw.Connection) -> int:
 
 
 def note_start(connection: apsw.Connection, ends: Sequence[int]) -> None:
-    """Within the caller's transaction on the first file, before anything is written after these ``ends`` of the files
-    of the folder. A start after which nothing was written is forgotten: no place lies after it."""
+    """Call it within a transaction on the first file, before anything is written after these ``ends`` of the files of
+    the folder. A start after which nothing was written is forgotten: no place lies after it."""
     starts = starts_of(connection)
     for end in ends:
         starts.pop(end, None)

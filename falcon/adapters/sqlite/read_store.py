@@ -110,6 +110,6 @@ class SqliteFilesReadStore(SqliteFilesQueries):
 
 
 def read_store(connections: Sequence[apsw.Connection], partitions: int) -> ReadStore:
-    """Over read-only connections to the files of a data folder, in order."""
+    """Returns a store over read-only connections to the files of a data folder, in order."""
     stores = [SqliteReadStore(connection) for connection in connections]
     return stores[0] if len(stores) == 1 else SqliteFilesReadStore(stores, partitions)

@@ -129,7 +129,7 @@ class SqliteSource:
         return int(offset)
 
     def _data_version(self) -> Any:
-        """It changes whenever another connection has committed."""
+        """Changes whenever another connection has committed."""
         return self._row("PRAGMA data_version")
 
     # --- snapshots ----------------------------------------------------------------------------------------------------
@@ -233,13 +233,13 @@ class SqliteFilesSource:
 
 
 def source_of(connections: Sequence[apsw.Connection]) -> SqliteSource | SqliteFilesSource:
-    """Over connections to the files of a data folder, in order."""
+    """Returns a source over connections to the files of a data folder, in order."""
     sources = [SqliteSource(connection) for connection in connections]
     return sources[0] if len(sources) == 1 else SqliteFilesSource(sources)
 
 
 def _rows_from(offset: int, rows: int, begin: int, end: int) -> int:
-    """About how many of a segment's rows are at this offset or after it."""
+    """Estimates how many of a segment's rows are at this offset or after it."""
     return max(0, round(rows * (end - max(begin, offset)) / (end - begin)))
 
 

@@ -50,7 +50,7 @@ class SqliteTables:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
     def advance(self, projections: Sequence[str], first: int, end: int) -> Sequence[str]:
-        """Within the caller's transaction: move those of these projections whose next event is at ``first`` to ``end``.
+        """Call it within a transaction: move those of these projections whose next event is at ``first`` to ``end``.
         Gives their names. Of several, none may stand at ``end`` yet."""
         places = ", ".join("?" * len(projections))
         self._connection.execute(_for_tables(_MOVE, places), (end, first, *projections))
@@ -61,7 +61,7 @@ class SqliteTables:
         return [name for name in projections if name in moved]
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
-        """Within the caller's transaction, by projection: each run of writes of one kind at once, in order. If a mark
+        """Call it within a transaction, by projection: each run of writes of one kind at once, in order. If a mark
         moves several times within a run, only the last move is kept. The caller rolls back if it raises."""
         for projection, of_projection in writes.items():
             name = projection.removesuffix(_REBUILDING)

@@ -17,7 +17,7 @@ from falcon.streams.tail import LocatedRecord, WrongPlace
 
 
 class SqliteTail:
-    """To streams the segment that a file writes has the number of the file.
+    """Streams see the segment that a file writes under the number of the file.
 
     Over a connection to each file of the data folder, in order, for one event loop: a few rows are read quickly.
     ``poll_seconds``: how often it looks for rows from other processes."""

@@ -108,7 +108,7 @@ class LocalGateway:
         self._committed()
 
     def _replied(self, reply: BatchReply) -> None:
-        """To a batch of another process, or too late to one of the mailbox."""
+        """Replies to a batch of another process, or too late to one of the mailbox."""
         delivered = self._others.get(reply.number)
         if delivered is None:
             return

@@ -47,7 +47,7 @@ class InternalCommands:
         self._shards = shards
 
     def connection(self) -> EdgeConnection:
-        """For a connection that is upgraded to framing.PROTOCOL."""
+        """Serve a connection that is upgraded to framing.PROTOCOL."""
         return EdgeConnection(self._keys, self._deliver, self._arrivals)
 
     def _deliver(

@@ -43,7 +43,7 @@ class Addresses:
         return _key(address)
 
     def behind_proxy(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey | None:
-        """As :meth:`of_request`, but None if the other end is no trusted proxy."""
+        """Like :meth:`of_request`, but None if the other end is no trusted proxy."""
         return None if self.of_peer(client) is not None else self.of_request(client, headers)
 
     def of_peer(self, client: tuple[str, int] | None) -> AddressKey | None:

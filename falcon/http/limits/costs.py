@@ -1,4 +1,4 @@
-"""What a request costs this process, measured while it is answered."""
+"""Measures what a request costs this process while it is answered."""
 
 import time
 from collections.abc import Callable, Coroutine, Generator

@@ -13,7 +13,7 @@ _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addre
 
 
 class BucketsOfAddresses:
-    """As Buckets, by address."""
+    """Like Buckets, by address."""
 
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
         self._addresses = Buckets(policy.quota, policy.seconds, keys_max=_ADDRESSES_MAX, shared=True, clock=clock)

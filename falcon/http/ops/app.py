@@ -133,7 +133,7 @@ class OpsPages:
         return PlainTextResponse("ok") if self._has_started else PlainTextResponse("starting", 503)
 
     def ready(self, request: Request) -> Response:
-        """As many processes as are needed can serve, and none is draining."""
+        """Succeeds if as many processes as are needed can serve, and none is draining."""
         said = self._processes.health().values()
         if any(each.get("draining") for each in said):
             return PlainTextResponse("draining", 503)

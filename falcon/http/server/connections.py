@@ -132,8 +132,8 @@ class ConnectionSweeper:
             budget.set_unread(0)
 
     def _waits(self, connection: Any, size: int, now: float) -> _Unread:
-        """What the client has not read, and until when it may wait with that. The kernel's count tells how much it
-        reads; the size alone does not, since more may be written meanwhile."""
+        """Returns what the client has not read, and until when it may wait with that. The kernel's count tells how much
+        it reads; the size alone does not, since more may be written meanwhile."""
         acknowledged = _acknowledged(connection.transport)
         before = self._waited.get(connection)
         latest = now + self.limits.stalled_seconds

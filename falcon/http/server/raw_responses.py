@@ -17,7 +17,7 @@ STATUS_LINE.update({status: line + _GUARDS for status, line in STATUS_LINE.items
 
 
 def require_https(seconds: int) -> None:
-    """From now on every answer tells browsers to use HTTPS only, for so long (HSTS)."""
+    """Have every answer tell browsers to use HTTPS only, for so long (HSTS)."""
     field = b"strict-transport-security: max-age=%d\r\n" % seconds
     STATUS_LINE.update({status: line + field for status, line in STATUS_LINE.items()})
 

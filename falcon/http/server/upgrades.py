@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 
 class UpgradedConnection(asyncio.Protocol):
-    """It counts as a connection of its server, and of its address, until it is lost."""
+    """Counts as a connection of its server, and of its address, until it is lost."""
 
     transport: asyncio.Transport
 

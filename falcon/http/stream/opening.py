@@ -172,7 +172,7 @@ class Opener:
     async def _replay(
         self, caller: StreamCaller, only: Rooms, place: resume_tokens.ResumePlace, tables: StreamTables
     ) -> PendingStream | None:
-        """From the log and the account's memberships; None if too much has happened since then."""
+        """Replays the log for the account's memberships; None if too much has happened since then."""
         async with tables.turn() as positions:
             known = await self._is_known(caller, positions)
             roles = await self._roles(caller.account_id)

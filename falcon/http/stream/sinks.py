@@ -46,7 +46,7 @@ class StreamSink:
         self._waiting: asyncio.Task[None] | None = None
 
     def send(self, frame: Frame, sent: Callable[[], None]) -> bool:
-        """As ``streams.subscription.Sink`` has it."""
+        """See ``streams.subscription.Sink``."""
         writer = self._writer
         if writer is not None and not writer.is_paused():
             wire = frame.wire.get(self.transport)
@@ -65,7 +65,7 @@ class StreamSink:
         raise NotImplementedError
 
     def beat(self, sent: Callable[[], None]) -> bool:
-        """As ``streams.subscription.Sink`` has it."""
+        """See ``streams.subscription.Sink``."""
         raise NotImplementedError
 
     def close(self, reason: Reason, id: str) -> None:
