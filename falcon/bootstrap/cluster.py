@@ -74,7 +74,7 @@ from falcon.projections.rebuild import Assigned, Rebuild, RebuildShare
 from falcon.projections.shared_consumer import ProjectionSource, SharedLogReader
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
-from falcon.read.catalogue import READ_MODELS, VOUCHING, projections, vouched_for
+from falcon.read.catalogue import CONFIRMING, READ_MODELS, confirmed, projections
 from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
 from falcon.settings import Settings, WrongSettings
 from falcon.streams.cuts import Cuts
@@ -413,8 +413,8 @@ class _Projecting:
             lambda: self._member.assigned,
             events=settings.project_events,
             pace_seconds=settings.project_seconds,
-            vouches_for=vouched_for() if name == VOUCHING else {},
-            is_vouched_for=name in vouched_for(),
+            confirms=confirmed() if name == CONFIRMING else {},
+            is_confirmed=name in confirmed(),
         )
         loop.call(self._member.join())
 

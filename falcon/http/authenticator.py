@@ -23,7 +23,7 @@ from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.revocations import Revocations
 
-_FRESH_SECONDS: Final = 1.0  # while the log does not vouch for a token, its revocation is noticed this soon
+_FRESH_SECONDS: Final = 1.0  # while the log does not confirm a token, its revocation is noticed this soon
 _USABLE_SECONDS: Final = 600.0  # through an outage of the read tables for so long people can still send
 _CACHED_MAX: Final = 50_000  # tokens
 _REVOKED: Final = "Send Authorization: Bearer TOKEN with a token that is not revoked."
@@ -33,7 +33,7 @@ Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
 class _Cached(msgspec.Struct, frozen=True, gc=False):
     """A token that the tables knew when they were asked at ``asked_at``. It is good until ``fresh_until``; until
-    ``usable_until`` while the log vouches for it, or the tables are away. Times on CLOCK_MONOTONIC. ``confirmed``: no
+    ``usable_until`` while the log confirmes it, or the tables are away. Times on CLOCK_MONOTONIC. ``confirmed``: no
     event of the account's partition up to this offset has revoked it.
 
     The fields of the account never change."""
@@ -92,7 +92,7 @@ class Authenticator:
         self._refreshing: asyncio.Task[None] | None = None
 
     async def authenticate(self, headers: Headers, turn: Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
-        """The account whose token it is. A good token is cached for ten minutes while the log vouches for it, and for a
+        """The account whose token it is. A good token is cached for ten minutes while the log confirmes it, and for a
         second otherwise, so a token that another process revokes is accepted for about a second,
         but not with the position of the revocation (:meth:`confirm`).
 

@@ -39,7 +39,7 @@ _TRY_AGAIN_SECONDS: Final = 30.0  # retry the event at which a partition has sto
 _WRITE_SECONDS_IDLE: Final = 0.02
 _WRITE_SMOOTHING: Final = 0.2  # the weight of the newest batch, so that one slow batch does not delay the next ones
 _PACE_SECONDS_MAX: Final = 0.4  # reads of new messages wait for this at most
-_QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is vouched for and has nothing to write
+_QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is confirmed and has nothing to write
 # a position stands still for at most so long while its projection has nothing to write
 _UNRECORDED_SECONDS: Final = 1.0
 
@@ -50,8 +50,8 @@ class ProjectionConsumer:
     ``events``: the most in a batch. ``pace_seconds``: the least time between two batches, so that many events share
     one. It is more when the tables are busy, and 0 when many events are known to follow.
 
-    ``vouches_for``: other projections. With its own position this consumer records from where on the log has held
-    nothing that they write. ``is_vouched_for``: another consumer does so for this one. So this one need not move its
+    ``confirms``: other projections. With its own position this consumer records from where on the log has held
+    nothing that they write. ``is_confirmed``: another consumer does so for this one. So this one need not move its
     position for events that it writes nothing for, and does so once a second.
     """
 
@@ -65,8 +65,8 @@ class ProjectionConsumer:
         *,
         events: int = 2_000,
         pace_seconds: float = 0.0,
-        vouches_for: Mapping[str, Project] = MappingProxyType({}),
-        is_vouched_for: bool = False,
+        confirms: Mapping[str, Project] = MappingProxyType({}),
+        is_confirmed: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -84,9 +84,9 @@ class ProjectionConsumer:
         self._cursor: dict[Partition, Position] = {}
         self._recorded: dict[Partition, Position] = {}  # with the tables; may be behind the cursor
         self._recorded_at: dict[Partition, float] = {}
-        self._vouches_for = vouches_for
-        self._is_vouched_for = is_vouched_for
-        self._is_quiet = False  # it is vouched for, and had nothing to write last time
+        self._confirms = confirms
+        self._is_confirmed = is_confirmed
+        self._is_quiet = False  # it is confirmed, and had nothing to write last time
         self._quiet_since: dict[Partition, dict[str, int]] = {}
         self._stopped: dict[Partition, float] = {}  # the time of each stop
         self._late: dict[Partition, float] = {}  # not readable yet: the time of the next look
@@ -183,7 +183,7 @@ class ProjectionConsumer:
             self._recorded.update(cursor)
             for partition, position in cursor.items():
                 self._recorded_at.pop(partition, None)
-                self._quiet_since[partition] = dict.fromkeys(self._vouches_for, position.offset)
+                self._quiet_since[partition] = dict.fromkeys(self._confirms, position.offset)
             return
         log.error("projection %s has stopped: the log has lost what the tables show: %s", self._name, why)
         metrics.projection_stopped.labels(self._name).set(1)
@@ -224,8 +224,8 @@ class ProjectionConsumer:
                 at = position_of(recorded)
                 poisoned[partition] = at, f"projection {self._name} cannot apply it: {error!r}"
                 after[partition] = at
-        self._vouch(events, after)
-        self._is_quiet = self._is_vouched_for and not any(writes.values())
+        self._confirm(events, after)
+        self._is_quiet = self._is_confirmed and not any(writes.values())
         self._write_or_find_the_fault(events, after, writes)
         for partition, (at, why) in poisoned.items():
             if partition not in self._stopped:  # at an event before it, which the tables refuse
@@ -286,22 +286,21 @@ class ProjectionConsumer:
         self, after: dict[Partition, Position], writes: Mapping[Partition, Sequence[Write]], events: int
     ) -> dict[Partition, Position]:
         """The positions to record now."""
-        if not self._is_vouched_for or events >= self._much:
+        if not self._is_confirmed or events >= self._much:
             return after
         before = self._monotonic() - _UNRECORDED_SECONDS
         return {p: at for p, at in after.items() if writes[p] or self._recorded_at.get(p, before) <= before}
 
-    def _vouch(self, events: Sequence[Recorded], after: Mapping[Partition, Position]) -> None:
-        """Note from where on the others have nothing to write. Vouch for nothing in a partition that went on without an
-        event, since it may have passed over a record that does not decode. Vouch for nothing in a backlog either: it
-        would take time."""
+    def _confirm(self, events: Sequence[Recorded], after: Mapping[Partition, Position]) -> None:
+        """Note from where on the others have nothing to write. Note nothing in a partition that moved without an event,
+        since it may have passed over a record that does not decode; nor in a backlog: it would take time."""
         small = len(events) < self._much
         told = {recorded.envelope.partition for recorded in events if small}
         for partition in after.keys() - told:
-            self._quiet_since[partition] = dict.fromkeys(self._vouches_for, after[partition].offset)
+            self._quiet_since[partition] = dict.fromkeys(self._confirms, after[partition].offset)
         if not small:
             return
-        for name, project in self._vouches_for.items():
+        for name, project in self._confirms.items():
             found: set[Partition] = set()
             for recorded in reversed(events):
                 partition = recorded.envelope.partition

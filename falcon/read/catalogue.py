@@ -136,12 +136,12 @@ class HBaseQueries(
 
 # On a cluster this projection's consumer has to keep up with every message. It records for the others where the log
 # holds nothing for them, so that they move their positions only for what they write.
-VOUCHING: Final = "timeline"
+CONFIRMING: Final = "timeline"
 
 
 def projections() -> dict[str, Project]:
     return {name: model.project for name, model in READ_MODELS.items()}
 
 
-def vouched_for() -> dict[str, Project]:
-    return {name: project for name, project in projections().items() if name != VOUCHING}
+def confirmed() -> dict[str, Project]:
+    return {name: project for name, project in projections().items() if name != CONFIRMING}

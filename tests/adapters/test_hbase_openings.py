@@ -92,8 +92,8 @@ class Edge:
             reads, self.feed, FakeLookups(), self.names, applied, self.lists, limiter, TableTurns(), self._revocations
         )
 
-    async def vouches(self) -> None:
-        """From now on the log vouches for tokens that the tables have known."""
+    async def confirms(self) -> None:
+        """From now on the log confirmes tokens that the tables have known."""
         self._revocations.start()
         while not self._revocations.still_valid_since(time.monotonic(), time.monotonic()):
             await asyncio.sleep(0.01)
@@ -154,7 +154,7 @@ def test_a_hello_of_twenty_rooms_is_four_calls(store: HBaseStore) -> None:
     served(store, scenario)
 
 
-def test_a_token_that_was_looked_up_earlier_is_looked_up_again_unless_the_log_vouches_for_it(
+def test_a_token_that_was_looked_up_earlier_is_looked_up_again_unless_the_log_confirms_it(
     store: HBaseStore,
 ) -> None:
     ann_is_in(store, 1)
@@ -164,7 +164,7 @@ def test_a_token_that_was_looked_up_earlier_is_looked_up_again_unless_the_log_vo
         await edge.hello()
         _, tables, _ = await edge.cost(edge.hello(earlier))
         assert tables == ["accounts", *LIST]
-        await edge.vouches()
+        await edge.confirms()
         _, tables, _ = await edge.cost(edge.hello(time.monotonic()))
         assert tables == LIST
 

@@ -42,7 +42,7 @@ def test_what_comes_late_takes_nothing_back() -> None:
     assert shown(known(moves("timeline", 2, 9), moves("rooms", 1, 9), moves("rooms", 1, 3))) == 9
 
 
-def test_a_projection_that_had_nothing_to_write_shows_what_another_one_vouches_for() -> None:
+def test_a_projection_that_had_nothing_to_write_shows_what_another_one_confirms() -> None:
     assert shown(known(moves("timeline", 2, 9, {"rooms": 4}), moves("rooms", 1, 4))) == 9
     assert shown(known(moves("timeline", 2, 9, {"rooms": 4}), moves("rooms", 1, 3))) == 3
 

@@ -593,7 +593,7 @@ def _unliked(seq: int, reacted: int, revision: int, account_id: int) -> tuple[Wr
 class StreamReadStoreContract(ReadStoreContract):
     """For tables that consumers keep up to date."""
 
-    def test_a_projection_shows_what_another_one_vouches_for(self, store: Store) -> None:
+    def test_a_projection_shows_what_another_one_confirms(self, store: Store) -> None:
         for projection, offset in (("memberships", 3), ("accounts", 2), ("rooms", 9), ("reactions", 9)):
             store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
         quiet = {0: {"memberships": 3, "accounts": 3}, 1: {"memberships": 1, "accounts": 2}}

@@ -20,7 +20,7 @@ ACCOUNTS = 10_000
 
 @pytest.fixture
 def falcon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Falcon]:
-    """It follows the log's revocations, as an API process of a cluster does. Once it has read the log, the log vouches
+    """It follows the log's revocations, as an API process of a cluster does. Once it has read the log, the log confirms
     for tokens, however long the machine stops the test then."""
     monkeypatch.setattr(revocations, "_FRESH_SECONDS", 3_600.0)
     with Falcon(tmp_path) as started:

@@ -61,7 +61,7 @@ def test_so_is_a_request_with_a_later_position_among_others(falcon: Falcon, anna
     problem(anna.get("/v1/me", position=position), 401, "unauthenticated")
 
 
-def test_a_server_that_has_not_read_so_far_does_not_vouch(
+def test_a_server_that_has_not_read_so_far_does_not_confirm(
     falcon: Falcon, anna: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tables and its log stand before the revocation."""

@@ -577,20 +577,20 @@ def test_a_batch_that_took_long_once_holds_the_next_one_up_by_little(
 
 
 class Pair:
-    """The timeline's stream, which vouches for memberships', and that of memberships; in partition 0."""
+    """The timeline's stream, which confirmes memberships', and that of memberships; in partition 0."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         others = {"memberships": READ_MODELS["memberships"].project}
         for name in READ_MODELS.keys() - {"timeline", "memberships"}:
             world.tables.apply(name, world.tables.cursor(name), dict.fromkeys(range(PARTITIONS), _FAR), ())
-        self.timeline = self._stream("timeline", vouches_for=others)
-        self.memberships = self._stream("memberships", is_vouched_for=True)
+        self.timeline = self._stream("timeline", confirms=others)
+        self.memberships = self._stream("memberships", is_confirmed=True)
 
-    def _stream(self, name: str, **vouching: Any) -> ProjectionConsumer:
+    def _stream(self, name: str, **confirming: Any) -> ProjectionConsumer:
         log, tables, monotonic = self.world.log, self.world.tables, self.world.clock.monotonic
         return ProjectionConsumer(
-            name, READ_MODELS[name].project, log, tables, lambda: {0}, monotonic=monotonic, **vouching
+            name, READ_MODELS[name].project, log, tables, lambda: {0}, monotonic=monotonic, **confirming
         )
 
     def join(self) -> None:
@@ -655,7 +655,7 @@ def test_another_stream_goes_on_from_what_was_recorded(pair: Pair) -> None:
     assert (pair.shown(), pair.recorded()) == (4, 4)
 
 
-def test_nothing_is_vouched_for_behind_a_record_that_does_not_decode(pair: Pair) -> None:
+def test_nothing_is_confirmed_behind_a_record_that_does_not_decode(pair: Pair) -> None:
     """It may be about members, and memberships has stopped before it."""
     pair.world.garbage(0)
     pair.world.post(0, "a")
@@ -669,7 +669,7 @@ def test_nothing_is_vouched_for_behind_a_record_that_does_not_decode(pair: Pair)
     assert pair.shown() == 1
 
 
-def test_a_stream_that_has_just_begun_vouches_for_nothing_before_it(pair: Pair) -> None:
+def test_a_stream_that_has_just_begun_confirms_nothing_before_it(pair: Pair) -> None:
     pair.join()
     pair.timeline.step()
     pair.world.post(0, "a")
@@ -677,7 +677,7 @@ def test_a_stream_that_has_just_begun_vouches_for_nothing_before_it(pair: Pair) 
     assert pair.shown() == 1
 
 
-def test_nothing_is_vouched_for_in_a_backlog(world: World) -> None:
+def test_nothing_is_confirmed_in_a_backlog(world: World) -> None:
     pair = Pair(world)
     world.post(0, *"abcdefghijklmnopqrstuvwxyz" * 20)
     for _ in range(3):

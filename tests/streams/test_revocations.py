@@ -60,44 +60,44 @@ class Pod:
         await self.revocations.stop()
         await self._feed.stop()
 
-    def vouches(self, asked_at: float | None = None) -> bool:
+    def confirms(self, asked_at: float | None = None) -> bool:
         """For a token that the tables knew then, or know now."""
         now = time.monotonic()
         return self.revocations.still_valid_since(now if asked_at is None else asked_at, now)
 
 
 def live(work: Callable[[Pod], Coroutine[Any, Any, None]], *events: Any, shown: int = 0) -> None:
-    """Runs with a pod that is started, and vouches."""
+    """Runs with a pod that is started, and confirms."""
 
     async def run() -> None:
         pod = Pod(Log(events), shown)
         pod.start()
-        await eventually(pod.vouches)
+        await eventually(pod.confirms)
         await work(pod)
         await pod.stop()
 
     Simulation().run(lambda: asyncio.run(run()))
 
 
-def test_a_pod_that_does_not_follow_the_log_vouches_for_no_token() -> None:
+def test_a_pod_that_does_not_follow_the_log_confirms_no_token() -> None:
     pod = Pod(Log(()), 0)
-    assert not pod.vouches()
+    assert not pod.confirms()
     assert "Bob's" not in pod.revocations
 
 
-def test_a_pod_that_has_stopped_to_follow_the_log_vouches_for_no_token() -> None:
+def test_a_pod_that_has_stopped_to_follow_the_log_confirms_no_token() -> None:
     async def work(pod: Pod) -> None:
         await pod.revocations.stop()
-        assert not pod.vouches()
+        assert not pod.confirms()
 
     live(work)
 
 
-def test_a_token_is_vouched_for_until_the_log_revokes_it() -> None:
+def test_a_token_is_confirmed_until_the_log_revokes_it() -> None:
     async def work(pod: Pod) -> None:
         asked_at = time.monotonic()
         await asyncio.sleep(60)
-        assert pod.vouches(asked_at)
+        assert pod.confirms(asked_at)
         pod.log.append(posted(1), revoked("Bob's"))
         await eventually(lambda: "Bob's" in pod.revocations)
         assert pod.told == [BOB]
@@ -106,11 +106,11 @@ def test_a_token_is_vouched_for_until_the_log_revokes_it() -> None:
     live(work)
 
 
-def test_a_token_that_the_tables_knew_before_the_log_was_followed_is_not_vouched_for() -> None:
+def test_a_token_that_the_tables_knew_before_the_log_was_followed_is_not_confirmed() -> None:
     before = 0.0
 
     async def work(pod: Pod) -> None:
-        assert not pod.vouches(before)
+        assert not pod.confirms(before)
 
     live(work)
 
@@ -123,21 +123,21 @@ def test_a_revocation_that_the_tables_did_not_show_at_the_start_is_known() -> No
     live(work, revoked("old"), posted(1), revoked("Bob's"), posted(2), shown=2)
 
 
-def test_while_the_log_cannot_be_read_nothing_is_vouched_for_and_then_as_before() -> None:
+def test_while_the_log_cannot_be_read_nothing_is_confirmed_and_then_as_before() -> None:
     async def work(pod: Pod) -> None:
         asked_at = time.monotonic()
         pod.log.away = JournalUnavailable("a test has taken the log away")
         await asyncio.sleep(1.0)
-        assert not pod.vouches(asked_at)
+        assert not pod.confirms(asked_at)
         pod.log.append(revoked("Bob's"))
         pod.log.away = None
-        await eventually(lambda: pod.vouches(asked_at))
+        await eventually(lambda: pod.confirms(asked_at))
         assert "Bob's" in pod.revocations
 
     live(work)
 
 
-def test_a_log_whose_records_do_not_come_is_not_vouched_for() -> None:
+def test_a_log_whose_records_do_not_come_is_not_confirmed() -> None:
     """Brokers say where it ends, and give nothing."""
 
     async def work(pod: Pod) -> None:
@@ -145,7 +145,7 @@ def test_a_log_whose_records_do_not_come_is_not_vouched_for() -> None:
         pod.log.append(revoked("Bob's"))
         pod.log.shown = 0
         await asyncio.sleep(1.0)
-        assert not pod.vouches(asked_at)
+        assert not pod.confirms(asked_at)
 
     live(work)
 
@@ -172,9 +172,9 @@ def test_more_revocations_than_are_remembered_are_left_to_the_tables(monkeypatch
         pod.log.append(*(revoked(f"token {number}") for number in range(4)))
         await eventually(lambda: "token 3" in pod.revocations)
         await asyncio.sleep(5)
-        assert not pod.vouches(), "the tables do not show what was forgotten"
+        assert not pod.confirms(), "the tables do not show what was forgotten"
         pod.shown = 4
-        await eventually(pod.vouches)
-        assert not pod.vouches(asked_at), "the tables were asked before they showed it"
+        await eventually(pod.confirms)
+        assert not pod.confirms(asked_at), "the tables were asked before they showed it"
 
     live(work)

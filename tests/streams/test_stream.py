@@ -632,7 +632,7 @@ def test_a_token_that_is_only_remembered_is_looked_up_before_a_stream_goes_on(
     problem_of(listen.resume(ben, hello), 401, "unauthenticated")
 
 
-def test_a_token_that_the_log_vouches_for_is_not_looked_up_and_is_refused_once_the_log_has_revoked_it(
+def test_a_token_that_the_log_confirms_is_not_looked_up_and_is_refused_once_the_log_has_revoked_it(
     falcon: Falcon, anna: Person, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a cluster."""

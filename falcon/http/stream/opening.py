@@ -236,7 +236,7 @@ class Opener:
 
     async def _is_known(self, caller: StreamCaller, positions: TablePositions) -> bool:
         """True if the tables knew the caller's token at these positions or after them. Asks them again only if the
-        token was looked up before the positions were read, and the log does not vouch for it."""
+        token was looked up before the positions were read, and the log does not confirm it."""
         if caller.asked_at >= positions.asked_at or self._revocations.still_valid_since(
             caller.asked_at, time.monotonic()
         ):
