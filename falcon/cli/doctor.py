@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import shutil
 import socket
@@ -191,6 +192,28 @@ def trusted_proxies(networks: Sequence[str]) -> Finding:
     else:
         advice = f"everyone in {', '.join(wide)} can claim any address: name only the network of your proxies"
     return Finding("Trusted proxies", FindingState.FAIL, found, advice)
+
+
+def unnamed_proxies(running: Running | None) -> list[Finding]:
+    """A proxy has passed a request on to the running Falcon, whose settings do not name it. Empty if none has."""
+    if running is None or not running.alive:
+        return []
+    import httpx
+
+    try:
+        measured = httpx.get(
+            f"{running.ops_url}/metrics", headers={"accept": "text/plain"}, timeout=3.0, trust_env=False
+        )
+    except httpx.HTTPError:
+        return []  # which ``server`` says
+    if not re.search(r"^falcon_unnamed_proxies(\{.*\})? [1-9]", measured.text, re.MULTILINE):
+        return []
+    found = "a proxy that is not named passes requests on, and all its clients count as one address"
+    return [
+        Finding(
+            "Proxies", FindingState.FAIL, found, "set FALCON_TRUSTED_PROXIES to its address, which Falcon has logged"
+        )
+    ]
 
 
 def _is_wide(network: IPv4Network | IPv6Network) -> bool:

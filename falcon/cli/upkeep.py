@@ -197,6 +197,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
         *_database(settings),
         *_certificate(settings),
         *([look.trusted_proxies(settings.trusted_proxies)] if settings.trusted_proxies else []),
+        *look.unnamed_proxies(running),
         look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
         look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),

@@ -26,6 +26,10 @@ CUTS = ("address", "full", "held", "malformed", "stalled", "timeout", "too_large
 
 rate_limited = counter("falcon_rate_limited", "Requests and connections refused with 429, by the limit.", ("limit",))
 
+unnamed_proxies = gauge(
+    "falcon_unnamed_proxies", "1 once a proxy that FALCON_TRUSTED_PROXIES does not name has passed a request on."
+).labels()
+
 http_held = gauge("falcon_http_held_bytes", "Memory of bodies not yet answered, and of answers not yet read.").labels()
 http_held_refused = counter(
     "falcon_http_held_refused",

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -278,3 +279,14 @@ def test_a_server_that_does_not_answer_fails() -> None:
         number = closed.getsockname()[1]
     running = Running("http://127.0.0.1:1", f"http://127.0.0.1:{number}", pid=1, start_ticks=start_ticks(1) or 0)
     assert doctor.server(running).state is FindingState.FAIL
+
+
+@pytest.mark.parametrize(("value", "states"), [("0.0", []), ("1.0", [FindingState.FAIL])])
+def test_a_proxy_that_no_setting_names_fails(
+    monkeypatch: pytest.MonkeyPatch, value: str, states: list[FindingState]
+) -> None:
+    text = f"# HELP falcon_unnamed_proxies 1 once\nfalcon_unnamed_proxies {value}\n"
+    monkeypatch.setattr("httpx.get", lambda *_, **__: httpx.Response(200, text=text))
+    running = Running("http://127.0.0.1:1", "http://127.0.0.1:1", pid=1, start_ticks=start_ticks(1) or 0)
+    assert [finding.state for finding in doctor.unnamed_proxies(running)] == states
+    assert doctor.unnamed_proxies(None) == []

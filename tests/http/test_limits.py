@@ -1149,6 +1149,7 @@ def test_limits_begin_with_the_first_request_that_an_unnamed_proxy_passes_on(
     assert line.levelname == "ERROR"
     assert "limits are on from now on" in line.message
     assert "Set FALCON_TRUSTED_PROXIES=127.0.0.1 " in line.message
+    assert metrics.unnamed_proxies.value == 1
 
 
 def test_one_line_says_that_a_proxy_is_not_named_where_limits_hold_already(
@@ -1166,6 +1167,7 @@ def test_a_proxy_that_is_named_is_no_news(start: Start, caplog: pytest.LogCaptur
     for number in range(3):
         falcon.send("GET", "/", headers={"X-Forwarded-For": f"192.0.2.{number}"})
     assert not [record for record in caplog.records if "FALCON_TRUSTED_PROXIES" in record.message]
+    assert metrics.unnamed_proxies.value == 0
 
 
 def test_limits_that_are_off_stay_off_behind_any_proxy(start: Start, caplog: pytest.LogCaptureFixture) -> None:

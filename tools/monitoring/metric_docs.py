@@ -20,6 +20,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_connections_max": "How many may there be?",
         "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
         "falcon_rate_limited": "Is a client past a limit, and past which?",
+        "falcon_unnamed_proxies": "Do all clients of a proxy count as one, since it is not named?",
         "falcon_http_held_bytes": "How much memory do slow clients, and large bodies, take?",
         "falcon_http_held_refused": "Does an account, or a process, have as much of it as it may?",
         "falcon_http_junk": "Do clients try what Falcon has not, or tokens that are none?",

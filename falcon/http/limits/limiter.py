@@ -60,6 +60,7 @@ class Limiter:
         self.clock = clock
         self.watch = None if self._quotas == Quotas() else self._watch
         self._known_proxies: set[str] = set()
+        metrics.unnamed_proxies.set(0)
         self._factors = factors
         self._hold(self._quotas if self._switch.on else Quotas())
 
@@ -106,6 +107,7 @@ class Limiter:
                 self._known_proxies.add(peer)
             return
         self.watch = None
+        metrics.unnamed_proxies.set(1)
         began = not self._switch.on
         if began:
             self._switch.on = True

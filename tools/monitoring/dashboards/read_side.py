@@ -203,6 +203,7 @@ _HTTP: Final = Section(
                 Query(total("falcon_connections_max", "instance, server"), "{{instance}} {{server}} at most"),
                 Query(increase("falcon_connections_cut_total", "instance, reason"), "{{instance}} {{reason}}"),
                 Query(increase("falcon_rate_limited_total", "limit"), "past {{limit}}"),
+                Query(total("falcon_unnamed_proxies", "instance"), "{{instance}} has a proxy that is not named"),
             ),
             width=6,
         ),
