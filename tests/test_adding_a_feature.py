@@ -17,7 +17,7 @@ def files_of(folder: str, named: str) -> list[Path]:
     found: list[Path] = []
     for name in re.findall(r"`([^`]+)`", named):
         path = _FALCON / folder / name
-        found += path.glob("*.py") if name.endswith("/") else [path]
+        found += path.glob("[!_]*.py") if name.endswith("/") else [path]
     return found
 
 

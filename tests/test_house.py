@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from falcon.features.catalogue import FEATURES
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
@@ -132,13 +133,17 @@ def test_what_is_shipped_knows_no_tools_and_tools_know_no_tests(folder: str, oth
     assert strangers == []
 
 
-def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
-    parts = {"__init__.py", "projection.py", "queries.py", "sqlite.py", "hbase.py"}
-    folders = {folder.name: folder for folder in (ROOT / "falcon/read").iterdir() if (folder / "__init__.py").exists()}
-    assert folders.keys() == READ_MODELS.keys()
-    for folder in folders.values():
-        assert parts <= {path.name for path in folder.iterdir()}, folder
-        assert (ROOT / f"tools/harness/memory/{folder.name}.py").is_file(), "the plainest form of it"
+def test_a_feature_is_a_folder_with_all_that_it_is_made_of() -> None:
+    folders = {path.parent.name for path in (ROOT / "falcon/features").glob("*/__init__.py")}
+    assert folders == set(FEATURES), "and is named in the catalogue"
+    for feature in FEATURES:
+        parts = {path.name for path in (ROOT / "falcon/features" / feature).iterdir()}
+        assert parts >= {"rules.py", "log.py", "table.py", "api.py"}, feature
+
+
+def test_a_read_model_has_its_plainest_form_beside_it() -> None:
+    for name in READ_MODELS:
+        assert (ROOT / f"tools/harness/memory/{name}.py").is_file()
 
 
 @pytest.mark.parametrize("folder", _PROGRAMS)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from falcon.http import shapes
-from falcon.http.api.catalogue import ImportLine
+from falcon.http.api.importing import ImportLine
 from falcon.validation import broken_rule
 
 

@@ -13,10 +13,12 @@ import msgspec
 
 from falcon.account_factors import AccountFactors
 from falcon.buckets import Switch
-from falcon.domain.commands import CreateAccount, IssueToken
 from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
+from falcon.features.accounts.rules import CreateAccount, IssueToken
+from falcon.features.messages.pages import TimelinePages
+from falcon.features.reactions.pages import ReactionPages
 from falcon.http import bearer_tokens
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
@@ -33,8 +35,6 @@ from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
-from falcon.read.reactions.pages import ReactionPages
-from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
 from falcon.streams.cuts import Cuts
 from falcon.streams.feed import Feed

@@ -13,12 +13,12 @@ import msgspec
 from starlette.types import Scope
 
 from falcon.domain.ids import AccountId, partition_of
+from falcon.features.accounts.table import AccountRow
 from falcon.http import bearer_tokens
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, unauthenticated
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.requests import AuthedRequest, Headers
-from falcon.read.accounts.queries import AccountRow
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.revocations import Revocations

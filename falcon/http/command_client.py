@@ -9,11 +9,11 @@ from typing import Final, get_args
 
 import msgspec
 
-from falcon.domain.catalogue import Answer, Command
-from falcon.domain.commands import DeleteMessage, EditMessage
 from falcon.domain.ids import Seq
-from falcon.domain.reactions import AddReaction, RemoveReaction
 from falcon.domain.rejections import KeyReused, NotYetReadable, RestsOnView
+from falcon.features.catalogue import Answer, Command
+from falcon.features.messages.rules import DeleteMessage, EditMessage
+from falcon.features.reactions.rules import AddReaction, RemoveReaction
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid
 from falcon.http.requests import AuthedRequest

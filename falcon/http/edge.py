@@ -4,6 +4,8 @@ import zlib
 from dataclasses import dataclass, field
 
 from falcon.domain.ids import RoomId, partition_of
+from falcon.features.messages.pages import TimelinePages
+from falcon.features.reactions.pages import ReactionPages
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
 from falcon.http.limits.limiter import Limiter
@@ -12,8 +14,6 @@ from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.read.catalogue import ReadStore
 from falcon.read.names import AccountNames
-from falcon.read.reactions.pages import ReactionPages
-from falcon.read.timeline.pages import TimelinePages
 from falcon.streams.tail import Tail
 from falcon.write.gateway import CommandGateway
 

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final, ParamSpec, TypeVar
 
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
+from falcon.features.read_marks.table import Access
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem, broken, invalid, room_not_found
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.read.catalogue import ReadStore
-from falcon.read.memberships.queries import Access
 from falcon.read.names import AccountNames
 
 WAIT_SECONDS: Final = 2  # the tables are milliseconds behind; 2 s outlast a projector that another replaces

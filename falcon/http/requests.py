@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope
 from falcon.domain import names
 from falcon.domain.ids import ID_MAX, AccountId, Partition
 from falcon.domain.limits import TEXT_BYTES_MAX
+from falcon.features.accounts.table import AccountRow
 from falcon.http.problems import Problem, broken, invalid, not_json, wrong_media_type
 from falcon.http.shapes import Nothing
-from falcon.read.accounts.queries import AccountRow
 from falcon.validation import broken_rule
 
 T = TypeVar("T")

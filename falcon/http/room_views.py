@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from falcon.domain.ids import AccountId
+from falcon.features.read_marks.table import RoomSummaryRow
+from falcon.features.rooms.table import RoomRow
 from falcon.http import shapes
-from falcon.read.memberships.queries import RoomSummaryRow
 from falcon.read.names import AccountNames
-from falcon.read.rooms.queries import RoomRow
 
 
 async def room_summaries(

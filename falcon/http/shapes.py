@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain import limits
-from falcon.domain import message as domain
-from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX
-from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.features.messages.rules import Message
+from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.features.rooms.rules import Role, RoomKind
 from falcon.read.times import rfc3339
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
@@ -209,7 +209,7 @@ class MessageShape(msgspec.Struct, frozen=True):
     )
 
 
-def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:
+def message(m: Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:
     edited_at = None if m.edited_at is None else rfc3339(m.edited_at)
     return MessageShape(
         m.room_id,

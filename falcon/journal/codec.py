@@ -7,13 +7,13 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from falcon.domain.catalogue import Answer, Event
 from falcon.domain.events import PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
+from falcon.features.catalogue import Answer, Event, modules
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, UnknownAnswer, aggregate_of
 from falcon.journal.record import Record
-from falcon.journal.shapes import accounts, answers, messages, refusals, rooms
+from falcon.journal.shapes import answers, refusals
 from falcon.journal.shapes.shape import Shape
 
 E = TypeVar("E")
@@ -73,8 +73,13 @@ def _newest(shapes: Iterable[Shape[Any, Any]]) -> dict[type[Any], Shape[Any, Any
     return {shape.value: shape for shape in shapes}
 
 
-_EVENTS: Final = (*rooms.EVENTS, *messages.EVENTS, *accounts.EVENTS)
-_ANSWERS: Final = (*rooms.ANSWERS, *messages.ANSWERS, *accounts.ANSWERS, *answers.ANSWERS, *refusals.REFUSALS)
+_LOGS: Final = modules("log")
+_EVENTS: Final[list[Shape[Any, Any]]] = [shape for log in _LOGS for shape in log.EVENTS]
+_ANSWERS: Final[list[Shape[Any, Any]]] = [
+    *(shape for log in _LOGS for shape in log.ANSWERS),
+    *answers.ANSWERS,
+    *refusals.REFUSALS,
+]
 
 _WRITTEN: Final = _newest(_EVENTS)
 _READ: Final = {

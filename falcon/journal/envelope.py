@@ -5,20 +5,12 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from falcon.domain.catalogue import Answer, Event
-from falcon.domain.events import (
-    AccountCreated,
-    CommandAnswered,
-    DirectRoomOpened,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    PassedOver,
-    TokenIssued,
-    TokenRevoked,
-)
+from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
+from falcon.features.accounts.rules import AccountCreated, DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.features.catalogue import Answer, Event
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 
 
 class Position(NamedTuple):

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from falcon.domain.events import MessageEdited, MessagePosted
 from falcon.domain.ids import Partition
+from falcon.features.messages.rules import MessageEdited, MessagePosted
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import CheckingSource

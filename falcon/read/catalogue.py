@@ -3,31 +3,31 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from falcon.domain.catalogue import Event
 from falcon.domain.ids import Partition
+from falcon.features.accounts import hbase as accounts_hbase
+from falcon.features.accounts import sqlite as accounts_sqlite
+from falcon.features.accounts import table as accounts
+from falcon.features.accounts.table import AccountQueries
+from falcon.features.catalogue import Event
+from falcon.features.messages import hbase as timeline_hbase
+from falcon.features.messages import sqlite as timeline_sqlite
+from falcon.features.messages import table as timeline
+from falcon.features.messages.table import TimelineQueries
+from falcon.features.reactions import hbase as reactions_hbase
+from falcon.features.reactions import sqlite as reactions_sqlite
+from falcon.features.reactions import table as reactions
+from falcon.features.reactions.table import ReactionQueries
+from falcon.features.read_marks import hbase as memberships_hbase
+from falcon.features.read_marks import sqlite as memberships_sqlite
+from falcon.features.read_marks import table as memberships
+from falcon.features.read_marks.table import MembershipQueries
+from falcon.features.rooms import hbase as rooms_hbase
+from falcon.features.rooms import sqlite as rooms_sqlite
+from falcon.features.rooms import table as rooms
+from falcon.features.rooms.table import RoomQueries
 from falcon.journal.envelope import Envelope, Position
-from falcon.read.accounts import hbase as accounts_hbase
-from falcon.read.accounts import projection as accounts
-from falcon.read.accounts import sqlite as accounts_sqlite
-from falcon.read.accounts.queries import AccountQueries
 from falcon.read.hbase import HBaseModel
-from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships import projection as memberships
-from falcon.read.memberships import sqlite as memberships_sqlite
-from falcon.read.memberships.queries import MembershipQueries
-from falcon.read.reactions import hbase as reactions_hbase
-from falcon.read.reactions import projection as reactions
-from falcon.read.reactions import sqlite as reactions_sqlite
-from falcon.read.reactions.queries import ReactionQueries
-from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.rooms import projection as rooms
-from falcon.read.rooms import sqlite as rooms_sqlite
-from falcon.read.rooms.queries import RoomQueries
 from falcon.read.sqlite import SqliteModel
-from falcon.read.timeline import hbase as timeline_hbase
-from falcon.read.timeline import projection as timeline
-from falcon.read.timeline import sqlite as timeline_sqlite
-from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.write import Write
 
 Project: TypeAlias = Callable[[Envelope], tuple[Write, ...]]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from falcon.domain.ids import AccountId
-from falcon.read.accounts.queries import AccountQueries
+from falcon.features.accounts.table import AccountQueries
 
 _KNOWN_MAX: Final = 50_000  # names, of 200 bytes each
 

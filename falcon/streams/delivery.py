@@ -6,42 +6,27 @@ from typing import Protocol
 
 import msgspec
 
-from falcon.domain.catalogue import Event
-from falcon.domain.commands import Role
-from falcon.domain.events import (
-    AccountCreated,
-    CommandAnswered,
-    DirectRoomOpened,
+from falcon.domain.events import CommandAnswered, PassedOver
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.features.accounts.rules import AccountCreated, DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.messages.stream import MESSAGES, StreamedMessage
+from falcon.features.read_marks.rules import ReadMoved
+from falcon.features.read_marks.stream import READ_MOVED, StreamedReadMark
+from falcon.features.rooms.rules import (
     MemberChanged,
     MemberJoined,
     MemberLeft,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    PassedOver,
-    ReadMoved,
+    Role,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
-    TokenIssued,
-    TokenRevoked,
 )
-from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.domain.message import Message
+from falcon.features.rooms.stream import ROOM_CHANGED, ROOM_CREATED, ROOM_DELETED, StreamedRoom
 from falcon.read.times import rfc3339
-from falcon.streams.events import (
-    MESSAGES,
-    READ_MOVED,
-    ROOM_CHANGED,
-    ROOM_CREATED,
-    ROOM_DELETED,
-    TO_THE_ROOM,
-    InARoom,
-    StreamedMessage,
-    StreamedReadMark,
-    StreamedRoom,
-    StreamEvent,
-)
+from falcon.streams.event import InARoom, StreamEvent
+from falcon.streams.events import TO_THE_ROOM
 from falcon.streams.frames import Frame, encode
 from falcon.streams.subscription import Subscription
 

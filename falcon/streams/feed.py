@@ -7,22 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import (
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    PassedOver,
-    ReadMoved,
-    RoomCreated,
-    RoomDeleted,
-    TokenIssued,
-    TokenRevoked,
-)
+from falcon.domain.events import PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Partition, RoomId, Seq, partition_of
+from falcon.features.accounts.rules import TokenIssued, TokenRevoked
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.read_marks.rules import ReadMoved
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomCreated, RoomDeleted
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position

@@ -7,18 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import (
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
-    MessageDeleted,
-    RoomCreated,
-    RoomDeleted,
-    TokenIssued,
-    TokenRevoked,
-)
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.features.accounts.rules import TokenIssued, TokenRevoked
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import MessageDeleted
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomCreated, RoomDeleted
 from falcon.journal.record import Record
 from falcon.streams.tail import LocatedRecord
 

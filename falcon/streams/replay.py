@@ -6,20 +6,11 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import Final
 
-from falcon.domain.catalogue import Event
-from falcon.domain.commands import Role
-from falcon.domain.events import (
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
-    MessageDeleted,
-    MessagePosted,
-    RoomCreated,
-    RoomDeleted,
-    TokenIssued,
-    TokenRevoked,
-)
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.features.accounts.rules import TokenIssued, TokenRevoked
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import MessageDeleted, MessagePosted
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomCreated, RoomDeleted
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position

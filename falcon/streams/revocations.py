@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from falcon.domain.events import TokenRevoked
 from falcon.domain.ids import AccountId, Partition
+from falcon.features.accounts.rules import TokenRevoked
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable

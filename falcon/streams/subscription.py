@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId
+from falcon.features.rooms.rules import Role
 from falcon.streams.frames import Frame, Reason
 from falcon.telemetry import metrics
 

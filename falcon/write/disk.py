@@ -6,16 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from falcon.domain.commands import (
-    DeleteMessage,
-    DeleteRoom,
-    IssueToken,
-    MoveRead,
-    ReadPosition,
-    RemoveMember,
-    RevokeToken,
-)
-from falcon.domain.reactions import RemoveReaction
+from falcon.domain.commands import ReadPosition
+from falcon.features.accounts.rules import IssueToken, RevokeToken
+from falcon.features.messages.rules import DeleteMessage
+from falcon.features.reactions.rules import RemoveReaction
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import DeleteRoom, RemoveMember
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.disk")

@@ -5,17 +5,11 @@ import secrets
 from collections.abc import Awaitable
 from typing import Protocol, assert_never
 
-from falcon.domain.catalogue import Command, RoomCommand
-from falcon.domain.commands import (
-    CreateAccount,
-    CreateRoom,
-    ImportRoom,
-    IssueToken,
-    OpenDirect,
-    ReadPosition,
-    RevokeToken,
-)
+from falcon.domain.commands import ReadPosition
 from falcon.domain.ids import AccountId, Partition, partition_of
+from falcon.features.accounts.rules import CreateAccount, IssueToken, RevokeToken
+from falcon.features.catalogue import Command, RoomCommand
+from falcon.features.rooms.rules import CreateRoom, ImportRoom, OpenDirect
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandEnvelope, Reply
 

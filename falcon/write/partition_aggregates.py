@@ -10,30 +10,41 @@ from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
-from falcon.domain import account as accounts
-from falcon.domain import decider
-from falcon.domain import room as rooms
-from falcon.domain.account import Account
-from falcon.domain.answers import AccountAnswer, MessageAnswer, PositionAnswer, RoomAnswer
-from falcon.domain.catalogue import AccountEvent, Answer, Event, OtherCommand, RoomCommand, RoomEvent
-from falcon.domain.commands import (
-    CreateAccount,
-    CreateRoom,
-    EditMessage,
-    ImportRoom,
-    IssueToken,
-    OpenDirect,
-    PostMessage,
-    PutMember,
-    ReadPosition,
-    RevokeToken,
-)
-from falcon.domain.decider import Decided, Decision, members_after
-from falcon.domain.events import AccountCreated, CommandAnswered, PassedOver, RoomCreated
+from falcon.domain.answers import PositionAnswer
+from falcon.domain.commands import ReadPosition
+from falcon.domain.decision import Decided, Decision
+from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
-from falcon.domain.room import Room
+from falcon.features.accounts.rules import (
+    Account,
+    AccountAnswer,
+    AccountCreated,
+    AccountEvent,
+    CreateAccount,
+    IssueToken,
+    RevokeToken,
+    create_account,
+    decide_account,
+    evolve_account,
+)
+from falcon.features.catalogue import Answer, Event, OtherCommand, RoomCommand, RoomEvent
+from falcon.features.decider import decide_room, evolve_room
+from falcon.features.messages.rules import EditMessage, MessageAnswer, PostMessage
+from falcon.features.rooms.rules import (
+    CreateRoom,
+    ImportRoom,
+    OpenDirect,
+    PutMember,
+    Room,
+    RoomAnswer,
+    RoomCreated,
+    create_room,
+    import_room,
+    members_after,
+    open_direct,
+)
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
 from falcon.journal.ports import Append, Checkpoint, SnapshotStore
@@ -264,23 +275,23 @@ class PartitionAggregates:
     def _decide(self, command: OtherCommand, at: Millis) -> Decision | Unavailable:
         match command:
             case CreateRoom():
-                return self._within_members(None, decider.create_room(command, self._next_id(), at))
+                return self._within_members(None, create_room(command, self._next_id(), at))
             case OpenDirect(by=by, peer=peer):
                 account = self._account(min(by, peer))
                 room_id = account.directs.get(max(by, peer)) if account else None
                 room = None if room_id is None else self._room(room_id)
-                return decider.open_direct(account, room, command, self._next_id(), at)
+                return open_direct(account, room, command, self._next_id(), at)
             case CreateAccount(imported_as=reference):
                 if reference is not None and (existing := self._imported(reference)) is not None:
                     return Decided((), AccountAnswer(existing, command.name))
-                return decider.create_account(command, self._next_id(), at)
+                return create_account(command, self._next_id(), at)
             case ImportRoom():
                 return self._decide_import(command, at)
             case ReadPosition():
                 # The record proves that this is still the owner. It changes nothing, so no reader waits for it.
                 return Decided((CommandAnswered(),), PositionAnswer(self._changed))
             case IssueToken() | RevokeToken():
-                return decider.decide_account(self._account(command.account_id), command, at)
+                return decide_account(self._account(command.account_id), command, at)
             case _:
                 assert_never(command)
 
@@ -288,7 +299,7 @@ class PartitionAggregates:
         """Decide by the rules of the room, and then by the shard's limits. No key remembers a refusal by
         a limit."""
         room = self._room(command.room_id)
-        decision = decider.decide_room(room, command, at)
+        decision = decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
         if self._rates is not None and isinstance(command, _TEXTS):
@@ -313,7 +324,7 @@ class PartitionAggregates:
         account = None
         if command.kind == "direct" and command.members:
             account = self._account(min(invitation.account_id for invitation in command.members))
-        return decider.import_room(command, account, self._next_id(), at)
+        return import_room(command, account, self._next_id(), at)
 
     def _happen(
         self,
@@ -388,9 +399,9 @@ class PartitionAggregates:
         the event creates it."""
         before: Any = self.hot.get(identity)
         if isinstance(event, RoomEvent):
-            self.hot[identity] = rooms.evolve(before, event)
+            self.hot[identity] = evolve_room(before, event)
         elif isinstance(event, AccountEvent):
-            self.hot[identity] = accounts.evolve(before, event)
+            self.hot[identity] = evolve_account(before, event)
         else:
             return
         self._dirty.add(identity)

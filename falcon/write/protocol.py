@@ -4,9 +4,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from falcon.domain.catalogue import Answer, Command
 from falcon.domain.ids import AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
+from falcon.features.catalogue import Answer, Command
 
 
 class CommandEnvelope(msgspec.Struct, frozen=True):

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from falcon.buckets import Buckets
-from falcon.domain.commands import EditMessage, PostMessage
 from falcon.domain.ids import AccountId, RoomId
+from falcon.features.messages.rules import EditMessage, PostMessage
 from falcon.write import refusals
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Unavailable

@@ -8,11 +8,11 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from falcon.domain.answers import MessageAnswer
-from falcon.domain.catalogue import Answer
 from falcon.domain.events import PassedOver
 from falcon.domain.ids import Partition
 from falcon.domain.rejections import KeyReused
+from falcon.features.catalogue import Answer
+from falcon.features.messages.rules import MessageAnswer
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import CommandRef, Position, Recorded, UnknownAnswer
 from falcon.journal.ports import EventSource, JournalUnavailable

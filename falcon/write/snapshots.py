@@ -11,12 +11,11 @@ import msgspec
 from immutables import Map
 
 from falcon.domain import limits
-from falcon.domain.account import Account
-from falcon.domain.catalogue import AccountEvent, RoomEvent
-from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
-from falcon.domain.room import Member, Room
+from falcon.features.accounts.rules import Account, AccountEvent
+from falcon.features.catalogue import RoomEvent
+from falcon.features.rooms.rules import Member, Role, Room
 from falcon.write.answers import Remembered
 from falcon.write.state_version import version_of
 

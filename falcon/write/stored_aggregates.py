@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from falcon.domain.ids import Partition
-from falcon.domain.room import Room
+from falcon.features.rooms.rules import Room
 from falcon.journal.ports import JournalUnavailable, SnapshotStore
 from falcon.write import snapshots
 from falcon.write.snapshots import Aggregate, PartMissing, StoredParts

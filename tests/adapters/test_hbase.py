@@ -28,16 +28,18 @@ from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import ID_MAX
+from falcon.features.accounts.table import UpsertAccount
+from falcon.features.messages import hbase as timeline_hbase
+from falcon.features.messages.bodies import missing_message
+from falcon.features.messages.table import SetRevision, UpsertMessage
+from falcon.features.read_marks import hbase as memberships_hbase
+from falcon.features.read_marks.table import Access, DropMember, SetMention, SetReadMark, SetRole, UpsertMember
+from falcon.features.rooms import hbase as rooms_hbase
+from falcon.features.rooms.table import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
-from falcon.read.accounts.projection import UpsertAccount
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.hbase import Cell, Row
-from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
-from falcon.read.memberships.queries import Access
-from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import (
     BeingFilled,
     Comparison,
@@ -49,9 +51,6 @@ from falcon.read.store import (
     Stop,
     UnfinishedRebuild,
 )
-from falcon.read.timeline import hbase as timeline_hbase
-from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, BOB, LATER, NOON, ROOM, Store, StreamReadStoreContract

@@ -10,6 +10,10 @@ import pytest
 
 from falcon.adapters.hbase import read_store
 from falcon.adapters.hbase.read_store import HBaseReadStore
+from falcon.features.accounts.table import DropToken, UpsertAccount, UpsertToken
+from falcon.features.messages.table import UpsertMessage
+from falcon.features.read_marks.table import SetMention, UpsertMember
+from falcon.features.rooms.table import SetRoomActivity, UpsertRoom
 from falcon.http import room_views
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
@@ -18,11 +22,7 @@ from falcon.http.problems import Problem
 from falcon.http.stream.callers import StreamCaller
 from falcon.http.stream.opening import Opener, PendingStream
 from falcon.http.stream.turns import TableTurns
-from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
-from falcon.read.memberships.projection import SetMention, UpsertMember
 from falcon.read.names import AccountNames
-from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
-from falcon.read.timeline.projection import UpsertMessage
 from falcon.shared import Shared
 from falcon.streams import revocations
 from falcon.streams.feed import Feed

@@ -12,23 +12,21 @@ from falcon.adapters.hbase.meta import Applied, Generations, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
+from falcon.features.accounts.table import UpsertAccount
+from falcon.features.messages.bodies import missing_message
+from falcon.features.messages.table import UpsertMessage
+from falcon.features.reactions.pages import ReactionPages
+from falcon.features.reactions.table import PutReaction, SetReactionRevision, ShownReactions, ShowReaction
+from falcon.features.read_marks import hbase as memberships_hbase
+from falcon.features.read_marks.table import ManyRooms, UpsertMember
+from falcon.features.rooms import hbase as rooms_hbase
+from falcon.features.rooms.table import SetRoomActivity, UpsertRoom
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
-from falcon.read.accounts.projection import UpsertAccount
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships.projection import UpsertMember
-from falcon.read.memberships.queries import ManyRooms
-from falcon.read.reactions.pages import ReactionPages
-from falcon.read.reactions.projection import PutReaction, SetReactionRevision, ShowReaction
-from falcon.read.reactions.queries import ShownReactions
-from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
 from falcon.read.store import Moves, Reached, ReadStoreUnavailable, StaleProjector
-from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract

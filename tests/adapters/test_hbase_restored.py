@@ -10,23 +10,22 @@ from falcon.adapters.hbase.prepare import WrongTables, check, check_family_of_lo
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.domain.catalogue import Event
-from falcon.domain.events import MessageEdited, MessagePosted
-from falcon.domain.message import Message
+from falcon.features.accounts.table import DropToken, UpsertAccount, UpsertToken
+from falcon.features.catalogue import Event
+from falcon.features.messages import hbase as timeline_hbase
+from falcon.features.messages.bodies import message_in, row_of
+from falcon.features.messages.rules import Message, MessageEdited, MessagePosted
+from falcon.features.messages.table import SetRevision, UpsertMessage
+from falcon.features.reactions.table import DropReaction, PutReaction, SetReactionRevision, ShowReaction
+from falcon.features.read_marks.table import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
+from falcon.features.rooms.table import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.verify import Verify
-from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
-from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
-from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
-from falcon.read.timeline import hbase as timeline_hbase
-from falcon.read.timeline.messages import message_in, row_of
-from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tests.support.hbase import FakeHBase, folded, model_of
 from tools.harness.memory.journal import MemoryJournal

@@ -14,8 +14,7 @@ from falcon.adapters.kafka import fence, records, topics
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.reader import Reader
-from falcon.domain.events import MessagePosted
-from falcon.domain.message import Message
+from falcon.features.messages.rules import Message, MessagePosted
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope
 from tests.support.builders import NOW

@@ -29,9 +29,9 @@ from falcon.adapters.kafka.producer import NotWritten, Producer, Record
 from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.topics import WrongTopics
-from falcon.domain.answers import RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, EditMessage, PostMessage
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import EditMessage, PostMessage
+from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Append, AppendOutcome, EventSource, JournalUnavailable, Wake

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.producer import NotWritten
 from falcon.domain import limits
-from falcon.domain.commands import DeleteRoom, MoveRead, PutMember, RemoveMember
-from falcon.domain.room import Room
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import DeleteRoom, PutMember, RemoveMember, Room
 from falcon.journal.ports import Checkpoint
 from falcon.write import snapshots
 from tests.adapters.kafka_model import CLUSTER, Brokers

@@ -21,8 +21,8 @@ from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite import database
 from falcon.adapters.thespian.local import Replied
 from falcon.bootstrap import embedded, start_gateway
-from falcon.domain.answers import ReadAnswer
-from falcon.domain.commands import MoveRead, PostMessage
+from falcon.features.messages.rules import PostMessage
+from falcon.features.read_marks.rules import MoveRead, ReadAnswer
 from falcon.http.internal.app import InternalCommands
 from falcon.http.internal.connection import SILENT_SECONDS, EdgeConnection
 from falcon.http.server.connections import ConnectionSweeper

@@ -13,8 +13,8 @@ import pytest
 
 from falcon.bootstrap import embedded, start_gateway
 from falcon.bootstrap.places import PlaceGateway, SiblingProcesses
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import CreateRoom, PostMessage
+from falcon.features.messages.rules import MessageAnswer, PostMessage
+from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.http.edge import Edge
 from falcon.settings import Settings
 from falcon.write.gateway import CommandGateway

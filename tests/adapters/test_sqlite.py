@@ -18,10 +18,10 @@ from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource, UniformCursor
 from falcon.adapters.sqlite.tables import SqliteTables
+from falcon.features.messages.table import UpsertMessage
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import Append, AppendOutcome, Journal, JournalUnavailable, Wake
 from falcon.read.store import ReadStoreUnavailable
-from falcon.read.timeline.projection import UpsertMessage
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
 

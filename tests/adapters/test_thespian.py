@@ -11,7 +11,8 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.bootstrap import HostedGateway, embedded, start_gateway
-from falcon.domain.commands import CreateRoom, PostMessage
+from falcon.features.messages.rules import PostMessage
+from falcon.features.rooms.rules import CreateRoom
 from falcon.settings import Settings
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply

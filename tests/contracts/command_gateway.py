@@ -10,10 +10,12 @@ from typing import TypeVar
 
 import pytest
 
-from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, PostMessage, ReadPosition
+from falcon.domain.answers import PositionAnswer
+from falcon.domain.commands import ReadPosition
 from falcon.domain.rejections import KeyReused, NotAMember
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import MessageAnswer, PostMessage
+from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
 

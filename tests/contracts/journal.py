@@ -7,8 +7,8 @@ from typing import Protocol, cast
 
 import pytest
 
-from falcon.domain.events import MessagePosted, PassedOver
-from falcon.domain.message import Message
+from falcon.domain.events import PassedOver
+from falcon.features.messages.rules import Message, MessagePosted
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded

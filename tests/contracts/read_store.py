@@ -9,19 +9,35 @@ from unittest.mock import ANY
 import msgspec
 import pytest
 
-from falcon.domain.reactions import KnownReactions
+from falcon.features.accounts.table import AccountRow, DropToken, UpsertAccount, UpsertToken
+from falcon.features.messages.bodies import missing_message
+from falcon.features.messages.table import SetRevision, UpsertMessage
+from falcon.features.reactions.rules import KnownReactions
+from falcon.features.reactions.table import (
+    DropReaction,
+    PutReaction,
+    ReactionRow,
+    SetReactionRevision,
+    ShownReaction,
+    ShowReaction,
+    encode,
+)
+from falcon.features.read_marks.table import (
+    Access,
+    DropMember,
+    ManyRooms,
+    MembershipAt,
+    RoomCursor,
+    RoomSummaryRow,
+    SetMention,
+    SetReadMark,
+    SetRole,
+    UpsertMember,
+)
+from falcon.features.rooms.table import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.journal.envelope import Cursor
-from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
-from falcon.read.accounts.queries import AccountRow
 from falcon.read.catalogue import READ_MODELS, ReadStore
-from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
-from falcon.read.memberships.queries import Access, ManyRooms, MembershipAt, RoomCursor, RoomSummaryRow
-from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
-from falcon.read.reactions.queries import ReactionRow, ShownReaction, encode
-from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import ConsumerTables, ProjectionTables, StaleProjector
-from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 

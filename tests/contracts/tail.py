@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from falcon.domain.events import MessagePosted
+from falcon.features.messages.rules import MessagePosted
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of
 from falcon.journal.ports import Append, AppendOutcome, JournalUnavailable

@@ -7,21 +7,12 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from falcon.domain import limits
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import (
-    CreateAccount,
-    CreateRoom,
-    ImportRoom,
-    Invitation,
-    IssueToken,
-    OpenDirect,
-    PostMessage,
-    RevokeToken,
-    Role,
-)
-from falcon.domain.decider import Decided
-from falcon.domain.events import RoomCreated, TokenIssued
+from falcon.domain.decision import Decided
 from falcon.domain.rejections import Rejection
+from falcon.features.accounts.rules import CreateAccount, IssueToken, RevokeToken, TokenIssued
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import PostMessage
+from falcon.features.rooms.rules import CreateRoom, ImportRoom, Invitation, OpenDirect, Role, RoomCreated
 from tests.support.builders import NOW_TEXT, nth_id, tried
 from tests.support.given import World, plain
 

@@ -1,8 +1,16 @@
-from falcon.domain.answers import AccountAnswer, Done, TokenAnswer
-from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
-from falcon.domain.events import AccountCreated, TokenIssued, TokenRevoked
+from falcon.domain.answers import Done
 from falcon.domain.limits import TOKENS_MAX
 from falcon.domain.rejections import AccountNotFound, LastToken, NotAllowed, TokenNotFound
+from falcon.features.accounts.rules import (
+    AccountAnswer,
+    AccountCreated,
+    CreateAccount,
+    IssueToken,
+    RevokeToken,
+    TokenAnswer,
+    TokenIssued,
+    TokenRevoked,
+)
 from tests.support.builders import ANN, BOB, LATER, NEW, NOW, an_account
 from tests.support.given import given
 

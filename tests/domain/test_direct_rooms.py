@@ -1,9 +1,8 @@
 import pytest
 
-from falcon.domain.answers import RoomAnswer
-from falcon.domain.commands import OpenDirect
-from falcon.domain.events import DirectRoomOpened
 from falcon.domain.rejections import AccountNotFound, Invalid
+from falcon.features.accounts.rules import DirectRoomOpened
+from falcon.features.rooms.rules import OpenDirect, RoomAnswer
 from tests.support.builders import (
     ANN,
     BOB,

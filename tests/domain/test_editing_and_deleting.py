@@ -1,12 +1,9 @@
 import msgspec
 import pytest
 
-from falcon.domain.answers import Done, MessageAnswer
-from falcon.domain.commands import DeleteMessage, EditMessage
-from falcon.domain.events import MessageDeleted, MessageEdited
+from falcon.domain.answers import Done
 from falcon.domain.ids import NOBODY
 from falcon.domain.limits import CHANGES_REMEMBERED
-from falcon.domain.message import Message
 from falcon.domain.rejections import (
     Invalid,
     MessageIsDeleted,
@@ -16,6 +13,14 @@ from falcon.domain.rejections import (
     NotYetReadable,
     ReadOnly,
     RoomNotFound,
+)
+from falcon.features.messages.rules import (
+    DeleteMessage,
+    EditMessage,
+    Message,
+    MessageAnswer,
+    MessageDeleted,
+    MessageEdited,
 )
 from tests.support.builders import (
     ANN,

@@ -2,11 +2,21 @@ import msgspec
 import pytest
 
 from falcon.domain import limits
-from falcon.domain.answers import ImportAnswer, RoomAnswer
-from falcon.domain.commands import ImportMembers, ImportMessages, ImportRoom, Invitation, RoomKind
-from falcon.domain.events import DirectRoomOpened, MemberJoined, MemberLeft, Membership, MessagePosted, RoomCreated
-from falcon.domain.message import Message
+from falcon.domain.answers import ImportAnswer
 from falcon.domain.rejections import AccountNotFound, Invalid, NotAllowed, RoomNotFound
+from falcon.features.accounts.rules import DirectRoomOpened
+from falcon.features.messages.rules import ImportMessages, Message, MessagePosted
+from falcon.features.rooms.rules import (
+    ImportMembers,
+    ImportRoom,
+    Invitation,
+    MemberJoined,
+    MemberLeft,
+    Membership,
+    RoomAnswer,
+    RoomCreated,
+    RoomKind,
+)
 from tests.support.builders import (
     ANN,
     BOB,

@@ -1,10 +1,6 @@
 import pytest
 
-from falcon.domain import room as rooms
-from falcon.domain.answers import Done, MemberAnswer
-from falcon.domain.commands import PostMessage, PutMember, RemoveMember, Role
-from falcon.domain.decider import members_after
-from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft
+from falcon.domain.answers import Done
 from falcon.domain.rejections import (
     LastAdmin,
     MemberNotFound,
@@ -14,7 +10,19 @@ from falcon.domain.rejections import (
     RoomNotFound,
     UnknownAccount,
 )
-from falcon.domain.room import Member
+from falcon.features.decider import evolve_room
+from falcon.features.messages.rules import PostMessage
+from falcon.features.rooms.rules import (
+    Member,
+    MemberAnswer,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    PutMember,
+    RemoveMember,
+    Role,
+    members_after,
+)
 from tests.support.builders import (
     ANN,
     BOB,
@@ -92,7 +100,7 @@ def test_nobody_joins_two_in_a_direct_room() -> None:
 
 def test_how_many_a_room_has_once_it_has_happened() -> None:
     """The owner of the room compares it with the limit."""
-    room = rooms.evolve(None, a_group(members=[BOB]))
+    room = evolve_room(None, a_group(members=[BOB]))
     assert members_after(room, (joined(CAT),)) == 3
     assert members_after(None, (a_group(members=[BOB, CAT]),)) == 3
     assert members_after(room, (MemberChanged(ROOM, BOB, "readonly", was="member"),)) == 0

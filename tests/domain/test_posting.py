@@ -1,11 +1,9 @@
 import pytest
 
-from falcon.domain.answers import MessageAnswer
-from falcon.domain.commands import PostMessage
-from falcon.domain.decider import Decided
-from falcon.domain.events import MessagePosted
+from falcon.domain.decision import Decided
 from falcon.domain.limits import TEXT_BYTES_MAX
 from falcon.domain.rejections import Invalid, NotAMember, ReadOnly, RoomNotFound
+from falcon.features.messages.rules import MessageAnswer, MessagePosted, PostMessage
 from tests.support.builders import (
     ANN,
     AWKWARD_TEXTS,

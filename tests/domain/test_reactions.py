@@ -8,9 +8,20 @@ from hypothesis import given as given_any
 from hypothesis import strategies as st
 
 from falcon.domain.answers import Done, ImportAnswer
-from falcon.domain.catalogue import Event
-from falcon.domain.decider import Decided, decide_room
-from falcon.domain.reactions import (
+from falcon.domain.decision import Decided
+from falcon.domain.rejections import (
+    Invalid,
+    MessageIsDeleted,
+    MessageNotFound,
+    NotAllowed,
+    NotAMember,
+    NotYetReadable,
+    ReadOnly,
+)
+from falcon.features.catalogue import Event
+from falcon.features.decider import decide_room
+from falcon.features.decider import evolve_room as evolve
+from falcon.features.reactions.rules import (
     REACTION_ACCOUNTS_SHOWN,
     REACTION_KINDS_MAX,
     REACTIONS_REMEMBERED_LEAST,
@@ -25,16 +36,7 @@ from falcon.domain.reactions import (
     ReactionRemoved,
     RemoveReaction,
 )
-from falcon.domain.rejections import (
-    Invalid,
-    MessageIsDeleted,
-    MessageNotFound,
-    NotAllowed,
-    NotAMember,
-    NotYetReadable,
-    ReadOnly,
-)
-from falcon.domain.room import Room, evolve
+from falcon.features.rooms.rules import Room
 from tests.support.builders import (
     ANN,
     BOB,

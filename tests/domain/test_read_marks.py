@@ -1,9 +1,8 @@
 import pytest
 
-from falcon.domain.answers import ReadAnswer
-from falcon.domain.commands import MoveRead
-from falcon.domain.events import MessagePosted
 from falcon.domain.rejections import Invalid, NotAMember, NotYetReadable, RoomNotFound
+from falcon.features.messages.rules import MessagePosted
+from falcon.features.read_marks.rules import MoveRead, ReadAnswer
 from tests.support.builders import ANN, BOB, DAN, ROOM, a_conversation, a_group, edited, gone, has_read, posted
 from tests.support.given import given
 

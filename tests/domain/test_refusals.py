@@ -5,18 +5,6 @@ from typing import Final, get_args
 
 import pytest
 
-from falcon.domain.catalogue import Command, Event
-from falcon.domain.commands import (
-    DeleteMessage,
-    EditMessage,
-    MoveRead,
-    OpenDirect,
-    PostMessage,
-    PutMember,
-    RemoveMember,
-    RevokeToken,
-)
-from falcon.domain.events import TokenIssued
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,
@@ -36,6 +24,11 @@ from falcon.domain.rejections import (
     TokenNotFound,
     UnknownAccount,
 )
+from falcon.features.accounts.rules import RevokeToken, TokenIssued
+from falcon.features.catalogue import Command, Event
+from falcon.features.messages.rules import DeleteMessage, EditMessage, PostMessage
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import OpenDirect, PutMember, RemoveMember
 from tests.support.builders import (
     ANN,
     BOB,

@@ -12,29 +12,34 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from falcon.domain import decider
-from falcon.domain import room as rooms
-from falcon.domain.catalogue import RoomCommand
-from falcon.domain.commands import (
-    ChangeRoom,
+from falcon.domain.decision import Decided, Decision
+from falcon.domain.limits import CHANGES_REMEMBERED
+from falcon.domain.rejections import NotYetReadable, Rejection
+from falcon.features.catalogue import RoomCommand
+from falcon.features.decider import decide_room, evolve_room
+from falcon.features.messages import rules as messages
+from falcon.features.messages.rules import (
     DeleteMessage,
-    DeleteRoom,
     EditMessage,
-    ImportMembers,
     ImportMessages,
-    MoveRead,
+    Message,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
     PostMessage,
+)
+from falcon.features.reactions.rules import ImportReactions
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import (
+    ChangeRoom,
+    DeleteRoom,
+    ImportMembers,
     PutMember,
     RemoveMember,
     Role,
+    Room,
+    RoomCreated,
 )
-from falcon.domain.decider import Decided, Decision
-from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, RoomCreated
-from falcon.domain.limits import CHANGES_REMEMBERED
-from falcon.domain.message import Message
-from falcon.domain.reactions import ImportReactions
-from falcon.domain.rejections import NotYetReadable, Rejection
-from falcon.domain.room import Room
 from falcon.write.snapshots import encode_aggregate
 from tests.support.builders import (
     ANN,
@@ -60,7 +65,7 @@ REMEMBERED = 3  # so few that short sequences reach what the room has forgotten
 @pytest.fixture(autouse=True, scope="module")
 def _forgetful_rooms() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rooms, "CHANGES_REMEMBERED", REMEMBERED)
+        patch.setattr(messages, "CHANGES_REMEMBERED", REMEMBERED)
         yield
 
 
@@ -68,7 +73,7 @@ class Chat:
     """A room and everything that ever was in it."""
 
     def __init__(self, created: RoomCreated) -> None:
-        self.room = rooms.evolve(None, created)
+        self.room = evolve_room(None, created)
         self.messages: dict[int, Message] = {}
         self.as_it_was: list[dict[int, Message]] = [{}]  # by revision, the newest last
         self.changed: dict[int, int] = {}  # the revision of each message's last change
@@ -76,7 +81,7 @@ class Chat:
     def ask(self, command: RoomCommand) -> Decision:
         """Decide, and let happen what was decided."""
         before = plain(self.room)
-        decision = decider.decide_room(self.room, command, NOW + self.room.last_seq)
+        decision = decide_room(self.room, command, NOW + self.room.last_seq)
         assert plain(self.room) == before, "deciding changes nothing"
         if isinstance(decision, Decided):
             for event in decision.events:
@@ -85,7 +90,7 @@ class Chat:
 
     def _happen(self, event: Any) -> None:
         old, before = self.room, plain(self.room)
-        self.room = rooms.evolve(old, event)
+        self.room = evolve_room(old, event)
         assert plain(old) == before, "the state of before is as it was"
         match event:
             case MessagePosted(message=message):
@@ -302,34 +307,34 @@ def test_a_retry_of_what_sets_something_changes_nothing(told: tuple[RoomCreated,
 
 
 def test_a_room_does_not_grow_with_its_messages() -> None:
-    room = rooms.evolve(None, a_group(members=[BOB]))
+    room = evolve_room(None, a_group(members=[BOB]))
     sizes = set()
     for seq in range(1, 3_001):
-        room = rooms.evolve(room, posted(seq, text="x" * 100))
+        room = evolve_room(room, posted(seq, text="x" * 100))
         sizes.add(len(encode_aggregate(room)))
     assert max(sizes) - min(sizes) <= 8, "a few digits more is all"
 
 
 def test_a_room_does_not_grow_with_the_changes_of_its_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "CHANGES_REMEMBERED", CHANGES_REMEMBERED)
-    room = rooms.evolve(None, a_group())
+    monkeypatch.setattr(messages, "CHANGES_REMEMBERED", CHANGES_REMEMBERED)
+    room = evolve_room(None, a_group())
     for seq in range(1, 1_001):
-        room = rooms.evolve(room, posted(seq))
+        room = evolve_room(room, posted(seq))
     for revision in range(1, 1_001):
-        room = rooms.evolve(room, edited(a_message(revision), revision))
+        room = evolve_room(room, edited(a_message(revision), revision))
         assert len(room.changes) == min(revision, CHANGES_REMEMBERED)
     assert room.forgotten == 1_000 - CHANGES_REMEMBERED
     assert len(encode_aggregate(room)) < 1_000
 
 
 def test_changing_one_message_many_times_forgets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "CHANGES_REMEMBERED", CHANGES_REMEMBERED)
-    room = rooms.evolve(None, a_group())
+    monkeypatch.setattr(messages, "CHANGES_REMEMBERED", CHANGES_REMEMBERED)
+    room = evolve_room(None, a_group())
     for seq in (1, 2):
-        room = rooms.evolve(room, posted(seq))
-    room = rooms.evolve(room, edited(a_message(1), 1))
+        room = evolve_room(room, posted(seq))
+    room = evolve_room(room, edited(a_message(1), 1))
     for revision in range(2, 502):
-        room = rooms.evolve(room, edited(a_message(2), revision))
+        room = evolve_room(room, edited(a_message(2), revision))
     assert room.changes == ((1, 1), (2, 501))
     assert room.forgotten == 0
 
@@ -338,9 +343,9 @@ def test_changing_one_message_many_times_forgets_no_other(monkeypatch: pytest.Mo
 
 
 def test_two_futures_of_one_room_do_not_meet() -> None:
-    fork = rooms.evolve(None, a_group(members=[BOB]))
-    ann_reads = rooms.evolve(rooms.evolve(fork, posted(1, by=ANN)), has_read(BOB, 1))
-    bob_posts = rooms.evolve(fork, posted(1, by=BOB))
+    fork = evolve_room(None, a_group(members=[BOB]))
+    ann_reads = evolve_room(evolve_room(fork, posted(1, by=ANN)), has_read(BOB, 1))
+    bob_posts = evolve_room(fork, posted(1, by=BOB))
     assert (fork.last_seq, fork.members[BOB].read_seq) == (0, 0)
     assert (ann_reads.members[ANN].read_seq, ann_reads.members[BOB].read_seq) == (1, 1)
     assert (bob_posts.members[ANN].read_seq, bob_posts.members[BOB].read_seq) == (0, 1)

@@ -1,7 +1,16 @@
-from falcon.domain.answers import Done, RoomAnswer
-from falcon.domain.commands import ChangeRoom, CreateRoom, DeleteRoom, Invitation
-from falcon.domain.events import Membership, RoomChanged, RoomCreated, RoomDeleted
+from falcon.domain.answers import Done
 from falcon.domain.rejections import NotAllowed, NotAMember, RoomNotFound
+from falcon.features.rooms.rules import (
+    ChangeRoom,
+    CreateRoom,
+    DeleteRoom,
+    Invitation,
+    Membership,
+    RoomAnswer,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+)
 from falcon.write.snapshots import encode_aggregate
 from tests.support.builders import (
     ANN,

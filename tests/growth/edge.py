@@ -18,10 +18,10 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.sockets.lone_signal_transport import LocalSignalTransport
 from falcon.bootstrap import start_edge
 from falcon.domain.answers import PositionAnswer
-from falcon.domain.catalogue import Event
 from falcon.domain.commands import ReadPosition
-from falcon.domain.events import AccountCreated, TokenIssued
 from falcon.domain.ids import Partition
+from falcon.features.accounts.rules import AccountCreated, TokenIssued
+from falcon.features.catalogue import Event
 from falcon.http import bearer_tokens
 from falcon.http.app import create_app
 from falcon.http.edge import Edge

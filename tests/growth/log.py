@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import MessagePosted
 from falcon.domain.ids import Partition, RoomId, Seq, partition_of
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import MessagePosted
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of
 from falcon.journal.record import Record

@@ -8,8 +8,8 @@ import pytest
 
 from falcon.adapters.hbase import read_store
 from falcon.adapters.hbase.schema import meta_name
-from falcon.domain.events import MemberJoined, Membership, MessagePosted, RoomCreated
-from falcon.domain.message import Message
+from falcon.features.messages.rules import Message, MessagePosted
+from falcon.features.rooms.rules import MemberJoined, Membership, RoomCreated
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope
 from falcon.journal.record import Record

@@ -12,28 +12,31 @@ from typing import Final
 import msgspec
 
 from falcon.domain import answers, rejections
-from falcon.domain.catalogue import Answer, Event
-from falcon.domain.events import (
+from falcon.domain.events import CommandAnswered
+from falcon.domain.rejections import Rejection
+from falcon.features.accounts.rules import (
+    AccountAnswer,
     AccountCreated,
-    CommandAnswered,
     DirectRoomOpened,
+    TokenAnswer,
+    TokenIssued,
+    TokenRevoked,
+)
+from falcon.features.catalogue import Answer, Event
+from falcon.features.messages.rules import Message, MessageAnswer, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.reactions.rules import ReactionAdded, ReactionAnswer, ReactionRemoved
+from falcon.features.read_marks.rules import ReadAnswer, ReadMoved
+from falcon.features.rooms.rules import (
+    MemberAnswer,
     MemberChanged,
     MemberJoined,
     MemberLeft,
     Membership,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    ReadMoved,
+    RoomAnswer,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
-    TokenIssued,
-    TokenRevoked,
 )
-from falcon.domain.message import Message
-from falcon.domain.reactions import ReactionAdded, ReactionAnswer, ReactionRemoved
-from falcon.domain.rejections import Rejection
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope
 from falcon.journal.record import Record
@@ -82,7 +85,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
             (Membership(BOB, "readonly"), Membership(193, "member"), Membership(ANN, "admin")),
         ),
         KEYED,
-        answers.RoomAnswer(ROOM, "group", "Tea", "All about it", "admin", 0, AT, None, True),
+        RoomAnswer(ROOM, "group", "Tea", "All about it", "admin", 0, AT, None, True),
     ),
     "room-created.v1.direct": _record(
         RoomCreated(ROOM, "direct", "", "", AT, (Membership(ANN, "member"), Membership(BOB, "member")))
@@ -93,16 +96,14 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "room-changed.v1": _record(
         RoomChanged(ROOM, "Coffee", "", AT, 42),
         KEYED,
-        answers.RoomAnswer(ROOM, "group", "Coffee", "", "admin", 42, AT),
+        RoomAnswer(ROOM, "group", "Coffee", "", "admin", 42, AT),
     ),
     "room-deleted.v1": _record(
         RoomDeleted(ROOM, (Membership(ANN, "admin"), Membership(BOB, "readonly")), "Tea", "All about it", AT, 42),
         KEYED,
         answers.Done(),
     ),
-    "member-joined.v1": _record(
-        MemberJoined(ROOM, BOB, "readonly", 42), KEYED, answers.MemberAnswer(BOB, "readonly", 42)
-    ),
+    "member-joined.v1": _record(MemberJoined(ROOM, BOB, "readonly", 42), KEYED, MemberAnswer(BOB, "readonly", 42)),
     "member-changed.v1": _record(MemberChanged(ROOM, BOB, "admin", "readonly")),
     "member-left.v1": _record(MemberLeft(ROOM, BOB, "member"), KEYED, answers.Done()),
     "message-posted.v1": _record(MessagePosted(MESSAGE, 42), KEYED),
@@ -114,25 +115,21 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "message-deleted.v1": _record(MessageDeleted(DELETED, 6, (ANN,)), KEYED, answers.Done()),
     "reaction-added.v1": _record(ReactionAdded(ROOM, 42, "👩🏽\u200d🚀", ANN, AT, 9, 2, 7, (BOB, ANN))),
     "reaction-removed.v1": _record(ReactionRemoved(ROOM, 42, "❤️", BOB, LATER, 7, 10, 1, 7, (ANN,))),
-    "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41, 3, 2), KEYED, answers.ReadAnswer(ROOM, 41, 3, 2)),
-    "account-created.v1": _record(
-        AccountCreated(ANN, "Ann", True, AT), KEYED, answers.AccountAnswer(ANN, "Ann", SEALED)
-    ),
+    "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41, 3, 2), KEYED, ReadAnswer(ROOM, 41, 3, 2)),
+    "account-created.v1": _record(AccountCreated(ANN, "Ann", True, AT), KEYED, AccountAnswer(ANN, "Ann", SEALED)),
     "account-created.v1.imported": _record(AccountCreated(ANN, "Ann", False, AT, "account/elsewhere/A-1")),
-    "token-issued.v1": _record(TokenIssued(ANN, 2, TOKEN_HASH, AT), KEYED, answers.TokenAnswer(2, SEALED)),
+    "token-issued.v1": _record(TokenIssued(ANN, 2, TOKEN_HASH, AT), KEYED, TokenAnswer(2, SEALED)),
     "token-revoked.v1": _record(TokenRevoked(ANN, 2, TOKEN_HASH), KEYED, answers.Done()),
     "direct-room-opened.v1": _record(DirectRoomOpened(ANN, BOB, ROOM)),
     "command-answered.v1": _answered(answers.Done()),
     # Every answer that a retry may get.
-    "command-answered.v1.message-answer": _answered(answers.MessageAnswer(MESSAGE)),
-    "command-answered.v1.room-answer": _answered(
-        answers.RoomAnswer(ROOM, "direct", "", "", "member", 42, AT, BOB, False)
-    ),
-    "command-answered.v1.member-answer": _answered(answers.MemberAnswer(BOB, "member", 41)),
-    "command-answered.v1.read-answer": _answered(answers.ReadAnswer(ROOM, 41, 3, 2)),
+    "command-answered.v1.message-answer": _answered(MessageAnswer(MESSAGE)),
+    "command-answered.v1.room-answer": _answered(RoomAnswer(ROOM, "direct", "", "", "member", 42, AT, BOB, False)),
+    "command-answered.v1.member-answer": _answered(MemberAnswer(BOB, "member", 41)),
+    "command-answered.v1.read-answer": _answered(ReadAnswer(ROOM, 41, 3, 2)),
     "command-answered.v1.reaction-answer": _answered(ReactionAnswer(ROOM, 42, "👍", 3)),
-    "command-answered.v1.account-answer": _answered(answers.AccountAnswer(ANN, "Ann")),
-    "command-answered.v1.token-answer": _answered(answers.TokenAnswer(2)),
+    "command-answered.v1.account-answer": _answered(AccountAnswer(ANN, "Ann")),
+    "command-answered.v1.token-answer": _answered(TokenAnswer(2)),
     "command-answered.v1.import-answer": _answered(answers.ImportAnswer(250, 3)),
     # Every refusal that a retry may get.
     "command-answered.v1.room-not-found": _answered(rejections.RoomNotFound(ROOM)),

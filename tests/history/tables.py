@@ -19,11 +19,11 @@ from falcon.adapters.hbase.schema import FORMAT
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import TCell
 from falcon.domain.ids import partition_of
+from falcon.features.accounts.table import AccountRow
+from falcon.features.messages.runs import Run
+from falcon.features.rooms.table import RoomRow
 from falcon.journal.envelope import Cursor, Envelope, Position
-from falcon.read.accounts.queries import AccountRow
 from falcon.read.catalogue import projections
-from falcon.read.rooms.queries import RoomRow
-from falcon.read.timeline.runs import Run
 from tests.projections.busy import BusyFalcon
 from tests.support.builders import NOW, nth_id
 from tests.support.hbase import FakeHBase

@@ -15,7 +15,7 @@ import pytest
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
 from falcon.adapters.sqlite.source import UniformCursor
-from falcon.domain.events import MessagePosted
+from falcon.features.messages.rules import MessagePosted
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import READ_MODELS

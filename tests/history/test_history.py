@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.catalogue import Answer
 from falcon.domain.rejections import Rejection
+from falcon.features.catalogue import Answer
 from falcon.journal import codec
 from falcon.journal.envelope import Recorded
 from tests.history.samples import EPOCH, FOLDER, OFFSET, PARTITION, SAMPLES, N, name_and_version, record_of

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
+from falcon.features.messages.rules import PostMessage
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.protocol import FalconHttpProtocol

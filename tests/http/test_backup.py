@@ -17,22 +17,13 @@ from falcon.bootstrap import embedded
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
 from falcon.client import Imported
-from falcon.domain.events import (
-    AccountCreated,
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    RoomChanged,
-    RoomCreated,
-    RoomDeleted,
-)
-from falcon.domain.reactions import ReactionAdded, ReactionRemoved
+from falcon.features.accounts.rules import AccountCreated
+from falcon.features.messages.bodies import stored
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.reactions.rules import ReactionAdded, ReactionRemoved
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
 from falcon.http.api import exporting
 from falcon.journal.envelope import Position
-from falcon.read.timeline.messages import stored
 from falcon.read.times import parse_rfc3339, rfc3339
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
 from tests.support.http import Falcon, Json, Person

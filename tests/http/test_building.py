@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from falcon.cli.importing import import_lines
-from falcon.domain import limits, reactions
+from falcon.domain import limits
+from falcon.features.catalogue import modules
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.shapes import AUTHORS_MAX
 from falcon.streams import room_lists
@@ -43,7 +44,7 @@ def sources(*folders: str) -> str:
 
 
 def test_every_event_is_in_the_page() -> None:
-    sent = set(re.findall(r'"((?:message|reaction|room|member|read)\.\w+)"', sources("streams", "http")))
+    sent = set(re.findall(r'"((?:message|reaction|room|member|read)\.\w+)"', sources("features", "streams", "http")))
     assert len(sent) == 12
     of_the_stream = {"hello", "caught_up", "catch_up", "bye", *SIGNALS}
     reasons = set(Reason.__args__)  # type: ignore[attr-defined]  # a Literal
@@ -63,7 +64,7 @@ def test_every_code_is_in_the_page() -> None:
 
 
 def test_every_code_that_is_raised_has_a_meaning() -> None:
-    raised = re.findall(r'(?:Problem\(|_last\(\s*"\w+",)\s*(\d+),\s*"(\w+)"', sources("http"))
+    raised = re.findall(r'(?:Problem\(|_last\(\s*"\w+",)\s*(\d+),\s*"(\w+)"', sources("features", "http"))
     assert len(raised) > 30
     for status, code in raised:
         assert code in OPERATORS_CODES or int(status) in KINDS[code].statuses, (status, code)
@@ -72,7 +73,9 @@ def test_every_code_that_is_raised_has_a_meaning() -> None:
 
 def test_every_limit_is_in_the_page() -> None:
     text = section("Limits")
-    bounds = [value for name, value in (vars(limits) | vars(reactions)).items() if name.endswith("_MAX")]
+    bounds = [
+        value for module in (limits, *modules("rules")) for name, value in vars(module).items() if name.endswith("_MAX")
+    ]
     for value in (*bounds, AUTHORS_MAX):
         assert f"{value:,}" in text
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from falcon.features.accounts.table import AccountRow
 from falcon.http import authenticator, bearer_tokens
 from falcon.http.problems import Problem
-from falcon.read.accounts.queries import AccountRow
 from falcon.streams import revocations
 from tests.http.test_tables_away import revoked_elsewhere
 from tests.support.http import Falcon, Person

@@ -11,15 +11,14 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Iterator
-from types import FunctionType, UnionType
+from types import FunctionType, ModuleType, UnionType
 from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 
-from falcon.domain import decider
-from falcon.domain.catalogue import Command
 from falcon.domain.rejections import NotYetReadable, Rejection
+from falcon.features.catalogue import Command, modules
 from falcon.http import problems
 from falcon.http.api.operation import ApiOperation
 from falcon.http.api.operations import OPERATIONS
@@ -73,21 +72,30 @@ def raised_by(handler: Any) -> set[str]:
         for each in named(function):
             if each in COMMANDS:
                 codes |= rejected(each) | UNAVAILABLE_CODES
-            elif each.__module__.startswith("falcon.http"):
+            elif each.__module__.startswith(("falcon.http", "falcon.features")):
                 waiting += methods(each) if inspect.isclass(each) else [each]
     return codes
 
 
 def rejected(command: type) -> set[str]:
-    """The codes of the refusals in functions of the domain that take the command, and in rules that these share."""
-    taking = [each for each in vars(decider).values() if isinstance(each, FunctionType) and command in taken(each)]
+    """The codes of the refusals in rules that take the command, and in rules that these share."""
+    taking = [
+        each
+        for rules in modules("rules")
+        for each in vars(rules).values()
+        if is_function_of(rules, each) and command in taken(each)
+    ]
     rules = [each for function in taking for each in named(function) if is_rule(each)]
     rejections = {each for function in (*taking, *rules) for each in named(function) if each in REJECTIONS}
     return {problems.from_rejection(each(*("" for _ in each.__struct_fields__))).code for each in rejections}
 
 
 def is_rule(each: Any) -> bool:
-    return isinstance(each, FunctionType) and each.__module__ == decider.__name__ and not taken(each)
+    return any(is_function_of(rules, each) for rules in modules("rules")) and not taken(each)
+
+
+def is_function_of(module: ModuleType, each: Any) -> bool:
+    return isinstance(each, FunctionType) and each.__module__ == module.__name__
 
 
 @functools.cache

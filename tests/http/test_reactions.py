@@ -6,8 +6,8 @@ import emoji as unicode
 import httpx
 import pytest
 
-from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
-from falcon.read.reactions.queries import ShownReactions
+from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.features.reactions.table import ShownReactions
 from tests.support.http import Falcon, Json, Person, Room, problem
 
 LIKE, HEART = "👍", "❤️"

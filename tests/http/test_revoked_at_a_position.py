@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
+from falcon.features.accounts.table import AccountRow
 from falcon.http.bearer_tokens import hash_of, parse
-from falcon.read.accounts.queries import AccountRow
 from falcon.streams.feed import Feed
 from tests.http.test_cached_tokens import followed
 from tests.http.test_tables_away import revoked_elsewhere

@@ -5,13 +5,13 @@ from typing import get_args, get_type_hints
 import msgspec
 from hypothesis import given
 
-from falcon.domain.message import Message
+from falcon.features.messages.bodies import StoredMessage, message_in, missing_message, row_of
+from falcon.features.messages.pages import shown
+from falcon.features.messages.rules import Message
+from falcon.features.messages.stream import StreamedMessage
+from falcon.features.reactions.table import ShownReaction
 from falcon.http import shapes
-from falcon.read.reactions.queries import ShownReaction
-from falcon.read.timeline.messages import StoredMessage, message_in, missing_message, row_of
-from falcon.read.timeline.pages import shown
 from falcon.streams import delivery, frames
-from falcon.streams.events import StreamedMessage
 from tests.support.builders import NOW, ROOM, a_message, anything, edited, tried, without_text
 
 

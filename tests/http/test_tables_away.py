@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon.domain.commands import RevokeToken
+from falcon.features.accounts.rules import RevokeToken
 from falcon.http import authenticator
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.write.gateway import partition_for

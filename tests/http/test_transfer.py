@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from falcon.domain.commands import ImportMessages
+from falcon.features.messages.rules import ImportMessages
 from falcon.read.store import BeingFilled
 from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.domain.catalogue import Answer, Event
-from falcon.domain.events import MessageEdited, MessagePosted, PassedOver
+from falcon.domain.events import PassedOver
 from falcon.domain.rejections import NotYetReadable, Rejection
+from falcon.features.catalogue import Answer, Event
+from falcon.features.messages.rules import MessageEdited, MessagePosted
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import CommandRef, Envelope, Recorded, UnknownAnswer

@@ -2,20 +2,12 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.catalogue import AccountEvent, Event, RoomEvent
-from falcon.domain.events import (
-    AccountCreated,
-    CommandAnswered,
-    DirectRoomOpened,
-    MemberChanged,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    PassedOver,
-    TokenIssued,
-    TokenRevoked,
-)
-from falcon.domain.reactions import ReactionAdded, ReactionRemoved
+from falcon.domain.events import CommandAnswered, PassedOver
+from falcon.features.accounts.rules import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.features.catalogue import Event, RoomEvent
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.reactions.rules import ReactionAdded, ReactionRemoved
+from falcon.features.rooms.rules import MemberChanged
 from falcon.journal.envelope import Position, aggregate_of
 from tests.support.builders import ANN, BOB, NOW, ROOM, a_group, a_message, gone, has_read, joined, left, renamed
 

@@ -2,9 +2,9 @@
 
 from typing import get_args
 
-from falcon.domain.catalogue import Answer, Event
 from falcon.domain.events import PassedOver
 from falcon.domain.rejections import Rejection
+from falcon.features.catalogue import Answer, Event
 from falcon.journal import codec
 
 EVENTS = {

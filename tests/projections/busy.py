@@ -3,29 +3,32 @@
 import random
 from collections.abc import Iterator
 
-from falcon.domain.catalogue import Command, Event
-from falcon.domain.commands import (
-    ChangeRoom,
-    CreateAccount,
-    CreateRoom,
+from falcon.domain.decision import Decided
+from falcon.domain.events import CommandAnswered
+from falcon.features.accounts.rules import CreateAccount, IssueToken, RevokeToken
+from falcon.features.catalogue import Command, Event
+from falcon.features.messages.rules import (
     DeleteMessage,
-    DeleteRoom,
     EditMessage,
     ImportMessages,
+    Message,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    PostMessage,
+)
+from falcon.features.reactions.rules import AddReaction, ImportedReaction, ImportReactions, RemoveReaction
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import (
+    ChangeRoom,
+    CreateRoom,
+    DeleteRoom,
     ImportRoom,
     Invitation,
-    IssueToken,
-    MoveRead,
     OpenDirect,
-    PostMessage,
     PutMember,
     RemoveMember,
-    RevokeToken,
 )
-from falcon.domain.decider import Decided
-from falcon.domain.events import CommandAnswered, MessageDeleted, MessageEdited, MessagePosted
-from falcon.domain.message import Message
-from falcon.domain.reactions import AddReaction, ImportedReaction, ImportReactions, RemoveReaction
 from tests.support.builders import AWKWARD_TEXTS, NOW, a_message, nth_id
 from tests.support.given import World
 from tests.support.reactions import reactions_known

@@ -13,7 +13,7 @@ from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
-from falcon.domain.catalogue import Event
+from falcon.features.catalogue import Event
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, AppendOutcome

@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import MemberJoined, MessageEdited, MessagePosted
 from falcon.domain.ids import NOBODY
-from falcon.domain.message import Message
+from falcon.features.catalogue import Event
+from falcon.features.messages import table as timeline
+from falcon.features.messages.bodies import message_in
+from falcon.features.messages.rules import Message, MessageEdited, MessagePosted
+from falcon.features.messages.table import UpsertMessage
+from falcon.features.rooms.rules import MemberJoined
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
@@ -19,9 +22,6 @@ from falcon.projections.rebuild import Rebuild
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip
-from falcon.read.timeline import projection as timeline
-from falcon.read.timeline.messages import message_in
-from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tools.harness.clock import FakeClock

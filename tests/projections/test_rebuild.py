@@ -10,7 +10,7 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
-from falcon.domain.catalogue import Event
+from falcon.features.catalogue import Event
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.projections import rebuild as rebuilding

@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.catalogue import Event
 from falcon.domain.events import PassedOver
+from falcon.features.catalogue import Event
+from falcon.features.messages.bodies import message_in
 from falcon.read.catalogue import READ_MODELS, projections
-from falcon.read.timeline.messages import message_in
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, in_batches
 from tests.support.builders import in_the_log

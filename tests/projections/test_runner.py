@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from falcon.adapters.sqlite import source as sqlite_source
-from falcon.domain.commands import DeleteMessage, EditMessage
-from falcon.domain.events import MessagePosted
 from falcon.domain.rejections import NotYetReadable
+from falcon.features.accounts.table import UpsertAccount
+from falcon.features.messages import table as timeline
+from falcon.features.messages.bodies import message_in
+from falcon.features.messages.rules import DeleteMessage, EditMessage, MessagePosted
 from falcon.journal.envelope import Cursor, Envelope, Recorded
 from falcon.projections.runner import ProjectionCatchUp
-from falcon.read.accounts.projection import UpsertAccount
 from falcon.read.catalogue import READ_MODELS, Project, projections
 from falcon.read.store import StaleProjector
-from falcon.read.timeline import projection as timeline
-from falcon.read.timeline.messages import message_in
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tests.projections.embedded import Embedded, asked

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.domain.events import MessagePosted
-from falcon.domain.message import Message
+from falcon.features.messages.rules import Message, MessagePosted
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import JournalUnavailable

@@ -4,8 +4,9 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import MessagePosted, PassedOver
+from falcon.domain.events import PassedOver
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import MessagePosted
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import LogWentBack
 from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, skip_event

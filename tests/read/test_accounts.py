@@ -1,9 +1,9 @@
 import pytest
 
-from falcon.domain.events import CommandAnswered, DirectRoomOpened, TokenIssued, TokenRevoked
-from falcon.read.accounts import projection as accounts
-from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
-from falcon.read.accounts.queries import AccountRow, TokenRow
+from falcon.domain.events import CommandAnswered
+from falcon.features.accounts import table as accounts
+from falcon.features.accounts.rules import DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.features.accounts.table import AccountRow, DropToken, TokenRow, UpsertAccount, UpsertToken
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import ANN, BOB, NOW, NOW_TEXT, ROOM, a_group, an_account, in_the_log, joined, posted
 

@@ -1,10 +1,11 @@
 import msgspec
 import pytest
 
-from falcon.domain.events import CommandAnswered, MemberChanged, MessageEdited, MessagePosted
-from falcon.read.memberships import projection as memberships
-from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
-from falcon.read.memberships.queries import Access
+from falcon.domain.events import CommandAnswered
+from falcon.features.messages.rules import MessageEdited, MessagePosted
+from falcon.features.read_marks import table as memberships
+from falcon.features.read_marks.table import Access, DropMember, SetMention, SetReadMark, SetRole, UpsertMember
+from falcon.features.rooms.rules import MemberChanged
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,

@@ -3,8 +3,8 @@
 import msgspec
 
 from falcon.domain.ids import NOBODY
-from falcon.domain.message import Message
-from falcon.read.timeline.messages import MISSING, UNKNOWN_TIME, message_in, missing_message, row_of
+from falcon.features.messages.bodies import MISSING, UNKNOWN_TIME, message_in, missing_message, row_of
+from falcon.features.messages.rules import Message
 from falcon_chat.models import Message as ClientMessage
 
 NOON = 1_764_072_000_000  # 2025-11-25T12:00:00Z

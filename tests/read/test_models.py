@@ -1,7 +1,7 @@
 """Answers from several tables belong to one place in the log; comparisons add up."""
 
-from falcon.read.memberships.queries import room_summary
-from falcon.read.rooms.queries import RoomRow
+from falcon.features.read_marks.table import room_summary
+from falcon.features.rooms.table import RoomRow
 from falcon.read.store import Comparison
 
 NOON = "2026-11-25T12:00:00.000Z"

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.domain.message import Message
+from falcon.features.messages.bodies import StoredMessage, missing_message, row_of
+from falcon.features.messages.pages import ROWS_BYTES_MAX, TimelinePage, TimelinePages
+from falcon.features.messages.rules import Message
+from falcon.features.messages.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 from falcon.read.catalogue import ReadStore
-from falcon.read.timeline.messages import StoredMessage, missing_message, row_of
-from falcon.read.timeline.pages import ROWS_BYTES_MAX, TimelinePage, TimelinePages
-from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
 T = TypeVar("T")
 ROOM, OTHER = 64, 128

@@ -5,9 +5,9 @@ from collections.abc import Coroutine
 from typing import TypeVar, cast
 
 from falcon.domain.ids import RoomId, Seq
+from falcon.features.reactions.pages import ReactionPages
+from falcon.features.reactions.table import ShownReactions
 from falcon.read.catalogue import ReadStore
-from falcon.read.reactions.pages import ReactionPages
-from falcon.read.reactions.queries import ShownReactions
 
 T = TypeVar("T")
 ROOM = 64

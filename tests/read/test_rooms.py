@@ -1,9 +1,9 @@
 import pytest
 
-from falcon.domain.events import CommandAnswered, MemberChanged
-from falcon.read.rooms import projection as rooms
-from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
-from falcon.read.rooms.queries import RoomRow
+from falcon.domain.events import CommandAnswered
+from falcon.features.rooms import table as rooms
+from falcon.features.rooms.rules import MemberChanged
+from falcon.features.rooms.table import DropRoom, RoomRow, SetRoomActivity, SetRoomName, UpsertRoom
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,

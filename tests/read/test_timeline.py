@@ -1,10 +1,10 @@
 import msgspec
 import pytest
 
-from falcon.domain.message import Message
-from falcon.read.timeline import projection as timeline
-from falcon.read.timeline.messages import message_in
-from falcon.read.timeline.projection import SetRevision, UpsertMessage
+from falcon.features.messages import table as timeline
+from falcon.features.messages.bodies import message_in
+from falcon.features.messages.rules import Message
+from falcon.features.messages.table import SetRevision, UpsertMessage
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,

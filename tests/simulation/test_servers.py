@@ -13,10 +13,10 @@ from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import BatchMutation, GatewayError, Mutation
+from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.journal.envelope import Position
 from falcon.read.hbase import Cell
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
-from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tools.simulation.hbase.lines import Road, SimulatedGateways
 from tools.simulation.hbase.servers import Later, Servers

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.domain.events import ReadMoved
+from falcon.features.read_marks.rules import ReadMoved
 from falcon.journal.envelope import Position
 from falcon.journal.ports import AppendOutcome
 from falcon.streams.feed import Feed

@@ -5,16 +5,9 @@ from typing import Any, Final
 
 import pytest
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import (
-    MemberJoined,
-    MemberLeft,
-    Membership,
-    MessageDeleted,
-    MessagePosted,
-    RoomCreated,
-)
-from falcon.domain.message import Message
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import Message, MessageDeleted, MessagePosted
+from falcon.features.rooms.rules import MemberJoined, MemberLeft, Membership, RoomCreated
 from falcon.journal.envelope import Position
 from falcon.streams import feed, memory, replay
 from falcon.streams.feed import Feed

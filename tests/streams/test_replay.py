@@ -7,20 +7,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from falcon.domain.catalogue import Event
-from falcon.domain.commands import Role
-from falcon.domain.events import (
-    MemberJoined,
-    MemberLeft,
-    Membership,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    RoomCreated,
-    TokenIssued,
-    TokenRevoked,
-)
-from falcon.domain.message import Message
+from falcon.features.accounts.rules import TokenIssued, TokenRevoked
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.rooms.rules import MemberJoined, MemberLeft, Membership, Role, RoomCreated
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from falcon.domain.events import TokenRevoked
+from falcon.features.accounts.rules import TokenRevoked
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams import revocations

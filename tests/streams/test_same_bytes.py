@@ -8,23 +8,36 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from falcon.domain import commands, decider
-from falcon.domain import room as rooms
-from falcon.domain.catalogue import Event
-from falcon.domain.commands import Invitation, Role
-from falcon.domain.decider import Decided, Decision
-from falcon.domain.events import (
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
+from falcon.domain.decision import Decided, Decision
+from falcon.features.catalogue import Event
+from falcon.features.decider import decide_room, evolve_room
+from falcon.features.messages.rules import (
+    DeleteMessage,
+    EditMessage,
+    Message,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    PostMessage,
+)
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import (
+    ChangeRoom,
+    CreateRoom,
+    DeleteRoom,
+    Invitation,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    PutMember,
+    RemoveMember,
+    Role,
+    Room,
     RoomCreated,
     RoomDeleted,
+    create_room,
+    members_of,
 )
-from falcon.domain.message import Message
-from falcon.domain.room import Room, members_of
 from falcon.streams import resume_tokens
 from falcon.streams.frames import Frame
 from tests.streams.test_replay import ANN, BOB, ROOM, Scene, play
@@ -66,44 +79,44 @@ class Chat:
             members = (Invitation(BOB, "member"),) if with_bob else ()
             if room_id in self.rooms:
                 return
-            decision = decider.create_room(commands.CreateRoom(ANN, "Tea", "", members), room_id, len(self.events))
+            decision = create_room(CreateRoom(ANN, "Tea", "", members), room_id, len(self.events))
         else:
             command = getattr(self, kind)(room_id, *arguments)
-            decision = decider.decide_room(self.rooms.get(room_id), command, len(self.events))
+            decision = decide_room(self.rooms.get(room_id), command, len(self.events))
         if isinstance(decision, Decided):
             for event in decision.events:
                 self._happens(room_id, event)
 
     def _happens(self, room_id: int, event: Any) -> None:
         self.events.append(event)
-        self.rooms[room_id] = rooms.evolve(self.rooms.get(room_id), event)
+        self.rooms[room_id] = evolve_room(self.rooms.get(room_id), event)
         if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
             self.messages[room_id, event.message.seq] = event.message
 
     def put(self, room_id: int, account_id: int, role: Role) -> Any:
-        return commands.PutMember(self._admin(room_id), room_id, account_id, role, True)
+        return PutMember(self._admin(room_id), room_id, account_id, role, True)
 
     def remove(self, room_id: int, account_id: int) -> Any:
-        return commands.RemoveMember(account_id, room_id, account_id)
+        return RemoveMember(account_id, room_id, account_id)
 
     def post(self, room_id: int, by: int) -> Any:
-        return commands.PostMessage(by, room_id, f"Number {len(self.events)}")
+        return PostMessage(by, room_id, f"Number {len(self.events)}")
 
     def edit(self, room_id: int, by: int, seq: int) -> Any:
         text = f"Number {len(self.events)}"
-        return commands.EditMessage(by, room_id, seq, text, None, *self._known(room_id, seq))
+        return EditMessage(by, room_id, seq, text, None, *self._known(room_id, seq))
 
     def delete(self, room_id: int, by: int, seq: int) -> Any:
-        return commands.DeleteMessage(by, room_id, seq, *self._known(room_id, seq))
+        return DeleteMessage(by, room_id, seq, *self._known(room_id, seq))
 
     def read(self, room_id: int, by: int, seq: int) -> Any:
-        return commands.MoveRead(by, room_id, seq, True, seq % 2)
+        return MoveRead(by, room_id, seq, True, seq % 2)
 
     def rename(self, room_id: int, name: str) -> Any:
-        return commands.ChangeRoom(self._admin(room_id), room_id, name=name)
+        return ChangeRoom(self._admin(room_id), room_id, name=name)
 
     def remove_room(self, room_id: int) -> Any:
-        return commands.DeleteRoom(self._admin(room_id), room_id)
+        return DeleteRoom(self._admin(room_id), room_id)
 
     def _known(self, room_id: int, seq: int) -> tuple[Message | None, int]:
         room = self.rooms.get(room_id)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from falcon.domain.commands import Role
+from falcon.features.rooms.rules import Role
 from falcon.journal.envelope import Position
 from falcon.streams import cuts, resume_tokens
 from falcon.streams.cuts import Cuts

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from falcon.domain.commands import RevokeToken
+from falcon.features.accounts.rules import RevokeToken
 from falcon.http import bearer_tokens
 from falcon.http.stream import sessions
 from falcon.http.stream.sinks import SseSink

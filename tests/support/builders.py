@@ -8,22 +8,20 @@ import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from falcon.domain.commands import Invitation, Role
-from falcon.domain.events import (
-    AccountCreated,
+from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq, id_of
+from falcon.features.accounts.rules import AccountCreated
+from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.read_marks.rules import ReadMoved
+from falcon.features.rooms.rules import (
+    Invitation,
     MemberJoined,
     MemberLeft,
     Membership,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    ReadMoved,
+    Role,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
 )
-from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq, id_of
-from falcon.domain.message import Message
 from falcon.journal.envelope import Envelope
 
 PARTITION: Final = 1

@@ -5,32 +5,27 @@ from dataclasses import dataclass, field
 
 from immutables import Map
 
-from falcon.domain import account as accounts
-from falcon.domain import decider
-from falcon.domain import room as rooms
-from falcon.domain.account import Account
-from falcon.domain.catalogue import Answer, Command, Event
-from falcon.domain.commands import (
-    CreateAccount,
-    CreateRoom,
-    ImportRoom,
-    IssueToken,
-    OpenDirect,
-    ReadPosition,
-    RevokeToken,
-)
-from falcon.domain.decider import Decided, Decision
-from falcon.domain.events import (
-    AccountCreated,
-    CommandAnswered,
-    DirectRoomOpened,
-    PassedOver,
-    TokenIssued,
-    TokenRevoked,
-)
+from falcon.domain.commands import ReadPosition
+from falcon.domain.decision import Decided, Decision
+from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.domain.ids import Millis
 from falcon.domain.rejections import Rejection
-from falcon.domain.room import Room
+from falcon.features.accounts.rules import (
+    Account,
+    AccountCreated,
+    CreateAccount,
+    DirectRoomOpened,
+    IssueToken,
+    RevokeToken,
+    TokenIssued,
+    TokenRevoked,
+    create_account,
+    decide_account,
+    evolve_account,
+)
+from falcon.features.catalogue import Answer, Command, Event
+from falcon.features.decider import decide_room, evolve_room
+from falcon.features.rooms.rules import CreateRoom, ImportRoom, OpenDirect, Room, create_room, import_room, open_direct
 from falcon.journal.envelope import aggregate_of
 from tests.support.builders import NEW, NOW
 
@@ -53,29 +48,29 @@ class World:
             return self
         identity = aggregate_of(event)
         if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):
-            account = accounts.evolve(self.accounts.get(identity), event)
+            account = evolve_account(self.accounts.get(identity), event)
             return World(self.rooms, self.accounts.set(identity, account))
-        return World(self.rooms.set(identity, rooms.evolve(self.rooms.get(identity), event)), self.accounts)
+        return World(self.rooms.set(identity, evolve_room(self.rooms.get(identity), event)), self.accounts)
 
     def decide(self, command: Command, at: Millis = NOW, new_id: int = NEW) -> Decision:
         match command:
             case CreateRoom():
-                return decider.create_room(command, new_id, at)
+                return create_room(command, new_id, at)
             case CreateAccount():
-                return decider.create_account(command, new_id, at)
+                return create_account(command, new_id, at)
             case OpenDirect(by=by, peer=peer):
                 account = self.accounts.get(min(by, peer))
                 room = self._direct_room(account, max(by, peer))
-                return decider.open_direct(account, room, command, new_id, at)
+                return open_direct(account, room, command, new_id, at)
             case ImportRoom(members=members):
                 smaller = min((member.account_id for member in members), default=0)
-                return decider.import_room(command, self.accounts.get(smaller), new_id, at)
+                return import_room(command, self.accounts.get(smaller), new_id, at)
             case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
-                return decider.decide_account(self.accounts.get(owner), command, at)
+                return decide_account(self.accounts.get(owner), command, at)
             case ReadPosition():
                 raise AssertionError("where a log stands is no question to a room or an account")
             case _:
-                return decider.decide_room(self.rooms.get(command.room_id), command, at)
+                return decide_room(self.rooms.get(command.room_id), command, at)
 
     def _direct_room(self, account: Account | None, peer: int) -> Room | None:
         room_id = None if account is None else account.directs.get(peer)

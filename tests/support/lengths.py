@@ -8,9 +8,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.ids import RoomId, Seq
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 from falcon.journal.envelope import Envelope
 from falcon.read.catalogue import READ_MODELS, ReadModel
 from falcon.read.hbase import U32, U64, Cells, HBaseModel, Row, hashed, id_at_end

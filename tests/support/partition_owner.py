@@ -2,14 +2,9 @@
 
 from collections.abc import Iterable
 
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import (
-    CreateRoom,
-    Invitation,
-    PostMessage,
-)
-from falcon.domain.room import Room
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import MessageAnswer, PostMessage
+from falcon.features.rooms.rules import CreateRoom, Invitation, Room, RoomAnswer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Checkpoint, SnapshotStore
 from falcon.write.limits import ShardLimits

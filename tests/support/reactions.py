@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from falcon.domain.catalogue import Event
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.domain.reactions import KnownReactions
+from falcon.features.catalogue import Event
+from falcon.features.reactions.rules import KnownReactions
+from falcon.features.reactions.table import project
 from falcon.journal.envelope import Envelope
-from falcon.read.reactions.projection import project
 from tests.support.builders import NOW
 from tools.harness.memory import reactions as memory
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from falcon.http.api.reactions import check_emoji
+from falcon.features.reactions.api import check_emoji
 from falcon.http.problems import KINDS
 from falcon.http.web import address, policy
 from tests.support.http import Falcon, problem

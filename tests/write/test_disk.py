@@ -6,23 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import (
+from falcon.domain.commands import ReadPosition
+from falcon.features.accounts.rules import CreateAccount
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import DeleteMessage, EditMessage, MessageAnswer, PostMessage
+from falcon.features.reactions.rules import AddReaction
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import (
     ChangeRoom,
-    CreateAccount,
     CreateRoom,
-    DeleteMessage,
     DeleteRoom,
-    EditMessage,
-    MoveRead,
     OpenDirect,
-    PostMessage,
     PutMember,
-    ReadPosition,
     RemoveMember,
+    RoomAnswer,
 )
-from falcon.domain.reactions import AddReaction
 from falcon.telemetry import metrics
 from falcon.write.disk import Disk
 from falcon.write.limits import ShardLimits

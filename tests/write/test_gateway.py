@@ -2,8 +2,9 @@
 
 import pytest
 
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, OpenDirect, PostMessage
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import PostMessage
+from falcon.features.rooms.rules import CreateRoom, OpenDirect
 from falcon.write.gateway import partition_for
 
 

@@ -5,22 +5,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from falcon.domain import room as rooms
-from falcon.domain.answers import AccountAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import (
-    CreateAccount,
-    CreateRoom,
-    DeleteRoom,
-    Invitation,
-    MoveRead,
-    OpenDirect,
-    PostMessage,
-    PutMember,
-    RemoveMember,
-)
+from falcon.features.accounts.rules import AccountAnswer, CreateAccount
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import PostMessage
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import CreateRoom, DeleteRoom, Invitation, OpenDirect, PutMember, RemoveMember
 from falcon.journal.ports import Checkpoint, JournalUnavailable, Snapshot
-from falcon.write import snapshots
+from falcon.write import partition_aggregates, snapshots
 from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply, Unavailable
@@ -348,7 +339,7 @@ def test_a_decision_that_cannot_be_carried_through_leaves_nothing_behind(
     ann = Host(lossy)
     room = ann.done(CreateRoom(ANN, "Tea")).room_id
     with monkeypatch.context() as patch:
-        patch.setattr(rooms, "evolve", Mock(side_effect=JournalUnavailable("the file is damaged")))
+        patch.setattr(partition_aggregates, "evolve_room", Mock(side_effect=JournalUnavailable("the file is damaged")))
         assert ann.ask(PostMessage(ANN, room, "hello")) == [Unavailable("unavailable")]
     ann.minute()
     assert ann.done(PostMessage(ANN, room, "hello again")).message.seq == 1

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from falcon.domain.commands import PostMessage
+from falcon.features.messages.rules import PostMessage
 from falcon.telemetry import metrics
 from falcon.write.batching import SLOW_SECONDS
 from falcon.write.mailbox import Mailbox

@@ -4,10 +4,12 @@ from collections.abc import Callable, Collection, Mapping
 
 import pytest
 
-from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, PostMessage, ReadPosition
+from falcon.domain.answers import PositionAnswer
+from falcon.domain.commands import ReadPosition
 from falcon.domain.rejections import NotAMember
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import MessageAnswer, PostMessage
+from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard

@@ -1,6 +1,6 @@
 """What rooms and accounts may take of a shard."""
 
-from falcon.domain.commands import EditMessage, PostMessage
+from falcon.features.messages.rules import EditMessage, PostMessage
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Unavailable
 from falcon.write.rates import Rates

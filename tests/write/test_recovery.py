@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, PostMessage
 from falcon.domain.ids import id_of
-from falcon.domain.room import Room
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import PostMessage
+from falcon.features.rooms.rules import CreateRoom, Room
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import Checkpointed, EventSource, JournalUnavailable, Snapshot

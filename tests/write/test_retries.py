@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, PostMessage
 from falcon.domain.rejections import KeyReused, NotAMember
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import MessageAnswer, PostMessage
+from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.http.problems import from_unavailable
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded

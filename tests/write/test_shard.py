@@ -3,20 +3,12 @@
 import msgspec
 import pytest
 
-from falcon.domain.answers import AccountAnswer, Done, MessageAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import (
-    CreateAccount,
-    CreateRoom,
-    DeleteRoom,
-    EditMessage,
-    Invitation,
-    OpenDirect,
-    PostMessage,
-    PutMember,
-)
-from falcon.domain.message import Message
+from falcon.domain.answers import Done
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable, UnknownAccount
+from falcon.features.accounts.rules import AccountAnswer, CreateAccount
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import EditMessage, Message, MessageAnswer, PostMessage
+from falcon.features.rooms.rules import CreateRoom, DeleteRoom, Invitation, OpenDirect, PutMember, RoomAnswer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Append
 from falcon.journal.record import Record

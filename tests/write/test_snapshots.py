@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from immutables import Map
 
-from falcon.domain.account import Account, directs_of
-from falcon.domain.reactions import ReactionChange
-from falcon.domain.room import Member, Room, members_of
+from falcon.features.accounts.rules import Account, directs_of
+from falcon.features.reactions.change import ReactionChange
+from falcon.features.rooms.rules import Member, Room, members_of
 from falcon.write.snapshots import VERSION, Aggregate, decode_aggregate, encode_aggregate
 from falcon.write.state_version import version_of
 

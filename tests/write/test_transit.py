@@ -2,7 +2,7 @@
 
 import pytest
 
-from falcon.domain.commands import PostMessage
+from falcon.features.messages.rules import PostMessage
 from falcon.write import transit
 from falcon.write.protocol import CommandBatch, CommandEnvelope, encode_sent_batch
 from falcon.write.transit import Arrivals

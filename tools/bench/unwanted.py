@@ -17,8 +17,7 @@ import msgspec
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.tail import SqliteTail
-from falcon.domain.events import MessagePosted
-from falcon.domain.message import Message
+from falcon.features.messages.rules import Message, MessagePosted
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append

@@ -30,21 +30,12 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from falcon.domain.catalogue import Event
-from falcon.domain.commands import Role
-from falcon.domain.events import (
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    ReadMoved,
-    RoomChanged,
-    RoomCreated,
-)
+from falcon.features.catalogue import Event
+from falcon.features.messages.bodies import stored
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.read_marks.rules import ReadMoved
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomChanged, RoomCreated
 from falcon.journal.envelope import aggregate_of
-from falcon.read.timeline.messages import stored
 from falcon.read.times import rfc3339
 from falcon.varints import varints
 from tools.faults.chaos import PARTITIONS, log_in

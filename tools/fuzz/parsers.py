@@ -12,14 +12,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from falcon.adapters.kafka import records
+from falcon.features.read_marks.table import RoomCursor
+from falcon.features.rooms import api as rooms
 from falcon.http import bearer_tokens, requests
-from falcon.http.api import rooms
 from falcon.http.problems import Problem
 from falcon.http.shapes import ExportQuery, ListQuery, PageQuery
 from falcon.http.stream.endpoints import StreamQuery
 from falcon.journal import codec
 from falcon.journal.record import Record
-from falcon.read.memberships.queries import RoomCursor
 from falcon.streams import differences, resume_tokens
 from falcon.streams.cuts import Cut
 from falcon.streams.differences import Differences

@@ -11,7 +11,7 @@ import httpx
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.client import FalconClient
-from falcon.domain.commands import CreateRoom
+from falcon.features.rooms.rules import CreateRoom
 from falcon.write.gateway import partition_for
 from tools.harness.waiting import eventually_within
 from tools.k8s_proof.connections import Connections

@@ -143,7 +143,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     ),
     "method": ("the method", "six of HTTP's, and `other` for whatever else clients invent"),
     "status": ("`2xx` to `5xx`; `gone` when the client left before there was an answer", "classes, not codes"),
-    "command": ("the type of a command, such as `PostMessage`", "the commands in `falcon/domain/catalogue.py`"),
+    "command": ("the type of a command, such as `PostMessage`", "the commands in `falcon/features/catalogue.py`"),
     "outcome": (
         "of a command: `accepted`, `rejected` (by the rules), `overloaded`, `expired`, `unavailable`, "
         "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`; "
@@ -190,7 +190,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
         "the settings there are",
     ),
     "wanted": ("`yes` if a stream of the process listened to it, else `no`", "two"),
-    "call": ("a call of the read store, such as `page`", "the queries of the read models in `falcon/read`"),
+    "call": ("a call of the read store, such as `page`", "the queries of the features' tables"),
     "dispatcher": (
         "a pool's name, such as `blocking` or `journal-0`",
         "named in the code; a few once for each shard or projection",

@@ -8,7 +8,7 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.client import FalconClient, Message
-from falcon.domain import events
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import EventSource
 from tools.people.history import DELETED, History, Operation, token_of
@@ -176,7 +176,7 @@ def _logged(recorded: Recorded) -> Operation:
         position=f"{envelope.partition}:{recorded.offset}",
         key="" if envelope.command is None else envelope.command.key,
     )
-    if isinstance(event, events.MessagePosted | events.MessageEdited | events.MessageDeleted):
+    if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
         message = event.message
         op.room, op.seq = message.room_id, message.seq
         op.token = DELETED if message.deleted else token_of(message.text)

@@ -9,9 +9,10 @@ import msgspec
 
 from falcon.cli.lines import AccountLine, HeaderLine, Line, MessageLine, RoomLine
 from falcon.cli.merging import numbered
-from falcon.domain import events
-from falcon.domain.catalogue import Event
-from falcon.domain.message import Message
+from falcon.features.accounts.rules import AccountCreated
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
 from falcon.journal.envelope import Recorded
 
 _TEXT_MAX: Final = 300
@@ -91,22 +92,22 @@ def fold(log: Iterable[Recorded]) -> Chat:
 
 def _take(chat: Chat, event: Event) -> None:
     match event:
-        case events.AccountCreated():
+        case AccountCreated():
             chat.accounts[str(event.account_id)] = event.name
-        case events.RoomCreated():
+        case RoomCreated():
             members = frozenset((str(each.account_id), str(each.role)) for each in event.members)
             chat.rooms[str(event.room_id)] = Made(event.kind, event.name, event.description, members)
-        case events.RoomChanged():
+        case RoomChanged():
             room = chat.rooms[str(event.room_id)]
             chat.rooms[str(event.room_id)] = room._replace(name=event.name, description=event.description)
-        case events.RoomDeleted():
+        case RoomDeleted():
             del chat.rooms[str(event.room_id)]
             chat.messages = {place: said for place, said in chat.messages.items() if place[0] != str(event.room_id)}
-        case events.MemberJoined() | events.MemberChanged():
+        case MemberJoined() | MemberChanged():
             _put_member(chat, str(event.room_id), str(event.account_id), event.role)
-        case events.MemberLeft():
+        case MemberLeft():
             _put_member(chat, str(event.room_id), str(event.account_id), None)
-        case events.MessagePosted() | events.MessageEdited() | events.MessageDeleted():
+        case MessagePosted() | MessageEdited() | MessageDeleted():
             chat.messages[str(event.message.room_id), event.message.seq] = _said(event.message)
 
 

@@ -28,11 +28,11 @@ from falcon.cli.faults import Fault
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
 from falcon.client import FalconClient, Imported
-from falcon.domain.events import MessagePosted
+from falcon.features.messages.hbase import MESSAGE_COLUMNS, message_seq
+from falcon.features.messages.rules import MessagePosted
 from falcon.projections.skipping import NotStoppedThere
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison
-from falcon.read.timeline.hbase import MESSAGE_COLUMNS, message_seq
 from falcon.settings import Settings
 from tools.harness.waiting import eventually, eventually_within
 from tools.people.folds import as_exported, exported, fold

@@ -29,10 +29,9 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, PostMessage, PutMember
-from falcon.domain.events import MessagePosted
+from falcon.features.catalogue import Command
+from falcon.features.messages.rules import MessageAnswer, MessagePosted, PostMessage
+from falcon.features.rooms.rules import CreateRoom, PutMember, RoomAnswer
 from falcon.journal.envelope import Position, Recorded
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.clock import SystemClock

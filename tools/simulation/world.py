@@ -10,17 +10,23 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.catalogue import Command
-from falcon.domain.commands import CreateRoom, DeleteMessage, EditMessage, MoveRead, PostMessage
-from falcon.domain.events import MessagePosted
-from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable
+from falcon.features.catalogue import Command
+from falcon.features.messages.bodies import message_in
+from falcon.features.messages.rules import (
+    DeleteMessage,
+    EditMessage,
+    Message,
+    MessageAnswer,
+    MessagePosted,
+    PostMessage,
+)
+from falcon.features.read_marks.rules import MoveRead
+from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.journal.envelope import Position
 from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
-from falcon.read.timeline.messages import message_in
 from falcon.write.clock import AHEAD_MILLIS_MAX
 from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership

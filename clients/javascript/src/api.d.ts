@@ -18,7 +18,7 @@ export interface Author {
   name: string;
 }
 
-/** In the order of the ids. An id that no account has is left out. */
+/** Names in the order of the ids. An id that no account has is left out. */
 export interface Authors {
   authors: Array<Author>;
 }

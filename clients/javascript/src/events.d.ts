@@ -98,6 +98,8 @@ export interface EventData {
   "reaction.added": StreamedReaction;
   /** A reaction to a message is removed. */
   "reaction.removed": StreamedReaction;
+  /** Your own read mark moves, maybe on another device. */
+  "read.moved": StreamedReadMark;
   /** A room of yours is created, or another account opens a direct room with you. */
   "room.created": StreamedRoom;
   /** The name or the description of a room changes. */
@@ -110,8 +112,6 @@ export interface EventData {
   "member.changed": StreamedMember;
   /** An account leaves a room or is removed. If it is you, no event of this room follows. */
   "member.left": StreamedMember;
-  /** Your own read mark moves, maybe on another device. */
-  "read.moved": StreamedReadMark;
   /** A member is typing. Forget it after six seconds. */
   "typing": TypingShown;
   /** An account that the stream watches comes online or goes offline. */
@@ -120,7 +120,7 @@ export interface EventData {
   "bye": StreamEnd;
 }
 
-export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "read.moved" | "typing" | "presence" | "bye";
+export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "read.moved" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "bye";
 
 /** An event of the stream. ``id`` is the token to resume behind it. */
 export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

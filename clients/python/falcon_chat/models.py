@@ -30,7 +30,7 @@ class Author(msgspec.Struct, frozen=True):
 
 
 class Authors(msgspec.Struct, frozen=True):
-    """In the order of the ids. An id that no account has is left out."""
+    """Names in the order of the ids. An id that no account has is left out."""
 
     authors: tuple[Author, ...]
 

@@ -6,7 +6,7 @@ from falcon import __version__
 from falcon.http.api import json_schema, tickets
 from falcon.http.stream.endpoints import StreamQuery
 from falcon.http.stream.events import STREAM_EVENTS
-from falcon.streams.events import StreamEvent
+from falcon.streams.event import StreamEvent
 
 _CHANNEL: Final = "#/channels/stream"
 _DESCRIPTION: Final = (

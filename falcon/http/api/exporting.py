@@ -16,17 +16,22 @@ from typing import Final, TypeVar
 import msgspec
 from starlette.responses import StreamingResponse
 
-from falcon.domain.catalogue import Event
-from falcon.domain.events import AccountCreated, MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.ids import Partition, RoomId, Seq
+from falcon.features.accounts.api import account_line, require_admin
+from falcon.features.accounts.rules import AccountCreated
+from falcon.features.accounts.table import AccountRow
+from falcon.features.catalogue import Event
+from falcon.features.messages.api import message_line
+from falcon.features.messages.bodies import stored_in
+from falcon.features.messages.pages import is_deleted
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.rooms.api import room_line
+from falcon.features.rooms.table import RoomRow
 from falcon.http import shapes
 from falcon.http.api import importing
-from falcon.http.api.accounts import account_line, require_admin
-from falcon.http.api.catalogue import LINE_KINDS
+from falcon.http.api.importing import LINE_KINDS
 from falcon.http.api.lines import encoded
-from falcon.http.api.messages import message_line
 from falcon.http.api.operation import ApiOperation
-from falcon.http.api.rooms import room_line
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
 from falcon.http.requests import AuthedRequest, identity
@@ -35,11 +40,7 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.accounts.queries import AccountRow
-from falcon.read.rooms.queries import RoomRow
 from falcon.read.store import ReadStoreUnavailable
-from falcon.read.timeline.messages import stored_in
-from falcon.read.timeline.pages import is_deleted
 from falcon.streams.feed import decoded
 from falcon.streams.tail import LocatedRecord, WrongPlace
 

@@ -5,22 +5,34 @@ request are checked before the first is executed.
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 import msgspec
 
+from falcon.features.accounts import api as accounts
+from falcon.features.accounts.api import require_admin
+from falcon.features.catalogue import modules
+from falcon.features.rooms import api as rooms
 from falcon.http import shapes
-from falcon.http.api import accounts, examples, rooms
-from falcon.http.api.accounts import require_admin
-from falcon.http.api.catalogue import LINE_KINDS, ImportLine
-from falcon.http.api.lines import Checks, ImportCommands, OfARoom
+from falcon.http.api import examples
+from falcon.http.api.lines import Checks, ImportCommands, LineKind, OfARoom
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken, not_json, wrong_media_type
 from falcon.http.requests import AuthedRequest, from_validation, read_body
 from falcon.http.responses import BytesResponse, json_response
 
-_line: Final = msgspec.json.Decoder(ImportLine)
+# In the order in which an import carries them out: each refers to those before it.
+LINE_KINDS: Final[tuple[LineKind, ...]] = tuple(
+    sorted(
+        (kind for api in reversed(modules("api")) for kind in getattr(api, "LINES", ())),
+        key=lambda kind: kind.followers is not None,
+    )
+)
+ImportLine: Final[Any] = reduce(or_, (kind.shape for kind in LINE_KINDS))
+_line: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(ImportLine)
 _KIND_OF: Final = {kind.shape: kind for kind in LINE_KINDS}
 _LINES_MAX: Final = 2_000  # decided within a second or two: a request is not to hold its connection for long
 _BODY_MAX: Final = 1 << 20  # bytes
@@ -84,7 +96,7 @@ def _parse(lines: Sequence[bytes]) -> list[Any]:
 
 # --- operations -------------------------------------------------------------------------------------------------------
 
-GROUP: Final = Group("Import and export", "For admins of Falcon.")
+GROUP: Final = Group("Import and export", "For admins of Falcon.", learned=9)
 OPERATIONS: Final = (
     ApiOperation(
         "POST",

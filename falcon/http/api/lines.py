@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar, runtime
 
 import msgspec
 
-from falcon.domain.catalogue import Command
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.features.catalogue import Command
+from falcon.features.rooms.table import RoomRow
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken, invalid, not_allowed
 from falcon.http.requests import AuthedRequest
-from falcon.read.rooms.queries import RoomRow
 from falcon.read.times import parse_rfc3339
 
 CHUNK_LINES: Final = 250  # of one room in one command, so that an append stays small

@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from falcon.http.api import catalogue, exporting, importing
+from falcon.features.catalogue import modules
+from falcon.http.api import exporting, importing, tickets, typing_signals
+from falcon.http.api.operation import ApiOperation, Group
 
-OPERATIONS: Final = (*catalogue.OPERATIONS, *importing.OPERATIONS, *exporting.OPERATIONS)
-GROUPS: Final = (*catalogue.GROUPS, importing.GROUP)
+OPERATIONS: Final[tuple[ApiOperation, ...]] = tuple(
+    operation
+    for api in (*modules("api"), tickets, typing_signals, importing, exporting)
+    for operation in api.OPERATIONS
+)
+GROUPS: Final[list[Group]] = sorted(
+    dict.fromkeys(operation.group for operation in OPERATIONS), key=lambda group: group.learned
+)

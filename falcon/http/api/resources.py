@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from falcon.features.accounts.table import AccountRow
 from falcon.http.api.operation import Handler
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.edge import Edge
@@ -17,7 +18,6 @@ from falcon.http.requests import AuthedRequest, Headers
 from falcon.http.responses import BytesResponse, problem_response
 from falcon.http.server import memory_budget, unknown_requests
 from falcon.http.server.request_metrics import STATUS
-from falcon.read.accounts.queries import AccountRow
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.telemetry import tracing
 

@@ -27,7 +27,7 @@ async def issue_ticket(edge: Edge, request: AuthedRequest) -> BytesResponse:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 STREAM: Final = "/v1/stream"
-GROUP: Final = Group("Stream", "Hear what happens as it happens, and resume after a disconnection.")
+GROUP: Final = Group("Stream", "Hear what happens as it happens, and resume after a disconnection.", learned=4)
 OPERATIONS: Final = (
     ApiOperation(
         "GET",

@@ -6,11 +6,11 @@ from typing import Final
 import msgspec
 
 from falcon.domain.ids import AccountId
+from falcon.features.read_marks.table import roles_in_parts
 from falcon.http.limits.limiter import Limiter, refused
 from falcon.http.limits.quotas import Policy
 from falcon.http.problems import Problem
 from falcon.read.catalogue import ReadStore
-from falcon.read.memberships.queries import roles_in_parts
 
 _SHARE: Final = 10  # an account that uses a tenth of what is left between two counts stays within its limit
 _PART: Final = 1_000  # rooms that one query reads

@@ -7,7 +7,8 @@ import msgspec
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.http.shapes import RoomSummary
 from falcon.streams import signals
-from falcon.streams.events import LOGGED_EVENTS, StreamEvent
+from falcon.streams.event import StreamEvent
+from falcon.streams.events import LOGGED_EVENTS
 from falcon.streams.frames import StreamEnd
 
 

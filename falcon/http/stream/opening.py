@@ -8,8 +8,9 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
+from falcon.features.read_marks.table import MemberRoom, roles_in_parts
+from falcon.features.rooms.rules import Role
 from falcon.http import room_views
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, broken, room_not_found, unauthenticated
@@ -19,7 +20,6 @@ from falcon.http.stream.turns import TableTurns
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
-from falcon.read.memberships.queries import MemberRoom, roles_in_parts
 from falcon.read.names import AccountNames
 from falcon.shared import Shared
 from falcon.streams import resume_tokens, room_lists

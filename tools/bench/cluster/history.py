@@ -21,10 +21,9 @@ import msgspec
 from falcon.adapters.kafka import topics
 from falcon.bootstrap.cluster import build_shard
 from falcon.bootstrap.servers import kafka_cluster
-from falcon.domain.answers import RoomAnswer
-from falcon.domain.catalogue import Answer, Command
-from falcon.domain.commands import ImportMessages, ImportRoom, Invitation
-from falcon.domain.message import Message
+from falcon.features.catalogue import Answer, Command
+from falcon.features.messages.rules import ImportMessages, Message
+from falcon.features.rooms.rules import ImportRoom, Invitation, RoomAnswer
 from falcon.settings import Settings
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnvelope

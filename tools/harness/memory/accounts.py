@@ -4,8 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from falcon.domain.ids import AccountId
-from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
-from falcon.read.accounts.queries import AccountRow, TokenRow
+from falcon.features.accounts.table import AccountRow, DropToken, TokenRow, UpsertAccount, UpsertToken
 from falcon.read.write import Write
 from tools.harness.memory.models import MemoryQueryContext, query
 

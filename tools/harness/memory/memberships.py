@@ -4,19 +4,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
-from falcon.read.memberships.queries import (
+from falcon.features.reactions.table import version_of
+from falcon.features.read_marks.table import (
     Access,
+    DropMember,
     ManyRooms,
     MemberRoom,
     MemberRow,
     RoomCursor,
     RoomSummaryRow,
+    SetMention,
+    SetReadMark,
+    SetRole,
+    UpsertMember,
     room_summary,
 )
-from falcon.read.reactions.queries import version_of
+from falcon.features.rooms.rules import Role
 from falcon.read.write import Write
 from tools.harness.memory import accounts, reactions, rooms, timeline
 from tools.harness.memory.models import MemoryQueryContext, query

@@ -4,9 +4,19 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.domain.reactions import KnownReactions
-from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
-from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
+from falcon.features.reactions.rules import KnownReactions
+from falcon.features.reactions.table import (
+    FIRST_ACCOUNTS,
+    DropReaction,
+    KindRow,
+    Kinds,
+    PutReaction,
+    ReactionRow,
+    SetReactionRevision,
+    ShownReactions,
+    ShowReaction,
+    shown_by_seq,
+)
 from falcon.read.write import Write
 from tools.harness.memory.models import MemoryQueryContext, query
 

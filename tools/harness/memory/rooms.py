@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
-from falcon.read.rooms.queries import RoomRow
+from falcon.features.rooms.table import DropRoom, RoomRow, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.write import Write
 from tools.harness.memory import accounts
 from tools.harness.memory.models import MemoryQueryContext, query

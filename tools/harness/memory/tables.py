@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from falcon.domain.ids import Partition, RoomId, Seq
+from falcon.features.messages.table import UpsertMessage
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.store import (
     WITHOUT_SKIPS,
@@ -21,7 +22,6 @@ from falcon.read.store import (
     UnfinishedRebuild,
     shown_by,
 )
-from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from tools.harness.memory import accounts, memberships, reactions, rooms, timeline
 from tools.harness.memory.models import MemoryModel, ModelTables

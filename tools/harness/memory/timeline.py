@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.timeline.messages import lost_message
-from falcon.read.timeline.projection import SetRevision, UpsertMessage
-from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
+from falcon.features.messages.bodies import lost_message
+from falcon.features.messages.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
+from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tools.harness.memory.models import MemoryQueryContext, query
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from falcon.features.read_marks import api as read_marks
+from falcon.features.rooms import api as rooms
 from falcon.http import bearer_tokens
-from falcon.http.api import members, rooms
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import StaleView
 from falcon.http.problems import Problem
@@ -124,12 +125,14 @@ async def _as_the_tables_are(edge: Any, request: Any, command: Any) -> Any:
     try:
         return await edge.commands.dispatch(request, command)
     except StaleView as uncounted:
-        mentions = await edge.store.mentions(command.by, command.room_id, uncounted.seq, members._NO_END)
+        mentions = await edge.store.mentions(command.by, command.room_id, uncounted.seq, read_marks._NO_END)
         return await edge.commands.dispatch(request, msgspec.structs.replace(command, mentions=mentions))
 
 
 MUTANTS: Final = (
-    mutant("a mark counts mentions in tables that are behind", members, "_dispatch_mark", _as_the_tables_are, MENTIONS),
+    mutant(
+        "a mark counts mentions in tables that are behind", read_marks, "_dispatch_mark", _as_the_tables_are, MENTIONS
+    ),
     mutant("a position is not waited for", ReadYourWrites, "reach_positions", _impatient, BEHIND),
     mutant("only the tables know which tokens were issued", bearer_tokens, "is_issued", lambda *_: False, BEHIND),
     mutant("the name of a direct room is read once it is open", rooms, "_opened", _names_afterwards, FLAPPING),

@@ -4,16 +4,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 from falcon.adapters.kafka.source import KafkaSource
+from falcon.features.messages import hbase as timeline_hbase
+from falcon.features.messages.api import message_line
+from falcon.features.messages.bodies import stored_in
 from falcon.http.api import exporting
 from falcon.http.api.lines import encoded
-from falcon.http.api.messages import message_line
 from falcon.journal.envelope import Position
 from falcon.projections import rebuild, verify
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.skipping import SkippingProjection, position_of
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
-from falcon.read.timeline import hbase as timeline_hbase
-from falcon.read.timeline.messages import stored_in
 from tools.simulation.mutants.mutant import mutant
 from tools.simulation.schedules import ACTS, RESTORES
 

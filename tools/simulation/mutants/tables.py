@@ -13,16 +13,16 @@ from falcon.adapters.hbase.meta import Meta, applied_key
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.thrift import BatchMutation, Mutation
+from falcon.features.messages import api as messages
+from falcon.features.messages.pages import TimelinePage, TimelinePages
+from falcon.features.read_marks import hbase as memberships_hbase
+from falcon.features.read_marks.table import MemberRoom, RoomSummaryRow
+from falcon.features.rooms import hbase as rooms_hbase
 from falcon.http import requests
-from falcon.http.api import messages
 from falcon.http.freshness import Freshness
 from falcon.http.stream import opening
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships.queries import MemberRoom, RoomSummaryRow
-from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.store import Moves
-from falcon.read.timeline.pages import TimelinePage, TimelinePages
 from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tools.simulation.schedules import BEHIND, CALM, TROUBLED
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from falcon.adapters.owner_http import gateway, watch
-from falcon.domain.catalogue import RoomCommand
-from falcon.domain.decider import Decided
+from falcon.domain.decision import Decided
 from falcon.domain.ids import Millis
+from falcon.features.catalogue import RoomCommand
 from falcon.journal.envelope import CommandRef
 from falcon.write import execution, partition_aggregates, refusals
 from falcon.write.answers import AnswerWindow, WindowTime

@@ -1,0 +1,1 @@
+"""What people can do in Falcon. Each feature is a folder: its rules, its shapes in the log, its tables, its API."""

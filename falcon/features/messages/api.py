@@ -1,0 +1,478 @@
+"""Messages of a room: post, read by page or one, edit, delete."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from falcon.domain.answers import ImportAnswer
+from falcon.domain.ids import ID_MAX, NOBODY, AccountId, RoomId, Seq
+from falcon.features.catalogue import Command
+from falcon.features.messages.bodies import MISSING, StoredMessage, message_in, stored
+from falcon.features.messages.pages import TimelinePage, shown
+from falcon.features.messages.rules import (
+    DeleteMessage,
+    EditMessage,
+    ImportMessages,
+    Message,
+    MessageAnswer,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    PostMessage,
+)
+from falcon.features.reactions.table import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
+from falcon.features.read_marks.table import Access
+from falcon.http import shapes
+from falcon.http.api import examples
+from falcon.http.api.lines import (
+    CHUNK_LINES,
+    Checks,
+    ImportCommands,
+    ImportedLines,
+    LineKind,
+    all_of,
+    by_room,
+    check_time,
+)
+from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.command_client import CommandResult, StaleView
+from falcon.http.edge import Edge
+from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
+from falcon.http.requests import AuthedRequest, check_text
+from falcon.http.responses import JSON, REVALIDATED, BytesResponse, matches
+from falcon.http.shapes import MessageChange, NewMessage, PageQuery
+from falcon.read.store import BeingFilled
+from falcon.read.times import parse_rfc3339
+
+_post: Final = msgspec.json.Decoder(NewMessage)
+_change: Final = msgspec.json.Decoder(MessageChange)
+_encode: Final = msgspec.json.Encoder().encode
+# A message may change while its author edits it: this many views are tried before the request is refused.
+_VIEWS_MAX: Final = 3
+_CHUNK_BYTES: Final = 200_000  # of texts in one command of an import
+_ROOMS_AT_ONCE: Final = 50  # of which one query reads a message each: they may be large, or missing
+
+C = TypeVar("C", EditMessage, DeleteMessage)
+
+
+async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    new: NewMessage = await request.json(_post)
+    check_text(new.text)
+    mentions = tuple(dict.fromkeys(new.mentions)) if new.mentions else ()
+    command = PostMessage(request.account_id, room_id, new.text, new.reply_to, mentions)
+    result = await edge.commands.dispatch(request, command)
+    return _message_response(201, result, ())
+
+
+async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """The page's ETag holds the room's last seq and the versions of its messages and reactions, so an unchanged page
+    need not be read. These are right in one history of the log only, so the ETag names that, too."""
+    room_id = request.path_id("room_id", room_not_found)
+    query = request.query(PageQuery)
+    history = edge.history_of(room_id)
+    access = await edge.reads.access(request, room_id)
+    first, last = _bounds(query, access.last_seq)
+    reactions = await _reactions(edge, access, room_id, first, last) if access.reactions != 0 else NO_REACTIONS
+    known = request.headers.get(b"if-none-match")
+    if known is not None and history is not None:
+        etag = _page_etag(history, room_id, access.version, reactions.version, access.last_seq, first, last)
+        if matches(known, etag[1]):
+            return BytesResponse(304, b"", etag, cached=REVALIDATED)
+    last_seq = access.last_seq
+    page = None  # the page around a message has other ends if it is too large
+    if query.around is None:
+        page = edge.pages.kept(room_id, access.version, first, last, from_last=query.after is None)
+    if page is None:
+        page, last_seq = await _page(edge, room_id, access, query, first, last)
+    if page.first < first:
+        reactions = await _reactions(edge, access, room_id, page.first, page.last)
+    if reactions.by_seq:
+        page = page.with_reactions(reactions.by_seq, _middle(query, page))
+    has_before = b"true" if page.first > 1 and last_seq else b"false"
+    has_after = b"true" if page.last < last_seq else b"false"
+    body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
+    if history is None or not page.lasting or reactions is UNKNOWN_REACTIONS:
+        return BytesResponse(200, body, JSON)
+    etag = _page_etag(history, room_id, access.version, reactions.version, last_seq, page.first, page.last)
+    return BytesResponse(200, body, JSON, etag, cached=REVALIDATED)
+
+
+async def _page(
+    edge: Edge, room_id: RoomId, access: Access, query: PageQuery, first: Seq, last: Seq
+) -> tuple[TimelinePage, Seq]:
+    """The page, which is not cached, and the last seq of the room as the page shows it. ``first`` and ``last``: as
+    :func:`_bounds` gives them.
+
+    The timeline's table may be behind the room's row. Then the page ends where the timeline does, so that it still has
+    as many messages as the client asked for, if the timeline has that many.
+    """
+    last_seq = access.last_seq
+    while True:
+        if query.around is None:
+            page = await edge.pages.read(room_id, access.version, first, last, from_last=query.after is None)
+        else:
+            middle = min(max(query.around, first), last)
+            page = await edge.pages.around(room_id, access.version, first, middle, last)
+        if page.last >= last or page.more:
+            return page, last_seq
+        last_seq = page.last if page.count else await edge.store.newest(room_id, first - 1)
+        first, last = _bounds(query, last_seq)
+
+
+async def _reactions(edge: Edge, access: Access, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
+    """While they are being filled from the log messages are shown without: people read on, and react later."""
+    if first > last or access.reactions == 0:
+        return NO_REACTIONS
+    try:
+        return await edge.reactions.page(room_id, access.reactions, first, last)
+    except BeingFilled:
+        return UNKNOWN_REACTIONS
+
+
+def _middle(query: PageQuery, page: TimelinePage) -> Seq:
+    """The message that a page has in any case."""
+    if query.around is not None:
+        return min(max(query.around, page.first), page.last)
+    return page.first if query.after is not None else page.last
+
+
+def _page_etag(
+    history: int, room_id: RoomId, version: int, reactions: int, last_seq: Seq, first: Seq, last: Seq
+) -> tuple[bytes, bytes]:
+    return b"etag", b'"%08x.%d.%d.%d.%d.%d-%d"' % (history, room_id, last_seq, version, reactions, first, last)
+
+
+async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    history = edge.history_of(room_id)
+    access = await edge.reads.access(request, room_id)
+    seq = request.path_id("seq", message_not_found)
+    reactions = await _reactions(edge, access, room_id, seq, seq)
+    etag = (b"etag", b'"%08x.%d.%d.%d.%d"' % (history or 0, room_id, seq, access.version, reactions.version))
+    known = request.headers.get(b"if-none-match")
+    if known is not None and history is not None and seq <= access.last_seq and matches(known, etag[1]):
+        return BytesResponse(304, b"", etag, cached=REVALIDATED)
+    message = await find_message(edge, request, room_id, seq, access)
+    body = shown(message, reactions.by_seq.get(seq))
+    is_lasting = history is not None and MISSING not in message and reactions is not UNKNOWN_REACTIONS
+    return BytesResponse(200, body, JSON, etag, cached=REVALIDATED) if is_lasting else BytesResponse(200, body, JSON)
+
+
+async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq: Seq, access: Access) -> bytes:
+    """The message's row. Raises Problem 404, 503."""
+    message = await edge.store.message(room_id, seq) if seq <= access.last_seq else None
+    if message is None:
+        message = await edge.reads.newest(request, room_id, edge.store.message, room_id, seq)
+    if message is None:
+        raise message_not_found(seq)
+    return message
+
+
+async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    change: MessageChange = await request.json(_change)
+    check_text(change.text)
+    mentions = None if change.mentions is None else tuple(dict.fromkeys(change.mentions))
+    command = EditMessage(request.account_id, room_id, request.path_id("seq", message_not_found), change.text, mentions)
+    result = await _dispatch_with_view(edge, request, command)
+    return _message_response(200, result)
+
+
+async def delete_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    await request.no_body()
+    command = DeleteMessage(request.account_id, room_id, request.path_id("seq", message_not_found))
+    result = await _dispatch_with_view(edge, request, command)
+    return BytesResponse(204, b"", *result.headers)
+
+
+async def message_view(edge: Edge, room_id: RoomId, seq: Seq) -> tuple[Message | None, int]:
+    """The message as the read tables show it, and the revision of the room that they show."""
+    known, revision = await edge.store.message_at(room_id, seq)
+    return None if known is None else message_in(known), revision
+
+
+async def decided_on_view(
+    edge: Edge,
+    seconds_left: Callable[[], float],
+    view: Callable[[], Awaitable[Command]],
+    dispatch: Callable[[Command], Awaitable[CommandResult]],
+) -> CommandResult:
+    """Dispatch the command that ``view`` makes from the read tables. If the write side knows a newer revision, wait
+    until the tables show that one, and dispatch again. ``seconds_left``: to wait for the tables."""
+    stale: StaleView | None = None
+    for _ in range(_VIEWS_MAX):
+        if stale is not None:
+            await edge.reads.freshness.reach(stale.partition, stale.offset, seconds_left())
+        try:
+            return await dispatch(await view())
+        except StaleView as newer:
+            stale = newer
+    raise Problem(503, "unavailable", "The message keeps changing. Nothing was done.", retry_after=1)
+
+
+async def _dispatch_with_view(edge: Edge, request: AuthedRequest, command: C) -> CommandResult:
+    async def viewed() -> C:
+        known, revision = await message_view(edge, command.room_id, command.seq)
+        return msgspec.structs.replace(command, known=known, known_revision=revision)
+
+    seconds_left = partial(edge.reads.seconds_left, request)
+    return await decided_on_view(edge, seconds_left, viewed, partial(edge.commands.dispatch, request))
+
+
+def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
+    """The first and the last seq of a page. An empty page has first > last."""
+    if query.before is None and query.after is None and query.around is None:
+        return max(1, last_seq - query.limit + 1), last_seq
+    cursors = [name for name in ("before", "after", "around") if getattr(query, name) is not None]
+    if len(cursors) > 1:
+        raise invalid(cursors[1], f"cannot go with {cursors[0]}")
+    if query.after is not None:
+        first = min(query.after, last_seq) + 1
+        return first, min(first + query.limit - 1, last_seq)
+    if query.around is not None:
+        last = min(max(query.around - query.limit // 2, 1) + query.limit - 1, last_seq)
+        return max(1, last - query.limit + 1), last
+    assert query.before is not None
+    last = min(max(query.before, 1) - 1, last_seq)
+    return max(1, last - query.limit + 1), last
+
+
+def _message_response(
+    status: int, result: CommandResult, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET
+) -> BytesResponse:
+    assert isinstance(result.answer, MessageAnswer)
+    body = _encode(shapes.message(result.answer.message, reactions))
+    return BytesResponse(status, body, JSON, *result.headers)
+
+
+# --- lines of exports and imports -------------------------------------------------------------------------------------
+
+
+class MessageLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="message"):
+    """``author_id``: 0 for a deleted message whose author is unknown."""
+
+    room_id: shapes.Id
+    seq: shapes.SeqFrom1
+    author_id: Annotated[int, Meta(ge=0, le=ID_MAX)]
+    text: str
+    posted_at: shapes.Time
+    edited_at: shapes.Time | None = None
+    deleted: bool = False
+    reply_to: shapes.SeqFrom1 | None = None
+    mentions: shapes.Mentions = ()
+
+
+class MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True):
+    """``missing``: the read tables have lost it. Then it has no author."""
+
+    room: str
+    seq: int
+    author: str
+    text: str
+    posted_at: str
+    edited_at: str | None
+    deleted: bool
+    reply_to: int | None
+    mentions: list[str]
+    missing: bool = False
+    at: str | None = None
+
+
+def message_line(message: StoredMessage, at: str | None = None) -> MessageOut:
+    missing = message.author_id == NOBODY
+    return MessageOut(
+        str(message.room_id),
+        message.seq,
+        "" if missing else str(message.author_id),
+        message.text,
+        message.posted_at,
+        message.edited_at,
+        message.deleted,
+        message.reply_to,
+        [str(account_id) for account_id in message.mentions],
+        missing,
+        at,
+    )
+
+
+def _event_line(event: MessagePosted | MessageEdited | MessageDeleted, at: str) -> MessageOut:
+    return message_line(stored(event.message), at)
+
+
+def _rules(line: MessageLineShape, at: str) -> None:
+    check_time(line.posted_at, f"{at}posted_at")
+    check_time(line.edited_at, f"{at}edited_at")
+    check_text(line.text, f"{at}text")
+    if not line.deleted and not line.text:
+        raise invalid(f"{at}text", "must not be empty")
+    if not line.deleted and line.author_id == NOBODY:
+        raise invalid(f"{at}author_id", "must be at least 1")
+
+
+async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
+    last_seq = await checks.last_seq(line.room_id, line.seq, at)
+    if line.seq > last_seq + 1:
+        raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
+    if line.seq <= last_seq:
+        checks.skipped[line.room_id] = (line, at)
+    checks.reached(line)
+    if line.author_id != NOBODY:
+        checks.account(line.author_id, f"{at}author_id")
+    for account_id in line.mentions:
+        checks.account(account_id, f"{at}mentions")
+    if line.reply_to is not None and line.reply_to >= line.seq:
+        raise invalid(f"{at}reply_to", "must be a message before this one")
+
+
+async def _check_skipped(checks: Checks) -> None:
+    """The room has these messages, unless people have written in it before all of its messages were imported. Theirs
+    stand after the ones that were imported, so the last one of the request tells."""
+    skipped = list(checks.skipped.items())
+    for start in range(0, len(skipped), _ROOMS_AT_ONCE):
+        await _check_skipped_in(checks, dict(skipped[start : start + _ROOMS_AT_ONCE]))
+        await asyncio.sleep(0)  # SQLite answers without a turn for other requests
+
+
+async def _check_skipped_in(checks: Checks, skipped: Mapping[RoomId, tuple[MessageLineShape, str]]) -> None:
+    rows = await checks.store.messages({room_id: line.seq for room_id, (line, _) in skipped.items()})
+    for room_id, (line, at) in skipped.items():
+        row = rows.get(room_id)
+        if row is None:
+            row = await checks.newest(room_id, checks.store.message, room_id, line.seq)
+        found = None if row is None else message_in(row)
+        if found is None or NOBODY in (found.author_id, line.author_id):
+            continue  # it is missing here, or was there
+        if (found.author_id, found.posted_at) != (line.author_id, parse_rfc3339(line.posted_at)):
+            rule = f"room {room_id} has another message {line.seq}: people wrote in it before its import had ended"
+            raise not_allowed(f"{at}seq", rule)
+
+
+def _accounts(line: MessageLineShape) -> Iterable[AccountId]:
+    return (line.author_id, *line.mentions) if line.author_id != NOBODY else line.mentions
+
+
+async def _import_messages(commands: ImportCommands, lines: Sequence[MessageLineShape]) -> ImportedLines:
+    async def imported(of_room: Sequence[MessageLineShape]) -> tuple[int, int]:
+        """Import the messages of one room, in order, some hundreds a command."""
+        new = skipped = 0
+        for chunk in _chunks(of_room):
+            command = ImportMessages(chunk[0].room_id, tuple(map(_as_message, chunk)))
+            answer = (await commands.dispatch(command)).answer
+            assert isinstance(answer, ImportAnswer)
+            new += answer.imported
+            skipped += answer.skipped
+        return new, skipped
+
+    counts = await all_of(map(imported, by_room(lines)))
+    return ImportedLines(imported=sum(new for new, _ in counts), skipped=sum(skipped for _, skipped in counts))
+
+
+def _chunks(lines: Sequence[MessageLineShape]) -> list[list[MessageLineShape]]:
+    chunks: list[list[MessageLineShape]] = []
+    size = 0
+    for line in lines:
+        if not chunks or len(chunks[-1]) >= CHUNK_LINES or size + len(line.text) > _CHUNK_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(line)
+        size += len(line.text)
+    return chunks
+
+
+def _as_message(line: MessageLineShape) -> Message:
+    """A deleted message keeps neither its text nor its mentions."""
+    return Message(
+        line.room_id,
+        line.seq,
+        line.author_id,
+        "" if line.deleted else line.text,
+        parse_rfc3339(line.posted_at),
+        None if line.edited_at is None else parse_rfc3339(line.edited_at),
+        line.deleted,
+        line.reply_to,
+        () if line.deleted else tuple(dict.fromkeys(line.mentions)),
+    )
+
+
+LINES: Final = (
+    LineKind(
+        MessageLineShape,
+        _import_messages,
+        {MessagePosted: _event_line, MessageEdited: _event_line, MessageDeleted: _event_line},
+        _rules,
+        _check,
+        accounts=_accounts,
+        check_all=_check_skipped,
+    ),
+)
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+GROUP: Final = Group("Messages", "Send and read messages. Each has a seq, 1, 2, 3 … without gaps.", learned=2)
+OPERATIONS: Final = (
+    ApiOperation(
+        "POST",
+        "/v1/rooms/{room_id}/messages",
+        post_message,
+        GROUP,
+        "Send a message",
+        "The message gets the next `seq` of its room. Everybody in the room receives it as `message.posted`. Mention "
+        "members with their account ids; the text itself is never parsed.",
+        {201: examples.MESSAGE},
+        shapes.NewMessage("Who wants some?", mentions=(examples.BEN,)),
+        command=True,
+        problems=("read_only", "room_not_found"),
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages",
+        read_page,
+        GROUP,
+        "Read a page of messages",
+        "Without a parameter you get the newest messages. `before`, `after` and `around` take a `seq`; send at most "
+        "one of them. Messages are in ascending order.",
+        {200: shapes.Messages([examples.SHOWN], has_before=False, has_after=False)},
+        query=shapes.PageQuery,
+        problems=("room_not_found",),
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        read_message,
+        GROUP,
+        "Read one message",
+        "A deleted message keeps its `seq` and has no text.",
+        {200: examples.SHOWN},
+        problems=("message_not_found", "room_not_found"),
+    ),
+    ApiOperation(
+        "PATCH",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        edit_message,
+        GROUP,
+        "Edit a message of your own",
+        "The text replaces the old one. Without `mentions` the message keeps the mentions that it has.",
+        {200: examples.EDITED},
+        shapes.MessageChange("Who wants some tea?"),
+        command=True,
+        problems=("message_deleted", "message_not_found", "not_the_author", "read_only", "room_not_found"),
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        delete_message,
+        GROUP,
+        "Delete a message",
+        "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
+        {204: None},
+        command=True,
+        problems=("message_not_found", "not_the_author", "read_only", "room_not_found"),
+    ),
+)

@@ -1,0 +1,151 @@
+"""Pages of messages, joined to the bytes of the answer. Popular ones are cached."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from falcon.domain.ids import RoomId, Seq
+from falcon.features.messages.bodies import MISSING
+from falcon.features.messages.runs import ITEMS_BYTES_MAX, fitting
+from falcon.features.messages.table import TimelineQueries
+
+_KEPT_BYTES_MAX: Final = 32 << 20  # the newest pages of some hundred busy rooms
+_PAGE_BYTES: Final = 500  # the memory that a page takes beside its messages
+
+# The quotes of a text are escaped, so neither is part of a text.
+_DELETED: Final = b'"deleted":true'
+_NO_REACTIONS: Final = b',"reactions":[]}'
+ROWS_BYTES_MAX: Final = ITEMS_BYTES_MAX - 200 * len(_NO_REACTIONS)  # a page has at most 200 messages
+
+_Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
+
+
+class TimelinePage(msgspec.Struct, frozen=True):
+    """The messages ``first`` to ``last``, as JSON with commas between. Without any, ``first`` is greater.
+
+    ``lasting``: the page has all that was asked for, and what is missing cannot come back, so that it stays the same
+    for as long as the room's version does. ``more``: it has no room for further messages that were asked for.
+    """
+
+    first: Seq
+    last: Seq
+    messages: bytes
+    lasting: bool
+    more: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
+    def with_reactions(self, by_seq: Mapping[Seq, bytes], middle: Seq) -> "TimelinePage":
+        """The page with the reactions to its messages. If that is too large it has the messages around ``middle``."""
+        if not any(self.first <= seq <= self.last for seq in by_seq):
+            return self
+        rows = self.messages.split(_NO_REACTIONS)[:-1]
+        messages = [
+            _with_reactions(row.removeprefix(b","), by_seq.get(seq)) for seq, row in enumerate(rows, self.first)
+        ]
+        before = max(0, min(middle, self.last) - self.first)
+        after, more = fitting(messages[before:], ITEMS_BYTES_MAX // 2 if before else ITEMS_BYTES_MAX)
+        left = ITEMS_BYTES_MAX - sum(len(message) + 1 for message in after)
+        start = before
+        while start and len(messages[start - 1]) < left:
+            start -= 1
+            left -= len(messages[start]) + 1
+        messages = [*messages[start:before], *after]
+        lasting = self.lasting and len(messages) == self.count
+        first = self.first + start
+        return TimelinePage(first, first + len(messages) - 1, b",".join(messages), lasting, more or self.more)
+
+
+class TimelinePages:
+    """The room's version fixes what its messages ``first`` to ``last`` say, so a page that was read once can be reused
+    until a message is edited: members who open a room read what others have just read.
+
+    A page that is not lasting is not cached. ``kept_bytes_max`` bounds the cache, whatever the size of its pages.
+    """
+
+    def __init__(self, store: TimelineQueries, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
+        self._store = store
+        self._kept: OrderedDict[_Name, TimelinePage] = OrderedDict()
+        self._kept_bytes_max = kept_bytes_max
+        self._kept_bytes = 0
+
+    async def page(
+        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+    ) -> TimelinePage:
+        """``version``: as read before; the page is not older. A page that would be too large has the first messages
+        only, or with ``from_last`` the last. Raises ReadStoreUnavailable."""
+        kept = self.kept(room_id, version, first, last, from_last=from_last)
+        return await self.read(room_id, version, first, last, from_last=from_last) if kept is None else kept
+
+    def kept(
+        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+    ) -> TimelinePage | None:
+        """As :meth:`page`, if the page is cached. It then has all of these messages."""
+        name = (room_id, version, first, last, from_last)
+        kept = self._kept.get(name)
+        if kept is not None:
+            self._kept.move_to_end(name)
+        return kept
+
+    async def read(
+        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+    ) -> TimelinePage:
+        """As :meth:`page`, if the page is not cached."""
+        if first > last:
+            return TimelinePage(first, first - 1, b"", lasting=True)
+        run = await self._store.page(room_id, first, last, from_last=from_last, bytes_max=ROWS_BYTES_MAX)
+        messages, count = _joined(run.messages), len(run.messages)
+        lasting = count == last - first + 1 and MISSING not in messages
+        page = TimelinePage(run.first, run.first + count - 1, messages, lasting, more=run.cut and not from_last)
+        if page.lasting:
+            self._keep((room_id, version, first, last, from_last), page)
+        return page
+
+    async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> TimelinePage:
+        """As :meth:`page`, but a page that would be too large has the messages around ``middle``."""
+        page = await self.page(room_id, version, first, last)
+        if not page.more:
+            return page
+        half = ROWS_BYTES_MAX // 2
+        before = await self._store.page(room_id, first, middle - 1, from_last=True, bytes_max=half)
+        if before.last < middle - 1:
+            return TimelinePage(before.first, before.last, _joined(before.messages), lasting=False)
+        after = await self._store.page(room_id, middle, last, bytes_max=half)
+        rows = _joined(before.messages + after.messages)
+        return TimelinePage(before.first, after.last, rows, lasting=False, more=after.cut)
+
+    def _keep(self, name: _Name, page: TimelinePage) -> None:
+        size = _size(page)
+        if name not in self._kept and size <= self._kept_bytes_max // 16:
+            self._kept[name] = page
+            self._kept_bytes += size
+        while self._kept_bytes > self._kept_bytes_max:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= _size(oldest)
+
+
+def is_deleted(row: bytes) -> bool:
+    return _DELETED in row
+
+
+def shown(row: bytes, reactions: bytes | None) -> bytes:
+    """The JSON of a message from its row, and from that of its reactions, if it has some."""
+    return _with_reactions(row[:-1], reactions)
+
+
+def _with_reactions(row: bytes, reactions: bytes | None) -> bytes:
+    """``row``: without its last bracket. A deleted message shows no reactions."""
+    return b'%b,"reactions":%b}' % (row, b"[]" if reactions is None or is_deleted(row) else reactions)
+
+
+def _joined(rows: Sequence[bytes]) -> bytes:
+    """The JSON of messages without reactions, with commas between."""
+    return b",".join(row[:-1] + _NO_REACTIONS for row in rows)
+
+
+def _size(page: TimelinePage) -> int:
+    return len(page.messages) + _PAGE_BYTES

@@ -1,0 +1,250 @@
+"""Members of rooms with their roles, read marks and mentions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Annotated, NamedTuple, Protocol
+
+import msgspec
+
+from falcon.domain.ids import ID_MAX, AccountId, RoomId, Seq
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.read_marks.rules import ReadMoved
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomCreated, RoomDeleted
+from falcon.features.rooms.table import RoomRow
+from falcon.journal.envelope import Envelope
+from falcon.read.write import Write
+
+
+class Access(msgspec.Struct, frozen=True):
+    """A member's rights in a room, and its newest message.
+
+    ``version``: changes whenever messages that could be read before may read otherwise. ``reactions``: likewise for the
+    reactions to all messages of the room, 0 if there has never been one; None if the tables do not tell.
+    """
+
+    role: Role
+    read_seq: Seq
+    last_seq: Seq
+    version: int
+    reactions: int | None = None
+
+
+class MemberRow(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    name: str
+    role: Role
+    read_seq: Seq
+
+
+class MemberRoom(NamedTuple):
+    """A room, with the role and the read mark of one of its members."""
+
+    room: RoomRow
+    role: Role
+    read_seq: Seq
+
+    @property
+    def membership(self) -> "MembershipAt":
+        return MembershipAt(self.role, self.room.updated_at, self.room.last_seq)
+
+
+class RoomSummaryRow(msgspec.Struct, frozen=True):
+    """A room in a member's list. ``room_summary`` makes it and says what holds for its numbers.
+
+    ``last_message`` is the JSON of message ``room.last_seq``, None in a room without messages.
+    """
+
+    room: RoomRow
+    role: Role
+    read_seq: Seq
+    mentions: int
+    last_message: bytes | None
+
+    @property
+    def unread(self) -> int:
+        return self.room.last_seq - self.read_seq
+
+
+def room_summary(
+    room: RoomRow, role: Role, read_seq: Seq, mentions: int, newest: tuple[Seq, bytes] | None
+) -> RoomSummaryRow:
+    """A summary whose numbers belong to one place in the log, although they come from tables with different positions.
+
+    ``newest``: the newest message that the timeline has up to ``room.last_seq``. ``mentions``: counted from
+    ``read_seq`` (excluded) to it. What is ahead of the timeline, or of the room, is left out. So every summary has
+    ``read_seq <= last_seq`` and ``unread == last_seq - read_seq``, ``last_message`` is message ``last_seq``, and pages
+    have every message up to ``last_seq``.
+    """
+    last_seq, last_message = newest or (0, None)
+    if last_seq != room.last_seq:
+        room = msgspec.structs.replace(room, last_seq=last_seq)
+    return RoomSummaryRow(room, role, min(read_seq, last_seq), mentions, last_message)
+
+
+class MembershipAt(NamedTuple):
+    """A member's role in a room, the time of the room's newest activity, and the number of its newest message."""
+
+    role: Role
+    updated_at: str
+    last_seq: Seq
+
+
+class ManyRooms(Exception):
+    """The account is in more rooms than the caller wants to look at."""
+
+
+class RoomCursor(msgspec.Struct, frozen=True, array_like=True):
+    """The place at which a list of rooms by newest activity continues."""
+
+    updated_at: str
+    room_id: Annotated[RoomId, msgspec.Meta(ge=1, le=ID_MAX)]
+
+
+class MembershipQueries(Protocol):
+    """Every method may raise ReadStoreUnavailable, and BeingFilled."""
+
+    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+        """None if the account is no member, or the room does not exist."""
+
+    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+        """A room as in :meth:`rooms_of`. None if the account is no member, or the room does not exist."""
+
+    async def rooms_of(
+        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    ) -> list[RoomSummaryRow]:
+        """The newest activity first. It reads every room of the account, whatever the limit.
+
+        Raises ManyRooms before it reads them if the account is in more than ``most`` rooms.
+        """
+
+    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+        """The account's roles by room id, from ``after`` (excluded) on.
+
+        Cheap: it reads the memberships alone.
+        """
+
+    async def member_rooms(
+        self, account_id: AccountId, limit: int, after: RoomId = 0
+    ) -> tuple[list[MemberRoom], RoomId | None]:
+        """The account's rooms by id, from ``after`` (excluded) on. It looks at ``limit`` memberships, and returns the
+        last of them too, if there may be more."""
+
+    async def member_rooms_among(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[MemberRoom]:
+        """The account's rooms among these."""
+
+    async def summaries(self, account_id: AccountId, rooms: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
+        """Each of the account's rooms with its newest message up to ``last_seq``."""
+
+    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+        """These rooms as in :meth:`rooms_of`, the newest activity first. Rooms that are gone, or that the account is
+        not in, are left out."""
+
+    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+        """By account id, from ``after`` (excluded) on."""
+
+    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+        """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
+
+
+async def roles_in_parts(
+    store: MembershipQueries, account_id: AccountId, size: int
+) -> AsyncIterator[dict[RoomId, Role]]:
+    """All of :meth:`MembershipQueries.roles_of`, so many at once, with turns for others in between.
+
+    Raises ReadStoreUnavailable, and BeingFilled.
+    """
+    part = await store.roles_of(account_id, size)
+    yield part
+    while len(part) == size:
+        await asyncio.sleep(0)
+        part = await store.roles_of(account_id, size, max(part))
+        yield part
+
+
+class UpsertMember(NamedTuple):
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+    read_seq: Seq
+
+
+class SetRole(NamedTuple):
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+
+
+class SetReadMark(NamedTuple):
+    room_id: RoomId
+    account_id: AccountId
+    read_seq: Seq
+
+
+class DropMember(NamedTuple):
+    room_id: RoomId
+    account_id: AccountId
+
+
+class SetMention(NamedTuple):
+    """``mentioned``: True if message ``seq``, as it now stands, mentions the account."""
+
+    account_id: AccountId
+    room_id: RoomId
+    seq: Seq
+    mentioned: bool
+
+
+def project(envelope: Envelope) -> tuple[Write, ...]:
+    match envelope.event:
+        case MessagePosted(message=message, author_read_seq=read_seq):
+            moved: tuple[Write, ...] = ()
+            if read_seq is not None:
+                moved = (SetReadMark(message.room_id, message.author_id, read_seq),)
+            return moved + _mentions(message) if message.mentions else moved
+        case (
+            MessageEdited(message=message, unmentioned=unmentioned)
+            | MessageDeleted(message=message, unmentioned=unmentioned)
+        ):
+            dropped = tuple(SetMention(account, message.room_id, message.seq, False) for account in unmentioned)
+            return dropped + _mentions(message)
+        case ReadMoved(room_id=room_id, account_id=account_id, read_seq=read_seq):
+            return (SetReadMark(room_id, account_id, read_seq),)
+        case RoomCreated(room_id=room_id, members=members):
+            return tuple(UpsertMember(room_id, member.account_id, member.role, 0) for member in members)
+        case MemberJoined(room_id=room_id, account_id=account_id, role=role, read_seq=read_seq):
+            return (UpsertMember(room_id, account_id, role, read_seq),)
+        case MemberChanged(room_id=room_id, account_id=account_id, role=role):
+            return (SetRole(room_id, account_id, role),)
+        case MemberLeft(room_id=room_id, account_id=account_id):
+            return (DropMember(room_id, account_id),)
+        case RoomDeleted(room_id=room_id, members=former):
+            return tuple(DropMember(room_id, member.account_id) for member in former)
+        case _:
+            return ()
+
+
+def _mentions(message: Message) -> tuple[Write, ...]:
+    return tuple(SetMention(account_id, message.room_id, message.seq, True) for account_id in message.mentions)
+
+
+def loss(event: Event) -> str | None:
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
+    match event:
+        case RoomCreated(room_id=room_id):
+            return f"the first members of room {room_id} cannot read it until they are removed and added again"
+        case MemberJoined(room_id=room_id, account_id=account_id):
+            return f"account {account_id} cannot read room {room_id} until it is removed and added again"
+        case MemberLeft(room_id=room_id, account_id=account_id):
+            return f"account {account_id} goes on reading room {room_id} until it is added and removed again"
+        case MemberChanged(room_id=room_id, account_id=account_id):
+            return f"account {account_id} is shown with its old role in room {room_id} until that is changed again"
+        case RoomDeleted(room_id=room_id):
+            return f"nothing, if rooms has applied it: room {room_id} is shown nowhere then"
+        case ReadMoved(room_id=room_id, account_id=account_id):
+            return f"how far account {account_id} has read room {room_id}, until it reads on"
+        case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):
+            return f"whom message {m.seq} of room {m.room_id} mentions, and that its author has read it"
+        case _:
+            return None

@@ -1,0 +1,127 @@
+"""Members of rooms, and their names."""
+
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from falcon.features.rooms.rules import MemberAnswer, PutMember, RemoveMember
+from falcon.http import shapes
+from falcon.http.api import examples
+from falcon.http.api.lists import page_of, start_of
+from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.edge import Edge
+from falcon.http.problems import Problem, account_not_found, invalid, room_not_found
+from falcon.http.requests import AuthedRequest, identity
+from falcon.http.responses import BytesResponse, json_response
+from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole
+
+_member_role: Final = msgspec.json.Decoder(MemberRole)
+
+
+async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    query = request.query(ListQuery)
+    await edge.reads.access(request, room_id)
+    rows = await edge.store.members(room_id, start_of(query), query.limit + 1)
+    page, next_cursor = page_of(rows, query.limit, attrgetter("account_id"))
+    members = [shapes.MemberShape(row.account_id, row.name, row.role, row.read_seq) for row in page]
+    return json_response(200, shapes.Members(members, next_cursor))
+
+
+async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Names for a room's history. Authors who have left the room are not among its members."""
+    room_id = request.path_id("room_id", room_not_found)
+    account_ids = _account_ids(request.query(AuthorsQuery).ids)
+    await edge.reads.access(request, room_id)
+    names = await edge.reads.names(request, account_ids)
+    authors = [shapes.Author(account_id, names[account_id]) for account_id in account_ids if account_id in names]
+    return json_response(200, shapes.Authors(authors))
+
+
+async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    change: MemberRole = await request.json(_member_role)
+    account_id = request.path_id("account_id", account_not_found)
+    await edge.reads.reach_positions(request)
+    name = await edge.reads.name(request, account_id)
+    # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
+    # learn here which accounts exist.
+    command = PutMember(request.account_id, room_id, account_id, change.role, name is not None)
+    result = await edge.commands.dispatch(request, command)
+    assert isinstance(result.answer, MemberAnswer)
+    member = shapes.MemberShape(account_id, name or "", result.answer.role, result.answer.read_seq)
+    return json_response(200, member, *result.headers)
+
+
+async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    await request.no_body()
+    account_id = request.path_id("account_id", account_not_found)
+    result = await edge.commands.dispatch(request, RemoveMember(request.account_id, room_id, account_id))
+    return BytesResponse(204, b"", *result.headers)
+
+
+def _account_ids(text: str) -> list[int]:
+    """Without duplicates. Raises Problem 422."""
+    parts = text.split(",")
+    if len(parts) > AUTHORS_MAX:
+        raise invalid("ids", f"must have at most {AUTHORS_MAX} account ids")
+    return list(dict.fromkeys(identity(part, _wrong_ids) for part in parts))
+
+
+def _wrong_ids(_: str) -> Problem:
+    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, separated by commas")
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+MEMBERS: Final = Group("Members", "Who is in a room, with which role, and what authors are called.", learned=5)
+OPERATIONS: Final = (
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/members",
+        list_members,
+        MEMBERS,
+        "List the members of a room",
+        "In the order of their account ids, with role and read mark.",
+        {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
+        query=shapes.ListQuery,
+        problems=("room_not_found",),
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        put_member,
+        MEMBERS,
+        "Add a member, or change a member's role",
+        "Requires an admin of the room. A group room keeps at least one admin.",
+        {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
+        shapes.MemberRole("member"),
+        command=True,
+        problems=("account_not_found", "last_admin", "not_allowed", "room_not_found"),
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        remove_member,
+        MEMBERS,
+        "Remove a member, or leave a room",
+        "An admin of the room can remove any member. Everybody can leave a group room with their own account id, "
+        "except its last admin.",
+        {204: None},
+        command=True,
+        problems=("account_not_found", "last_admin", "not_allowed", "room_not_found"),
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/authors",
+        list_authors,
+        MEMBERS,
+        "Look up names by account id",
+        "Also finds accounts that have left the room, so that a client can show the names in its history.",
+        {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
+        query=shapes.AuthorsQuery,
+        problems=("room_not_found",),
+    ),
+)

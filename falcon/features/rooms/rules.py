@@ -1,0 +1,451 @@
+"""The state of a room, as far as decisions need it, and how events change it.
+
+It grows with the members, never with the messages: bodies are not state.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from falcon.domain import limits
+from falcon.domain.answers import Done, ImportAnswer
+from falcon.domain.decision import Decided, Decision
+from falcon.domain.ids import DEFAULT_ORGANIZATION, AccountId, Millis, OrganizationId, RoomId, Seq
+from falcon.domain.parted_map import IdMap, id_map, with_entry
+from falcon.domain.rejections import (
+    AccountNotFound,
+    Invalid,
+    LastAdmin,
+    MemberNotFound,
+    NotAllowed,
+    NotAMember,
+    UnknownAccount,
+)
+from falcon.features.accounts.rules import Account, DirectRoomOpened
+from falcon.features.reactions.change import ReactionChange
+
+Role: TypeAlias = Literal["admin", "member", "readonly"]
+
+
+RoomKind: TypeAlias = Literal["group", "direct"]
+
+
+class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A member that a new room begins with."""
+
+    account_id: AccountId
+    role: Role = "member"
+
+
+class CreateRoom(msgspec.Struct, frozen=True, tag=True):
+    """The sender has made sure that the members are accounts, since accounts live in other partitions."""
+
+    by: AccountId
+    name: str
+    description: str = ""
+    members: tuple[Invitation, ...] = ()
+
+
+class OpenDirect(msgspec.Struct, frozen=True, tag=True):
+    """The room of two accounts. It is decided where the smaller of their ids lives, so there is one for ever.
+
+    The sender has made sure that the peer is an account.
+    """
+
+    by: AccountId
+    peer: AccountId
+
+
+class ChangeRoom(msgspec.Struct, frozen=True, tag=True):
+    by: AccountId
+    room_id: RoomId
+    name: str | None = None
+    description: str | None = None
+
+
+class DeleteRoom(msgspec.Struct, frozen=True, tag=True):
+    by: AccountId
+    room_id: RoomId
+
+
+class PutMember(msgspec.Struct, frozen=True, tag=True):
+    """Add an account to the room, or change its role. ``account_exists``: as the sender has read.
+
+    The sender does not refuse by itself: only members of the room may learn which accounts there are.
+    """
+
+    by: AccountId
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+    account_exists: bool = True
+
+
+class RemoveMember(msgspec.Struct, frozen=True, tag=True):
+    """Removing oneself is leaving."""
+
+    by: AccountId
+    room_id: RoomId
+    account_id: AccountId
+
+
+class ImportRoom(msgspec.Struct, frozen=True, tag=True):
+    """A room with its members from elsewhere. The same ``imported_as`` is the same room, for ever."""
+
+    imported_as: str
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: Millis
+    members: tuple[Invitation, ...]
+
+
+class ImportMembers(msgspec.Struct, frozen=True, tag=True):
+    """Further members of an imported room. The ones that it has are skipped, and all of them once it has messages: an
+    import that is repeated brings back no member who has left."""
+
+    room_id: RoomId
+    members: tuple[Invitation, ...]
+
+
+class Membership(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    role: Role
+
+
+class RoomCreated(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: Millis
+    members: tuple[Membership, ...]
+    imported_as: str | None = None
+    organization_id: OrganizationId = DEFAULT_ORGANIZATION
+
+
+class RoomChanged(msgspec.Struct, frozen=True):
+    """Name and description as they now stand. ``created_at``, ``last_seq``: the room's, so that streams look nothing
+    up."""
+
+    room_id: RoomId
+    name: str
+    description: str
+    created_at: Millis
+    last_seq: Seq
+
+
+class RoomDeleted(msgspec.Struct, frozen=True):
+    """``members``: the ones that the room had, so that readers need not look them up. The other fields are the room's
+    last ones."""
+
+    room_id: RoomId
+    members: tuple[Membership, ...]
+    name: str
+    description: str
+    created_at: Millis
+    last_seq: Seq
+
+
+class MemberJoined(msgspec.Struct, frozen=True):
+    """All earlier messages count as read: ``read_seq`` is the newest of them."""
+
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+    read_seq: Seq
+
+
+class MemberChanged(msgspec.Struct, frozen=True):
+    """``was``: the role before it."""
+
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+    was: Role
+
+
+class MemberLeft(msgspec.Struct, frozen=True):
+    """``role``: that the account had."""
+
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+
+
+class RoomAnswer(msgspec.Struct, frozen=True, tag="room-answer"):
+    """``role`` is the caller's own; ``peer_id`` the other account of a direct room; ``created``: by this command."""
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    role: Role
+    last_seq: Seq
+    created_at: Millis
+    peer_id: AccountId | None = None
+    created: bool = False
+
+
+class MemberAnswer(msgspec.Struct, frozen=True, tag="member-answer"):
+    account_id: AccountId
+    role: Role
+    read_seq: Seq
+
+
+class Member(msgspec.Struct, frozen=True, gc=False):
+    role: Role
+    read_seq: Seq
+
+
+Members: TypeAlias = IdMap[Member]
+
+
+def members_of(entries: Iterable[tuple[AccountId, Member]] = ()) -> Members:
+    return id_map(limits.MEMBERS_IN_PART, entries)
+
+
+class Room(msgspec.Struct, frozen=True):
+    """``changes`` has the revision of each of the newest edits and deletions, by ``seq``.
+
+    The sender of an edit shows the message as the read side had it at some revision. If the message has changed since,
+    or may have (``forgotten``: the newest revision no longer in ``changes``), the view is too old to decide on.
+
+    ``reaction_revision`` counts the changes of reactions, ``reaction_changes`` has the newest, oldest first, and
+    ``reactions_forgotten`` is the revision of the newest that it has no more. They bring a view of the reactions to a
+    message up to date, and leave ``revision`` alone: a reaction makes no edit stale.
+
+    No message after ``last_mention`` mentions a member. It is not stored: in a room from a snapshot it is ``last_seq``.
+
+    ``admins`` counts them among the members, so that no decision has to read all members of a large room.
+    ``member_left``: a member has left, or was removed.
+
+    A ``deleted`` room keeps nothing else, so that it costs little for ever. It does not go entirely: an older snapshot
+    that is written late would bring the room back.
+    """
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: Millis
+    members: Members
+    last_seq: Seq = 0
+    revision: int = 0
+    changes: tuple[tuple[Seq, int], ...] = ()
+    forgotten: int = 0
+    reaction_revision: int = 0
+    reaction_changes: tuple[ReactionChange, ...] = ()
+    reactions_forgotten: int = 0
+    imported: bool = False
+    deleted: bool = False
+    admins: int = 0
+    member_left: bool = False
+    last_mention: Seq = 0
+
+    def changed_at(self, seq: Seq) -> int:
+        """A revision at or after which nothing has happened to this message."""
+        for changed, revision in reversed(self.changes):
+            if changed == seq:
+                return revision
+        return self.forgotten
+
+    def peer_of(self, account_id: AccountId) -> AccountId | None:
+        """The other account of a direct room."""
+        if self.kind != "direct":
+            return None
+        return next((other for other in self.members if other != account_id), account_id)
+
+
+def created_room(event: RoomCreated) -> Room:
+    members = members_of((m.account_id, Member(m.role, 0)) for m in event.members)
+    return Room(
+        room_id=event.room_id,
+        kind=event.kind,
+        name=event.name,
+        description=event.description,
+        created_at=event.created_at,
+        members=members,
+        imported=event.imported_as is not None,
+        admins=sum(member.role == "admin" for member in members.values()),
+    )
+
+
+def with_member(room: Room, account_id: AccountId, member: Member) -> Room:
+    admins = room.admins - is_admin(room.members.get(account_id)) + is_admin(member)
+    members = with_entry(room.members, limits.MEMBERS_IN_PART, account_id, member)
+    return replace(room, members=members, admins=admins)
+
+
+def is_admin(member: Member | None) -> bool:
+    return member is not None and member.role == "admin"
+
+
+def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
+    """The caller becomes an admin, whatever role the invitations gave it."""
+    members = _memberships([*command.members, Invitation(command.by, "admin")])
+    event = RoomCreated(room_id, "group", command.name, command.description, at, members)
+    answer = RoomAnswer(room_id, "group", command.name, command.description, "admin", 0, at, created=True)
+    return Decided((event,), answer)
+
+
+def open_direct(
+    account: Account | None, room: Room | None, command: OpenDirect, room_id: RoomId, at: Millis
+) -> Decision:
+    """``account`` has the smaller id of the pair; ``room`` is the pair's room, if there is one."""
+    smaller, larger = sorted((command.by, command.peer))
+    if account is None:
+        return AccountNotFound(command.peer)
+    if smaller == larger:
+        return Invalid("account_id", "must be another account than your own")
+    if room is not None:
+        return Decided((), _room_answer(room, command.by))
+    members = (Membership(smaller, "member"), Membership(larger, "member"))
+    created = RoomCreated(room_id, "direct", "", "", at, members)
+    answer = RoomAnswer(room_id, "direct", "", "", "member", 0, at, command.peer, created=True)
+    return Decided((created, DirectRoomOpened(smaller, larger, room_id)), answer)
+
+
+def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, at: Millis) -> Decision:
+    """``account``: for a direct room, the one with the smaller id of the pair."""
+    members = _memberships(command.members)
+    if command.kind == "direct":
+        members = tuple(Membership(member.account_id, "member") for member in members)
+    created = RoomCreated(
+        room_id, command.kind, command.name, command.description, command.created_at, members, command.imported_as
+    )
+    answer = RoomAnswer(room_id, command.kind, command.name, command.description, "admin", 0, command.created_at)
+    if command.kind == "group":
+        if not any(member.role == "admin" for member in members):
+            return Invalid("members", "a group room needs at least one admin")
+        return Decided((created,), answer)
+    if len(members) != 2:
+        return Invalid("members", "a direct room has exactly two members")
+    smaller, larger = sorted(member.account_id for member in members)
+    if account is None:
+        return AccountNotFound(smaller)
+    if larger in account.directs:
+        return NotAllowed(f"accounts {smaller} and {larger} have a direct room already")
+    return Decided((created, DirectRoomOpened(smaller, larger, room_id)), answer)
+
+
+def change_room(room: Room, command: ChangeRoom) -> Decision:
+    if (refusal := refuse_unless_admin(room, command.by, "change the room")) is not None:
+        return refusal
+    name = room.name if command.name is None else command.name
+    description = room.description if command.description is None else command.description
+    answer = msgspec.structs.replace(_room_answer(room, command.by), name=name, description=description)
+    if (name, description) == (room.name, room.description):
+        return Decided((), answer)
+    changed = RoomChanged(room.room_id, name, description, room.created_at, room.last_seq)
+    return Decided((changed,), answer)
+
+
+def delete_room(room: Room, command: DeleteRoom) -> Decision:
+    if (refusal := refuse_unless_admin(room, command.by, "delete the room")) is not None:
+        return refusal
+    deleted = RoomDeleted(
+        room.room_id,
+        tuple(Membership(account_id, member.role) for account_id, member in room.members.items()),
+        room.name,
+        room.description,
+        room.created_at,
+        room.last_seq,
+    )
+    return Decided((deleted,), Done())
+
+
+def put_member(room: Room, command: PutMember) -> Decision:
+    if (refusal := refuse_unless_admin(room, command.by, "change members")) is not None:
+        return refusal
+    member = room.members.get(command.account_id)
+    if member is None:
+        if not command.account_exists:
+            return UnknownAccount(command.account_id)
+        joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq)
+        return Decided((joined,), MemberAnswer(command.account_id, command.role, room.last_seq))
+    answer = MemberAnswer(command.account_id, command.role, member.read_seq)
+    if member.role == command.role:
+        return Decided((), answer)
+    if _is_last_admin(room, member):
+        return LastAdmin(room.room_id)
+    changed = MemberChanged(room.room_id, command.account_id, command.role, member.role)
+    return Decided((changed,), answer)
+
+
+def members_after(room: Room | None, events: Sequence[object]) -> int:
+    """How many members the room has once the events have happened; 0 if they bring no member in."""
+    match events:
+        case (RoomCreated(members=members), *_):
+            return len(members)
+        case (MemberJoined(),) if room is not None:
+            return len(room.members) + 1
+        case _:
+            return 0
+
+
+def remove_member(room: Room, command: RemoveMember) -> Decision:
+    if command.by not in room.members:
+        return NotAMember(room.room_id, command.by)
+    if room.kind == "direct":
+        return NotAllowed("a member cannot leave a direct room")
+    if command.by != command.account_id and (
+        (refusal := refuse_unless_admin(room, command.by, "remove members")) is not None
+    ):
+        return refusal
+    member = room.members.get(command.account_id)
+    if member is None:
+        return MemberNotFound(room.room_id, command.account_id)
+    if _is_last_admin(room, member):
+        return LastAdmin(room.room_id)
+    return Decided((MemberLeft(room.room_id, command.account_id, member.role),), Done())
+
+
+def import_members(room: Room, command: ImportMembers) -> Decision:
+    """Adds accounts that are not in the room, also while people write in it. Once members have left, the room does not
+    know them: then it adds none, and the answer counts these accounts neither as imported nor as skipped."""
+    if not room.imported or room.kind == "direct":
+        return NotAllowed("members can only be imported into a group room that was imported")
+    missing = [m for m in command.members if m.account_id not in room.members]
+    new = () if room.member_left else _memberships(missing)
+    if len(room.members) + len(new) > limits.MEMBERS_MAX:
+        return Invalid("members", f"a room has at most {limits.MEMBERS_MAX:,} members")
+    joined = tuple(MemberJoined(room.room_id, member.account_id, member.role, 0) for member in new)
+    left_out = len(missing) if room.member_left else 0
+    return Decided(joined, ImportAnswer(len(new), len(command.members) - len(new) - left_out))
+
+
+def _memberships(invitations: Sequence[Invitation]) -> tuple[Membership, ...]:
+    """One membership an account; the last invitation of an account counts."""
+    roles = {invitation.account_id: invitation.role for invitation in invitations}
+    return tuple(Membership(account_id, role) for account_id, role in roles.items())
+
+
+def _room_answer(room: Room, account_id: AccountId) -> RoomAnswer:
+    return RoomAnswer(
+        room.room_id,
+        room.kind,
+        room.name,
+        room.description,
+        room.members[account_id].role,
+        room.last_seq,
+        room.created_at,
+        room.peer_of(account_id),
+    )
+
+
+def refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMember | NotAllowed | None:
+    member = room.members.get(account_id)
+    if member is None:
+        return NotAMember(room.room_id, account_id)
+    if room.kind == "direct":
+        return NotAllowed("a direct room cannot be changed: it is the one room of its two accounts")
+    if member.role != "admin":
+        return NotAllowed(f"only an admin of the room may {deed}")
+    return None
+
+
+def _is_last_admin(room: Room, member: Member) -> bool:
+    return member.role == "admin" and room.admins == 1

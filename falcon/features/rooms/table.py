@@ -1,0 +1,121 @@
+"""Rooms: their names, newest messages and newest activity."""
+
+from collections.abc import Collection
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.features.catalogue import Event
+from falcon.features.messages.rules import MessagePosted
+from falcon.features.rooms.rules import RoomChanged, RoomCreated, RoomDeleted, RoomKind
+from falcon.journal.envelope import Envelope
+from falcon.read.times import rfc3339
+from falcon.read.write import Write
+
+
+class RoomRow(msgspec.Struct, frozen=True):
+    """``peers``: the pair of a direct room."""
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    last_seq: Seq
+    updated_at: str
+    imported: bool
+    peers: tuple[AccountId, AccountId] | None
+
+
+class RoomQueries(Protocol):
+    """Every method may raise ReadStoreUnavailable, and BeingFilled."""
+
+    async def room(self, room_id: RoomId) -> RoomRow | None: ...
+
+    async def rooms_among(self, room_ids: Collection[RoomId]) -> list[RoomRow]:
+        """The rooms that exist among these."""
+
+    async def direct_rooms(self, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
+        """The direct rooms of these pairs, of which the smaller account comes first."""
+
+    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
+
+    async def totals(self) -> tuple[int, int, int]:
+        """The numbers of accounts, rooms and messages."""
+
+
+class UpsertRoom(NamedTuple):
+    """``smaller``, ``larger``: the pair of a direct room."""
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    smaller: AccountId | None
+    larger: AccountId | None
+    imported: bool = False
+
+
+class SetRoomName(NamedTuple):
+    room_id: RoomId
+    name: str
+    description: str
+    updated_at: str
+
+
+class SetRoomActivity(NamedTuple):
+    room_id: RoomId
+    last_seq: Seq
+    updated_at: str
+
+
+class DropRoom(NamedTuple):
+    room_id: RoomId
+
+
+def project(envelope: Envelope) -> tuple[Write, ...]:
+    match envelope.event:
+        case MessagePosted(message=message):
+            return (SetRoomActivity(message.room_id, message.seq, rfc3339(message.posted_at)),)
+        case RoomCreated() as created:
+            return (_row(created), SetRoomActivity(created.room_id, 0, rfc3339(created.created_at)))
+        case RoomChanged(room_id=room_id, name=name, description=description):
+            return (SetRoomName(room_id, name, description, rfc3339(envelope.at)),)
+        case RoomDeleted(room_id=room_id):
+            return (DropRoom(room_id),)
+        case _:
+            return ()
+
+
+def _row(created: RoomCreated) -> UpsertRoom:
+    smaller = larger = None
+    if created.kind == "direct":
+        smaller, larger = sorted(member.account_id for member in created.members)
+    return UpsertRoom(
+        created.room_id,
+        created.kind,
+        created.name,
+        created.description,
+        rfc3339(created.created_at),
+        smaller,
+        larger,
+        created.imported_as is not None,
+    )
+
+
+def loss(event: Event) -> str | None:
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
+    match event:
+        case RoomCreated(room_id=room_id):
+            return f"room {room_id} is in no list, and nobody can read it"
+        case RoomChanged(room_id=room_id):
+            return f"room {room_id} keeps its old name and description in lists until it is changed again"
+        case RoomDeleted(room_id=room_id):
+            return f"room {room_id} stays in its members' lists, though nothing can be done in it any more"
+        case MessagePosted(message=m):
+            return f"room {m.room_id} seems to end before message {m.seq} until the next one is sent there"
+        case _:
+            return None

@@ -1,1 +1,0 @@
-"""Memberships: roles, read marks, mentions, and the room lists of members."""
