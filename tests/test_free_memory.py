@@ -40,7 +40,7 @@ def test_memory_between_what_stays_goes_back_to_the_system() -> None:
 
 
 def test_what_a_trim_has_given_back_is_not_given_back_again() -> None:
-    """The C library goes on to count it as free."""
+    """The C library still counts it as free."""
     free, trims = [0], []
     memory = free_memory.FreeMemory(lambda: free[0], lambda: trims.append(free[0]))
     mebibyte = 1 << 20

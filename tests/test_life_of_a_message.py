@@ -3,12 +3,12 @@
 A Falcon in this process takes a message from a socket, and a page is read back. A profiler sees each call in each
 thread. What counts:
 
-- A call is a call of a function whose file is in falcon/. A coroutine that goes on after it waited makes no new call,
+- A call is a call of a function whose file is in falcon/. A coroutine that continues after it waited makes no new call,
   and neither does a comprehension: it is a loop. Calls of libraries and of the interpreter do not count.
 - Work of the journal's thread counts: the message waits for it. So do the read tables, which are written in the same
   commit.
-- Work that goes on without a message does not count: ticks, sweeps, other threads. What a tick leaves to be done, such
-  as a checkpoint, comes between the calls of some sends, so of several sends the fewest calls count.
+- Work without a message does not count: ticks, sweeps, other threads. A tick's work, such as a checkpoint, comes
+  between the calls of some sends, so of several sends the fewest calls count.
 - The acknowledgement is sent when uvicorn says that the response is complete. What follows tidies up.
 """
 

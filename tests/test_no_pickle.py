@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Modules that make objects of any class out of bytes, and those that speak in pickles.
+# Modules that make objects of any class out of bytes, and the ones that speak in pickles.
 _UNPICKLE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "multiprocessing", "xmlrpc"}
 # Thespian's other bases send pickles over sockets and pipes.
 _ACTOR_BASE = "simpleSystemBase"

@@ -38,7 +38,7 @@ class AsyncioThread:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result, for which the calling greenlet waits. Raises what it raises.
 
-        A greenlet that is killed meanwhile goes on waiting until the work, cancelled, has cleaned up behind itself.
+        A greenlet that is killed meanwhile continues waiting until the work, cancelled, has cleaned up behind itself.
         """
         result = gevent.event.AsyncResult()
         tasks: list[asyncio.Task[T]] = []

@@ -1,4 +1,4 @@
-"""Checks what users are told against Falcon's promises: answers in, violations out. It knows nothing of servers.
+"""Checks what users hear against Falcon's promises: answers in, violations out. It knows nothing of servers.
 
 A user's message begins with a name that no other message has, and a version that its edits raise, so that it can be
 told from all others anywhere. Messages of others, or from before, are checked for their order only.

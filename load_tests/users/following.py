@@ -36,7 +36,7 @@ class Following:
         self.token: str | None = None
 
     async def begin(self, kind: str) -> None:
-        """Listen from now on, or go on where it was left; until the first event that says so. Raises GaveUp."""
+        """Listen from now on, or continue where it was left; until the first event that says so. Raises GaveUp."""
         self._began.clear()
         self._stream = self._person.falcon.stream(resume=self.token)
         since = self._person.pace.since(time.monotonic())

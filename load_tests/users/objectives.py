@@ -86,7 +86,7 @@ class Objectives:
         return found
 
     def judge_limit(self, rate: float, violations: int) -> list[Verdict]:
-        """The objectives that hold even in a run that goes on until something breaks."""
+        """The objectives that hold even in a run that continues until something breaks."""
         table = self._table
         found = []
         if table.rate_min is not None:

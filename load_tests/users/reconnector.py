@@ -1,4 +1,5 @@
-"""One on a train: listens, is cut off, says something meanwhile, and goes on where it was: nothing missing or twice."""
+"""One on a train: listens, is cut off, says something meanwhile, and continues where it was: nothing missing or
+twice."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ class Reconnector(Person):
     acts = 2 / (LISTENS.mean + CUT_OFF.mean)
 
     async def visit(self) -> None:
-        """One life of a stream: its first connection, and several that go on behind it."""
+        """One life of a stream: its first connection, and several that continue behind it."""
         following = Following(self)
         try:
             await following.begin("open stream")

@@ -28,7 +28,7 @@ class Written(NamedTuple):
 
 
 class Brokers:
-    """``refused``: partitions that take nothing in. ``silent``: those that give nothing out.
+    """``refused``: partitions that take nothing in. ``silent``: the ones that give nothing out.
 
     ``held``: the next write to a topic waits for it. ``lost``: so many of the next writes are not acknowledged, and get
     in when the test says so (``late``). ``ends``: of topics that are kept elsewhere.

@@ -752,7 +752,7 @@ def test_tables_of_a_new_read_model_are_said_to_be_filled_until_they_are_shown(
     gateways: Gateways, shared_table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = Space(gateways, shared_table)
-    with patch.dict(READ_MODELS):  # as in a Falcon of before
+    with patch.dict(READ_MODELS):  # as in an earlier Falcon
         del READ_MODELS["memberships"]
         prepare(space, "falcon", "log", PARTITIONS, through_gateway(space))
     with pytest.raises(WrongTables, match="of memberships yet: run falcon prepare"):
@@ -787,7 +787,7 @@ def test_tables_of_a_new_read_model_are_said_to_be_filled_until_they_are_shown(
 @pytest.mark.processes
 def test_a_rebuild_of_a_read_model_that_is_being_filled_ends_the_filling(gateways: Gateways, shared_table: str) -> None:
     space = Space(gateways, shared_table)
-    with patch.dict(READ_MODELS):  # as in a Falcon of before
+    with patch.dict(READ_MODELS):  # as in an earlier Falcon
         del READ_MODELS["timeline"]
         prepare(space, "falcon", "log", PARTITIONS, through_gateway(space))
     store = _SpaceStore(space)

@@ -335,7 +335,7 @@ def test_a_position_says_for_which_projections_the_log_held_nothing_and_earlier_
         assert applied_of(each.encode()) == each
 
 
-# --- positions that edges are told ------------------------------------------------------------------------------------
+# --- positions that edges hear ------------------------------------------------------------------------------------
 
 
 class Confirmed:

@@ -369,7 +369,7 @@ def test_a_transaction_in_the_log_stops_readers_and_the_owner(log: KafkaLog) -> 
 
 
 def test_a_reader_is_closed_while_a_fetch_of_it_pauses_after_an_error(log: KafkaLog) -> None:
-    """As when brokers are down. The caller that closes it goes on."""
+    """As when brokers are down. The caller that closes it continues."""
     reader = Reader(log.cluster, log.cluster.journal)
 
     async def close_while_it_pauses() -> bool:

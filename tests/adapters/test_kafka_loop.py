@@ -1,4 +1,4 @@
-"""The thread with the loop of Kafka's clients: what runs there is told of its end, and nothing outlives the process."""
+"""The thread with the loop of Kafka's clients: what runs there hears of its end, and nothing outlives the process."""
 
 import asyncio
 import gc

@@ -33,7 +33,7 @@ def test_after_a_restore_the_owners_of_the_lost_history_do_not_count(owners: Own
 
 
 def test_owners_stay_known_while_the_topic_is_read_again(owners: Owners) -> None:
-    """As after a lost connection: commands go on meanwhile."""
+    """As after a lost connection: commands continue meanwhile."""
     owners._apply(LOG, b"a-log")
     tells(owners, 7, "here:1/0")
     owners._apply(LOG, b"a-log")

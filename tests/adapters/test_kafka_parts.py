@@ -42,7 +42,7 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
 
 
 class Schedule:
-    """Random acts on one room by one owner after another. Those that were deposed may still write snapshots.
+    """Random acts on one room by one owner after another. The ones that were deposed may still write snapshots.
 
     ``versions``: one of them is each owner's.
     """

@@ -364,7 +364,7 @@ def test_queries_of_tables_that_cannot_be_read_say_so(path: Path) -> None:
 
 
 def test_a_query_is_prepared_once_whichever_members_ask(path: Path) -> None:
-    """It joins tables. SQLite prepares a join again for each value of a parameter, unless it is told not to."""
+    """It joins tables. SQLite prepares a join again for each value of a parameter, unless it hears otherwise."""
     connection = database.connect(path, writable=False)
     reads = SqliteReadStore(connection)
     asyncio.run(reads.access(64, 1))

@@ -1,4 +1,4 @@
-"""A data folder is copied while Falcon runs on it, and Falcon goes on from the copy."""
+"""A data folder is copied while Falcon runs on it, and Falcon continues from the copy."""
 
 import os
 import signal

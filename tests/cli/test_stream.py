@@ -105,7 +105,7 @@ def ids(events: list[Event]) -> list[str]:
     return [each.id for each in events]
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------------------------
 
 
 def test_everything_that_happens_is_told_in_a_type_of_its_own() -> None:

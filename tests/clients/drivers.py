@@ -79,7 +79,7 @@ class Driver(Protocol):
         """``timeout``: of a call, in seconds."""
 
     async def passes(self, seconds: float) -> None:
-        """The clocks of the clients go on."""
+        """The clocks of the clients continue."""
 
     async def collects_garbage(self) -> None: ...
 
@@ -185,7 +185,7 @@ class _translated:
 
 
 class JavaScriptDriver:
-    """A Node process, which is told what to do line by line."""
+    """A Node process, which hears what to do line by line."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None

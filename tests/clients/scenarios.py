@@ -469,7 +469,7 @@ async def a_stream_of_a_room_that_is_not_ones_own_is_refused(world: World) -> No
     assert (refused.value.status, refused.value.code) == (404, "room_not_found")
 
 
-# --- a server that answers as it is told ------------------------------------------------------------------------------
+# --- a server that answers as the test says -------------------------------------------------------------------------
 
 POSTED: Final = answer(201, MESSAGE, Falcon_Position="3:17")
 PAGE: Final = answer(200, {"messages": [MESSAGE], "has_before": False, "has_after": False})

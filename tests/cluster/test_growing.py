@@ -29,7 +29,7 @@ _NAME: Final = "grow"
 
 @pytest.fixture
 def older(make_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
-    """One of each role, of the Falcon of before."""
+    """One of each role, of the earlier Falcon."""
     cluster = make_cluster(_NAME, session_seconds=3, hbase_create_command="")
     cluster.up(counts={"api": 1, "write": 1, "project": 1})
     yield cluster

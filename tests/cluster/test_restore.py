@@ -1,5 +1,5 @@
 """Restoring and moving as docs/backups.md says it: copies of the stopped servers' data are put back, or an export is
-imported elsewhere, and Falcon goes on."""
+imported elsewhere, and Falcon continues."""
 
 import json
 import os
@@ -83,13 +83,13 @@ class Deployment:
         return seqs
 
     def _done(self, path: str, body: dict[str, str]) -> httpx.Response:
-        """Asks again with the same key, as clients are told to."""
+        """Asks again with the same key, as clients must."""
         key = {"Idempotency-Key": secrets.token_hex(8)}
 
         def asked() -> httpx.Response | None:
             try:
                 answer = self.http.post(path, json=body, headers=key)
-            except httpx.TransportError:  # a connection of before the restart
+            except httpx.TransportError:  # a connection from before the restart
                 return None
             return answer if answer.status_code == 201 else None
 

@@ -195,7 +195,7 @@ def cluster(secured: Secured, hbase: HBase) -> Iterator[Cluster]:
 
 
 class Ann:
-    """An account at the one edge, who tries again as she is told."""
+    """An account at the one edge, who tries again as the answer says."""
 
     def __init__(self, cluster: Cluster) -> None:
         described = cluster.describe()

@@ -39,7 +39,7 @@ class Asking:
         return await self.gateway.ask(CommandEnvelope(partition, by, command, deadline, key, same, size))
 
     async def ask_again(self, command: Command, *, key: str | None = None) -> Reply:
-        """Tries again, as clients are told to, until the shard has taken its partitions over."""
+        """Tries again, as clients must, until the shard has taken its partitions over."""
         async with asyncio.timeout(60):
             while isinstance(reply := await self.ask(command, key=key), Unavailable):
                 await asyncio.sleep(0.1)

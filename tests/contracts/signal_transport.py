@@ -70,7 +70,7 @@ class SignalTransportContract:
         asyncio.run(talk())
 
     def test_many_large_signals_arrive(self, make: Callable[[], SignalTransport]) -> None:
-        """As when a process is told at once of all that it keeps from now on."""
+        """As when a process hears at once of all that it keeps from now on."""
 
         async def talk() -> None:
             says, hears = Ear(make()), Ear(make())

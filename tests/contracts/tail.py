@@ -60,7 +60,7 @@ async def read_up_to_the_end(
 
 
 async def again(tail: Tail, segment: int, start: Position, stop: int, limit: int) -> list[LocatedRecord]:
-    """Read part by part, as for a client that was away: each part goes on where the last one ended."""
+    """Read part by part, as for a client that was away: each part continues where the last one ended."""
     found: list[LocatedRecord] = []
     while start.offset < stop:
         located, start = await tail.read_range(segment, start, stop, limit)

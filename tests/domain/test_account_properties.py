@@ -18,7 +18,7 @@ from tests.support.given import World, plain
 
 TOKENS = 2
 
-# Whatever is made gets the next id, so the first few ids are those that commands are about.
+# Whatever is made gets the next id, so the first few ids are the ones that commands are about.
 ids = st.integers(1, 8).map(nth_id)
 names = st.sampled_from(["Ann", "Bob", "a\0b"])
 roles: st.SearchStrategy[Role] = st.sampled_from(["admin", "member", "readonly"])

@@ -119,7 +119,7 @@ class CountedLog:
         return self._range(segment, start.offset, min(limit, stop - start.offset))
 
     def nudge(self) -> None:
-        """Readers are told of each event."""
+        """Readers hear of each event."""
 
     async def close(self) -> None:
         """There is nothing to close."""

@@ -1,4 +1,4 @@
-"""HBase tables of an earlier Falcon go on being read, or are made again if their layout has changed."""
+"""HBase tables of an earlier Falcon are still read, or are made again if their layout has changed."""
 
 import pytest
 

@@ -742,7 +742,7 @@ def test_no_browser_guesses_what_an_answer_is_or_frames_it() -> None:
     at_a_server(ask)
 
 
-# --- and all else goes on ---------------------------------------------------------------------------------------------
+# --- and all else continues ------------------------------------------------------------------------------------------
 
 
 def test_pipelined_requests_are_answered_in_their_order_however_many_fill_a_piece() -> None:

@@ -1,4 +1,4 @@
-"""While a read model is filled from the log, requests that need it are told so. All others are answered."""
+"""While a read model is filled from the log, requests that need it hear so. All others are answered."""
 
 import time
 from pathlib import Path

@@ -559,12 +559,12 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
 
 
 def test_a_request_that_waits_for_long_though_tables_tell_when_they_move_has_them_asked() -> None:
-    """A notice was lost: the store goes on knowing an old position."""
+    """A notice was lost: the store still knows an old position."""
 
     async def run() -> None:
         store = Known(applied=0, looks=0)
         freshness = Freshness(store, Log(7), lambda: True, store.doubt)  # type: ignore[arg-type]
-        for tenth in range(20):  # others are told of moves all the time
+        for tenth in range(20):  # others hear of moves all the time
             asyncio.get_running_loop().call_later(tenth / 10, freshness.moved)
         began = time.monotonic()
         await freshness.reach(3, 7, 5.0)

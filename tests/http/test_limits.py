@@ -890,7 +890,7 @@ def test_a_trusted_proxy_says_for_whom_it_asks(start: Start) -> None:
     first = {"X-Forwarded-For": "203.0.113.1"}
     assert statuses(*(unauthenticated(falcon, **first) for _ in range(3))) == [401, 401, 429]
     assert unauthenticated(falcon, **{"X-Forwarded-For": "203.0.113.2"}).status_code == 401
-    # A client's own addresses stand before those that the proxy adds; our own proxies may be behind that one.
+    # A client's own addresses stand before the ones that the proxy adds; our own proxies may be behind that one.
     for invented in range(5):
         said = f"198.51.100.{invented}, 203.0.113.1, 10.1.2.3"
         assert unauthenticated(falcon, **{"X-Forwarded-For": said}).status_code == 429

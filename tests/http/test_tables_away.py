@@ -1,4 +1,4 @@
-"""While the read tables are away, accounts with cached tokens may go on sending. All other requests are refused."""
+"""While the read tables are away, accounts with cached tokens may continue sending. All other requests are refused."""
 
 import asyncio
 import time

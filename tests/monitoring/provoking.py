@@ -152,7 +152,7 @@ class Stage:
         return {each.labels["alertname"] for each in found}
 
     def undergo(self, cause: "Cause") -> None:
-        """It goes on until each of its alerts has fired, which none of them did before."""
+        """It continues until each of its alerts has fired, which none of them did before."""
         self._until_none_fires((*cause.alerts, *cause.afterwards))
         began = time.time()
         with cause.provoke(self):
@@ -178,7 +178,7 @@ class Stage:
         )
 
     def until_clear(self) -> None:
-        """None fires any more of those that were provoked."""
+        """None fires any more of the ones that were provoked."""
         self._until_none_fires(tuple(alert for alert, *_ in self._seen))
 
     def seen(self) -> list[Seen]:

@@ -238,7 +238,7 @@ class Plays:
 
 @pytest.fixture(scope="module")
 def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plays]:
-    """They begin with the first test that asks for one; those that were not chosen are left out."""
+    """They begin with the first test that asks for one; the ones that were not chosen are left out."""
     prometheus_or_skip()
     chosen = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
     running = Plays(tmp_path_factory.mktemp("provoked"), [case for case in CASES if case in chosen])

@@ -1,4 +1,4 @@
-"""A read model that is installed where there is a log already is filled from it, while people go on sending."""
+"""A read model that is installed where there is a log already is filled from it, while people continue sending."""
 
 import signal
 from collections.abc import Iterator

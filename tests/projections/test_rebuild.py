@@ -1,4 +1,4 @@
-"""Tables are rebuilt beside the live ones: messages go on coming in, reads never fail, and the end is the same."""
+"""Tables are rebuilt beside the live ones: messages continue coming in, reads never fail, and the end is the same."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence

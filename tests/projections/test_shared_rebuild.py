@@ -1,4 +1,4 @@
-"""A rebuild goes on after it was killed, and processes share it, a partition each."""
+"""A rebuild continues after it was killed, and processes share it, a partition each."""
 
 import itertools
 import threading
@@ -63,7 +63,7 @@ def test_a_rebuild_of_a_history_that_the_log_has_lost_starts_over(world: World) 
 
 
 class Sharer:
-    """A projector that gets these partitions among those that share a rebuild."""
+    """A projector that gets these partitions among the ones that share a rebuild."""
 
     def __init__(self, world: World, *assigned: int, project: Project = TIMELINE) -> None:
         join, clock = self._join, world.clock.monotonic

@@ -112,7 +112,7 @@ class Side:
             await admin.delete_records({at: RecordsToDelete(before_offset=chance.randint(0, end))})
         finally:
             await admin.close()
-        await self._readers[0].close()  # or it would go on with what it has fetched ahead
+        await self._readers[0].close()  # or it would continue with what it has fetched ahead
 
     async def _consume(self, chance: random.Random) -> list[Any]:
         """Both partitions together, from their beginnings or their ends, with pauses."""

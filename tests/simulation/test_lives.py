@@ -1,4 +1,4 @@
-"""People on one machine are told the truth in all of its lives: killed, rolled back, copied, with another clock."""
+"""People on one machine hear the truth in all of its lives: killed, rolled back, copied, with another clock."""
 
 import re
 

@@ -57,7 +57,7 @@ class Network:
 
 class Process:
     """Its own transport, too. ``taken``: how many signals it has taken, by kind. ``entries``: how many facts they told.
-    ``paused``: it is stopped, and goes on later."""
+    ``paused``: it is stopped, and continues later."""
 
     def __init__(self, network: Network, name: str) -> None:
         self.name = name

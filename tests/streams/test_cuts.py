@@ -1,4 +1,4 @@
-"""A process knows the cuts that others write, finds those that tokens name, and writes one when its tokens grow."""
+"""A process knows the cuts that others write, finds the ones that tokens name, and writes one when its tokens grow."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator

@@ -1,4 +1,4 @@
-"""Presence and typing among the processes of a Falcon: told to those that asked, whatever happens to processes and
+"""Presence and typing among the processes of a Falcon: told to the ones that asked, whatever happens to processes and
 signals."""
 
 import asyncio
@@ -45,7 +45,7 @@ def unseen(streams: list[Stream], account_id: int = ANNA) -> bool:
     return not any(account_id in each.online for each in streams)
 
 
-# --- those who asked --------------------------------------------------------------------------------------------------
+# --- the people who asked --------------------------------------------------------------------------------------------
 
 
 def test_a_coming_and_a_going_are_told_within_five_seconds_in_every_process(network: Network) -> None:
@@ -293,7 +293,7 @@ def test_typing_that_has_waited_in_a_stopped_process_is_told_to_nobody(network: 
     stopped.paused = True
     if stopped is sender:
         network.passes(8)
-        sender.signals.typing(TEA, ANNA)  # the request comes first when it goes on
+        sender.signals.typing(TEA, ANNA)  # the request comes first when it continues
     else:
         sender.signals.typing(TEA, ANNA)
         network.passes(8)

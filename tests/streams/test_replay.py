@@ -184,7 +184,7 @@ def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def test_a_state_has_the_messages_that_all_tables_show_and_what_follows_is_told() -> None:
-    """Some tables may be ahead of others: a client that is told of a newer message by one would not find it in the
+    """Some tables may be ahead of others: a client that hears of a newer message by one would not find it in the
     other."""
 
     async def scenario() -> None:

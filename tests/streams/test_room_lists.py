@@ -92,7 +92,7 @@ def test_what_was_acknowledged_is_in_the_very_next_list(anna: Person, ben: Perso
 
 
 def test_while_everybody_talks_a_list_is_whole(anna: Person, ben: Person, rooms: list[Room]) -> None:
-    """Rooms move up while pages are read: none is shown in disorder, and none of those that rest is left out."""
+    """Rooms move up while pages are read: none is shown in disorder, and none of the ones that rest is left out."""
     resting = {room.room_id for room in rooms[::2]}
     for round in range(5):
         requests = [anna.request("POST", f"{room}/messages", {"text": f"{round}"}) for room in rooms[1::2]]

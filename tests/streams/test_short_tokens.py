@@ -1,4 +1,4 @@
-"""With cuts tokens are short, and a client goes on from any of them at any process: each event comes once, and in
+"""With cuts tokens are short, and a client continues from any of them at any process: each event comes once, and in
 order."""
 
 import asyncio
@@ -126,7 +126,7 @@ class Client:
         self.frames: list[Frame] = []
 
     async def listens(self, process: Process, most: int) -> None:
-        """Go on at the process, take so many frames at most of those that come by now, and go."""
+        """Go on at the process, take so many frames at most of the ones that come by now, and go."""
         log, chance = self._log, self._log.chance
         applied = {segment: chance.randint(max(0, end - 9), end) for segment, end in log.ends().items()}
         tables = {segment: Position(offset) for segment, offset in applied.items()}

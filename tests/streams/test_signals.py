@@ -1,4 +1,4 @@
-"""Typing and presence as clients get them: told to those that ask, at no disadvantage to others."""
+"""Typing and presence as clients get them: told to the ones that ask, at no disadvantage to others."""
 
 import base64
 import os
@@ -123,7 +123,7 @@ def test_a_signal_that_nobody_knows_is_refused(anna: Person, listen: Listen) -> 
 
 @pytest.fixture
 def quick(start: Start, monkeypatch: pytest.MonkeyPatch) -> Falcon:
-    """One in which those who leave are missed at once."""
+    """One in which the people who leave are missed at once."""
     monkeypatch.setattr(signals, "_TURN_SECONDS", 0.01)
     monkeypatch.setattr(signals, "_LINGER_SECONDS", 0.05)
     return start()

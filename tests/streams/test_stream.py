@@ -1,4 +1,4 @@
-"""The stream as those who listen to it see it, over Server-Sent Events and over WebSockets."""
+"""The stream as the people who listen to it see it, over Server-Sent Events and over WebSockets."""
 
 import asyncio
 import logging

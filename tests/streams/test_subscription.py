@@ -178,7 +178,7 @@ def test_what_waits_is_not_sent_once_it_is_ended(subscription: Subscription, sin
 
 
 def test_nothing_is_sent_behind_its_end(subscription: Subscription, sink: FakeSink) -> None:
-    """Else who was sent away gets events behind the id that he goes on from, and a revoked token's holder reads on."""
+    """Else a reader that was sent away gets events after the id that it continues from."""
     subscription.push(frame("1"))
     subscription.end("unauthenticated")
     subscription.push(frame("2"))

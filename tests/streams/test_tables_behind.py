@@ -1,4 +1,4 @@
-"""Streams while the read tables stand still, or are slow: the log goes on, and who comes back goes on with it."""
+"""Streams while the read tables stand still, or are slow: the log continues, and who comes back continues with it."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ MIXED: Final = {
 
 @pytest.fixture
 def stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Projections that stand still from now on: of a copy of their tables, which others go on beside."""
+    """Projections that stand still from now on: of a copy of their tables, which others continue beside."""
 
     with ExitStack() as opened:
 

@@ -178,7 +178,7 @@ def tried(examples: int) -> settings:
 
 
 def anything(kind: Any) -> st.SearchStrategy[Any]:
-    """Any value of a type of the domain. Integers are those that JSON carries exactly everywhere."""
+    """Any value of a type of the domain. Integers are the ones that JSON carries exactly everywhere."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         hints = get_type_hints(kind)
         return st.builds(kind, **{name: anything(hints[name]) for name in kind.__struct_fields__})

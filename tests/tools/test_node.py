@@ -1,4 +1,4 @@
-"""The node cannot be started everywhere, but what it is told can be read, and what it lacks it says."""
+"""The node cannot be started everywhere, but what it is given can be read, and what it lacks it says."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_what_is_built_already_is_not_built_again(
     assert capsys.readouterr().out == f"{programs.folder()}\n"
 
 
-# --- what it is told --------------------------------------------------------------------------------------------------
+# --- what it is given -------------------------------------------------------------------------------------------------
 
 
 def test_what_it_is_told_keeps_to_its_own_folders(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_keys_count_for_their_account_until_they_are_forgotten() -> None:
 
 
 def test_keys_of_a_partition_that_comes_or_goes_are_counted_a_part_at_a_time() -> None:
-    """The window goes on meanwhile."""
+    """The window continues meanwhile."""
     counts, answers = KeyCounts(1 << 30, 5_000), AnswerWindow(1_000)
     for number in range(3_000):
         answers.add(1, f"{number}", Remembered(number, 1, number, number // 10))

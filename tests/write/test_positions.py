@@ -15,7 +15,7 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Reply, Unavailable
 
 
 class Owners:
-    """Say how far the log is when they are told to. ``asked``: the partitions, in order."""
+    """Say how far the log is when a test lets them. ``asked``: the partitions, in order."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []

@@ -613,7 +613,7 @@ def test_keys_are_forgotten_after_a_start_at_which_the_clock_was_set_forward() -
 
 
 def test_while_the_events_time_stands_still_old_answers_are_forgotten_and_none_too_soon() -> None:
-    """As it does when the clock was set back, and another owner goes on."""
+    """As it does when the clock was set back, and another owner continues."""
     log, clock = MemoryLog(PARTITIONS), FakeClock()
     host = Host(log, clock)
     room = host.room()

@@ -26,7 +26,7 @@ async def _obey(orders: Orders) -> dict[str, Counts]:
     work = [asyncio.create_task(attack(orders.target, ATTACKS[name], counts[name])) for name in orders.attacks]
     done, _ = await asyncio.wait(work, timeout=orders.seconds, return_when=asyncio.FIRST_EXCEPTION)
     for task in done:
-        task.result()  # an attack goes on for ever, so it has failed
+        task.result()  # an attack continues for ever, so it has failed
     for task in work:
         task.cancel()
     await asyncio.gather(*work, return_exceptions=True)

@@ -209,7 +209,7 @@ async def _floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, co
 
 
 async def wrong_tokens(target: Target, counts: Counts) -> None:
-    """It waits for no answer that comes late, and goes on by another connection."""
+    """It waits for no answer that comes late, and continues by another connection."""
     async with connection(target) as streams:
         for _ in range(500):
             token = random.choice(

@@ -121,7 +121,7 @@ def earlier(suite: Suite, options: Options) -> Page:
 
 def measure(suite: Suite, options: Options, bench: Bench, page: Page) -> list[str]:
     """Each section that was chosen, its tables as soon as they are there. One that fails is named in the answer, and
-    the others go on."""
+    the others continue."""
     failed: list[str] = []
     with suite.open(bench) as measures:
         for name, each in measures.items():

@@ -37,7 +37,7 @@ _SPREAD_ROOMS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class GrowthSize:
-    """``messages``: in the rooms in use, before those that are sent to measure it; ``rooms``: with the idle ones."""
+    """``messages``: in the rooms in use, before the ones that are sent to measure it; ``rooms``: with the idle ones."""
 
     messages: int
     rooms: int

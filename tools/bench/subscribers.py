@@ -144,7 +144,7 @@ class Speaker:
 
 
 async def measure(plan: SubscribersPlan, measured: Callable[[str], None]) -> Found:
-    """``measured``: is told when it is about to begin, and when everything has arrived."""
+    """``measured``: hears when it is about to begin, and when everything has arrived."""
     loop = asyncio.get_running_loop()
     count = 0
     everybody = asyncio.Event()

@@ -16,7 +16,7 @@ from tools.harness.waiting import holds_within
 from tools.servers.cluster import ROLES
 
 F = TypeVar("F")  # the target of a fault
-# Gives the moment (monotonic seconds) since when things could go on, where that is not when the fault began.
+# Gives the moment (monotonic seconds) since when things could continue, where that is not when the fault began.
 ActOn: TypeAlias = Callable[[F, Random], Awaitable[float | None]]
 Act: TypeAlias = ActOn[ChaosCluster]
 
@@ -158,7 +158,7 @@ def kill_pod(role: str) -> Act:
 
 
 async def zombie_writer(cluster: ChaosCluster, chance: Random) -> None:
-    """Stop it until others have taken over its partitions. Then it goes on as if nothing had happened."""
+    """Stop it until others have taken over its partitions. Then it continues as if nothing had happened."""
     await cluster.pause_serving("write", chance.randint(1, cluster.counts["write"]), _ZOMBIE_SECONDS)
 
 

@@ -241,7 +241,7 @@ class Chaos(Generic[F]):
         await eventually(served, "sends and reads go through in each partition", _SERVED_SECONDS, every=0.05)
 
     def _note_recovery(self, chosen: list[Fault[F]], name: str, since: float) -> None:
-        """Note the longest wait of a probe, counted from when things could go on."""
+        """Note the longest wait of a probe, counted from when things could continue."""
         for fault in chosen:
             self._report.faults[fault.name].times += 1
         if len(chosen) > 1:

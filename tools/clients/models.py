@@ -20,7 +20,7 @@ _ALIASES: Final = {"Role": ("Member", "role"), "RoomKind": ("Room", "kind")}
 _TIME: Final = "RFC 3339, UTC"  # the description of every time
 _SIMPLE: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _HEAD: Final = '''\
-"""What the server answers. Fields that a newer server adds are passed over, so an older client goes on working.
+"""What the server answers. Fields that a newer server adds are passed over, so an older client still works.
 
 Made by ``python -m tools.clients.types``. Do not edit.
 """
@@ -43,7 +43,7 @@ def text() -> str:
 
 
 def _in_order(schemas: dict[str, Any]) -> list[str]:
-    """The schemas of answers; each comes after those that it names."""
+    """The schemas of answers; each comes after the ones that it names."""
     found: dict[str, None] = {}
 
     def add(name: str) -> None:

@@ -132,7 +132,7 @@ async def kill_launcher(machine: Machine, chance: Random) -> None:
 
 
 def freeze(role: str, seconds: float) -> ActOn[Machine]:
-    """Stop it for longer than any command may wait. Then it goes on as if nothing had happened."""
+    """Stop it for longer than any command may wait. Then it continues as if nothing had happened."""
 
     async def act(machine: Machine, chance: Random) -> float:
         pid = chance.choice(machine.falcon.pids(role))

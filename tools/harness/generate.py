@@ -3,7 +3,7 @@
 `python -m tools.harness.generate --accounts 1000 --rooms 10000 --messages 1000000 | falcon import -`
 
 Rooms go by popularity: the k-th has messages as `k ** -0.9` says, and members as `k ** -0.7`. The same seed gives the
-same lines again, so an import that was broken off goes on with the same command.
+same lines again, so an import that was broken off continues with the same command.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Final
 
 HOST: Final = "127.0.0.1"
 
-# Below those that the kernel gives to clients (32,768 and up). A server that is down for a moment would lose such a
+# Below the ones that the kernel gives to clients (32,768 and up). A server that is down for a moment would lose such a
 # port to another program's connection, and could not come back. tools/servers takes ports from 20,000 on.
 _FIRST: Final = 12_000
 _COUNT: Final = 8_000

@@ -97,7 +97,7 @@ def descendants(roots: Iterable[int], processes: Mapping[int, Proc]) -> set[int]
 
 
 class Tree:
-    """The processes of one server, by descent; those that lost their parent stay in it."""
+    """The processes of one server, by descent; the ones that lost their parent stay in it."""
 
     def __init__(self) -> None:
         self._known: dict[int, int] = {}  # process id → when it started, as ids are used again
@@ -142,7 +142,7 @@ class Tree:
         return cores
 
     def kill(self) -> None:
-        """SIGKILL to all of them until none is left, and reap those that are ours. Raises TimeoutError after 10 s."""
+        """SIGKILL to all of them until none is left, and reap our children. Raises TimeoutError after 10 s."""
         deadline = time.monotonic() + 10
         while True:
             processes = scan()

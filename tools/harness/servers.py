@@ -215,7 +215,7 @@ class FalconServer(ProcessServer):
             self._process = None
 
     def _left_after(self, seconds: float) -> set[int]:
-        """Processes that are still there; those that are just ending get that long."""
+        """Processes that are still there; the ones that are just ending get that long."""
         holds_within(lambda: not self.tree.pids(), seconds)
         return self.tree.pids()
 

@@ -1,4 +1,4 @@
-"""Connections as many clients have them: to every pod that there is, and in time to those that come."""
+"""Connections as many clients have them: to every pod that there is, and in time to the ones that come."""
 
 import itertools
 from typing import Final

@@ -47,7 +47,7 @@ async def prove_single(kubectl: Kubectl) -> Proof:
         room = await falcon.create_room("Outlives its pod")
         await falcon.post(room.room_id, "before")
         await kubectl("delete", "pod", "falcon-0")
-        await falcon.post(room.room_id, "after")  # the client goes on trying
+        await falcon.post(room.room_id, "after")  # the client continues trying
         found = [message.text for message in (await falcon.messages(room.room_id)).messages]
     wrong = [] if found == ["before", "after"] else [f"before and after the pod was deleted: {found}"]
     await scale_single(kubectl, 0)

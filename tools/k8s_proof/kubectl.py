@@ -91,7 +91,7 @@ class Kubectl:
     # --- pods ---------------------------------------------------------------------------------------------------------
 
     async def pods(self, role: str) -> list[Pod]:
-        """The oldest first; those that are ending, too."""
+        """The oldest first; the ones that are ending, too."""
         found = await self.get("pods", f"--selector={_OF_FALCON},{_COMPONENT}={role}")
         items = sorted(found["items"], key=lambda each: str(each["metadata"]["creationTimestamp"]))
         return [Pod.of(each) for each in items]

@@ -1,6 +1,6 @@
 """``python -m tools.monitoring.generate``: write the files that are made from code.
 
-``--check`` writes none, and names those that are not as the code would have them; exit code 1 if there is one.
+``--check`` writes none, and names the ones that are not as the code would have them; exit code 1 if there is one.
 """
 
 import argparse

@@ -96,7 +96,7 @@ class Thresholds:
     # How long the number of partitions is remembered once no process that knows it is left.
     partitions_remembered: timedelta = timedelta(hours=1)
     append_window: timedelta = timedelta(minutes=10)
-    # Each handover may fence a few appends; what goes on for so long is no handover.
+    # Each handover may fence a few appends; what continues for so long is no handover.
     fenced_for: timedelta = timedelta(minutes=15)
 
     # The disk of one machine. Within its limits one account fills a volume of 10 GiB in an hour; a site takes months.

@@ -65,7 +65,7 @@ class Node:
         return [process.status() for process in self._processes.values()]
 
     def load(self, tags: Iterable[str], say: Say) -> list[str]:
-        """Copy images from buildah's store; gives the tags of those that were not there already. Raises ServerFault."""
+        """Copy images from buildah's store; gives the tags that were not there already. Raises ServerFault."""
         self._check()
         noted = FOLDER / "images.json"
         loaded: dict[str, str] = json.loads(noted.read_text()) if noted.exists() else {}

@@ -79,7 +79,7 @@ def _build(say: Say) -> None:
     began = time.monotonic()
     for half in folder().parent.glob(f".{folder().name}-*"):  # of a build that was killed
         shutil.rmtree(half)
-    # Built beside and renamed when whole. Go keeps what it compiled: a build that was cut off goes on where it was.
+    # Built beside and renamed when whole. Go keeps what it compiled: a build that was cut off continues where it was.
     with tempfile.TemporaryDirectory(
         dir=folder().parent, prefix=f".{folder().name}-", ignore_cleanup_errors=True
     ) as beside:

@@ -133,9 +133,8 @@ def over(http: Any, seconds: float = _ANSWER_SECONDS) -> Ask:
 class Exact:
     """``people`` talk; ``founder`` opens rooms up to ``rooms_max``, if limits are on, and beyond.
 
-    ``urls``: of the servers as they are now. ``steady``: a clock that only goes on, in seconds. ``wrong``: answers that
-    contradict the model.
-    """
+    ``urls``: of the servers as they are now. ``steady``: a clock that never goes back, in seconds. ``wrong``: answers
+    that contradict the model."""
 
     def __init__(
         self,
@@ -152,7 +151,7 @@ class Exact:
         self.told = Told()
         self.wrong: list[str] = []
         self.chance = chance
-        self.posted: Callable[[str], object] = lambda posted_at: None  # is told the time of each new message
+        self.posted: Callable[[str], object] = lambda posted_at: None  # hears the time of each new message
         self.operations = 0
         self.ending = False
         self._ask = ask

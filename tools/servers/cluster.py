@@ -158,7 +158,7 @@ class Cluster:
         return Daemon(f"{role}-{number}", port, self.folder / "falcon", "-X")
 
     def scale(self, role: str, count: int) -> None:
-        """Run so many. Those that are too many have ended when this returns."""
+        """Run so many. The ones that are too many have ended when this returns."""
         for number in range(1, count + 1):
             self.start(role, number)
         end_all(each for number in range(count + 1, _EACH_MAX + 1) if (each := self.process(role, number)).running())

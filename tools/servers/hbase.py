@@ -302,7 +302,7 @@ class HBase:
             "hbase.rootdir": (self.folder / "data" / "hbase").as_uri(),
             "hbase.tmp.dir": self.folder / "tmp",
             # Acknowledged means written to the kernel, so that it outlives a kill -9. The checksumming file system, the
-            # default here, keeps writes in a buffer of its own; the raw one does not, and HBase is told to insist.
+            # default here, keeps writes in a buffer of its own; the raw one does not, and HBase is set to insist.
             "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
             "hbase.unsafe.stream.capability.enforce": "true",
             "hbase.wal.provider": "filesystem",
@@ -319,7 +319,7 @@ class HBase:
             "hbase.master.wait.on.regionservers.mintostart": max(1, self.region_servers),
         }
         if not self.region_servers:
-            # When the one process ends, its ZooKeeper goes first; the rest is not to go on looking for it.
+            # When the one process ends, its ZooKeeper goes first; the rest is not to continue looking for it.
             values |= {"zookeeper.recovery.retry": 1, "zookeeper.recovery.retry.intervalmill": 200}
         return {name: str(value) for name, value in values.items()}
 

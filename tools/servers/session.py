@@ -15,7 +15,7 @@ from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
 
 FOLDER: Final = Path(__file__).parents[2] / "build" / "test-servers"
-_BASES: Final = range(20_000, 31_000, 40)  # below those that the kernel gives to clients
+_BASES: Final = range(20_000, 31_000, 40)  # below the ones that the kernel gives to clients
 _TRIES: Final = 3
 
 

@@ -118,7 +118,7 @@ async def prepare_again(operator: Operator, chance: random.Random) -> Sequence[s
 
 
 async def rebuild(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """Maybe the command is killed, again and again, and given again: it goes on with the tables that it has begun."""
+    """Maybe the command is killed, again and again, and given again: it continues with the tables that it has begun."""
     name = chance.choice(list(READ_MODELS))
     async with operator.alone:
         before = live(operator, name)
@@ -325,7 +325,7 @@ def _generations(operator: Operator, projection: str) -> Generations:
 
 
 async def export(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """It must contain what the log says at its position. It may be killed, and go on."""
+    """It must contain what the log says at its position. It may be killed, and continue."""
     path = operator.file("export")
     async with operator.alone:
         if chance.random() < 0.3:
@@ -403,7 +403,7 @@ async def _imported(falcon: SimulatedFalcon, token: str, export: Path) -> list[s
 
 
 async def roll_out(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """Processes are told to end, one after the other, and others take their places."""
+    """Ends processes one after the other; others take their places."""
     falcon = operator.falcon
     wrong: list[str] = []
     roles = [falcon.writers, falcon.projectors, falcon.edges]

@@ -506,7 +506,7 @@ class _Known:
 
 
 class _Follower(_Visitor):
-    """Listens for a moment, and goes on from any token that he was given, at any edge: it is the same story each time.
+    """Listens for a moment, and continues from any token that he was given, at any edge: the same story each time.
 
     Where he begins with the state of then, pages show all that the state names.
     """

@@ -49,10 +49,10 @@ Fault = Callable[[SimulatedFalcon, Chance], Awaitable[None]]
 class Plan:
     """``seconds``: in which faults begin; ``times``: how often at most. ``together``: how likely it is that one more
     comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses,
-    which grow by ``tiring`` of it for each second that they wait to be served again. ``faults``: those that may happen,
-    all of FAULTS where none are named. ``served_seconds``: after which all must be served again. ``begin_seconds``:
-    within which a stream goes on from its token. ``visitors``: who comes beside those who chat; one if none is named.
-    """
+    which grow by ``tiring`` of it for each second that they wait to be served again. ``faults``: the ones that may
+    happen, all of FAULTS where none are named. ``served_seconds``: after which all must be served again.
+    ``begin_seconds``: within which a stream continues from its token. ``visitors``: who comes beside the people who
+    chat; one if none is named."""
 
     seconds: float = 40.0
     times: int = 1_000
@@ -317,7 +317,7 @@ class Course:
             self._listeners[asyncio.create_task(listener.run())] = listener
 
     async def _settle_listeners(self) -> None:
-        """All that stands in the log is told to all, in time."""
+        """All readers get all that stands in the log, in time."""
         posted: dict[int, int] = {}
         for op in self._history.operations():
             if op.kind == "logged" and op.name == "MessagePosted":
@@ -393,7 +393,7 @@ class Course:
             )
 
     async def _not_served(self, since: float) -> list[tuple[str, int]]:
-        """Wait until a send and a read that began after that time were acknowledged in each partition. Returns those
+        """Wait until a send and a read that began after that time were acknowledged in each partition. Returns the ones
         that were not, in time."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
         began = self._falcon.simulation.now

@@ -3,7 +3,7 @@ Connections that have left HTTP by an Upgrade go over the same road.
 
 A server belongs to a process: one that is stopped accepts and does not answer, one that was killed breaks what it had
 in hand and refuses what comes. A pair of processes can be cut off from one another; then nothing arrives, and neither
-is told.
+hears.
 """
 
 import asyncio
@@ -163,7 +163,7 @@ class Http:
         self._servers[address] = _Server(self._simulation.current.process, asyncio.get_running_loop(), app, upgraded)
 
     async def close(self, seconds: float) -> None:
-        """The running process accepts nothing more, and goes on once what it has in hand is answered, or it is time."""
+        """The running process accepts nothing more, and returns once what it has in hand is answered, or it is time."""
         process = self._simulation.current.process
         self._servers = {address: each for address, each in self._servers.items() if each.process is not process}
         for end in self._ends_of(process):
@@ -180,7 +180,7 @@ class Http:
         return [end for end in self.ends if end.process is process]
 
     def forget(self, process: Process) -> None:
-        """The process has ended. Its peers are told, as by the kernel."""
+        """The process has ended. Its peers hear, as by the kernel."""
         self._servers = {address: each for address, each in self._servers.items() if each.process is not process}
         for exchange in list(self._exchanges):
             if exchange.client is process or (exchange.server is not None and exchange.server.process is process):

@@ -306,7 +306,7 @@ async def roll_back(course: LivesCourse) -> str:
 
 
 async def lose_a_while(course: LivesCourse) -> str:
-    """People speak after a snapshot, which is put back then, and go on until the log is as long as it was."""
+    """People speak after a snapshot, which is put back then, and continue until the log is as long as it was."""
     course.saved.clear()
     await take_a_snapshot(course)
     for _ in range(course.chance.randint(5, 15)):

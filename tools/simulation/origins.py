@@ -56,7 +56,7 @@ def explore(
     """The schedules of a seed and of all that follow it, for as long as they are wanted.
 
     ``kind``: of all of them; without one each seed says its own. ``mistake``: is made in all of them.
-    ``plan``: of those that are forked, instead of their kind's.
+    ``plan``: of the ones that are forked, instead of their kind's.
     """
     origin: Origin | None = None
     try:
@@ -198,7 +198,7 @@ class _Forks:
 
 
 def _said(reading: Connection, asked: Asked) -> bytes:
-    """Said by a child, or about it. Reads no clock: the simulated one would go on."""
+    """Said by a child, or about it. Reads no clock: the simulated one would continue."""
     try:
         ready, _, _ = select.select([reading], [], [], _SCHEDULE_SECONDS)
         if ready:

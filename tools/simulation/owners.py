@@ -1,8 +1,8 @@
 """Owners of partitions on simulated brokers, and nothing else: no edge, no tables, no group.
 
 Shards with their own code down to the clients of Kafka; who should own what, the schedule says. So partitions come and
-go within moments, and hours pass in which topics are compacted. People who ask again until they know are told things;
-at the end that is held against the log, as are the places of the log that streams would go on from.
+go within moments, and hours pass in which topics are compacted. People who ask again until they know hear things;
+at the end that is held against the log, as are the places of the log that streams would continue from.
 """
 
 import asyncio
@@ -362,7 +362,7 @@ class Owners:
             self._ask_once(partition, room)
 
     def _ask_once(self, partition: int, room: int) -> None:
-        """Without a key, and never again: who is told that nothing was done takes that for the end."""
+        """Without a key, and never again: who hears that nothing was done takes that for the end."""
         text = f"once {len(self._intents)}"
         asked = _Intent("", PostMessage(_ANN, room, text), partition, meek=True, over=True)
         self._intents.append(asked)
@@ -444,7 +444,7 @@ class Owners:
         self._share()
 
     async def _stop(self) -> None:
-        """One is stopped, and others are assigned what it has; then it goes on."""
+        """One is stopped, and others are assigned what it has; then it continues."""
         owner = self._random.choice(self._owners)
         self._simulation.stop(owner.process)
         await asyncio.sleep(self._random.uniform(0, 2))
@@ -680,7 +680,7 @@ class Owners:
                 self.violations.append(f"a takeover of partition {partition} reads {len(records)} records")
 
     async def _judge_places(self) -> None:
-        """A reader that goes on from an offset has the same position there as one that reads the log from its start."""
+        """A reader that continues from an offset has the position there of one that reads the log from its start."""
         cluster = self._cluster("audit")
         tail = KafkaTail(cluster)
         for partition in range(_PARTITIONS):

@@ -56,7 +56,7 @@ class Copies:
 
 
 class RestoreCourse(ActsCourse):
-    """People chat and things fail, servers are restored, and other people go on."""
+    """People chat and things fail, servers are restored, and other people continue."""
 
     async def act(self) -> None:
         await self._begin()
@@ -79,7 +79,7 @@ class RestoreCourse(ActsCourse):
         await super()._one()
 
     async def _restore(self, *, log: bool, tables: bool) -> None:
-        """The people have gone home; those who listen to a log that is replaced go as well."""
+        """The people have gone home; the people who listen to a log that is replaced go as well."""
         falcon, copies, started = self._falcon, self._copies, self._history.now()
         assert copies.log is not None
         assert copies.tables is not None
@@ -167,7 +167,7 @@ class RestoreCourse(ActsCourse):
     # --- people -------------------------------------------------------------------------------------------------------
 
     async def _come_in(self) -> None:
-        """Others than before, to the halls of before."""
+        """Others than before, to the earlier halls."""
         urls = self._falcon.urls
         async with FalconClient(urls, self._admin_token, timeout=_PATIENCE_SECONDS) as admin:
             made = [await admin.create_account(f"t{number}") for number in range(len(self._sessions))]
@@ -194,7 +194,7 @@ class RestoreCourse(ActsCourse):
 
 def known_at(moment: float, found: Sequence[Operation]) -> Iterator[Operation]:
     """What was acknowledged before the moment is as it was. What was tried later, or was not settled by then, may be in
-    the log or not: no client is told any more."""
+    the log or not: no client hears any more."""
     settled = {op.key for op in found if op.key and op.outcome == "acknowledged" and op.ended < moment}
     opened = {op.room for op in found if op.kind in ("open", "direct") and op.room}
     reused = opened - {op.room for op in found if op.kind in ("open", "direct") and op.key in settled}

@@ -53,7 +53,7 @@ def _world(seed: int) -> list[str]:
         world.run(_STEPS)
         world.heal()
         world.check()
-    except Exception as error:  # any error: the world does not go on as it must
+    except Exception as error:  # any error: the world does not continue as it must
         return [repr(error)]
     return []
 

@@ -1,10 +1,10 @@
 """Threads, locks, event loops and clocks that one generator of random numbers schedules, in simulated time.
 
 Within a ``Simulation`` the code under test runs as it is: it starts threads, waits for locks and events, sleeps and
-runs asyncio's loops. But each of its threads is a greenlet, one runs at a time, and the seed draws the one that goes
-on. When all of them wait, time moves on to the next event. So a seed is a schedule, and an hour takes a moment.
+runs asyncio's loops. But each of its threads is a greenlet, one runs at a time, and the seed draws the one that
+continues. When all of them wait, time moves on to the next event. So a seed is a schedule, and an hour takes a moment.
 
-Threads belong to processes, which can be stopped, go on, be killed, and have wrong clocks.
+Threads belong to processes, which can be stopped, continue, be killed, and have wrong clocks.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ _IDENTS: Final = 1_000_000
 
 
 class Deadlock(Exception):
-    """No thread can go on, now or later."""
+    """No thread can continue, now or later."""
 
 
 class Killed(BaseException):
@@ -57,7 +57,7 @@ class Killed(BaseException):
 class Process:
     """``skew``: seconds that its wall clock is ahead. Its other clock is right, but begins anywhere.
 
-    ``held``: its threads that could go on, while it is stopped.
+    ``held``: its threads that could continue, while it is stopped.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Process:
 
 
 class Strand:
-    """A thread. ``waiting``: the number of the wait that it is in; 0 where it may go on."""
+    """A thread. ``waiting``: the number of the wait that it is in; 0 where it may continue."""
 
     __slots__ = ("ended", "greenlet", "hooks", "ident", "loop", "name", "process", "thread", "waiting", "woken")
 
@@ -151,7 +151,7 @@ class Simulation:
         return done[0]
 
     def _next(self) -> Strand:
-        """The thread that goes on now. Where all of them wait, time moves on to the next timer. Raises Deadlock."""
+        """The thread that continues now. Where all of them wait, time moves on to the next timer. Raises Deadlock."""
         timers, ready = self._timers, self._ready
         while True:
             while timers and timers[0][0] <= self.now:
@@ -326,7 +326,7 @@ class Simulation:
         return _BEGINNING + self.read_clock() + process.skew
 
     def kill(self, process: Process) -> None:
-        """At once: nothing of it runs any more, and nothing in it is told."""
+        """At once: nothing of it runs any more, and nothing in it hears."""
         process.dead = True
         self._ready[:] = [each for each in self._ready if each.process is not process]
         process.held.clear()
@@ -334,7 +334,7 @@ class Simulation:
             self.wait()
 
     def stop(self, process: Process) -> None:
-        """None of its threads goes on until ``go_on``."""
+        """None of its threads continues until ``go_on``."""
         process.stopped = True
         process.held += [each for each in self._ready if each.process is process]
         self._ready[:] = [each for each in self._ready if each.process is not process]

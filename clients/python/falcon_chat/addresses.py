@@ -13,7 +13,7 @@ _SHUNNED_SECONDS = 2.0
 
 
 class Addresses:
-    """Takes turns over the addresses and, for a moment, keeps off those that did not answer.
+    """Takes turns over the addresses and, for a moment, keeps off the ones that did not answer.
 
     Raises ValueError for an address that is not an HTTP address.
     """

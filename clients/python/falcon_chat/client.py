@@ -289,8 +289,8 @@ class FalconClient:
         After too long an absence CatchUp comes instead of the events: read each room with :meth:`history`. If you were
         removed from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
 
-        ``signals``: typing (Typing). ``watch``: at most 500 accounts with which this one shares a room, whose coming
-        and going is told (Presence); :meth:`Stream.watch` changes them. Both are best effort.
+        ``signals``: typing (Typing). ``watch``: at most 500 accounts with which this one shares a room, which are
+        reported as they come and go (Presence); :meth:`Stream.watch` changes them. Both are best effort.
         """
         self._streams = [stream for stream in self._streams if not stream.is_closed]
         self._streams.append(Stream(self._connection, rooms, resume, signals, watch))
@@ -308,7 +308,7 @@ class FalconClient:
         """For admins. Blocks of whole lines, from the header on; or from ``resume`` on (see `resume_token`), in an
         export that began with ``header``. `is_end` recognizes the last line.
 
-        After a broken connection it goes on where it broke; ``timeout`` bounds the time without progress. Raises
+        After a broken connection it continues where it broke; ``timeout`` bounds the time without progress. Raises
         ExportFailed if the server cannot complete the export.
         """
         return export_blocks(self._connection, header, resume)

@@ -1,4 +1,4 @@
-"""The events of a stream. The ``id`` of each is the token to resume behind it."""
+"""The events of a stream. The ``id`` of each is the token to resume after it."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar

@@ -46,7 +46,7 @@ def resume_token(line: bytes) -> str | None:
     """Where the export continues after this line of it; None after the header, where it begins.
 
     Changes begin again: each replaces what stands before it, so that having one twice harms nothing.
-    Raises msgspec.DecodeError or ValueError for what is no line of an export, or has nothing behind it.
+    Raises msgspec.DecodeError or ValueError for what is no line of an export, or has nothing after it.
     """
     last = msgspec.json.decode(line, type=_Line)
     if last.at is not None or last.type == "changes":
@@ -65,7 +65,7 @@ def resume_token(line: bytes) -> str | None:
 async def export_blocks(
     connection: Connection, header: ExportHeader | None, resume: str | None
 ) -> AsyncGenerator[bytes, None]:
-    """Blocks of whole lines. After a break it goes on behind the last of them; the deadline is per step forward.
+    """Blocks of whole lines. After a break it continues after the last of them; the deadline is per step forward.
 
     ``header`` and ``resume`` come together, or not at all. Raises Problem, Unreachable, and ExportFailed where the
     server says that the export cannot be whole.
@@ -73,7 +73,7 @@ async def export_blocks(
     patience = connection.patience()
     begun = False
     while True:
-        # Broken off right behind the header, it begins again with another header. The caller keeps the first: rows that
+        # Broken off right after the header, it begins again with another header. The caller keeps the first: rows that
         # are newer than it says harm nothing.
         drop_header = begun and resume is None
         try:

@@ -1,4 +1,4 @@
-"""How long to go on trying, and how long to wait in between."""
+"""How long to continue trying, and how long to wait in between."""
 
 import asyncio
 import math

@@ -57,7 +57,7 @@ class Stream:
     def watch(self, account_ids: Iterable[int]) -> None:
         """Watch these accounts from now on, instead of those before: Presence tells of them. At most 500.
 
-        The stream goes on over another connection, without losing an event. So keep those whom you will need again.
+        The stream continues over another connection, without losing an event. So keep those whom you will need again.
         """
         watched = _ids(account_ids)
         if watched == self._watched:

@@ -199,7 +199,7 @@ def test_a_server_on_its_way_out_is_waited_for(daemon: Daemon, monkeypatch: pyte
     daemon.wait_for(lambda: "up" in daemon.said(), "said so", 60)
     other = Daemon(daemon.name, daemon.port, daemon.folder)
     with other.ending():
-        # The kernel's steps for a process that ends, before its files are closed and its parent is told.
+        # The kernel's steps for a process that ends, before its files are closed and its parent hears.
         monkeypatch.setattr("tools.servers.daemon._arguments", lambda pid: [])
         assert other.pid() is None
     assert daemon.pid() is None

@@ -49,7 +49,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 class Brokers(NamedTuple):
-    """Their nodes: the one that leads, and those that have all of it."""
+    """Their nodes: the one that leads, and the ones that have all of it."""
 
     leader: int
     in_sync: tuple[int, ...]

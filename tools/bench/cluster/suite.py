@@ -70,7 +70,7 @@ def _open(bench: Bench) -> Iterator[Measures]:
 
 
 def _repairing(running: RunningCluster, measure: Callable[[], Section]) -> Callable[[], Section]:
-    """Run one of each role again after a section that failed, so that the others can go on."""
+    """Run one of each role again after a section that failed, so that the others can continue."""
 
     def measured() -> Section:
         try:

@@ -198,7 +198,7 @@ class Pusher:
 
     def push(self, job: Job) -> Pushed:
         """Send until all requests are answered or given up."""
-        for connection in list(self._free):  # the server ends those that were idle
+        for connection in list(self._free):  # the server ends the ones that were idle
             self._look(connection, discard=True)
         self.connect()
         cpu = time.process_time()

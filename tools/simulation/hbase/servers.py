@@ -54,7 +54,7 @@ class Table:
 
 class _Scanner(NamedTuple):
     table: str
-    next: list[bytes]  # the key to go on from
+    next: list[bytes]  # the key to continue from
     stop: bytes
     filter: tuple[bytes, bytes] | None  # a column and the value that it must have
 
@@ -128,7 +128,7 @@ class Servers:
             return {name: table.copy() for name, table in self.tables.items()}
 
     def put_back(self, tables: Mapping[str, Table]) -> None:
-        """In the place of those that there are; who scans one of those is told so."""
+        """Put these tables in place of the present ones; a scan of one of those fails."""
         with self._lock:
             self.tables = {name: table.copy() for name, table in tables.items()}
             self._written.clear()

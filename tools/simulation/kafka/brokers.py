@@ -300,7 +300,7 @@ class Brokers:
     # --- faults: on the brokers' loop ---------------------------------------------------------------------------------
 
     def kill(self, number: int) -> None:
-        """At once. What it had in hand is lost to those who wait for it; the others miss it after a while."""
+        """At once. What it had in hand is lost to the people who wait for it; the others miss it after a while."""
         node = self._nodes[number]
         node.up, node.paused = False, False
         node.held.clear()

@@ -41,7 +41,7 @@ class _Member:
 
 @dataclass
 class Group:
-    """Eager rebalances, as aiokafka has them: all join, one assigns, all are told.
+    """Eager rebalances, as aiokafka has them: all join, one assigns, all hear.
 
     ``delay_seconds``: how long a group that was empty waits for more members before its first assignment.
     """

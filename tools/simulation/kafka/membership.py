@@ -56,7 +56,7 @@ class Membership:
         self._member = ""
         self._generation = _NO_GENERATION
         self._assigned: set[TopicPartition] = set()
-        self._prepared = False  # those that were assigned have been told that it is over
+        self._prepared = False  # the ones that were assigned have been told that it is over
         self._rejoin = asyncio.Event()
         self._rejoin.set()
         self._error: KafkaError | None = None

@@ -1,8 +1,7 @@
 """Mistakes that Falcon does not make, each as replaced functions: the schedules must find what comes of them.
 
-Those that it once made are among them. Beside each stands the kind of schedules that finds it; ``seeds.json`` keeps the
-seed of one that does, as long as the code is the same.
-"""
+The ones that it once made are among them. Beside each stands the kind of schedules that finds it; ``seeds.json`` keeps
+the seed of one that does, as long as the code is the same."""
 
 from pathlib import Path
 from typing import Final

@@ -92,7 +92,7 @@ _open = Opener.open
 
 
 async def _at_the_state(self: Opener, caller: Any, only: Any, token: Any, tables: Any) -> Any:
-    """A stream that ends before its first event goes on from the place of a state that was never shown."""
+    """A stream that ends before its first event continues from the place of a state that was never shown."""
     opening = await _open(self, caller, only, token, tables)
     opening.id = opening._replayed.id
     return opening

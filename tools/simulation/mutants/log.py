@@ -140,7 +140,7 @@ _begun = Recovery._begun
 
 
 def _number_goes_on(self: Recovery, partition: Any, end: Position) -> Any:
-    """An owner goes on in the epoch that it found, and not in its own."""
+    """An owner continues in the epoch that it found, and not in its own."""
     epoch, n = partition.epoch, partition.n
     begun = _begun(self, partition, end)
     if epoch:
@@ -184,7 +184,7 @@ async def _all_or_none(self: Any, partitions: Any, owner: str) -> Any:
 
 
 async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Position:
-    """A reader that goes on from an offset believes the highest epoch among the few records before it."""
+    """A reader that continues from an offset believes the highest epoch among the few records before it."""
     before = await self._values(segment, max(0, offset - 5), offset) if offset else []
     position = fence.position_after(before)
     witness = fence.witness_among(before)

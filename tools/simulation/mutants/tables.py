@@ -57,7 +57,7 @@ _apply = tables.HBaseTables._apply
 def _told_first(
     self: tables.HBaseTables, projection: str, generation: int, partition: int, expected: Any, after: Any, writes: Any
 ) -> None:
-    """Edges are told of a position that the tables have not reached."""
+    """Edges hear of a position that the tables have not reached."""
     self._tell(Moves(projection, generation, {partition: after.reached}))
     _apply(self, projection, generation, partition, expected, after, writes)
 

@@ -30,7 +30,7 @@ _hold = Replies.hold
 
 
 def _hasty(self: Replies, serving: Any, waiters: list[Any], submissions: list[Any]) -> None:
-    """Replies leave before what they say is durable, but for those that have to look an answer up."""
+    """Replies leave before what they say is durable, but for the ones that have to look an answer up."""
     for waiter in waiters:
         if not isinstance(waiter.executed, Replay):
             self.add(waiter, waiter.executed)
