@@ -291,23 +291,20 @@ def test_only_what_a_projection_has_stopped_at_can_be_skipped(cluster: Cluster, 
 # --- what may be set wrongly ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", ["write", "project", "api"])
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("role", "settings", "said"),
     [
-        ({"FALCON_KAFKA_PREFIX": "elsewhere."}, "topic elsewhere.journal is not there: run falcon prepare"),
-        ({"FALCON_PARTITIONS": "5"}, "topic tea.journal has 4 partitions, not 5"),
+        ("write", {"FALCON_KAFKA_PREFIX": "elsewhere."}, "topic elsewhere.journal is not there: run falcon prepare"),
+        ("project", {"FALCON_PARTITIONS": "5"}, "topic tea.journal has 4 partitions, not 5"),
+        ("api", {"FALCON_PARTITIONS": "5"}, "topic tea.journal has 4 partitions, not 5"),
+        ("write", {"FALCON_KAFKA": "127.0.0.1:1"}, "no Kafka answers at 127.0.0.1:1"),
+        ("api", {"FALCON_HBASE_PREFIX": "elsewhere"}, "elsewhere_meta: run falcon prepare"),
     ],
 )
 def test_a_wrong_setting_is_said_in_a_line_and_nothing_runs(
     cluster: Cluster, role: str, settings: dict[str, str], said: str
 ) -> None:
     assert said in refusal(cluster, role, settings)
-
-
-@pytest.mark.parametrize("role", ["write", "project"])
-def test_brokers_that_do_not_answer_are_said_in_a_line(cluster: Cluster, role: str) -> None:
-    assert "no Kafka answers at 127.0.0.1:1" in refusal(cluster, role, {"FALCON_KAFKA": "127.0.0.1:1"})
 
 
 def test_an_edge_that_looks_for_the_log_in_the_wrong_place_serves_reads_and_takes_nobodys_place(
@@ -330,21 +327,12 @@ def test_an_edge_that_looks_for_the_log_in_the_wrong_place_serves_reads_and_take
     assert (read.status_code, probes) == (200, [200, 200, 503])
 
 
-@pytest.mark.parametrize("role", ["project", "api"])
-def test_tables_that_are_not_there_are_said_in_a_line_and_nothing_runs(cluster: Cluster, role: str) -> None:
-    said = refusal(cluster, role, {"FALCON_HBASE_PREFIX": "elsewhere"})
-    assert "elsewhere_meta: run falcon prepare" in said
-
-
-@pytest.mark.parametrize("role", ["project", "api"])
-def test_gateways_that_do_not_answer_are_said_in_a_line_and_nothing_runs(
-    cluster: Cluster, role: str, tmp_path: Path
-) -> None:
-    """Each role looks for them for half a minute, and here for two seconds."""
+def test_gateways_that_do_not_answer_are_said_in_a_line_and_nothing_runs(cluster: Cluster, tmp_path: Path) -> None:
+    """They are looked for for half a minute, and here for two seconds."""
     impatient = beginning_with(
         tmp_path / "first", "from falcon.adapters.hbase import prepare\n\nprepare._SECONDS = 2.0\n"
     )
-    assert "127.0.0.1:1" in refusal(cluster, role, {"FALCON_HBASE": "127.0.0.1:1", **impatient})
+    assert "127.0.0.1:1" in refusal(cluster, "project", {"FALCON_HBASE": "127.0.0.1:1", **impatient})
 
 
 def test_tables_of_another_log_are_refused(cluster: Cluster, described: dict[str, Any]) -> None:
