@@ -1,6 +1,7 @@
 """Days pass in a cluster that is used a little, and nothing grows but what lives."""
 
 import inspect
+import os
 import re
 
 import pytest
@@ -43,6 +44,9 @@ def test_signals_and_positions_are_forgotten_within_the_hour(name: str) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)  # 100 s of CPU
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    os.environ.get("CI") != "true", reason="takes 80 s of a processor: with CI=true, or make simulate ARGS='--growth 2'"
+)
 def test_nothing_grows_in_two_days_but_what_lives() -> None:
     assert re.search("2 days, 0 violations", simulate("--growth", "2", "--seed", "1"))

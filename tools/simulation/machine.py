@@ -229,7 +229,7 @@ class SimulatedMachine:
                 (places, "LocalCommands", partial(_Commands, machine)),
                 (places, "connected_locally", self._connected),
                 (places, "Nudges", partial(_Nudges, machine)),
-                (places, "_Serving", _NoLock),
+                (places, "_ServingLock", _NoLock),
                 (embedded, "SocketSignalTransport", partial(_Signals, machine)),
                 (os, "_exit", self._exit),
             ):
