@@ -47,7 +47,7 @@ $(LANES:%=test-%): test-%:
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	@$(MAKE) --no-print-directory -j3 --output-sync check-rules check-http check-others
 
-check-rules:
+check-rules: $(VENV)/.dev
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
