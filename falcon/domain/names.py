@@ -42,8 +42,8 @@ def broken_rule(name: str) -> str | None:
 
 
 def cleaned(name: str) -> str:
-    """An imported name with what is wrong in it replaced: an import refuses no name."""
-    characters = list(normalized(name)[:NAME_CHARS_MAX].strip())
+    """An imported name with what is wrong in it replaced, or dropped if it shows nothing: an import refuses no name."""
+    characters = list(normalized(_HIDDEN_MARKS.sub("", name))[:NAME_CHARS_MAX].strip())
     for place, _ in _faults("".join(characters)):
         characters[place] = _REPLACEMENT
     if not any(_is_seen(character) for character in characters):

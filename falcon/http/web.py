@@ -23,6 +23,7 @@ _FOLDER: Final = Path(__file__).parent.parent / "web"
 _CLIENT: Final = _FOLDER / "client"  # a link to clients/javascript/src, which the page is built on
 _OPS: Final = _FOLDER / "ops"
 _PAGE: Final = "index.html"
+_ICON: Final = "icon.svg"
 _NOT_OF_THE_PAGE: Final = "tryit.js"  # of /docs
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -78,7 +79,8 @@ def documents() -> dict[str, Render]:
 
 def picture() -> dict[str, Render]:
     """Like :func:`documents`, for the operations port."""
-    files = {name: _document(name, body, _ASK) for name, body in _files(_OPS).items()}
+    shown = _files(_OPS) | {_ICON: (_FOLDER / _ICON).read_bytes()}
+    files = {name: _document(name, body, _ASK) for name, body in shown.items()}
     return {"/ops": files.pop(_PAGE), **{f"/ops/{name}": file for name, file in files.items()}}
 
 

@@ -106,3 +106,7 @@ def test_a_cleaned_name_is_a_good_one_and_a_good_one_stays(name: str) -> None:
     assert cleaned(name) == "" if not name else broken_rule(normalized(cleaned(name))[:NAME_CHARS_MAX]) is None
     if broken_rule(normalized(name)) is None:
         assert cleaned(name) == normalized(name)
+
+
+def test_an_imported_name_loses_the_selectors_of_its_ideographs_and_nothing_else() -> None:
+    assert cleaned("\u845b\U000e0100\u57ce") == "\u845b\u57ce"

@@ -62,3 +62,5 @@ def test_it_fits_a_phone(screen: Open, falcon: Falcon) -> None:
     seen = looks(screen, falcon, viewport={"width": 375, "height": 700})
     expect(seen.page.get_by_role("status")).to_contain_text("Ready")
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    icon = seen.page.locator("link[rel=icon]").get_attribute("href")
+    assert seen.page.request.get(f"{falcon.info['ops_url']}{icon}").ok

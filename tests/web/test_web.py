@@ -810,6 +810,20 @@ def test_a_phone_shows_one_thing_at_a_time(screen: Open, anna: Person, ben: Pers
     shows_only("nav.rooms")
 
 
+def test_on_a_phone_the_bar_of_a_touched_message_leaves_its_text_to_be_read(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    ben.says(room, "One")
+    ben.says(room, "Another one")
+    phone = screen(viewport={"width": 360, "height": 640}, is_mobile=True, has_touch=True).signs_in(anna).opens(room)
+    for seq in (1, 2):
+        message = phone.page.locator(f'article[data-seq="{seq}"]')
+        message.locator(".text").tap()
+        bar, text = (message.locator(part).bounding_box() for part in (".actions", ".text"))
+        assert bar is not None and text is not None
+        assert bar["y"] + bar["height"] <= text["y"] + 1
+
+
 def test_after_a_restore_the_page_shows_what_is_there_and_keeps_what_is_not_sent(
     chromium: Chromium, tmp_path: Path
 ) -> None:
