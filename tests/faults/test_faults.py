@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tools.faults.chaos import FAULTS, FULL_DISK, PARTITIONS, SETTINGS, hurt
+from tools.faults.chaos import FAULTS, FULL_DISK, PARTITIONS, SETTINGS, errors, hurt
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import until
 
@@ -23,7 +23,7 @@ SOON_SECONDS = 15.0  # for a machine full of other work; `make faults` judges by
 
 
 @pytest.mark.parametrize("base", list(SETTINGS))
-def test_nothing_acknowledged_is_lost_whatever_is_killed(base: str, tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_and_streams_tell_it_once_whatever_is_killed(base: str, tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(SETTINGS[base])).start()
     try:
         report = asyncio.run(hurt(falcon, tmp_path, FAULTS, SECONDS, SEED, recovery_seconds=SOON_SECONDS))
@@ -31,7 +31,9 @@ def test_nothing_acknowledged_is_lost_whatever_is_killed(base: str, tmp_path: Pa
         falcon.stop()
     assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"
     assert report.counts.acknowledged > 100
+    assert report.heard.connections["caught_up"] > 10, str(report)
     assert not falcon.left()
+    assert not list(errors(falcon))
 
 
 @pytest.fixture

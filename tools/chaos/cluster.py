@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +18,9 @@ from falcon.process import descendants
 from tools.chaos.apart import Apart, NotPermitted
 from tools.harness.waiting import NotInTime, eventually
 from tools.people.audit import Audit, log_of
+from tools.people.crowd import Crowd
 from tools.people.folds import judge_export
-from tools.people.history import History
-from tools.people.sessions import Account
+from tools.people.listener import Log
 from tools.servers.cluster import ROLES, Cluster, free_ports
 from tools.servers.daemon import Daemon
 from tools.servers.hbase import HBase
@@ -173,8 +173,8 @@ class ChaosCluster(Cluster):
 
     # --- checks after the run -----------------------------------------------------------------------------------------
 
-    async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None:
-        await Audit(self.urls, accounts, guests, history).run(self.journal())
+    async def audit(self, crowd: Crowd, log: Log) -> None:
+        await Audit(self.urls, crowd.accounts, crowd.guests, crowd.history, log=log).run(log_of(self.journal()))
 
     def verify(self) -> str:
         """Returns the output of ``falcon verify``. Raises ServerFault for a difference."""

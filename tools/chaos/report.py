@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
-from tools.harness.reports import figure, shortened, text_table
+from tools.harness.reports import counts_in_words, figure, shortened, text_table
 from tools.people.checker import Counts
+from tools.people.listener import Heard
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Report:
     seed: int
     faults: dict[str, Recoveries] = field(default_factory=lambda: defaultdict(Recoveries))
     counts: Counts = field(default_factory=Counts)
+    heard: Heard = field(default_factory=Heard)
     seconds: float = 0.0
     verified: str = ""
     exports: int = 0
@@ -45,6 +47,8 @@ class Report:
             f"{counts.never_settled:,} never settled; refused though done {counts.refused_though_done:,}",
             f"longest refusal {counts.longest_refusal:.1f} s, longest answer {counts.longest_answer:.1f} s",
             f"{counts.messages:,} messages in {counts.rooms:,} rooms, read back at each API and from the log",
+            f"{self.heard.deliveries:,} deliveries to listeners; connected {counts_in_words(self.heard.connections)}; "
+            f"refused {counts_in_words(self.heard.refused)}, sent away {counts_in_words(self.heard.byes)}",
             f"{self.exports} exports held against the log",
             *self.verified.splitlines(),
             f"seed {self.seed}, violations: {len(self.violations)}",

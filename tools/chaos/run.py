@@ -5,34 +5,30 @@ import fcntl
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from falcon.client import FalconClient
 from tools.chaos.cluster import ChaosCluster
 from tools.chaos.faults import FAULTS, Fault, go_together
 from tools.chaos.report import Report
-from tools.harness.waiting import NotInTime, eventually
+from tools.harness.waiting import NotInTime
 from tools.people.checker import Checker
-from tools.people.exact import Exact, over
+from tools.people.crowd import Crowd
 from tools.people.history import History, Operation, operations
-from tools.people.sessions import Account, Load, Session, known_at
+from tools.people.listener import Log
+from tools.people.sessions import Act, Session
 from tools.servers.cluster import ROOT
 from tools.servers.daemon import ServerFault
 
 FOLDER: Final = ROOT / "build" / "chaos"
 SESSIONS: Final = 16  # beside one for each partition, which only probes
 GUESTS: Final = 4
-_EXACT: Final = 3  # of the sessions' accounts, who also keep the books of rooms of their own
-_EXACT_ROOMS: Final = 3
-_EXACT_PAUSE_SECONDS: Final = (0.0, 0.2)
-_KNOWN_SECONDS: Final = 30.0
+LISTENERS: Final = 8
 _SERVED_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = (1.0, 4.0)
 _TOGETHER: Final = 0.2  # how often a second fault comes along
 _AT_MOST: Final = 4.0  # a fault that takes more than this part of the run is left out
-_TRIES: Final = 200
 
 Say = Callable[[str], None]
 
@@ -92,12 +88,19 @@ def _chosen(cluster: ChaosCluster, seconds: float, names: Sequence[str]) -> list
     return [fault for fault in possible if fault.seconds <= seconds / _AT_MOST]
 
 
+class Renaming(Session):
+    """Renames rooms as well."""
+
+    def acts(self) -> Mapping[Act, int]:
+        return {**super().acts(), self.rename: 2}
+
+
 class Hurt(Protocol):
     """The cluster that is hurt, and audited afterwards. ``verify`` raises ServerFault for a difference."""
 
     @property
     def partitions(self) -> int: ...
-    async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None: ...
+    async def audit(self, crowd: Crowd, log: Log) -> None: ...
     def verify(self) -> str: ...
     def judge_exports(self) -> Iterable[list[str]]: ...
 
@@ -128,45 +131,29 @@ class Chaos(Generic[F]):
 
     # --- before -------------------------------------------------------------------------------------------------------
 
-    async def prepare(self, described: dict[str, Any], seed: int) -> None:
-        """Make accounts, and rooms with all of them as members: at least one in each partition."""
-        self._seed = seed
+    async def prepare(self, described: dict[str, Any], seed: int, **more: Any) -> None:
+        """``more``: of the crowd."""
         self._chance = random.Random(seed)
-        urls = described["urls"]
-        async with FalconClient(urls, described["admin_token"]) as admin:
-            made = [await admin.create_account(f"s{i}") for i in range(SESSIONS + self._cluster.partitions + GUESTS)]
-        accounts = [Account(each.account_id, each.token) for each in made]
-        await asyncio.gather(*(known_at(url, each, _KNOWN_SECONDS) for url in urls for each in accounts))
-        self._accounts, guests = accounts[:-GUESTS], [each.account_id for each in accounts[-GUESTS:]]
-        self._guests = guests
-        self._load = Load(urls, self._history, self._accounts, guests)
-        self._halls = await self._open_halls(urls)
-        self._load.halls = list(self._halls.values())
-        people = self._accounts[:_EXACT]
-        self._exact = Exact(
-            over(self._load.http), lambda: urls, people[0], people, random.Random(seed), steady=time.monotonic
+        self._crowd = Crowd(
+            described["urls"],
+            described["admin_token"],
+            self._history,
+            self._cluster.partitions,
+            seed=seed,
+            chatting=SESSIONS,
+            guests=GUESTS,
+            listeners=LISTENERS,
+            session=Renaming,
+            **more,
         )
-        await self._exact.open_rooms(_EXACT_ROOMS)
-
-    async def _open_halls(self, urls: Sequence[str]) -> dict[int, int]:
-        """The open halls by partition."""
-        halls: dict[int, int] = {}
-        first, *others = self._accounts
-        async with FalconClient(urls, first.token) as falcon:
-            for _ in range(_TRIES):
-                room = await falcon.create_room("Hall", members={each.account_id: "member" for each in others})
-                halls.setdefault(room.room_id % self._cluster.partitions, room.room_id)
-                if len(halls) == self._cluster.partitions:
-                    break
-            await falcon.rooms()  # waits until all of it can be read
-        return halls
+        await self._crowd.arrive()
 
     # --- during -------------------------------------------------------------------------------------------------------
 
     async def hurt(self, seconds: float, faults: Sequence[Fault[F]]) -> None:
         """Each kind before any comes again; ends by itself, with everything healed and every session done."""
         began = time.monotonic()
-        sessions = [*self._start_sessions(), asyncio.create_task(self._exact.talk(_EXACT_PAUSE_SECONDS))]
+        await self._crowd.begin()
         bag = self._shuffled(faults, math.inf if self._each else seconds)
         first_round = self._each
         try:
@@ -184,22 +171,9 @@ class Chaos(Generic[F]):
         except (NotInTime, ServerFault) as fault:
             self._violation(f"not healed: {fault}")
         finally:
-            self._load.end()
-            self._exact.ending = True
-            ended = await asyncio.gather(*sessions, return_exceptions=True)
-            await self._load.http.aclose()
-        for failed in ended:
-            if isinstance(failed, BaseException):
-                self._violation(f"a session failed: {failed!r}")
-        for wrong in self._exact.wrong:
-            self._violation(wrong)
+            for wrong in await self._crowd.leave():
+                self._violation(wrong)
         self._report.seconds = time.monotonic() - began
-
-    def _start_sessions(self) -> list["asyncio.Task[None]"]:
-        sessions = [Session(self._load, number, self._seed) for number in range(len(self._accounts))]
-        probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
-        chatting = [session.run() for session in sessions[len(probing) :]]
-        return [asyncio.create_task(each) for each in [*probing, *chatting]]
 
     def _shuffled(self, faults: Sequence[Fault[F]], left: float) -> list[Fault[F]]:
         fitting = [fault for fault in faults if fault.seconds <= left]
@@ -231,14 +205,7 @@ class Chaos(Generic[F]):
         await asyncio.sleep(self._chance.uniform(*self._pauses))
 
     async def _served(self, since: float) -> None:
-        """Wait until a send and a read that began after that time were acknowledged in each partition. Raises
-        NotInTime."""
-        wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
-
-        def served() -> bool:
-            return wanted <= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
-
-        await eventually(served, "sends and reads go through in each partition", _SERVED_SECONDS, every=0.05)
+        await self._crowd.served(since, _SERVED_SECONDS)
 
     def _note_recovery(self, chosen: list[Fault[F]], name: str, since: float) -> None:
         """Note the longest wait of a probe, counted from when things could continue."""
@@ -248,7 +215,7 @@ class Chaos(Generic[F]):
             name = "(two at once)"
             self._report.faults[name].times += 1
         longest = {"send": 0.0, "read": 0.0}
-        for wait in self._load.waits:
+        for wait in self._crowd.load.waits:
             if wait.ended >= since:
                 longest[wait.kind] = max(longest[wait.kind], wait.ended - max(wait.started, since))
         self._report.faults[name].sends.append(longest["send"])
@@ -259,11 +226,15 @@ class Chaos(Generic[F]):
 
     async def reckon(self) -> None:
         self._say("reading everything back")
+        log = Log()
         try:
-            await self._cluster.audit(self._accounts, self._guests, self._history)
+            await self._cluster.audit(self._crowd, log)
         except* Exception as failed:
             for error in failed.exceptions:
                 self._violation(f"not everything could be read back: {error!r}")
+        for wrong in await self._crowd.settle(log):
+            self._violation(wrong)
+        self._report.heard = self._crowd.heard
         try:
             self._report.verified = await asyncio.to_thread(self._cluster.verify)
         except ServerFault as fault:

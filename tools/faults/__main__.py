@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.faults.chaos import FAULTS, SETTINGS, hurt
+from tools.faults.chaos import FAULTS, SETTINGS, errors, hurt
 from tools.harness.falcon import Falcon
 
 
@@ -26,6 +26,7 @@ def main() -> int:
                 report = asyncio.run(hurt(falcon, Path(folder), FAULTS, seconds, arguments.seed))
             finally:
                 falcon.stop()
+            report.violations += errors(falcon)
             if left := falcon.left():
                 report.violations.append(f"processes left behind: {left}")
         print(f"\n{base}, seed {arguments.seed}\n{report}", flush=True)

@@ -4,6 +4,8 @@ The people who chat, their history and the checker that holds it against the pro
 """
 
 import asyncio
+import base64
+import contextlib
 import os
 import signal
 import time
@@ -13,19 +15,22 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from falcon.adapters.kafka.cluster import KafkaCluster
+import msgspec
+
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.source import record_of
 from falcon.journal import codec
 from falcon.journal.envelope import Recorded
+from falcon.varints import varints
 from tools.chaos.faults import ActOn, Fault
 from tools.chaos.report import Report
 from tools.chaos.run import Chaos
 from tools.harness.falcon import TITLES, Falcon, alive
 from tools.harness.waiting import eventually
 from tools.people.audit import Audit
+from tools.people.crowd import Crowd
 from tools.people.history import History
-from tools.people.sessions import Account
+from tools.people.listener import Log
 
 PARTITIONS: Final = 8
 RECOVERY_SECONDS: Final = 3.0
@@ -43,25 +48,15 @@ class Machine:
     def running(self) -> Counter[str]:
         return Counter({role: len(self.falcon.pids(role)) for role in TITLES})
 
-    async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None:
-        await _Audit(self.falcon, accounts, guests, history).run(KafkaCluster((), PARTITIONS))
+    async def audit(self, crowd: Crowd, log: Log) -> None:
+        audit = Audit([self.falcon.info["url"]], crowd.accounts, crowd.guests, crowd.history, log=log)
+        await audit.run(log_in(self.falcon.data_dir))
 
     def verify(self) -> str:
         return ""  # only a cluster has the command; here the audit holds the tables against the log
 
     def judge_exports(self) -> Iterable[list[str]]:
         return ()
-
-
-class _Audit(Audit):
-    """The log is the data folder's."""
-
-    def __init__(self, falcon: Falcon, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None:
-        super().__init__([falcon.info["url"]], accounts, guests, history)
-        self._folder = falcon.data_dir
-
-    def _note_log(self, cluster: KafkaCluster) -> None:
-        self.note_events(log_in(self._folder))
 
 
 def log_in(data_dir: Path) -> Iterator[Recorded]:
@@ -89,7 +84,10 @@ async def hurt(
     history, report = History(folder / f"history-{seed}.jsonl"), Report(seed)
     chaos = Chaos(Machine(falcon), history, report, _quiet, _PAUSES, each=True)
     try:
-        await chaos.prepare({"urls": [falcon.info["url"]], "admin_token": falcon.info["admin_token"]}, seed)
+        described = {"urls": [falcon.info["url"]], "admin_token": falcon.info["admin_token"]}
+        # Tokens of one process name one place in the log, those of several name one in the log of each.
+        alone = {} if falcon.settings.get("processes", 1) > 1 else {"place": place_of}
+        await chaos.prepare(described, seed, **alone)
         await chaos.hurt(seconds, faults)
         await chaos.reckon()
     finally:
@@ -99,6 +97,21 @@ async def hurt(
             f"after {name} it took {each:.1f} s to serve again" for each in found.sends if each > recovery_seconds
         ]
     return report
+
+
+def errors(falcon: Falcon) -> Iterator[str]:
+    """The error lines of its log, each without its variable parts."""
+    for line in falcon.log().splitlines():
+        with contextlib.suppress(msgspec.DecodeError):
+            logged = msgspec.json.decode(line)
+            if logged["level"] == "error":
+                yield f"error: {logged['process']} {logged['message']} {logged.get('exception', '')[-200:]}"
+
+
+def place_of(token: str) -> int:
+    """The offset in the log that a token of one process names, 0 where nothing has been read."""
+    body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[1:-4]
+    return next(varints(body[1:]), 0) if body else 0
 
 
 def _quiet(line: str) -> None:
@@ -163,13 +176,17 @@ def _fault(name: str, act: ActOn[Machine]) -> Fault[Machine]:
     return Fault(name, "falcon", 5, act)
 
 
+# So few events that a stream which was away for long has to read the history instead, and so little room that one which
+# stalls is cut off.
+_SMALL: Final = {"stream_events": 1_500, "stream_buffer": 65_536}
 FAULTS: Final = (
     _fault("kill serve", kill("serve")),
+    _fault("kill ops", kill("ops")),
     _fault("kill launcher", kill_launcher),
     _fault("freeze serve", freeze("serve", 2.0)),
 )
 FULL_DISK: Final = (_fault("fill disk", fill_disk),)
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "alone": {"command_seconds": 1.0, "partitions": PARTITIONS},
-    "places": {"processes": 3, "command_seconds": 1.0, "partitions": PARTITIONS},
+    "alone": {"command_seconds": 1.0, "partitions": PARTITIONS, **_SMALL},
+    "places": {"processes": 3, "command_seconds": 1.0, "partitions": PARTITIONS, **_SMALL},
 }

@@ -1,14 +1,12 @@
 """Reads the log directly, past all of Falcon's processes."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.journal.envelope import Cursor, Position, Recorded
-
-_AT_ONCE: Final = 2_000
+from falcon.journal.envelope import Position, Recorded
+from tools.people.audit import events_of
 
 
 class Journal:
@@ -17,14 +15,11 @@ class Journal:
     def __init__(self, cluster: KafkaCluster) -> None:
         self._loop = LoopThread()
         self._source = KafkaSource(cluster, self._loop)
-        self._cursor: Cursor = dict.fromkeys(range(cluster.partitions), Position())
+        self._cursor: dict[int, Position] = {}
 
     def news(self) -> Iterator[Recorded]:
         """Every valid event since the last time. Raises JournalUnavailable, Undecodable."""
-        end = self._source.end()
-        while any(self._cursor[partition].offset < end[partition].offset for partition in self._cursor):
-            found, self._cursor = self._source.read(self._cursor, _AT_ONCE)
-            yield from found
+        yield from events_of(self._source, self._cursor)
 
     def skip(self) -> None:
         """Pass over the events that the log has by now."""

@@ -12,6 +12,7 @@ from falcon.features.messages.rules import MessageDeleted, MessageEdited, Messag
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import EventSource
 from tools.people.history import DELETED, History, Operation, token_of
+from tools.people.listener import Log
 from tools.people.sessions import Account
 
 T = TypeVar("T")
@@ -27,7 +28,8 @@ def patient(url: str, account: Account) -> FalconClient:
 
 
 class Audit:
-    """Reads everything back. ``urls``: the APIs, each asked for all of it, with clients that it closes then."""
+    """Reads everything back. ``urls``: the APIs, each asked for all of it, with clients that it closes then. ``log``:
+    to be filled with what streams show."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class Audit:
         guests: Sequence[int],
         history: History,
         client: Callable[[str, Account], FalconClient] = patient,
+        log: Log | None = None,
     ) -> None:
         self._urls = urls
         self._accounts = accounts
@@ -43,10 +46,12 @@ class Audit:
         self._history = history
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._client = client
+        self._log = log
         self._position = ""  # of the log's last events
 
-    async def run(self, cluster: KafkaCluster) -> None:
-        await asyncio.to_thread(self._note_log, cluster)
+    async def run(self, events: Iterable[Recorded]) -> None:
+        """``events``: all of the log, read in a thread. Raises what reading them raises."""
+        await asyncio.to_thread(self._note_log, events)
         admitted, changed = _rooms(self._history.operations())
         for api, url in enumerate(self._urls):
             clients = [self._client(url, each) for each in self._accounts]
@@ -116,16 +121,13 @@ class Audit:
             if cursor is None:
                 return
 
-    def _note_log(self, cluster: KafkaCluster) -> None:
-        """Raises JournalUnavailable, Undecodable."""
-        self.note_events(log_of(cluster))
-
-    def note_events(self, log: Iterable[Recorded]) -> None:
-        """All of a log."""
+    def _note_log(self, events: Iterable[Recorded]) -> None:
         last: dict[int, int] = {}
-        for recorded in log:
+        for recorded in events:
             self._history.note(_logged(recorded))
             last[recorded.envelope.partition] = recorded.offset
+            if self._log is not None:
+                self._log.take(recorded)
         self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
 
 
@@ -140,13 +142,15 @@ def log_of(cluster: KafkaCluster) -> Iterator[Recorded]:
         loop.close()
 
 
-def events_of(source: EventSource) -> Iterator[Recorded]:
-    """The events from the log's beginning to its end. Raises JournalUnavailable, Undecodable."""
+def events_of(source: EventSource, cursor: dict[int, Position] | None = None) -> Iterator[Recorded]:
+    """The events from the log's beginning, or from the cursor, which moves with them, to its end. Raises
+    JournalUnavailable, Undecodable."""
     end = source.end()
-    cursor = dict.fromkeys(end, Position())
-    while any(cursor[partition].offset < end[partition].offset for partition in cursor):
-        found, after = source.read(cursor, _READ_AT_ONCE)
-        cursor = dict(after)
+    cursor = {} if cursor is None else cursor
+    cursor.update({partition: Position() for partition in end if partition not in cursor})
+    while any(cursor[partition].offset < end[partition].offset for partition in end):
+        found, after = source.read(dict(cursor), _READ_AT_ONCE)
+        cursor.update(after)
         yield from found
 
 

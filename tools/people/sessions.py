@@ -5,10 +5,10 @@ import hashlib
 import random
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 import httpx
 import msgspec
@@ -19,11 +19,13 @@ from tools.people.history import DELETED, History, Operation, Outcome, spoken, t
 
 ATTEMPT_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 90.0  # to settle what is open when the run ends
-_THINK_SECONDS: Final = (0.05, 0.5)
 _PROBE_SECONDS: Final = (0.1, 0.3)
 _PAGE: Final = 20
 _REPLAY_AGE_SECONDS: Final = 300.0  # well within the ten minutes for which an answer is kept
 _UNKNOWN_CODE: Final = "outcome_unknown"
+
+
+Act: TypeAlias = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ class Load:
 class Session:
     """Acts one after the other, like a person at a keyboard. The two APIs take turns."""
 
+    think_seconds: ClassVar[tuple[float, float]] = (0.05, 0.5)
+
     def __init__(self, load: Load, number: int, seed: int) -> None:
         self._load = load
         self._number = number
@@ -166,7 +170,15 @@ class Session:
 
     async def run(self) -> None:
         """Act until the load ends."""
-        acts = {
+        acts = self.acts()
+        while not self._load.ending:
+            [act] = self._random.choices(list(acts), list(acts.values()))
+            await act()
+            await self.pause(self.think_seconds)
+
+    def acts(self) -> Mapping[Act, int]:
+        """What it does, and how often."""
+        return {
             self.post: 42,
             self.post_without_key: 5,
             self.edit: 9,
@@ -178,10 +190,6 @@ class Session:
             self.change_member: 3,
             self.ask_again: 7,
         }
-        while not self._load.ending:
-            [act] = self._random.choices(list(acts), list(acts.values()))
-            await act()
-            await self.pause(_THINK_SECONDS)
 
     async def probe(self, room: int) -> None:
         """Send to one room and read it, over and over: tells how long each had to wait."""
@@ -264,6 +272,13 @@ class Session:
         done = await self._command(operation, Request("PUT", f"/v1/direct/{other.account_id}"))
         if done is not None and done.room not in self._direct:
             self._direct.append(done.room)
+
+    async def rename(self) -> None:
+        if self._administered:
+            room = self._random.choice(self._administered)
+            self._spoken += 1
+            request = Request("PATCH", f"/v1/rooms/{room}", {"name": f"{self._number}'s {self._spoken}"})
+            await self._command(Operation(kind="rename", room=room), request)
 
     async def change_member(self) -> None:
         """Change the membership of a guest. Guests never speak, and only the room's admin changes them."""

@@ -17,7 +17,7 @@ import msgspec
 
 from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
 from tools.harness.waiting import eventually_within
-from tools.people.audit import Audit, patient
+from tools.people.audit import Audit, log_of, patient
 from tools.people.checker import Checker, Counts
 from tools.people.history import History, Operation, token_of
 from tools.people.sessions import Account, Load, Session
@@ -414,7 +414,7 @@ class Course:
             return self._auditors.get((url, account)) or patient(url, account)
 
         audit = Audit(self._falcon.urls, self._accounts, self._guests, history, client)
-        await audit.run(self._falcon.journal())
+        await audit.run(log_of(self._falcon.journal()))
 
     async def _reckon(self) -> None:
         try:

@@ -1,13 +1,9 @@
-"""The figures of a load, and what a listener's judge finds, on histories made up for it."""
+"""The figures of a load."""
 
 from pathlib import Path
 
-import pytest
-
 from tools.k8s_proof.figures import Figures, reckon
-from tools.k8s_proof.listeners import Listener
 from tools.people.history import History, Operation, Outcome
-from tools.people.sessions import Account
 
 ROOM = 16
 
@@ -72,21 +68,3 @@ def test_an_acknowledged_message_that_is_not_there_is_lost(tmp_path: Path) -> No
 def test_a_message_that_is_there_twice_is_doubled(tmp_path: Path) -> None:
     both = [*found(1), Operation(kind="final", api=0, room=ROOM, seen=[(2, "0.1/0")])]
     assert reckoned(tmp_path, post(1, 1.0), *both).doubled > 0
-
-
-@pytest.mark.parametrize(
-    ("told", "wrong"),
-    [
-        ([(1, "a"), (2, "b")], ""),
-        ([(1, "a"), (2, "")], ""),
-        ([(1, "a")], "lost"),
-        ([(1, "a"), (2, "b"), (1, "a")], "2 times"),
-        ([(2, "b"), (1, "a")], "out of order"),
-        ([(1, "a"), (2, "c")], "was told c"),
-    ],
-)
-def test_a_listener_is_to_be_told_of_everything_once_and_in_order(told: list[tuple[int, str]], wrong: str) -> None:
-    listener = Listener("http://falcon", Account(1, "token"), [ROOM])
-    listener.told[ROOM] = told
-    violations = list(listener.judge({ROOM: {1: "a", 2: "b"}}))
-    assert bool(violations) == bool(wrong) and wrong in "\n".join(violations)
