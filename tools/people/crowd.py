@@ -99,7 +99,7 @@ class Crowd:
     # --- during -------------------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
-        """From here on all chat, and those who listen do."""
+        """From here on sessions chat, and listeners listen."""
         self._listening = [asyncio.create_task(each.listen()) for each in self._listeners]
         await eventually(lambda: all(each.listening for each in self._listeners), "all listen", SERVED_SECONDS)
         sessions = [self._session(self.load, number, self._seed) for number in range(len(self.accounts))]
@@ -130,7 +130,7 @@ class Crowd:
         return wrong + (self._exact.wrong if self._exact is not None else [])
 
     async def settle(self, log: Log) -> list[str]:
-        """Those who listen have got what the log holds, in time; then they leave, too. Returns what went wrong."""
+        """Listeners get what the log holds, in time; then they leave, too. Returns what went wrong."""
         wrong = [f"a listener failed: {each.exception()!r}" for each in self._listening if each.done()]
         wrong += await settle(self._listeners, log)
         await self.abandon()

@@ -298,7 +298,7 @@ class Listener:
 
 
 def _beginnings(state: Got, told: Sequence[Got], due: Sequence[Visible], at: int, *, is_last: bool) -> Sequence[int]:
-    """Where in the room's events those that were told may begin."""
+    """Where in the room's due events the told ones may begin."""
     if state.place:
         begin = bisect_right([each.place for each in due], state.place)
         return [begin] if not is_last or begin + len(told) == len(due) else []

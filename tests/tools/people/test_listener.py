@@ -1,4 +1,4 @@
-"""A listener is to be told of everything that is for it, once and in order: what it is told wrong is noticed."""
+"""A listener gets everything that is for it, once and in order: the judge notices each event that it gets otherwise."""
 
 from typing import Any
 
