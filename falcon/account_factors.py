@@ -27,7 +27,7 @@ class AccountFactors:
         self._version: object = None
         self._look_at = 0.0
 
-    def of(self, account_id: int) -> float:
+    def factor_of(self, account_id: int) -> float:
         """Infinite for an account without limits."""
         now = time.monotonic()
         if now >= self._look_at:

@@ -54,7 +54,7 @@ class PartedMap(Mapping[int, V]):
         self._size = size
 
     @classmethod
-    def of(cls, most: int, entries: Iterable[tuple[int, V]] = ()) -> "PartedMap[V]":
+    def from_entries(cls, most: int, entries: Iterable[tuple[int, V]] = ()) -> "PartedMap[V]":
         whole = Map(entries)
         count = max(1, -(-len(whole) // most))
         if count == 1:
@@ -121,13 +121,13 @@ IdMap: TypeAlias = Map[int, V] | PartedMap[V]
 def id_map(most: int, entries: Iterable[tuple[int, V]] = ()) -> "IdMap[V]":
     """A map whose parts have about ``most`` entries, if it has more than that."""
     whole = Map(entries)
-    return whole if len(whole) <= most else PartedMap.of(most, whole.items())
+    return whole if len(whole) <= most else PartedMap.from_entries(most, whole.items())
 
 
 def with_entry(entries: "IdMap[V]", most: int, key: int, value: V) -> "IdMap[V]":
     """``most`` as in :func:`id_map`."""
     after = entries.set(key, value)
-    return after if isinstance(after, PartedMap) or len(after) <= most else PartedMap.of(most, after.items())
+    return after if isinstance(after, PartedMap) or len(after) <= most else PartedMap.from_entries(most, after.items())
 
 
 def _place(key: int, count: int) -> int:

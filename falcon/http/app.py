@@ -198,7 +198,7 @@ class _NotFound:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        unknown_requests.count(scope, "nowhere")
+        unknown_requests.count_request(scope, "nowhere")
         rule = broken("path", "must be a path that /docs lists")
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.", rule)
         try:

@@ -77,13 +77,13 @@ class ReadYourWrites:
 
     async def names(self, request: AuthedRequest, account_ids: Collection[AccountId]) -> Mapping[AccountId, str]:
         """The names of the accounts that exist among these. Raises Problem 503, ReadStoreUnavailable."""
-        names = await self._names.of(account_ids)
+        names = await self._names.look_up(account_ids)
         missing = set(account_ids) - names.keys()
         if not missing:
             return names
         for partition in {partition_of(account_id, self.partitions) for account_id in missing}:
             await self.freshness.catch_up(partition, self.seconds_left(request))
-        return {**names, **await self._names.of(missing)}
+        return {**names, **await self._names.look_up(missing)}
 
     async def first_missing(self, request: AuthedRequest, account_ids: Iterable[AccountId]) -> AccountId | None:
         """The first of these accounts that does not exist; None if all of them exist. Each round catches up for the
@@ -101,7 +101,7 @@ class ReadYourWrites:
     async def _unknown(self, account_ids: Iterable[AccountId]) -> list[AccountId]:
         """The accounts among these that the tables do not show, in the same order."""
         ordered = list(account_ids)
-        names = await self._names.of(ordered)
+        names = await self._names.look_up(ordered)
         return [account_id for account_id in ordered if account_id not in names]
 
     async def name(self, request: AuthedRequest, account_id: AccountId) -> str | None:

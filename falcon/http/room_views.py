@@ -15,7 +15,7 @@ async def room_summaries(
     names: AccountNames, account_id: AccountId, rows: Sequence[RoomSummaryRow]
 ) -> list[shapes.RoomSummary]:
     """Raises ReadStoreUnavailable."""
-    known = await names.of(_others(account_id, [row.room for row in rows]))
+    known = await names.look_up(_others(account_id, [row.room for row in rows]))
     return [_summary(known, account_id, row) for row in rows]
 
 
@@ -40,7 +40,7 @@ def _summary(names: Mapping[AccountId, str], account_id: AccountId, row: RoomSum
 
 async def room_name(names: AccountNames, account_id: AccountId, room: RoomRow) -> str:
     """The name of a direct room is the other account's. Raises ReadStoreUnavailable."""
-    return _name(await names.of(_others(account_id, [room])), account_id, room)
+    return _name(await names.look_up(_others(account_id, [room])), account_id, room)
 
 
 def _others(account_id: AccountId, rooms: Sequence[RoomRow]) -> list[AccountId]:

@@ -142,7 +142,7 @@ class Rebuild:
         unread = [p for p in range(self._source.partitions) if cursor[p].offset < end[p].offset]
         if not unread:
             return False
-        own = cursor if self._assigned is None else _of(cursor, self._assigned(), unread)
+        own = cursor if self._assigned is None else _restrict(cursor, self._assigned(), unread)
         if own:
             self._done += _apply(self._projection, self._source, self._tables, self._shadow, own)
         else:
@@ -200,7 +200,7 @@ class RebuildShare:
             self._leave(name)
             return 0
         shadow = unfinished.shadow
-        own = _of(self._tables.cursor(shadow), self._assigned(name)(), range(self._source.partitions))
+        own = _restrict(self._tables.cursor(shadow), self._assigned(name)(), range(self._source.partitions))
         if not own:
             return 0
         projection = SkippingProjection(name, self._projections[name], unfinished.recipe.skips)
@@ -252,6 +252,6 @@ def _apply(
     return len(events)
 
 
-def _of(cursor: Cursor, *partitions: Collection[Partition]) -> Cursor:
+def _restrict(cursor: Cursor, *partitions: Collection[Partition]) -> Cursor:
     """The cursor of the partitions that are in each of these."""
     return {partition: at for partition, at in cursor.items() if all(partition in each for each in partitions)}

@@ -119,7 +119,7 @@ def hashed(key: bytes, kind: bytes = b"") -> bytes:
     return hashlib.md5(key, usedforsecurity=False).digest()[:2] + kind + key
 
 
-def behind(prefix: bytes) -> bytes:
+def prefix_end(prefix: bytes) -> bytes:
     """The first key after all keys that begin with ``prefix``."""
     return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
 
@@ -141,7 +141,7 @@ def index_key(identity: int) -> bytes:
 
 def index_range(after: int) -> tuple[bytes, bytes]:
     """The start and the end of the index after ``after``."""
-    return index_key(after + 1), behind(INDEX_START)
+    return index_key(after + 1), prefix_end(INDEX_START)
 
 
 def is_row(key: bytes) -> bool:

@@ -21,7 +21,7 @@ class StoreLookups:
     async def name_of(self, account_id: AccountId) -> str:
         """Waits some seconds for the tables to know the account. Raises ReadStoreUnavailable."""
         until = time.monotonic() + _KNOWN_SECONDS
-        while account_id not in (names := await self._names.of([account_id])):
+        while account_id not in (names := await self._names.look_up([account_id])):
             if time.monotonic() > until:
                 raise ReadStoreUnavailable(f"the tables do not know account {account_id} yet")
             await asyncio.sleep(_POLL_SECONDS)

@@ -17,7 +17,7 @@ class AccountNames:
         self._store = store
         self._known: dict[AccountId, str] = {}
 
-    async def of(self, account_ids: Iterable[AccountId]) -> Mapping[AccountId, str]:
+    async def look_up(self, account_ids: Iterable[AccountId]) -> Mapping[AccountId, str]:
         """The names of the accounts that the tables know; one query for the ones that were never looked up. Raises
         ReadStoreUnavailable."""
         wanted = set(account_ids)

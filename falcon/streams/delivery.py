@@ -122,7 +122,7 @@ class Delivery:
             subscription.push(frame)
 
     def _message_frame(self, message: Message) -> Frame:
-        return self._frame("", MESSAGES[type(self._event)], lambda: encode(shown(message, self._withheld)))
+        return self._frame("", MESSAGES[type(self._event)], lambda: encode(show_message(message, self._withheld)))
 
     def _message(self, subscription: Subscription, event: MessagePosted | MessageEdited | MessageDeleted) -> None:
         message = event.message
@@ -183,7 +183,7 @@ def _group(event: RoomChanged | RoomDeleted, role: Role) -> StreamedRoom:
     return StreamedRoom(event.room_id, "group", event.name, event.description, role, event.last_seq, created_at)
 
 
-def shown(m: Message, withheld: Withheld) -> StreamedMessage:
+def show_message(m: Message, withheld: Withheld) -> StreamedMessage:
     posted_at, edited_at = rfc3339(m.posted_at), None if m.edited_at is None else rfc3339(m.edited_at)
     if (m.room_id, m.seq) in withheld:
         return StreamedMessage(m.room_id, m.seq, m.author_id, "", posted_at, edited_at, True, m.reply_to, ())

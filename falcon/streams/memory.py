@@ -26,7 +26,7 @@ _GAP: Final = 64
 T = TypeVar("T")
 
 
-class _Run(Generic[T]):
+class _Stretch(Generic[T]):
     """Items of a segment and their offsets, the oldest first. They come at the end and are dropped from the beginning.
 
     The first ``dropped`` places are empty.
@@ -89,8 +89,8 @@ class RecordMemory(_Memory):
     def __init__(self, most: int, most_bytes: int) -> None:
         super().__init__(most_bytes)
         self._most = most
-        self._order: deque[_Run[Record]] = deque()  # an entry for each record
-        self._by_key: dict[int, _Run[Record]] = {}
+        self._order: deque[_Stretch[Record]] = deque()  # an entry for each record
+        self._by_key: dict[int, _Stretch[Record]] = {}
 
     def clear(self) -> None:
         super().clear()
@@ -103,7 +103,7 @@ class RecordMemory(_Memory):
         key = record.key or _unkeyed(raw.segment)
         run = self._by_key.get(key)
         if run is None:
-            run = self._by_key[key] = _Run(raw.segment, key, [raw.at.offset], [record])
+            run = self._by_key[key] = _Stretch(raw.segment, key, [raw.at.offset], [record])
             self._bytes += len(record.data) + _RECORD_BYTES + _KEY_BYTES
         else:
             run.offsets.append(raw.at.offset)
@@ -141,7 +141,7 @@ class RecordMemory(_Memory):
         for key, (offsets, records) in by_key.items():
             run = self._by_key.get(key)
             if run is None:
-                self._by_key[key] = _Run(segment, key, offsets, records)
+                self._by_key[key] = _Stretch(segment, key, offsets, records)
             else:
                 run.put_before(offsets, records)
         self._order.extendleft(self._by_key[raw.record.key or _unkeyed(segment)] for raw in reversed(older))
@@ -185,7 +185,7 @@ class HistoryMemory(_Memory):
     def __init__(self, most_bytes: int) -> None:
         super().__init__(most_bytes)
         self._order: deque[_Kept] = deque()
-        self._by_account: dict[tuple[int, AccountId], _Run[Event]] = {}  # by segment and account
+        self._by_account: dict[tuple[int, AccountId], _Stretch[Event]] = {}  # by segment and account
         self._deleted: dict[RoomId, dict[Seq, int]] = {}  # the offset of each deletion
 
     def clear(self) -> None:
@@ -201,7 +201,7 @@ class HistoryMemory(_Memory):
         for account_id in kept.about:
             run = self._by_account.get((kept.segment, account_id))
             if run is None:
-                self._by_account[kept.segment, account_id] = _Run(kept.segment, account_id, [kept.offset], [event])
+                self._by_account[kept.segment, account_id] = _Stretch(kept.segment, account_id, [kept.offset], [event])
             else:
                 run.offsets.append(kept.offset)
                 run.items.append(event)
@@ -248,7 +248,7 @@ class HistoryMemory(_Memory):
         for account_id, (offsets, of_account) in by_account.items():
             run = self._by_account.get((segment, account_id))
             if run is None:
-                self._by_account[segment, account_id] = _Run(segment, account_id, offsets, of_account)
+                self._by_account[segment, account_id] = _Stretch(segment, account_id, offsets, of_account)
             else:
                 run.put_before(offsets, of_account)
         self._bytes += size

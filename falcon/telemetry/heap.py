@@ -13,7 +13,7 @@ _CLASSES: Final = 200  # the largest; the page shows fewer
 _CHUNK: Final = 5_000
 
 
-def count(arguments: Mapping[str, str]) -> dict[str, Any]:
+def count_objects(arguments: Mapping[str, str]) -> dict[str, Any]:
     """Objects and their bytes by class, most bytes first.
 
     Counts everything that can be reached from the modules and from what the collector tracks. Neither would do alone:

@@ -44,7 +44,7 @@ def start(folder: Path, name: str) -> None:
     # a fork inherits them
     gc.callbacks[:] = [each for each in gc.callbacks if not isinstance(each, _GarbageCollection)]
     gc.callbacks.append(_GarbageCollection())
-    _answerers.update(stacks=_stacks, heap=heap.count)
+    _answerers.update(stacks=_stacks, heap=heap.count_objects)
     with short_path(folder, f"{name}.sock") as path:
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -110,7 +110,7 @@ class KeyCounts:
         if not most:
             return False
         if self._factors is not None:
-            most *= self._factors.of(account_id)
+            most *= self._factors.factor_of(account_id)
         return self._keys_by_account.get(account_id, 0) >= most
 
     def has_room_for(self, account_id: AccountId) -> bool:

@@ -37,7 +37,7 @@ class Rates:
         size = 0.0
         if self._limits.account_bytes_a_day:
             factors = self._limits.factors
-            size = len(command.text.encode()) / (1.0 if factors is None else factors.of(command.by))
+            size = len(command.text.encode()) / (1.0 if factors is None else factors.factor_of(command.by))
             if wait := self._texts.consume(command.by, size):
                 return refusals.account_bytes_a_day(wait)
         if self._limits.room_messages and isinstance(command, PostMessage):

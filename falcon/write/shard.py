@@ -211,7 +211,11 @@ class Shard:
         for number, owned in list(self._cycle.states.items()):
             rate, rooms = busiest.get(number, (0.0, ""))
             rows.append(
-                {**shard_gauges.row(number, owned, now), "commands_per_second": round(rate, 1), "busiest": rooms}
+                {
+                    **shard_gauges.describe_partition(number, owned, now),
+                    "commands_per_second": round(rate, 1),
+                    "busiest": rooms,
+                }
             )
         return rows
 

@@ -33,7 +33,7 @@ class ShardGauges:
         self._keys_bytes.set(keys.bytes)
 
 
-def row(number: int, owned: Owned, now: float) -> dict[str, object]:
+def describe_partition(number: int, owned: Owned, now: float) -> dict[str, object]:
     """``oldest_append_seconds``: how long the oldest append has been under way. Another thread may ask."""
     serving = serving_of(owned)
     in_flight = [] if serving is None else list(serving.in_flight)

@@ -94,7 +94,7 @@ def test_each_wrong_removal_doubles_the_patience_until_the_brokers_session_is_as
     found = []
     for number in range(5):
         removed_wrongly(patience, [number])
-        found.append(patience.of([OWNER]))
+        found.append(patience.patience_of([OWNER]))
     assert found == [1.0, 2.0, 4.0, math.inf, math.inf]
 
 
@@ -103,16 +103,16 @@ def test_an_owner_that_was_started_again_is_not_treated_as_a_slow_one() -> None:
     patience.see({OWNER: "id 1"})
     again = name_of("10.0.0.7:8082/0", "77b1")
     patience.see({again: "id 2"})
-    assert patience.of([again]) == 1.0
+    assert patience.patience_of([again]) == 1.0
 
 
 def test_a_wrong_removal_is_forgotten_after_a_while() -> None:
     clock = Clock()
     patience = Patience(SESSION_SECONDS, clock)
     removed_wrongly(patience, range(3))
-    assert patience.of([OWNER]) == 4.0
+    assert patience.patience_of([OWNER]) == 4.0
     clock.now += REMEMBER_SECONDS
-    assert patience.of([OWNER]) == 1.0
+    assert patience.patience_of([OWNER]) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_owner_that_pauses_all_the_time_is_removed_three_times_in_ten_minutes
             suspicion.beat()
             patience.see({OWNER: f"id {removals}"})
         suspicion.tick()
-        if suspicion.is_dead(patience.of([OWNER])):
+        if suspicion.is_dead(patience.patience_of([OWNER])):
             removals += 1
             suspicion = Suspicion()
     assert removals <= most

@@ -117,7 +117,7 @@ class ReadStoreContract(ABC):
             page = asyncio.run(store.reads.page(ROOM, first, last, from_last=from_last, bytes_max=bytes_max))
             shown = range(last - fits + 1, last + 1) if from_last else range(first, first + fits)
             assert page.messages == [b"%d" % seq * 1_000 for seq in shown]
-            assert (page.first, page.last, page.cut) == (shown[0], shown[-1], fits < last - first + 1)
+            assert (page.first, page.last, page.truncated) == (shown[0], shown[-1], fits < last - first + 1)
 
     def test_a_page_that_is_cut_has_missing_messages_in_their_places(self, store: Store) -> None:
         self.put(store, "timeline", *(UpsertMessage(ROOM, seq, b"%d" % seq * 1_000) for seq in (1, 2, 4, 5, 7, 8)))

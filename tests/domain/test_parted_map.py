@@ -20,7 +20,7 @@ def changed(after: "PartedMap[int]", before: "PartedMap[int]") -> int:
 
 @given(st.dictionaries(KEYS, st.integers(1, 9)), CHANGES)
 def test_it_has_what_a_dict_has(entries: dict[int, int], changes: list[Change]) -> None:
-    parted = PartedMap.of(MOST, entries.items())
+    parted = PartedMap.from_entries(MOST, entries.items())
     for key, value in changes:
         before, was = parted, dict(parted)
         if value is not None:
@@ -43,12 +43,12 @@ def test_it_has_what_a_dict_has(entries: dict[int, int], changes: list[Change]) 
 
 def test_parts_are_about_equally_full_however_the_ids_follow_one_another() -> None:
     for step in (1, 64, 1_000):
-        grown: PartedMap[int] = PartedMap.of(256)
+        grown: PartedMap[int] = PartedMap.from_entries(256)
         for number in range(20_000):
             grown = grown.set(1_000 + number * step, 1)
         assert len(grown.parts) == 79
         assert max(len(part.entries) for part in grown.parts) < 2 * 256
-        assert len(PartedMap.of(256, grown.items()).parts) == 79, "also where all are there at once"
+        assert len(PartedMap.from_entries(256, grown.items()).parts) == 79, "also where all are there at once"
 
 
 def test_a_map_is_parted_once_it_has_more_than_a_part_has() -> None:
@@ -62,7 +62,7 @@ def test_a_map_is_parted_once_it_has_more_than_a_part_has() -> None:
 
 def test_a_part_is_read_when_it_is_needed_and_once() -> None:
     read: list[int] = []
-    whole = PartedMap.of(MOST, [(key, key) for key in range(40)])
+    whole = PartedMap.from_entries(MOST, [(key, key) for key in range(40)])
 
     def stored(place: int) -> Part[int]:
         def entries():  # type: ignore[no-untyped-def]

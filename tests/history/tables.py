@@ -20,7 +20,7 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import TCell
 from falcon.domain.ids import partition_of
 from falcon.features.accounts.table import AccountRow
-from falcon.features.messages.runs import Run
+from falcon.features.messages.ranges import MessageRange
 from falcon.features.rooms.table import RoomRow
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.read.catalogue import projections
@@ -93,7 +93,7 @@ def answers(hbase: FakeHBase) -> list[Shown]:
         for query, arguments in _queries():
             ask = partial(_FORMER[query], store) if query in _FORMER else getattr(store, query)
             answer = await ask(*arguments)
-            answer = answer.messages if isinstance(answer, Run) else answer
+            answer = answer.messages if isinstance(answer, MessageRange) else answer
             told = msgspec.to_builtins(answer)
             if query == "access" and told is not None:
                 del told["reactions"]  # HBase's tables do not tell

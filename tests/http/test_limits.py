@@ -988,10 +988,10 @@ def test_sixty_people_of_one_address_open_the_page_at_once_and_a_flood_of_connec
 
 def test_an_ipv6_network_has_sixteen_times_the_connections_of_an_address_in_it() -> None:
     connections = ten_an_address()
-    keys = [connections.of((f"2001:db8:7:{number:x}::1", 1)) for number in range(256)]
+    keys = [connections.key_of((f"2001:db8:7:{number:x}::1", 1)) for number in range(256)]
     assert [connections.enter(key) for key in keys[:16] for _ in range(10)] == [None] * 160
     assert connections.enter(keys[0]) is not None and connections.enter(keys[16]) is not None
-    assert connections.enter(connections.of(("2001:db8:8::1", 1))) is None
+    assert connections.enter(connections.key_of(("2001:db8:8::1", 1))) is None
     assert connections.moved(keys[0], 65) == 65
     assert connections.enter(keys[16]) is None
 
@@ -1180,14 +1180,14 @@ def test_limits_that_are_off_stay_off_behind_any_proxy(start: Start, caplog: pyt
 def test_connections_of_an_address_are_limited_from_then_on() -> None:
     switch = Switch(on=False)
     connections = ConnectionsPerAddress(Quotas(address_connections=1), Addresses(), switch)
-    before = [connections.of(("192.0.2.1", 1)) for _ in range(3)]
+    before = [connections.key_of(("192.0.2.1", 1)) for _ in range(3)]
     assert not any(connections.enter(each) for each in before)
     switch.on = True
-    assert connections.enter(connections.of(("192.0.2.1", 1))) is None
-    assert connections.enter(connections.of(("192.0.2.1", 1))) is not None
+    assert connections.enter(connections.key_of(("192.0.2.1", 1))) is None
+    assert connections.enter(connections.key_of(("192.0.2.1", 1))) is not None
     for each in before:
         connections.leave(each)
-    assert connections.enter(connections.of(("192.0.2.1", 1))) is not None
+    assert connections.enter(connections.key_of(("192.0.2.1", 1))) is not None
 
 
 # --- whole processes --------------------------------------------------------------------------------------------------

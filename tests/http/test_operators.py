@@ -49,7 +49,7 @@ class Ports:
 def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ports]:
     """Their process has few objects: to count those of all tests takes seconds each time."""
     counted = {"objects": 0, "bytes": 0, "complete": True, "seconds": 0.0, "classes": {}}
-    monkeypatch.setattr("falcon.telemetry.heap.count", lambda arguments: counted)
+    monkeypatch.setattr("falcon.telemetry.heap.count_objects", lambda arguments: counted)
     probes.start(tmp_path, "serve-0")
     health = Health()
     health.started = True

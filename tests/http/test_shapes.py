@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 
 from falcon.features.messages.bodies import StoredMessage, message_in, missing_message, row_of
-from falcon.features.messages.pages import shown
+from falcon.features.messages.pages import with_reactions
 from falcon.features.messages.rules import Message
 from falcon.features.messages.stream import StreamedMessage
 from falcon.features.reactions.table import ShownReaction
@@ -23,7 +23,7 @@ def test_a_row_of_a_message_is_its_body_byte_for_byte(message: Message) -> None:
     message = msgspec.structs.replace(message, **at)
     body = msgspec.json.encode(shapes.message(message))
     assert row_of(message) == body
-    assert shown(row_of(message), None) == msgspec.json.encode(shapes.message(message, ()))
+    assert with_reactions(row_of(message), None) == msgspec.json.encode(shapes.message(message, ()))
     assert message_in(body) == message
 
 
@@ -34,7 +34,7 @@ def test_a_row_of_a_missing_message_is_one_of_the_shown_ones() -> None:
 
 def test_a_stream_shows_a_message_as_a_page_does() -> None:
     for message in (a_message(), edited(a_message(mentions=(1, 2)), 1).message, without_text(a_message(reply_to=1))):
-        assert frames.encode(delivery.shown(message, ())) == msgspec.json.encode(shapes.message(message))
+        assert frames.encode(delivery.show_message(message, ())) == msgspec.json.encode(shapes.message(message))
 
 
 def test_row_body_and_frame_have_the_same_fields() -> None:

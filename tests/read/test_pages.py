@@ -11,8 +11,8 @@ import pytest
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.bodies import StoredMessage, missing_message, row_of
 from falcon.features.messages.pages import ROWS_BYTES_MAX, TimelinePage, TimelinePages
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit_range, fit_range_back
 from falcon.features.messages.rules import Message
-from falcon.features.messages.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 from falcon.read.catalogue import ReadStore
 
 T = TypeVar("T")
@@ -29,12 +29,12 @@ class Timeline:
 
     async def page(
         self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
-    ) -> Run:
+    ) -> MessageRange:
         self.asked.append((room_id, first, last))
         rows = [self.rows[seq] for seq in range(first, last + 1) if seq in self.rows]
         if from_last:
-            return run_to(first + len(rows) - 1, reversed(rows), bytes_max)
-        return run_from(first, rows, bytes_max)
+            return fit_range_back(first + len(rows) - 1, reversed(rows), bytes_max)
+        return fit_range(first, rows, bytes_max)
 
 
 def message(seq: Seq, text: str) -> bytes:
@@ -88,7 +88,7 @@ def test_a_page_around_a_message_that_is_not_there_yet_has_nothing_from_behind_t
     timeline = Timeline(30, 65_000)
     whole = timeline.page
 
-    async def page(room_id: RoomId, first: Seq, last: Seq, **more: Any) -> Run:
+    async def page(room_id: RoomId, first: Seq, last: Seq, **more: Any) -> MessageRange:
         return await whole(room_id, first, min(last, 20) if first <= 20 else last, **more)
 
     timeline.page = page  # type: ignore[method-assign]  # the tables have a part of a batch that ends behind message 20

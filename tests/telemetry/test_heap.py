@@ -17,10 +17,10 @@ class Visit(msgspec.Struct):
 visits = []
 gc.collect()
 gc.freeze()
-before = heap.count({})["classes"]
+before = heap.count_objects({})["classes"]
 visits.extend(Visit(b"%d" % number * 1_000) for number in range(5_000))
 assert not gc.is_tracked(visits[0])
-after = heap.count({})
+after = heap.count_objects({})
 assert after["complete"]
 print(after["classes"]["__main__.Visit"][0], after["classes"]["bytes"][1] - before["bytes"][1])
 """

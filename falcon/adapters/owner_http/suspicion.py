@@ -76,7 +76,7 @@ class Patience:
             del self._ids[name], self._seen_at[name]
             self._removals.pop(name, None)
 
-    def of(self, names: Iterable[Name]) -> float:
+    def patience_of(self, names: Iterable[Name]) -> float:
         """Patience with the process of these members; infinite if the brokers' time-out would be as quick."""
         since = self._monotonic() - REMEMBER_SECONDS
         removals = max((sum(at > since for at in self._removals.get(name, ())) for name in names), default=0)

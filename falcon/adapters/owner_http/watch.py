@@ -114,7 +114,11 @@ class OwnerWatch:
                 else:
                     peer.suspicion.restart()
             await asyncio.gather(
-                *(self._remove(peer) for peer in peers if peer.suspicion.is_dead(self._patience.of(peer.members)))
+                *(
+                    self._remove(peer)
+                    for peer in peers
+                    if peer.suspicion.is_dead(self._patience.patience_of(peer.members))
+                )
             )
             metrics.owners_heard.set(sum(peer.suspicion.heard for peer in peers))
 

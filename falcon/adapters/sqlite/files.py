@@ -286,18 +286,18 @@ def close(first: Path) -> list[str]:
     found, failed = present(first), list[str]()
     ends: list[int] = []
     if len(found) > 1:
-        with _told(failed):
+        with _collect_faults(failed):
             ends = _ends(found)
     for path in found:
-        with _told(failed):
+        with _collect_faults(failed):
             _close_file(path, ends)
-        with _told(failed):
+        with _collect_faults(failed):
             _check_wal(path)
     return failed
 
 
 @contextlib.contextmanager
-def _told(failed: list[str]) -> Iterator[None]:
+def _collect_faults(failed: list[str]) -> Iterator[None]:
     """A fault of one file keeps no other from being closed."""
     try:
         yield

@@ -12,7 +12,7 @@ from falcon.domain.answers import ImportAnswer
 from falcon.domain.ids import ID_MAX, NOBODY, AccountId, RoomId, Seq
 from falcon.features.catalogue import Command
 from falcon.features.messages.bodies import MISSING, StoredMessage, message_in, stored
-from falcon.features.messages.pages import TimelinePage, shown
+from falcon.features.messages.pages import TimelinePage, with_reactions
 from falcon.features.messages.rules import (
     DeleteMessage,
     EditMessage,
@@ -158,7 +158,7 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if known is not None and history is not None and seq <= access.last_seq and matches(known, etag[1]):
         return BytesResponse(304, b"", etag, cached=REVALIDATED)
     message = await find_message(edge, request, room_id, seq, access)
-    body = shown(message, reactions.by_seq.get(seq))
+    body = with_reactions(message, reactions.by_seq.get(seq))
     is_lasting = history is not None and MISSING not in message and reactions is not UNKNOWN_REACTIONS
     return BytesResponse(200, body, JSON, etag, cached=REVALIDATED) if is_lasting else BytesResponse(200, body, JSON)
 

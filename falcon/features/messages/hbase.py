@@ -11,7 +11,7 @@ from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.bodies import lost_message
-from falcon.features.messages.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit_range, fit_range_back
 from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.read.hbase import (
     FAST_DIFF,
@@ -22,8 +22,8 @@ from falcon.read.hbase import (
     HBaseModel,
     HBaseQueryContext,
     Row,
-    behind,
     hashed,
+    prefix_end,
     query,
 )
 
@@ -62,7 +62,7 @@ def spans(first: Seq, last: Seq, rows: int) -> list[tuple[Seq, Seq]]:
 
 def messages_range(room_id: RoomId, through: Seq) -> tuple[bytes, bytes]:
     """The start of the rows with the messages up to ``through``, newest first, and their end."""
-    return bucket_key(room_id, through), behind(head_key(room_id))
+    return bucket_key(room_id, through), prefix_end(head_key(room_id))
 
 
 def message_column(seq: Seq) -> bytes:
@@ -120,7 +120,7 @@ def page(
     *,
     from_last: bool = False,
     bytes_max: int = ITEMS_BYTES_MAX,
-) -> Run:
+) -> MessageRange:
     """One call if all of it is there, one more if the timeline ends within it. More for more than three rows, so that
     large messages that do not fit into the page are read up to a bound only."""
     first, last = max(first, 1), min(last, SEQ_MAX)
@@ -134,28 +134,28 @@ def page(
 
 def _page_from(
     view: HBaseQueryContext, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int
-) -> Run:
+) -> MessageRange:
     messages: list[bytes] = []
     for start, stop in parts:
         messages += _messages(view, room_id, start, stop)
-        run = run_from(first, messages, bytes_max)
-        if run.cut or len(messages) < stop - first + 1:
+        run = fit_range(first, messages, bytes_max)
+        if run.truncated or len(messages) < stop - first + 1:
             return run
-    return Run(first, messages)
+    return MessageRange(first, messages)
 
 
 def _page_to(
     view: HBaseQueryContext, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int
-) -> Run:
+) -> MessageRange:
     messages: list[bytes] = []
     for start, stop in reversed(parts):
         found = _messages(view, room_id, start, stop)
         # stop at the first message that is not there yet
         messages = found + messages if len(found) == stop - start + 1 else found
-        run = run_to(start + len(messages) - 1, reversed(messages), bytes_max)
-        if run.cut:
+        run = fit_range_back(start + len(messages) - 1, reversed(messages), bytes_max)
+        if run.truncated:
             return run
-    return Run(first, messages)
+    return MessageRange(first, messages)
 
 
 def _messages(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
@@ -216,8 +216,8 @@ def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> d
     are there. A call also reads some of the messages beside them, which costs more than a call for each room only if
     there are few rooms."""
     found = {room_id: (through[room_id], message) for room_id, message in _present(view, through).items()}
-    behind = {room_id: seq for room_id, seq in through.items() if room_id not in found}
-    return found | _walk_back(view, behind) if behind else found
+    lacking = {room_id: seq for room_id, seq in through.items() if room_id not in found}
+    return found | _walk_back(view, lacking) if lacking else found
 
 
 def _present(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:

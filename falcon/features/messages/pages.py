@@ -8,7 +8,7 @@ import msgspec
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.bodies import MISSING
-from falcon.features.messages.runs import ITEMS_BYTES_MAX, fitting
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
 from falcon.features.messages.table import TimelineQueries
 
 _KEPT_BYTES_MAX: Final = 32 << 20  # the newest pages of some hundred busy rooms
@@ -48,7 +48,7 @@ class TimelinePage(msgspec.Struct, frozen=True):
             _with_reactions(row.removeprefix(b","), by_seq.get(seq)) for seq, row in enumerate(rows, self.first)
         ]
         before = max(0, min(middle, self.last) - self.first)
-        after, more = fitting(messages[before:], ITEMS_BYTES_MAX // 2 if before else ITEMS_BYTES_MAX)
+        after, more = fit(messages[before:], ITEMS_BYTES_MAX // 2 if before else ITEMS_BYTES_MAX)
         left = ITEMS_BYTES_MAX - sum(len(message) + 1 for message in after)
         start = before
         while start and len(messages[start - 1]) < left:
@@ -100,7 +100,7 @@ class TimelinePages:
         run = await self._store.page(room_id, first, last, from_last=from_last, bytes_max=ROWS_BYTES_MAX)
         messages, count = _joined(run.messages), len(run.messages)
         lasting = count == last - first + 1 and MISSING not in messages
-        page = TimelinePage(run.first, run.first + count - 1, messages, lasting, more=run.cut and not from_last)
+        page = TimelinePage(run.first, run.first + count - 1, messages, lasting, more=run.truncated and not from_last)
         if page.lasting:
             self._keep((room_id, version, first, last, from_last), page)
         return page
@@ -116,7 +116,7 @@ class TimelinePages:
             return TimelinePage(before.first, before.last, _joined(before.messages), lasting=False)
         after = await self._store.page(room_id, middle, last, bytes_max=half)
         rows = _joined(before.messages + after.messages)
-        return TimelinePage(before.first, after.last, rows, lasting=False, more=after.cut)
+        return TimelinePage(before.first, after.last, rows, lasting=False, more=after.truncated)
 
     def _keep(self, name: _Name, page: TimelinePage) -> None:
         size = _size(page)
@@ -132,7 +132,7 @@ def is_deleted(row: bytes) -> bool:
     return _DELETED in row
 
 
-def shown(row: bytes, reactions: bytes | None) -> bytes:
+def with_reactions(row: bytes, reactions: bytes | None) -> bytes:
     """The JSON of a message from its row, and from that of its reactions, if it has some."""
     return _with_reactions(row[:-1], reactions)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.bodies import lost_message
-from falcon.features.messages.runs import ITEMS_BYTES_MAX, Run, fitting, run_from, run_to
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit, fit_range, fit_range_back
 from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, query
 
@@ -48,17 +48,17 @@ def page(
     *,
     from_last: bool = False,
     bytes_max: int = ITEMS_BYTES_MAX,
-) -> Run:
+) -> MessageRange:
     first, last = max(first, 1), min(last, _SEQ_MAX)
     if first > last:
-        return Run(first, [])
+        return MessageRange(first, [])
     rows: Any = view.execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
-    messages, _ = fitting(map(_first, rows), bytes_max)
+    messages, _ = fit(map(_first, rows), bytes_max)
     if len(messages) != last - first + 1:
         return _with_missing(view, room_id, first, last, from_last, bytes_max)
     if from_last:
         messages.reverse()
-    return Run(first, messages)
+    return MessageRange(first, messages)
 
 
 def message(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
@@ -97,14 +97,14 @@ def with_generation(view: SqliteQueryContext, revision: int) -> int:
 
 def _with_missing(
     view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int
-) -> Run:
+) -> MessageRange:
     """A page that has a hole or is too large. The timeline is written in the order of the log, a transaction a batch.
     So nothing will fill a hole before its newest message any more."""
     last = min(last, newest(view, room_id, _SEQ_MAX))
     rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
     if from_last:
-        return run_to(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
-    return run_from(first, _each(room_id, range(first, last + 1), rows), bytes_max)
+        return fit_range_back(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
+    return fit_range(first, _each(room_id, range(first, last + 1), rows), bytes_max)
 
 
 def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]]) -> Iterator[bytes]:

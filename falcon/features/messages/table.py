@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.messages.bodies import missing_message, row_of
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
-from falcon.features.messages.runs import ITEMS_BYTES_MAX, Run
 from falcon.journal.envelope import Envelope
 from falcon.read.write import Write
 
@@ -21,7 +21,7 @@ class TimelineQueries(Protocol):
 
     async def page(
         self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
-    ) -> Run:
+    ) -> MessageRange:
         """The messages ``first`` to ``last``, both included, up to the first that is not there yet. If they exceed
         ``bytes_max``: the first of them that fit, or with ``from_last`` the last, but at least one.
 

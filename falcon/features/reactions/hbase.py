@@ -19,8 +19,8 @@ from falcon.features.reactions.table import (
     FIRST_ACCOUNTS,
     DropReaction,
     KindRow,
-    Kinds,
     PutReaction,
+    ReactionGroups,
     ReactionRow,
     SetReactionRevision,
     ShownReactions,
@@ -40,9 +40,9 @@ from falcon.read.hbase import (
     HBaseModel,
     HBaseQueryContext,
     Row,
-    behind,
     encode,
     hashed,
+    prefix_end,
     query,
 )
 from falcon.read.store import BeingFilled
@@ -178,7 +178,7 @@ def reactions(
     prefix = reactions_key(room_id, seq)
     found: list[ReactionRow] = []
     while len(found) < limit:
-        start, stop = prefix + U64(after + 1), behind(prefix)
+        start, stop = prefix + U64(after + 1), prefix_end(prefix)
         scanned = view.calls.scan(_table(view), start, stop, limit if emoji is None else _SCANNED, THERE_ONLY)
         rows = [_reaction(key, row) for key, row in scanned if REACTION in row]
         found += [row for row in rows if emoji in (None, row.emoji)]
@@ -197,7 +197,9 @@ def known_reactions(
     shown = kinds_key(room_id, seq)
     own = {own_key(room_id, seq, account_id): account_id for account_id in accounts}
     rows = view.calls.rows(_table(view), (shown, *own))
-    kinds = Kinds(revision, emoji, (kind for kind in _kinds([(shown, rows.get(shown, {}))]) if kind.seq == seq))
+    kinds = ReactionGroups(
+        revision, emoji, (kind for kind in _kinds([(shown, rows.get(shown, {}))]) if kind.seq == seq)
+    )
     first = reactions(view, room_id, seq, emoji, 0, FIRST_ACCOUNTS) if kinds.need_accounts else ()
     column = own_column(emoji)
     reacted = [

@@ -10,8 +10,8 @@ from falcon.features.reactions.table import (
     NO_REACTIONS,
     DropReaction,
     KindRow,
-    Kinds,
     PutReaction,
+    ReactionGroups,
     ReactionRow,
     SetReactionRevision,
     ShownReactions,
@@ -81,7 +81,7 @@ def known_reactions(
     view: SqliteQueryContext, room_id: RoomId, seq: Seq, emoji: str, accounts: Collection[AccountId]
 ) -> KnownReactions:
     row: Any = view.execute("SELECT revision FROM reaction_revisions WHERE room_id = ?", (room_id,)).fetchone()
-    kinds = Kinds(0 if row is None else row[0], emoji, _kinds(view, room_id, seq, seq))
+    kinds = ReactionGroups(0 if row is None else row[0], emoji, _kinds(view, room_id, seq, seq))
     first = reactions(view, room_id, seq, emoji, 0, FIRST_ACCOUNTS) if kinds.need_accounts else ()
     reacted = [
         (account_id, revision)

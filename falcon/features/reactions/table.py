@@ -104,7 +104,7 @@ def shown_by_seq(kinds: Collection[KindRow], generation: int) -> ShownReactions:
     return ShownReactions(version, {seq: b"[%b]" % b",".join(shown) for seq, shown in by_seq.items()})
 
 
-class Kinds:
+class ReactionGroups:
     """The emoji of one message. The room's ``revision`` must have been read before them."""
 
     def __init__(self, revision: int, emoji: str, kinds: Iterable[KindRow]) -> None:
@@ -115,7 +115,7 @@ class Kinds:
 
     @property
     def need_accounts(self) -> bool:
-        """True if more accounts have reacted with the emoji than it shows: others are shown when these are removed."""
+        """True if the emoji has more accounts than the shown ones; removing a shown one reveals another."""
         return self._found is not None and self._found[0].count > len(self._found[0].accounts)
 
     def known(self, reacted: Iterable[tuple[AccountId, int]], first: Iterable[ReactionRow]) -> KnownReactions:

@@ -37,9 +37,9 @@ from falcon.read.hbase import (
     HBaseModel,
     HBaseQueryContext,
     Row,
-    behind,
     hashed,
     id_at_end,
+    prefix_end,
     query,
 )
 
@@ -65,12 +65,12 @@ def membership_key(account_id: AccountId, room_id: RoomId) -> bytes:
 
 def members_range(room_id: RoomId, after: AccountId) -> tuple[bytes, bytes]:
     """The start and the end of the room's members after ``after``."""
-    return _members(room_id) + U64(after + 1), behind(_members(room_id))
+    return _members(room_id) + U64(after + 1), prefix_end(_members(room_id))
 
 
 def memberships_range(account_id: AccountId, after: RoomId = 0) -> tuple[bytes, bytes]:
     """The start and the end of the account's memberships after room ``after``."""
-    return _memberships(account_id) + U64(after + 1), behind(_memberships(account_id))
+    return _memberships(account_id) + U64(after + 1), prefix_end(_memberships(account_id))
 
 
 def mentions_key(account_id: AccountId, room_id: RoomId, seq: Seq) -> bytes:

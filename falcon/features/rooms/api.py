@@ -10,7 +10,7 @@ from msgspec import Meta
 from falcon.domain import limits, names
 from falcon.domain.answers import ImportAnswer
 from falcon.domain.ids import AccountId, RoomId
-from falcon.features.messages.runs import ITEMS_BYTES_MAX, fitting
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
 from falcon.features.read_marks.table import RoomCursor, RoomSummaryRow
 from falcon.features.rooms import members
 from falcon.features.rooms.members import MEMBERS
@@ -124,7 +124,7 @@ async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
     """The rooms as JSON, without the ones that would make the page too large."""
     summaries = await room_summaries(edge.names, account_id, rows)
-    page, _ = fitting(map(_encode, summaries), ITEMS_BYTES_MAX)
+    page, _ = fit(map(_encode, summaries), ITEMS_BYTES_MAX)
     return page
 
 

@@ -153,5 +153,5 @@ def refusal_response(scope: Scope, refusal: Problem | ReadStoreUnavailable) -> B
             log.error("%s %s: %s", scope["method"], scope["path"], refusal)
         return problem_response(tables_away(refusal))
     if refusal.status == 401:
-        unknown_requests.count(scope, "unauthenticated")
+        unknown_requests.count_request(scope, "unauthenticated")
     return problem_response(refusal)

@@ -125,7 +125,7 @@ class Limiter:
 
     def enter(self, account_id: AccountId, method: str) -> None:
         """A request of the account begins. It is under way until :meth:`leave`. Raises Problem 429."""
-        factor = 1.0 if self._factors is None else self._factors.of(account_id)
+        factor = 1.0 if self._factors is None else self._factors.factor_of(account_id)
         if account_id in self._indebted:
             self._check_debts(account_id)
         buckets = self._reads if method in _READING else self._commands
@@ -171,12 +171,12 @@ class Limiter:
 
     def factor(self, account_id: AccountId) -> float:
         """How many times each limit of an account this one may take."""
-        return 1.0 if self._factors is None else self._factors.of(account_id)
+        return 1.0 if self._factors is None else self._factors.factor_of(account_id)
 
     def charge(self, account_id: AccountId, seconds: float, sent: int = 0) -> None:
         """The account pays for an answer: for the processor time that it took, and for ``sent`` bytes of it. If that is
         more than it has, its next request is refused."""
-        factor = 1.0 if self._factors is None else self._factors.of(account_id)
+        factor = 1.0 if self._factors is None else self._factors.factor_of(account_id)
         owes = self._cpu.charge(account_id, seconds * 1_000 / factor)
         if sent:
             owes |= self._sent.charge(account_id, sent / factor)

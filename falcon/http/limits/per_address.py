@@ -36,7 +36,7 @@ class ConnectionsPerAddress:
         self._new_policy = policies.address_new_connections
         self._new = BucketsOfAddresses(self._new_policy, time.monotonic)
 
-    def of(self, client: tuple[str, int] | None) -> AddressKey | None:
+    def key_of(self, client: tuple[str, int] | None) -> AddressKey | None:
         """The address that a connection of this peer counts for; None if it does not count."""
         return self.addresses.of_peer(client) if self._policy.quota and self._switch.on else None
 

@@ -18,15 +18,15 @@ def dispatchers(measured: Iterable[Measured]) -> list[Row]:
     return [
         {
             "dispatcher": name,
-            "threads": values.of(metrics.dispatcher_threads.name, name),
-            "active": values.of(metrics.dispatcher_active.name, name),
-            "threads_max": values.of(metrics.dispatcher_threads_max.name, name),
-            "all_active_seconds": values.of(metrics.dispatcher_all_active.name, name),
-            "queue": values.of(metrics.dispatcher_queue.name, name),
-            "queue_bound": values.of(metrics.dispatcher_bound.name, name),
-            "oldest_seconds": values.of(metrics.dispatcher_oldest.name, name),
-            "completed": values.of(metrics.dispatcher_completed.name, name),
-            "rejected": values.of(metrics.dispatcher_rejections.name, name),
+            "threads": values.value_of(metrics.dispatcher_threads.name, name),
+            "active": values.value_of(metrics.dispatcher_active.name, name),
+            "threads_max": values.value_of(metrics.dispatcher_threads_max.name, name),
+            "all_active_seconds": values.value_of(metrics.dispatcher_all_active.name, name),
+            "queue": values.value_of(metrics.dispatcher_queue.name, name),
+            "queue_bound": values.value_of(metrics.dispatcher_bound.name, name),
+            "oldest_seconds": values.value_of(metrics.dispatcher_oldest.name, name),
+            "completed": values.value_of(metrics.dispatcher_completed.name, name),
+            "rejected": values.value_of(metrics.dispatcher_rejections.name, name),
             **values.times("queued", metrics.dispatcher_wait.name, name),
             **values.times("run", metrics.dispatcher_run.name, name),
         }
@@ -39,10 +39,10 @@ def mailboxes(measured: Iterable[Measured]) -> list[Row]:
     return [
         {
             "shard": shard,
-            "size": values.of(metrics.mailbox_size.name, shard),
-            "bound": values.of(metrics.mailbox_bound.name, shard),
-            "oldest_seconds": values.of(metrics.mailbox_oldest.name, shard),
-            "rejected": values.of(metrics.mailbox_rejections.name, shard),
+            "size": values.value_of(metrics.mailbox_size.name, shard),
+            "bound": values.value_of(metrics.mailbox_bound.name, shard),
+            "oldest_seconds": values.value_of(metrics.mailbox_oldest.name, shard),
+            "rejected": values.value_of(metrics.mailbox_rejections.name, shard),
         }
         for shard in values.labels(metrics.mailbox_size.name)
     ]
@@ -55,7 +55,7 @@ def actors(measured: Iterable[Measured]) -> list[Row]:
             "actor": actor,
             **values.times("in_mailbox", metrics.mailbox_seconds.name, actor),
             **values.times("processing", metrics.actor_seconds.name, actor),
-            "errors": values.of(metrics.actor_errors.name, actor),
+            "errors": values.value_of(metrics.actor_errors.name, actor),
         }
         for actor in values.labels(metrics.actor_seconds.name)
     ]
@@ -71,7 +71,7 @@ class _Values:
     def labels(self, name: str) -> list[str]:
         return [labels[0] for labels in self._series.get(name, {})]
 
-    def of(self, name: str, label: str) -> float:
+    def value_of(self, name: str, label: str) -> float:
         return round(self._series.get(name, {}).get((label,), [0.0])[0], 6)
 
     def times(self, title: str, name: str, label: str) -> Row:

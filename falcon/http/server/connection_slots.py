@@ -97,7 +97,7 @@ class ConnectionSlots:
         if self.taken >= self._most:
             self._log_full()
             return raw_responses.FULL
-        address = self._per_address.of(client)
+        address = self._per_address.key_of(client)
         refusal = self._per_address.enter(address)
         if refusal is not None:
             return LastResponse("address", refusal)

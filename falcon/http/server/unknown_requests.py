@@ -41,7 +41,7 @@ class UnknownRequests:
         self._next = asyncio.get_running_loop().call_later(self._seconds, self._log)
 
 
-def count(scope: Scope, kind: str) -> None:
+def count_request(scope: Scope, kind: str) -> None:
     """Count the request if it came to one of Falcon's own servers; tests may use another one."""
     requests = scope.get("state", {}).get(KEY)
     if requests is not None:

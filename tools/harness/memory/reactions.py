@@ -9,8 +9,8 @@ from falcon.features.reactions.table import (
     FIRST_ACCOUNTS,
     DropReaction,
     KindRow,
-    Kinds,
     PutReaction,
+    ReactionGroups,
     ReactionRow,
     SetReactionRevision,
     ShownReactions,
@@ -60,7 +60,7 @@ def reactions(
 def known_reactions(
     view: MemoryQueryContext, room_id: RoomId, seq: Seq, emoji: str, accounts: Collection[AccountId]
 ) -> KnownReactions:
-    kinds = Kinds(tables(view).revisions.get(room_id, 0), emoji, _kinds(view, room_id, seq, seq))
+    kinds = ReactionGroups(tables(view).revisions.get(room_id, 0), emoji, _kinds(view, room_id, seq, seq))
     rows = reactions(view, room_id, seq, emoji, 0, len(tables(view).reactions))
     reacted = [(row.account_id, row.revision) for row in rows if row.account_id in accounts]
     return kinds.known(reacted, rows[:FIRST_ACCOUNTS])

@@ -6,7 +6,7 @@ from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.bodies import lost_message
-from falcon.features.messages.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit_range, fit_range_back
 from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tools.harness.memory.models import MemoryQueryContext, query
@@ -40,12 +40,12 @@ def page(
     *,
     from_last: bool = False,
     bytes_max: int = ITEMS_BYTES_MAX,
-) -> Run:
+) -> MessageRange:
     there = tables(view).messages
     first, last = max(first, 1), min(last, max((seq for room, seq in there if room == room_id), default=0))
     places = [(room_id, seq) for seq in range(first, last + 1)]
     messages = [there.get(place) or lost_message(*place) for place in places]
-    return run_to(last, reversed(messages), bytes_max) if from_last else run_from(first, messages, bytes_max)
+    return fit_range_back(last, reversed(messages), bytes_max) if from_last else fit_range(first, messages, bytes_max)
 
 
 def message(view: MemoryQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:

@@ -9,35 +9,35 @@ PAGE_BYTES_MAX: Final = 1 << 20  # of an answer that contains a list
 ITEMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # of the list's items, with the commas between
 
 
-class Run(NamedTuple):
+class MessageRange(NamedTuple):
     """``messages``: each as JSON, ascending; the first one is message ``first``.
 
-    ``cut``: not all that was asked for did fit.
+    ``truncated``: not all that was asked for did fit.
     """
 
     first: Seq
     messages: list[bytes]
-    cut: bool = False
+    truncated: bool = False
 
     @property
     def last(self) -> Seq:
         return self.first + len(self.messages) - 1
 
 
-def run_from(first: Seq, messages: Iterable[bytes], bytes_max: int) -> Run:
+def fit_range(first: Seq, messages: Iterable[bytes], bytes_max: int) -> MessageRange:
     """The first of these messages, which ascend from ``first`` on."""
-    found, cut = fitting(messages, bytes_max)
-    return Run(first, found, cut)
+    found, truncated = fit(messages, bytes_max)
+    return MessageRange(first, found, truncated)
 
 
-def run_to(last: Seq, messages: Iterable[bytes], bytes_max: int) -> Run:
+def fit_range_back(last: Seq, messages: Iterable[bytes], bytes_max: int) -> MessageRange:
     """The last of these messages, which descend from ``last`` on."""
-    found, cut = fitting(messages, bytes_max)
+    found, truncated = fit(messages, bytes_max)
     found.reverse()
-    return Run(last - len(found) + 1, found, cut)
+    return MessageRange(last - len(found) + 1, found, truncated)
 
 
-def fitting(messages: Iterable[bytes], bytes_max: int) -> tuple[list[bytes], bool]:
+def fit(messages: Iterable[bytes], bytes_max: int) -> tuple[list[bytes], bool]:
     """The messages up to the first that does not fit, but at least one; and whether one did not fit. Takes no more than
     that one from ``messages``."""
     found: list[bytes] = []
