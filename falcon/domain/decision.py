@@ -1,4 +1,4 @@
-"""What a rule says of a command."""
+"""Results of a rule for a command."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """What happens, all of it or none, and the answer to the sender."""
+    """The events, all of them or none, and the answer to the sender."""
 
     events: tuple["Event", ...]
     answer: "Answer"

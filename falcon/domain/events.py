@@ -1,4 +1,4 @@
-"""What stands in the log and belongs to no feature."""
+"""Events of the log that belong to no feature."""
 
 import msgspec
 

@@ -16,7 +16,7 @@ class RoomNotFound(msgspec.Struct, frozen=True, tag="room-not-found"):
 
 
 class NotAMember(msgspec.Struct, frozen=True, tag="not-a-member"):
-    """To the caller the same as RoomNotFound: only members may know that a room exists."""
+    """Looks to the caller the same as RoomNotFound: only members may know that a room exists."""
 
     room_id: RoomId
     account_id: AccountId

@@ -1,4 +1,4 @@
-"""Which rule decides a command, and how an event changes a room."""
+"""Finds the rule that decides a command, and how an event changes a room."""
 
 from typing import assert_never
 

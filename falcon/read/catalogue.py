@@ -98,7 +98,7 @@ class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries,
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
-        """For every partition: :meth:`applied`, as a position from which a reader can continue.
+        """Position in every partition: :meth:`applied`, as a position from which a reader can continue.
 
         ``projections``: only these; all if None.
         """

@@ -206,7 +206,7 @@ class ConsumerTables(ProjectionTables, Protocol):
         writes: Sequence[Write],
         quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
     ) -> None:
-        """As in ProjectionTables. ``quiet_since`` (see Reached) is recorded with the position."""
+        """Like ProjectionTables.apply. ``quiet_since`` (see Reached) is recorded with the position."""
 
     def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         """Record that the partition has stopped before an event."""

@@ -20,7 +20,7 @@ _ALIASES: Final = {"Role": ("Member", "role"), "RoomKind": ("Room", "kind")}
 _TIME: Final = "RFC 3339, UTC"  # the description of every time
 _SIMPLE: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _HEAD: Final = '''\
-"""What the server answers. Fields that a newer server adds are passed over, so an older client still works.
+"""Answers of the server. Fields that a newer server adds are passed over, so an older client still works.
 
 Made by ``python -m tools.clients.types``. Do not edit.
 """

@@ -1,4 +1,4 @@
-"""Which of the server's addresses the next attempt goes to."""
+"""Chooses which of the server's addresses the next attempt goes to."""
 
 import itertools
 import ssl

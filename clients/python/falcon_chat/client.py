@@ -97,23 +97,23 @@ class FalconClient:
         return await self._get("/v1/me", Me)
 
     async def create_account(self, name: str, *, key: str | None = None) -> CreatedAccount:
-        """For admins."""
+        """Admins only."""
         return await self._command("POST", "/v1/accounts", {"name": name}, CreatedAccount, key)
 
     async def accounts(self, *, limit: int | None = None, cursor: str | None = None) -> Accounts:
-        """For admins."""
+        """Admins only."""
         return await self._get("/v1/accounts", Accounts, limit=limit, cursor=cursor)
 
     async def create_token(self, account_id: int, *, key: str | None = None) -> IssuedToken:
-        """For admins and the account itself."""
+        """Admins and the account itself only."""
         return await self._command("POST", f"/v1/accounts/{account_id}/tokens", {}, IssuedToken, key)
 
     async def tokens(self, account_id: int) -> tuple[Token, ...]:
-        """For admins and the account itself."""
+        """Admins and the account itself only."""
         return (await self._get(f"/v1/accounts/{account_id}/tokens", Tokens)).tokens
 
     async def revoke_token(self, account_id: int, token_id: int, *, key: str | None = None) -> None:
-        """For admins and the account itself."""
+        """Admins and the account itself only."""
         await self._connection.command("DELETE", f"/v1/accounts/{account_id}/tokens/{token_id}", key=key)
 
     async def sign_out(self, *, key: str | None = None) -> None:
@@ -170,7 +170,7 @@ class FalconClient:
         return await self._command("PUT", path, {"role": role}, Member, key)
 
     async def remove_member(self, room_id: int, account_id: int, *, key: str | None = None) -> None:
-        """To remove your own account is to leave."""
+        """Removing your own account is leaving."""
         await self._connection.command("DELETE", f"/v1/rooms/{room_id}/members/{account_id}", key=key)
 
     # Messages
@@ -270,7 +270,7 @@ class FalconClient:
         signals: Iterable[Literal["typing", "presence"]] = (),
         watch: Iterable[int] = (),
     ) -> Stream:
-        """What happens in these rooms, or in all rooms of the account, also those it joins later.
+        """Events of these rooms, or of all rooms of the account, also those it joins later.
 
         >>> async for event in falcon.stream():
         ...     if isinstance(event, MessagePosted):
@@ -299,13 +299,13 @@ class FalconClient:
     # Import and export
 
     async def import_lines(self, lines: bytes, *, key: str | None = None) -> Imported:
-        """For admins. ``lines``: JSON, one object a line, at most 1 MiB and 2,000 lines."""
+        """Admins only. ``lines``: JSON, one object a line, at most 1 MiB and 2,000 lines."""
         content_type = "application/x-ndjson"
         response = await self._connection.command("POST", "/v1/import", lines, key=key, content_type=content_type)
         return _decoded(response, Imported)
 
     def export(self, header: ExportHeader | None = None, resume: str | None = None) -> AsyncGenerator[bytes, None]:
-        """For admins. Blocks of whole lines, from the header on; or from ``resume`` on (see `resume_token`), in an
+        """Admins only. Blocks of whole lines, from the header on; or from ``resume`` on (see `resume_token`), in an
         export that began with ``header``. `is_end` recognizes the last line.
 
         After a broken connection it continues where it broke; ``timeout`` bounds the time without progress. Raises
@@ -314,7 +314,7 @@ class FalconClient:
         return export_blocks(self._connection, header, resume)
 
     async def export_header(self) -> ExportHeader:
-        """For admins. The first line of an export that begins now."""
+        """Admins only. The first line of an export that begins now."""
         async with aclosing(export_blocks(self._connection, None, None)) as blocks:
             async for block in blocks:
                 return msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)

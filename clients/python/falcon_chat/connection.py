@@ -81,7 +81,8 @@ class Connection:
         return await self._answer(method, path, headers, self.patience(key), content=content)
 
     async def query(self, path: str, params: Params | None = None) -> httpx.Response:
-        """With ``read_own_writes`` the answer knows at least everything that this connection has written."""
+        """Returns an answer that knows, with ``read_own_writes``, at least everything that this connection has
+        written."""
         return await self._answer("GET", path, self._query_headers(), self.patience(), params=params)
 
     @asynccontextmanager
@@ -181,7 +182,8 @@ class _ProblemBody(msgspec.Struct):
 
 
 def _refusal(response: httpx.Response) -> Problem | Busy:
-    """What an answer says that is not a success, also if it does not come from Falcon (from a proxy, for example)."""
+    """Returns the fault of an answer that is not a success, also if it does not come from Falcon (from a proxy, for
+    example)."""
     status = response.status_code
     try:
         body = msgspec.json.decode(response.content, type=_ProblemBody)

@@ -4,7 +4,7 @@ import msgspec
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """Which field broke which rule."""
+    """A field and the rule that it broke."""
 
     field: str
     rule: str

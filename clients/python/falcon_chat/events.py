@@ -82,7 +82,7 @@ class ReactionAdded(msgspec.Struct, frozen=True):
 
 
 class ReactionRemoved(msgspec.Struct, frozen=True):
-    """As ReactionAdded."""
+    """Like ReactionAdded."""
 
     room_id: int
     seq: int

@@ -1,4 +1,4 @@
-"""What the server answers. Fields that a newer server adds are passed over, so an older client still works.
+"""Answers of the server. Fields that a newer server adds are passed over, so an older client still works.
 
 Made by ``python -m tools.clients.types``. Do not edit.
 """

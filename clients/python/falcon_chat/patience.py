@@ -41,7 +41,7 @@ class Patience:
         self.renew()
 
     def renew(self) -> None:
-        """There is progress: the deadline and the pauses start again."""
+        """Note progress: the deadline and the pauses start again."""
         self._deadline = self._clock.now() + self._timeout
         self._pauses = 0
 

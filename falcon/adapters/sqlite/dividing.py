@@ -22,7 +22,7 @@ _CACHE_KIB: Final = 65_536  # rows of a table come in the order of another file,
 _REPORT_OPERATIONS: Final = 100_000  # of SQLite between two reports: some ten reports a second
 
 _LOG_TABLES: Final = ("journal", "epochs", "checkpoints", "snapshots", "answers")
-_HEAD_BYTES: Final = 8
+_HEAD_BYTES: Final = 8  # an offset
 # What a row of ``meta`` with one of these keys says is true of the source only.
 _OF_THE_SOURCE: Final = ("place", "files", "closed", "inherited", "ends", "starts")
 

@@ -84,7 +84,7 @@ class TimelinePages:
     def kept(
         self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
     ) -> TimelinePage | None:
-        """As :meth:`page`, if the page is cached. It then has all of these messages."""
+        """Like :meth:`page`, if the page is cached. It then has all of these messages."""
         name = (room_id, version, first, last, from_last)
         kept = self._kept.get(name)
         if kept is not None:
@@ -94,7 +94,7 @@ class TimelinePages:
     async def read(
         self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
     ) -> TimelinePage:
-        """As :meth:`page`, if the page is not cached."""
+        """Like :meth:`page`, if the page is not cached."""
         if first > last:
             return TimelinePage(first, first - 1, b"", lasting=True)
         run = await self._store.page(room_id, first, last, from_last=from_last, bytes_max=ROWS_BYTES_MAX)
@@ -106,7 +106,7 @@ class TimelinePages:
         return page
 
     async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> TimelinePage:
-        """As :meth:`page`, but a page that would be too large has the messages around ``middle``."""
+        """Like :meth:`page`, but a page that would be too large has the messages around ``middle``."""
         page = await self.page(room_id, version, first, last)
         if not page.more:
             return page

@@ -90,7 +90,7 @@ class MessageEdited(msgspec.Struct, frozen=True):
 
 
 class MessageDeleted(msgspec.Struct, frozen=True):
-    """As MessageEdited; the message keeps its ``seq`` and has lost its text."""
+    """Like MessageEdited; the message keeps its ``seq`` and has lost its text."""
 
     message: Message
     revision: int

@@ -1,4 +1,4 @@
-"""What the stream shows of messages."""
+"""Messages in the stream."""
 
 from typing import Final
 

@@ -6,7 +6,8 @@ from falcon.domain.ids import AccountId, Millis, Seq
 
 
 class ReactionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a reaction changed. ``reacted``: the revision of the account's reaction; 0 if it was removed."""
+    """A reaction that was added or removed. ``reacted``: the revision of the account's reaction; 0 if it was
+    removed."""
 
     seq: Seq
     emoji: str

@@ -37,16 +37,12 @@ EMOJI_BYTES_MAX = 32
 
 # Recent changes of reactions that a room keeps, see Room.reaction_changes: those of the last minute, within bounds.
 REACTIONS_REMEMBERED_LEAST = 16
-
-
 REACTIONS_REMEMBERED_MOST = 512
-
-
 REACTIONS_REMEMBERED_MILLIS = 60_000
 
 
 class KnownReactions(msgspec.Struct, frozen=True):
-    """What the read tables show of a message and an emoji, at the room's reaction ``revision`` or later.
+    """The read tables' knowledge of a message and an emoji, at the room's reaction ``revision`` or later.
 
     ``kinds``: every emoji that the message has. ``reacted``: of the accounts that the command is about, the ones that
     have reacted with this emoji, each with the revision at which it did. The rest is of this emoji as of
@@ -76,7 +72,7 @@ class AddReaction(msgspec.Struct, frozen=True, tag=True):
 
 
 class RemoveReaction(msgspec.Struct, frozen=True, tag=True):
-    """As AddReaction."""
+    """Like AddReaction."""
 
     by: AccountId
     room_id: RoomId
@@ -126,7 +122,7 @@ class ReactionAdded(msgspec.Struct, frozen=True):
 
 
 class ReactionRemoved(msgspec.Struct, frozen=True):
-    """As ReactionAdded. ``reacted``: the revision of the reaction that is no more."""
+    """Like ReactionAdded. ``reacted``: the revision of the reaction that is no more."""
 
     room_id: RoomId
     seq: Seq

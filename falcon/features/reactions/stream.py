@@ -1,4 +1,4 @@
-"""What the stream shows of reactions."""
+"""Reactions in the stream."""
 
 from typing import Final
 

@@ -18,9 +18,7 @@ from falcon.read.write import Write
 
 # To decide on the removal of an account that is shown, an owner needs the accounts that are shown next.
 FIRST_ACCOUNTS: Final = REACTION_ACCOUNTS_SHOWN + 32
-
-
-_REVISION_BITS: Final = 48
+_REVISION_BITS: Final = 48  # changes of a room's reactions; the other bits of the 63 count rebuilds
 
 
 class ShownReaction(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What the stream shows of read marks."""
+"""Read marks in the stream."""
 
 from typing import Final
 

@@ -137,11 +137,11 @@ class MembershipQueries(Protocol):
         """Each of the account's rooms with its newest message up to ``last_seq``."""
 
     async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
-        """These rooms as in :meth:`rooms_of`, the newest activity first. Rooms that are gone, or that the account is
+        """Like :meth:`rooms_of` for these rooms, the newest activity first. Rooms that are gone, or that the account is
         not in, are left out."""
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        """By account id, from ``after`` (excluded) on."""
+        """Members by account id, from ``after`` (excluded) on."""
 
     async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
         """How many of the messages ``after`` (excluded) to ``through`` mention the account."""

@@ -63,7 +63,7 @@ async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 def _account_ids(text: str) -> list[int]:
-    """Without duplicates. Raises Problem 422."""
+    """Removes duplicates. Raises Problem 422."""
     parts = text.split(",")
     if len(parts) > AUTHORS_MAX:
         raise invalid("ids", f"must have at most {AUTHORS_MAX} account ids")

@@ -1,4 +1,4 @@
-"""What the stream shows of rooms and members."""
+"""Rooms and members in the stream."""
 
 from typing import Final
 

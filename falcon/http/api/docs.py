@@ -94,7 +94,7 @@ def _anchor(name: str) -> str:
 
 
 def _group(name: str, description: str, document: dict[str, Any]) -> str:
-    """Its operations, in the order of the document, which is that in which one learns them."""
+    """Operations of a tag, in the order of the document, in which one learns them."""
     listed = "".join(
         _operation(method.upper(), path, operation)
         for path, methods in document["paths"].items()

@@ -129,7 +129,7 @@ class ImportCommands:
                 return result
 
     def seconds_left(self) -> float:
-        """For so long a command may wait for the read tables."""
+        """Seconds for which a command may wait for the read tables."""
         return max(0.0, self._until - time.monotonic())
 
     async def readable(self) -> tuple[tuple[bytes, bytes], ...]:
