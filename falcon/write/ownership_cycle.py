@@ -1,9 +1,11 @@
 """Following what is assigned to a shard: taking partitions over, letting them go, and losing them."""
 
 import logging
+import math
 import random
+import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import assert_never
 
@@ -15,10 +17,13 @@ from falcon.write.limits import ShardLimits
 from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Serving, known_of, serving_of
 from falcon.write.ownership import Ownership
 from falcon.write.partition_aggregates import PartitionAggregates
-from falcon.write.recovery import Background, Recovered, Recovery
+from falcon.write.recovery import Background, Recovered, Recovery, at_once
 
 log = logging.getLogger("falcon.shard")
 
+# While a shard serves, a recovery on its own thread lets the event loop run this often: the launcher kills a process
+# whose loop stands still for 30 s, and a long log takes longer.
+_TURN_SECONDS = 1.0
 _TRIES_MAX = 30  # of a takeover, counted for the length of the pause
 
 
@@ -51,6 +56,7 @@ class OwnershipCycle:
         self._is_settled = False  # every partition serves, and stays
         self._is_recovering = False
         self._recovered: deque[Recovered] = deque()
+        self._left: Iterator[Recovered] = iter(())  # of a recovery that runs in turns
         self._is_closing = False
         metrics.ownership_changes.begin(("taken over",), ("lost",), ("left",))
 
@@ -78,7 +84,7 @@ class OwnershipCycle:
 
     def start(self) -> None:
         self._follow_assignment()
-        self._take_over()
+        self._take_over(math.inf)
 
     def look_after(self) -> None:
         """The shard calls it with every message, so it looks at each partition only while one of them needs it."""
@@ -88,8 +94,9 @@ class OwnershipCycle:
         if self._is_settled:
             return
         self._let_go()
+        self._recover(self._left, _TURN_SECONDS)
         self._adopt_recovered()
-        self._take_over()
+        self._take_over(_TURN_SECONDS)
         self._is_settled = not self._is_recovering and all(isinstance(each, Serving) for each in self.states.values())
 
     def failed(self, serving: Serving, outcome: AppendOutcome | None) -> None:
@@ -150,7 +157,8 @@ class OwnershipCycle:
 
     # --- taking over --------------------------------------------------------------------------------------------------
 
-    def _take_over(self) -> None:
+    def _take_over(self, turn_seconds: float) -> None:
+        """``turn_seconds``: for a recovery that is not on another thread."""
         if self._is_closing or self._is_recovering:
             return
         now = self._monotonic()
@@ -166,7 +174,12 @@ class OwnershipCycle:
                     pass
         if numbers:
             self._is_recovering = True
-            self._background(partial(self._recover, numbers))
+            recovery = self._recovery.run(numbers)
+            if self._background is at_once:
+                self._left = recovery
+                self._recover(recovery, turn_seconds)
+            else:
+                self._background(partial(self._recover, recovery, math.inf))
             self._adopt_recovered()
 
     def _may_be_taken_over(self, each: Down | Lost, now: float) -> bool:
@@ -181,10 +194,13 @@ class OwnershipCycle:
         self.states[number] = Lost(lost.assignment, now + self._limits.reclaim_seconds, lost.before)
         self._ownership.doubt()
 
-    def _recover(self, numbers: list[int]) -> None:
+    def _recover(self, recovery: Iterator[Recovered], turn_seconds: float) -> None:
         """Perhaps on another thread: the shard's own takes up what this hands over (``_adopt_recovered``)."""
-        for recovered in self._recovery.run(numbers):
+        until = time.monotonic() + turn_seconds
+        for recovered in recovery:
             self._recovered.append(recovered)
+            if recovered.left and time.monotonic() >= until:
+                return
 
     def _adopt_recovered(self) -> None:
         while self._recovered:

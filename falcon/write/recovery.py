@@ -64,8 +64,8 @@ class Recovery:
         self._distrusted.add(number)
 
     def run(self, numbers: Sequence[int]) -> Iterator[Recovered]:
-        """Reports each partition as soon as it is ready, or found to be down. Raises nothing: a partition that cannot
-        be taken over now is down."""
+        """Reports each partition as soon as it is ready, or found to be down, and nothing new between two reads of the
+        log. Raises nothing: a partition that cannot be taken over now is down."""
         began = self._clock.monotonic()
         left = len(numbers)
         newest: Millis = 0
@@ -129,8 +129,7 @@ class Recovery:
                 cursor = {number: position for number, position in cursor.items() if number not in down}
                 continue
             again, unreadable = self._replay(events, partitions, ends)
-            if unreadable:
-                yield _some(down=unreadable)
+            yield _some(down=unreadable)
             cursor = {number: position for number, position in {**after, **again}.items() if number not in unreadable}
 
     def _replay(

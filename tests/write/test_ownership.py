@@ -10,8 +10,10 @@ from falcon.domain.rejections import NotAMember
 from falcon.features.catalogue import Command
 from falcon.features.messages.rules import MessageAnswer, PostMessage
 from falcon.features.rooms.rules import CreateRoom, RoomAnswer
+from falcon.write import ownership_cycle, recovery
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.recovery import at_once
 from falcon.write.shard import Shard
 from tools.harness.clock import FakeClock
 from tools.harness.memory.journal import Fate, MemoryJournal
@@ -75,7 +77,7 @@ class Owner:
             ShardLimits(refusal_age_seconds=1.0),
             "a test",
             reply=self.replied,
-            background=self.recoveries.append if background else lambda recovery: recovery(),
+            background=self.recoveries.append if background else at_once,
         )
         self.shard.start()
         self._number = 0
@@ -175,6 +177,24 @@ def test_a_moved_room_goes_on_where_it_was(log: MemoryLog, clock: FakeClock) -> 
     bob.assign(0)
     ann.assign()
     assert seq(bob.ask(PostMessage(ANN, room, "from bob's"))) == 2
+
+
+def test_a_long_recovery_on_the_own_thread_goes_block_by_block_and_lets_the_process_live(
+    log: MemoryLog, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = Owner(log, clock, 0), Owner(log, clock, 1)
+    room = ann.room()
+    for number in range(20):
+        assert seq(ann.ask(PostMessage(ANN, room, "hello"))) == number + 1
+    monkeypatch.setattr(recovery, "_READ_EVENTS", 5)
+    monkeypatch.setattr(ownership_cycle, "_TURN_SECONDS", 0.0)
+    bob.assign(0, 1)
+    turns = 0
+    while isinstance(reply := bob.ask(PostMessage(ANN, room, "hello")), Unavailable):
+        assert 1 in bob.group.told
+        turns += 1
+    assert seq(reply) == 21
+    assert turns >= 3
 
 
 def test_a_deposed_owner_that_does_not_know_it_yet_does_nothing_and_says_so(log: MemoryLog, clock: FakeClock) -> None:
