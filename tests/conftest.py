@@ -104,7 +104,7 @@ LANES: Final = {
         "streams/",
     ),
     "watched": ("faults/test_attack", "monitoring/", "web/"),
-    "faults": ("cluster/test_restore", "faults/", "tools/servers/"),
+    "faults": ("cluster/test_restore", "faults/"),
     "simulation": ("simulation/",),
     "processes": ("",),
 }

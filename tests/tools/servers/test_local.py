@@ -1,4 +1,4 @@
-"""Kafka and HBase on this machine: they start, come back after kill -9, and leave nothing when they end."""
+"""What starts Kafka and HBase on this machine. That they start, come back and end is seen by all tests on them."""
 
 import os
 import socket
@@ -12,126 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers import start_or_skip
-from tools.harness.ports import answers, free_port, is_free
-from tools.servers import __main__ as command
+from tools.harness.ports import free_port
 from tools.servers import jars, tables
 from tools.servers.daemon import Daemon, ServerFault, locked
-from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
-
-processes = pytest.mark.processes
-
-
-# --- Kafka ------------------------------------------------------------------------------------------------------------
-
-
-@processes
-def test_a_kafka_that_runs_is_not_started_again(small_kafka: Kafka) -> None:
-    pid = small_kafka.pid(1)
-    assert small_kafka.start().launched == 0
-    assert small_kafka.pid(1) == pid
-
-
-@processes
-def test_a_killed_node_is_gone_at_once_and_comes_back_with_its_data(small_kafka: Kafka) -> None:
-    before = small_kafka.pid(1)
-    small_kafka.kill(1)
-    assert [status.pid for status in small_kafka.status()] == [None]
-    small_kafka.up(1)
-    assert small_kafka.pid(1) not in (None, before)
-    assert not small_kafka.start().first
-
-
-@processes
-def test_a_paused_node_says_so_until_it_goes_on(small_kafka: Kafka) -> None:
-    small_kafka.pause(1)
-    assert str(small_kafka.status()[0]).endswith("paused")
-    small_kafka.resume(1)
-    assert not str(small_kafka.status()[0]).endswith("paused")
-
-
-@processes
-def test_the_servers_are_reached_from_this_machine_only(small_kafka: Kafka, small_hbase: HBase) -> None:
-    for server in (small_kafka, small_hbase):
-        assert all(answers(port) for port in server.ports())
-        assert not {port for port in server.ports() if port in _listening_elsewhere()}
-
-
-@processes
-def test_a_kafka_is_found_again_by_its_folder(small_kafka: Kafka, capsys: pytest.CaptureFixture[str]) -> None:
-    assert Kafka.open(small_kafka.folder).bootstrap == small_kafka.bootstrap
-    assert command.main(["kafka", "status", "--folder", str(small_kafka.folder)]) == 0
-    assert f"pid {small_kafka.pid(1)}" in capsys.readouterr().out
-
-
-@processes
-def test_the_number_of_nodes_cannot_change_later(small_kafka: Kafka) -> None:
-    with pytest.raises(ServerFault, match="of 1 node"):
-        Kafka(small_kafka.folder, small_kafka.port, nodes=3).start()
-
-
-@processes
-def test_a_server_holds_no_lock_of_who_started_it(small_kafka: Kafka) -> None:
-    assert small_kafka.folder / "lock" not in _opened(small_kafka.pid(1))
-
-
-@processes
-def test_a_stopped_kafka_leaves_nothing_running_and_keeps_its_data(small_kafka: Kafka) -> None:
-    small_kafka.pause(1)  # it must not matter
-    small_kafka.stop()
-    assert _marked(small_kafka.folder) == []
-    assert all(is_free(port) for port in small_kafka.ports())
-    assert not small_kafka.start().first
-
-
-# --- HBase ------------------------------------------------------------------------------------------------------------
-
-
-@processes
-def test_tables_are_made_once_and_split(small_hbase: HBase) -> None:
-    line = "timeline d 4 VERSIONS=1 BLOOMFILTER=ROW"
-    assert small_hbase.create_tables([line]) == ["timeline created"]
-    assert small_hbase.create_tables([line]) == ["timeline exists"]
-    small_hbase.check()
-
-
-@processes
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ("lonely", "NAME FAMILY REGIONS"),
-        ("rooms d many", "NAME FAMILY REGIONS"),
-        ("rooms d 257", "1 to 256 regions"),
-        ("rooms d 2 VERSION=1", "no attribute VERSION"),
-    ],
-)
-def test_a_line_that_is_wrong_makes_no_table(
-    small_hbase: HBase, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, why: str
-) -> None:
-    monkeypatch.setattr("sys.stdin", iter(["good d 1\n", line + "\n"]))
-    assert tables.main(["--hbase", str(small_hbase.folder)]) == 1
-    said = capsys.readouterr()
-    assert why in said.err
-    assert said.err.count("\n") == 1
-    assert "good" not in said.out
-
-
-@processes
-def test_a_killed_hbase_serves_every_region_again_once_it_is_up(small_hbase: HBase) -> None:
-    small_hbase.create_tables(["members d 2"])
-    small_hbase.kill("master")
-    with pytest.raises(ServerFault, match="does not serve"):
-        small_hbase.check()
-    small_hbase.up("master")
-    small_hbase.wait()
-    small_hbase.check()
-
-
-@processes
-def test_a_stopped_hbase_leaves_nothing_running(small_hbase: HBase) -> None:
-    small_hbase.stop()
-    assert _marked(small_hbase.folder) == []
-    assert all(is_free(port) for port in small_hbase.ports())
 
 
 def test_tables_need_an_hbase(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -341,19 +225,6 @@ def _program(path: Path, text: str) -> Path:
     return path
 
 
-def _marked(folder: Path) -> list[str]:
-    """Processes that carry the mark of a server of this folder."""
-    lines = (cmdline for path in Path("/proc").glob("[0-9]*/cmdline") if (cmdline := _read(path)))
-    return [line for line in lines if f"-Dfalcon.server={folder}/" in line]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""  # it has just ended
-
-
 def _opened(pid: int | None) -> set[Path]:
     opened = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -361,16 +232,3 @@ def _opened(pid: int | None) -> set[Path]:
             opened.add(link.readlink())
     assert opened
     return opened
-
-
-def _listening_elsewhere() -> set[int]:
-    """Ports that are open on another address than the loopback's."""
-    listening = "0A"
-    ports = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in _read(Path(table)).splitlines()[1:]:
-            local, _, state = line.split()[1:4]
-            address, _, port = local.rpartition(":")
-            if state == listening and not address.endswith("0100007F"):
-                ports.add(int(port, 16))
-    return ports
