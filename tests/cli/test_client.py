@@ -7,8 +7,8 @@ import httpx
 import msgspec
 import pytest
 
-from falcon_chat import ExportFailed, ExportHeader, FalconClient, FieldError, Names, Problem, Unreachable
-from tests.cli.fake import FakeClock, FakeFalcon, Script, busy, message, problem, room, unanswered
+from falcon_chat import ExportFailed, ExportHeader, FalconClient, Names, Problem, Unreachable
+from tests.cli.fake import FakeClock, FakeFalcon, Script, busy, message, room, unanswered
 
 T = TypeVar("T")
 
@@ -38,72 +38,6 @@ async def export_of(falcon: FalconClient, header: ExportHeader | None = None, re
         return b"".join([block async for block in blocks])
 
 
-def test_a_retried_command_keeps_its_key() -> None:
-    server = Script(busy(503), busy(429), unanswered, POSTED)
-    sent = talk(server, lambda falcon: falcon.post(64, "Hi"))
-    assert sent.seq == 1
-    keys = server.header("Idempotency-Key")
-    assert len(keys) == 4 and len(set(keys)) == 1 and keys[0]
-
-
-def test_each_command_has_a_key_of_its_own_unless_the_caller_gives_one() -> None:
-    server = Script(POSTED)
-
-    async def three(falcon: FalconClient) -> None:
-        await falcon.post(64, "Hi")
-        await falcon.post(64, "Hi")
-        await falcon.post(64, "Hi", key="mine")
-
-    talk(server, three)
-    first, second, third = server.header("Idempotency-Key")
-    assert first != second
-    assert third == "mine"
-
-
-def test_retry_after_is_waited_for() -> None:
-    clock = FakeClock()
-    talk(Script(busy(after="7"), POSTED), lambda falcon: falcon.post(64, "Hi"), clock=clock)
-    assert len(clock.slept) == 1 and 7 <= clock.slept[0] < 8
-
-
-def test_a_connection_error_moves_on_to_the_next_address_at_once() -> None:
-    clock = FakeClock()
-    server = Script(unanswered, POSTED)
-    talk(server, lambda falcon: falcon.post(64, "Hi"), urls=[ONE, TWO], clock=clock)
-    assert [request.url.host for request in server.requests] == ["one.test", "two.test"]
-    assert clock.slept == []
-
-
-def test_an_address_that_did_not_answer_is_left_alone_for_a_while() -> None:
-    server = Script(unanswered, POSTED)
-
-    async def three(falcon: FalconClient) -> None:
-        for _ in range(3):
-            await falcon.post(64, "Hi")
-
-    talk(server, three, urls=[ONE, TWO])
-    assert [request.url.host for request in server.requests] == ["one.test", "two.test", "two.test", "two.test"]
-
-
-def test_addresses_take_turns() -> None:
-    server = Script(POSTED)
-
-    async def three(falcon: FalconClient) -> None:
-        for _ in range(3):
-            await falcon.post(64, "Hi")
-
-    talk(server, three, urls=[ONE, TWO])
-    assert [request.url.host for request in server.requests] == ["one.test", "two.test", "one.test"]
-
-
-def test_when_the_deadline_has_passed_the_caller_learns_the_key_to_retry_with() -> None:
-    clock = FakeClock()
-    with pytest.raises(Unreachable, match="no answer within 5 s") as caught:
-        talk(Script(unanswered), lambda falcon: falcon.post(64, "Hi", key="mine"), clock=clock, timeout=5.0)
-    assert caught.value.key == "mine"
-    assert 0 < clock.time <= 5
-
-
 def test_a_pause_past_the_deadline_is_not_begun() -> None:
     clock = FakeClock()
     with pytest.raises(Unreachable) as caught:
@@ -112,42 +46,9 @@ def test_a_pause_past_the_deadline_is_not_begun() -> None:
     assert isinstance(caught.value.last, Problem) and caught.value.last.status == 429
 
 
-def test_a_refusal_is_a_problem_with_its_code_and_rules_and_is_not_retried() -> None:
-    server = Script(problem(422, "invalid", "not in order", [{"field": "text", "rule": "1 to 65,535 bytes"}]))
-    with pytest.raises(Problem) as caught:
-        talk(server, lambda falcon: falcon.post(64, ""))
-    assert (caught.value.status, caught.value.code, caught.value.detail) == (422, "invalid", "not in order")
-    assert caught.value.errors == (FieldError("text", "1 to 65,535 bytes"),)
-    assert len(server.requests) == 1
-
-
 def test_a_refusal_that_is_not_falcons_is_a_problem_too() -> None:
     with pytest.raises(Problem, match="404 http_404: Not Found"):
         talk(Script(httpx.Response(404, text="<h1>nothing here</h1>")), lambda falcon: falcon.me())
-
-
-def test_an_answer_that_is_not_falcons_is_a_problem() -> None:
-    with pytest.raises(Problem, match="not_falcon"):
-        talk(Script(httpx.Response(200, text="<h1>It works!</h1>")), lambda falcon: falcon.me())
-
-
-def test_a_read_sends_back_the_position_of_what_was_written() -> None:
-    server = Script(
-        POSTED,
-        httpx.Response(201, json=message(64, 2, "Hi"), headers={"Falcon-Position": "9:2,3:16"}),
-        httpx.Response(200, json=room(64, "Tea"), headers={"Falcon-Position": "3:18"}),
-        PAGE,
-    )
-
-    async def write_and_read(falcon: FalconClient) -> str:
-        await falcon.post(64, "Hi")
-        await falcon.post(64, "Hi")
-        await falcon.change_room(64, name="Tea")
-        await falcon.messages(64)
-        return falcon.position
-
-    assert talk(server, write_and_read) == "3:18,9:2"
-    assert server.header("Falcon-Position") == [None, None, None, "3:18,9:2"]
 
 
 def test_reading_what_one_wrote_can_be_opted_out_of() -> None:
@@ -159,17 +60,6 @@ def test_reading_what_one_wrote_can_be_opted_out_of() -> None:
 
     talk(server, write_and_read, read_own_writes=False)
     assert server.header("Falcon-Position") == [None, None]
-
-
-def test_a_read_that_the_read_side_is_not_ready_for_is_asked_again() -> None:
-    server = Script(POSTED, problem(503, "unavailable", Retry_After="1"), PAGE)
-
-    async def write_and_read(falcon: FalconClient) -> None:
-        await falcon.post(64, "Hi")
-        await falcon.messages(64)
-
-    talk(server, write_and_read)
-    assert server.header("Falcon-Position") == [None, "3:17", "3:17"]
 
 
 def test_names_are_asked_for_once_also_of_those_who_left() -> None:

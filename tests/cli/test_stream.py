@@ -12,25 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon_chat import (
-    Bye,
-    CatchUp,
-    CaughtUp,
     Event,
     FalconClient,
-    Hello,
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
-    MessageDeleted,
-    MessageEdited,
     MessagePosted,
     Problem,
-    ReactionAdded,
-    ReactionRemoved,
-    ReadMoved,
-    RoomChanged,
-    RoomCreated,
-    RoomDeleted,
     Stream,
 )
 from falcon_chat import (
@@ -38,15 +23,12 @@ from falcon_chat import (
 )
 from falcon_chat.sse import Block, Parser
 from tests.cli.fake import (
-    TIME,
     FakeClock,
-    Json,
     Script,
     busy,
     event,
     message,
     problem,
-    room,
     streaming,
     unanswered,
 )
@@ -105,79 +87,7 @@ def ids(events: list[Event]) -> list[str]:
     return [each.id for each in events]
 
 
-# --- what it says ---------------------------------------------------------------------------------------------------
-
-
-def test_everything_that_happens_is_told_in_a_type_of_its_own() -> None:
-    summary = room(64, "Tea", read_seq=0, unread=0, mentions=0, updated_at=TIME, last_message=message(64, 1, "Hi"))
-    member: Json = {"room_id": 64, "account_id": 131, "role": "member"}
-    reaction: Json = {"room_id": 64, "seq": 1, "account_id": 131, "emoji": "🍵", "count": 1}
-    told: list[tuple[str, Json, type]] = [
-        ("hello", {"account_id": 130, "rooms": [summary], "truncated": False}, Hello),
-        ("caught_up", {}, CaughtUp),
-        ("catch_up", {"rooms": [{"room_id": 64, "last_seq": 7}]}, CatchUp),
-        ("message.posted", message(64, 1, "Hi"), MessagePosted),
-        ("message.edited", message(64, 1, "Ho", edited_at=TIME), MessageEdited),
-        ("message.deleted", message(64, 1, "", deleted=True), MessageDeleted),
-        ("reaction.added", reaction, ReactionAdded),
-        ("reaction.removed", reaction, ReactionRemoved),
-        ("room.created", room(65, "Coffee"), RoomCreated),
-        ("room.changed", room(65, "Coffees"), RoomChanged),
-        ("room.deleted", room(65, "Coffees"), RoomDeleted),
-        ("member.joined", member, MemberJoined),
-        ("member.changed", member, MemberChanged),
-        ("member.left", {**member, "role": None}, MemberLeft),
-        ("read.moved", {"room_id": 64, "read_seq": 1, "unread": 0, "mentions": 0}, ReadMoved),
-        ("bye", {"reason": "draining", "retry_after_ms": 1000}, Bye),
-    ]
-    sent = b"".join(event(str(n), name, data) for n, (name, data, _) in enumerate(told))
-    events = heard(Script(streaming(sent), THE_END))
-    assert [type(each) for each in events] == [kind for _, _, kind in told]
-    assert ids(events) == [str(n) for n in range(len(told))]
-    assert isinstance(events[0], Hello) and events[0].rooms[0].last_message is not None
-    assert isinstance(events[3], MessagePosted) and events[3].message.text == "Hi"
-
-
-def test_what_only_a_newer_server_tells_is_passed_over_and_not_asked_for_again() -> None:
-    typing = event("t", "typing.began", {"room_id": 64, "account_id": 131})
-    later = event("m2", "message.posted", message(64, 2, "Hi", colour="green"))
-    server = Script(streaming(HELLO, typing, LOST), streaming(later), THE_END)
-    assert ids(heard(server)) == ["h", "m2"]
-    assert resumed(server) == [None, "t", "m2"]
-
-
-def test_some_rooms_may_be_asked_for_and_a_token_to_go_on_from() -> None:
-    server = Script(streaming(HELLO, LOST), THE_END)
-    heard(server, rooms=[64, 65], resume="t0")
-    assert [dict(request.url.params) for request in server.requests] == [
-        {"rooms": "64,65", "resume": "t0"},
-        {"rooms": "64,65", "resume": "h"},
-    ]
-
-
-@pytest.mark.parametrize(("status", "code"), [(400, "malformed"), (401, "unauthenticated"), (404, "room_not_found")])
-def test_a_refusal_ends_it(status: int, code: str) -> None:
-    server = Script(problem(status, code))
-    with pytest.raises(Problem, match=code):
-        talk(server.transport(), lambda falcon: anext(falcon.stream()))
-    assert len(server.requests) == 1
-
-
-def test_what_is_no_stream_is_refused_too() -> None:
-    for answer in (httpx.Response(200, text="<h1>It works!</h1>"), streaming(event("x", "message.posted", {"a": 1}))):
-        with pytest.raises(Problem, match="not_falcon"):
-            talk(Script(answer).transport(), lambda falcon: anext(falcon.stream()))
-
-
 # --- connections that are lost ----------------------------------------------------------------------------------------
-
-
-def test_a_lost_connection_is_taken_up_behind_the_last_event() -> None:
-    server = Script(
-        streaming(HELLO, posted(1), posted(2), LOST), unanswered, streaming(posted(3)), streaming(posted(4)), THE_END
-    )
-    assert ids(heard(server)) == ["h", "m1", "m2", "m3", "m4"]
-    assert resumed(server) == [None, "m2", "m2", "m3", "m4"]
 
 
 @dataclass
@@ -248,16 +158,6 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says() -> None:
     assert resumed(server) == [None, "h", "h", "m1"]
 
 
-def test_after_a_bye_it_goes_on_from_there_when_it_was_told_to() -> None:
-    clock = FakeClock()
-    server = Script(streaming(HELLO, bye("b", "slow", 3000)), streaming(posted(1)), THE_END)
-    events = heard(server, clock=clock)
-    assert [type(each) for each in events] == [Hello, Bye, MessagePosted]
-    assert isinstance(events[1], Bye) and events[1].reason == "slow"
-    assert 3 <= clock.slept[0] < 4
-    assert resumed(server) == [None, "b", "m1"]
-
-
 def test_a_bye_that_names_no_place_leaves_it_where_it_was() -> None:
     server = Script(streaming(HELLO, bye("")), THE_END)
     assert ids(heard(server)) == ["h", "h"]
@@ -291,16 +191,6 @@ def test_a_wait_that_is_cancelled_costs_no_event() -> None:
 
     assert talk(server.transport(), listen) == ["h", "m1"]
     assert resumed(server) == [None, "h"]
-
-
-def test_a_stream_that_was_closed_has_ended() -> None:
-    async def close(falcon: FalconClient) -> list[Event]:
-        stream = falcon.stream()
-        assert isinstance(await anext(stream), Hello)
-        await stream.aclose()
-        return [happened async for happened in stream]
-
-    assert talk(Script(streaming(HELLO, posted(1))).transport(), close) == []
 
 
 # --- silence, over real sockets ---------------------------------------------------------------------------------------
