@@ -81,11 +81,6 @@ class TestAmongTwoPlaces(CommandGatewayContract):
         return gateway_among(data_dir, 2)
 
 
-class TestAmongThreePlaces(CommandGatewayContract):
-    def gateway(self, data_dir: Path) -> AbstractAsyncContextManager[CommandGateway]:
-        return gateway_among(data_dir, 3)
-
-
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(scenario)
 

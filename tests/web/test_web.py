@@ -250,12 +250,6 @@ IN_PIECES = """async text => {
 }"""
 
 
-def test_events_are_read_however_their_text_is_cut(screen: Open, anna: Person) -> None:
-    page = screen().signs_in(anna).page
-    text = ':\n\nid: a\nevent: x\ndata: {"n":"é"}\n\n: beat\n\nid: b\r\nevent: y\r\ndata: 2\r\n\r\nid: c\nevent: z\n'
-    assert page.evaluate(of_the_page(IN_PIECES), text) == [[["a", "x", '{"n":"é"}'], ["b", "y", "2"]]]
-
-
 OUTBOX: Final = """async mine => {
   const { Outbox } = await import('/web/outbox.js');
   const { Problem, Unreachable } = await import('/web/client/index.js');
