@@ -211,6 +211,12 @@ def _comments(source: str, *, every: bool = False) -> Iterator[tuple[int, str]]:
             yield node.body[0].lineno, docstring
 
 
+def test_contributing_names_files_that_are_there() -> None:
+    named = re.findall(r"`(?!build/)([a-z_]+(?:/[\w.]+)+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 20
+    assert [each for each in named if not any((ROOT / at / each).exists() for at in ("", "falcon"))] == []
+
+
 def test_the_glossary_has_each_term_once_and_in_order() -> None:
     terms = re.findall(r"^\| ([^|]+) \| ", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)[1:]
     assert len(terms) > 50
