@@ -58,7 +58,7 @@ def _faults(name: str) -> Iterator[tuple[int, str]]:
     for place, character in enumerate(name):
         category = unicodedata.category(character)
         marks = marks + 1 if category.startswith("M") else 0
-        before, behind = name[place - 1 : place], name[place + 1 : place + 2]
+        before, after = name[place - 1 : place], name[place + 1 : place + 2]
         if _FORBIDDEN.match(character):
             yield place, "must have no control characters, and none that change the direction of text"
         elif place == 0 and _MEANING.match(name):
@@ -66,23 +66,23 @@ def _faults(name: str) -> Iterator[tuple[int, str]]:
         elif marks > _MARKS_MAX:
             yield place, f"must have at most {_MARKS_MAX} combining marks in a row"
         elif (
-            (category == "Cf" and place not in in_flags and not _joins(character, before, behind))
+            (category == "Cf" and place not in in_flags and not _joins(character, before, after))
             or _HIDDEN_MARKS.match(character)
             or (_VARIATIONS.match(character) and (not before or unicodedata.category(before)[0] in "LM"))
         ):
             yield place, "must have no characters that cannot be seen"
 
 
-def _joins(character: str, before: str, behind: str) -> bool:
+def _joins(character: str, before: str, after: str) -> bool:
     """True for a joiner between two emoji, between two Arabic letters, or after a virama."""
-    if character not in _JOINERS or not before or not behind:
+    if character not in _JOINERS or not before or not after:
         return False
     if unicodedata.combining(before) == _VIRAMA:
         return True
-    if unicodedata.bidirectional(before) == unicodedata.bidirectional(behind) == "AL":
+    if unicodedata.bidirectional(before) == unicodedata.bidirectional(after) == "AL":
         return True
     is_emoji = unicodedata.category(before) in _EMOJI or _VARIATIONS.match(before) is not None
-    return is_emoji and unicodedata.category(behind) in _EMOJI
+    return is_emoji and unicodedata.category(after) in _EMOJI
 
 
 def _is_seen(character: str) -> bool:

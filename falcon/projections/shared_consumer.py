@@ -1,7 +1,7 @@
 """Reads the log once for several consumers of a process, which mostly stand at about the same place.
 
 What one of them reads is kept for a while, and the others take it from there. So the brokers are asked once and each
-event is decoded once, however many projections there are. A consumer that lags behind what is kept, since its tables
+event is decoded once, however many projections there are. A consumer that needs more than that, since its tables
 are slow or it is new, reads by itself until it has caught up. Each has its own cursor, pace and faults, as if it read
 alone.
 """

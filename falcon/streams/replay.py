@@ -38,7 +38,7 @@ class StreamReplay:
     meanwhile.
 
     ``since``: what the client has seen, by segment. ``roles``: the account's memberships in the tables. ``tables``:
-    where the tables stood in each of these segments before ``roles`` were read. That may be before or behind ``since``:
+    where the tables stood in each of these segments before ``roles`` were read. That may be before or after ``since``:
     the log tells the difference, so that no stream waits for tables.
 
     Call :meth:`prepare` and :meth:`resolve_membership` first. Both may fail. Then send what the stream begins with, and

@@ -54,13 +54,13 @@ export class Room {
 
   /** Without the reader's own and deleted messages, as far as they are known here. */
   get unread() {
-    const behind = Math.max(0, this.lastSeq - this.readSeq);
-    if (!behind) return 0;
+    const after = Math.max(0, this.lastSeq - this.readSeq);
+    if (!after) return 0;
     const loaded = this.messages.slice(Math.max(0, this.readSeq + 1 - this.first));
     const others = [...this.recent.values()];
     if (this.lastMessage && !this.recent.has(this.lastMessage.seq)) others.push(this.lastMessage);
     const unseen = others.filter(({ seq }) => seq > this.readSeq && !this.message(seq));
-    return behind - [...loaded, ...unseen].filter(({ author_id, deleted }) => deleted || author_id === this.readerId).length;
+    return after - [...loaded, ...unseen].filter(({ author_id, deleted }) => deleted || author_id === this.readerId).length;
   }
 
   get mentions() {

@@ -7,7 +7,7 @@ const TOGETHER_MS = 200;
 
 export class Watching {
   #stream;
-  #watched = new Set(); // those who were seen last come last
+  #watched = new Set(); // the ones who were seen last come last
   #timer = null;
 
   /** ``stream.watch(accountIds)`` is called with all of them when somebody is new. */

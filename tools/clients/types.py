@@ -46,7 +46,7 @@ def _events(document: dict[str, Any], api: dict[str, str]) -> str:
         f'{_HEAD}import type {{ {", ".join(shared)} }} from "./api.js";\n{declared}\n'
         f"export interface EventData {{\n{members}}}\n\n"
         f"export type EventType = {listed};\n\n"
-        "/** An event of the stream. ``id`` is the token to resume behind it. */\n"
+        "/** An event of the stream. ``id`` is the token to resume after it. */\n"
         "export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];\n"
     )
 

@@ -2,7 +2,7 @@
 
 const SHUNNED_MS = 2_000;
 
-/** Takes turns over the addresses and, for a moment, keeps off those that did not answer. */
+/** Takes turns over the addresses and, for a moment, keeps off the ones that did not answer. */
 export class Addresses {
   #urls;
   #turn = 0;

@@ -145,7 +145,7 @@ export class FalconClient {
     return this.#connection.query(`/v1/rooms/${roomId}/messages/${seq}`, {}, options);
   }
 
-  /** The messages after ``after``, in order, page by page. With ``upTo`` it goes on until that ``seq`` has come: this is
+  /** The messages after ``after``, in order, page by page. With ``upTo`` it continues until that ``seq`` has come: this is
    * how to read what a ``catch_up`` names. */
   async *history(roomId, { after = 0, upTo = null, ...options } = {}) {
     const patience = this.#connection.patience(null, options.timeoutMs);
@@ -163,7 +163,7 @@ export class FalconClient {
     }
   }
 
-  /** ``mentions`` left out: those that the message has. */
+  /** ``mentions`` left out: the ones that the message has. */
   edit(roomId, seq, text, { mentions, ...options } = {}) {
     return this.#command("PATCH", `/v1/rooms/${roomId}/messages/${seq}`, { text, mentions }, options);
   }
@@ -201,7 +201,7 @@ export class FalconClient {
   }
 
   /**
-   * What happens in these rooms, or in all rooms of the account, those that it joins later included.
+   * What happens in these rooms, or in all rooms of the account, the ones that it joins later included.
    *
    * It continues for as long as you iterate: over lost connections, restarts of the server and all addresses. It gives
    * each event ``{ type, data, id }`` once, in order. Only a refusal ends it (Problem: the token, a room).

@@ -122,5 +122,5 @@ export interface EventData {
 
 export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "read.moved" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "bye";
 
-/** An event of the stream. ``id`` is the token to resume behind it. */
+/** An event of the stream. ``id`` is the token to resume after it. */
 export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

@@ -26,7 +26,7 @@ export type { Event, EventData, EventType } from "./events.js";
 export type Role = Member["role"];
 
 export interface ClientOptions {
-  /** How long a call goes on, its retries included; 30,000 by default. */
+  /** How long a call continues, its retries included; 30,000 by default. */
   timeoutMs?: number;
   /** How long one attempt may take; by default a third of ``timeoutMs``, and never longer than that. */
   attemptMs?: number;

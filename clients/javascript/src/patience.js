@@ -1,4 +1,4 @@
-// How long to go on trying, and how long to wait in between.
+// How long to keep trying, and how long to wait in between.
 
 import { aborted, Unreachable } from "./errors.js";
 

@@ -62,7 +62,7 @@ export class Stream {
     connection.closed.addEventListener("abort", this.close);
   }
 
-  /** The id of the last event that was handed out: ``resume`` for another stream that goes on behind it. */
+  /** The id of the last event that was handed out: ``resume`` for another stream that continues after it. */
   get id() {
     return this.#id;
   }
@@ -99,7 +99,7 @@ export class Stream {
 
   /** Watch these accounts from now on, instead of those before: ``presence`` tells of them. At most 500.
    *
-   * The stream goes on over another connection, without losing an event. So keep those whom you will need again. */
+   * The stream continues over another connection, without losing an event. So keep those whom you will need again. */
   watch(accountIds) {
     const watched = ids(accountIds);
     if (watched === this.#params.watch) return;

@@ -10,7 +10,7 @@ from falcon.streams.event import StreamEvent
 
 _CHANNEL: Final = "#/channels/stream"
 _DESCRIPTION: Final = (
-    "GET it for Server-Sent Events: `id:` is the token to resume behind the event, `event:` its name, `data:` one line "
+    "GET it for Server-Sent Events: `id:` is the token to resume after the event, `event:` its name, `data:` one line "
     "of JSON. After an upgrade to WebSocket each event is one text message, `{\"id\": …, \"event\": …, \"data\": …}`, "
     "with the same content. Events of a room come in the order of the log. Send the last `id` as `Last-Event-ID` or "
     "`resume` to any server, and you receive everything that you missed, once. Signals have no new `id`. Ignore events "

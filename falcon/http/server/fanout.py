@@ -29,7 +29,7 @@ class DirectWriter:
 
 
 def owner_of(send: Send) -> Any:
-    """The server's object that a ``send`` is a method of, also behind layers that wrap it; None for any other
+    """The server's object that a ``send`` is a method of, also through layers that wrap it; None for any other
     ``send``."""
     while isinstance(send, partial) and "send" in send.keywords:
         send = send.keywords["send"]
