@@ -12,42 +12,17 @@ from falcon.domain.answers import Done, ImportAnswer, PositionAnswer
 from falcon.domain.commands import ReadPosition
 from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.features.accounts.rules import AccountAnswer, AccountCommand, AccountEvent, CreateAccount, TokenAnswer
-from falcon.features.messages.rules import (
-    DeleteMessage,
-    EditMessage,
-    ImportMessages,
-    MessageAnswer,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    PostMessage,
-)
-from falcon.features.reactions.rules import (
-    AddReaction,
-    ImportReactions,
-    ReactionAdded,
-    ReactionAnswer,
-    ReactionRemoved,
-    RemoveReaction,
-)
+from falcon.features.messages.rules import MessageAnswer, MessagesCommand, MessagesEvent
+from falcon.features.reactions.rules import ReactionAnswer, ReactionsCommand, ReactionsEvent
 from falcon.features.read_marks.rules import MoveRead, ReadAnswer, ReadMoved
 from falcon.features.rooms.rules import (
-    ChangeRoom,
     CreateRoom,
-    DeleteRoom,
-    ImportMembers,
     ImportRoom,
     MemberAnswer,
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
     OpenDirect,
-    PutMember,
-    RemoveMember,
     RoomAnswer,
-    RoomChanged,
-    RoomCreated,
-    RoomDeleted,
+    RoomsCommand,
+    RoomsEvent,
 )
 
 # Routes are tried in this order: the most frequent ones come first.
@@ -55,54 +30,19 @@ FEATURES: Final = ("messages", "reactions", "read_marks", "rooms", "accounts")
 
 
 def modules(name: str) -> list[Any]:
-    """The modules of this name of the features that have one: ``log``, ``stream`` or ``api``."""
+    """The modules of this name of the features that have one: ``rules``, ``log``, ``stream`` or ``api``."""
     names = [f"{__package__}.{feature}.{name}" for feature in FEATURES]
     return [import_module(each) for each in names if find_spec(each) is not None]
 
 
 # isinstance goes through these in their order: the most frequent ones come first.
-RoomCommand: TypeAlias = (
-    PostMessage
-    | EditMessage
-    | DeleteMessage
-    | MoveRead
-    | AddReaction
-    | RemoveReaction
-    | ChangeRoom
-    | DeleteRoom
-    | PutMember
-    | RemoveMember
-    | ImportMembers
-    | ImportMessages
-    | ImportReactions
-)
-
-
+RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | RoomsCommand
 OtherCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | AccountCommand
-
-
 Command: TypeAlias = OtherCommand | RoomCommand
 
 
-RoomEvent: TypeAlias = (
-    MessagePosted
-    | ReadMoved
-    | ReactionAdded
-    | ReactionRemoved
-    | MessageEdited
-    | MessageDeleted
-    | RoomCreated
-    | RoomChanged
-    | RoomDeleted
-    | MemberJoined
-    | MemberChanged
-    | MemberLeft
-)
-
-
+RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | RoomsEvent
 Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered | PassedOver
-
-
 Answer: TypeAlias = (
     MessageAnswer
     | RoomAnswer

@@ -89,6 +89,7 @@ _READ: Final = {
     )
     for shape in _EVENTS
 }
+KINDS: Final = frozenset(f"{name}.v{version}" for name, version in _READ)  # of events that this Falcon knows
 _ANSWERS_WRITTEN: Final = _newest(_ANSWERS)
 _ANSWERS_READ: Final[dict[type[Any], Callable[[Any], Answer | Rejection]]] = {
     shape.stored: shape.restore for shape in _ANSWERS

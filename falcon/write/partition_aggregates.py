@@ -6,7 +6,7 @@ They decide; they do not write. What they have decided waits in ``take()`` for t
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -21,16 +21,14 @@ from falcon.features.accounts.rules import (
     Account,
     AccountAnswer,
     AccountCreated,
-    AccountEvent,
     CreateAccount,
     IssueToken,
     RevokeToken,
     create_account,
     decide_account,
-    evolve_account,
 )
-from falcon.features.catalogue import Answer, Event, OtherCommand, RoomCommand, RoomEvent
-from falcon.features.decider import decide_room, evolve_room
+from falcon.features.catalogue import Answer, Event, OtherCommand, RoomCommand
+from falcon.features.decider import EVOLVES, decide_room
 from falcon.features.messages.rules import EditMessage, MessageAnswer, PostMessage
 from falcon.features.rooms.rules import (
     CreateRoom,
@@ -121,6 +119,7 @@ class PartitionAggregates:
         self._dirty: set[int] = set()
         self._imports: dict[str, int] = {}
         self._ahead: dict[int, int] = {}
+        self._unknown: set[str] = set()  # kinds of events that were passed over
         self._reads_all = False  # of the log, and uses nothing stored until all of it has been read
         self._saving = _NOTHING
         self._answers = AnswerWindow(self._limits.answer_window_ms)
@@ -144,6 +143,8 @@ class PartitionAggregates:
             return self.restore_nothing()
         self._reset()
         state = snapshots.decode_state(checkpoint.state)
+        snapshots.check_known(state.unknown)
+        self._unknown = set(state.unknown)
         self._counter, self.at = state.counter, state.at
         self.confirmed = self._changed = checkpoint.position.offset - 1
         window_at = state.window_at
@@ -165,6 +166,8 @@ class PartitionAggregates:
         event = recorded.envelope.event
         if isinstance(event, _FIRST):
             self._count(event)
+        elif isinstance(event, PassedOver):
+            self._unknown.add(f"{event.name}.v{event.version}")
         if not self._holds(event, recorded.offset):
             self._apply(event, aggregate_of(event))
         self.at = recorded.envelope.at
@@ -397,13 +400,10 @@ class PartitionAggregates:
     def _apply(self, event: Event, identity: int) -> None:
         """``identity``: of the room or account that the event belongs to. The caller has brought it into memory, unless
         the event creates it."""
-        before: Any = self.hot.get(identity)
-        if isinstance(event, RoomEvent):
-            self.hot[identity] = evolve_room(before, event)
-        elif isinstance(event, AccountEvent):
-            self.hot[identity] = evolve_account(before, event)
-        else:
+        evolve = EVOLVES.get(type(event))
+        if evolve is None:
             return
+        self.hot[identity] = evolve(self.hot.get(identity), event)
         self._dirty.add(identity)
 
     def _room(self, room_id: RoomId) -> Room | None:
@@ -468,7 +468,7 @@ class PartitionAggregates:
             return False
         assert not self._envelopes, "append what was decided before it is captured"
         aggregates = {i: self.hot.get(i) or self._idle[i] for i in self._dirty}
-        state = PartitionState(self._counter, self.at, self._window_time.now())
+        state = PartitionState(self._counter, self.at, self._window_time.now(), tuple(sorted(self._unknown)))
         self._saving = _Captured(state, aggregates, self._imports)
         self._dirty, self._imports = set(), {}
         self.uncheckpointed = 0
@@ -481,7 +481,7 @@ class PartitionAggregates:
         expired = captured.state.window_at - self._limits.answer_window_ms
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]
         self._new_answers = deque()
-        changes = self._stored.changes(captured.aggregates.items(), self.epoch)
+        changes = self._stored.changes(captured.aggregates.items(), self.epoch, captured.state.unknown)
         imports = [(f"import:{reference}", str(i).encode()) for reference, i in captured.imports.items()]
         return Checkpoint(
             partition=self.number,

@@ -1,11 +1,14 @@
 """States of aggregates as bytes. They are a cache of the log: a change of VERSION discards all stored states.
 
+What a feature keeps of a room has a version of its own. A room that was stored without it has nothing of the feature,
+unless its owner has passed over an event: then it, and one that was stored with another version of it, is void.
+
 An aggregate is a head and, if it is large, parts: its members or direct rooms, some in a record of their own.
 """
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Final, TypeAlias, TypeVar, assert_never, get_args
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, assert_never
 
 import msgspec
 from immutables import Map
@@ -13,9 +16,10 @@ from immutables import Map
 from falcon.domain import limits
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
-from falcon.features.accounts.rules import Account, AccountEvent
-from falcon.features.catalogue import RoomEvent
+from falcon.features.accounts.rules import Account
+from falcon.features.catalogue import modules
 from falcon.features.rooms.rules import Member, Role, Room
+from falcon.journal import codec
 from falcon.write.answers import Remembered
 from falcon.write.state_version import version_of
 
@@ -34,12 +38,14 @@ class PartMissing(Exception):
 class PartitionState(msgspec.Struct, frozen=True):
     """The state of a partition beside its aggregates: how many ids it has given out, and its clock.
 
-    ``window_at``: its WindowTime.
+    ``window_at``: its WindowTime. ``unknown``: the kinds of events that owners of older versions have passed over, so
+    that their states lack what these have changed.
     """
 
     counter: int = 0
     at: Millis = 0
     window_at: Millis = 0
+    unknown: tuple[str, ...] = ()
 
 
 class StoredParts(msgspec.Struct, frozen=True, array_like=True):
@@ -68,7 +74,7 @@ def parts_of(identity: int, before_epoch: int | None = None) -> str:
 
 
 # Maps are written beside the other fields, as lists of their entries; the last mention is not written.
-_NOT_IN_ROW: Final = ("members", "tokens", "directs", "last_mention")
+_NOT_IN_ROW: Final = ("members", "tokens", "directs", "last_mention", "features")
 
 
 def _row_of(aggregate: type[msgspec.Struct]) -> Any:
@@ -91,11 +97,14 @@ _DirectRow: TypeAlias = tuple[AccountId, RoomId]
 
 
 class _RoomState(msgspec.Struct, frozen=True, tag="room", array_like=True):
-    """``members``: none if they are in ``parts``."""
+    """``members``: none if they are in ``parts``. ``features``: the name, version and state of each that has one.
+    ``unknown`` as in PartitionState."""
 
     row: _RoomRow  # type: ignore[valid-type]
     members: list[_MemberRow]
     parts: StoredParts | None = None
+    features: list[tuple[str, int, bytes]] = []
+    unknown: tuple[str, ...] = ()
 
 
 class _AccountState(msgspec.Struct, frozen=True, tag="account", array_like=True):
@@ -109,13 +118,23 @@ class _AccountState(msgspec.Struct, frozen=True, tag="account", array_like=True)
 
 # Raise it if the same fields mean something else: recovery then reads the log.
 _MEANING: Final = 1
-# An owner of an older version passes over an event that it does not know, and its states lack what that changed.
 VERSION: Final = version_of(
-    (_RoomState, _AccountState, Member, PartitionState, AnswerRow, Remembered, *get_args(RoomEvent | AccountEvent)),
+    (_RoomState, _AccountState, Member, PartitionState, AnswerRow, Remembered),
     _MEANING,
     limits.MEMBERS_IN_PART,
     limits.DIRECTS_IN_PART,
 )
+
+
+class _StoredFeature(NamedTuple):
+    version: int
+    decoder: "msgspec.msgpack.Decoder[Any]"
+
+
+_FEATURES: Final = {
+    state.name: _StoredFeature(version_of([state.kind], state.meaning), msgspec.msgpack.Decoder(state.kind))
+    for state in (rules.STATE for rules in modules("rules") if hasattr(rules, "STATE"))
+}
 
 _encoder = msgspec.msgpack.Encoder()
 _aggregates = msgspec.msgpack.Decoder(_RoomState | _AccountState)
@@ -131,8 +150,9 @@ def parted(aggregate: Aggregate) -> "PartedMap[Any] | None":
     return entries if isinstance(entries, PartedMap) else None
 
 
-def encode_aggregate(aggregate: Aggregate, parts: StoredParts | None = None) -> bytes:
-    """The aggregate's head. ``parts`` have its members or direct rooms; without parts the head has these too."""
+def encode_aggregate(aggregate: Aggregate, parts: StoredParts | None = None, unknown: tuple[str, ...] = ()) -> bytes:
+    """The aggregate's head. ``parts`` have its members or direct rooms; without parts the head has these too.
+    ``unknown`` as in PartitionState."""
     match aggregate:
         case Account():
             row = _AccountRow(*_account_fields(aggregate))
@@ -141,7 +161,10 @@ def encode_aggregate(aggregate: Aggregate, parts: StoredParts | None = None) -> 
         case Room():
             row = _RoomRow(*_room_fields(aggregate))
             members = _member_rows(aggregate.members.items()) if parts is None else []
-            return _encoder.encode(_RoomState(row, members, parts))
+            features = [
+                (name, _FEATURES[name].version, _encoder.encode(state)) for name, state in aggregate.features.items()
+            ]
+            return _encoder.encode(_RoomState(row, members, parts, features, unknown))
         case _:
             assert_never(aggregate)
 
@@ -167,13 +190,30 @@ def decode_aggregate(data: bytes, read: ReadPart) -> Aggregate:
             directs = _parted(state.directs, limits.DIRECTS_IN_PART, state.parts, Account, fields["account_id"], read)
             return Account(**fields, tokens=Map(state.tokens), directs=directs)
         case _RoomState(row=row):
+            check_known(state.unknown)
             fields = msgspec.structs.asdict(row)
             members = _parted(
                 _entries(state.members), limits.MEMBERS_IN_PART, state.parts, Room, fields["room_id"], read
             )
-            return Room(**fields, members=members, last_mention=fields["last_seq"])
+            features = Map({name: _feature(name, version, data) for name, version, data in state.features})
+            return Room(**fields, members=members, last_mention=fields["last_seq"], features=features)
         case _:
             assert_never(state)
+
+
+def _feature(name: str, version: int, data: bytes) -> msgspec.Struct:
+    known = _FEATURES.get(name)
+    if known is None or known.version != version:
+        raise PartMissing(f"a stored room has {name} as another version of Falcon keeps them")
+    state: msgspec.Struct = _decoded(known.decoder, data)
+    return state
+
+
+def check_known(unknown: Iterable[str]) -> None:
+    """Raises PartMissing if a state lacks events that this version of Falcon knows."""
+    lacking = codec.KINDS.intersection(unknown)
+    if lacking:
+        raise PartMissing(f"a stored state was made by a Falcon that passed over {', '.join(sorted(lacking))}")
 
 
 def _parted(

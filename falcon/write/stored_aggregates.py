@@ -45,12 +45,15 @@ class StoredAggregates:
             return None
         return Stored(head.offset, snapshots.decode_aggregate(head.data, self._read))
 
-    def changes(self, aggregates: Iterable[tuple[int, Aggregate]], epoch: int) -> Changes:
-        """Returns what a checkpoint of ``epoch`` writes. The next call must wait until that is stored."""
+    def changes(
+        self, aggregates: Iterable[tuple[int, Aggregate]], epoch: int, unknown: tuple[str, ...] = ()
+    ) -> Changes:
+        """Returns what a checkpoint of ``epoch`` writes. The next call must wait until that is stored. ``unknown`` as
+        in PartitionState."""
         changes = Changes([], [])
         for identity, aggregate in aggregates:
             parts = self._change_parts(identity, aggregate, epoch, changes)
-            changes.rows.append((snapshots.head_of(identity), snapshots.encode_aggregate(aggregate, parts)))
+            changes.rows.append((snapshots.head_of(identity), snapshots.encode_aggregate(aggregate, parts, unknown)))
         return changes
 
     def _change_parts(self, identity: int, aggregate: Aggregate, epoch: int, changes: Changes) -> StoredParts | None:

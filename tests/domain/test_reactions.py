@@ -27,6 +27,7 @@ from falcon.features.reactions.rules import (
     REACTIONS_REMEMBERED_LEAST,
     REACTIONS_REMEMBERED_MILLIS,
     REACTIONS_REMEMBERED_MOST,
+    STATE,
     AddReaction,
     ImportedReaction,
     ImportReactions,
@@ -205,18 +206,18 @@ def test_a_room_remembers_the_last_changes_and_all_of_the_last_minute_within_bou
     room = _room(*TEA)
     for revision in range(1, 1_000):
         room = evolve(room, added(ANN, revision, at=NOW + revision))
-    assert len(room.reaction_changes) == REACTIONS_REMEMBERED_MOST
-    assert room.reactions_forgotten == room.reaction_changes[0].revision - 1
+    assert len(STATE.of(room).changes) == REACTIONS_REMEMBERED_MOST
+    assert STATE.of(room).forgotten == STATE.of(room).changes[0].revision - 1
     room = evolve(room, added(ANN, 1_000, at=NOW + 2 * REACTIONS_REMEMBERED_MILLIS))
-    assert len(room.reaction_changes) == REACTIONS_REMEMBERED_LEAST
-    assert room.reactions_forgotten == 1_000 - REACTIONS_REMEMBERED_LEAST
+    assert len(STATE.of(room).changes) == REACTIONS_REMEMBERED_LEAST
+    assert STATE.of(room).forgotten == 1_000 - REACTIONS_REMEMBERED_LEAST
 
 
 def test_a_view_older_than_what_the_room_remembers_is_too_old() -> None:
     room = _room(*TEA)
     for revision in range(1, 40):
         room = evolve(room, added(ANN, revision, at=NOW + revision * REACTIONS_REMEMBERED_MILLIS))
-    forgotten = room.reactions_forgotten
+    forgotten = STATE.of(room).forgotten
     assert decide_room(room, like(BOB, KnownReactions(forgotten - 1)), LATER) == NotYetReadable(ROOM, 1)
     assert isinstance(decide_room(room, like(BOB, KnownReactions(forgotten)), LATER), Decided)
 

@@ -7,11 +7,12 @@ import pytest
 
 from falcon.features.accounts.rules import AccountAnswer, CreateAccount
 from falcon.features.catalogue import Command
-from falcon.features.messages.rules import PostMessage
+from falcon.features.decider import EVOLVES
+from falcon.features.messages.rules import MessagePosted, PostMessage
 from falcon.features.read_marks.rules import MoveRead
 from falcon.features.rooms.rules import CreateRoom, DeleteRoom, Invitation, OpenDirect, PutMember, RemoveMember
 from falcon.journal.ports import Checkpoint, JournalUnavailable, Snapshot
-from falcon.write import partition_aggregates, snapshots
+from falcon.write import snapshots
 from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply, Unavailable
@@ -339,7 +340,8 @@ def test_a_decision_that_cannot_be_carried_through_leaves_nothing_behind(
     ann = Host(lossy)
     room = ann.done(CreateRoom(ANN, "Tea")).room_id
     with monkeypatch.context() as patch:
-        patch.setattr(partition_aggregates, "evolve_room", Mock(side_effect=JournalUnavailable("the file is damaged")))
+        damaged: Any = Mock(side_effect=JournalUnavailable("the file is damaged"))
+        patch.setitem(EVOLVES, MessagePosted, damaged)  # type: ignore[misc]
         assert ann.ask(PostMessage(ANN, room, "hello")) == [Unavailable("unavailable")]
     ann.minute()
     assert ann.done(PostMessage(ANN, room, "hello again")).message.seq == 1

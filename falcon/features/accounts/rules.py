@@ -1,7 +1,7 @@
 """Accounts, their tokens and direct rooms: commands, events and answers, the state, and the rules."""
 
 from collections.abc import Iterable
-from typing import TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never, get_args
 
 import msgspec
 from immutables import Map
@@ -173,3 +173,7 @@ def revoke_token(account: Account, command: RevokeToken) -> Decision:
 
 def _numbered(account: Account, token_hash: str) -> int:
     return next((token_id for token_id, each in account.tokens.items() if each == token_hash), 0)
+
+
+RULES: Final[dict[Any, Any]] = {}  # of rooms it has none
+EVOLVES: Final = dict.fromkeys(get_args(AccountEvent), evolve_account)

@@ -1,9 +1,9 @@
 """Messages: commands, events and answers, and the rules."""
 
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
@@ -19,7 +19,7 @@ from falcon.domain.rejections import (
     NotYetReadable,
     ReadOnly,
 )
-from falcon.features.rooms.rules import Room
+from falcon.features.rooms.rules import Member, Room
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -139,7 +139,7 @@ def edit_message(room: Room, command: EditMessage, at: Millis) -> Decision:
     return Decided((MessageEdited(edited, room.revision + 1, unmentioned),), MessageAnswer(edited))
 
 
-def delete_message(room: Room, command: DeleteMessage) -> Decision:
+def delete_message(room: Room, command: DeleteMessage, _: Millis) -> Decision:
     member = room.members.get(command.by)
     if member is None:
         return NotAMember(room.room_id, command.by)
@@ -156,7 +156,7 @@ def delete_message(room: Room, command: DeleteMessage) -> Decision:
     return Decided((MessageDeleted(deleted, room.revision + 1, message.mentions),), Done())
 
 
-def import_messages(room: Room, command: ImportMessages) -> Decision:
+def import_messages(room: Room, command: ImportMessages, _: Millis) -> Decision:
     """Passes over what the room has; refuses a gap. Authors and those mentioned need not be members (any more)."""
     if not room.imported:
         return NotAllowed("messages can only be imported into a room that was imported")
@@ -205,10 +205,41 @@ def _refuse_mentions(room: Room, mentions: tuple[AccountId, ...]) -> Invalid | N
     return None
 
 
-def with_change(room: Room, seq: Seq, revision: int) -> Room:
+def _with_change(room: Room, seq: Seq, revision: int) -> Room:
     changes = (*(c for c in room.changes if c[0] != seq), (seq, revision))
     forgotten = room.forgotten
     if len(changes) > CHANGES_REMEMBERED:
         forgotten = changes[0][1]
         changes = changes[1:]
     return replace(room, revision=revision, changes=changes, forgotten=forgotten)
+
+
+def _posted(room: Room, event: MessagePosted) -> Room:
+    message = event.message
+    # Once for each message: a copy takes a third of the time of ``replace``.
+    after: Room = room.__copy__()  # type: ignore[attr-defined]  # which msgspec's stubs lack
+    force_setattr(after, "last_seq", message.seq)
+    if message.mentions:
+        force_setattr(after, "last_mention", message.seq)
+    if event.author_read_seq is not None:
+        author = room.members[message.author_id]
+        members = room.members.set(message.author_id, Member(author.role, event.author_read_seq))
+        force_setattr(after, "members", members)
+    return after
+
+
+def _edited(room: Room, event: MessageEdited | MessageDeleted) -> Room:
+    message = event.message
+    changed = _with_change(room, message.seq, event.revision)
+    return replace(changed, last_mention=max(room.last_mention, message.seq)) if message.mentions else changed
+
+
+RULES: Final = {
+    PostMessage: post_message,
+    EditMessage: edit_message,
+    DeleteMessage: delete_message,
+    ImportMessages: import_messages,
+}
+EVOLVES: Final = {MessagePosted: _posted, MessageEdited: _edited, MessageDeleted: _edited}
+MessagesCommand: TypeAlias = PostMessage | EditMessage | DeleteMessage | ImportMessages
+MessagesEvent: TypeAlias = MessagePosted | MessageEdited | MessageDeleted

@@ -5,9 +5,9 @@ changes that it remembers. So however many accounts react at once, no view is to
 """
 
 from collections.abc import Iterable
+from typing import Final, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
 
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
@@ -22,8 +22,7 @@ from falcon.domain.rejections import (
     ReadOnly,
 )
 from falcon.features.messages.rules import Message, current_message
-from falcon.features.reactions.change import ReactionChange
-from falcon.features.rooms.rules import Room
+from falcon.features.rooms.rules import FeatureState, Room
 
 REACTION_KINDS_MAX = 50  # different emoji that a message has
 
@@ -35,7 +34,7 @@ REACTION_ACCOUNTS_SHOWN = 20  # of one emoji, with a message; the list of its re
 EMOJI_BYTES_MAX = 32
 
 
-# Recent changes of reactions that a room keeps, see Room.reaction_changes: those of the last minute, within bounds.
+# Recent changes of reactions that a room keeps, see RoomReactions: those of the last minute, within bounds.
 REACTIONS_REMEMBERED_LEAST = 16
 REACTIONS_REMEMBERED_MOST = 512
 REACTIONS_REMEMBERED_MILLIS = 60_000
@@ -143,6 +142,33 @@ class ReactionAnswer(msgspec.Struct, frozen=True, tag="reaction-answer"):
     seq: Seq
     emoji: str
     count: int
+
+
+class ReactionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A reaction that was added or removed. ``reacted``: the revision of the account\'s reaction; 0 if it was
+    removed."""
+
+    seq: Seq
+    emoji: str
+    account_id: AccountId
+    revision: int
+    at: Millis
+    count: int
+    since: int
+    reacted: int
+
+
+class RoomReactions(msgspec.Struct, frozen=True, array_like=True):
+    """``revision`` counts the changes of reactions in a room, ``changes`` has the newest, oldest first. ``forgotten``
+    is the revision of the newest that it has no more. They bring a view of the reactions to a message up to date, and
+    leave the room's ``revision`` alone: a reaction makes no edit stale."""
+
+    revision: int = 0
+    changes: tuple[ReactionChange, ...] = ()
+    forgotten: int = 0
+
+
+STATE: Final = FeatureState("reactions", RoomReactions)
 
 
 class MessageReactions:
@@ -267,7 +293,7 @@ def remove_reaction(room: Room, command: RemoveReaction, at: Millis) -> Decision
     return Decided(reactions.remove(command.by, at), Done())
 
 
-def import_reactions(room: Room, command: ImportReactions) -> Decision:
+def import_reactions(room: Room, command: ImportReactions, _: Millis) -> Decision:
     """Accounts that reacted need not be members (any more). A deleted message takes none."""
     if not room.imported:
         return NotAllowed("reactions can only be imported into a room that was imported")
@@ -303,20 +329,34 @@ def _reactions(
     if message.deleted:
         return MessageIsDeleted(room.room_id, command.seq)
     known = command.reactions
-    if known.revision < room.reactions_forgotten:
+    state = STATE.of(room)
+    if known.revision < state.forgotten:
         return NotYetReadable(room.room_id, command.seq)
-    return MessageReactions(
-        room.room_id, command.seq, command.emoji, room.reaction_revision, known, room.reaction_changes
-    )
+    return MessageReactions(room.room_id, command.seq, command.emoji, state.revision, known, state.changes)
 
 
-def with_reaction(room: Room, change: ReactionChange) -> Room:
-    changes = (*room.reaction_changes, change)
+def _added(room: Room, e: ReactionAdded) -> Room:
+    change = ReactionChange(e.seq, e.emoji, e.account_id, e.revision, e.reacted_at, e.count, e.since, e.revision)
+    return _with_change(room, change)
+
+
+def _removed(room: Room, e: ReactionRemoved) -> Room:
+    change = ReactionChange(e.seq, e.emoji, e.account_id, e.revision, e.removed_at, e.count, e.since, reacted=0)
+    return _with_change(room, change)
+
+
+def _with_change(room: Room, change: ReactionChange) -> Room:
+    state = STATE.of(room)
+    changes = (*state.changes, change)
     recent = change.at - REACTIONS_REMEMBERED_MILLIS
     dropped = max(0, len(changes) - REACTIONS_REMEMBERED_MOST)
     while len(changes) - dropped > REACTIONS_REMEMBERED_LEAST and changes[dropped].at < recent:
         dropped += 1
-    forgotten = changes[dropped - 1].revision if dropped else room.reactions_forgotten
-    return replace(
-        room, reaction_revision=change.revision, reaction_changes=changes[dropped:], reactions_forgotten=forgotten
-    )
+    forgotten = changes[dropped - 1].revision if dropped else state.forgotten
+    return STATE.put(room, RoomReactions(change.revision, changes[dropped:], forgotten))
+
+
+RULES: Final = {AddReaction: add_reaction, RemoveReaction: remove_reaction, ImportReactions: import_reactions}
+EVOLVES: Final = {ReactionAdded: _added, ReactionRemoved: _removed}
+ReactionsCommand: TypeAlias = AddReaction | RemoveReaction | ImportReactions
+ReactionsEvent: TypeAlias = ReactionAdded | ReactionRemoved

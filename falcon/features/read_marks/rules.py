@@ -1,11 +1,13 @@
 """Read marks: how far each member has read."""
 
+from typing import Final
+
 import msgspec
 
 from falcon.domain.decision import Decided, Decision
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.rejections import Invalid, NotAMember, NotYetReadable
-from falcon.features.rooms.rules import Room
+from falcon.features.rooms.rules import Member, Room, with_member
 
 
 class MoveRead(msgspec.Struct, frozen=True, tag=True):
@@ -40,7 +42,7 @@ class ReadAnswer(msgspec.Struct, frozen=True, tag="read-answer"):
     mentions: int
 
 
-def move_read(room: Room, command: MoveRead) -> Decision:
+def move_read(room: Room, command: MoveRead, _: Millis) -> Decision:
     reader = room.members.get(command.by)
     if reader is None:
         return NotAMember(room.room_id, command.by)
@@ -55,3 +57,11 @@ def move_read(room: Room, command: MoveRead) -> Decision:
     if read_seq == reader.read_seq:
         return Decided((), answer)
     return Decided((ReadMoved(room.room_id, command.by, read_seq, unread, answer.mentions),), answer)
+
+
+def _moved(room: Room, event: ReadMoved) -> Room:
+    return with_member(room, event.account_id, Member(room.members[event.account_id].role, event.read_seq))
+
+
+RULES: Final = {MoveRead: move_read}
+EVOLVES: Final = {ReadMoved: _moved}

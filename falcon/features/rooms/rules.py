@@ -4,9 +4,10 @@ It grows with the members, never with the messages: bodies are not state.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
+from immutables import Map
 from msgspec.structs import replace
 
 from falcon.domain import limits
@@ -24,7 +25,8 @@ from falcon.domain.rejections import (
     UnknownAccount,
 )
 from falcon.features.accounts.rules import Account, DirectRoomOpened
-from falcon.features.reactions.change import ReactionChange
+
+P = TypeVar("P", bound=msgspec.Struct)
 
 Role: TypeAlias = Literal["admin", "member", "readonly"]
 
@@ -213,9 +215,7 @@ class Room(msgspec.Struct, frozen=True):
     The sender of an edit shows the message as the read side had it at some revision. If the message has changed since,
     or may have (``forgotten``: the newest revision no longer in ``changes``), the view is too old to decide on.
 
-    ``reaction_revision`` counts the changes of reactions, ``reaction_changes`` has the newest, oldest first, and
-    ``reactions_forgotten`` is the revision of the newest that it has no more. They bring a view of the reactions to a
-    message up to date, and leave ``revision`` alone: a reaction makes no edit stale.
+    ``features``: what further features keep of the room, by their names.
 
     No message after ``last_mention`` mentions a member. It is not stored: in a room from a snapshot it is ``last_seq``.
 
@@ -236,14 +236,12 @@ class Room(msgspec.Struct, frozen=True):
     revision: int = 0
     changes: tuple[tuple[Seq, int], ...] = ()
     forgotten: int = 0
-    reaction_revision: int = 0
-    reaction_changes: tuple[ReactionChange, ...] = ()
-    reactions_forgotten: int = 0
     imported: bool = False
     deleted: bool = False
     admins: int = 0
     member_left: bool = False
     last_mention: Seq = 0
+    features: "Map[str, msgspec.Struct]" = Map()
 
     def changed_at(self, seq: Seq) -> int:
         """A revision at or after which nothing has happened to this message."""
@@ -259,7 +257,26 @@ class Room(msgspec.Struct, frozen=True):
         return next((other for other in self.members if other != account_id), account_id)
 
 
-def created_room(event: RoomCreated) -> Room:
+class FeatureState(Generic[P]):
+    """What a feature keeps of a room beside the room's own fields. It is stored with a version of its own, so that it
+    voids no other feature's state. ``kind``: its fields all have defaults, those of a room in which nothing of the
+    feature has happened. ``meaning``: raise it if the same fields mean something else."""
+
+    def __init__(self, name: str, kind: type[P], meaning: int = 1) -> None:
+        self.name = name
+        self.kind = kind
+        self.meaning = meaning
+        self._empty = kind()
+
+    def of(self, room: Room) -> P:
+        state: Any = room.features.get(self.name, self._empty)
+        return state  # type: ignore[no-any-return]
+
+    def put(self, room: Room, state: P) -> Room:
+        return replace(room, features=room.features.set(self.name, state))
+
+
+def created_room(_: None, event: RoomCreated) -> Room:
     members = members_of((m.account_id, Member(m.role, 0)) for m in event.members)
     return Room(
         room_id=event.room_id,
@@ -281,6 +298,28 @@ def with_member(room: Room, account_id: AccountId, member: Member) -> Room:
 
 def is_admin(member: Member | None) -> bool:
     return member is not None and member.role == "admin"
+
+
+def _joined(room: Room, event: MemberJoined) -> Room:
+    return with_member(room, event.account_id, Member(event.role, event.read_seq))
+
+
+def _role_changed(room: Room, event: MemberChanged) -> Room:
+    return with_member(room, event.account_id, Member(event.role, room.members[event.account_id].read_seq))
+
+
+def _left(room: Room, event: MemberLeft) -> Room:
+    admins = room.admins - is_admin(room.members.get(event.account_id))
+    return replace(room, members=room.members.delete(event.account_id), admins=admins, member_left=True)
+
+
+def _changed(room: Room, event: RoomChanged) -> Room:
+    return replace(room, name=event.name, description=event.description)
+
+
+def _deleted(room: Room, _: RoomDeleted) -> Room:
+    nobody = members_of()
+    return Room(room.room_id, room.kind, "", "", room.created_at, nobody, imported=room.imported, deleted=True)
 
 
 def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
@@ -331,7 +370,7 @@ def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, a
     return Decided((created, DirectRoomOpened(smaller, larger, room_id)), answer)
 
 
-def change_room(room: Room, command: ChangeRoom) -> Decision:
+def change_room(room: Room, command: ChangeRoom, _: Millis) -> Decision:
     if (refusal := refuse_unless_admin(room, command.by, "change the room")) is not None:
         return refusal
     name = room.name if command.name is None else command.name
@@ -343,7 +382,7 @@ def change_room(room: Room, command: ChangeRoom) -> Decision:
     return Decided((changed,), answer)
 
 
-def delete_room(room: Room, command: DeleteRoom) -> Decision:
+def delete_room(room: Room, command: DeleteRoom, _: Millis) -> Decision:
     if (refusal := refuse_unless_admin(room, command.by, "delete the room")) is not None:
         return refusal
     deleted = RoomDeleted(
@@ -357,7 +396,7 @@ def delete_room(room: Room, command: DeleteRoom) -> Decision:
     return Decided((deleted,), Done())
 
 
-def put_member(room: Room, command: PutMember) -> Decision:
+def put_member(room: Room, command: PutMember, _: Millis) -> Decision:
     if (refusal := refuse_unless_admin(room, command.by, "change members")) is not None:
         return refusal
     member = room.members.get(command.account_id)
@@ -386,7 +425,7 @@ def members_after(room: Room | None, events: Sequence[object]) -> int:
             return 0
 
 
-def remove_member(room: Room, command: RemoveMember) -> Decision:
+def remove_member(room: Room, command: RemoveMember, _: Millis) -> Decision:
     if command.by not in room.members:
         return NotAMember(room.room_id, command.by)
     if room.kind == "direct":
@@ -403,7 +442,7 @@ def remove_member(room: Room, command: RemoveMember) -> Decision:
     return Decided((MemberLeft(room.room_id, command.account_id, member.role),), Done())
 
 
-def import_members(room: Room, command: ImportMembers) -> Decision:
+def import_members(room: Room, command: ImportMembers, _: Millis) -> Decision:
     """Adds accounts that are not in the room, also while people write in it. Once members have left, the room does not
     know them: then it adds none, and the answer counts these accounts neither as imported nor as skipped."""
     if not room.imported or room.kind == "direct":
@@ -449,3 +488,22 @@ def refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMem
 
 def _is_last_admin(room: Room, member: Member) -> bool:
     return member.role == "admin" and room.admins == 1
+
+
+RULES: Final = {
+    ChangeRoom: change_room,
+    DeleteRoom: delete_room,
+    PutMember: put_member,
+    RemoveMember: remove_member,
+    ImportMembers: import_members,
+}
+EVOLVES: Final = {
+    RoomCreated: created_room,
+    RoomChanged: _changed,
+    RoomDeleted: _deleted,
+    MemberJoined: _joined,
+    MemberChanged: _role_changed,
+    MemberLeft: _left,
+}
+RoomsCommand: TypeAlias = ChangeRoom | DeleteRoom | PutMember | RemoveMember | ImportMembers
+RoomsEvent: TypeAlias = RoomCreated | RoomChanged | RoomDeleted | MemberJoined | MemberChanged | MemberLeft
