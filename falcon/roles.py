@@ -22,7 +22,7 @@ from falcon.process import die_with_parent
 from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
 from falcon.telemetry.dispatchers import start_thread
-from falcon.telemetry.slots import NoRoom
+from falcon.telemetry.run_folder import NoRoom
 
 if TYPE_CHECKING:
     from falcon.http.app import EdgeLifespan

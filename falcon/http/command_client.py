@@ -17,7 +17,6 @@ from falcon.features.reactions.rules import AddReaction, RemoveReaction
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid
 from falcon.http.requests import AuthedRequest
-from falcon.http.server.request_metrics import PerTurn
 from falcon.telemetry import metrics
 from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
@@ -161,7 +160,7 @@ class _CommandMetrics:
     def __init__(self, name: str) -> None:
         self.name = name
         self.seconds = metrics.command_seconds.labels(name)
-        self.accepted = PerTurn(metrics.commands.labels(name, "accepted"))
+        self.accepted = metrics.commands.labels(name, "accepted")
         self.rejected = metrics.commands.labels(name, "rejected")
 
 

@@ -23,7 +23,7 @@ from falcon.launcher.processes import ProcessGroup, Role
 from falcon.launcher.telling import CannotStart, say
 from falcon.process import adopt_orphans, descriptors_max, is_open_to_others, raise_descriptors, take_lock
 from falcon.settings import Settings, WrongSettings, says_processes, unknown_settings
-from falcon.telemetry import instruments, slots
+from falcon.telemetry import instruments, run_folder
 
 _STOP_SECONDS: Final = 4.5  # everything has ended within five
 _REFUSED_SECONDS: Final = 2.0  # a start that failed is tried again after so long
@@ -190,16 +190,16 @@ class Launcher:
     def _run_folder(self) -> Iterator[Path]:
         """A folder of this tree's own, in which its processes meet and measure. Raises CannotStart."""
         processes = self._count() + 2  # and the launcher and operations
-        slot_bytes = slots.SLOT_BYTES
+        process_bytes = instruments.PROCESS_BYTES
         if self._settings.telemetry == "off":
             instruments.switch_off()
-            slot_bytes = slots.UNMEASURED_BYTES
+            process_bytes = run_folder.SIGN_BYTES
         with contextlib.ExitStack() as stack:
             try:
                 within = Path(self._settings.run_dir) if self._settings.run_dir else None
-                folder = stack.enter_context(slots.make_folder(processes, slot_bytes, within))
+                folder = stack.enter_context(run_folder.make_folder(processes, process_bytes, within))
                 instruments.attach(folder, "launcher-0")
-            except slots.NoRoom as error:
+            except run_folder.NoRoom as error:
                 raise CannotStart(str(error)) from error
             except OSError as error:
                 raise CannotStart(f"measurements cannot be written ({error}); set FALCON_RUN_DIR") from error

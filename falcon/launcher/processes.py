@@ -51,6 +51,11 @@ class Role:
         return self.name if self.place is None else f"{self.name} {self.place}"
 
     @property
+    def process_name(self) -> str:
+        """As ``falcon.roles`` gives it."""
+        return f"{self.arguments[0]}-{self.place or 0}"
+
+    @property
     def is_ready(self) -> bool:
         return self.line.endswith(b"\n")
 
@@ -213,6 +218,7 @@ class ProcessGroup:
                 self._selector.unregister(handle)
             os.close(handle)
         role.process = None
+        instruments.forget_gauges(role.process_name)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 

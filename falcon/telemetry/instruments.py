@@ -1,240 +1,185 @@
-"""Counter, gauge and histogram, as cells of this process's slot.
+"""Counter, gauge and histogram: covers of prometheus-client's, in its multiprocess mode.
 
-prometheus-client's own would lose what a killed process has counted, and know no native buckets and no maxima. It only
-renders what these have measured (``exposition``).
+There a process keeps its values in mapped files, so that they outlive it, and one process shows those of all
+(``exposition``). A write costs 1 µs and an observation 3 to 6 µs, too much for every message, and takes one lock for
+all metrics: a finalizer that counts, as that of a failed task does, would wait for its own thread. So all
+measurements are set aside, and only :func:`sample` passes them on, about once a second.
 
-Until :func:`attach` the cells are the process's own memory. A forked child begins with cells of its own, at zero.
+Before :func:`attach`, as in a command or a test, nothing is shown, and prometheus-client is not even imported.
 """
 
+import contextlib
 import math
 import os
 import threading
-import time
-from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from falcon.telemetry.slots import Slot, SlotHeader, UnmeasuredSlot
+from falcon.telemetry.run_folder import SIGN_BYTES, SignOfLife, reserve
 
-# A native bucket's bound is 2^(1/8) times the bound of the one before: Prometheus' schema 3.
-SCHEMA: Final = 3
-PER_DOUBLING: Final = 1 << SCHEMA
+# Bounds of buckets, each twice the one before.
+SECONDS: Final = tuple(2.0**exponent for exponent in range(-13, 4))  # 0.12 ms to 8 s
+SIZES: Final = tuple(2.0**exponent for exponent in range(17))
+
+# The files of a process, as prometheus-client names them, and what is reserved for each: twice what it has when every
+# route, command and query has been used. A series takes some 200 bytes, and a histogram has 19 of them.
+_FILES: Final = {"counter": 1 << 17, "histogram": 1 << 20, "gauge_livesum": 1 << 16, "gauge_livemax": 1 << 16}
+PROCESS_BYTES: Final = SIGN_BYTES + sum(_FILES.values())
 
 _ASIDE_MAX: Final = 1 << 16  # of a histogram: more than a process observes in a second
-_AT_ONCE: Final = 512
+_AT_ONCE: Final = 512  # values that are added up at once: 20 µs, or 50 µs where they are sorted
 _SOME: Final = 16  # up to so many equal values, setting each aside is cheaper
 
-# A maximum covers the present window and the twelve before: the last minute, and a little more.
-WINDOW_SECONDS: Final = 5.0
-WINDOWS: Final = 13
-
-Cells: TypeAlias = "array[float] | memoryview[float]"
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Across: TypeAlias = Literal["sum", "max", "process"]
+Make: TypeAlias = Callable[[], Any]  # makes the values of a label set in prometheus-client
 
 
-class Range(NamedTuple):
-    """The range of a histogram: from ``2 ** low`` to ``2 ** high``, with a classic bucket for each doubling from ``2 **
-    classic``. Powers of two make both kinds of buckets counts of the same thing."""
-
-    low: int
-    high: int
-    classic: int
-
-    @property
-    def buckets(self) -> int:
-        """The native buckets, between two outer ones for what is below and above."""
-        return (self.high - self.low) * PER_DOUBLING + 2
-
-
-@lru_cache
-def _bounds(range_: Range) -> list[float]:
-    """Upper bounds of all buckets but the last. The bounds of a doubling are exactly those of another times a power of
-    two."""
-    fractions = [2 ** (i / PER_DOUBLING - 1) for i in range(PER_DOUBLING)]
-    doublings = range(range_.low + 1, range_.high + 1)
-    return [*(math.ldexp(each, doubling) for doubling in doublings for each in fractions), 2.0**range_.high]
-
-
-SECONDS: Final = Range(-17, 6, -13)  # 7.6 µs to 64 s; classic from 0.12 ms to 8 s
-SIZES: Final = Range(-1, 16, 0)
-
-_SUM, _MAXIMA = 0, 1
-BUCKETS_AT: Final = 1 + 2 * WINDOWS
-
-
-class _Child:
-    """The values of one label set."""
-
-    kind: Kind
-    length: int
+class Counter:
+    """Counts events. It takes no lock: a finalizer may count while its own thread is within any other call."""
 
     def __init__(self) -> None:
-        self._cells: Cells = array("d", [0.0] * self.length)
-        self._at = 0
-        self._lock = threading.Lock()
-
-    def move(self, cells: Cells, at: int) -> None:
-        """Move to other cells. Values that these have already continue, with what has been counted until now."""
-        with self._lock:
-            self._add_to(cells, at)
-            self._cells, self._at = cells, at
-
-    def _add_to(self, cells: Cells, at: int) -> None:
-        for i in range(self.length):
-            cells[at + i] += self._cells[self._at + i]
-
-    def forget(self) -> None:
-        """Start again with new cells, also after a fork: a thread of the parent may have held the lock."""
-        self._cells, self._at = array("d", [0.0] * self.length), 0
-        self._lock = threading.Lock()
-
-
-class Counter(_Child):
-    """Counts events."""
-
-    kind: Kind = "counter"
-    length = 1
+        self._aside: deque[float] = deque()
+        self._shown: Any = None
 
     def inc(self, amount: float = 1.0) -> None:
-        with self._lock:
-            self._cells[self._at] += amount
+        self._aside.append(amount)
+        if len(self._aside) > _AT_ONCE:
+            self._aside.append(self._taken())
 
     @staticmethod
     def inc_all(counters: "Iterable[Counter]", amount: float) -> None:
         """All of them by the same amount, in one call."""
         for each in counters:
-            with each._lock:
-                each._cells[each._at] += amount
+            each._aside.append(amount)
+            if len(each._aside) > _AT_ONCE:
+                each._aside.append(each._taken())
+
+    def _taken(self) -> float:
+        """What was set aside, which is so no more."""
+        total = 0.0
+        with contextlib.suppress(IndexError):
+            while True:
+                total += self._aside.popleft()
+        return total
+
+    def show(self, make: Make) -> None:
+        if self._shown is None:
+            self._shown = make()
+        if self._aside:
+            self._shown.inc(self._taken())
+
+    def hide(self) -> None:
+        self._shown = None
 
     @property
     def value(self) -> float:
-        return self._cells[self._at]
+        return sum(list(self._aside)) + (0.0 if self._shown is None else float(self._shown._value.get()))
 
 
-class Gauge(_Child):
-    """A present value."""
-
-    kind: Kind = "gauge"
-    length = 1
+class Gauge:
+    """A present value. It has no series until it has a value."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._value = math.nan
         self._function: Callable[[], float] | None = None
-        self._cells[0] = math.nan
+        self._shown: Any = None
 
     def set(self, value: float) -> None:
-        self._cells[self._at] = value
+        self._value = value
 
     def set_function(self, function: Callable[[], float]) -> None:
         """``function`` is called about once a second, from another thread, for the value."""
         self._function = function
 
-    def sample(self) -> None:
-        if self._function is not None:
-            self._cells[self._at] = self._function()
+    def show(self, make: Make) -> None:
+        value = self.value
+        if self._shown is None and not math.isnan(value):
+            self._shown = make()
+        if self._shown is not None:
+            self._shown.set(value)
+
+    def hide(self) -> None:
+        self._shown = None
 
     @property
     def value(self) -> float:
-        self.sample()
-        return self._cells[self._at]
-
-    def _add_to(self, cells: Cells, at: int) -> None:
-        cells[at] = self._cells[self._at]
-
-    def forget(self) -> None:
-        super().forget()
-        self._cells[0] = math.nan
-        self._function = None
+        if self._function is not None:
+            self._value = self._function()
+        return self._value
 
 
-class Histogram(_Child):
-    """Counts values in native buckets, and keeps the largest of the last minute.
+class Histogram:
+    """Counts values in buckets.
 
-    ``observe`` sets a value aside with one call of the interpreter's own, since every message pays for it.
-    :meth:`settle` counts the values later. Without it only the last ones are kept.
+    ``observe`` sets a value aside with one call of the interpreter's own, since every message pays for it. Without
+    :meth:`show` only the last ones are kept.
     """
 
-    kind: Kind = "histogram"
     observe: Callable[[float], object]
 
-    def __init__(self, range_: Range) -> None:
-        self.range = range_
-        self.length = BUCKETS_AT + range_.buckets
-        self._bounds = _bounds(range_)
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)  # of values that prometheus-client does not have yet
+        self._total = 0.0
         self._aside: deque[float] = deque(maxlen=_ASIDE_MAX)
+        self._lock = threading.Lock()
+        self._shown: Any = None
         self.observe = self._aside.append if _is_on else _nothing
-        super().__init__()
 
     def observe_many(self, value: float, count: int) -> None:
         if count <= _SOME:
             self._aside.extend(repeat(value, count))
             return
         with self._lock:
-            cells, at = self._cells, self._at
-            cells[at] += value * count
-            cells[at + BUCKETS_AT + bisect_left(self._bounds, value)] += count
-            self._note_largest(value)
+            self._total += value * count
+            self._counts[bisect_left(self._bounds, value)] += count
 
-    def settle(self) -> None:
-        """Count the values that were set aside, some at a time, so that no thread waits for all of it."""
-        while self._aside:
-            with self._lock:
-                self._settle_some()
+    def show(self, make: Make) -> None:
+        """Each bucket is written once, however many values it has got."""
+        self._count_aside()
+        if self._shown is None:
+            self._shown = make()
+        with self._lock:
+            counts, self._counts = self._counts, [0] * len(self._counts)
+            total, self._total = self._total, 0.0
+        if total:
+            self._shown._sum.inc(total)
+        for bucket, count in enumerate(counts):
+            if count:
+                self._shown._buckets[bucket].inc(count)
 
-    def _settle_some(self) -> None:
+    def hide(self) -> None:
+        self._shown = None
+
+    def _count_aside(self) -> None:
+        """Some at a time, so that no thread waits for all of it."""
         aside = self._aside
-        values = sorted([aside.popleft() for _ in range(min(len(aside), _AT_ONCE))])
-        if not values:  # another thread has just done it
-            return
-        cells, at = self._cells, self._at
-        cells[at] += sum(values)
-        for bucket, count in _tally(values, self._bounds):
-            cells[at + BUCKETS_AT + bucket] += count
-        self._note_largest(values[-1])
-
-    def _note_largest(self, value: float) -> None:
-        window = time.monotonic() // WINDOW_SECONDS
-        cells, largest = self._cells, self._at + _MAXIMA + int(window % WINDOWS) * 2
-        if cells[largest] != window:
-            cells[largest] = window
-            cells[largest + 1] = value
-        elif value > cells[largest + 1]:
-            cells[largest + 1] = value
-
-    def move(self, cells: Cells, at: int) -> None:
-        self.settle()
-        super().move(cells, at)
-
-    def forget(self) -> None:
-        super().forget()
-        self._aside.clear()
+        while aside:
+            with self._lock:
+                values = sorted([aside.popleft() for _ in range(min(len(aside), _AT_ONCE))])
+                self._total += sum(values)
+                for bucket, count in _tally(values, self._bounds):
+                    self._counts[bucket] += count
 
     @property
-    def count(self) -> float:
-        self.settle()
-        return sum(self._cells[self._at + BUCKETS_AT : self._at + self.length])
+    def count(self) -> int:
+        """Of the values that are not shown yet, like ``total``, their sum."""
+        self._count_aside()
+        return sum(self._counts)
 
     @property
     def total(self) -> float:
-        """The sum of the observed values."""
-        self.settle()
-        return self._cells[self._at]
-
-    def _add_to(self, cells: Cells, at: int) -> None:
-        cells[at] += self._cells[self._at]
-        for i in range(_MAXIMA, BUCKETS_AT):
-            cells[at + i] = self._cells[self._at + i]
-        for i in range(BUCKETS_AT, self.length):
-            cells[at + i] += self._cells[self._at + i]
+        self._count_aside()
+        return self._total
 
 
-def _tally(values: list[float], bounds: list[float]) -> Iterator[tuple[int, int]]:
+def _tally(values: list[float], bounds: Sequence[float]) -> Iterator[tuple[int, int]]:
     """How many of the sorted values fall into each bucket: looks up each bucket once, not each value."""
     start = 0
     while start < len(values):
@@ -244,13 +189,6 @@ def _tally(values: list[float], bounds: list[float]) -> Iterator[tuple[int, int]
         start = end
 
 
-def maximum(cells: list[float], now: float) -> float:
-    """The largest value of the last minute in a histogram's cells; 0 if there was none. ``now``: CLOCK_MONOTONIC."""
-    oldest = now // WINDOW_SECONDS - WINDOWS
-    windows = zip(cells[_MAXIMA:BUCKETS_AT:2], cells[_MAXIMA + 1 : BUCKETS_AT : 2], strict=True)
-    return max((value for window, value in windows if window > oldest), default=0.0)
-
-
 C = TypeVar("C", Counter, Gauge, Histogram)
 
 
@@ -258,7 +196,7 @@ class Metric(Generic[C]):
     """A metric and its values by label set.
 
     ``across``: how the processes' values combine: the sum, the largest, or one value for each process, which is then a
-    label.
+    label. ``bounds``: of a histogram's buckets.
     """
 
     def __init__(
@@ -268,25 +206,30 @@ class Metric(Generic[C]):
         labels: tuple[str, ...],
         kind: Kind,
         make: Callable[[], C],
-        range_: Range | None = None,
+        bounds: Sequence[float] = (),
         across: Across = "sum",
     ) -> None:
         self.name = name
         self.help = help
         self.label_names = labels
         self.kind: Kind = kind
-        self._make_child: Callable[[], C] = make
-        self.range = range_
+        self.bounds = bounds
         self.across: Across = across
+        self._make_child: Callable[[], C] = make
         self._children: dict[tuple[str, ...], C] = {}
         self._making = threading.Lock()
+        self._shown: Any = None
         assert name not in REGISTRY, f"{name} is declared twice"
         REGISTRY[name] = self
 
     def labels(self, *values: str) -> C:
         """Look it up once if it is used often."""
         child = self._children.get(values)
-        return child if child is not None else self._make(values)
+        if child is not None:
+            return child
+        assert len(values) == len(self.label_names), f"{self.name} has the labels {self.label_names}"
+        with self._making:
+            return self._children.setdefault(values, self._make_child())
 
     def begin(self, *alternatives: tuple[str, ...]) -> None:
         """Show these label sets from now on. If a counter appears only with its first event, no rate shows that
@@ -297,36 +240,42 @@ class Metric(Generic[C]):
     def children(self) -> list[C]:
         return list(self._children.values())
 
-    def _make(self, values: tuple[str, ...]) -> C:
-        assert len(values) == len(self.label_names), f"{self.name} has the labels {self.label_names}"
-        with self._making:
-            child = self._children.get(values)
-            if child is None:
-                child = self._make_child()
-                if _slot is not None:
-                    child.move(_slot.cells, _slot.allocate((self.name, values), child.length, child.kind))
-                self._children[values] = child
-        return child
+    @property
+    def shown_labels(self) -> tuple[str, ...]:
+        return (*self.label_names, "process") if self.across == "process" else self.label_names
 
-    def attach(self, slot: Slot) -> None:
-        with self._making:
-            for values, child in self._children.items():
-                child.move(slot.cells, slot.allocate((self.name, values), child.length, child.kind))
+    def show(self, process: str) -> None:
+        own: tuple[str, ...] = (process,) if self.across == "process" else ()
+        children: list[tuple[tuple[str, ...], C]] = list(self._children.items())
+        for given, child in children:
+            child.show(partial(self._show_labels, given + own))
 
-    def forget(self) -> None:
-        self._making = threading.Lock()
-        for child in self._children.values():
-            child.forget()
-
-    def clear(self) -> None:
-        """Forget what was measured."""
+    def hide(self) -> None:
+        self._shown = None
         for child in self.children():
-            child.forget()
+            child.hide()
+
+    def _show_labels(self, values: tuple[str, ...]) -> Any:
+        import prometheus_client
+
+        if self._shown is None:
+            declared: dict[str, Any] = {"labelnames": self.shown_labels, "registry": None}
+            if self.kind == "counter":
+                self._shown = prometheus_client.Counter(self.name, self.help, **declared)
+            elif self.kind == "gauge":
+                mode: Any = "livemax" if self.across == "max" else "livesum"
+                self._shown = prometheus_client.Gauge(self.name, self.help, multiprocess_mode=mode, **declared)
+            else:
+                self._shown = prometheus_client.Histogram(self.name, self.help, buckets=self.bounds, **declared)
+        return self._shown.labels(*values) if values else self._shown
 
 
-REGISTRY: "dict[str, Metric[Counter] | Metric[Gauge] | Metric[Histogram]]" = {}
-_header: SlotHeader | None = None
-_slot: Slot | None = None
+AnyMetric: TypeAlias = Metric[Counter] | Metric[Gauge] | Metric[Histogram]
+
+REGISTRY: dict[str, AnyMetric] = {}
+_sampling: Final = threading.Lock()
+_place: tuple[Path, str] | None = None
+_sign: SignOfLife | None = None
 _is_on = True
 
 
@@ -340,42 +289,59 @@ def gauge(name: str, help: str, labels: tuple[str, ...] = (), across: Across = "
 
 
 def histogram(
-    name: str, help: str, labels: tuple[str, ...] = (), range_: Range = SECONDS, across: Across = "sum"
+    name: str,
+    help: str,
+    labels: tuple[str, ...] = (),
+    bounds: Sequence[float] = SECONDS,
+    across: Across = "sum",
 ) -> Metric[Histogram]:
-    """It is exposed with a gauge of its maximum: ``falcon_x_seconds`` has ``falcon_x_max_seconds``."""
-    return Metric(name, help, labels, "histogram", lambda: Histogram(range_), range_, across)
+    return Metric(name, help, labels, "histogram", lambda: Histogram(bounds), bounds, across)
 
 
 def attach(folder: Path, name: str) -> None:
-    """Put all measurements of this process into its slot from here on. Once a process. Raises NoRoom."""
-    global _header, _slot
-    if not _is_on:
-        _header = UnmeasuredSlot(folder, name)
-        return
-    _header = _slot = Slot(folder, name)
-    for metric in list(REGISTRY.values()):
-        metric.attach(_slot)
+    """Show all measurements of this process, as those of ``name``, from the next :func:`sample` on. Once a process.
+    Raises NoRoom."""
+    global _place, _sign
+    if _is_on:
+        for kind, size in _FILES.items():
+            reserve(folder / f"{kind}_{name}.db", size)
+    with _sampling:
+        _place, _sign = (folder, name), SignOfLife(folder, name)
+        for metric in list(REGISTRY.values()):
+            metric.hide()
+        if _is_on:
+            _use_files(folder, name)
+
+
+def _use_files(folder: Path, name: str) -> None:
+    """Have prometheus-client keep what it makes from now on in files of this name. Its own name would be the pid, and
+    each process would leave files."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
 
 
 def sample() -> None:
-    """Call the functions of all gauges, and count what was set aside. About once a second in each measured process:
-    when a process is killed, what its histograms observed since is lost."""
-    settle()
-    if _header is not None:
-        _header.sampled()
-    for metric in list(REGISTRY.values()):
-        for child in metric.children():
-            if isinstance(child, Gauge):
-                child.sample()
+    """Pass on what was set aside, and call the functions of all gauges. About once a second in each measured process:
+    when a process is killed, what it has counted and observed since is lost."""
+    with _sampling:
+        if _sign is None or _place is None:
+            return
+        _sign.renew()
+        if not _is_on:
+            return
+        metrics = sorted(REGISTRY.values(), key=lambda metric: metric.kind == "gauge")
+        for metric in metrics:  # gauges come last, since a function may fail
+            metric.show(_place[1])
 
 
-def settle() -> None:
-    """Count what was set aside in this process."""
-    for metric in list(REGISTRY.values()):
-        if metric.kind == "histogram":
-            for child in metric.children():
-                if isinstance(child, Histogram):
-                    child.settle()
+def forget_gauges(name: str) -> None:
+    """A process of this tree has ended, and its gauges say nothing any more."""
+    if _place is not None and _is_on:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(name, str(_place[0]))  # type: ignore[no-untyped-call]
 
 
 def switch_off() -> None:
@@ -392,13 +358,3 @@ def switch_off() -> None:
 
 def _nothing(*anything: object) -> None:
     pass
-
-
-def _forget() -> None:
-    global _header, _slot
-    _header = _slot = None
-    for metric in REGISTRY.values():
-        metric.forget()
-
-
-os.register_at_fork(after_in_child=_forget)

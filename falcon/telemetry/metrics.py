@@ -1,7 +1,7 @@
 """All metrics of Falcon, declared in one place. docs/metrics.md is generated from here.
 
 A metric without labels is declared as its only value. Labels are few and their values bounded: never a room, an account
-or a message. Each histogram has a maximum of the last minute beside it.
+or a message.
 """
 
 from falcon.telemetry.instruments import SIZES, Counter, Gauge, Histogram, counter, gauge, histogram
@@ -65,7 +65,7 @@ mailbox_oldest = gauge(
     "falcon_mailbox_oldest_seconds", "Age of the oldest command without a reply.", ("shard",), across="max"
 )
 mailbox_rejections = counter("falcon_mailbox_rejections", "Commands refused because a mailbox was full.", ("shard",))
-batch_commands = histogram("falcon_batch_commands", "Commands that crossed to a shard together.", range_=SIZES).labels()
+batch_commands = histogram("falcon_batch_commands", "Commands that crossed to a shard together.", bounds=SIZES).labels()
 mailbox_seconds = histogram(
     "falcon_mailbox_seconds", "Time in the mailbox: of the first of a batch, until its actor took it up.", ("actor",)
 )
@@ -77,7 +77,7 @@ actor_errors = counter("falcon_actor_errors", "Messages at which an actor failed
 commit_seconds = histogram(
     "falcon_journal_commit_seconds", "An append of the journal, until it was durable or failed."
 ).labels()
-commit_events = histogram("falcon_journal_commit_events", "Events that became durable together.", range_=SIZES).labels()
+commit_events = histogram("falcon_journal_commit_events", "Events that became durable together.", bounds=SIZES).labels()
 append_failures = counter("falcon_journal_append_failures", "Appends fenced or of unknown outcome.", ("outcome",))
 appends_in_flight = gauge(
     "falcon_journal_appends_in_flight", "Appends submitted and not yet known to be durable.", ("shard",)
@@ -235,6 +235,10 @@ process_cpu = counter(
 ).labels()
 loop_delay = histogram(
     "falcon_event_loop_delay_seconds", "How much later than asked for the event loop called.", across="process"
+)
+# An alert reads the histogram. This is for people who look every second or two.
+loop_delay_max = gauge(
+    "falcon_event_loop_delay_max_seconds", "The largest delay of the event loop in the last second.", across="process"
 )
 gc_collections = counter("falcon_gc_collections", "Runs of the garbage collector.", ("generation",), across="process")
 gc_seconds = counter(

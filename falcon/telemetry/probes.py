@@ -38,12 +38,10 @@ class NoAnswer(Exception):
 
 
 def start(folder: Path, name: str) -> None:
-    """Measure this process in the slot ``name`` from here on, and answer questions. Once a process, after the last
-    fork."""
+    """Measure this process under its ``name`` from here on, and answer questions. Once a process. Raises NoRoom."""
     instruments.attach(folder, name)
-    # a fork inherits them
-    gc.callbacks[:] = [each for each in gc.callbacks if not isinstance(each, _GarbageCollection)]
-    gc.callbacks.append(_GarbageCollection())
+    if not any(isinstance(each, _GarbageCollection) for each in gc.callbacks):
+        gc.callbacks.append(_GarbageCollection())
     _answerers.update(stacks=_stacks, heap=heap.count_objects)
     with short_path(folder, f"{name}.sock") as path:
         path.unlink(missing_ok=True)
@@ -62,18 +60,27 @@ def watch_loop() -> None:
     """Measure how late the running event loop is, and show its tasks among the stacks."""
     loop = asyncio.get_running_loop()
     _loops.append(loop)
-    delay = metrics.loop_delay.labels()
+    delay, largest = metrics.loop_delay.labels(), 0.0
 
     def look(expected: float) -> None:
+        nonlocal largest
         now = loop.time()
-        delay.observe(max(0.0, now - expected))
+        late = max(0.0, now - expected)
+        delay.observe(late)
+        largest = max(largest, late)
         loop.call_at(now + _LOOP_SECONDS, look, now + _LOOP_SECONDS)
 
+    def sampled() -> float:
+        nonlocal largest
+        found, largest = largest, 0.0
+        return found
+
+    metrics.loop_delay_max.labels().set_function(sampled)
     look(loop.time())
 
 
 def ask(folder: Path, name: str, what: str, arguments: Mapping[str, str], seconds: float) -> Any:
-    """Ask the process in the slot ``name``. Raises NoAnswer."""
+    """Ask the process of this ``name``. Raises NoAnswer."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(seconds)

@@ -14,8 +14,8 @@ from prometheus_client.metrics_core import Metric as Family
 from falcon import __version__
 from falcon.process import descendants, start_ticks
 from falcon.telemetry import exposition, instruments, probes
-from falcon.telemetry.exposition import Measured
-from falcon.telemetry.slots import SlotView, views
+from falcon.telemetry.exposition import Values
+from falcon.telemetry.run_folder import signs
 
 _YOUNG_SECONDS: Final = 2.0  # a process that starts cannot answer yet
 _HEALTH_SECONDS: Final = 3.0  # longer than the process itself waits for its loop
@@ -41,35 +41,30 @@ class ProcessTree:
         self._folder = folder
         self._launcher = launcher
         self._role = role
-        self._views: dict[str, SlotView] = {}
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 
-    def measured(self) -> list[Measured]:
-        """The other processes' values are up to a second old, this process's are of now."""
-        instruments.settle()
-        return exposition.collect(self.slots())
+    def _measured(self) -> list[Family]:
+        """The other processes' gauges and histograms are up to a second old, this process's are of now."""
+        instruments.sample()
+        return exposition.collect(self._folder)
 
-    def metrics(self, content_type: str) -> bytes:
-        """All metrics, in one of ``exposition``'s formats."""
-        return exposition.render(self.measured(), [*self._process_families(), _info()], content_type)
+    def values(self) -> Values:
+        return exposition.values(self._measured())
 
-    def slots(self) -> list[SlotView]:
-        """Each is mapped once: a slot keeps its file for as long as the tree lives."""
-        if any(path.stem not in self._views for path in self._folder.glob("*.cells")):
-            for view in views(self._folder):
-                self._views.setdefault(view.name, view)
-        return [self._views[name] for name in sorted(self._views)]
+    def metrics(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the format that an Accept header asks for, and its content type."""
+        return exposition.render([*self._measured(), *self._process_families(), _info()], accept)
 
     def processes(self) -> dict[str, int]:
         """The pids of the living processes by their names."""
-        return {slot.name: slot.pid for slot in self.slots() if slot.alive}
+        return {sign.name: sign.pid for sign in signs(self._folder) if sign.alive}
 
     def _process_families(self) -> Iterator[Family]:
         found = {name: _figures(pid) for name, pid in self._tree().items()}
-        for slot in self.slots():
-            if slot.name in found:
-                found[slot.name]["falcon_process_sampled_seconds"] = slot.sampled_seconds
+        for sign in signs(self._folder):
+            if sign.name in found:
+                found[sign.name]["falcon_process_sampled_seconds"] = sign.sampled_seconds
         for name, help in PROCESS_GAUGES.items():
             family = GaugeMetricFamily(name, help, labels=("process",))
             for process, figures in found.items():
@@ -78,7 +73,7 @@ class ProcessTree:
             yield family
 
     def _tree(self) -> dict[str, int]:
-        """All processes, also those without a slot: an actor system has some."""
+        """All processes, also those without a name."""
         tree = self.processes()
         known = set(tree.values())
         for pid in (self._launcher, *descendants(self._launcher)):
@@ -100,12 +95,12 @@ class ProcessTree:
     def health(self) -> dict[str, dict[str, bool]]:
         """The health of the serving processes by name. It is empty for a process that does not answer."""
         said: dict[str, dict[str, bool]] = {}
-        for slot in self.slots():
-            if slot.role == self._role:
+        for sign in signs(self._folder):
+            if sign.role == self._role:
                 try:
-                    said[slot.name] = self.ask(slot.name, "health", seconds=_HEALTH_SECONDS)
+                    said[sign.name] = self.ask(sign.name, "health", seconds=_HEALTH_SECONDS)
                 except probes.NoAnswer:
-                    said[slot.name] = {}
+                    said[sign.name] = {}
         return said
 
 
@@ -149,7 +144,7 @@ def _pss(pid: int) -> float:
 
 
 def _title(pid: int) -> str:
-    """A label for a process without a slot. It must not contain the pid: each start would be another label."""
+    """A label for a process without a name. It must not contain the pid: each start would be another label."""
     try:
         title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

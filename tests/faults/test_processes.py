@@ -18,7 +18,7 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
-from falcon.telemetry.slots import make_folder
+from falcon.telemetry.run_folder import make_folder
 from tests.history.test_folders import FOLDERS, SCHEMAS
 from tests.support.secret_files import write_secret
 from tests.support.small_disk import on_small_disk
@@ -169,8 +169,8 @@ def test_no_orphan_survives_a_kill_and_no_measurement_the_next_start(settings: d
     kill_until_whole(falcon, "serve")
     launcher = falcon.kill("launcher")
     assert until(lambda: falcon.left() == [])
-    (folder,) = shared.glob(f"falcon-slots-{launcher}-*")
-    with make_folder(1, within=shared):  # as the next start does
+    (folder,) = shared.glob(f"falcon-run-{launcher}-*")
+    with make_folder(1, 0, within=shared):  # as the next start does
         assert not folder.exists()
 
 

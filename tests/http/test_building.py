@@ -27,7 +27,7 @@ from tools.harness.falcon import Falcon
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon"
 PAGE: Final = (FOLDER.parent / "docs" / "building.md").read_text()
-OPERATORS_CODES: Final = {"busy", "not_acceptable"}  # only on the operations port
+OPERATORS_CODES: Final = {"busy"}  # only on the operations port
 
 
 def section(title: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from falcon.http.ops.app import create_ops_app
 from falcon.http.ops.operators import Operators
-from falcon.telemetry import probes
+from falcon.telemetry import instruments, probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
 from falcon.telemetry.process_tree import ProcessTree
@@ -50,6 +50,7 @@ def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ports]:
     """Their process has few objects: to count those of all tests takes seconds each time."""
     counted = {"objects": 0, "bytes": 0, "complete": True, "seconds": 0.0, "classes": {}}
     monkeypatch.setattr("falcon.telemetry.heap.count_objects", lambda arguments: counted)
+    monkeypatch.setattr(instruments, "_sign", None)  # its folder is gone after the test
     probes.start(tmp_path, "serve-0")
     health = Health()
     health.started = True

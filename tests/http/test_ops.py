@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from falcon.http.ops.app import create_ops_app
 from falcon.http.ops.operators import Operators
-from falcon.telemetry import probes
+from falcon.telemetry import instruments, probes
 from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
 from falcon.telemetry.process_tree import ProcessTree
@@ -18,8 +18,9 @@ from tests.support.http import Api, Json, Person, Room
 
 
 @pytest.fixture
-def health(tmp_path: Path) -> Health:
-    """The operations port of this process, which has the slot of one that serves."""
+def health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Health:
+    """The operations port of this process, which measures as one that serves."""
+    monkeypatch.setattr(instruments, "_sign", None)  # its folder is gone after the test
     probes.start(tmp_path, "serve-0")
     health = Health()
     health.tell(None)
@@ -113,7 +114,6 @@ def test_a_request_is_counted_under_its_route_and_not_its_path(ops: Api, anna: P
     route = {"route": "/v1/rooms/{room_id}/messages", "method": "POST"}
     assert value(ops, "falcon_http_requests_total", status="2xx", **route) >= 1
     assert value(ops, "falcon_http_request_seconds_count", **route) >= 1
-    assert 0 < value(ops, "falcon_http_request_max_seconds", **route) < 60
 
 
 def test_what_is_not_there_makes_no_series_of_its_own(ops: Api, anna: Person) -> None:
@@ -155,21 +155,15 @@ def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> 
         ("*/*", "text/plain; version=0.0.4"),
         ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain; version=0.0.4"),
         ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "application/openmetrics-text"),
-        ("application/vnd.google.protobuf;encoding=delimited,text/plain;q=0.1", "application/vnd.google.protobuf"),
-        ("application/openmetrics-text;q=nonsense,text/plain;q=0.5", "text/plain; version=0.0.4"),
+        ("application/vnd.google.protobuf;encoding=delimited,text/plain;q=0.1", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=nonsense", "text/plain; version=0.0.4"),
+        ("image/png", "text/plain; version=0.0.4"),
     ],
 )
 def test_metrics_come_in_the_format_that_is_asked_for(ops: Api, accept: str, given: str) -> None:
     answer = ops.send("GET", "/metrics", headers={"accept": accept})
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(given)
-
-
-@pytest.mark.parametrize("accept", ["image/png", "application/json", "text/plain;q=0", "text/plain;q=x", " , "])
-def test_other_formats_are_refused(ops: Api, accept: str) -> None:
-    answer = ops.send("GET", "/metrics", headers={"accept": accept})
-    assert answer.status_code == 406
-    assert "application/openmetrics-text" in answer.json()["detail"]
 
 
 # --- a look inside ----------------------------------------------------------------------------------------------------

@@ -37,16 +37,11 @@ class Prometheus:
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     def start(
-        self,
-        targets: Sequence[str],
-        rules: Sequence[Path] | None = None,
-        scrape_seconds: float = 1.0,
-        *,
-        native: bool = False,
+        self, targets: Sequence[str], rules: Sequence[Path] | None = None, scrape_seconds: float = 1.0
     ) -> "Prometheus":
         """Returns once it answers. It scrapes, and evaluates the rules, each ``scrape_seconds``.
 
-        ``targets``: ``host:port`` of operations ports. ``native``: take histograms as native ones.
+        ``targets``: ``host:port`` of operations ports.
         """
         program = shutil.which("prometheus")
         assert program is not None, "ask prometheus_or_skip first"
@@ -58,7 +53,6 @@ class Prometheus:
             f"--config.file={settings}",
             f"--storage.tsdb.path={self.folder / 'data'}",
             "--web.listen-address=127.0.0.1:0",
-            *(["--enable-feature=native-histograms"] if native else []),
         ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -93,19 +87,19 @@ class Prometheus:
             return False
 
     def query(self, expr: str) -> list[Value]:
-        """The present values of a vector or a scalar; of a native histogram the number of its values.
+        """The present values of a vector or a scalar.
 
         Raises AssertionError with Prometheus' message for a query that it refuses.
         """
         answer = self._get("/api/v1/query", query=expr)
         if answer["resultType"] == "scalar":
             return [Value({}, float(answer["result"][1]))]
-        return [Value(each["metric"], _number(each)) for each in answer["result"]]
+        return [Value(each["metric"], float(each["value"][1])) for each in answer["result"]]
 
     def query_since(self, began: float, expr: str) -> list[float]:
         """All values of an expression, looked at each second, since this wall clock time in seconds."""
         answer = self._get("/api/v1/query_range", query=expr, start=f"{began}", end=f"{time.time()}", step="1s")
-        return [_number({kind: point}) for each in answer["result"] for kind, point in _points(each)]
+        return [float(value) for each in answer["result"] for _, value in each["values"]]
 
     def alerts(self) -> dict[str, str]:
         """``pending`` or ``firing``, by name; the graver one where an alert stands for several series."""
@@ -142,15 +136,6 @@ def _settings(targets: Sequence[str], rules: Sequence[Path], scrape_seconds: flo
         "rule_files": [str(path.resolve()) for path in rules],
         "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}],
     }
-
-
-def _points(series: dict[str, Any]) -> list[tuple[str, Any]]:
-    named = {"values": "value", "histograms": "histogram"}
-    return [(single, point) for many, single in named.items() for point in series.get(many, ())]
-
-
-def _number(result: dict[str, Any]) -> float:
-    return float(result["value"][1] if "value" in result else result["histogram"][1]["count"])
 
 
 def prometheus_or_skip() -> None:

@@ -113,7 +113,8 @@ def _idle() -> dict[str, Any]:
         f"falcon_disk_reserve_bytes{{{_POD}}}": 1 << 30,
         f'falcon_journal_append_failures_total{{{_POD},outcome="unknown"}}': 0,
         f'falcon_journal_append_failures_total{{{_POD},outcome="fenced"}}': 0,
-        f'falcon_actor_processing_max_seconds{{{_POD},actor="RoomShard"}}': 0,
+        f'falcon_actor_processing_seconds_count{{{_POD},actor="RoomShard"}}': 4,
+        f'falcon_actor_processing_seconds_bucket{{{_POD},actor="RoomShard",le="1.0"}}': 4,
         f'falcon_projected_events_total{{{_POD},projection="timeline"}}': 4,
         f'falcon_projection_stopped{{{_POD},projection="timeline"}}': 0,
         f'falcon_projection_lag_events{{{_POD},projection="timeline"}}': 0,
@@ -126,7 +127,6 @@ def _idle() -> dict[str, Any]:
         f'falcon_dispatcher_all_active_seconds_total{{{_POD},dispatcher="operations"}}': 0,
         f'falcon_dispatcher_rejections_total{{{_POD},dispatcher="operations"}}': 0,
         f'falcon_gc_pause_seconds_total{{{_POD},process="serve-0",generation="2"}}': 0.03,
-        f'falcon_event_loop_delay_max_seconds{{{_POD},process="serve-0"}}': 0.002,
         f'falcon_process_sampled_seconds{{{_POD},process="serve-0"}}': 0.9,
         f'falcon_process_restarts_total{{{_POD},role="serve"}}': 0,
         f'falcon_log_lines_total{{{_POD},level="error"}}': 0,
@@ -139,6 +139,7 @@ def _idle() -> dict[str, Any]:
     }
     moving = {
         f'falcon_event_loop_delay_seconds_count{{{_POD},process="serve-0"}}': _rises(9.9, 60),
+        f'falcon_event_loop_delay_seconds_bucket{{{_POD},process="serve-0",le="0.5"}}': _rises(9.9, 60),
         f'falcon_process_uptime_seconds{{{_POD},process="serve-0"}}': _rises(1, 60),
         f'falcon_process_uptime_seconds{{{_POD},process="launcher-0"}}': _rises(1, 60),
     }
@@ -287,6 +288,25 @@ def _gauge(alert: str, gauge: str, labels: dict[str, str], high: float, low: flo
     ]
 
 
+def _above(alert: str, histogram: str, labels: dict[str, str], bound: float, description: str) -> list[Case]:
+    """Of ten a second, fires where one in a hundred is above the bound all the time, and not where some were for a
+    moment."""
+    of = ",".join([_POD, *(f'{name}="{value}"' for name, value in labels.items())])
+    count, bucket = f"{histogram}_count{{{of}}}", f'{histogram}_bucket{{{of},le="{bound}"}}'
+    every = _rises(10)
+    return [
+        *_pair(
+            alert,
+            {count: every, bucket: _rises(9.9)},
+            {**_INSTANCE, **labels},
+            f"In every 2m, 12 or more {description}",
+            {count: every, bucket: every},
+            "none is",
+        ),
+        Case(alert=alert, what="some were for a moment", series={count: every, bucket: "0+150x40 5950+150x39"}),
+    ]
+
+
 def _answers() -> list[Case]:
     route = {"route": "/v1/rooms", "method": "GET"}
     command = {"command": "PostMessage"}
@@ -315,14 +335,7 @@ def _answers() -> list[Case]:
             what="an export takes as long as it is",
             series=timed(http, 'route="/v1/export",method="GET"', 2, 20),
         ),
-        *_gauge(
-            "FalconRouteMaximum",
-            "falcon_http_request_max_seconds",
-            route,
-            8,
-            1,
-            "In every minute the slowest GET /v1/rooms took 8s or more at a:8081.",
-        ),
+        *_above("FalconRouteMaximum", http, route, 4.0, "GET /v1/rooms took longer than 4 s at a:8081."),
         *_pair(
             "FalconCommandSlow",
             timed(asked, post, 2, 0.3),
@@ -332,21 +345,13 @@ def _answers() -> list[Case]:
             "it is quicker",
         ),
         Case(alert="FalconCommandSlow", what="hardly anybody sends", series=timed(asked, post, 0.05, 2)),
-        *_gauge(
-            "FalconCommandMaximum",
-            "falcon_command_max_seconds",
-            command,
-            4,
-            1,
-            "In every minute the slowest PostMessage took 4s or more at a:8081.",
-        ),
-        *_gauge(
+        *_above("FalconCommandMaximum", asked, command, 2.0, "PostMessage took longer than 2 s at a:8081."),
+        *_above(
             "FalconActorMaximum",
-            "falcon_actor_processing_max_seconds",
+            "falcon_actor_processing_seconds",
             {"actor": "RoomShard"},
-            2,
-            0.1,
-            "In every minute RoomShard worked on one message for 2s or more at a:8081.",
+            1.0,
+            "messages took RoomShard longer than 1 s at a:8081.",
         ),
         *_pair(
             "FalconRouteErrors",
@@ -815,13 +820,12 @@ def _processes() -> list[Case]:
             {f'{pauses}"0"}}': _rises(0.03), f'{pauses}"2"}}': _rises(0.02)},
             "it is less",
         ),
-        *_gauge(
+        *_above(
             "FalconEventLoopLate",
-            "falcon_event_loop_delay_max_seconds",
+            "falcon_event_loop_delay_seconds",
             {"process": "serve-0"},
-            0.8,
-            0.1,
-            "In every minute the event loop of serve-0 at a:8081 was late by 800ms or more.",
+            0.5,
+            "calls of the event loop of serve-0 at a:8081 were late by more than 0.5 s.",
         ),
         Case(
             alert="FalconEventLoopStuck",

@@ -31,4 +31,5 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]
 @pytest.fixture(autouse=True)
 def _fresh_gauges() -> Iterator[None]:
     yield
-    metrics.projection_stopped.clear()
+    for gauge in metrics.projection_stopped.children():
+        gauge.set(0)

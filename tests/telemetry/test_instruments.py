@@ -1,196 +1,221 @@
-"""Instruments measure, and show what they measured."""
+"""Instruments measure, and show what they measured, also of processes that were killed."""
 
 import math
-import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import values
 
+from falcon.telemetry import exposition, instruments
+from falcon.telemetry.instruments import PROCESS_BYTES, SECONDS, SIZES, Counter, Histogram
+from tests.support.small_disk import on_small_disk
+
+# A process that counts and observes, and writes a byte for each once it has passed it on.
+_WRITER: Final = """
+import os, sys
+from pathlib import Path
 from falcon.telemetry import instruments
-from falcon.telemetry.buckets import classic_buckets, maximum_name, native_buckets
-from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, collect, render
-from falcon.telemetry.instruments import SECONDS, SIZES, WINDOW_SECONDS, WINDOWS, Counter, Histogram, maximum
-from falcon.telemetry.slots import views
+counter = instruments.counter("falcon_test", "Test.").labels()
+times = instruments.histogram("falcon_test_seconds", "Test.").labels()
+size = instruments.gauge("falcon_test_size", "Test.").labels()
+size.set(7)
+instruments.attach(Path(sys.argv[1]), "serve-0")
+while True:
+    counter.inc()
+    times.observe(0.001)
+    instruments.sample()
+    os.write(1, b".")
+"""
 
 
 @pytest.fixture
-def declared() -> Iterator[None]:
-    """Metrics declared in a test are gone after it."""
-    before = dict(instruments.REGISTRY)
-    instruments._forget()
+def declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Metrics declared in a test are gone after it, and this process measures nowhere."""
+    monkeypatch.setattr(instruments, "REGISTRY", {})
+    monkeypatch.setattr(instruments, "_place", None)
+    monkeypatch.setattr(instruments, "_sign", None)
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
     yield
-    instruments._forget()
-    instruments.REGISTRY.clear()
-    instruments.REGISTRY.update(before)
 
 
-def cells(histogram: Histogram) -> list[float]:
-    histogram.settle()
-    return list(histogram._cells[histogram._at : histogram._at + histogram.length])
+def shown(folder: Path) -> exposition.Values:
+    return exposition.values(exposition.collect(folder))
+
+
+def page(folder: Path, accept: str = "") -> str:
+    return exposition.render(exposition.collect(folder), accept)[0].decode()
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1000), max_size=30))
-def test_a_classic_bucket_has_all_that_is_not_larger_than_its_bound(values: list[float]) -> None:
+def test_a_bucket_has_all_values_up_to_its_bound_that_are_above_the_one_before(found: list[float]) -> None:
     histogram = Histogram(SECONDS)
-    for value in values:
+    for value in found:
         histogram.observe(value)
-    for bound, count in classic_buckets(SECONDS, cells(histogram)):
-        assert count == sum(value <= float(bound) for value in values)
-    assert histogram.count == len(values)
-    assert histogram.total == pytest.approx(sum(values))
+    assert histogram.count == len(found)
+    assert histogram.total == pytest.approx(sum(found))
+    for low, high, count in zip((-1.0, *SECONDS), (*SECONDS, math.inf), histogram._counts, strict=True):
+        assert count == sum(low < value <= high for value in found)
 
 
-@given(st.floats(min_value=2.0**-16, max_value=60))
-def test_a_native_bucket_is_nine_percent_wide_and_holds_the_value(value: float) -> None:
-    histogram = Histogram(SECONDS)
-    histogram.observe_many(value, 3)
-    native = native_buckets(SECONDS, cells(histogram))
-    ((index, length),) = native.spans
-    assert (length, native.deltas, native.count) == (1, [3], 3)
-    assert 2 ** ((index - 1) / 8) * 0.9999999 < value <= 2 ** (index / 8) * 1.0000001
+def test_bounds_are_powers_of_two() -> None:
+    assert (SECONDS[0], SECONDS[-1]) == (2**-13, 8.0)
+    assert SIZES[:3] == (1.0, 2.0, 4.0)
 
 
-def test_native_buckets_come_as_spans_and_differences() -> None:
-    histogram = Histogram(SECONDS)
-    for value, count in ((0.5, 2), (0.55, 5), (4.0, 1), (1e-9, 4)):
-        histogram.observe_many(value, count)
-    native = native_buckets(SECONDS, cells(histogram))
-    assert native.spans == [(-8, 1), (1, 1), (21, 1)]  # buckets -8, -6 and 16
-    assert native.deltas == [2, 3, -4]
-    assert (native.zero_count, native.count) == (4, 12)
-
-
-def test_sizes_have_bounds_that_are_whole() -> None:
-    assert [bound for bound, _ in classic_buckets(SIZES, cells(Histogram(SIZES)))][:3] == ["1.0", "2.0", "4.0"]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(instruments, "time", clock)
-    return clock
-
-
-def test_a_maximum_is_shown_for_a_minute_and_not_much_longer(clock: Clock) -> None:
-    histogram = Histogram(SECONDS)
-    histogram.observe(3.0)
-    histogram.observe(1.0)
-    histogram.settle()
-    clock.now += 60.0
-    histogram.observe(0.1)
-    assert maximum(cells(histogram), clock.now) == 3.0
-    clock.now += WINDOW_SECONDS
-    assert maximum(cells(histogram), clock.now) == 0.1
-    clock.now += WINDOWS * WINDOW_SECONDS
-    assert maximum(cells(histogram), clock.now) == 0.0
-
-
-@given(st.lists(st.tuples(st.floats(0, 30), st.floats(0, 100)), max_size=40))
-def test_a_maximum_is_never_less_than_any_value_of_the_last_minute(steps: list[tuple[float, float]]) -> None:
-    clock = Clock()
-    histogram = Histogram(SECONDS)
-    seen: list[tuple[float, float]] = []
-    patch = pytest.MonkeyPatch()
-    with patch.context() as patched:
-        patched.setattr(instruments, "time", clock)
-        for pause, value in steps:
-            clock.now += pause
-            histogram.observe(value)
-            histogram.settle()
-            seen.append((clock.now, value))
-            recent = max(v for at, v in seen if at >= clock.now - 60)
-            older = max(v for at, v in seen if at >= clock.now - WINDOWS * WINDOW_SECONDS)
-            assert recent <= maximum(cells(histogram), clock.now) <= older
-
-
-def test_what_was_counted_before_the_slot_was_there_counts(tmp_path: Path, declared: None) -> None:
+def test_what_was_counted_before_a_process_has_its_files_counts(tmp_path: Path, declared: None) -> None:
     metric = instruments.counter("falcon_test", "Test.", ("what",))
     metric.labels("early").inc(2)
     instruments.attach(tmp_path, "serve-0")
     metric.labels("early").inc()
     metric.labels("late").inc(5)
-    shown = render(collect(views(tmp_path)), [], TEXT).decode()
-    assert 'falcon_test_total{what="early"} 3.0' in shown
-    assert 'falcon_test_total{what="late"} 5.0' in shown
+    instruments.sample()
+    assert shown(tmp_path) == {"falcon_test_total": {("early",): 3.0, ("late",): 5.0}}
+    metric.labels("late").inc()
+    assert metric.labels("late").value == 6.0
 
 
-def test_processes_are_added_up_and_their_maxima_are_not(tmp_path: Path, declared: None) -> None:
-    counters = instruments.counter("falcon_test", "Test.").labels()
+def test_processes_are_added_up_or_the_largest_counts_or_each(tmp_path: Path, declared: None) -> None:
+    counter = instruments.counter("falcon_test", "Test.").labels()
     oldest = instruments.gauge("falcon_test_oldest", "Test.", across="max").labels()
-    sizes = instruments.gauge("falcon_test_size", "Test.").labels()
-    each = instruments.gauge("falcon_test_each", "Test.", across="process").labels()
+    size = instruments.gauge("falcon_test_size", "Test.").labels()
+    each = instruments.counter("falcon_test_each", "Test.", ("what",), across="process").labels("x")
+    late = instruments.gauge("falcon_test_late", "Test.", across="process").labels()
     times = instruments.histogram("falcon_test_seconds", "Test.").labels()
     for name, value in (("serve-0", 2.0), ("serve-1", 3.0)):
-        instruments._forget()  # as a process that was forked does
         instruments.attach(tmp_path, name)
-        counters.inc(value)
+        counter.inc(value)
         oldest.set(value)
-        sizes.set(value)
-        each.set(value)
+        size.set(value)
+        each.inc(value)
+        late.set(value)
         times.observe(value)
+        times.observe_many(value, 20)
         instruments.sample()
-    shown = render(collect(views(tmp_path)), [], TEXT).decode().splitlines()
-    assert "falcon_test_total 5.0" in shown
-    assert "falcon_test_oldest 3.0" in shown
-    assert "falcon_test_size 5.0" in shown
-    assert {'falcon_test_each{process="serve-0"} 2.0', 'falcon_test_each{process="serve-1"} 3.0'} <= set(shown)
-    assert {"falcon_test_seconds_count 2.0", "falcon_test_max_seconds 3.0"} <= set(shown)
+    assert shown(tmp_path) == {
+        "falcon_test_total": {(): 5.0},
+        "falcon_test_oldest": {(): 3.0},
+        "falcon_test_size": {(): 5.0},
+        "falcon_test_each_total": {("serve-0", "x"): 2.0, ("serve-1", "x"): 3.0},
+        "falcon_test_late": {("serve-0",): 2.0, ("serve-1",): 3.0},
+        "falcon_test_seconds_count": {(): 42.0},
+        "falcon_test_seconds_sum": {(): 105.0},
+    }
+    lines = page(tmp_path).splitlines()
+    assert 'falcon_test_seconds_bucket{le="2.0"} 21.0' in lines
+    assert 'falcon_test_seconds_bucket{le="4.0"} 42.0' in lines
 
 
-def test_a_forked_child_counts_for_itself(declared: None) -> None:
+def test_a_counter_that_nobody_looks_at_keeps_little() -> None:
+    counter = Counter()
+    for _ in range(10_000):
+        counter.inc(0.5)
+    Counter.inc_all([counter] * 10_000, 0.5)
+    assert counter.value == 10_000
+    assert len(counter._aside) < 1_000
+
+
+def test_a_finalizer_may_count_while_its_thread_passes_counts_on(tmp_path: Path, declared: None) -> None:
+    """The garbage collector may call it within any call, also within one that holds prometheus-client's lock."""
     counter = instruments.counter("falcon_test", "Test.").labels()
-    counter.inc(5)
-    pid = os.fork()
-    if pid == 0:
+    instruments.attach(tmp_path, "serve-0")
+    counter.inc()
+    instruments.sample()
+    cells = [cell.cell_contents for cell in type(counter._shown._value).inc.__closure__]
+    (lock,) = (each for each in cells if hasattr(each, "acquire"))
+    with lock:
         counter.inc()
-        os._exit(round(counter.value))
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 1
-    assert counter.value == 5
+    instruments.sample()
+    assert shown(tmp_path)["falcon_test_total"] == {(): 2.0}
 
 
-def test_nothing_is_lost_between_threads_that_observe_and_one_that_counts(declared: None) -> None:
+def test_a_gauge_without_a_value_is_not_shown(tmp_path: Path, declared: None) -> None:
+    instruments.gauge("falcon_test", "Test.").labels()
+    instruments.attach(tmp_path, "serve-0")
+    instruments.sample()
+    assert shown(tmp_path) == {}
+
+
+def test_a_killed_process_loses_no_count_and_all_gauges_and_leaves_nothing(tmp_path: Path, declared: None) -> None:
+    done, files = 0, set()
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            done += len(writer.stdout.read(50))
+            assert shown(tmp_path)["falcon_test_size"] == {(): 7.0}
+            writer.send_signal(signal.SIGKILL)
+            done += len(writer.stdout.read())
+        instruments.attach(tmp_path, "launcher-0")
+        instruments.forget_gauges("serve-0")
+        found = shown(tmp_path)
+        # A writer may have been killed after it had counted, and before it said so.
+        assert done <= found["falcon_test_total"][()] <= done + 3
+        assert done <= found["falcon_test_seconds_count"][()] <= done + 3
+        assert "falcon_test_size" not in found
+        files.add(len([*tmp_path.iterdir()]))
+    assert len(files) == 1, "another start makes no more files"
+
+
+def test_a_process_reserves_what_the_launcher_has_counted_for_it(tmp_path: Path, declared: None) -> None:
+    instruments.attach(tmp_path, "serve-0")
+    assert sum(file.stat().st_blocks * 512 for file in tmp_path.iterdir()) == PROCESS_BYTES
+
+
+def test_nothing_is_lost_between_threads_that_measure_and_one_that_passes_it_on(tmp_path: Path, declared: None) -> None:
+    counter = instruments.counter("falcon_test", "Test.").labels()
     times = instruments.histogram("falcon_test_seconds", "Test.").labels()
+    instruments.attach(tmp_path, "serve-0")
 
     def work() -> None:
         for _ in range(10_000):
+            counter.inc()
             times.observe(0.001)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        instruments.settle()
-    assert times.count == 40_000
-    assert times.total == pytest.approx(40.0)
+        instruments.sample()
+    instruments.sample()
+    assert shown(tmp_path)["falcon_test_total"] == {(): 40_000.0}
+    assert shown(tmp_path)["falcon_test_seconds_count"] == {(): 40_000.0}
+    assert shown(tmp_path)["falcon_test_seconds_sum"][()] == pytest.approx(40.0)
 
 
-def test_every_format_tells_the_same(tmp_path: Path, declared: None) -> None:
+def test_a_gauge_that_fails_holds_up_no_counter(tmp_path: Path, declared: None) -> None:
+    def fails() -> float:
+        raise RuntimeError("no value")
+
+    instruments.gauge("falcon_test_broken", "Test.").labels().set_function(fails)
+    counter = instruments.counter("falcon_test", "Test.").labels()
+    counter.inc()
+    instruments.attach(tmp_path, "serve-0")
+    with pytest.raises(RuntimeError, match="no value"):
+        instruments.sample()
+    assert shown(tmp_path) == {"falcon_test_total": {(): 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("accept", "end"),
+    [
+        ("", 'falcon_test_total{what="x"} 2.0\n'),
+        ("application/openmetrics-text;version=1.0.0", "# EOF\n"),
+        ("application/openmetrics-text;version=new", 'falcon_test_total{what="x"} 2.0\n'),
+    ],
+)
+def test_both_formats_tell_the_same(tmp_path: Path, declared: None, accept: str, end: str) -> None:
     instruments.attach(tmp_path, "serve-0")
     instruments.counter("falcon_test", "Test.", ("what",)).labels("x").inc(2)
-    measured = collect(views(tmp_path))
-    text = {family.name: family for family in text_string_to_metric_families(render(measured, [], TEXT).decode())}
-    assert text["falcon_test"].samples[0].value == 2
-    assert render(measured, [], OPENMETRICS).decode().endswith("# EOF\n")
-    assert b"falcon_test_total" in render(measured, [], PROTOBUF)
-
-
-def test_a_maximum_has_a_name_of_its_own() -> None:
-    assert maximum_name("falcon_read_seconds") == "falcon_read_max_seconds"
-    assert maximum_name("falcon_batch_commands") == "falcon_batch_commands_max"
+    instruments.sample()
+    assert 'falcon_test_total{what="x"} 2.0\n' in page(tmp_path, accept)
+    assert page(tmp_path, accept).endswith(end)
 
 
 def test_switched_off_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,3 +233,16 @@ def test_switched_off_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     histogram.observe_many(1, 2)
     assert early.count == 0
     assert (counter.value, histogram.count) == (0, 0) and math.isnan(gauge.value)
+
+
+def test_a_process_that_measures_nothing_needs_a_page(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from falcon.telemetry import instruments, metrics, run_folder\n"
+    code += "instruments.switch_off(); instruments.attach(Path(sys.argv[1]), 'serve-0'); instruments.sample()\n"
+    code += "(sign,) = run_folder.signs(Path(sys.argv[1])); print(sign.alive, 'prometheus_client' in sys.modules)"
+    said = subprocess.run(
+        [*on_small_disk(tmp_path, "8k"), sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "True False\n"

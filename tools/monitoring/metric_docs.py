@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from falcon.telemetry.buckets import maximum_name
-from falcon.telemetry.exposition import AnyMetric
-from falcon.telemetry.instruments import REGISTRY
+from falcon.telemetry.instruments import REGISTRY, AnyMetric
 from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
 from tools.harness.reports import markdown_table
 
@@ -116,6 +114,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     "the process": {
         "falcon_process_cpu_seconds": "Which process uses the CPU, and does it use all of a core?",
         "falcon_event_loop_delay_seconds": "Is an event loop held up, and with it everything that it serves?",
+        "falcon_event_loop_delay_max_seconds": "Is one held up just now?",
         "falcon_gc_collections": "How often does the garbage collector run?",
         "falcon_gc_pause_seconds": "How much of the time does it hold everything up?",
         "falcon_certificate_end_timestamp_seconds": "Will a certificate end before it is renewed?",
@@ -219,27 +218,19 @@ these metrics at `/metrics`; each is on one of the dashboards in `deploy/monitor
 ## How to read them
 
 - **Process trees.** Prometheus scrapes a process tree (`falcon up`, or one of `falcon api`, `write` and `project`),
-  not a process. Each process counts in a slot of its own, a file in shared memory. The operations port combines the
-  values of the processes, and the tables say how: it shows their *sum*, the *largest*, or one series for *each*, with
-  the label `process`.
-- **Restarts.** A slot is named for a role and a place, not for a pid. A process that replaces a killed one continues
-  its counts, so counters and histograms do not fall back. `kill -9` loses the counts of the current turn of the event
-  loop, and of histograms the last second. Counts start at 0 when the whole tree restarts. Gauges include live
+  not a process. Each process counts in files of its own in shared memory, by prometheus-client's multiprocess mode. The
+  operations port combines the values of the processes, and the tables say how: it shows their *sum*, the *largest*, or
+  one series for *each*, with the label `process`.
+- **Restarts.** The files are named for a role and a place, not for a pid. A process that replaces a killed one
+  continues its counts, so counters and histograms do not fall back. Each process passes on once a second what it has
+  measured, so `kill -9` loses the last second. Counts start at 0 when the whole tree restarts. Gauges include live
   processes only.
 - **Across instances** add the sums, and take the largest of the largest: `sum(falcon_partitions_owned)`,
   `max(falcon_partitions)`.
-- **Histograms** have classic buckets, one for each power of two (seconds: from 0.12 ms to 8 s; sizes: from 1), in
-  every format. Quantiles from them can be wrong by a factor of two, and are never above 8 s: look at the maximum,
-  too.
-- **Native histograms.** A scrape in protobuf also has native buckets, eight for each power of two, so quantiles are
-  exact to some percent. Prometheus 2.40 and later asks for it with `--enable-feature=native-histograms`, Prometheus
-  3.8 and later with `scrape_native_histograms: true`. It then drops the classic buckets, which the alerts read: keep
-  them with `always_scrape_classic_histograms: true` (2.45 and later: `scrape_classic_histograms`). The dashboards use
-  native buckets if there are any, and else the classic ones.
-- **Maxima.** A histogram does not know its largest value, so each has a gauge beside it: `falcon_x_seconds` has
-  `falcon_x_max_seconds`, `falcon_x` has `falcon_x_max`. It shows the largest value of the last 60 to 65 seconds, and
-  0 if there was none. For longer times use `max_over_time`: with a scrape every minute or more often it misses none.
-- **Sampled gauges**, such as sizes and ages, are at most about a second old. If a process hangs, its gauges keep
+- **Histograms** have a bucket for each power of two (seconds: from 0.12 ms to 8 s; sizes: from 1 to 65,536). Quantiles
+  from them can be wrong by a factor of two, and are never above 8 s. What was slower than a bound is exact:
+  `increase(falcon_x_seconds_count[5m]) - ignoring (le) increase(falcon_x_seconds_bucket{le="4.0"}[5m])`.
+- **Gauges**, such as sizes and ages, are at most about a second old. If a process hangs, its gauges keep
   their last values, and `falcon_process_sampled_seconds` says for how long.
 - **Nothing yet.** Counters of failures, restarts, logged errors, commands and requests start at 0. Each metric, and
   each label value, that a dashboard or an alert names has a series from the start. Some other label values, such as
@@ -295,10 +286,7 @@ def _declared(metric: AnyMetric, question: str) -> tuple[str, ...]:
     names, kind = f"`{metric.name}`", str(metric.kind)
     if metric.kind == "counter":
         names = f"`{metric.name}_total`"
-    elif metric.kind == "histogram":
-        names, kind = f"{names}<br>`{maximum_name(metric.name)}`", "histogram<br>gauge"
-    labels = (*metric.label_names, "process") if metric.across == "process" else metric.label_names
-    return _cells(names, kind, _ACROSS[metric.across], labels, metric.help, question)
+    return _cells(names, kind, _ACROSS[metric.across], metric.shown_labels, metric.help, question)
 
 
 def _cells(names: str, kind: str, across: str, labels: tuple[str, ...], meaning: str, question: str) -> tuple[str, ...]:

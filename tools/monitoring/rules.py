@@ -184,8 +184,12 @@ def _burns(thresholds: Thresholds, measured: Measured, burn: BurnRate) -> Alert:
 # --- how long things take, how they end -------------------------------------------------------------------------------
 
 
+def _some(t: Thresholds) -> str:
+    return f'In every {promql(t.max_window)}, {{{{ $value | printf "%.0f" }}}} or more'
+
+
 def _answers(t: Thresholds) -> list[Alert]:
-    window, routes = promql(t.window), f'{{route!~"{t.bulk_routes}"}}'
+    some = _some(t)
     return [
         Alert(
             name="FalconRouteSlow",
@@ -194,17 +198,17 @@ def _answers(t: Thresholds) -> list[Alert]:
             description="{{ $labels.method }} {{ $labels.route }} takes {{ $value | humanizeDuration }} on average "
             "at {{ $labels.instance }}.",
             runbook="slow-answers",
-            expr=_mean("falcon_http_request_seconds", routes, t.route_mean_seconds, t),
+            expr=_mean("falcon_http_request_seconds", f'{{route!~"{t.bulk_routes}"}}', t.route_mean_seconds, t),
             held=t.mean_for,
         ),
         Alert(
             name="FalconRouteMaximum",
             severity="ticket",
             summary="For minutes, some requests for one route have taken very long.",
-            description="In every minute the slowest {{ $labels.method }} {{ $labels.route }} took "
-            "{{ $value | humanizeDuration }} or more at {{ $labels.instance }}.",
+            description=f"{some} {{{{ $labels.method }}}} {{{{ $labels.route }}}} "
+            f"took longer than {t.route_max_seconds:g} s at {{{{ $labels.instance }}}}.",
             runbook="slow-answers",
-            expr=f"min_over_time(falcon_http_request_max_seconds{routes}[{window}]) > {t.route_max_seconds:g}",
+            expr=_above("falcon_http_request_seconds", f'route!~"{t.bulk_routes}"', t.route_max_seconds, t),
             held=t.max_for,
         ),
         Alert(
@@ -221,20 +225,20 @@ def _answers(t: Thresholds) -> list[Alert]:
             name="FalconCommandMaximum",
             severity="ticket",
             summary="For minutes, some commands of one kind have taken very long.",
-            description="In every minute the slowest {{ $labels.command }} took {{ $value | humanizeDuration }} "
-            "or more at {{ $labels.instance }}.",
+            description=f"{some} {{{{ $labels.command }}}} "
+            f"took longer than {t.command_max_seconds:g} s at {{{{ $labels.instance }}}}.",
             runbook="slow-answers",
-            expr=f"min_over_time(falcon_command_max_seconds[{window}]) > {t.command_max_seconds:g}",
+            expr=_above("falcon_command_seconds", "", t.command_max_seconds, t),
             held=t.max_for,
         ),
         Alert(
             name="FalconActorMaximum",
             severity="ticket",
             summary="For minutes, an actor has been busy with a single message for very long.",
-            description="In every minute {{ $labels.actor }} worked on one message for "
-            "{{ $value | humanizeDuration }} or more at {{ $labels.instance }}.",
+            description=f"{some} messages took {{{{ $labels.actor }}}} longer than {t.actor_max_seconds:g} s "
+            "at {{ $labels.instance }}.",
             runbook="slow-answers",
-            expr=f"min_over_time(falcon_actor_processing_max_seconds[{window}]) > {t.actor_max_seconds:g}",
+            expr=_above("falcon_actor_processing_seconds", "", t.actor_max_seconds, t),
             held=t.max_for,
         ),
         Alert(
@@ -265,6 +269,18 @@ def _answers(t: Thresholds) -> list[Alert]:
             held=t.error_for,
         ),
     ]
+
+
+def _above(histogram: str, selector: str, seconds: float, t: Thresholds) -> str:
+    """The least number of values above a bound of the histogram's that a part of the window has, if none has none."""
+    part = f"[{promql(t.max_window)}]"
+    within = ",".join(filter(None, (selector, f'le="{seconds!r}"')))
+    every = f"{{{selector}}}" if selector else ""
+    return (
+        f"min_over_time((increase({histogram}_count{every}{part})\n"
+        f"  - ignoring (le) increase({histogram}_bucket{{{within}}}{part}))"
+        f"[{promql(t.window)}:{promql(t.max_window)}]) > 0"
+    )
 
 
 def _mean(histogram: str, selector: str, seconds: float, t: Thresholds) -> str:
@@ -614,10 +630,10 @@ def _processes(t: Thresholds) -> list[Alert]:
             name="FalconEventLoopLate",
             severity="ticket",
             summary="The event loop of a process is held up again and again.",
-            description="In every minute the event loop of {{ $labels.process }} at {{ $labels.instance }} was late "
-            "by {{ $value | humanizeDuration }} or more.",
+            description=f"{_some(t)} calls of the event loop of {{{{ $labels.process }}}} "
+            f"at {{{{ $labels.instance }}}} were late by more than {t.loop_delay_seconds:g} s.",
             runbook="event-loop",
-            expr=f"min_over_time(falcon_event_loop_delay_max_seconds[{window}]) > {t.loop_delay_seconds:g}",
+            expr=_above("falcon_event_loop_delay_seconds", "", t.loop_delay_seconds, t),
             held=t.max_for,
         ),
         Alert(

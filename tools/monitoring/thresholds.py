@@ -62,12 +62,13 @@ class Thresholds:
     # Requests that take as long as there are data, or as long as the client listens. Their time says nothing.
     bulk_routes: str = "/v1/(export|import|stream)"
     route_mean_seconds: float = 0.25
-    route_max_seconds: float = 5.0
+    route_max_seconds: float = 4.0
     command_mean_seconds: float = 0.2
-    command_max_seconds: float = 3.0
+    command_max_seconds: float = 2.0
     actor_max_seconds: float = 1.0
     mean_for: timedelta = timedelta(minutes=5)
-    # A maximum is that of the last minute, so it must last for more than one to be more than one event's.
+    # Each part of the window must have a value above the bound, which is one of the histogram's buckets.
+    max_window: timedelta = timedelta(minutes=2)
     max_for: timedelta = timedelta(minutes=2)
     error_share: float = 0.05
     error_for: timedelta = timedelta(minutes=2)
@@ -131,7 +132,7 @@ class Thresholds:
     pod_restarts_window: timedelta = timedelta(minutes=30)  # Kubernetes waits longer before each restart
     gc_share: float = 0.1  # of the time
     gc_for: timedelta = timedelta(minutes=10)
-    loop_delay_seconds: float = 0.5
+    loop_delay_seconds: float = 0.5  # a bound of the histogram's buckets
     loop_stuck_window: timedelta = timedelta(minutes=2)
     loop_stuck_uptime: timedelta = timedelta(minutes=3)
     hung_seconds: float = 10.0  # each process measures itself every second, except during a long question

@@ -20,7 +20,7 @@ from falcon.http.requests import decode_query
 from falcon.http.responses import BytesResponse, json_response, problem_response
 from falcon.http.shapes import Nothing
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
-from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, Measured
+from falcon.telemetry.exposition import Values
 from falcon.telemetry.heap import Heaps
 from falcon.telemetry.probes import NoAnswer
 from falcon.telemetry.profile import NoProfile, record
@@ -37,9 +37,9 @@ class InspectedProcesses(Protocol):
 
     def health(self) -> dict[str, dict[str, bool]]: ...
 
-    def metrics(self, content_type: str) -> bytes: ...
+    def metrics(self, accept: str) -> tuple[bytes, str]: ...
 
-    def measured(self) -> list[Measured]: ...
+    def values(self) -> Values: ...
 
     def processes(self) -> dict[str, int]: ...
 
@@ -149,11 +149,8 @@ class OpsPages:
     # --- metrics ------------------------------------------------------------------------------------------------------
 
     def metrics(self, request: Request) -> Response:
-        content_type = _acceptable(request.headers.get("accept", ""))
-        if content_type is None:
-            detail = f"/metrics comes as {TEXT}, as {OPENMETRICS} and as {PROTOBUF}."
-            raise Problem(406, "not_acceptable", detail, broken("Accept", "must allow one of these types"))
-        return Response(self._processes.metrics(content_type), headers={"content-type": content_type})
+        page, content_type = self._processes.metrics(request.headers.get("accept", ""))
+        return Response(page, headers={"content-type": content_type})
 
     # --- a look inside ------------------------------------------------------------------------------------------------
 
@@ -172,12 +169,12 @@ class OpsPages:
     def dispatchers(self, request: Request) -> Response | BytesResponse:
         """All processes together."""
         decode_query(request.scope, Nothing)
-        return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._processes.measured())})
+        return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._processes.values())})
 
     def mailboxes(self, request: Request) -> Response | BytesResponse:
         """All processes together."""
         decode_query(request.scope, Nothing)
-        measured = self._processes.measured()
+        measured = self._processes.values()
         tables = {"mailboxes": pages.mailboxes(measured), "actors": pages.actors(measured)}
         return self._page(request, "Mailboxes", tables)
 
@@ -265,29 +262,3 @@ class OpsPages:
 def _wants_json(request: Request) -> bool:
     """Browsers ask for HTML. All other clients get JSON."""
     return "text/html" not in request.headers.get("accept", "")
-
-
-def _acceptable(accept: str) -> str | None:
-    """The best of our three formats for an Accept header, by its weights and then by its order; None if it accepts
-    none of them."""
-    ranges = [_media_range(each) for each in (accept or "*/*").split(",")]
-    for media, weight in sorted(ranges, key=lambda each: -each[1]):
-        if weight <= 0:
-            continue
-        if media == "application/vnd.google.protobuf":
-            return PROTOBUF
-        if media == "application/openmetrics-text":
-            return OPENMETRICS
-        if media in ("text/plain", "text/*", "*/*"):
-            return TEXT
-    return None
-
-
-def _media_range(text: str) -> tuple[str, float]:
-    """The media type and its weight."""
-    media, *parameters = [part.strip() for part in text.split(";")]
-    weights = [value for name, _, value in (part.partition("=") for part in parameters) if name == "q"]
-    try:
-        return media.lower(), float(weights[0]) if weights else 1.0
-    except ValueError:
-        return media.lower(), 0.0

@@ -1,18 +1,16 @@
 """The contents of the operations port's pages: rows for JSON, and HTML for people."""
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any, TypeAlias
 
 from falcon.telemetry import metrics
-from falcon.telemetry.exposition import Measured
-from falcon.telemetry.instruments import BUCKETS_AT, maximum
+from falcon.telemetry.exposition import Values
 
 Row: TypeAlias = dict[str, Any]
 
 
-def dispatchers(measured: Iterable[Measured]) -> list[Row]:
+def dispatchers(measured: Values) -> list[Row]:
     """One row for each dispatcher; times in seconds."""
     values = _Values(measured)
     return [
@@ -21,12 +19,12 @@ def dispatchers(measured: Iterable[Measured]) -> list[Row]:
             "threads": values.value_of(metrics.dispatcher_threads.name, name),
             "active": values.value_of(metrics.dispatcher_active.name, name),
             "threads_max": values.value_of(metrics.dispatcher_threads_max.name, name),
-            "all_active_seconds": values.value_of(metrics.dispatcher_all_active.name, name),
+            "all_active_seconds": values.counted(metrics.dispatcher_all_active.name, name),
             "queue": values.value_of(metrics.dispatcher_queue.name, name),
             "queue_bound": values.value_of(metrics.dispatcher_bound.name, name),
             "oldest_seconds": values.value_of(metrics.dispatcher_oldest.name, name),
-            "completed": values.value_of(metrics.dispatcher_completed.name, name),
-            "rejected": values.value_of(metrics.dispatcher_rejections.name, name),
+            "completed": values.counted(metrics.dispatcher_completed.name, name),
+            "rejected": values.counted(metrics.dispatcher_rejections.name, name),
             **values.times("queued", metrics.dispatcher_wait.name, name),
             **values.times("run", metrics.dispatcher_run.name, name),
         }
@@ -34,7 +32,7 @@ def dispatchers(measured: Iterable[Measured]) -> list[Row]:
     ]
 
 
-def mailboxes(measured: Iterable[Measured]) -> list[Row]:
+def mailboxes(measured: Values) -> list[Row]:
     values = _Values(measured)
     return [
         {
@@ -42,49 +40,45 @@ def mailboxes(measured: Iterable[Measured]) -> list[Row]:
             "size": values.value_of(metrics.mailbox_size.name, shard),
             "bound": values.value_of(metrics.mailbox_bound.name, shard),
             "oldest_seconds": values.value_of(metrics.mailbox_oldest.name, shard),
-            "rejected": values.value_of(metrics.mailbox_rejections.name, shard),
+            "rejected": values.counted(metrics.mailbox_rejections.name, shard),
         }
         for shard in values.labels(metrics.mailbox_size.name)
     ]
 
 
-def actors(measured: Iterable[Measured]) -> list[Row]:
+def actors(measured: Values) -> list[Row]:
     values = _Values(measured)
     return [
         {
             "actor": actor,
             **values.times("in_mailbox", metrics.mailbox_seconds.name, actor),
             **values.times("processing", metrics.actor_seconds.name, actor),
-            "errors": values.value_of(metrics.actor_errors.name, actor),
+            "errors": values.counted(metrics.actor_errors.name, actor),
         }
-        for actor in values.labels(metrics.actor_seconds.name)
+        for actor in values.labels(f"{metrics.actor_seconds.name}_count")
     ]
 
 
 class _Values:
     """A metric's values by label; 0 if nothing was measured."""
 
-    def __init__(self, measured: Iterable[Measured]) -> None:
-        self._series = {each.metric.name: {s.labels: s.cells for s in each.series} for each in measured}
-        self._now = time.monotonic()
+    def __init__(self, measured: Values) -> None:
+        self._measured = measured
 
     def labels(self, name: str) -> list[str]:
-        return [labels[0] for labels in self._series.get(name, {})]
+        return sorted(labels[0] for labels in self._measured.get(name, {}))
 
     def value_of(self, name: str, label: str) -> float:
-        return round(self._series.get(name, {}).get((label,), [0.0])[0], 6)
+        return round(self._measured.get(name, {}).get((label,), 0.0), 6)
+
+    def counted(self, name: str, label: str) -> float:
+        return self.value_of(f"{name}_total", label)
 
     def times(self, title: str, name: str, label: str) -> Row:
-        """The number of observations, their mean, and the largest one of the last minute."""
-        cells = self._series.get(name, {}).get((label,))
-        count = 0.0 if cells is None else sum(cells[BUCKETS_AT:])
-        if cells is None or count == 0:
-            return {f"{title}_count": 0, f"{title}_mean": 0.0, f"{title}_max": 0.0}
-        return {
-            f"{title}_count": round(count),
-            f"{title}_mean": round(cells[0] / count, 6),
-            f"{title}_max": round(maximum(cells, self._now), 6),
-        }
+        """The number of observations, and their mean."""
+        count = self.value_of(f"{name}_count", label)
+        mean = self.value_of(f"{name}_sum", label) / count if count else 0.0
+        return {f"{title}_count": round(count), f"{title}_mean": round(mean, 6)}
 
 
 def heap(counted: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[Row]:

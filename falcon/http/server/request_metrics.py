@@ -1,6 +1,5 @@
 """Metrics of requests by route: how long they take, and their status."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,30 +14,6 @@ _BUSY: Final = 2
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
-class PerTurn:
-    """Counts on the running event loop, and adds to a counter once at the end of each turn of the loop.
-
-    Adding to a counter costs a lock and an access to shared memory, too much for every message. When a process is
-    killed, the counts of the current turn are lost.
-    """
-
-    __slots__ = ("_count", "_counter", "_loop")
-
-    def __init__(self, counter: metrics.Counter) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._counter = counter
-        self._count = 0
-
-    def inc(self) -> None:
-        if not self._count:
-            self._loop.call_soon(self._add)
-        self._count += 1
-
-    def _add(self) -> None:
-        self._counter.inc(self._count)
-        self._count = 0
-
-
 class Meter:
     """One instance for each event loop. It looks up the metrics of a route, method and status once.
 
@@ -49,7 +24,7 @@ class Meter:
     """
 
     def __init__(self, operations: Sequence[tuple[str, str]]) -> None:
-        self._metrics: dict[tuple[str, str, int], tuple[metrics.Histogram, PerTurn]] = {}
+        self._metrics: dict[tuple[str, str, int], tuple[metrics.Histogram, metrics.Counter]] = {}
         self.in_flight = 0
         for operation in operations:
             metrics.http_requests.begin((*operation, "2xx"), (*operation, "5xx"))
@@ -69,9 +44,9 @@ class Meter:
         counter.inc()
 
 
-def _metrics_of(route: str, method: str, hundreds: int) -> tuple[metrics.Histogram, PerTurn]:
+def _metrics_of(route: str, method: str, hundreds: int) -> tuple[metrics.Histogram, metrics.Counter]:
     """Unknown methods are counted as ``other``: a client must not be able to create series."""
     method = method if method in _METHODS else "other"
     status = f"{hundreds}xx" if hundreds else "gone"
     metrics.http_requests.begin((route, method, "5xx"))
-    return metrics.http_seconds.labels(route, method), PerTurn(metrics.http_requests.labels(route, method, status))
+    return metrics.http_seconds.labels(route, method), metrics.http_requests.labels(route, method, status)

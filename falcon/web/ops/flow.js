@@ -116,7 +116,6 @@ function tables(measured) {
     state: failures > 0 ? "alarm" : "",
     figures: [
       ["a call", duration(measured.mean("falcon_read_seconds"))],
-      ["longest", duration(measured.largest("falcon_read_max_seconds"))],
       ["failed", rate(failures)],
     ],
   };

@@ -7,6 +7,7 @@ from tools.monitoring.dashboards.grafana import Dashboard, Panel, Query, Section
 from tools.monitoring.dashboards.promql import (
     highest_rate,
     increase,
+    largest,
     maximum,
     peak,
     quantile,
@@ -75,7 +76,10 @@ _HELD_UP: Final = Section(
             title="Event-loop delay, max",
             description="How long has a single callback held a loop up?",
             unit=grafana.SECONDS,
-            queries=(Query(maximum("falcon_event_loop_delay_seconds", _EACH), _NAME),),
+            queries=(
+                Query(maximum("falcon_event_loop_delay_seconds", _EACH), _NAME),
+                Query(largest("falcon_event_loop_delay_max_seconds", _EACH), f"{_NAME} just now"),
+            ),
         ),
         Panel(
             title="Last sign of life",

@@ -1,11 +1,6 @@
-"""Queries in PromQL, over the instances that a dashboard's variables choose.
-
-A query reads a histogram as a native one if Prometheus has stored it so, and else from its classic buckets.
-"""
+"""Queries in PromQL, over the instances that a dashboard's variables choose."""
 
 from typing import Final
-
-from falcon.telemetry.buckets import maximum_name
 
 CHOSEN: Final = 'job=~"$job",instance=~"$instance"'
 WINDOW: Final = "[$__rate_interval]"
@@ -53,21 +48,17 @@ def failed(part: str, whole: str) -> str:
 
 
 def quantile(q: float, histogram: str, by: str = "", where: str = "") -> str:
-    native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
-    classic = rate(f"{histogram}_bucket", f"le, {by}" if by else "le", where)
-    return f"histogram_quantile({q:g}, {native}) or histogram_quantile({q:g}, {classic})"
+    return f"histogram_quantile({q:g}, {rate(f'{histogram}_bucket', f'le, {by}' if by else 'le', where)})"
 
 
 def observed(histogram: str, by: str = "", where: str = "") -> str:
     """The number of values a second."""
-    native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
-    return f"histogram_count({native}) or {rate(f'{histogram}_count', by, where)}"
+    return rate(f"{histogram}_count", by, where)
 
 
 def summed(histogram: str, by: str = "", where: str = "") -> str:
     """The sum of the values of a second."""
-    native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
-    return f"histogram_sum({native}) or {rate(f'{histogram}_sum', by, where)}"
+    return rate(f"{histogram}_sum", by, where)
 
 
 def mean(histogram: str, by: str = "", where: str = "") -> str:
@@ -75,8 +66,8 @@ def mean(histogram: str, by: str = "", where: str = "") -> str:
 
 
 def maximum(histogram: str, by: str = "", where: str = "") -> str:
-    """The largest value. Each maximum is one of a minute; of the minutes between two points none is left out."""
-    return peak(maximum_name(histogram), by, where)
+    """The bound of the highest bucket with a value; the highest finite one for all above it."""
+    return quantile(1, histogram, by, where)
 
 
 def peak(gauge: str, by: str = "", where: str = "") -> str:
