@@ -216,7 +216,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
             yield serving
 
     app = create_app(kept, settings.cors_origins)
-    most = settings.connections or connections_for(settings.processes)
+    most = connections_for(settings.processes)
     sweeper = ConnectionSweeper("public", connections_max=most, per_address=connections_per_address(settings))
     certificate = None
     metrics.copied_at.labels().set_function(settings.copied_at)

@@ -15,14 +15,18 @@ _PREFIX: Final = "FALCON_"
 # Loopback, and the networks that are not routed over the internet (RFC 1918, RFC 4193).
 _INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 _HBASE_COMPRESSIONS: Final = ("ZSTD", "SNAPPY", "LZ4", "GZ")  # HBase's names
-_BURSTS: Final = (("account_commands", "account_burst"), ("address_requests", "address_burst"))
 # Budgets of an account, with the least that each may be if it is not 0. A message has up to 64 KiB.
-_BUDGETS: Final = (("account_bytes_sent", 64 << 10), ("account_cpu_ms", 10), ("account_bytes_a_day", 1 << 20))
+_BUDGETS: Final = (("account_bytes_sent", 64 << 10), ("account_bytes_a_day", 1 << 20))
 PROCESSES_MAX: Final = 32
 _MANY_CORES: Final = 4  # from here on one process a core, and a core for everything else
 _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
+# Settings of Falcon 0.1 that are fixed now, besides Constants.
+_FIXED: Final = (
+    *("body_max", "connections", "kafka_compression", "kafka_fetch_min_bytes"),
+    *("passivate_seconds", "project_seconds", "read_seconds", "refusal_age_seconds"),
+)
 # Variables of the command line, which are no settings.
 _OF_COMMANDS: Final = ("FALCON_URL", "FALCON_TOKEN", "FALCON_ADMIN_TOKEN")
 # https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
@@ -42,8 +46,34 @@ class WrongSettings(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Each field is FALCON_ and its name in capitals. docs/settings.md explains them."""
+class Constants:
+    """What no operator has had to set. Tests give other values; the environment cannot."""
+
+    # A person's client repeats a command for minutes at most, and an owner must remember each key for so long.
+    answer_window_seconds: float = 600.0
+    # Each stream takes 24 to 32 KiB, so these take 300 MiB.
+    streams_max: int = 10_000
+    # FALCON_STREAM_EVENTS with messages of 100 characters, at 400 bytes each.
+    stream_events_bytes: int = 256 << 20
+    # A client that was away sends its outbox at once.
+    account_burst: int = 100
+    # Six connections of a browser, in ten windows.
+    account_requests: int = 64
+    # 33 a second for the answer window. FALCON_ANSWERS_BYTES holds the keys of a hundred such accounts.
+    account_keys: int = 20_000
+    # A person makes tens; each is a row in the lists of all its members.
+    account_rooms_a_day: int = 500
+    # A tenth of a core, with twenty times as much at once.
+    account_cpu_ms: int = 100
+    # The most for which checkpoints and lists of members are measured.
+    room_members: int = 0  # domain.limits.MEMBERS_MAX
+    # An office behind one address opens its pages at the same time.
+    address_burst: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Constants):
+    """Each field, but those of Constants, is FALCON_ and its name in capitals. docs/settings.md explains them."""
 
     host: str = "127.0.0.1"
     http_port: _Port = 8080
@@ -55,15 +85,10 @@ class Settings:
     processes: Annotated[int, Meta(ge=1, le=PROCESSES_MAX)] = 1
     mailbox_bound: _AtLeast1 = 2_000
     command_seconds: _ToAMinute = 5.0
-    answer_window_seconds: Annotated[float, Meta(ge=1)] = 600.0
     answers_bytes: _AtLeast1MiB = 512 << 20
-    passivate_seconds: Annotated[float, Meta(gt=0)] = 60.0
     hot_aggregates: _AtLeast1 = 2_000
-    body_max: Annotated[int, Meta(ge=1_024)] = 512 << 10
-    streams_max: Annotated[int, Meta(ge=0)] = 10_000
     stream_buffer: Annotated[int, Meta(ge=16_384)] = 256 << 10
     stream_events: Annotated[int, Meta(ge=100)] = 600_000
-    stream_events_bytes: _AtLeast1MiB = 256 << 20
     cors_origins: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -71,23 +96,15 @@ class Settings:
     plaintext: Literal["yes", "no"] = "no"
     limits: Literal["on", "off", "auto"] = "auto"
     account_commands: _Limit = 20
-    account_burst: _Limit = 100
     account_reads: _Limit = 50
-    account_requests: _Limit = 64
     account_streams: _Limit = 16
-    account_keys: _Limit = 20_000
     account_rooms: _Limit = 5_000
-    account_rooms_a_day: _Limit = 500
     account_bytes_sent: Annotated[int, Meta(ge=0, le=1 << 40)] = 2 << 20
-    account_cpu_ms: _Limit = 100
     account_bytes_a_day: Annotated[int, Meta(ge=0, le=1 << 50)] = 256 << 20
     account_limits_file: Path | None = None
     room_messages: _Limit = 50
-    room_members: Annotated[int, Meta(ge=2, le=100_000)] = 100_000
     address_requests: _Limit = 20
-    address_burst: _Limit = 100
     address_connections: _Limit = 500
-    connections: _Limit = 0
     hsts_seconds: Annotated[int, Meta(ge=0, le=63_072_000)] = 0  # at most two years
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
@@ -106,13 +123,10 @@ class Settings:
     kafka_ca: Path | None = None
     kafka_cert: Path | None = None
     kafka_key: Path | None = None
-    kafka_compression: Literal["zstd", "lz4", "gzip", "none"] = "zstd"
     kafka_rack: str = ""
-    kafka_fetch_min_bytes: Annotated[int, Meta(ge=1, le=1 << 20)] = 1
     kafka_local_retention_seconds: int = 0
     append_seconds: Annotated[float, Meta(ge=1, le=60)] = 10.0
     session_seconds: Annotated[float, Meta(ge=2, le=60)] = 6.0
-    refusal_age_seconds: _ToAMinute = 1.0
     internal_port: _Port = 8082
     advertise_host: str = ""
     internal_token_file: Path = Path("internal-token")
@@ -126,10 +140,8 @@ class Settings:
     hbase_cert: Path | None = None
     hbase_key: Path | None = None
     read_threads: Annotated[int, Meta(ge=1, le=256)] = 16
-    read_seconds: _ToAMinute = 2.0
     project_threads: Annotated[int, Meta(ge=1, le=64)] = 4
     project_events: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
-    project_seconds: Annotated[float, Meta(ge=0, le=10)] = 0.02
 
     def require(self, *names: str) -> None:
         """Raises WrongSettings for the ones that are not set, and must be for what is to run."""
@@ -174,13 +186,13 @@ class Settings:
         types = get_type_hints(cls, include_extras=True)
         values: dict[str, Any] = {}
         wrong: list[str] = []
-        for field in fields(cls):
-            name = _PREFIX + field.name.upper()
+        for field in setting_names():
+            name = _PREFIX + field.upper()
             if name in environ:
                 try:
-                    values[field.name] = _convert(environ[name], types[field.name])
+                    values[field] = _convert(environ[name], types[field])
                 except msgspec.ValidationError:
-                    wrong.append(f"{name}={environ[name]}: must be {_allowed(types[field.name])}")
+                    wrong.append(f"{name}={environ[name]}: must be {_allowed(types[field])}")
         settings = cls(**values)
         if not says_processes(environ):
             settings = replace(settings, processes=settings._processes_for(cores()))
@@ -213,13 +225,6 @@ class Settings:
             (
                 _are_networks(self.trusted_proxies),
                 "FALCON_TRUSTED_PROXIES: must be networks such as 10.4.0.0/16,fd00::/8, with commas between",
-            ),
-            *(
-                (
-                    getattr(self, burst) == 0 or getattr(self, burst) >= getattr(self, rate),
-                    f"FALCON_{burst.upper()}: must be 0 or at least FALCON_{rate.upper()}, {getattr(self, rate)}",
-                )
-                for rate, burst in _BURSTS
             ),
             *(
                 (
@@ -268,17 +273,25 @@ class Settings:
         return [rule for holds, rule in rules if not holds]
 
 
+def setting_names() -> list[str]:
+    """The fields that the environment sets."""
+    return [field.name for field in fields(Settings) if field.name not in Constants.__annotations__]
+
+
 def unknown_settings(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A line for each variable with a name like a setting's that is none, with the nearest setting. Kubernetes sets
     such variables, too, for services whose names begin with "falcon"."""
     import difflib  # takes milliseconds of each start of a process
 
-    known = [field.name.upper() for field in fields(Settings)]
+    known = [name.upper() for name in setting_names()]
     lines = []
     for name in sorted(environ):
         is_link = _SERVICE_LINK.fullmatch(name) or environ[name].startswith(_SERVICE_ADDRESSES)
         own = name.removeprefix(_PREFIX)
         if own == name or own in known or name in _OF_COMMANDS or is_link:
+            continue
+        if own.lower() in _FIXED or own.lower() in Constants.__annotations__:
+            lines.append(f"{name} is no setting any more: docs/settings.md says what is fixed")
             continue
         near = difflib.get_close_matches(own, known, n=1)
         lines.append(f"{name} is no setting of Falcon" + (f"; do you mean {_PREFIX}{near[0]}?" if near else ""))

@@ -13,7 +13,7 @@ import pytest
 
 from falcon.features.catalogue import FEATURES
 from falcon.read.catalogue import READ_MODELS
-from falcon.settings import Settings, WrongSettings
+from falcon.settings import Settings, WrongSettings, setting_names
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
 from tests.conftest import LANES
@@ -45,8 +45,11 @@ _QUOTED = re.compile(r"`+[^`]*`+")
 def test_every_setting_is_documented_with_its_default() -> None:
     text = (ROOT / "docs/settings.md").read_text()
     documented = dict(re.findall(r"^\| `(FALCON_\w+)` \| (\S+) \|", text, re.MULTILINE))
-    assert documented.keys() == {f"FALCON_{field.name.upper()}" for field in fields(Settings)}
+    assert documented.keys() == {f"FALCON_{name.upper()}" for name in setting_names()}
+    assert len(documented) <= 65, "another one comes in when one goes out"
     for field in fields(Settings):
+        if field.name not in setting_names():
+            continue
         shown = documented[f"FALCON_{field.name.upper()}"].strip("`")
         if isinstance(field.default, tuple) and field.name != "internal_networks":
             assert shown == (",".join(field.default) or "none")

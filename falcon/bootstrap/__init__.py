@@ -97,7 +97,6 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
     return ShardLimits(
         answer_window_ms=round(settings.answer_window_seconds * 1000),
         checkpoint_events=_CHECKPOINT_EVENTS,
-        passivate_seconds=settings.passivate_seconds,
         hot_aggregates=settings.hot_aggregates,
         refusal_age_seconds=refusal_age_seconds,
         room_messages=quotas(settings).room_messages,
@@ -197,7 +196,6 @@ def start_edge(
         instance=instance,
         partitions=partitions,
         secret=secret,
-        body_max=settings.body_max,
         gateway=gateway,
         store=store,
         names=names,

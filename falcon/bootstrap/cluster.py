@@ -94,6 +94,11 @@ AWAY = (JournalUnavailable, ReadStoreUnavailable)  # the ones that time may repa
 
 log = logging.getLogger("falcon")
 
+# A refusal rests on a state that is at most this old: people read what others have just done, and a marker a second is
+# nothing to the log.
+_REFUSAL_AGE_SECONDS = 1.0
+# The least time between two batches of a projection, so that many events share one; what is sent is read 20 ms later.
+_PACE_SECONDS = 0.02
 _SHARDS = "shards"
 # A process that ends still serves what it owns for so long, while others take it over.
 _HANDOVER_SECONDS = 1.5
@@ -160,7 +165,7 @@ def build_shard(settings: Settings, wake: Wake, reply: SendReply) -> Shard:
     address = f"{_commands_address(settings)}/0"  # the shard's number: a process once had several
     name = name_of(address, secrets.token_hex(4))
     member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake, name)
-    limits = shard_limits(settings, settings.refusal_age_seconds)
+    limits = shard_limits(settings, _REFUSAL_AGE_SECONDS)
     recoveries = Dispatcher("recovery-0", threads=1, queue=1)
     retries = Dispatcher("retries-0", threads=1, queue=1)
 
@@ -282,9 +287,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         stack.push_async_callback(owners.stop)
         if health is not None:
             health.ready = lambda: owners.reached
-        store = HBaseReadStore(
-            hbase, settings.hbase_prefix, threads=settings.read_threads, seconds=settings.read_seconds
-        )
+        store = HBaseReadStore(hbase, settings.hbase_prefix, threads=settings.read_threads)
         stack.callback(store.close)
         freshness = Freshness(
             store, OwnersPositions(gateway), lambda: store.positions.are_told(), store.positions.forget
@@ -412,7 +415,7 @@ class _Projecting:
             self._tables,
             lambda: self._member.assigned,
             events=settings.project_events,
-            pace_seconds=settings.project_seconds,
+            pace_seconds=_PACE_SECONDS,
             confirms=confirmed() if name == CONFIRMING else {},
             is_confirmed=name in confirmed(),
         )

@@ -30,9 +30,7 @@ def kafka_cluster(settings: Settings) -> KafkaCluster:
         settings.kafka_prefix,
         settings.append_seconds,
         _kafka_security(settings),
-        compression=None if settings.kafka_compression == "none" else settings.kafka_compression,
         rack=settings.kafka_rack or None,
-        fetch_min_bytes=settings.kafka_fetch_min_bytes,
         local_retention_seconds=settings.kafka_local_retention_seconds,
     )
 

@@ -22,14 +22,13 @@ from falcon.write.gateway import CommandGateway
 class Edge:
     """One for each event loop. Every part has one job; ``bootstrap`` puts them together.
 
-    ``instance`` names the log. ``secret``: the server's own, from which tokens and tickets are made. ``body_max``:
-    the largest body of a request, in bytes. ``tail`` reads the log for exports.
+    ``instance`` names the log. ``secret``: the server's own, from which tokens and tickets are made. ``tail``
+    reads the log for exports.
     """
 
     instance: str
     partitions: int
     secret: bytes
-    body_max: int
     gateway: CommandGateway
     store: ReadStore
     names: AccountNames

@@ -23,6 +23,7 @@ T = TypeVar("T")
 Headers = dict[bytes, bytes]  # by lower-case name; the last one if a client sends several
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
+_BODY_MAX = 512 << 10  # bytes: a message of TEXT_BYTES_MAX, each byte of which is escaped as six
 _CACHED_QUERY_MAX = 128  # bytes
 _PARAMETERS_MAX = 50  # of a query: each takes a microsecond, also of clients without a token
 _DIGITS_MAX = 15  # of a Content-Length: reading a number of thousands of digits takes long
@@ -32,7 +33,7 @@ _nothing = msgspec.json.Decoder(Nothing)
 class AuthedRequest(msgspec.Struct):
     """A request whose sender is known: ``account``, which has ``account_id``.
 
-    ``body_max`` in bytes. ``trace``: the traceparent that its command passes on. ``body``: the bytes that :meth:`json`
+    ``trace``: the traceparent that its command passes on. ``body``: the bytes that :meth:`json`
     has read. ``positions``: places of its Falcon-Position that have not been waited for yet. ``wait_until``: the time
     on CLOCK_MONOTONIC at which it stops waiting for the read tables; 0 before its first wait.
     """
@@ -42,7 +43,6 @@ class AuthedRequest(msgspec.Struct):
     headers: Headers
     account: AccountRow
     account_id: AccountId
-    body_max: int
     trace: str | None = None
     body: bytes = b""
     positions: tuple[tuple[Partition, int], ...] = ()
@@ -58,7 +58,7 @@ class AuthedRequest(msgspec.Struct):
 
     async def json(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
         """The body as the decoder's type. Raises Problem 400, 413, 415, 422, and ClientDisconnect."""
-        self.body = await read_body(self.receive, self.headers, self.body_max)
+        self.body = await read_body(self.receive, self.headers, _BODY_MAX)
         return decode_body(self.body, self.headers, decoder)
 
     async def no_body(self) -> None:

@@ -41,8 +41,6 @@ def reader_settings(cluster: KafkaCluster, topic: str) -> dict[str, Any]:
 
 def test_batches_are_compressed_with_zstd() -> None:
     assert producer_settings(cluster())["compression_type"] == "zstd"
-    assert producer_settings(cluster(FALCON_KAFKA_COMPRESSION="gzip"))["compression_type"] == "gzip"
-    assert producer_settings(cluster(FALCON_KAFKA_COMPRESSION="none"))["compression_type"] is None
 
 
 def test_consumers_say_in_which_rack_they_are() -> None:
@@ -50,13 +48,6 @@ def test_consumers_say_in_which_rack_they_are() -> None:
     for topic in (known.journal, known.snapshots, known.owners):
         assert reader_settings(known, topic)["client_rack"] == "zone-a"
     assert reader_settings(cluster(), known.journal)["client_rack"] is None
-
-
-def test_only_fetches_from_the_journal_wait_for_bytes() -> None:
-    patient = cluster(FALCON_KAFKA_FETCH_MIN_BYTES="65536")
-    assert reader_settings(patient, patient.journal)["fetch_min_bytes"] == 65_536
-    for topic in (patient.snapshots, patient.owners):
-        assert "fetch_min_bytes" not in reader_settings(patient, topic)
 
 
 def test_the_journal_and_the_cuts_are_made_with_tiered_storage_and_nothing_else_is() -> None:
@@ -78,8 +69,6 @@ def test_an_existing_journal_need_not_have_tiered_storage() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("KAFKA_COMPRESSION", "zip"),
-        ("KAFKA_FETCH_MIN_BYTES", "0"),
         ("KAFKA_LOCAL_RETENTION_SECONDS", "60"),
         ("HBASE_COMPRESSION", "ZSTD,NONE"),
     ],

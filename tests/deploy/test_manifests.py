@@ -5,14 +5,13 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with what tests the API
 
-from falcon.settings import Settings
+from falcon.settings import Settings, setting_names
 from tests.support.checkers import checker
 
 ROOT: Final = Path(__file__).parents[2]
@@ -265,7 +264,7 @@ def _settings(overlay: str) -> dict[str, str]:
 @every_overlay
 def test_falcon_understands_the_settings(overlay: str) -> None:
     settings = _settings(overlay)
-    assert settings.keys() <= {f"FALCON_{each.name.upper()}" for each in fields(Settings)}
+    assert settings.keys() <= {f"FALCON_{name.upper()}" for name in setting_names()}
     found = Settings.from_env(settings)
     if overlay != "single":
         found.require("kafka", "hbase", "secret_file", "internal_token_file")

@@ -33,7 +33,7 @@ from falcon.http.server import memory_budget
 from falcon.http.server.memory_budget import ConnectionBudget, MemoryBudget
 from falcon.http.server.request_metrics import Meter
 from falcon.http.web import address
-from falcon.settings import Settings, WrongSettings
+from falcon.settings import Settings, WrongSettings, setting_names
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE
@@ -1099,10 +1099,6 @@ def test_there_are_limits_where_others_come_than_this_machines(settings: dict[st
         ("FALCON_LIMITS", "yes", "one of on, off, auto"),
         ("FALCON_ACCOUNT_COMMANDS", "-1", "a whole number from 0 to 1000000"),
         ("FALCON_ACCOUNT_COMMANDS", "many", "a whole number"),
-        ("FALCON_ACCOUNT_COMMANDS", "101", "FALCON_ACCOUNT_BURST: must be 0 or at least FALCON_ACCOUNT_COMMANDS, 101"),
-        ("FALCON_ADDRESS_BURST", "19", "at least FALCON_ADDRESS_REQUESTS, 20"),
-        ("FALCON_ROOM_MEMBERS", "1", "2 to 100000"),
-        ("FALCON_ROOM_MEMBERS", "100001", "2 to 100000"),
     ],
 )
 def test_a_limit_that_cannot_be_is_refused(name: str, value: str, words: str) -> None:
@@ -1110,7 +1106,7 @@ def test_a_limit_that_cannot_be_is_refused(name: str, value: str, words: str) ->
         Settings.from_env({name: value})
 
 
-@pytest.mark.parametrize("name", sorted(NONE))
+@pytest.mark.parametrize("name", sorted(NONE.keys() & set(setting_names())))
 def test_each_limit_must_be_a_number_that_is_not_negative(name: str) -> None:
     with pytest.raises(WrongSettings, match=f"FALCON_{name.upper()}=-1: must be a whole number from 0 to"):
         Settings.from_env({f"FALCON_{name.upper()}": "-1"})
@@ -1229,7 +1225,7 @@ def test_a_falcon_on_its_own_machine_limits_nothing(run: Callable[..., Process])
 def test_beyond_it_who_floods_is_told_to_wait_and_nobody_else_is(
     run: Callable[..., Process], where: dict[str, str]
 ) -> None:
-    falcon = run(account_commands=1, account_burst=20, address_requests=1, address_burst=20, plaintext="yes", **where)
+    falcon = run(account_commands=1, address_requests=1, room_messages=0, plaintext="yes", **where)
     if "host" in where:
         falcon.info["url"] = f"http://127.0.0.1:{falcon.settings['http_port']}"
     with (
@@ -1238,14 +1234,14 @@ def test_beyond_it_who_floods_is_told_to_wait_and_nobody_else_is(
         as_first(falcon, WRONG) as wrong,
     ):
         room = flooding.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
-        answers = [flooding.post(f"/v1/rooms/{room}/messages", json={"text": "!"}) for _ in range(60)]
+        answers = [flooding.post(f"/v1/rooms/{room}/messages", json={"text": "!"}) for _ in range(140)]
         refused = [answer for answer in answers if answer.status_code != 201]
         assert refused
         for answer in refused:
-            limited(answer, "account-commands", "q=20;w=20")
-        guesses = [wrong.get("/v1/me") for _ in range(60)]
+            limited(answer, "account-commands", "q=100;w=100")
+        guesses = [wrong.get("/v1/me") for _ in range(140)]
         assert {answer.status_code for answer in guesses} == {401, 429}
-        limited(next(each for each in guesses if each.status_code == 429), "address-requests", "q=20;w=20")
+        limited(next(each for each in guesses if each.status_code == 429), "address-requests", "q=100;w=100")
         made = [other.post("/v1/rooms", json={"name": "quiet"}).status_code for _ in range(10)]
         assert made == [201] * 10
         assert flooding.get("/v1/me").status_code == 200
@@ -1282,14 +1278,14 @@ def test_five_hundred_people_of_one_address_hold_their_streams_while_others_load
 @pytest.mark.processes
 @pytest.mark.timeout(120)
 def test_the_client_waits_as_it_is_told_and_everything_arrives_once(run: Callable[..., Process]) -> None:
-    falcon = run(limits="on", account_commands=20, account_burst=20)
+    falcon = run(limits="on", account_commands=20, room_messages=0)
 
     async def talk() -> list[str]:
         async with FalconClient(falcon.info["url"], falcon.info["token"]) as client:
             room = await client.create_room("Tea kitchen")
-            texts = [f"{number}" for number in range(40)]
+            texts = [f"{number}" for number in range(130)]
             await asyncio.gather(*(client.post(room.room_id, text) for text in texts))
             page = await client.messages(room.room_id, limit=200)
             return [message.text for message in page.messages]
 
-    assert sorted(asyncio.run(talk())) == sorted(f"{number}" for number in range(40))
+    assert sorted(asyncio.run(talk())) == sorted(f"{number}" for number in range(130))

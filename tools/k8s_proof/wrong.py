@@ -132,8 +132,8 @@ MISTAKES: Final = (
     Mistake(
         "a setting that cannot be read",
         "falcon-api",
-        "FALCON_READ_SECONDS",
-        settings={"FALCON_READ_SECONDS": "soon"},
+        "FALCON_COMMAND_SECONDS",
+        settings={"FALCON_COMMAND_SECONDS": "soon"},
         ends=True,
     ),
 )

@@ -131,11 +131,7 @@ class Reader:
     async def _started(self) -> AIOKafkaConsumer:
         async with self._starting:  # concurrent callers share one consumer
             if self._consumer is None:
-                # Only readers of the journal may wait for more bytes: others read to an end that they know.
-                waits = (
-                    {"fetch_min_bytes": self._cluster.fetch_min_bytes} if self.topic == self._cluster.journal else {}
-                )
-                consumer = self._cluster.consumer(**waits)
+                consumer = self._cluster.consumer()
                 try:
                     async with asyncio.timeout(_START_SECONDS):
                         await consumer.start()

@@ -123,7 +123,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
         scope[_UNDER_WAY] = account
     if full is not None:
         raise full
-    request = AuthedRequest(scope, receive, headers, account, account_id, edge.body_max, trace)
+    request = AuthedRequest(scope, receive, headers, account, account_id, trace)
     position = headers.get(b"falcon-position")
     if position is not None:
         request.positions = edge.reads.parse_positions(position)

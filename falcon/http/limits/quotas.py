@@ -184,7 +184,7 @@ class Policies:
 
 
 def _rate(name: str, rule: str, quota: int, burst: int = 0, unit: str = "") -> Policy:
-    """``quota``: uses a second; ``burst``: uses at once, by default one second's."""
-    most = burst or quota
+    """``quota``: uses a second; ``burst``: uses at once, and at least those of a second."""
+    most = max(burst, quota)
     at_once = f", and {most} at once" if most != quota else ""
     return Policy(name, rule.format(quota) + at_once, most, most / quota if quota else 0.0, unit)

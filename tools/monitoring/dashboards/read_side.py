@@ -138,7 +138,7 @@ _STORE: Final = Section(
         ),
         Panel(
             title="Time of a call, max",
-            description="What did the slowest take? The cluster's are cut off at FALCON_READ_SECONDS.",
+            description="What did the slowest take? The cluster's are cut off after 2 s.",
             unit=grafana.SECONDS,
             queries=(Query(maximum("falcon_read_seconds", "call"), "{{call}}"),),
         ),

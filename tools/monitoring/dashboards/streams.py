@@ -21,7 +21,7 @@ _LISTENERS: Final = Section(
         ),
         Panel(
             title="Connections by instance",
-            description="Do the instances share them evenly? Each process takes FALCON_STREAMS_MAX of them.",
+            description="Do the instances share them evenly? Each process takes 10,000 of them.",
             unit=grafana.COUNT,
             queries=(
                 Query(total("falcon_streams", "instance"), "{{instance}}"),

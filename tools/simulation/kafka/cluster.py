@@ -10,7 +10,7 @@ from tools.simulation.kafka.consumer import SimulatedConsumer
 from tools.simulation.kafka.producer import SimulatedProducer
 from tools.simulation.kafka.raw import SimulatedBrokerClient
 
-_FIXED: Final = ("enable_auto_commit", "fetch_min_bytes", "metadata_max_age_ms", "retry_backoff_ms")
+_FIXED: Final = ("enable_auto_commit", "metadata_max_age_ms", "retry_backoff_ms")
 _ADMIN_SECONDS: Final = 10.0
 
 
