@@ -89,8 +89,9 @@ def stranger_sees(falcon: Falcon, folder: Path) -> dict[str, Any]:
     return seen
 
 
-@pytest.mark.parametrize("base", [{}, {"processes": 2}], ids=["alone", "places"])
-@pytest.mark.parametrize("ops_host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize(
+    ("base", "ops_host"), [({}, "127.0.0.1"), ({"processes": 2}, "0.0.0.0")], ids=["alone", "places"]
+)
 def test_from_another_network_the_servers_answer_and_nothing_runs_what_it_is_sent(
     cable: None, base: dict[str, Any], ops_host: str, tmp_path: Path
 ) -> None:
