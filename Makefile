@@ -8,12 +8,12 @@ LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)")
 	$(if $(WORKERS),--workers "$(WORKERS)")
 QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow"
 # As tests/conftest.py has them. Tests of these lanes wait most of the time; the longest lane is first.
-WAITING := servers faults watched processes
+WAITING := watched servers processes faults
 # These compute, one lane after the other, and take what the others leave of the processors.
 COMPUTING := units simulation
 LANES := $(WAITING) $(COMPUTING)
-# So many lanes at once, one of them computing: with more, tests that are judged by time wait for a processor.
-ABREAST ?= 3
+# So many lanes at once, one of them computing: on two cores these are busy then for most of the time.
+ABREAST ?= 4
 # Tests are compiled once, and not each time.
 export PYTHONDONTWRITEBYTECODE :=
 # The client comes from the checkout, so no lock names it.
