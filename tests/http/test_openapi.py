@@ -23,7 +23,7 @@ from tests.support.http import Falcon, Json, Room
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(float(os.environ.get("FALCON_EXAMPLES_SECONDS", "300")))]
 
-EXAMPLES: Final = int(os.environ.get("FALCON_EXAMPLES", "10"))
+EXAMPLES: Final = int(os.environ.get("FALCON_EXAMPLES", "4"))
 
 CHECKS: Final = [
     not_a_server_error,
