@@ -17,6 +17,7 @@ NOBODY: Final[AccountId] = 0  # no account has this id: Falcon itself, or an aut
 DEFAULT_ORGANIZATION: Final[OrganizationId] = 1  # the one that everything belongs to, until there are others
 
 ID_MAX = 2**53 - 1  # what a JSON number carries exactly in every language
+SEQ_MAX: Final[Seq] = 2**32 - 1  # keys of tables have 32 bits for it
 
 
 def partition_of(identity: int, partitions: int) -> Partition:

@@ -18,7 +18,7 @@ import msgspec
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record, next_batch
-from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.reader import IDLE_SECONDS, Reader
 from falcon.domain.ids import Partition
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.store import Moves, Reached
@@ -27,7 +27,6 @@ log = logging.getLogger("falcon.kafka")
 
 _RETRY_SECONDS: Final = 1.0  # meanwhile reads ask the tables, so only they are a little slower
 _CLOSE_SECONDS: Final = 1.0  # what is not told by then costs a read one look at the tables
-_WAIT_SECONDS: Final = 0.5  # a broker answers at once if there is something; else this is how often an idle reader asks
 _END_SECONDS: Final = 1.0  # between two looks for the topic's end
 _HEARD_SECONDS: Final = 3.0  # a topic that was read to its end so long ago may hide moves
 _RECORDS: Final = 1_000  # in a call, of some 50 bytes
@@ -137,7 +136,7 @@ class AppliedFollower:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read(self) -> None:
-        for record in (await self._reader.records({0: self._offset}, _RECORDS, _WAIT_SECONDS)).get(0, []):
+        for record in (await self._reader.records({0: self._offset}, _RECORDS, IDLE_SECONDS)).get(0, []):
             self._offset = record.offset + 1
             try:
                 self._receive(_decode(record.value or b""))

@@ -7,7 +7,7 @@ from typing import Final
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
-from falcon.adapters.kafka.reader import Reader, reaches
+from falcon.adapters.kafka.reader import IDLE_SECONDS, Reader, reaches
 from falcon.journal.ports import JournalUnavailable, LogWentBack
 from falcon.shared import Shared
 from falcon.streams.cuts import KEPT_MAX, Record
@@ -15,7 +15,6 @@ from falcon.streams.cuts import KEPT_MAX, Record
 log = logging.getLogger("falcon.kafka")
 
 _RECORDS: Final = 1_000  # in a call, of at most a few KB
-_WAIT_SECONDS: Final = 0.5  # a broker answers at once if there is something; else this is how often an idle reader asks
 _RETRY_SECONDS: Final = 1.0  # meanwhile tokens are longer, or name an older cut
 _READERS: Final = 4  # of older cuts, for resumes: each has a connection to the broker
 _READ_SECONDS: Final = 5.0  # a resume waits for it; then the client tries again
@@ -66,7 +65,7 @@ class KafkaCuts:
         reader = self._idle.pop() if self._idle else Reader(self._cluster, self._cluster.cuts)
         try:
             while True:
-                found = (await reader.records({0: number}, _READ_RECORDS, _WAIT_SECONDS)).get(0, [])
+                found = (await reader.records({0: number}, _READ_RECORDS, IDLE_SECONDS)).get(0, [])
                 if found:
                     return [(record.offset, record.value or b"") for record in found]
         finally:
@@ -106,7 +105,7 @@ class KafkaCuts:
         return max(await self._reader.beginning(0), end - KEPT_MAX)
 
     async def _receive(self, offset: int, receive: Callable[[int, bytes], None]) -> None:
-        for record in (await self._reader.records({0: offset}, _RECORDS, _WAIT_SECONDS)).get(0, []):
+        for record in (await self._reader.records({0: offset}, _RECORDS, IDLE_SECONDS)).get(0, []):
             self._offset = record.offset + 1
             self._last = (record.offset, record.value or b"")
             self._known = self._known or self._last

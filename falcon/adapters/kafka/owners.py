@@ -14,6 +14,7 @@ from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.group import GroupMember
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import NotWritten, Producer
+from falcon.adapters.kafka.reader import IDLE_SECONDS
 from falcon.adapters.kafka.topics import LOG
 from falcon.domain.ids import Partition
 
@@ -21,7 +22,6 @@ log = logging.getLogger("falcon.kafka")
 
 _RETRY_SECONDS: Final = 0.5  # meanwhile commands go to the owners that are known, and wait if these refuse
 _LEAVE_SECONDS: Final = 2.0  # a takeover begins this soon at the latest; without it, once the session is over
-_WAIT_MILLIS: Final = 500  # a broker answers at once if there is something; else this is how often an idle reader asks
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -140,7 +140,7 @@ class Owners:
         consumer.assign([at])
         await consumer.seek_to_beginning(at)
         while True:
-            for records in (await consumer.getmany(at, timeout_ms=_WAIT_MILLIS)).values():
+            for records in (await consumer.getmany(at, timeout_ms=round(IDLE_SECONDS * 1_000))).values():
                 for record in records:
                     self._apply(record.key, record.value)
 

@@ -14,6 +14,7 @@ from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable, LogWentBack
 
+IDLE_SECONDS: Final = 0.5  # a broker answers at once if there is something; else this is how often a reader asks
 _START_SECONDS: Final = 10.0  # a reader that reaches no broker fails by then, and its caller tries again or says so
 _AT_ONCE_SECONDS: Final = 0.003  # records that arrive within this time were there before the request
 _ALL_SECONDS: Final = 0.01  # all brokers have answered within this time

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
+from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
@@ -18,7 +18,6 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.group import coordinator
 from falcon.adapters.kafka.topics import Admin, patiently
 
-_TOPIC_UNKNOWN: Final = 3  # Kafka's code for it
 _REFUSED: Final = (29, 30)  # for the topic, for the group: not even Describe is allowed
 _NOT_SAID: Final = -(2**31)  # the answer of brokers without authorization
 
@@ -120,7 +119,7 @@ async def _missing_of_topics(
     for code, name, _, _, allowed in response.topics:
         if code in (0, *_REFUSED):
             missing += _lines(cluster, "topic", name, names[name], _UNDESCRIBED if code else allowed)
-        elif code != _TOPIC_UNKNOWN:
+        elif code != UnknownTopicOrPartitionError.errno:
             raise for_code(code)(name)
     return missing
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record, next_batch
-from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.reader import IDLE_SECONDS, Reader
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.kafka")
@@ -25,7 +25,6 @@ _WAITING_MAX: Final = 1_000  # for each partition
 _BATCH: Final = 100  # records in a call, of at most 64 KB each
 _RETRY_SECONDS: Final = 1.0  # signals are lost meanwhile; presence is compared later anyway
 _CLOSE_SECONDS: Final = 1.0  # others take a process whose last message is lost for dead a little later
-_WAIT_MILLIS: Final = 500  # a broker answers at once if there is something; else this is how often an idle reader asks
 # A process that could not read for a while drops older signals. The clocks of two machines may differ by 20 s: signals
 # that were dropped for that would make their receiver take all other processes for dead.
 _STALE_SECONDS: Final = 25.0
@@ -108,7 +107,7 @@ class KafkaSignalTransport:
         consumer.assign(places)
         await consumer.seek_to_end(*places)
         while True:
-            for records in (await consumer.getmany(*places, timeout_ms=_WAIT_MILLIS)).values():
+            for records in (await consumer.getmany(*places, timeout_ms=round(IDLE_SECONDS * 1_000))).values():
                 fresh = (time.time() - _STALE_SECONDS) * 1000
                 for record in records:
                     if record.key in mine and record.value is not None and record.timestamp >= fresh:

@@ -12,7 +12,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
+    TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 
@@ -28,9 +30,6 @@ log = logging.getLogger("falcon.kafka")
 
 LOG: Final = b"log"  # key of the record with the log's name and format, among the owners
 _BEFORE_FORMATS: Final = b"instance"  # key of the record that older versions wrote, with a name and no format
-_TOPIC_EXISTS: Final = 36  # Kafka's code for it
-_TOPIC_REFUSED: Final = 29  # Kafka's code for a right that is missing
-_UNKNOWN_TOPIC: Final = 3  # Kafka's code for it
 _SET_FOR_THE_TOPIC: Final = 1  # the source of a value that was set for the topic
 _LEADERS_SECONDS: Final = 30.0  # longer than the election of leaders for hundreds of new partitions
 _POLL_SECONDS: Final = 0.1  # of a start only: soon enough, and cheap for the brokers
@@ -309,7 +308,7 @@ class Admin:
 async def _describe(admin: AIOKafkaAdminClient, wanted: Iterable[Topic]) -> dict[str, Any]:
     """The topics that exist."""
     described = await admin.describe_topics([topic.name for topic in wanted])
-    return {topic["topic"]: topic for topic in described if topic["error_code"] != _UNKNOWN_TOPIC}
+    return {topic["topic"]: topic for topic in described if topic["error_code"] != UnknownTopicOrPartitionError.errno}
 
 
 async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -334,9 +333,15 @@ async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: It
         ]
     )
     made = sorted(response.topic_errors)
-    _refuse([cluster.refusal(["Create"], "topic", name) for name, code, *_ in made if code == _TOPIC_REFUSED])
+    _refuse(
+        [
+            cluster.refusal(["Create"], "topic", name)
+            for name, code, *_ in made
+            if code == TopicAuthorizationFailedError.errno
+        ]
+    )
     for name, code, *message in made:
-        if code not in (0, _TOPIC_EXISTS):  # another process may be preparing as well
+        if code not in (0, TopicAlreadyExistsError.errno):  # another process may be preparing as well
             raise WrongTopics(f"topic {name} could not be made: {message[0] if message else for_code(code).__name__}")
 
 

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from falcon.domain.ids import RoomId, Seq
+from falcon.domain.ids import SEQ_MAX, RoomId, Seq
 from falcon.features.messages.bodies import lost_message
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit, fit_range, fit_range_back
 from falcon.features.messages.table import SetRevision, UpsertMessage
@@ -22,7 +22,6 @@ _PLACED: Final = f"SELECT message, place & 0xffffffff {_OF_A_PAGE}"
 _PLACED_FROM_LAST: Final = f"{_PLACED} DESC"
 _first: Final = operator.itemgetter(0)
 
-_SEQ_MAX: Final = 2**32 - 1  # a place has 32 bits for it
 _REVISION_BITS: Final = 40  # a trillion changes of a room; the other bits of the 63 count rebuilds
 
 MODEL: Final = SqliteModel(
@@ -49,7 +48,7 @@ def page(
     from_last: bool = False,
     bytes_max: int = ITEMS_BYTES_MAX,
 ) -> MessageRange:
-    first, last = max(first, 1), min(last, _SEQ_MAX)
+    first, last = max(first, 1), min(last, SEQ_MAX)
     if first > last:
         return MessageRange(first, [])
     rows: Any = view.execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
@@ -62,7 +61,7 @@ def page(
 
 
 def message(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
-    if not 1 <= seq <= _SEQ_MAX:  # its upper bits would name a place in another room
+    if not 1 <= seq <= SEQ_MAX:  # its upper bits would name a place in another room
         return None
     row: Any = view.execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
     if row is not None:
@@ -85,7 +84,7 @@ def message_at(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> tuple[byt
 def newest(view: SqliteQueryContext, room_id: RoomId, through: Seq) -> Seq:
     row: Any = view.execute(
         "SELECT coalesce(max(place), 0) & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 AND ?1 << 32 | ?2",
-        (room_id, min(through, _SEQ_MAX)),
+        (room_id, min(through, SEQ_MAX)),
     ).fetchone()
     return int(row[0])
 
@@ -100,7 +99,7 @@ def _with_missing(
 ) -> MessageRange:
     """A page that has a hole or is too large. The timeline is written in the order of the log, a transaction a batch.
     So nothing will fill a hole before its newest message any more."""
-    last = min(last, newest(view, room_id, _SEQ_MAX))
+    last = min(last, newest(view, room_id, SEQ_MAX))
     rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
     if from_last:
         return fit_range_back(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)

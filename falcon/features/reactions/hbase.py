@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import SEQ_MAX, AccountId, RoomId, Seq
 from falcon.features.reactions.rules import KnownReactions
 from falcon.features.reactions.table import (
     FIRST_ACCOUNTS,
@@ -48,7 +48,6 @@ from falcon.read.hbase import (
 from falcon.read.store import BeingFilled
 
 BUCKET: Final = 50  # messages a row: most have no reactions
-_SEQ_MAX: Final = 2**32 - 1  # keys have 32 bits for it
 _HEAD, _KINDS, _REACTIONS, _OWN = b"\x01", b"\x02", b"\x03", b"\x04"
 REVISION: Final = b"d:r"
 THERE: Final = b"d:i"  # 1 while there is the reaction
@@ -76,7 +75,7 @@ def kinds_key(room_id: RoomId, seq: Seq) -> bytes:
 
 def kinds_keys(room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     """The rows with what the messages ``first`` to ``last`` show."""
-    first, last = max(first, 1), min(last, _SEQ_MAX)
+    first, last = max(first, 1), min(last, SEQ_MAX)
     return [_prefix(room_id) + _KINDS + U32(bucket) for bucket in range(first // BUCKET, last // BUCKET + 1)]
 
 
@@ -173,7 +172,7 @@ def shown_reactions(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: 
 def reactions(
     view: HBaseQueryContext, room_id: RoomId, seq: Seq, emoji: str | None, after: int, limit: int
 ) -> list[ReactionRow]:
-    if not 1 <= seq <= _SEQ_MAX:
+    if not 1 <= seq <= SEQ_MAX:
         return []
     prefix = reactions_key(room_id, seq)
     found: list[ReactionRow] = []
@@ -192,7 +191,7 @@ def known_reactions(
     view: HBaseQueryContext, room_id: RoomId, seq: Seq, emoji: str, accounts: Collection[AccountId]
 ) -> KnownReactions:
     revision = _revision(view.calls.row(_table(view), head_key(room_id)))
-    if not revision or not 1 <= seq <= _SEQ_MAX:
+    if not revision or not 1 <= seq <= SEQ_MAX:
         return KnownReactions(revision)
     shown = kinds_key(room_id, seq)
     own = {own_key(room_id, seq, account_id): account_id for account_id in accounts}

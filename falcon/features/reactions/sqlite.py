@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any, Final
 
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import SEQ_MAX, AccountId, RoomId, Seq
 from falcon.features.reactions.rules import KnownReactions
 from falcon.features.reactions.table import (
     FIRST_ACCOUNTS,
@@ -20,8 +20,6 @@ from falcon.features.reactions.table import (
     version_of,
 )
 from falcon.read.sqlite import SqliteModel, SqliteQueryContext, in_file_of, query
-
-_SEQ_MAX: Final = 2**32 - 1  # a place has 32 bits for it
 
 MODEL: Final = SqliteModel(
     tables={
@@ -67,7 +65,7 @@ def version(view: SqliteQueryContext, revision: int) -> int:
 def reactions(
     view: SqliteQueryContext, room_id: RoomId, seq: Seq, emoji: str | None, after: int, limit: int
 ) -> list[ReactionRow]:
-    if not 1 <= seq <= _SEQ_MAX:  # its upper bits would name a place in another room
+    if not 1 <= seq <= SEQ_MAX:  # its upper bits would name a place in another room
         return []
     rows: Any = view.execute(
         "SELECT revision, emoji, account_id, reacted_at FROM reactions"
@@ -88,7 +86,7 @@ def known_reactions(
         for account_id in accounts
         for (revision,) in view.execute(
             "SELECT revision FROM reactions WHERE place = ?1 << 32 | ?2 AND emoji = ?3 AND account_id = ?4",
-            (room_id, min(seq, _SEQ_MAX), emoji, account_id),
+            (room_id, min(seq, SEQ_MAX), emoji, account_id),
         )
     ]
     return kinds.known(reacted, first)
@@ -98,7 +96,7 @@ def _kinds(view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq) -> 
     rows: Any = view.execute(
         "SELECT place & 0xffffffff, since, revision, shown FROM reaction_kinds"
         " WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3",
-        (room_id, max(first, 1), min(last, _SEQ_MAX)),
+        (room_id, max(first, 1), min(last, SEQ_MAX)),
     )
     return [KindRow(*row) for row in rows]
 
