@@ -47,7 +47,7 @@ class WrongSettings(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constants:
-    """What no operator has had to set. Tests give other values; the environment cannot."""
+    """Values that no operator has had to set. Tests give other values; the environment cannot."""
 
     # A person's client repeats a command for minutes at most, and an owner must remember each key for so long.
     answer_window_seconds: float = 600.0

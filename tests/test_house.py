@@ -38,6 +38,10 @@ _UNCLEAR_IN = {
     **dict.fromkeys(("falcon", "clients/python", "docs"), re.compile(rf"\b(?:{_UNCLEAR}|{_BEHIND})\b")),
     **dict.fromkeys(("tools", "tests", "load_tests", "deploy"), re.compile(rf"\b(?:{_UNCLEAR})\b")),
 }
+_BEGINS_BADLY = re.compile(
+    r"(?:Of|In|On|At|By|For|From|With|Without|To|Into|Within|Until|Between|Among|Under|Over|After|Before|Beside|Through|"
+    r"About|Against|During|Since|What|Who|Whose|Which|It|They|This|These|Those|That|Its|Their|There|As)\b"
+)
 _RIDDLES_BEHIND_HASH = re.compile(f"#.*{_RIDDLES.pattern}")
 _QUOTED = re.compile(r"`+[^`]*`+")
 
@@ -187,6 +191,18 @@ def test_comments_use_plain_words(folder: str) -> None:
     assert found == []
 
 
+def test_docstrings_begin_with_what_they_say() -> None:
+    """With a noun or a verb, and not with a preposition or a pronoun."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text.partition(' ')[0]}"
+        for folder in ("falcon", "clients/python")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, text in _docstrings(path.read_text())
+        if _BEGINS_BADLY.match(text)
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("folder", ["docs", "deploy", "load_tests"])
 def test_documents_use_plain_words(folder: str) -> None:
     pages = [*(ROOT / folder).rglob("*.md"), *([ROOT / "README.md"] if folder == "docs" else [])]
@@ -207,11 +223,52 @@ def _comments(source: str, *, every: bool = False) -> Iterator[tuple[int, str]]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
                 yield token.start[0], token.string
+    yield from _docstrings(source)
+
+
+def _docstrings(source: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
             docstring := ast.get_docstring(node)
         ):
             yield node.body[0].lineno, docstring
+
+
+def test_each_constant_has_its_reason_beside_it() -> None:
+    """On its line, or directly above it or above the lines before it that have none of their own."""
+    assert [each for path in sorted((ROOT / "falcon").rglob("*.py")) for each in _unexplained(path)] == []
+
+
+def _unexplained(path: Path) -> Iterator[str]:
+    source = path.read_text()
+    commented = {
+        token.start[0]: token.line.lstrip().startswith("#")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and _is_number(node.value):
+            if any(line in commented for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)):
+                continue
+            above = node.lineno - 1
+            while above and lines[above - 1].strip() and above not in commented:
+                above -= 1
+            if not commented.get(above):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}: {lines[node.lineno - 1]}"
+
+
+def _is_number(value: ast.expr) -> bool:
+    match value:
+        case ast.Constant(value=number):
+            return isinstance(number, int | float) and not isinstance(number, bool)
+        case ast.UnaryOp(operand=operand):
+            return _is_number(operand)
+        case ast.BinOp(left=left, right=right):
+            return _is_number(left) and _is_number(right)
+        case ast.Tuple(elts=elements):
+            return bool(elements) and all(map(_is_number, elements))
+    return False
 
 
 def test_contributing_names_files_that_are_there() -> None:

@@ -52,7 +52,7 @@ class Role:
 
     @property
     def process_name(self) -> str:
-        """As ``falcon.roles`` gives it."""
+        """The name that ``falcon.roles`` gives it."""
         return f"{self.arguments[0]}-{self.place or 0}"
 
     @property

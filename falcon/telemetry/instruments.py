@@ -61,7 +61,7 @@ class Counter:
                 each._aside.append(each._taken())
 
     def _taken(self) -> float:
-        """What was set aside, which is so no more."""
+        """Takes what was set aside."""
         total = 0.0
         with contextlib.suppress(IndexError):
             while True:
@@ -169,7 +169,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """Of the values that are not shown yet, like ``total``, their sum."""
+        """Number of the values that are not shown yet; ``total`` is their sum."""
         self._count_aside()
         return sum(self._counts)
 

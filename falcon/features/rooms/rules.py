@@ -258,9 +258,9 @@ class Room(msgspec.Struct, frozen=True):
 
 
 class FeatureState(Generic[P]):
-    """What a feature keeps of a room beside the room's own fields. It is stored with a version of its own, so that it
-    voids no other feature's state. ``kind``: its fields all have defaults, those of a room in which nothing of the
-    feature has happened. ``meaning``: raise it if the same fields mean something else."""
+    """A feature's part of the state of a room. It is stored with a version of its own, so that it voids no other
+    feature's state. ``kind``: its fields all have defaults, those of a room in which nothing of the feature has
+    happened. ``meaning``: raise it if the same fields mean something else."""
 
     def __init__(self, name: str, kind: type[P], meaning: int = 1) -> None:
         self.name = name
