@@ -33,7 +33,7 @@ Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
 class _Cached(msgspec.Struct, frozen=True, gc=False):
     """A token that the tables knew when they were asked at ``asked_at``. It is good until ``fresh_until``; until
-    ``usable_until`` while the log confirmes it, or the tables are away. Times on CLOCK_MONOTONIC. ``confirmed``: no
+    ``usable_until`` while the log confirms it, or the tables are away. Times on CLOCK_MONOTONIC. ``confirmed``: no
     event of the account's partition up to this offset has revoked it.
 
     The fields of the account never change."""
@@ -92,7 +92,7 @@ class Authenticator:
         self._refreshing: asyncio.Task[None] | None = None
 
     async def authenticate(self, headers: Headers, turn: Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
-        """The account whose token it is. A good token is cached for ten minutes while the log confirmes it, and for a
+        """The account whose token it is. A good token is cached for ten minutes while the log confirms it, and for a
         second otherwise, so a token that another process revokes is accepted for about a second,
         but not with the position of the revocation (:meth:`confirm`).
 

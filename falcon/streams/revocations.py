@@ -38,7 +38,7 @@ class _Place(NamedTuple):
 
 
 class Revocations:
-    """One instance per event loop. Before it is started and after it is stopped, the log confirmes nothing."""
+    """One instance per event loop. Before it is started and after it is stopped, the log confirms nothing."""
 
     def __init__(
         self, store: ReadStore, feed: Feed, revoked: Callable[[AccountId], None] = lambda account_id: None

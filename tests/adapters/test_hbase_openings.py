@@ -93,7 +93,7 @@ class Edge:
         )
 
     async def confirms(self) -> None:
-        """From now on the log confirmes tokens that the tables have known."""
+        """From now on the log confirms tokens that the tables have known."""
         self._revocations.start()
         while not self._revocations.still_valid_since(time.monotonic(), time.monotonic()):
             await asyncio.sleep(0.01)

@@ -45,7 +45,7 @@ def hold(tmp_path: Path) -> Path:
 @pytest.fixture
 def newer(older: Cluster, tmp_path: Path, hold: Path) -> Iterator[Callable[[], Cluster]]:
     """Makes it the Falcon of after: what starts from then on has one read model more. Batches of one event are full, so
-    no other projection confirmes it, and waits with it."""
+    no other projection confirms it, and waits with it."""
 
     def grow() -> Cluster:
         lengths.install()

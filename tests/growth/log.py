@@ -122,7 +122,7 @@ class CountedLog:
         """Readers hear of each event."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
     def _range(self, segment: int, start: int, most: int) -> tuple[list[LocatedRecord], Position]:
         located = self._records[segment]

@@ -577,7 +577,7 @@ def test_a_batch_that_took_long_once_holds_the_next_one_up_by_little(
 
 
 class Pair:
-    """The timeline's stream, which confirmes memberships', and that of memberships; in partition 0."""
+    """The timeline's stream, which confirms memberships', and that of memberships; in partition 0."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -198,7 +198,7 @@ class SimulatedFalcon:
         self.kill(process.name)
 
     def _exit(self, code: int) -> None:
-        """In the place of os._exit."""
+        """Stands in for os._exit."""
         name = self.simulation.current.process.name
         self.ended.append(f"{name}: exit {code}")
         self.kill(name)
@@ -313,7 +313,7 @@ class SimulatedFalcon:
 
 
 class _Aiohttp:
-    """In the place of the module aiohttp, with which owners watch one another."""
+    """Stands in for the module aiohttp, with which owners watch one another."""
 
     def __init__(self, http: Callable[[], Http]) -> None:
         self._http = http
@@ -326,7 +326,7 @@ class _Aiohttp:
 
 
 def _no_connector(networks: object, **_: object) -> None:
-    """In the place of connections within some networks: there are none here."""
+    """Stands in for connections within some networks: there are none here."""
 
 
 class _NotConnected(aiohttp.ClientConnectorError):
@@ -346,7 +346,7 @@ class _Session:
         return _Response(self._http, url, headers, self._silence)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
 
 class _Response:
@@ -460,7 +460,7 @@ class EdgeClient:
             raise httpx.RemoteProtocolError(str(error)) from error
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
 
 class _Transport(httpx.AsyncBaseTransport):

@@ -226,7 +226,7 @@ class Noted(History):
         return iter(self._noted)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
 
 class Course:

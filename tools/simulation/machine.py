@@ -244,7 +244,7 @@ class SimulatedMachine:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def _exit(self, code: int) -> None:
-        """In the place of os._exit."""
+        """Stands in for os._exit."""
         name = self.simulation.current.process.name
         self.ended.append(f"{name}: exit {code}")
         self.kill(name)
@@ -252,7 +252,7 @@ class SimulatedMachine:
 
 
 class _Commands:
-    """In the place of LocalCommands."""
+    """Stands in for LocalCommands."""
 
     def __init__(self, machine: SimulatedMachine, folder: Path, name: str, keys: Keys) -> None:
         self._http = machine.http
@@ -268,7 +268,7 @@ class _Commands:
 
 
 class _Nudges:
-    """In the place of Nudges."""
+    """Stands in for Nudges."""
 
     def __init__(self, machine: SimulatedMachine, folder: Path, names: Sequence[str], here: int) -> None:
         self._machine = machine
@@ -287,7 +287,7 @@ class _Nudges:
 
 
 class _Signals:
-    """In the place of SocketSignalTransport."""
+    """Stands in for SocketSignalTransport."""
 
     def __init__(self, machine: SimulatedMachine, folder: Path, log_name: str, name: str) -> None:
         self._all = machine._signalled
@@ -310,7 +310,7 @@ class _Signals:
 
 
 class _NoLock:
-    """In the place of the lock that processes share while they serve: the kernel gives it to real processes."""
+    """Stands in for the lock that processes share while they serve: the kernel gives it to real processes."""
 
     def __init__(self, *_: object) -> None:
         """There is none."""

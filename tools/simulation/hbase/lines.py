@@ -1,4 +1,4 @@
-"""In the place of a connection to a gateway: calls take their time, are lost, hang, or are carried out too late."""
+"""Stands in for a connection to a gateway: calls take their time, are lost, hang, or are carried out too late."""
 
 import random
 import time
@@ -75,7 +75,7 @@ class SimulatedLine(ThriftConnection):
         return self._calls
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
     def ask(self, rows: Sequence[bytes], carry_out: Callable[[], T], *, again: bool = False) -> T:
         """Raises TimeoutError, TTransportException, and what is carried out raises. ``again``: it may happen twice."""

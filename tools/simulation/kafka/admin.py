@@ -1,4 +1,4 @@
-"""In the place of AIOKafkaAdminClient: topics are described, made and altered."""
+"""Stands in for AIOKafkaAdminClient: topics are described, made and altered."""
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ class SimulatedAdmin:
         await self._client.start()
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
     async def describe_topics(self, names: Sequence[str]) -> list[dict[str, Any]]:
         return [_described(name, await self._ask("topic", name)) for name in names]

@@ -285,7 +285,7 @@ class Brokers:
         return Copy({name: topic.copy() for name, topic in self._topics.items()})
 
     def put_back(self, copied: Copy) -> None:
-        """In the place of what is there; the brokers are down. Of members they know nothing then."""
+        """Stands in for what is there; the brokers are down. Of members they know nothing then."""
         assert not any(node.up for node in self._nodes.values()), "the brokers must be stopped"
         self._topics = {name: topic.copy() for name, topic in copied.topics.items()}
         self._groups.clear()

@@ -1,4 +1,4 @@
-"""In the place of KafkaCluster: the same names and settings, with clients of simulated brokers."""
+"""Stands in for KafkaCluster: the same names and settings, with clients of simulated brokers."""
 
 from typing import Any, Final
 

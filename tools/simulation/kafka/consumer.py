@@ -1,4 +1,4 @@
-"""In the place of AIOKafkaConsumer: reads what it is assigned, ahead of who asks; or is one of a group."""
+"""Stands in for AIOKafkaConsumer: reads what it is assigned, ahead of who asks; or is one of a group."""
 
 import asyncio
 from collections import deque

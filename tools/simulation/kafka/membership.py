@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Membership:
-    """In the place of aiokafka's group coordinator, by whose names it is asked for its task and for another assignment.
+    """Stands in for aiokafka's group coordinator, by whose names it is asked for its task and for another assignment.
 
     ``assignors``: as aiokafka has them, and in fact its own.
     """

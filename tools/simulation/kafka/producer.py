@@ -1,4 +1,4 @@
-"""In the place of AIOKafkaProducer, idempotent and with acks=all: batches in, and no giving up."""
+"""Stands in for AIOKafkaProducer, idempotent and with acks=all: batches in, and no giving up."""
 
 import asyncio
 import time

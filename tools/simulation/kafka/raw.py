@@ -1,4 +1,4 @@
-"""In the place of AIOKafkaClient, where requests about groups are sent as such."""
+"""Stands in for AIOKafkaClient, where requests about groups are sent as such."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +30,7 @@ class SimulatedBrokerClient:
         raise TypeError(request)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is nothing to close."""
 
     async def _describe(self, node: int, group: str) -> Any:
         try:

@@ -147,7 +147,7 @@ MUTANTS: Final = (
     ),
     mutant("a token is as of its cut", Differences, "encoded", _of_the_cut, EDGES),
     mutant("a stream goes on from a state that it never showed", Opener, "open", _at_the_state, ENDINGS),
-    mutant("the log confirmes tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
+    mutant("the log confirms tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
     mutant("a token is good at the position of its revocation", Authenticator, "confirm", _unasked, REVOCATIONS),
     mutant(
