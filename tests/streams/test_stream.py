@@ -525,61 +525,6 @@ def test_a_deleted_messages_text_is_not_told_again(anna: Person, ben: Person, ro
     assert replay[0].data["deleted"] is True and replay[0].data["seq"] == seq
 
 
-def test_an_edited_message_comes_with_its_text_of_then(anna: Person, ben: Person, room: Room, listen: Listen) -> None:
-    hello = listen(ben).next()
-    seq = anna.says(room, "Tea?")
-    anna.patch(f"{room}/messages/{seq}", {"text": "Coffee?"})
-    replay = listen.resume(ben, hello).until("caught_up")
-    assert [event.data["text"] for event in replay] == ["Tea?", "Coffee?"]
-
-
-def test_who_was_removed_while_away_sees_that_and_nothing_behind_it(
-    anna: Person, ben: Person, room: Room, listen: Listen
-) -> None:
-    hello = listen(ben).next()
-    anna.says(room, "Before")
-    anna.delete(f"{room}/members/{ben.account_id}")
-    anna.says(room, "Behind his back")
-    assert names(listen.resume(ben, hello).until("caught_up")) == ["message.posted", "member.left"]
-
-
-def test_who_was_in_a_room_only_while_away_sees_just_that_time(
-    anna: Person, cleo: Person, room: Room, listen: Listen
-) -> None:
-    hello = listen(cleo).next()
-    anna.says(room, "Before")
-    anna.put(f"{room}/members/{cleo.account_id}", {"role": "member"})
-    anna.says(room, "With her")
-    anna.delete(f"{room}/members/{cleo.account_id}")
-    anna.says(room, "After")
-    replay = listen.resume(cleo, hello).until("caught_up")
-    assert names(replay) == ["member.joined", "message.posted", "member.left"]
-    assert replay[1].data["text"] == "With her"
-
-
-def test_a_room_comes_as_it_was_then(anna: Person, ben: Person, listen: Listen) -> None:
-    """Also one that he has left since, which no table shows him any more."""
-    stream = listen(ben)
-    hello = stream.next()
-    room = anna.makes_room("Tea", ben)
-    anna.says(room, "Hi")
-    anna.patch(str(room), {"name": "Coffee"})
-    anna.patch(str(room), {"name": "Water"})
-    anna.delete(f"{room}/members/{ben.account_id}")
-    live = stream.until("member.left")
-    replay = listen.resume(ben, hello).until("member.left")
-    assert shown(replay) == shown(live)
-
-
-def test_a_room_that_was_made_and_left_while_away_is_not_passed_over(anna: Person, ben: Person, listen: Listen) -> None:
-    hello = listen(ben).next()
-    room = anna.makes_room("Tea", ben)
-    anna.says(room, "Hi")
-    anna.delete(f"{room}/members/{ben.account_id}")
-    replay = listen.resume(ben, hello).until("caught_up")
-    assert names(replay) == ["room.created", "message.posted", "member.left"]
-
-
 def test_nothing_comes_twice_while_the_tables_are_behind_the_log(
     falcon: Falcon, anna: Person, ben: Person, room: Room, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
