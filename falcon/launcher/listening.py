@@ -58,7 +58,7 @@ def check_privacy(settings: Settings) -> None:
     if settings.plaintext != "yes":
         raise CannotStart(
             f"traffic to FALCON_HOST={settings.host} would not be encrypted: set FALCON_TLS_CERT and FALCON_TLS_KEY; "
-            "or FALCON_TRUSTED_PROXIES, if a proxy before it ends TLS; or FALCON_PLAINTEXT=yes"
+            "or FALCON_TRUSTED_PROXIES, if a proxy in front of it terminates TLS; or FALCON_PLAINTEXT=yes"
         )
     say(f"traffic to {settings.host} is not encrypted (FALCON_PLAINTEXT)")
 
