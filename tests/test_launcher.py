@@ -157,7 +157,7 @@ class Hosted:
     """A role whose process runs a program, and that is ready. ``beat``: what the process does each second."""
 
     def __init__(self, group: ProcessGroup, program: str = "import signal; print(flush=True); signal.pause()") -> None:
-        self.role = Role("serve", [], [])
+        self.role = Role("serve", ["serve"], [])
         self.role.pipe, self._writing = os.pipe()
         self.process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
         assert self.process.stdout is not None
