@@ -114,7 +114,8 @@ class CommandClient:
             request.trace,
             refusal is not None,
         )
-        measured = self._metrics.get(type(command)) or self._metrics_of(type(command))
+        kind = type(command)
+        measured = self._metrics.get(kind) or self._metrics.setdefault(kind, _CommandMetrics(kind.__name__))
         reply = await self._gateway.ask(envelope)
         measured.seconds.observe(time.monotonic() - began)
         if isinstance(reply, NotKnown):
@@ -148,10 +149,6 @@ class CommandClient:
             return self._limiter.refused_by_owner(reply.limit, reply.retry_after)
         metrics.commands.labels(measured.name, reply.reason).inc()
         return from_unavailable(reply)
-
-    def _metrics_of(self, kind: type) -> "_CommandMetrics":
-        self._metrics[kind] = _CommandMetrics(kind.__name__)
-        return self._metrics[kind]
 
 
 class _CommandMetrics:

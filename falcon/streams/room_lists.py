@@ -72,7 +72,8 @@ class RoomLists:
         if account_id not in self._lists:
             with suppress(ManyRooms):
                 return _page(await self._store.rooms_of(account_id, cursor, limit + 1, FEW), limit)
-        return await self._pick(await self._current(account_id), cursor, limit)
+        picked, following = (await self._current(account_id)).pick(cursor, limit)
+        return RoomListPage(await self._store.summaries_of(account_id, picked), following)
 
     async def newest(self, account_id: AccountId, limit: int) -> NewestRooms:
         """Returns at most ``limit`` rooms. Raises ReadStoreUnavailable."""
@@ -84,10 +85,6 @@ class RoomLists:
         picked, _ = current.pick(None, limit)
         rooms = await self._store.member_rooms_among(account_id, picked)
         return NewestRooms(newest_first(rooms, limit).rooms, dict(current.memberships))
-
-    async def _pick(self, current: "_List", cursor: RoomCursor | None, limit: int) -> RoomListPage:
-        picked, following = current.pick(cursor, limit)
-        return RoomListPage(await self._store.summaries_of(current.account_id, picked), following)
 
     # --- changes from the feed ----------------------------------------------------------------------------------------
 

@@ -85,7 +85,8 @@ class KafkaCuts:
         while True:
             try:
                 if self._offset is None:
-                    self._offset = await self._first()
+                    end = (await self._reader.ends([0]))[0]
+                    self._offset = max(await self._reader.beginning(0), end - KEPT_MAX)
                 while True:
                     await self._receive(self._offset, receive)
                     await self._check()
@@ -98,11 +99,6 @@ class KafkaCuts:
             except Exception:  # if this task ended, tokens would grow for ever
                 log.exception("reading cuts met a fault of ours; it continues after it")
             await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _first(self) -> int:
-        """The number of the first cut to take."""
-        end = (await self._reader.ends([0]))[0]
-        return max(await self._reader.beginning(0), end - KEPT_MAX)
 
     async def _receive(self, offset: int, receive: Callable[[int, bytes], None]) -> None:
         for record in (await self._reader.records({0: offset}, _RECORDS, IDLE_SECONDS)).get(0, []):

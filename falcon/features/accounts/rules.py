@@ -162,17 +162,13 @@ def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
 
 def revoke_token(account: Account, command: RevokeToken) -> Decision:
     """An admin keeps one token: the last admin without any could issue none, neither to itself nor to others."""
-    token_id = command.token_id or _numbered(account, command.token_hash)
+    token_id = command.token_id or next((n for n, each in account.tokens.items() if each == command.token_hash), 0)
     token_hash = account.tokens.get(token_id)
     if token_hash is None:
         return TokenNotFound(account.account_id, token_id)
     if account.is_admin and len(account.tokens) == 1:
         return LastToken(account.account_id)
     return Decided((TokenRevoked(account.account_id, token_id, token_hash),), Done())
-
-
-def _numbered(account: Account, token_hash: str) -> int:
-    return next((token_id for token_id, each in account.tokens.items() if each == token_hash), 0)
 
 
 RULES: Final[dict[Any, Any]] = {}  # of rooms it has none

@@ -8,7 +8,7 @@ Here a refusal costs a look at the bytes and a write of ready ones, a tenth of a
 import re
 from typing import Final
 
-from falcon.domain.ids import AccountId, partition_of
+from falcon.domain.ids import partition_of
 from falcon.http.problems import from_unavailable
 from falcon.http.server.raw_responses import problem_bytes
 from falcon.telemetry import metrics
@@ -49,18 +49,14 @@ class AdmissionControl:
         mailbox = self._gateway.mailbox(partition_of(int(send[1]), self._partitions))
         if mailbox is None or mailbox.expects() or not _is_whole(data):
             return None
-        account_id = _claimed_account(data)
+        claimed = _ACCOUNT.search(data)
+        account_id = None if claimed is None else int(claimed[1])
         if account_id is not None and mailbox.yields_to(account_id):
             return None
         mailbox.refuse()
         self._refused.inc()
         self._answered.inc()
         return self._refusal
-
-
-def _claimed_account(data: bytes) -> AccountId | None:
-    claimed = _ACCOUNT.search(data)
-    return None if claimed is None else int(claimed[1])
 
 
 def _is_whole(data: bytes) -> bool:
