@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import math
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,9 +16,10 @@ import msgspec
 from falcon.settings import Settings
 from tools.attack.attackers import Orders
 from tools.attack.attacks import Counts, Target
-from tools.attack.others import Asked, Others
+from tools.attack.others import Others
 from tools.harness.falcon import Falcon
 from tools.harness.reports import counts_in_words, percentile, text_table
+from tools.people.history import Operation
 
 _ALONE_SECONDS_MIN: Final = 8.0  # an attack has no turn of its own where that would be shorter
 _AFTER_SECONDS: Final = 120.0  # for what an attacker needs to end
@@ -35,7 +35,7 @@ class Phase(NamedTuple):
     """``resident``: the largest resident size of the server in bytes. ``counts``: what attackers met, by attack."""
 
     name: str
-    asked: list[Asked]
+    asked: list[Operation]
     resident: int
     counts: dict[str, Counts]
 
@@ -49,11 +49,11 @@ class Phase(NamedTuple):
 
     def _percentile(self, share: float) -> float:
         """In seconds; NaN if nothing was asked."""
-        return percentile([each.seconds for each in self.asked], share) if self.asked else math.nan
+        return percentile([each.ended - each.started for each in self.asked], share) if self.asked else math.nan
 
     @property
     def refused(self) -> Counts:
-        return Counter(each.outcome for each in self.asked if each.is_refused)
+        return Counter(f"{each.status} {each.code}" for each in self.asked if each.outcome != "acknowledged")
 
 
 class Report(NamedTuple):
@@ -114,7 +114,7 @@ class Report(NamedTuple):
         ]
         lines = [
             f"rates: {'on' if self.limited else 'there are none'}; {self.tokens:,} wrong tokens; "
-            f"{self.streamed:,} messages by streams, which ended {self.streams_ended} times",
+            f"{self.streamed:,} events by streams, which ended {self.streams_ended} times",
             text_table(("phase", "asked", "refused", "p50", "p99", "grown"), rows),
         ]
         for phase in self.phases:
@@ -128,22 +128,21 @@ async def lay_siege(folder: Path, seconds: float, attacks: Sequence[str]) -> Rep
     limited = "limits" in {field.name for field in dataclasses.fields(Settings)}
     falcon = Falcon(folder, {"limits": "on"} if limited else {}).start()
     try:
-        return await _Siege(falcon, seconds, limited).run(attacks)
+        return await _Siege(falcon, folder, seconds, limited).run(attacks)
     finally:
         falcon.stop()
 
 
 class _Siege:
-    def __init__(self, falcon: Falcon, seconds: float, limited: bool) -> None:
+    def __init__(self, falcon: Falcon, folder: Path, seconds: float, limited: bool) -> None:
         self._falcon = falcon
         self._seconds = seconds
         self._limited = limited
-        self._others = Others(falcon.info["url"], falcon.info["admin_token"])
+        self._others = Others(falcon, folder)
         self._phases: list[Phase] = []
         self._resident = 0
 
     async def run(self, attacks: Sequence[str]) -> Report:
-        await self._others.arrive()
         target = await self._prepare()
         before = self._falcon.pids("serve")
         async with self._watching(), self._others.chatting():
@@ -162,8 +161,9 @@ class _Siege:
         wrong = [] if self._falcon.pids("serve") == before else ["the server was started again"]
         faults = [line for line in self._falcon.log().splitlines() if "Traceback" in line]
         wrong += [f"the log has {len(faults)} faults"] if faults else []
-        others = self._others
-        return Report(self._seconds, self._limited, self._phases, others.streamed, others.streams_ended, wrong)
+        heard = self._others.crowd.heard
+        wrong += self._others.wrong
+        return Report(self._seconds, self._limited, self._phases, heard.deliveries, heard.byes.total(), wrong)
 
     async def _prepare(self) -> Target:
         """The hostile account, its room with large messages, and a stranger."""
@@ -179,13 +179,13 @@ class _Siege:
 
     async def _phase(self, name: str, target: Target, attacks: Sequence[str], seconds: float) -> None:
         self._resident = 0
-        began = time.monotonic()
+        began = self._others.history.now()
         counts: dict[str, Counts] = {}
         if attacks:
             counts = await _attackers(Orders(target, list(attacks), seconds))
         else:
             await asyncio.sleep(seconds)
-        ended = time.monotonic()
+        ended = self._others.history.now()
         self._phases.append(Phase(name, self._others.asked_between(began, ended), self._resident, counts))
 
     @asynccontextmanager

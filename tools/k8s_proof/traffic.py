@@ -9,11 +9,11 @@ from typing import Final
 import httpx
 
 from falcon.adapters.kafka.cluster import KafkaCluster
-from tools.k8s_proof.connections import Connections
 from tools.k8s_proof.figures import Figures, reckon
 from tools.k8s_proof.journal import Journal
 from tools.k8s_proof.sessions import SteadySession
 from tools.people.audit import Audit
+from tools.people.connections import Connections
 from tools.people.crowd import SERVED_SECONDS, Crowd
 from tools.people.history import History, Operation
 from tools.people.listener import Log

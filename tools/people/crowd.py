@@ -26,7 +26,7 @@ class Crowd:
     """``halls``: one in each of so many partitions. In each one session probes, so that a room that is not served
     shows; ``chatting`` more do all kinds of things. ``guests`` come and go, and say nothing. ``listeners`` have the
     accounts of guests and of sessions. ``place``: what a token says of the log, where it says one place. ``exact``:
-    some keep the books too."""
+    some keep the books too. ``steady``: listeners stay for as long as the server lets them."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Crowd:
         session: type[Session] = Session,
         http: Http | None = None,
         place: Callable[[str], int] = lambda token: 0,
+        steady: bool = False,
     ) -> None:
         self.heard = Heard()
         self.history = history
@@ -56,6 +57,7 @@ class Crowd:
         self._session = session
         self._http = http
         self._place = place
+        self._is_steady = steady
         self._exact: Exact | None = None
         self._listeners: list[Listener] = []
         self._listening: list[asyncio.Task[None]] = []
@@ -86,6 +88,9 @@ class Crowd:
             Listener(number, self._urls, ears[number % len(ears)], self.heard, self._seed, self._place)
             for number in range(listeners)
         ]
+        if self._is_steady:
+            for each in self._listeners:
+                each.staying.set()
 
     async def _open_halls(self, count: int) -> list[int]:
         first, *others = self.accounts
