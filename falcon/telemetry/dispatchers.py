@@ -34,7 +34,6 @@ class Activity:
         self._all_active = metrics.dispatcher_all_active.labels(name)
         self._wait = metrics.dispatcher_wait.labels(name)
         self._run = metrics.dispatcher_run.labels(name)
-        self._completed = metrics.dispatcher_completed.labels(name)
         self._rejections = metrics.dispatcher_rejections.labels(name)
         metrics.dispatcher_threads_max.labels(name).set(threads)
         metrics.dispatcher_bound.labels(name).set(bound)
@@ -75,7 +74,6 @@ class Activity:
                     self._all_active_seconds += ended - self._all_active_since
                 self._active -= 1
             self._run.observe(ended - began)
-            self._completed.inc()
 
     def _sample(self) -> float:
         """Time in which all threads are active counts while it lasts, since a thread that hangs would never show
@@ -102,7 +100,6 @@ class Dispatcher(ThreadPoolExecutor):
         self.name = name
         self._places = threading.Semaphore(threads + queue)
         self._activity = Activity(name, threads, queue)
-        metrics.dispatcher_threads.labels(name).set_function(lambda: len(self._threads))
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Raises Saturated; RuntimeError once it is closed."""

@@ -113,9 +113,6 @@ owner_connections_cut = counter(
 )
 OWNER_CUTS = ("malformed", "silent")  # their reasons
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
-keys_remembered = gauge(
-    "falcon_keys_remembered", "Idempotency keys that shards remember, each for its window.", ("shard",)
-)
 keys_bytes = gauge("falcon_keys_bytes", "Memory that remembered idempotency keys take, about.", ("shard",))
 keys_bytes_max = gauge(
     "falcon_keys_bytes_max", "The memory beyond which commands with a new key are refused.", ("shard",)
@@ -123,10 +120,7 @@ keys_bytes_max = gauge(
 aggregate_loads = histogram(
     "falcon_aggregate_load_seconds", "Reading a room or account that was not in memory, from snapshot and log."
 ).labels()
-passivations = counter("falcon_passivations", "Aggregates that left memory because they were not used.").labels()
 checkpoints = counter("falcon_checkpoints", "Checkpoints of partitions written.").labels()
-snapshots = counter("falcon_snapshots", "Snapshots of aggregates written with checkpoints.").labels()
-recoveries = counter("falcon_recoveries", "Partitions taken over and recovered.").labels()
 recovery_events = counter("falcon_recovery_events", "Events read from the log's tail in recoveries.").labels()
 parts_missing = counter(
     "falcon_snapshot_parts_missing", "Recoveries from the log alone, since a stored state was missing or damaged."
@@ -200,7 +194,6 @@ stream_cuts_read = counter(
 # --- dispatchers ------------------------------------------------------------------------------------------------------
 
 dispatcher_threads_max = gauge("falcon_dispatcher_threads_max", "Threads that a dispatcher may have.", ("dispatcher",))
-dispatcher_threads = gauge("falcon_dispatcher_threads", "Threads that a dispatcher has.", ("dispatcher",))
 dispatcher_active = gauge(
     "falcon_dispatcher_threads_active", "Threads of a dispatcher that are at work.", ("dispatcher",)
 )
@@ -221,9 +214,6 @@ dispatcher_oldest = gauge(
 )
 dispatcher_wait = histogram("falcon_dispatcher_queue_seconds", "A task's time in the queue.", ("dispatcher",))
 dispatcher_run = histogram("falcon_dispatcher_run_seconds", "A task's time on a thread.", ("dispatcher",))
-dispatcher_completed = counter(
-    "falcon_dispatcher_tasks_completed", "Tasks done, failed ones included.", ("dispatcher",)
-)
 dispatcher_rejections = counter(
     "falcon_dispatcher_rejections", "Tasks refused because too many waited.", ("dispatcher",)
 )
@@ -240,7 +230,6 @@ loop_delay = histogram(
 loop_delay_max = gauge(
     "falcon_event_loop_delay_max_seconds", "The largest delay of the event loop in the last second.", across="process"
 )
-gc_collections = counter("falcon_gc_collections", "Runs of the garbage collector.", ("generation",), across="process")
 gc_seconds = counter(
     "falcon_gc_pause_seconds",
     "Time in which the garbage collector held everything up.",

@@ -155,18 +155,13 @@ class _GarbageCollection:
 
     def __init__(self) -> None:
         self._began = 0.0
-        self._figures = [
-            (metrics.gc_collections.labels(str(generation)), metrics.gc_seconds.labels(str(generation)))
-            for generation in range(len(gc.get_count()))
-        ]
+        self._seconds = [metrics.gc_seconds.labels(str(generation)) for generation in range(len(gc.get_count()))]
 
     def __call__(self, phase: str, info: Mapping[str, int]) -> None:
         if phase == "start":
             self._began = time.perf_counter()
             return
-        collections, seconds = self._figures[info["generation"]]
-        collections.inc()
-        seconds.inc(time.perf_counter() - self._began)
+        self._seconds[info["generation"]].inc(time.perf_counter() - self._began)
 
 
 def _stacks(arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Checkpoints:
         if is_crowded or aggregates.uncheckpointed >= self._limits.checkpoint_events:
             self.capture(serving, submissions)
             if is_crowded:
-                metrics.passivations.inc(aggregates.passivate())
+                aggregates.passivate()
 
     def after_time(self, serving: Serving, submissions: list[Submission]) -> None:
         if self._monotonic() - serving.captured_at >= self._limits.checkpoint_seconds:
@@ -63,4 +63,3 @@ class Checkpoints:
     def written(self, serving: Serving, checkpoint: Checkpoint) -> None:
         serving.aggregates.checkpointed()
         metrics.checkpoints.inc()
-        metrics.snapshots.inc(len(checkpoint.snapshots))

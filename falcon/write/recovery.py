@@ -176,7 +176,6 @@ class Recovery:
     def _begun(self, partition: PartitionAggregates, end: Position) -> PartitionAggregates:
         partition.begin(end, self._clock.now())
         self._distrusted.discard(partition.number)
-        metrics.recoveries.inc()
         return partition
 
 

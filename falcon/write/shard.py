@@ -148,7 +148,8 @@ class Shard:
             self._journal.submit(submissions)
         if now >= self._passivate_at:
             self._passivate_at = now + self._limits.passivate_seconds
-            metrics.passivations.inc(sum(each.aggregates.passivate() for each in serving))
+            for each in serving:
+                each.aggregates.passivate()
         self._forget_keys()
         self._gauges.measure(serving, len(self._ownership.assigned), self._keys, now)
         self._busy.turn()

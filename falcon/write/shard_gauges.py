@@ -17,7 +17,6 @@ class ShardGauges:
         self._assigned = metrics.partitions_assigned.labels(shard)
         self._in_flight = metrics.appends_in_flight.labels(shard)
         self._oldest = metrics.append_oldest.labels(shard)
-        self._keys = metrics.keys_remembered.labels(shard)
         self._keys_bytes = metrics.keys_bytes.labels(shard)
 
     def measure(self, serving: Iterable[Serving], assigned: int, keys: KeyCounts, now: float) -> None:
@@ -29,7 +28,6 @@ class ShardGauges:
         self._assigned.set(assigned)
         self._in_flight.set(len(in_flight))
         self._oldest.set(max((now - append.since for append in in_flight), default=0.0))
-        self._keys.set(keys.total)
         self._keys_bytes.set(keys.bytes)
 
 

@@ -170,6 +170,7 @@ def test_metrics_come_in_the_format_that_is_asked_for(ops: Api, accept: str, giv
 
 
 def test_dispatchers_show_their_threads_and_their_queue(ops: Api) -> None:
+    ops.send("GET", "/livez")
     rows = {row["dispatcher"]: row for row in ops.send("GET", "/debug/dispatchers").json()["dispatchers"]}
     operations = rows["operations"]
     assert (operations["threads_max"], operations["queue_bound"]) == (2, 4)

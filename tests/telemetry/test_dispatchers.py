@@ -42,13 +42,13 @@ def test_it_shows_who_is_at_work_and_who_waits(dispatcher: Dispatcher) -> None:
     gate = Gate()
     running = [dispatcher.submit(gate) for _ in range(3)]
     assert gate.reached.acquire(timeout=10) and gate.reached.acquire(timeout=10)
-    assert gauge("dispatcher_active", dispatcher) == gauge("dispatcher_threads", dispatcher) == 2
+    assert gauge("dispatcher_active", dispatcher) == gauge("dispatcher_threads_max", dispatcher) == 2
     assert gauge("dispatcher_queue", dispatcher) == 1
     assert gauge("dispatcher_oldest", dispatcher) > 0
     gate.open()
     wait(running)
     assert gauge("dispatcher_queue", dispatcher) == gauge("dispatcher_oldest", dispatcher) == 0
-    assert until(lambda: gauge("dispatcher_completed", dispatcher) == 3)
+    assert until(lambda: metrics.dispatcher_run.labels(dispatcher.name).count == 3)
 
 
 def test_time_with_all_threads_at_work_counts_while_it_lasts(dispatcher: Dispatcher) -> None:
@@ -86,7 +86,7 @@ def test_a_task_that_fails_is_done_too(dispatcher: Dispatcher) -> None:
 
     with pytest.raises(ValueError, match="no"):
         dispatcher.submit(fail).result(10)
-    assert until(lambda: gauge("dispatcher_completed", dispatcher) == 1)
+    assert until(lambda: metrics.dispatcher_run.labels(dispatcher.name).count == 1)
 
 
 def test_a_closed_one_takes_nothing(dispatcher: Dispatcher) -> None:

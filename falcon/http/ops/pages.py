@@ -16,14 +16,12 @@ def dispatchers(measured: Values) -> list[Row]:
     return [
         {
             "dispatcher": name,
-            "threads": values.value_of(metrics.dispatcher_threads.name, name),
             "active": values.value_of(metrics.dispatcher_active.name, name),
             "threads_max": values.value_of(metrics.dispatcher_threads_max.name, name),
             "all_active_seconds": values.counted(metrics.dispatcher_all_active.name, name),
             "queue": values.value_of(metrics.dispatcher_queue.name, name),
             "queue_bound": values.value_of(metrics.dispatcher_bound.name, name),
             "oldest_seconds": values.value_of(metrics.dispatcher_oldest.name, name),
-            "completed": values.counted(metrics.dispatcher_completed.name, name),
             "rejected": values.counted(metrics.dispatcher_rejections.name, name),
             **values.times("queued", metrics.dispatcher_wait.name, name),
             **values.times("run", metrics.dispatcher_run.name, name),

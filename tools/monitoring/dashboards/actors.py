@@ -85,16 +85,10 @@ _THREADS: Final = Section(
             top=1,
         ),
         Panel(
-            title="Threads",
-            description="How many threads has each dispatcher made so far? Those with a single one are not counted.",
-            unit=grafana.COUNT,
-            queries=(Query(total("falcon_dispatcher_threads", "dispatcher"), "{{dispatcher}}"),),
-        ),
-        Panel(
             title="Tasks done",
             description="How much does each do? Failed tasks are included.",
             unit=grafana.PER_SECOND,
-            queries=(Query(rate("falcon_dispatcher_tasks_completed_total", "dispatcher"), "{{dispatcher}}"),),
+            queries=(Query(observed("falcon_dispatcher_run_seconds", "dispatcher"), "{{dispatcher}}"),),
         ),
         Panel(
             title="Time on a thread",
@@ -104,7 +98,7 @@ _THREADS: Final = Section(
                 Query(quantile(0.99, "falcon_dispatcher_run_seconds", "dispatcher"), "{{dispatcher}} p99"),
                 Query(maximum("falcon_dispatcher_run_seconds", "dispatcher"), "{{dispatcher}} max"),
             ),
-            width=16,
+            width=24,
         ),
     ),
 )

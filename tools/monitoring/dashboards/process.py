@@ -89,12 +89,6 @@ _HELD_UP: Final = Section(
             queries=(Query(peak("falcon_process_sampled_seconds", _EACH), _NAME),),
         ),
         Panel(
-            title="Garbage collections",
-            description="How often does the collector run, by generation?",
-            unit=grafana.PER_SECOND,
-            queries=(Query(rate("falcon_gc_collections_total", "generation"), "generation {{generation}}"),),
-        ),
-        Panel(
             title="Paused by the collector, share of the time",
             description="How much of the time does a process do nothing but collect garbage? By generation, the worst "
             "instance.",
@@ -105,20 +99,7 @@ _HELD_UP: Final = Section(
                     "{{process}} generation {{generation}}",
                 ),
             ),
-        ),
-        Panel(
-            title="Time of a collection",
-            description="How long does a run of the collector take on average, by generation?",
-            unit=grafana.SECONDS,
-            queries=(
-                Query(
-                    ratio(
-                        rate("falcon_gc_pause_seconds_total", "generation"),
-                        rate("falcon_gc_collections_total", "generation"),
-                    ),
-                    "generation {{generation}}",
-                ),
-            ),
+            width=24,
         ),
     ),
 )

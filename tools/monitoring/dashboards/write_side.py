@@ -214,7 +214,7 @@ _PARTITIONS: Final = Section(
             unit=grafana.COUNT,
             width=6,
             queries=(
-                Query(increase("falcon_recoveries_total"), "partitions"),
+                Query(increase("falcon_ownership_changes_total", where='change="taken over"'), "partitions"),
                 Query(increase("falcon_snapshot_parts_missing_total"), "a part was missing"),
             ),
         ),
@@ -231,7 +231,13 @@ _PARTITIONS: Final = Section(
             unit=grafana.COUNT,
             width=6,
             queries=(
-                Query(ratio(increase("falcon_recovery_events_total"), increase("falcon_recoveries_total")), "events"),
+                Query(
+                    ratio(
+                        increase("falcon_recovery_events_total"),
+                        increase("falcon_ownership_changes_total", where='change="taken over"'),
+                    ),
+                    "events",
+                ),
             ),
         ),
     ),
@@ -264,13 +270,10 @@ _AGGREGATES: Final = Section(
             stacked=True,
         ),
         Panel(
-            title="Loaded and passivated",
+            title="Loaded",
             description="Are rooms read again soon after they left memory? Then raise FALCON_HOT_AGGREGATES.",
             unit=grafana.PER_SECOND,
-            queries=(
-                Query(observed("falcon_aggregate_load_seconds"), "loaded"),
-                Query(rate("falcon_passivations_total"), "passivated"),
-            ),
+            queries=(Query(observed("falcon_aggregate_load_seconds"), "loaded"),),
         ),
         Panel(
             title="Time of a load",
@@ -279,20 +282,10 @@ _AGGREGATES: Final = Section(
             queries=times("falcon_aggregate_load_seconds"),
         ),
         Panel(
-            title="Checkpoints and snapshots",
+            title="Checkpoints",
             description="Are checkpoints written? Without them the next recovery takes longer.",
             unit=grafana.PER_SECOND,
-            queries=(
-                Query(rate("falcon_checkpoints_total"), "checkpoints"),
-                Query(rate("falcon_snapshots_total"), "snapshots"),
-            ),
-            width=12,
-        ),
-        Panel(
-            title="Snapshots a checkpoint",
-            description="How much changes between two checkpoints of a partition?",
-            unit=grafana.COUNT,
-            queries=(Query(ratio(rate("falcon_snapshots_total"), rate("falcon_checkpoints_total")), "snapshots"),),
+            queries=(Query(rate("falcon_checkpoints_total"), "checkpoints"),),
             width=12,
         ),
         Panel(
@@ -304,13 +297,6 @@ _AGGREGATES: Final = Section(
                 Query(total("falcon_keys_bytes", "instance"), "{{instance}}"),
                 Query(total("falcon_keys_bytes_max", "instance"), "{{instance}} at most"),
             ),
-        ),
-        Panel(
-            title="Keys",
-            description="How many keyed commands of the last ten minutes are remembered?",
-            unit=grafana.COUNT,
-            width=12,
-            queries=(Query(total("falcon_keys_remembered", "instance"), "{{instance}}"),),
         ),
     ),
 )
