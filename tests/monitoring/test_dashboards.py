@@ -17,16 +17,14 @@ import pytest
 
 from falcon.telemetry.instruments import REGISTRY
 from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
+from tests.monitoring.dashboards import DASHBOARDS, FOLDER, every_panel, metrics_in, panels, queries
 from tests.monitoring.prometheus import Prometheus
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import holds_within, until
-from tools.monitoring import dashboards
-from tools.monitoring.dashboards import DASHBOARDS, grafana, promql
-from tools.monitoring.dashboards.grafana import Dashboard, Panel, metrics_in
-from tools.monitoring.dashboards.overview import OVERVIEW
 
-ROOT: Final = Path(__file__).parents[2]
-EACH = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=[dashboard.uid for dashboard in DASHBOARDS])
+EACH = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+WIDTH: Final = 24
+UNITS: Final = {"s", "bytes", "percentunit", "short", "cps", "reqps", "ops"}
 
 # Labels that Prometheus adds, or that are those of its own metrics.
 FOREIGN_LABELS: Final = {"job", "instance", "le", "alertstate", "alertname", "severity"}
@@ -47,43 +45,39 @@ def exposed() -> dict[str, set[str]]:
     return found
 
 
-def written(dashboard: Dashboard) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(grafana.text(dashboard))
-    return loaded
-
-
-def panels(dashboard: Dashboard) -> list[dict[str, Any]]:
-    """But for headings."""
-    return [panel for panel in written(dashboard)["panels"] if panel["type"] != "row"]
-
-
 # --- what Grafana takes -----------------------------------------------------------------------------------------------
 
 
-def test_uids_and_titles_are_unique_and_uids_short_enough() -> None:
-    assert len({dashboard.uid for dashboard in DASHBOARDS}) == len(DASHBOARDS)
-    assert len({dashboard.title for dashboard in DASHBOARDS}) == len(DASHBOARDS)
-    assert all(re.fullmatch(r"[a-z-]{1,40}", dashboard.uid) for dashboard in DASHBOARDS)
+@EACH
+def test_a_file_is_named_and_written_as_all_are(dashboard: dict[str, Any]) -> None:
+    """Who exports a dashboard from Grafana sees in its difference what was changed."""
+    text = (FOLDER / f"{dashboard['uid']}.json").read_text()
+    assert text == json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
+    assert re.fullmatch(r"[a-z-]{1,40}", dashboard["uid"])
+    assert f"files: [{dashboard['uid']}.json]" in (FOLDER / "kustomization.yaml").read_text()
+
+
+def test_titles_of_dashboards_are_unique() -> None:
+    assert len({dashboard["title"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS)
 
 
 @EACH
-def test_a_dashboard_has_what_grafana_needs(dashboard: Dashboard) -> None:
-    loaded = written(dashboard)
-    for key in ("uid", "title", "description", "tags", "schemaVersion", "time", "templating", "annotations", "panels"):
-        assert loaded[key], key
-    assert "id" not in loaded, "Grafana gives it; one that is written would be another dashboard's elsewhere"
-    assert 36 <= loaded["schemaVersion"] <= 41
+def test_a_dashboard_has_what_grafana_needs(dashboard: dict[str, Any]) -> None:
+    for key in ("uid", "title", "description", "tags", "schemaVersion", "time", "templating", "panels"):
+        assert dashboard[key], key
+    assert "id" not in dashboard, "Grafana gives it; one that is written would be another dashboard's elsewhere"
+    assert 36 <= dashboard["schemaVersion"] <= 41
 
 
 @EACH
-def test_panels_have_ids_of_their_own_and_places_that_do_not_overlap(dashboard: Dashboard) -> None:
-    placed = written(dashboard)["panels"]
+def test_panels_have_ids_of_their_own_and_places_that_do_not_overlap(dashboard: dict[str, Any]) -> None:
+    placed = dashboard["panels"]
     assert len({panel["id"] for panel in placed}) == len(placed)
     places = [panel["gridPos"] for panel in placed]
     for place in places:
         assert place["x"] >= 0
         assert place["w"] > 0
-        assert place["x"] + place["w"] <= grafana.WIDTH
+        assert place["x"] + place["w"] <= WIDTH
     for one, other in combinations(places, 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
@@ -91,25 +85,25 @@ def test_panels_have_ids_of_their_own_and_places_that_do_not_overlap(dashboard: 
 
 
 @EACH
-def test_rows_of_panels_are_as_wide_as_the_screen(dashboard: Dashboard) -> None:
+def test_rows_of_panels_are_as_wide_as_the_screen(dashboard: dict[str, Any]) -> None:
     widths: dict[int, int] = {}
-    for panel in written(dashboard)["panels"]:
+    for panel in dashboard["panels"]:
         widths[panel["gridPos"]["y"]] = widths.get(panel["gridPos"]["y"], 0) + panel["gridPos"]["w"]
-    assert set(widths.values()) == {grafana.WIDTH}
+    assert set(widths.values()) == {WIDTH}
 
 
 def test_the_overview_is_one_screen() -> None:
     """24 units of 38 pixels: what a browser shows of 1080."""
-    bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in written(OVERVIEW)["panels"])
+    bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in DASHBOARDS["falcon-overview"]["panels"])
     assert bottom <= 24
 
 
 @EACH
-def test_a_panel_says_its_question_its_unit_and_asks_the_chosen_source(dashboard: Dashboard) -> None:
+def test_a_panel_says_its_question_its_unit_and_asks_the_chosen_source(dashboard: dict[str, Any]) -> None:
     for panel in panels(dashboard):
         assert panel["title"]
         assert "?" in panel["description"], panel["title"]
-        assert panel["fieldConfig"]["defaults"]["unit"] in grafana.UNITS
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
         assert panel["type"] in ("timeseries", "stat", "table")
         assert panel["options"]
         assert panel["targets"]
@@ -122,77 +116,65 @@ def test_a_panel_says_its_question_its_unit_and_asks_the_chosen_source(dashboard
 
 
 @EACH
-def test_titles_are_unique_within_a_section(dashboard: Dashboard) -> None:
-    for section in dashboard.sections:
-        shown = [(panel.title, panel.kind) for panel in section.panels]
-        assert len(set(shown)) == len(shown)
+def test_titles_are_unique_within_a_section(dashboard: dict[str, Any]) -> None:
+    shown: set[tuple[str, str]] = set()
+    for panel in dashboard["panels"]:
+        if panel["type"] == "row":
+            shown.clear()
+        assert (panel["title"], panel["type"]) not in shown
+        shown.add((panel["title"], panel["type"]))
 
 
 @EACH
-def test_every_variable_is_used_and_every_used_one_is_there(dashboard: Dashboard) -> None:
-    loaded = written(dashboard)
-    variables = {variable["name"]: variable for variable in loaded["templating"]["list"]}
+def test_every_variable_is_used_and_every_used_one_is_there(dashboard: dict[str, Any]) -> None:
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
     assert list(variables) == ["datasource", "job", "instance"]
     for name in ("job", "instance"):
         assert variables[name]["multi"]
         assert variables[name]["includeAll"]
-    text = json.dumps([loaded["panels"], loaded["templating"]])
-    used = set(re.findall(r"\$\{?([a-z]\w*)", text))
+    used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps([dashboard["panels"], dashboard["templating"]])))
     assert used == set(variables)
-    for panel in dashboard.panels:
-        for query in panel.queries:
-            selected = re.findall(r"(\w+)\{", query.expr)
-            assert query.expr.count('job=~"$job",instance=~"$instance"') == len(selected) - selected.count("ALERTS")
+    for panel in panels(dashboard):
+        for query in queries(panel):
+            selected = re.findall(r"(\w+)\{", query)
+            assert query.count('job=~"$job",instance=~"$instance"') == len(selected) - selected.count("ALERTS")
 
 
 @EACH
-def test_dashboards_lead_to_one_another(dashboard: Dashboard) -> None:
-    (link,) = written(dashboard)["links"]
+def test_dashboards_lead_to_one_another(dashboard: dict[str, Any]) -> None:
+    (link,) = dashboard["links"]
     assert link["type"] == "dashboards"
     assert link["includeVars"]
     assert link["keepTime"]
-    assert set(link["tags"]) <= set(written(dashboard)["tags"])
-    for panel in dashboard.panels:
-        assert panel.more in ("", *(other.uid for other in DASHBOARDS if other != dashboard))
+    assert set(link["tags"]) <= set(dashboard["tags"])
+    for panel in panels(dashboard):
+        for more in panel.get("links", ()):
+            assert re.match(r"/d/([a-z-]+)\?", more["url"])[1] in DASHBOARDS.keys() - {dashboard["uid"]}  # type: ignore[index]
 
 
 # --- what there is ----------------------------------------------------------------------------------------------------
 
 
 @EACH
-def test_queries_name_metrics_that_there_are_and_labels_that_these_have(dashboard: Dashboard) -> None:
+def test_queries_name_metrics_that_there_are_and_labels_that_these_have(dashboard: dict[str, Any]) -> None:
     labels = exposed()
-    for panel in dashboard.panels:
-        for query in panel.queries:
-            named = metrics_in(query.expr)
-            assert named <= labels.keys(), panel.title
-            grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", query.expr)
-            matched = re.findall(r'(\w+)(?:=~|!~|!=|=)"', query.expr)
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            named = metrics_in(target["expr"])
+            assert named <= labels.keys(), panel["title"]
+            grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", target["expr"])
+            matched = re.findall(r'(\w+)(?:=~|!~|!=|=)"', target["expr"])
             asked = {label.strip() for each in grouped for label in each.split(",")} | set(matched)
             there = FOREIGN_LABELS.union(*(labels[name] for name in named))
-            assert asked <= there, (panel.title, asked - there)
-            in_legend = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
-            assert in_legend <= {label.strip() for each in grouped for label in each.split(",")}, panel.title
+            assert asked <= there, (panel["title"], asked - there)
+            in_legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            assert in_legend <= {label.strip() for each in grouped for label in each.split(",")}, panel["title"]
 
 
 def test_every_metric_is_shown_somewhere() -> None:
-    shown: set[str] = set()
-    for panel in every_panel():
-        shown = shown.union(*(metrics_in(query.expr) for query in panel.queries))
+    shown = {name for panel in every_panel() for query in queries(panel) for name in metrics_in(query)}
     without_parts = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in shown}
     assert {*REGISTRY, *PROCESS_GAUGES, INFO[0]} <= shown | without_parts
-
-
-def every_panel() -> list[Panel]:
-    return [panel for dashboard in DASHBOARDS for panel in dashboard.panels]
-
-
-def test_the_files_are_as_the_code_makes_them() -> None:
-    made = dashboards.files()
-    for name, text in made.items():
-        assert (ROOT / name).read_text() == text, f"{name}: run python -m tools.monitoring.generate"
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / dashboards.FOLDER).glob("*.json")}
-    assert there == set(made), "a dashboard that is not made any more"
 
 
 # --- a real Prometheus ------------------------------------------------------------------------------------------------
@@ -246,7 +228,7 @@ def test_every_query_is_taken_and_shows_what_happened(falcon: Falcon, prometheus
 
 
 def rises_within(prometheus: Prometheus, counter: str, began: float, seconds: float) -> bool:
-    query = substituted(promql.increase(counter))
+    (query,) = {substituted(each) for panel in every_panel() for each in queries(panel) if counter in each}
     return holds_within(lambda: max(prometheus.query_since(began, query), default=0) > 0, seconds, every=1)
 
 
@@ -254,10 +236,10 @@ def silent_queries(prometheus: Prometheus, began: float) -> list[str]:
     """Queries that had no value at any second since then: on a busy machine a rate may be over when it is asked for."""
     silent = []
     for panel in every_panel():
-        for query in panel.queries:
-            values = prometheus.query_since(began, substituted(query.expr))
-            if all(math.isnan(value) for value in values) and not any(word in query.expr for word in QUIET):
-                silent.append(f"{panel.title}: {query.expr}")
+        for query in queries(panel):
+            values = prometheus.query_since(began, substituted(query))
+            if all(math.isnan(value) for value in values) and not any(word in query for word in QUIET):
+                silent.append(f"{panel['title']}: {query}")
     return silent
 
 

@@ -1,1 +1,1 @@
-"""Generates what ships with Falcon for operators' monitoring: alerts, their tests, dashboards and examples."""
+"""Generates what ships with Falcon for operators' monitoring: rules, alerts and the list of metrics."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tools.monitoring import dashboards, kubernetes, metric_docs, rules
+from tools.monitoring import kubernetes, metric_docs, rules
 from tools.monitoring.thresholds import Thresholds
 
 ROOT: Final = Path(__file__).parents[2]
@@ -19,7 +19,6 @@ def files() -> dict[str, str]:
     thresholds = Thresholds()
     return {
         "deploy/monitoring/rules.yaml": rules.text(thresholds),
-        **dashboards.files(),
         **kubernetes.files(thresholds),
         **metric_docs.files(),
     }
