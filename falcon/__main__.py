@@ -10,7 +10,7 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in ("up", "api", "write", "project"):
         # Ctrl-C ends the start without a traceback; later the launcher handles it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        from falcon.launcher import main as launch
+        from falcon.run.launcher import main as launch
 
         sys.exit(launch(sys.argv[1], sys.argv[2:]))
     if isinstance(sys.stdout, io.TextIOWrapper):

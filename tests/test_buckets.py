@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from falcon.buckets import Buckets, Counts
+from falcon.base.buckets import Buckets, Counts
 from tools.harness.clock import FakeClock
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon import free_memory
+from falcon.run import free_memory
 from tools.harness.waiting import eventually
 
 _BODY_BYTES = 100_000

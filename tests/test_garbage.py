@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from falcon import garbage
+from falcon.run import garbage
 from tests.support.own_time import run_in_own_time
 
 _NEW, _OLD = 0, 2

@@ -13,7 +13,7 @@ import pytest
 
 from falcon.features.catalogue import FEATURES
 from falcon.read.catalogue import READ_MODELS
-from falcon.settings import Settings, WrongSettings, setting_names
+from falcon.run.settings import Settings, WrongSettings, setting_names
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
 from tests.conftest import LANES
@@ -132,7 +132,7 @@ def test_each_library_is_imported_in_one_folder(library: str, home: str) -> None
         for path in (ROOT / "falcon").rglob("*.py")
         if importing.search(path.read_text()) and not path.is_relative_to(ROOT / "falcon" / home)
     ]
-    assert strangers in ([], ["falcon/bootstrap/embedded.py"])
+    assert strangers in ([], ["falcon/run/bootstrap/embedded.py"])
 
 
 @pytest.mark.parametrize(

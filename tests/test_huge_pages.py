@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon import huge_pages
+from falcon.run import huge_pages
 
 _BYTES = 2 << 20
 _HEAP = """\

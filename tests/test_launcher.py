@@ -20,16 +20,16 @@ from typing import NoReturn, cast
 
 import pytest
 
-from falcon import launcher, roles
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import SCHEMA_VERSION
+from falcon.base.process import start_ticks
 from falcon.cli.calling import find_running
 from falcon.http.server.serving import FalconServer
-from falcon.launcher import Launcher, listening, processes
-from falcon.launcher.processes import ProcessGroup, Role
-from falcon.launcher.telling import Address, CannotStart
-from falcon.process import start_ticks
-from falcon.settings import Settings
+from falcon.run import launcher, roles
+from falcon.run.launcher import Launcher, listening, processes
+from falcon.run.launcher.processes import ProcessGroup, Role
+from falcon.run.launcher.telling import Address, CannotStart
+from falcon.run.settings import Settings
 from falcon.telemetry.health import Health
 from tests.history.test_folders import FOLDERS, SCHEMAS
 
@@ -37,7 +37,7 @@ from tests.history.test_folders import FOLDERS, SCHEMAS
 @pytest.fixture(autouse=True)
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FALCON_PROCESSES", raising=False)
-    monkeypatch.setattr("falcon.settings.cores", lambda: 8)
+    monkeypatch.setattr("falcon.run.settings.cores", lambda: 8)
 
 
 def started(folder: Path, **settings: object) -> int:
@@ -51,7 +51,7 @@ def started(folder: Path, **settings: object) -> int:
 
 def test_a_falcon_on_one_machine_does_not_import_the_libraries_of_a_cluster() -> None:
     libraries = {"aiohttp", "aiokafka", "happybase"}
-    program = f"import sys, falcon.bootstrap.embedded; print({libraries} & {{*sys.modules}})"
+    program = f"import sys, falcon.run.bootstrap.embedded; print({libraries} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -65,7 +65,7 @@ def test_a_folder_keeps_its_number_of_files_on_a_machine_with_other_cores(
 ) -> None:
     assert started(tmp_path) == 7
     (tmp_path / "credentials.json").write_text("{}")  # it has served
-    monkeypatch.setattr("falcon.settings.cores", lambda: 2)
+    monkeypatch.setattr("falcon.run.settings.cores", lambda: 2)
     assert started(tmp_path) == 7
     for count in (1, 8):
         with monkeypatch.context() as said:

@@ -19,7 +19,7 @@ _NOT_FOR_CLIENTS: Final = {
     "cli/importing.py": "answers of Falcon's",
     "cli/top.py": "labels of Falcon's own metrics",
     "cli/display.py": "names that the server has taken, of 255 bytes at most",
-    "huge_pages.py": "the kernel's list of memory",
+    "run/huge_pages.py": "the kernel's list of memory",
     "adapters/sqlite/files.py": "names of Falcon's own files",
     "adapters/owner_http/connecting.py": "addresses that owners write into the log",
     "http/web.py": "the page's own files, at the start",

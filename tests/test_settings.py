@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from falcon.settings import Settings, WrongSettings, setting_names, unknown_settings
+from falcon.run.settings import Settings, WrongSettings, setting_names, unknown_settings
 
 
 @pytest.mark.parametrize("networks", ["10.0.0.1/8", "nonsense", "", ","])

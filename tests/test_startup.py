@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from falcon import startup
-from falcon.settings import Settings
+from falcon.run import startup
+from falcon.run.settings import Settings
 from falcon.telemetry import logs, otel
 
 

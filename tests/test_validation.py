@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from falcon.base.validation import broken_rule
 from falcon.http import shapes
 from falcon.http.api.importing import ImportLine
-from falcon.validation import broken_rule
 
 
 @pytest.mark.parametrize(

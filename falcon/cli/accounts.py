@@ -188,7 +188,7 @@ def _print_token(account_id: int, token_id: int | None, token: str, as_json: boo
 
 def _token_made_here(data_dir: Path, account: str) -> str | None:
     """A token from Falcon's own files. None if a Falcon runs on them: then ask it. Raises Fault."""
-    from falcon.settings import Settings, WrongSettings
+    from falcon.run.settings import Settings, WrongSettings
 
     try:
         settings = replace(Settings.from_env(), data_dir=data_dir)
@@ -202,7 +202,7 @@ def _token_made_here(data_dir: Path, account: str) -> str | None:
     if not is_id(account):
         raise Fault(f"no Falcon runs that could look up {account!r}: give the account's id")
     account_id = int(account)
-    from falcon.bootstrap import NotIssued, cluster, embedded
+    from falcon.run.bootstrap import NotIssued, cluster, embedded
 
     try:
         if settings.kafka:

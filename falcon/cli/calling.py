@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 import msgspec
 import typer
 
+from falcon.base.process import start_ticks
 from falcon.cli.faults import Fault
-from falcon.process import start_ticks
 
 if TYPE_CHECKING:
     import httpx

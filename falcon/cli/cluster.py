@@ -13,8 +13,8 @@ from falcon.cli.faults import Fault, tell
 from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with
 
 if TYPE_CHECKING:
-    from falcon.bootstrap import FirstAccounts
-    from falcon.settings import Settings
+    from falcon.run.bootstrap import FirstAccounts
+    from falcon.run.settings import Settings
 
 _AGAIN_SECONDS = 2.0  # between two attempts to reach servers that do not answer yet
 
@@ -54,7 +54,7 @@ def project(as_json: JsonOption = False) -> None:
 
 
 def _launch(command: str, as_json: bool) -> None:
-    from falcon.launcher import main
+    from falcon.run.launcher import main
 
     raise typer.Exit(main(command, ["--json"] if as_json else []))
 
@@ -68,7 +68,7 @@ def prepare() -> None:
     Example:
       FALCON_KAFKA=kafka:9092 FALCON_HBASE=thrift:9090 falcon prepare
     """  # noqa: E501
-    from falcon.bootstrap import cluster
+    from falcon.run.bootstrap import cluster
 
     settings = _settings()
     until = time.monotonic() + settings.start_seconds
@@ -96,7 +96,7 @@ def restored(
     Example:
       falcon restored --yes
     """  # noqa: E501
-    from falcon.bootstrap import cluster
+    from falcon.run.bootstrap import cluster
 
     settings = _settings()
     if not yes:
@@ -120,7 +120,7 @@ def credentials() -> None:
 
 def first_credentials() -> "FirstAccounts":
     """The credentials of the cluster that the settings name. Raises Fault."""
-    from falcon.bootstrap import cluster
+    from falcon.run.bootstrap import cluster
 
     settings = _settings()
     with telling_faults():
@@ -143,8 +143,8 @@ def verify(
       falcon verify
       falcon verify timeline --correct --rate 5000
     """  # noqa: E501
-    from falcon.bootstrap import cluster
     from falcon.cli.progress import progress_bar
+    from falcon.run.bootstrap import cluster
 
     settings = _settings()
     differed = False
@@ -188,7 +188,7 @@ def skip(
     Example:
       falcon skip timeline 17 52341 --reason "a broken version wrote it"
     """  # noqa: E501
-    from falcon.bootstrap import cluster
+    from falcon.run.bootstrap import cluster
 
     check_read_model(name)
     settings = _settings()
@@ -199,7 +199,7 @@ def skip(
 
 def _settings() -> "Settings":
     """Raises Fault."""
-    from falcon.settings import Settings, WrongSettings
+    from falcon.run.settings import Settings, WrongSettings
     from falcon.telemetry import logs
 
     try:
@@ -214,10 +214,10 @@ def _settings() -> "Settings":
 @contextmanager
 def telling_faults() -> Iterator[None]:
     """Turns the expected errors of a cluster into a Fault."""
-    from falcon.bootstrap import cluster
     from falcon.journal.codec import Undecodable
     from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, ProjectionFailed
     from falcon.read.store import StaleProjector
+    from falcon.run.bootstrap import cluster
 
     expected = (cluster.StillRunning, ProjectionFailed, StaleProjector, Undecodable, NoSuchEvent, NotStoppedThere)
     try:

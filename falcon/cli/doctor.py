@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from falcon.cli.calling import Running
 
 if TYPE_CHECKING:
-    from falcon.certificates import TlsFiles
+    from falcon.base.certificates import TlsFiles
 
 PYTHON_MIN = (3, 11)  # asyncio.timeout and exception groups
 SQLITE_MIN = (3, 51, 3)  # the first version without a fault of the write-ahead log

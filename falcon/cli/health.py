@@ -12,7 +12,7 @@ from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, Running, find_ru
 from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
-    from falcon.settings import Settings
+    from falcon.run.settings import Settings
 
 _ANSWER_SECONDS = 8.0  # the operations port waits up to three seconds for each process
 _SAID_MAX = 200  # characters of an answer, two lines of a terminal
@@ -68,7 +68,7 @@ def _chosen(settings: "Settings") -> bool:
 
 def _settings() -> "Settings":
     """Raises Fault."""
-    from falcon.settings import Settings, WrongSettings
+    from falcon.run.settings import Settings, WrongSettings
 
     try:
         return Settings.from_env()

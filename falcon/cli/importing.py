@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from falcon.base.validation import broken_rule
 from falcon.cli.faults import Fault
 from falcon.cli.lines import (
     BadLine,
@@ -22,7 +23,6 @@ from falcon.cli.lines import (
     Refs,
     RoomLine,
 )
-from falcon.validation import broken_rule
 from falcon_chat import Imported, Problem
 
 BATCH_LINES = 1000  # half of what a request may have

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from falcon.base.process import take_lock
 from falcon.cli.calling import DEFAULT_DATA_DIR, AdminTokenOption, Caller, DataDirOption, UrlOption
 from falcon.cli.display import counted
 from falcon.cli.faults import Fault
-from falcon.process import take_lock
 
 if TYPE_CHECKING:
     from falcon.cli.exporting import Partial

@@ -14,7 +14,7 @@ from falcon.cli.read_models import check_read_model, read_models_beginning_with
 
 if TYPE_CHECKING:
     from falcon.cli.doctor import Finding
-    from falcon.settings import Settings
+    from falcon.run.settings import Settings
 
 
 def up(
@@ -29,7 +29,7 @@ def up(
       falcon up
       FALCON_HTTP_PORT=9000 FALCON_DATA_DIR=/var/lib/falcon falcon up --json
     """  # noqa: E501
-    from falcon.launcher import main
+    from falcon.run.launcher import main
 
     raise typer.Exit(main("up", ["--json"] if as_json else []))
 
@@ -88,10 +88,10 @@ def copy(
     """  # noqa: E501
     from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.adapters.sqlite.files import mebibytes
-    from falcon.bootstrap import embedded
     from falcon.cli.progress import progress_bar
     from falcon.journal.ports import JournalUnavailable
-    from falcon.settings import PROCESSES_MAX
+    from falcon.run.bootstrap import embedded
+    from falcon.run.settings import PROCESSES_MAX
 
     settings = _settings(data_dir)
     if not settings.database.exists():
@@ -130,7 +130,7 @@ def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
 
 def _settings(data_dir: Path) -> "Settings":
     """Settings by the environment and the option. Raises Fault."""
-    from falcon.settings import Settings, WrongSettings
+    from falcon.run.settings import Settings, WrongSettings
 
     try:
         return Settings.from_env({**os.environ, "FALCON_DATA_DIR": str(data_dir)})
@@ -141,11 +141,11 @@ def _settings(data_dir: Path) -> "Settings":
 def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
     """Returns the number of events. Raises Fault for expected errors."""
     from falcon.adapters.sqlite.database import WrongDatabase
-    from falcon.bootstrap import embedded
     from falcon.journal.codec import Undecodable
     from falcon.journal.ports import JournalUnavailable
     from falcon.projections.skipping import ProjectionFailed
     from falcon.read.store import ReadStoreUnavailable
+    from falcon.run.bootstrap import embedded
 
     try:
         return embedded.rebuild(settings, name, progress)
@@ -157,8 +157,8 @@ def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], Non
 
 def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
     """Returns the number of events. Raises Fault."""
-    from falcon.bootstrap import cluster
     from falcon.cli.cluster import telling_faults
+    from falcon.run.bootstrap import cluster
     from falcon.telemetry import logs
 
     settings.require("hbase")
@@ -168,9 +168,9 @@ def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int
 
 
 def _examine(data_dir: Path) -> "list[Finding]":
-    from falcon.bootstrap import embedded
     from falcon.cli import doctor as look
-    from falcon.settings import unknown_settings
+    from falcon.run.bootstrap import embedded
+    from falcon.run.settings import unknown_settings
 
     findings = [look.python_version(), look.sqlite(embedded.sqlite_version())]
     findings += [
@@ -207,7 +207,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
 
 def _certificate(settings: "Settings") -> "list[Finding]":
     """Empty without one."""
-    from falcon.certificates import WrongCertificate
+    from falcon.base.certificates import WrongCertificate
     from falcon.cli import doctor as look
     from falcon.http.server.tls import Certificate
 
@@ -226,7 +226,7 @@ def _database(settings: "Settings") -> "list[Finding]":
     from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.cli import doctor as look
     from falcon.journal.ports import JournalUnavailable
-    from falcon.settings import says_processes
+    from falcon.run.settings import says_processes
 
     try:
         if not settings.database.exists():

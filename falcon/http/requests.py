@@ -10,13 +10,13 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
+from falcon.base.validation import broken_rule
 from falcon.domain import names
 from falcon.domain.ids import ID_MAX, AccountId, Partition
 from falcon.domain.limits import TEXT_BYTES_MAX
 from falcon.features.accounts.table import AccountRow
 from falcon.http.problems import Problem, broken, invalid, not_json, wrong_media_type
 from falcon.http.shapes import Nothing
-from falcon.validation import broken_rule
 
 T = TypeVar("T")
 

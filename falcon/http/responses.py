@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from falcon.buckets import Counts
+from falcon.base.buckets import Counts
 from falcon.http.problems import Problem
 
 # In a request's scope: the seconds for which its refusal waited.

@@ -21,11 +21,11 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from falcon.base.shared import Shared
 from falcon.journal.ports import JournalUnavailable
-from falcon.shared import Shared
 from falcon.streams.differences import Differences, read
+from falcon.streams.varints import Malformed, read_varint, varint, varints
 from falcon.telemetry import metrics
-from falcon.varints import Malformed, read_varint, varint, varints
 
 log = logging.getLogger("falcon.streams")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from operator import sub
 from typing import Final
 
-from falcon.varints import Malformed, read_varint, varint
+from falcon.streams.varints import Malformed, read_varint, varint
 
 _WIDTHS: Final = range(9)  # of a field, in bits
 _ORDER_MAX: Final = 15  # gaps of 32,768 segments, more than a log has partitions

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from falcon.base.shared import Shared
 from falcon.domain.events import PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Partition, RoomId, Seq, partition_of
 from falcon.features.accounts.rules import TokenIssued, TokenRevoked
@@ -18,7 +19,6 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.shared import Shared
 from falcon.streams import resume_tokens
 from falcon.streams.cuts import Cut, Cuts
 from falcon.streams.delivery import Delivery, Lookups

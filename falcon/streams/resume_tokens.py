@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from falcon.streams.cuts import Cut
 from falcon.streams.differences import Differences, read
 from falcon.streams.starts import NO_START
-from falcon.varints import Malformed, read_varint, varint, varints
+from falcon.streams.varints import Malformed, read_varint, varint, varints
 
 LENGTH_MAX: Final = 64  # characters, with a cut that is near enough
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
+from falcon.base.shared import Shared
 from falcon.domain.ids import AccountId, Partition, RoomId
 from falcon.features.read_marks.table import ManyRooms, MemberRoom, MembershipAt, RoomCursor, RoomSummaryRow
 from falcon.features.rooms.rules import MemberJoined, RoomCreated
@@ -21,7 +22,6 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
-from falcon.shared import Shared
 from falcon.streams.feed import Feed, decoded
 from falcon.streams.tail import LocatedRecord
 

@@ -15,8 +15,8 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from falcon.base.once import Once
 from falcon.domain.ids import AccountId, RoomId
-from falcon.once import Once
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
 from falcon.streams.presence import ROOMS_MAX, Presence

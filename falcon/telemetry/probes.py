@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from falcon.process import short_path
+from falcon.base.process import short_path
 from falcon.telemetry import heap, instruments, metrics
 from falcon.telemetry.dispatchers import start_thread
 

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
 from falcon import __version__
-from falcon.process import descendants, start_ticks
+from falcon.base.process import descendants, start_ticks
 from falcon.telemetry import exposition, instruments, probes
 from falcon.telemetry.exposition import Values
 from falcon.telemetry.run_folder import signs

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from falcon.process import start_ticks, take_lock
+from falcon.base.process import start_ticks, take_lock
 
 SIGN_BYTES: Final = mmap.PAGESIZE  # a file takes whole pages
 _SIGN_TEXT_BYTES: Final = 64  # two numbers of at most 20 digits, and one with as many before its point as seconds need

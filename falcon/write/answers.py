@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from falcon.account_factors import AccountFactors
+from falcon.base.account_factors import AccountFactors
 from falcon.domain.ids import AccountId, Millis
 from falcon.journal.envelope import Position
 

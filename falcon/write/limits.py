@@ -2,8 +2,8 @@
 
 import msgspec
 
-from falcon.account_factors import AccountFactors
-from falcon.buckets import Switch
+from falcon.base.account_factors import AccountFactors
+from falcon.base.buckets import Switch
 from falcon.domain.ids import Millis
 from falcon.domain.limits import MEMBERS_MAX
 

@@ -4,11 +4,11 @@ import time
 from functools import partial
 from typing import Final
 
+from falcon.base.shared import Shared
 from falcon.domain.answers import PositionAnswer
 from falcon.domain.commands import ReadPosition
 from falcon.domain.ids import Partition
 from falcon.journal.ports import JournalUnavailable
-from falcon.shared import Shared
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Accepted, CommandEnvelope
 

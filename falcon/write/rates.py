@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from falcon.buckets import Buckets
+from falcon.base.buckets import Buckets
 from falcon.domain.ids import AccountId, RoomId
 from falcon.features.messages.rules import EditMessage, PostMessage
 from falcon.write import refusals

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias
 
-from falcon.once import Once
+from falcon.base.once import Once
 
 # The clocks of two machines may differ by 20 s, and a request may be 10 s on its way.
 AGE_SECONDS_MAX: Final = 30.0

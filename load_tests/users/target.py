@@ -85,7 +85,7 @@ def cores() -> Cores:
 
 def settings() -> dict[str, str]:
     """Falcon's settings that were given: `make load FALCON_PROCESSES=2`."""
-    from falcon.settings import Settings
+    from falcon.run.settings import Settings
 
     known = {f"FALCON_{name.upper()}" for name in Settings.__slots__}
     return {name: os.environ[name] for name in known if name in os.environ and name not in _NOT_PASSED_ON}

@@ -10,6 +10,7 @@ import pytest
 
 from falcon.adapters.hbase import read_store
 from falcon.adapters.hbase.read_store import HBaseReadStore
+from falcon.base.shared import Shared
 from falcon.features.accounts.table import DropToken, UpsertAccount, UpsertToken
 from falcon.features.messages.table import UpsertMessage
 from falcon.features.read_marks.table import SetMention, UpsertMember
@@ -23,7 +24,6 @@ from falcon.http.stream.callers import StreamCaller
 from falcon.http.stream.opening import Opener, PendingStream
 from falcon.http.stream.turns import TableTurns
 from falcon.read.names import AccountNames
-from falcon.shared import Shared
 from falcon.streams import revocations
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations

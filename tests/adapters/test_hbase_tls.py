@@ -10,10 +10,10 @@ import pytest
 
 from falcon.adapters.hbase.connection import ThriftConnection
 from falcon.adapters.hbase.gateways import Gateways
-from falcon.bootstrap.servers import hbase_gateways
-from falcon.certificates import TlsFiles, WrongCertificate, client_tls
+from falcon.base.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.read.store import ReadStoreUnavailable
-from falcon.settings import Settings
+from falcon.run.bootstrap.servers import hbase_gateways
+from falcon.run.settings import Settings
 from falcon.telemetry import metrics
 from tests.adapters.test_hbase_faults import Gateway, who
 from tests.support.certificates import Authority, Pair, needs_openssl

@@ -10,8 +10,8 @@ from falcon.adapters.kafka import cluster as kafka
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.topics import _as_made, topics
-from falcon.bootstrap.servers import kafka_cluster
-from falcon.settings import Settings, WrongSettings
+from falcon.run.bootstrap.servers import kafka_cluster
+from falcon.run.settings import Settings, WrongSettings
 
 
 def cluster(**environ: str) -> KafkaCluster:

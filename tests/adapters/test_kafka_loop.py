@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.bootstrap.cluster import build_shard
 from falcon.journal.ports import JournalUnavailable
-from falcon.settings import Settings
+from falcon.run.bootstrap.cluster import build_shard
+from falcon.run.settings import Settings
 from tools.harness.waiting import until
 
 # The C library calls what is registered with it when the interpreter has gone. Here it closes a pipe, by which the loop
@@ -21,7 +21,7 @@ from tools.harness.waiting import until
 _ENDS_WITH_AN_OPEN_LOOP = """
 import ctypes, os, threading
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.bootstrap.cluster import build_shard
+from falcon.run.bootstrap.cluster import build_shard
 
 library = ctypes.CDLL(None)
 def at_exit(function, argument):
@@ -39,7 +39,7 @@ watched.wait()
 _ENDS_WITH_A_BLOCKED_LOOP = """
 import threading
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.bootstrap.cluster import build_shard
+from falcon.run.bootstrap.cluster import build_shard
 
 loop, blocked = LoopThread(), threading.Event()
 loop.soon(blocked.set)

@@ -20,7 +20,6 @@ from falcon.adapters.owner_http.suspicion import name_of
 from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite import database
 from falcon.adapters.thespian.local import Replied
-from falcon.bootstrap import embedded, start_gateway
 from falcon.features.messages.rules import PostMessage
 from falcon.features.read_marks.rules import MoveRead, ReadAnswer
 from falcon.http.internal.app import InternalCommands
@@ -28,7 +27,8 @@ from falcon.http.internal.connection import SILENT_SECONDS, EdgeConnection
 from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.serving import FalconServer, create_server
 from falcon.journal.ports import JournalUnavailable
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded, start_gateway
+from falcon.run.settings import Settings
 from falcon.telemetry import metrics
 from falcon.write import framing
 from falcon.write.gateway import CommandGateway

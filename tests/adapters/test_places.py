@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from falcon.bootstrap import embedded, start_gateway
-from falcon.bootstrap.places import PlaceGateway, SiblingProcesses
 from falcon.features.messages.rules import MessageAnswer, PostMessage
 from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.http.edge import Edge
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded, start_gateway
+from falcon.run.bootstrap.places import PlaceGateway, SiblingProcesses
+from falcon.run.settings import Settings
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply, Unavailable
 from tests.contracts.command_gateway import ANN, PARTITIONS, CommandGatewayContract

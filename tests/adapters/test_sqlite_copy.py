@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.source import SqliteSource
-from falcon.bootstrap import embedded
+from falcon.base.process import take_lock
 from falcon.cli import app
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
-from falcon.process import take_lock
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import PARTITIONS, ROOM, a_group, posted
 

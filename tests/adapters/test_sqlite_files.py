@@ -14,13 +14,13 @@ import pytest
 from falcon.adapters.sqlite import database, dividing, files, layout
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
 from falcon.adapters.sqlite.tail import SqliteTail
-from falcon.bootstrap import embedded
 from falcon.journal import naming
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.projections.rebuild import Rebuild
 from falcon.read.catalogue import READ_MODELS
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
 from falcon.streams.tail import WrongPlace
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from falcon.adapters.sqlite import database
-from falcon.bootstrap import HostedGateway, embedded, start_gateway
 from falcon.features.messages.rules import PostMessage
 from falcon.features.rooms.rules import CreateRoom
-from falcon.settings import Settings
+from falcon.run.bootstrap import HostedGateway, embedded, start_gateway
+from falcon.run.settings import Settings
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 from tests.contracts.command_gateway import ANN, PARTITIONS, CommandGatewayContract

@@ -11,10 +11,10 @@ import typer
 from typer.testing import CliRunner
 
 from falcon import __version__
+from falcon.base.process import start_ticks
 from falcon.cli import app
 from falcon.cli.calling import Outside, complete_room, find_credentials, find_server
 from falcon.cli.faults import Fault
-from falcon.process import start_ticks
 from tests.cli.fake import TIME, FakeClock, FakeFalcon, room
 
 URL = "http://127.0.0.1:8080"

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 from typer.testing import CliRunner, Result
 
-from falcon.bootstrap import cluster
 from falcon.cli import app
 from falcon.journal.ports import LogWentBack
 from falcon.projections.skipping import NoSuchEvent, NotStoppedThere
 from falcon.read.store import Comparison
-from falcon.settings import Settings
+from falcon.run.bootstrap import cluster
+from falcon.run.settings import Settings
 
 
 @pytest.fixture(autouse=True)

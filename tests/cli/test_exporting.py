@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from falcon.base.process import take_lock
 from falcon.cli.exporting import repair
-from falcon.process import take_lock
 from tests.cli.conftest import Run
 from tests.cli.fake import FakeFalcon, Script, unanswered
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from falcon.base.process import start_ticks
 from falcon.cli import app
-from falcon.process import start_ticks
 
 
 class _Ops(BaseHTTPRequestHandler):

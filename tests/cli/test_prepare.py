@@ -4,11 +4,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from falcon.adapters.kafka.topics import WrongTopics
-from falcon.bootstrap import cluster
 from falcon.cli import app
 from falcon.cli import cluster as commands
 from falcon.journal.ports import JournalUnavailable
-from falcon.settings import Settings
+from falcon.run.bootstrap import cluster
+from falcon.run.settings import Settings
 
 
 class Servers:

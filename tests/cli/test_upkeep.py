@@ -8,14 +8,14 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from falcon.bootstrap import embedded
+from falcon.base.process import start_ticks
 from falcon.cli import app, doctor
 from falcon.cli.calling import Running
 from falcon.cli.doctor import FindingState
 from falcon.http.server.tls import Certificate
-from falcon.process import start_ticks
 from falcon.projections.skipping import ProjectionFailed
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
 from tests.support.certificates import Authority, needs_openssl
 
 GONE = 2**22 + 1  # beyond the largest process id
@@ -187,7 +187,7 @@ def test_the_doctor_finds_another_number_of_processes_only_if_it_is_set(
     healthy: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     embedded.prepare(Settings(data_dir=tmp_path))
-    healthy.setattr("falcon.settings.cores", lambda: 8)
+    healthy.setattr("falcon.run.settings.cores", lambda: 8)
     healthy.setenv("COLUMNS", "200")
     for said in (None, "7"):
         if said is not None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from falcon.process import descendants
+from falcon.base.process import descendants
 from tests.cluster.conftest import PARTITIONS
 from tests.cluster.shared.test_cluster import Caller
 from tools.bench.cluster.metrics import scrape

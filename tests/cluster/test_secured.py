@@ -24,10 +24,10 @@ from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.rights import Rights, RightsMissing
 from falcon.adapters.kafka.security import Security
-from falcon.certificates import client_tls
+from falcon.base.certificates import client_tls
+from falcon.base.secret_files import SecretFile
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import READ_MODELS
-from falcon.secret_files import SecretFile
 from tests.cluster.conftest import PARTITIONS, ports_for
 from tests.support.certificates import Authority, Pair, needs_openssl
 from tests.support.secret_files import write_secret

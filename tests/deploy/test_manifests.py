@@ -11,12 +11,12 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with what tests the API
 
-from falcon.settings import Settings, setting_names
+from falcon.run.settings import Settings, setting_names
 from tests.support.checkers import checker
 
 ROOT: Final = Path(__file__).parents[2]
 MANIFESTS: Final = ROOT / "deploy" / "k8s"
-_DRAIN_SECONDS: Final = 5  # after SIGTERM everything has ended: falcon/launcher.py
+_DRAIN_SECONDS: Final = 5  # after SIGTERM everything has ended: falcon/run/launcher.py
 _VERSION: Final = "1.36"  # of Kubernetes, that of the node
 
 EXPECTED: Final = {

@@ -16,7 +16,6 @@ from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.sockets.lone_signal_transport import LocalSignalTransport
-from falcon.bootstrap import start_edge
 from falcon.domain.answers import PositionAnswer
 from falcon.domain.commands import ReadPosition
 from falcon.domain.ids import Partition
@@ -29,7 +28,8 @@ from falcon.http.freshness import Freshness
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Moves
-from falcon.settings import Settings
+from falcon.run.bootstrap import start_edge
+from falcon.run.settings import Settings
 from falcon.write.positions import OwnersPositions
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
 from tests.growth.log import NOW, CountedLog

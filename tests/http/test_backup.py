@@ -13,7 +13,6 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.source import source_of
-from falcon.bootstrap import embedded
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
 from falcon.client import Imported
@@ -25,6 +24,7 @@ from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft,
 from falcon.http.api import exporting
 from falcon.journal.envelope import Position
 from falcon.read.times import parse_rfc3339, rfc3339
+from falcon.run.bootstrap import embedded
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
 from tests.support.http import Falcon, Json, Person
 

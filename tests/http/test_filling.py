@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from falcon.projections.runner import ProjectionCatchUp
-from falcon.settings import Settings
+from falcon.run.settings import Settings
 from tests.projections.embedded import lose
 from tests.support.http import Falcon
 

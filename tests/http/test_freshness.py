@@ -15,7 +15,6 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
-from falcon.bootstrap import embedded
 from falcon.http import bearer_tokens
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
@@ -24,7 +23,8 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import projections
 from falcon.read.store import ReadStoreUnavailable
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
 from falcon.write.positions import OwnersPositions
 from tests.http.commands import COMMANDS, Command, Scene
 from tests.http.test_transfer import room_line

@@ -15,9 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from falcon import account_factors, bootstrap
-from falcon.bootstrap import embedded
-from falcon.buckets import Counts, Switch
+from falcon.base import account_factors
+from falcon.base.buckets import Counts, Switch
 from falcon.client import FalconClient
 from falcon.http import responses, web
 from falcon.http.limits import costs, quotas
@@ -33,7 +32,9 @@ from falcon.http.server import memory_budget
 from falcon.http.server.memory_budget import ConnectionBudget, MemoryBudget
 from falcon.http.server.request_metrics import Meter
 from falcon.http.web import address
-from falcon.settings import Settings, WrongSettings, setting_names
+from falcon.run import bootstrap
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings, WrongSettings, setting_names
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE

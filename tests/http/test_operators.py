@@ -119,7 +119,7 @@ def test_with_a_token_one_can_look_inside_and_without_it_nobody(
 def test_operators_tokens_are_changed_while_it_runs(
     ports: Ports, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("falcon.secret_files._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("falcon.base.secret_files._LOOK_SECONDS", 0.0)
     ops = ports.open(token_file, on_loopback=False)
     new = "the next token for operators"
     assert status(ops, "/debug", authorization=f"Bearer {TOKEN}") == 200

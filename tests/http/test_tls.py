@@ -21,8 +21,8 @@ import pytest
 import uvloop
 from websockets.sync.client import connect
 
-from falcon import certificates
-from falcon.certificates import WrongCertificate, client_tls
+from falcon.base import certificates
+from falcon.base.certificates import WrongCertificate, client_tls
 from falcon.http.server.tls import Certificate
 from tests.support.certificates import Authority
 from tests.support.protocol_server import PATIENT, serving

@@ -13,13 +13,13 @@ import pytest
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
 from falcon.adapters.sqlite.tables import SqliteTables
-from falcon.bootstrap import embedded
 from falcon.features.catalogue import Event
 from falcon.features.messages.bodies import message_in
 from falcon.projections import filling
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches, lose
 from tests.support import lengths

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.streams.differences import Differences, read
-from falcon.varints import Malformed
+from falcon.streams.varints import Malformed
 
 near = st.one_of(st.just(0), st.integers(-3, 20), st.integers(-2_000, 2_000), st.integers(-(2**40), 2**40))
 

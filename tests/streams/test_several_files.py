@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from falcon.adapters.sqlite import files
-from falcon.bootstrap import FirstAccounts, embedded
 from falcon.read.catalogue import READ_MODELS
-from falcon.settings import Settings
+from falcon.run.bootstrap import FirstAccounts, embedded
+from falcon.run.settings import Settings
 from tests.http.test_backup import merged
 from tests.streams.reader import Event, Listen
 from tests.support.http import Falcon, Json, Person, Room

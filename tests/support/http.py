@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 from thespian.actors import ActorSystem
 
 from falcon.adapters.sqlite import database
-from falcon.bootstrap import embedded
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
 from tools.harness.asgi import lifespan
 
 T = TypeVar("T")

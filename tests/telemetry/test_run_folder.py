@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from falcon.process import start_ticks
+from falcon.base.process import start_ticks
 from falcon.telemetry import run_folder
 from falcon.telemetry.run_folder import NoRoom, SignOfLife, make_folder, reserve, signs
 from tests.support.small_disk import on_small_disk

@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect
 
-from falcon.bootstrap import embedded
-from falcon.settings import Settings
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
 from tests.web.conftest import Open, Person, Screen, of_the_page
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import until

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 import pytest
 
-from falcon import secret_files
-from falcon.secret_files import SecretFile, WrongSecret
+from falcon.base import secret_files
+from falcon.base.secret_files import SecretFile, WrongSecret
 from falcon.write.signing import AGE_SECONDS_MAX, HEADER, PROCESS_HEADER, NotSigned, Signer, Verifier
 from tests.support.secret_files import write_secret
 

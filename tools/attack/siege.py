@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import httpx
 import msgspec
 
-from falcon.settings import Settings
+from falcon.run.settings import Settings
 from tools.attack.attackers import Orders
 from tools.attack.attacks import Counts, Target
 from tools.attack.others import Others

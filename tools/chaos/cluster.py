@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.process import descendants
+from falcon.base.process import descendants
 from tools.chaos.apart import Apart, NotPermitted
 from tools.harness.waiting import NotInTime, eventually
 from tools.people.audit import Audit, log_of

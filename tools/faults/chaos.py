@@ -21,7 +21,7 @@ from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.source import record_of
 from falcon.journal import codec
 from falcon.journal.envelope import Recorded
-from falcon.varints import varints
+from falcon.streams.varints import varints
 from tools.chaos.faults import ActOn, Fault
 from tools.chaos.report import Report
 from tools.chaos.run import Chaos

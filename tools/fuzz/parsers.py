@@ -24,7 +24,7 @@ from falcon.streams import differences, resume_tokens
 from falcon.streams.cuts import Cut
 from falcon.streams.differences import Differences
 from falcon.streams.resume_tokens import Reference
-from falcon.varints import Malformed
+from falcon.streams.varints import Malformed
 from falcon.write import framing
 
 _SECRET: Final = secrets.token_bytes(32)

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from falcon.process import descendants
+from falcon.base.process import descendants
 from tools.harness.ports import free_port
 
 START_SECONDS: Final = 30

@@ -5,7 +5,7 @@
 - ``kafka``, ``hbase``: servers in memory, held to what real ones do: the adapters keep the same contracts on them, and
   tests follow random histories on both (``tests/simulation``).
 - ``http``: what processes say to each other, without sockets.
-- ``cluster``: the processes of a cluster, put together as ``falcon.bootstrap.cluster`` does, on all of that.
+- ``cluster``: the processes of a cluster, put together as ``falcon.run.bootstrap.cluster`` does, on all of that.
 - ``course``: people chat there while things fail; what they were told is held against the log.
 - ``acts``: an operator does what operators do meanwhile. ``restores``: servers are replaced by older copies of them.
 - ``revocations``: a token is revoked at one edge and used at another one, while the log or the tables are in trouble.

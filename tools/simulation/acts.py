@@ -22,7 +22,6 @@ from falcon.adapters.hbase.meta import (
 )
 from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.kafka import topics
-from falcon.bootstrap import cluster as roles
 from falcon.cli.exporting import open_export, repair, write_export
 from falcon.cli.faults import Fault
 from falcon.cli.importing import import_lines
@@ -33,7 +32,8 @@ from falcon.features.messages.rules import MessagePosted
 from falcon.projections.skipping import NotStoppedThere
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison
-from falcon.settings import Settings
+from falcon.run.bootstrap import cluster as roles
+from falcon.run.settings import Settings
 from tools.harness.waiting import eventually, eventually_within
 from tools.people.folds import as_exported, exported, fold
 from tools.people.history import Operation

@@ -23,17 +23,17 @@ import aiohttp
 import httpx
 import msgspec
 
-import falcon.bootstrap as composing
-from falcon import bootstrap
+import falcon.run.bootstrap as composing
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.owner_http import watch
-from falcon.bootstrap import FirstAccounts
-from falcon.bootstrap import cluster as roles
 from falcon.domain import limits
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.http.internal.app import InternalCommands
-from falcon.settings import Settings
+from falcon.run import bootstrap
+from falcon.run.bootstrap import FirstAccounts
+from falcon.run.bootstrap import cluster as roles
+from falcon.run.settings import Settings
 from falcon.streams import cuts, feed
 from falcon.telemetry.health import Health
 from tools.harness.waiting import eventually, eventually_within

@@ -27,12 +27,12 @@ import falcon
 from falcon.adapters.kafka import applied, cuts, group, owners, signal_transport, source, tail
 from falcon.adapters.owner_http import connection, watch
 from falcon.adapters.thespian import local
-from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.http.internal import app as internal
 from falcon.projections import rebuild as rebuilds
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
+from falcon.run.bootstrap import cluster as roles
 from falcon.streams import keepers, revocations, signals
 from tools.people.sessions import Session
 from tools.simulation.acts import ActsCourse, export, nothing_differs, rebuild

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from falcon.bootstrap import embedded
 from falcon.client import FalconClient
+from falcon.run.bootstrap import embedded
 from falcon_chat.sse import Parser
 from tools.people.exact import Exact, Told, over
 from tools.people.sessions import Account

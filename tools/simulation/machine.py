@@ -19,14 +19,14 @@ from unittest.mock import patch
 
 import apsw
 
-import falcon.bootstrap as composing
-from falcon import bootstrap
+import falcon.run.bootstrap as composing
 from falcon.adapters.sqlite import database, files, journal
-from falcon.bootstrap import FirstAccounts, embedded, places
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.http.internal.connection import Deliver, EdgeConnection
-from falcon.settings import Settings
+from falcon.run import bootstrap
+from falcon.run.bootstrap import FirstAccounts, embedded, places
+from falcon.run.settings import Settings
 from falcon.telemetry.health import Health
 from falcon.write.signing import Keys
 from falcon.write.transit import Arrivals

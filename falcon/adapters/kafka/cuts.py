@@ -8,8 +8,8 @@ from typing import Final
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import IDLE_SECONDS, Reader, reaches
+from falcon.base.shared import Shared
 from falcon.journal.ports import JournalUnavailable, LogWentBack
-from falcon.shared import Shared
 from falcon.streams.cuts import KEPT_MAX, Record
 
 log = logging.getLogger("falcon.kafka")

@@ -30,7 +30,7 @@ class AccessRefused(KafkaConnectionError):  # type: ignore[misc]
 
 
 class Tls(Protocol):
-    """Certificates, as ``falcon.certificates`` has them."""
+    """Certificates, as ``falcon.base.certificates`` has them."""
 
     def context(self) -> ssl.SSLContext:
         """The context for a connection that begins now."""

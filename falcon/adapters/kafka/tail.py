@@ -11,10 +11,10 @@ from falcon.adapters.kafka import fence, records
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.reader import Reader, judge_all, reaches
 from falcon.adapters.kafka.starts import KafkaStarts
+from falcon.base.shared import Shared
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.shared import Shared
 from falcon.streams.tail import LocatedRecord, WrongPlace
 
 # A broker answers at once if there is something; else a stream notices a nudge or its end this soon.

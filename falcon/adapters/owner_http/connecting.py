@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from falcon.adapters.owner_http.networks import sockets_within
-from falcon.process import short_path
+from falcon.base.process import short_path
 from falcon.write.framing import PROTOCOL
 
 # Connects the protocol to the process at this address. Raises OSError, and ValueError or OverflowError for what is no

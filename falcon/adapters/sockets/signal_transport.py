@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from falcon.process import short_path
+from falcon.base.process import short_path
 from falcon.telemetry import metrics
 
 _SUFFIX: Final = ".signals"

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from falcon.base.process import short_path
 from falcon.http.internal.connection import Deliver, EdgeConnection
-from falcon.process import short_path
 from falcon.write.signing import Keys
 from falcon.write.transit import Arrivals
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from starlette.types import Scope
 
-from falcon.account_factors import AccountFactors
-from falcon.buckets import Buckets, Counts, Switch
+from falcon.base.account_factors import AccountFactors
+from falcon.base.buckets import Buckets, Counts, Switch
 from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.networks import BucketsOfAddresses

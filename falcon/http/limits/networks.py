@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from falcon.buckets import Buckets
+from falcon.base.buckets import Buckets
 from falcon.http.limits.addresses import AddressKey, network_of
 from falcon.http.limits.quotas import Policy
 

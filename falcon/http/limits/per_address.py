@@ -3,7 +3,7 @@
 import time
 from typing import Final, TypeAlias
 
-from falcon.buckets import Counts, Switch
+from falcon.base.buckets import Counts, Switch
 from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import Addresses, AddressKey, network_of
 from falcon.http.limits.limiter import refused

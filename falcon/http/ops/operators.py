@@ -10,8 +10,8 @@ from typing import Final
 
 from starlette.requests import Request
 
+from falcon.base.secret_files import SecretFile, WrongSecret
 from falcon.http.problems import Problem, broken
-from falcon.secret_files import SecretFile, WrongSecret
 
 _CROSS_SITE: Final = ("cross-site", "same-site")
 # A browser asks for a name and a password: any name will do, and the password is the token.

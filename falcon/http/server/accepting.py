@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from falcon.base.process import LISTEN_BACKLOG
 from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.raw_responses import LastResponse
 from falcon.http.server.silent import SilentConnections
 from falcon.http.server.tls import Certificate
-from falcon.process import LISTEN_BACKLOG
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
-from falcon.buckets import Buckets
+from falcon.base.buckets import Buckets
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connection_slots import ConnectionSlots

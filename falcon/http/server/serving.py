@@ -10,6 +10,7 @@ from typing import Final, Literal
 import uvicorn
 from starlette.types import ASGIApp
 
+from falcon.base.process import LISTEN_BACKLOG
 from falcon.http.server.accepting import Acceptor
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connection_slots import ConnectionSlot
@@ -17,7 +18,6 @@ from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.http.server.tls import Certificate
 from falcon.http.server.upgrades import NO_UPGRADES, Upgrades
-from falcon.process import LISTEN_BACKLOG
 
 _DRAIN_SECONDS: Final = 3  # requests end in a second; the launcher kills what has not ended after 4.5 s
 _WEBSOCKET_BYTES_MAX: Final = 16_384  # clients send nothing on a WebSocket

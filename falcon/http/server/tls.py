@@ -5,8 +5,8 @@ import stat
 from functools import partial
 from pathlib import Path
 
-from falcon.certificates import TlsFiles, WrongCertificate, load_pair
-from falcon.process import is_open_to_others
+from falcon.base.certificates import TlsFiles, WrongCertificate, load_pair
+from falcon.base.process import is_open_to_others
 
 
 class Certificate(TlsFiles):

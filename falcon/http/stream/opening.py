@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from falcon.base.shared import Shared
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.features.read_marks.table import MemberRoom, roles_in_parts
 from falcon.features.rooms.rules import Role
@@ -21,7 +22,6 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
 from falcon.read.names import AccountNames
-from falcon.shared import Shared
 from falcon.streams import resume_tokens, room_lists
 from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed

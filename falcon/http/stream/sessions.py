@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from starlette.types import Scope
 
+from falcon.base.shared import Shared
 from falcon.domain.ids import AccountId
 from falcon.http.authenticator import Authenticator
 from falcon.http.limits.costs import measured
@@ -21,7 +22,6 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
 from falcon.read.names import AccountNames
 from falcon.read.store import ReadStoreUnavailable
-from falcon.shared import Shared
 from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed
 from falcon.streams.room_lists import RoomLists

@@ -23,14 +23,14 @@ from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
-from falcon.bootstrap.servers import kafka_cluster
 from falcon.features.messages import hbase as timeline_hbase
 from falcon.features.messages.bodies import row_of
 from falcon.features.messages.rules import Message
 from falcon.features.read_marks import hbase as memberships_hbase
 from falcon.features.rooms import hbase as rooms_hbase
 from falcon.read.catalogue import READ_MODELS
-from falcon.settings import Settings
+from falcon.run.bootstrap.servers import kafka_cluster
+from falcon.run.settings import Settings
 from tools.bench.wrk import TEXT_BYTES
 from tools.harness.reports import percentile
 

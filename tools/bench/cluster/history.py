@@ -19,12 +19,12 @@ from typing import Final
 import msgspec
 
 from falcon.adapters.kafka import topics
-from falcon.bootstrap.cluster import build_shard
-from falcon.bootstrap.servers import kafka_cluster
 from falcon.features.catalogue import Answer, Command
 from falcon.features.messages.rules import ImportMessages, Message
 from falcon.features.rooms.rules import ImportRoom, Invitation, RoomAnswer
-from falcon.settings import Settings
+from falcon.run.bootstrap.cluster import build_shard
+from falcon.run.bootstrap.servers import kafka_cluster
+from falcon.run.settings import Settings
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnvelope
 from tools.bench.wrk import TEXT_BYTES

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.process import descendants
+from falcon.base.process import descendants
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster, on_core, port_of
 from tools.bench.report import Section, Table, Target, at_most, numbers

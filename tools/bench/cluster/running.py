@@ -17,9 +17,9 @@ import msgspec
 from falcon.adapters.hbase import schema
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
-from falcon.bootstrap.servers import kafka_cluster
 from falcon.read.catalogue import READ_MODELS
-from falcon.settings import Settings
+from falcon.run.bootstrap.servers import kafka_cluster
+from falcon.run.settings import Settings
 from tools.bench.cluster.figures import FALCON, SERVERS, Work
 from tools.bench.cluster.metrics import Scraped, scrape
 from tools.harness.calls import Address, Caller

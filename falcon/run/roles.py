@@ -1,4 +1,4 @@
-"""The processes below the launcher, one function for each role. Run as ``python -m falcon.roles ROLE ...``."""
+"""The processes below the launcher, one function for each role. Run as ``python -m falcon.run.roles ROLE ...``."""
 
 import argparse
 import asyncio
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from setproctitle import setproctitle
 
-from falcon import free_memory, garbage, huge_pages
-from falcon.process import die_with_parent
-from falcon.settings import Settings, is_loopback
-from falcon.startup import begin
+from falcon.base.process import die_with_parent
+from falcon.run import free_memory, garbage, huge_pages
+from falcon.run.settings import Settings, is_loopback
+from falcon.run.startup import begin
 from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.run_folder import NoRoom
 
@@ -36,7 +36,7 @@ _OPS_THREADS: Final = 4  # requests that the operations port answers at once
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="falcon.roles")
+    parser = argparse.ArgumentParser(prog="falcon.run.roles")
     parser.add_argument("role", choices=tuple(_ROLES))
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--public-socket", type=int)
@@ -94,8 +94,8 @@ def _write(handle: int, data: bytes) -> None:
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves one machine: HTTP, and the shard of this place."""
-    from falcon.bootstrap import embedded
     from falcon.http.edge import Edge
+    from falcon.run.bootstrap import embedded
     from falcon.telemetry.health import Health
 
     health = Health()
@@ -115,8 +115,8 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def api(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves a cluster: HTTP."""
-    from falcon.bootstrap import cluster
     from falcon.http.edge import Edge
+    from falcon.run.bootstrap import cluster
     from falcon.telemetry.health import Health
 
     health = Health()
@@ -136,11 +136,11 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves a cluster: an owner of partitions."""
     import uvloop
 
-    from falcon.bootstrap import cluster
     from falcon.http.internal.app import InternalCommands
     from falcon.http.server.connection_limits import ConnectionLimits
     from falcon.http.server.connections import ConnectionSweeper
     from falcon.http.server.serving import create_server
+    from falcon.run.bootstrap import cluster
     from falcon.telemetry.health import Health
     from falcon.write.framing import PROTOCOL
 
@@ -192,7 +192,6 @@ def _started(health: "Health", ready: int | None, credentials: object) -> None:
 def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLifespan", health: "Health") -> None:
     import uvloop
 
-    from falcon.bootstrap import connections_per_address
     from falcon.http.app import create_app
     from falcon.http.edge import Edge
     from falcon.http.server.admission import AdmissionControl
@@ -201,6 +200,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     from falcon.http.server.raw_responses import require_https
     from falcon.http.server.serving import create_server
     from falcon.http.server.tls import Certificate
+    from falcon.run.bootstrap import connections_per_address
     from falcon.telemetry import metrics
 
     if settings.hsts_seconds:
@@ -294,7 +294,7 @@ def projector(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves a cluster: the projections, each as a consumer."""
     import threading
 
-    from falcon.bootstrap import cluster
+    from falcon.run.bootstrap import cluster
     from falcon.telemetry.health import Health
 
     health = Health()

@@ -17,12 +17,12 @@ from pathlib import Path
 from resource import RLIM_INFINITY
 from typing import Any, Final
 
-from falcon.launcher import telling
-from falcon.launcher.listening import bind, check_privacy, url
-from falcon.launcher.processes import ProcessGroup, Role
-from falcon.launcher.telling import CannotStart, say
-from falcon.process import adopt_orphans, descriptors_max, is_open_to_others, raise_descriptors, take_lock
-from falcon.settings import Settings, WrongSettings, says_processes, unknown_settings
+from falcon.base.process import adopt_orphans, descriptors_max, is_open_to_others, raise_descriptors, take_lock
+from falcon.run.launcher import telling
+from falcon.run.launcher.listening import bind, check_privacy, url
+from falcon.run.launcher.processes import ProcessGroup, Role
+from falcon.run.launcher.telling import CannotStart, say
+from falcon.run.settings import Settings, WrongSettings, says_processes, unknown_settings
 from falcon.telemetry import instruments, run_folder
 
 _STOP_SECONDS: Final = 4.5  # everything has ended within five
@@ -35,7 +35,7 @@ _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Plan of what a command runs: servers of a role (``falcon.roles``), and the operations port.
+    """Plan of what a command runs: servers of a role (``falcon.run.roles``), and the operations port.
 
     ``needs``: settings that must be set. ``stores``: it has data on this machine. ``port``: the setting of the socket
     that its servers share; empty if they have none.

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from falcon.process import allow_profiling, leave_no_cores, raise_descriptors
-from falcon.settings import Settings
+from falcon.base.process import allow_profiling, leave_no_cores, raise_descriptors
+from falcon.run.settings import Settings
 from falcon.telemetry import instruments, logs, otel, probes
 
 # A thread that waits for a busy one gets its turn after so long; Python's own value is 5 ms. A command passes from

@@ -5,9 +5,9 @@ import socket
 import time
 from typing import Final
 
-from falcon.launcher.telling import CannotStart, say
-from falcon.process import LISTEN_BACKLOG
-from falcon.settings import Settings
+from falcon.base.process import LISTEN_BACKLOG
+from falcon.run.launcher.telling import CannotStart, say
+from falcon.run.settings import Settings
 
 # The processes of a launcher that was killed hold its sockets until the kernel has ended them. One that had only begun
 # to start, with a low priority on a busy machine, has taken longer than the next launcher needs to come here.
@@ -46,7 +46,7 @@ def _bind_when_free(listening: socket.socket, host: str, port: int) -> None:
 def check_privacy(settings: Settings) -> None:
     """Others on the network must not read what clients send to the public port. Raises CannotStart."""
     if settings.tls_cert is not None and settings.tls_key is not None:
-        from falcon.certificates import WrongCertificate
+        from falcon.base.certificates import WrongCertificate
         from falcon.http.server.tls import Certificate
 
         try:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from falcon.process import is_open_to_others
+from falcon.base.process import is_open_to_others
 
 log = logging.getLogger("falcon")
 

@@ -41,28 +41,6 @@ from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of, precedes
 from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
-from falcon.bootstrap import (
-    FirstAccounts,
-    HostedGateway,
-    blocking,
-    create_account,
-    shard_limits,
-    start_edge,
-    start_gateway,
-)
-from falcon.bootstrap import issue_token as issue_token_of
-from falcon.bootstrap.servers import (
-    hbase_gateways,
-    hbase_tables,
-    server_secret,
-    table_creator,
-)
-from falcon.bootstrap.servers import (
-    internal_keys as internal_keys,
-)
-from falcon.bootstrap.servers import (
-    kafka_cluster as kafka_cluster,
-)
 from falcon.domain.ids import Partition
 from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
@@ -76,7 +54,29 @@ from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import CONFIRMING, READ_MODELS, confirmed, projections
 from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
-from falcon.settings import Settings, WrongSettings
+from falcon.run.bootstrap import (
+    FirstAccounts,
+    HostedGateway,
+    blocking,
+    create_account,
+    shard_limits,
+    start_edge,
+    start_gateway,
+)
+from falcon.run.bootstrap import issue_token as issue_token_of
+from falcon.run.bootstrap.servers import (
+    hbase_gateways,
+    hbase_tables,
+    server_secret,
+    table_creator,
+)
+from falcon.run.bootstrap.servers import (
+    internal_keys as internal_keys,
+)
+from falcon.run.bootstrap.servers import (
+    kafka_cluster as kafka_cluster,
+)
+from falcon.run.settings import Settings, WrongSettings
 from falcon.streams.cuts import Cuts
 from falcon.streams.signals import ALIVE_SECONDS
 from falcon.telemetry import metrics

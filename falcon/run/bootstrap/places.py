@@ -13,10 +13,10 @@ from typing import Final
 from falcon.adapters.owner_http.connecting import connected_locally
 from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.sockets.nudges import Nudges
-from falcon.bootstrap import HostedGateway
+from falcon.base.process import take_lock
 from falcon.domain.ids import Partition
 from falcon.http.internal.local import LocalCommands
-from falcon.process import take_lock
+from falcon.run.bootstrap import HostedGateway
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandEnvelope, Reply
 

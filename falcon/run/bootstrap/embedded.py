@@ -27,7 +27,18 @@ from falcon.adapters.sqlite.read_store import read_store
 from falcon.adapters.sqlite.source import SqliteFilesSource, SqliteSource, UniformCursor, source_of
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.adapters.sqlite.tail import SqliteTail
-from falcon.bootstrap import (
+from falcon.base.process import take_lock
+from falcon.domain.ids import partition_of
+from falcon.http.bearer_tokens import new_secret
+from falcon.http.edge import Edge
+from falcon.http.freshness import Freshness
+from falcon.journal.envelope import Cursor
+from falcon.journal.ports import JournalUnavailable, Wake
+from falcon.projections.rebuild import Rebuild
+from falcon.projections.runner import InlineProjector, ProjectionCatchUp
+from falcon.read.catalogue import READ_MODELS, projections
+from falcon.read.store import ReadStoreUnavailable
+from falcon.run.bootstrap import (
     FirstAccounts,
     blocking,
     create_account,
@@ -35,20 +46,9 @@ from falcon.bootstrap import (
     start_edge,
     start_gateway,
 )
-from falcon.bootstrap import issue_token as issue_token_of
-from falcon.bootstrap.places import SiblingProcesses
-from falcon.domain.ids import partition_of
-from falcon.http.bearer_tokens import new_secret
-from falcon.http.edge import Edge
-from falcon.http.freshness import Freshness
-from falcon.journal.envelope import Cursor
-from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.process import take_lock
-from falcon.projections.rebuild import Rebuild
-from falcon.projections.runner import InlineProjector, ProjectionCatchUp
-from falcon.read.catalogue import READ_MODELS, projections
-from falcon.read.store import ReadStoreUnavailable
-from falcon.settings import Settings
+from falcon.run.bootstrap import issue_token as issue_token_of
+from falcon.run.bootstrap.places import SiblingProcesses
+from falcon.run.settings import Settings
 from falcon.streams.signals import SignalTransport
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import start_thread

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from falcon.account_factors import AccountFactors
-from falcon.buckets import Switch
+from falcon.base.account_factors import AccountFactors
+from falcon.base.buckets import Switch
 from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
@@ -35,7 +35,7 @@ from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
-from falcon.settings import Settings
+from falcon.run.settings import Settings
 from falcon.streams.cuts import Cuts
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations

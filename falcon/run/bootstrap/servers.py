@@ -14,11 +14,11 @@ from falcon.adapters.hbase.switching import Create
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.security import Security
-from falcon.certificates import TlsFiles, WrongCertificate, client_tls
+from falcon.base.certificates import TlsFiles, WrongCertificate, client_tls
+from falcon.base.secret_files import SecretFile, WrongSecret
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Moves
-from falcon.secret_files import SecretFile, WrongSecret
-from falcon.settings import Settings, WrongSettings
+from falcon.run.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 
 

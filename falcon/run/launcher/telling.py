@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from falcon.process import start_ticks
-from falcon.settings import Settings, is_loopback
+from falcon.base.process import start_ticks
+from falcon.run.settings import Settings, is_loopback
 from falcon.telemetry.logs import is_for_people
 
 

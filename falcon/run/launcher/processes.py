@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from falcon.launcher.telling import say
-from falcon.process import descendants
+from falcon.base.process import descendants
+from falcon.run.launcher.telling import say
 from falcon.telemetry import instruments, metrics
 
 _READY_SECONDS: Final = 60.0  # a large log takes long to recover: then it says what it waits for
@@ -52,7 +52,7 @@ class Role:
 
     @property
     def process_name(self) -> str:
-        """The name that ``falcon.roles`` gives it."""
+        """The name that ``falcon.run.roles`` gives it."""
         return f"{self.arguments[0]}-{self.place or 0}"
 
     @property
@@ -107,7 +107,7 @@ class ProcessGroup:
     def _start(self, role: Role) -> None:
         role.pipe, writing = os.pipe()
         os.set_blocking(role.pipe, False)
-        command = [sys.executable, "-m", "falcon.roles", *role.arguments, "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", "falcon.run.roles", *role.arguments, "--parent", str(os.getpid())]
         # Standard output is the launcher's alone, so roles write to standard error: nothing may be mixed with what
         # follows the first line.
         try:

@@ -1,0 +1,1 @@
+"""Parts that know nothing of chat, and that all others may use."""

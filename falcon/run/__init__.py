@@ -1,0 +1,1 @@
+"""Starts and composes processes: the launcher, the roles below it, their settings, and what they are made of."""
