@@ -8,7 +8,10 @@ import pytest
 
 from falcon.base.validation import broken_rule
 from falcon.http import shapes
-from falcon.http.api.importing import ImportLine
+from falcon.http.api.importing import LINE_KINDS, ImportLine
+
+*_OTHERS, _LAST = (str(kind.shape.__struct_config__.tag) for kind in LINE_KINDS)
+LINES = f"{', '.join(_OTHERS)} or {_LAST}"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,7 @@ from falcon.http.api.importing import ImportLine
         (shapes.MemberRole, {"role": "boss"}, "role", "must be admin, member or readonly"),
         (shapes.ReadMarkShape, {"seq": 1, "force": 1}, "force", "must be true or false"),
         (shapes.ListQuery, {"limit": 999}, "limit", "must be at most 200"),
-        (ImportLine, {"type": "poll"}, "type", "must be account, room, members, message or reaction"),
+        (ImportLine, {"type": "poll"}, "type", f"must be {LINES}"),
         (ImportLine, {"type": 1}, "type", "must be a text"),
         (ImportLine, {"type": "account"}, "source", "is missing"),
     ],

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, get_args
 
-from falcon.domain.decision import Decision
+from falcon.domain.decision import Decided, Decision
 from falcon.domain.ids import Millis
 from falcon.domain.rejections import RoomNotFound
 from falcon.features.accounts.rules import AccountEvent
@@ -11,10 +11,26 @@ from falcon.features.catalogue import RoomCommand, RoomEvent, modules
 from falcon.features.rooms.rules import Room
 
 Rule: TypeAlias = Callable[[Room, Any, Millis], Decision]
+Follow: TypeAlias = Callable[[Room, Any], tuple[Any, ...]]
+"""The events of a feature that follow when another feature's command, which is accepted, changes something."""
+
+
+def _followed(rule: Rule, follow: Follow) -> Rule:
+    def decide(room: Room, command: Any, at: Millis) -> Decision:
+        decision = rule(room, command, at)
+        if isinstance(decision, Decided) and decision.events:
+            return Decided((*decision.events, *follow(room, command)), decision.answer)
+        return decision
+
+    return decide
+
 
 _RULES: Final[dict[type[RoomCommand], Rule]] = {
     command: rule for rules in modules("rules") for command, rule in rules.RULES.items()
 }
+for _rules in modules("rules"):
+    for _command, _follow in getattr(_rules, "FOLLOWS", {}).items():
+        _RULES[_command] = _followed(_RULES[_command], _follow)
 EVOLVES: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
     event: evolve for rules in modules("rules") for event, evolve in rules.EVOLVES.items()
 }

@@ -12,8 +12,6 @@ import msgspec
 from falcon.domain.ids import Seq
 from falcon.domain.rejections import KeyReused, NotYetReadable, RestsOnView
 from falcon.features.catalogue import Answer, Command
-from falcon.features.messages.rules import DeleteMessage, EditMessage
-from falcon.features.reactions.rules import AddReaction, RemoveReaction
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid
 from falcon.http.requests import AuthedRequest
@@ -24,7 +22,6 @@ from falcon.write.protocol import Accepted, CommandEnvelope, NotKnown, Rejected,
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _ENVELOPE_BYTES: Final = 200  # about as much as an envelope adds to its command
-_WITH_A_VIEW: Final = (EditMessage, DeleteMessage, AddReaction, RemoveReaction)
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 # Every counter exists from the start: a rate does not show the first increment of a counter that begins with it.
 _COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
@@ -100,9 +97,9 @@ class CommandClient:
                 raise refusal
         elif not self._keys.is_free(account_id, text, fingerprint, began):
             refusal = from_rejection(KeyReused())
-        size = len(request.body) if size is None else size
-        if isinstance(command, _WITH_A_VIEW) and command.known is not None:  # a short request about a long message
-            size += len(command.known.text)
+        if size is None:
+            known = getattr(command, "known", None)  # a short request may be about a long message
+            size = len(request.body) + (len(known.text) if known is not None else 0)
         envelope = CommandEnvelope(
             partition_for(command, account_id, text, self._partitions),
             account_id,

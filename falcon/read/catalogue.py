@@ -1,4 +1,5 @@
-"""All read models. A new one is a folder beside the others, and is named here: its parts, its queries in each store."""
+"""All read models. Those with queries of their own are named here: their parts, and their queries in each store. One of
+small rows is declared in the ``table`` of its feature alone, as ``ITEMS``."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -8,7 +9,7 @@ from falcon.features.accounts import hbase as accounts_hbase
 from falcon.features.accounts import sqlite as accounts_sqlite
 from falcon.features.accounts import table as accounts
 from falcon.features.accounts.table import AccountQueries
-from falcon.features.catalogue import Event
+from falcon.features.catalogue import Event, modules
 from falcon.features.messages import hbase as timeline_hbase
 from falcon.features.messages import sqlite as timeline_sqlite
 from falcon.features.messages import table as timeline
@@ -27,6 +28,12 @@ from falcon.features.rooms import table as rooms
 from falcon.features.rooms.table import RoomQueries
 from falcon.journal.envelope import Envelope, Position
 from falcon.read.hbase import HBaseModel
+from falcon.read.room_items import (
+    HBaseRoomItemQueries,
+    RoomItemQueries,
+    SqliteFilesRoomItemQueries,
+    SqliteRoomItemQueries,
+)
 from falcon.read.sqlite import SqliteModel
 from falcon.read.write import Write
 
@@ -81,10 +88,17 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         sqlite=reactions_sqlite.MODEL,
         hbase=reactions_hbase.MODEL,
     ),
+    **{
+        table.ITEMS.name: ReadModel(table.project, table.loss, table.ITEMS.sqlite, table.ITEMS.hbase)
+        for table in modules("table")
+        if hasattr(table, "ITEMS")
+    },
 }
 
 
-class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, ReactionQueries, Protocol):
+class ReadStore(
+    TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, ReactionQueries, RoomItemQueries, Protocol
+):
     """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
     it reads tables that are being filled. Lists are bounded by ``limit``."""
 
@@ -110,6 +124,7 @@ class SqliteQueries(
     memberships_sqlite.SqliteMembershipQueries,
     accounts_sqlite.SqliteAccountQueries,
     reactions_sqlite.SqliteReactionQueries,
+    SqliteRoomItemQueries,
 ):
     """The queries as methods of the read store on SQLite."""
 
@@ -120,6 +135,7 @@ class SqliteFilesQueries(
     memberships_sqlite.SqliteFilesMembershipQueries,
     accounts_sqlite.SqliteFilesAccountQueries,
     reactions_sqlite.SqliteFilesReactionQueries,
+    SqliteFilesRoomItemQueries,
 ):
     """The queries as methods of the read store on several files."""
 
@@ -130,6 +146,7 @@ class HBaseQueries(
     memberships_hbase.HBaseMembershipQueries,
     accounts_hbase.HBaseAccountQueries,
     reactions_hbase.HBaseReactionQueries,
+    HBaseRoomItemQueries,
 ):
     """The queries as methods of the read store on HBase."""
 

@@ -7,26 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from falcon.domain.commands import ReadPosition
-from falcon.features.accounts.rules import IssueToken, RevokeToken
-from falcon.features.messages.rules import DeleteMessage
-from falcon.features.reactions.rules import RemoveReaction
-from falcon.features.read_marks.rules import MoveRead
-from falcon.features.rooms.rules import DeleteRoom, RemoveMember
+from falcon.features.catalogue import modules
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.disk")
 
 # What only takes away, so that there is an end to it, and an operator's tokens. Their records are a few hundred bytes.
-TAKEN_TO_THE_END: Final = (
-    DeleteMessage,
-    DeleteRoom,
-    MoveRead,
-    RemoveMember,
-    RemoveReaction,
-    IssueToken,
-    RevokeToken,
-    ReadPosition,
-)
+TAKEN_TO_THE_END: Final = (ReadPosition, *(command for rules in modules("rules") for command in rules.FREEING))
 
 # Kept for these, for checkpoints and for SQLite's log: 0.5 GiB of a volume of 10, which takes an hour to fill with them
 # at 100 KB/s. It is room enough for an operator to act, and little enough not to be missed.

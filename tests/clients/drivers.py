@@ -163,7 +163,7 @@ def _json(value: Any) -> Any:
 def _type(name: str) -> str:
     """CaughtUp is caught_up, MessagePosted is message.posted."""
     first, *more = re.findall(r"[A-Z][a-z]+", name)
-    separator = "." if first in ("Message", "Reaction", "Room", "Member", "Read") else "_"
+    separator = "_" if name in ("CaughtUp", "CatchUp") else "."
     return separator.join([first, *more]).lower()
 
 

@@ -19,7 +19,7 @@ import falcon_chat
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.stream.events import STREAM_EVENTS
 from tools.clients import models, reference, types
-from tools.clients.reference import METHODS
+from tools.clients.reference import method_of
 
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = ROOT / "clients" / "python"
@@ -33,7 +33,7 @@ PYTHON_ALONE: Final = {"import_lines", "export"}  # of the command line
 
 def operations() -> set[str]:
     handlers = {"stream" if each.handler is None else each.handler.__name__ for each in OPERATIONS}
-    return {METHODS.get(name, name) for name in handlers - NOT_FOR_CLIENTS}
+    return {method_of(name) for name in handlers - NOT_FOR_CLIENTS}
 
 
 def methods(text: str) -> set[str]:

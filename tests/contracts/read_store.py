@@ -37,6 +37,7 @@ from falcon.features.read_marks.table import (
 from falcon.features.rooms.table import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS, ReadStore
+from falcon.read.room_items import DropItem, Item, PutItem
 from falcon.read.store import ConsumerTables, ProjectionTables, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
@@ -442,6 +443,27 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.bearer(ANN, "hash")) is None
         assert asyncio.run(store.reads.accounts(0, 9)) == [ann]
 
+    def test_items_of_a_room_are_read_in_the_order_of_their_keys(self, store: Store) -> None:
+        for model in [name for name, each in READ_MODELS.items() if PutItem in each.hbase.cells]:
+            keys = [b"\0\1", b"\0\2", b"\0\xff", b"\1\0", b"\xff\xff"]
+            self.put(store, model, *(PutItem(ROOM, key, b"of " + key) for key in reversed(keys)))
+            self.put(store, model, PutItem(OTHER, keys[1], b"other"), PutItem(ROOM, keys[1], b"newer"))
+            self.put(store, model, DropItem(ROOM, keys[2]), DropItem(ROOM, b"never"))
+
+            def read(first: bytes, last: bytes, limit: int = 9, room: int = ROOM, of: str = model) -> list[Item]:
+                return asyncio.run(store.reads.room_items(room, of, first, last, limit))
+
+            assert read(b"", b"\xff\xff") == [
+                Item(keys[0], b"of \0\1"),
+                Item(keys[1], b"newer"),
+                Item(keys[3], b"of \1\0"),
+                Item(keys[4], b"of \xff\xff"),
+            ]
+            assert [item.key for item in read(keys[0], keys[3], limit=2)] == keys[:2]
+            assert [item.key for item in read(keys[1], keys[2])] == keys[1:2]
+            assert read(b"", b"\xff\xff", room=OTHER) == [Item(keys[1], b"other")]
+            assert read(b"", b"\xff\xff", room=OTHER + 64) == []
+
     def test_a_message_shows_its_reactions_by_emoji_in_the_order_in_which_each_came_up(self, store: Store) -> None:
         self.put(store, "reactions", *_liked(3, 1, ANN), *_liked(3, 2, ANN, emoji="❤️"), *_liked(99, 3, BOB))
         self.put(store, "reactions", *_liked(3, 4, BOB, since=1, accounts=(ANN, BOB)))
@@ -528,13 +550,9 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.applied(0)) == 5
 
     def test_how_far_some_projections_have_got_is_known_without_the_others(self, store: Store) -> None:
-        for projection, offset in (
-            ("timeline", 1),
-            ("memberships", 3),
-            ("accounts", 4),
-            ("rooms", 2),
-            ("reactions", 5),
-        ):
+        first = {"timeline": 1, "memberships": 3, "accounts": 4, "rooms": 2}
+        for projection in READ_MODELS:
+            offset = first.get(projection, 5)
             store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
         for projections, offset in ((None, 1), (["accounts", "memberships"], 3), (["accounts"], 4)):
             applied = asyncio.run(store.reads.applied_everywhere(2, projections))

@@ -16,22 +16,16 @@ PAGE: Final = _ROOT / "docs" / "clients.md"
 _PYTHON: Final = _ROOT / "clients" / "python" / "falcon_chat"
 _JAVASCRIPT: Final = _ROOT / "clients" / "javascript" / "src" / "index.d.ts"
 
-# The method of each operation, where it has another name in the clients.
-METHODS: Final = {
+# The method of each operation, where it has another name in the clients. A list is called by what it lists.
+_METHODS: Final = {
     "post_message": "post",
     "read_page": "messages",
     "read_message": "message",
     "edit_message": "edit",
     "move_read": "mark_read",
-    "list_rooms": "rooms",
     "open_direct": "direct_room",
     "read_room": "room",
-    "list_members": "members",
-    "list_reactions": "reactions",
-    "list_authors": "authors",
-    "list_accounts": "accounts",
     "issue_token": "create_token",
-    "list_tokens": "tokens",
     "export_lines": "export",
 }
 _SPELLED: Final = {"aclose": "close"}
@@ -56,6 +50,11 @@ _BESIDES: Final = {"is_end": "exporting.py", "resume_token": "exporting.py"}  # 
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+def method_of(operation: str) -> str:
+    """The name of the operation's method in the Python client."""
+    return _METHODS.get(operation, operation.removeprefix("list_"))
+
+
 def page() -> str:
     """The text of the page."""
     parts = [
@@ -73,7 +72,7 @@ def page() -> str:
 def _summaries() -> dict[str, str]:
     """What each operation does, by the name of its method in Python."""
     operations = (each for methods in openapi.document()["paths"].values() for each in methods.values())
-    return {METHODS.get(each["operationId"], each["operationId"]): each["summary"] + "." for each in operations}
+    return {method_of(each["operationId"]): each["summary"] + "." for each in operations}
 
 
 def _class(name: str, file: str, summaries: dict[str, str]) -> Iterator[str]:

@@ -157,7 +157,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     ),
     "actor": ("an actor's class, such as `RoomShard`", "the classes in `falcon/adapters/thespian`"),
     "change": ("`taken over`, `lost` (to another owner), `left` (handed over)", "written in the code"),
-    "projection": ("`timeline`, `rooms`, `memberships`, `accounts`, `reactions`", "the projections there are"),
+    "projection": ("`timeline`, `rooms` …", "the projections there are, which docs/operations.md lists"),
     "transport": ("`sse`, `websocket`", "written in the code"),
     "start": (
         "what a stream begins with: `hello` (the state of now), `replay` (all that was missed), `catch_up` (too much "

@@ -56,10 +56,10 @@ def resume_token(line: bytes) -> str | None:
             return None
         case "account" | "room":
             return f"{last.type}:{last.ref}"
-        case "message" | "reaction":
-            return f"message:{last.room}:{last.seq}"
-        case unknown:
+        case unknown if not last.seq:
             raise ValueError(f"an export does not go on behind a line of type {unknown!r}")
+        case _:  # of a message, or a line that follows one
+            return f"message:{last.room}:{last.seq}"
 
 
 async def export_blocks(

@@ -173,3 +173,4 @@ def revoke_token(account: Account, command: RevokeToken) -> Decision:
 
 RULES: Final[dict[Any, Any]] = {}  # of rooms it has none
 EVOLVES: Final = dict.fromkeys(get_args(AccountEvent), evolve_account)
+FREEING: Final = (IssueToken, RevokeToken)  # taken while the disk is nearly full

@@ -1,7 +1,7 @@
 """Messages of a room: post, read by page or one, edit, delete."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
@@ -12,7 +12,7 @@ from falcon.domain.answers import ImportAnswer
 from falcon.domain.ids import ID_MAX, NOBODY, AccountId, RoomId, Seq
 from falcon.features.catalogue import Command
 from falcon.features.messages.bodies import MISSING, StoredMessage, message_in, stored
-from falcon.features.messages.pages import TimelinePage, with_reactions
+from falcon.features.messages.pages import TimelinePage, is_deleted, with_reactions
 from falcon.features.messages.rules import (
     DeleteMessage,
     EditMessage,
@@ -171,6 +171,24 @@ async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq:
     if message is None:
         raise message_not_found(seq)
     return message
+
+
+async def shown_messages(
+    edge: Edge, request: AuthedRequest, access: Access, room_id: RoomId, seqs: Collection[Seq]
+) -> dict[Seq, bytes]:
+    """The JSON of some messages of the room, as pages show them. One that was deleted is left out."""
+
+    async def row_of(seq: Seq) -> bytes | None:
+        row = await edge.store.message(room_id, seq)
+        if row is None:  # its table may be behind
+            return await edge.reads.newest(request, room_id, edge.store.message, room_id, seq)
+        return row
+
+    rows = await asyncio.gather(*map(row_of, seqs))
+    found = {seq: row for seq, row in zip(seqs, rows, strict=True) if row is not None and not is_deleted(row)}
+    reactions = await asyncio.gather(*(_reactions(edge, access, room_id, seq, seq) for seq in found))
+    shown = zip(found.items(), reactions, strict=True)
+    return {seq: with_reactions(row, of_it.by_seq.get(seq)) for (seq, row), of_it in shown}
 
 
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:

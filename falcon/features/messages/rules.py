@@ -243,3 +243,4 @@ RULES: Final = {
 EVOLVES: Final = {MessagePosted: _posted, MessageEdited: _edited, MessageDeleted: _edited}
 MessagesCommand: TypeAlias = PostMessage | EditMessage | DeleteMessage | ImportMessages
 MessagesEvent: TypeAlias = MessagePosted | MessageEdited | MessageDeleted
+FREEING: Final = (DeleteMessage,)  # taken while the disk is nearly full

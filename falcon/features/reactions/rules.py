@@ -360,3 +360,4 @@ RULES: Final = {AddReaction: add_reaction, RemoveReaction: remove_reaction, Impo
 EVOLVES: Final = {ReactionAdded: _added, ReactionRemoved: _removed}
 ReactionsCommand: TypeAlias = AddReaction | RemoveReaction | ImportReactions
 ReactionsEvent: TypeAlias = ReactionAdded | ReactionRemoved
+FREEING: Final = (RemoveReaction,)  # taken while the disk is nearly full

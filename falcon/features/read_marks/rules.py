@@ -65,3 +65,4 @@ def _moved(room: Room, event: ReadMoved) -> Room:
 
 RULES: Final = {MoveRead: move_read}
 EVOLVES: Final = {ReadMoved: _moved}
+FREEING: Final = (MoveRead,)  # taken while the disk is nearly full

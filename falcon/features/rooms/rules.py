@@ -507,3 +507,4 @@ EVOLVES: Final = {
 }
 RoomsCommand: TypeAlias = ChangeRoom | DeleteRoom | PutMember | RemoveMember | ImportMembers
 RoomsEvent: TypeAlias = RoomCreated | RoomChanged | RoomDeleted | MemberJoined | MemberChanged | MemberLeft
+FREEING: Final = (DeleteRoom, RemoveMember)  # taken while the disk is nearly full

@@ -23,12 +23,12 @@ from falcon.read.store import (
     shown_by,
 )
 from falcon.read.write import Write
-from tools.harness.memory import accounts, memberships, reactions, rooms, timeline
+from tools.harness.memory import accounts, memberships, reactions, room_items, rooms, timeline
 from tools.harness.memory.models import MemoryModel, ModelTables
 from tools.harness.memory.timeline import TimelineTables
 
 _REBUILDING = "_rebuilding"
-# The read models of falcon/read/catalogue.py, each in its plainest form.
+# The read models of falcon/read/catalogue.py, each in its plainest form. All others are items of rooms.
 _MODELS: Final[dict[str, MemoryModel]] = {
     "timeline": timeline.TimelineTables,
     "rooms": rooms.RoomTables,
@@ -74,6 +74,7 @@ class MemoryQueries(
     memberships.MemoryMembershipQueries,
     accounts.MemoryAccountQueries,
     reactions.MemoryReactionQueries,
+    room_items.MemoryRoomItemQueries,
 ):
     """The queries as methods of the read store in memory."""
 
@@ -92,7 +93,9 @@ class MemoryTables(MemoryQueries):
         self._beats: Counter[str] = Counter()
 
     def _empty(self, projection: str) -> _ProjectedTables:
-        return _ProjectedTables(_MODELS[projection](), dict.fromkeys(range(self._partitions), Position()))
+        return _ProjectedTables(
+            _MODELS.get(projection, room_items.RoomItemTables)(), dict.fromkeys(range(self._partitions), Position())
+        )
 
     # --- ProjectionTables ---------------------------------------------------------------------------------------------
 
