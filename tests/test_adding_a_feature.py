@@ -1,44 +1,57 @@
-"""docs/adding-a-feature.md counts the files of a feature, and names each of them."""
+"""docs/adding-a-feature.md names each file that pins have come with."""
 
 import io
 import re
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import falcon
-
-_FALCON: Final = Path(falcon.__file__).parent
-_PAGE: Final = (_FALCON.parent / "docs" / "adding-a-feature.md").read_text()
-_ROWS: Final = re.findall(r"^\| `(\w+)` \| (\d+) \|(.*)\|$", _PAGE, re.MULTILINE)
+_ROOT: Final = Path(__file__).parents[1]
+_PAGE: Final = (_ROOT / "docs" / "adding-a-feature.md").read_text()
+_ROWS: Final = re.findall(r"^\| `([\w/]+)` \| (\d+) \|(.*)\|$", _PAGE, re.MULTILINE)
+# A name of pins: AddPin, PINS_MAX, pinned_at, pins. Not: a pinned version, or the pin of an Ingress.
+_NAME: Final = re.compile(r"(^|_|[a-z])(un)?[Pp]in(s|ned|ning)?(_|$|[A-Z])|^PINS?(_|$)|^pin\.")
+_SHIPPED: Final = (("falcon", "*.py"), ("falcon/web", "*.js"), ("clients", "*.py"), ("clients", "*.js"))
+_GENERATED: Final = {"clients/python/falcon_chat/models.py", "clients/python/falcon_chat/__init__.py"}
 
 
 def files_of(folder: str, named: str) -> list[Path]:
     found: list[Path] = []
     for name in re.findall(r"`([^`]+)`", named):
-        path = _FALCON / folder / name
-        found += path.glob("[!_]*.py") if name.endswith("/") else [path]
+        path = _ROOT / folder / name
+        found += path.glob("*.py") if name.endswith("/") else [path]
     return found
 
 
-def test_the_page_names_as_many_files_of_reactions_as_it_counts() -> None:
+def test_the_page_names_as_many_files_of_pins_as_it_counts() -> None:
     for folder, count, named in _ROWS:
-        assert len(files_of(folder, named)) == int(count), folder
-    (told,) = re.findall(r"Reactions live in (\d+) Python files", _PAGE)
-    assert sum(int(count) for _, count, _ in _ROWS) == int(told)
+        files = files_of(folder, named)
+        assert (len(files), [path for path in files if not path.exists()]) == (int(count), []), folder
 
 
-def test_each_of_these_files_has_to_do_with_reactions() -> None:
+def test_each_of_these_files_has_to_do_with_pins() -> None:
     files = [path for folder, _, named in _ROWS for path in files_of(folder, named)]
-    assert [path for path in files if "reaction" not in path.read_text().lower()] == []
+    assert [path for path in files if "pin" not in path.read_text().lower()] == []
 
 
-def test_each_file_whose_code_names_reactions_is_named() -> None:
+def test_each_file_whose_code_names_pins_is_named() -> None:
     named = {path for folder, _, named in _ROWS for path in files_of(folder, named)}
-    assert [path for path in sorted(_FALCON.rglob("*.py")) if path not in named and names_reactions(path)] == []
+    named |= {_ROOT / name for name in _GENERATED}
+    assert [path for path in shipped() if path not in named and names_pins(path)] == []
 
 
-def names_reactions(path: Path) -> bool:
+def shipped() -> Iterator[Path]:
+    for folder, pattern in _SHIPPED:
+        yield from (path for path in sorted((_ROOT / folder).rglob(pattern)) if "node_modules" not in path.parts)
+
+
+def names_pins(path: Path) -> bool:
     source = path.read_text()
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline) if "eaction" in source else ()
-    return any(token.type == tokenize.NAME and "reaction" in token.string.lower() for token in tokens)
+    if "pin" not in source.lower():
+        return False
+    if path.suffix == ".js":
+        code = re.sub(r"//.*|/\*.*?\*/", "", source)
+        return any(_NAME.search(word) for word in re.findall(r"[\w.]+", code))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return any(token.type == tokenize.NAME and _NAME.search(token.string) for token in tokens)

@@ -105,6 +105,54 @@ def react(
             typer.echo(reacted.count)
 
 
+def pin(
+    ctx: typer.Context,
+    room: RoomArgument,
+    seq: Annotated[int, typer.Argument(metavar="SEQ", min=1, help="The message's number in the room.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Unpin it.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Pin a message to its room, so that it stays in sight.
+
+    Doing it again changes nothing.
+
+    \b
+    Examples:
+      falcon pin 64 12
+      falcon pin "Tea kitchen" 12 --remove
+    """
+
+    async def change(falcon: "FalconClient") -> None:
+        from falcon.cli.naming import room_id_of
+
+        room_id = await room_id_of(falcon, room)
+        await (falcon.remove_pin(room_id, seq) if remove else falcon.add_pin(room_id, seq))
+
+    Caller(ctx, url, token, data_dir).run(change)
+
+
+def pins(
+    ctx: typer.Context,
+    room: RoomArgument,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Show the pinned messages of a room, the newest pin first.
+
+    \b
+    Examples:
+      falcon pins 64
+      falcon pins "Tea kitchen" --json | jq -r .message.text
+    """
+    from falcon.cli.tailing import show_pins
+
+    Caller(ctx, url, token, data_dir).run(lambda falcon: show_pins(falcon, room, as_json=as_json))
+
+
 def tail(
     ctx: typer.Context,
     room: RoomArgument,
@@ -209,7 +257,7 @@ def rooms(
 
 
 # The help lists the commands in this order.
-COMMANDS: Final = (rooms, send, react, tail, read)
+COMMANDS: Final = (rooms, send, react, pin, pins, tail, read)
 
 _COLUMNS = (
     Column("Room", "right"),

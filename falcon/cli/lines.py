@@ -232,8 +232,39 @@ class ReactionRemovedLine(msgspec.Struct, tag="reaction-removed"):
         return "reaction", self.emoji, self.account
 
 
-FollowingLine: TypeAlias = ReactionLine
-FollowingRemovedLine: TypeAlias = ReactionRemovedLine
+class PinLine(msgspec.Struct, frozen=True, tag="pin", forbid_unknown_fields=True):
+    room: str
+    seq: Seq
+    account: str
+    pinned_at: Time
+    at: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return ("pin",)
+
+    def as_sent(self, refs: Refs) -> Json:
+        return {
+            "type": "pin",
+            "room_id": refs.room(self.room),
+            "seq": self.seq,
+            "account_id": refs.account(self.account, "account"),
+            "pinned_at": _utc(self.pinned_at),
+        }
+
+
+class PinRemovedLine(msgspec.Struct, tag="pin-removed"):
+    room: str
+    seq: int
+    at: str
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return ("pin",)
+
+
+FollowingLine: TypeAlias = ReactionLine | PinLine
+FollowingRemovedLine: TypeAlias = ReactionRemovedLine | PinRemovedLine
 
 
 # --- all --------------------------------------------------------------------------------------------------------------

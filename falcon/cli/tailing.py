@@ -22,6 +22,8 @@ from falcon_chat import (
     MessageEdited,
     MessagePosted,
     Names,
+    PinAdded,
+    PinRemoved,
     ReactionAdded,
     ReactionRemoved,
     ReactionSummary,
@@ -44,6 +46,15 @@ async def tail(
         await _Follower(falcon, room_id, count, clock, printer).run()
     else:
         await printer.show_all(await _newest(falcon, room_id, count))
+
+
+async def show_pins(falcon: FalconClient, room: str, *, as_json: bool = False) -> None:
+    """Raises Problem, Unreachable."""
+    pins = (await falcon.pins(await room_id_of(falcon, room))).pins
+    if as_json:
+        print_json(pins)
+    else:
+        await _Printer(falcon, as_json).show_all([pin.message for pin in pins])
 
 
 class _Follower:
@@ -95,6 +106,8 @@ class _Follower:
                 await self._printer.show(message)
             case ReactionAdded() | ReactionRemoved():
                 await self._printer.show_reaction(event)
+            case PinAdded() | PinRemoved():
+                await self._printer.show_pin(event)
             case RoomDeleted():
                 raise Fault(f"room {self._room} has been deleted")
             case MemberLeft(account_id=account_id) if account_id == self._me:
@@ -177,6 +190,16 @@ class _ToldReaction(msgspec.Struct):
     count: int
 
 
+class _ToldPin(msgspec.Struct):
+    """A pin as JSON: the fields of the API's event, its name, and the account's name."""
+
+    event: str
+    room_id: int
+    seq: int
+    account_id: int
+    account: str
+
+
 class _Printer:
     """Shows messages of one room and reactions to them, each with the name of its account."""
 
@@ -201,6 +224,15 @@ class _Printer:
         else:
             # The number comes first: a line that began with an account's name could look like a message.
             typer.echo(f"#{event.seq}  {visible(account)} {'adds' if added else 'removes'} {visible(event.emoji)}")
+
+    async def show_pin(self, event: PinAdded | PinRemoved) -> None:
+        account = await self._names.of(event.room_id, event.account_id)
+        added = isinstance(event, PinAdded)
+        if self._as_json:
+            name = "pin.added" if added else "pin.removed"
+            print_json([_ToldPin(name, event.room_id, event.seq, event.account_id, account)])
+        else:
+            typer.echo(f"#{event.seq}  {visible(account)} {'pins' if added else 'unpins'} it")
 
     async def show_all(self, messages: Sequence[Message]) -> None:
         if messages:

@@ -13,6 +13,7 @@ from falcon.domain.commands import ReadPosition
 from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.features.accounts.rules import AccountAnswer, AccountCommand, AccountEvent, CreateAccount, TokenAnswer
 from falcon.features.messages.rules import MessageAnswer, MessagesCommand, MessagesEvent
+from falcon.features.pins.rules import PinAnswer, PinsCommand, PinsEvent
 from falcon.features.reactions.rules import ReactionAnswer, ReactionsCommand, ReactionsEvent
 from falcon.features.read_marks.rules import MoveRead, ReadAnswer, ReadMoved
 from falcon.features.rooms.rules import (
@@ -26,7 +27,7 @@ from falcon.features.rooms.rules import (
 )
 
 # Routes are tried in this order: the most frequent ones come first.
-FEATURES: Final = ("messages", "reactions", "read_marks", "rooms", "accounts")
+FEATURES: Final = ("messages", "reactions", "pins", "read_marks", "rooms", "accounts")
 
 
 def modules(name: str) -> list[Any]:
@@ -36,12 +37,12 @@ def modules(name: str) -> list[Any]:
 
 
 # isinstance goes through these in their order: the most frequent ones come first.
-RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | RoomsCommand
+RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | PinsCommand | RoomsCommand
 OtherCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | AccountCommand
 Command: TypeAlias = OtherCommand | RoomCommand
 
 
-RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | RoomsEvent
+RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | PinsEvent | RoomsEvent
 Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered | PassedOver
 Answer: TypeAlias = (
     MessageAnswer
@@ -49,6 +50,7 @@ Answer: TypeAlias = (
     | MemberAnswer
     | ReadAnswer
     | ReactionAnswer
+    | PinAnswer
     | AccountAnswer
     | TokenAnswer
     | ImportAnswer

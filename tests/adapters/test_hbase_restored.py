@@ -25,6 +25,7 @@ from falcon.journal.ports import Append
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
+from falcon.read.room_items import DropItem, PutItem
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
 from falcon.read.write import Write
 from tests.support.hbase import FakeHBase, folded, model_of
@@ -38,6 +39,8 @@ NOON_TEXT = "2026-11-26T12:00:00.000Z"
 LOG = "5ee0d1"
 EVERY_WRITE: tuple[Write, ...] = (
     UpsertMessage(256, 30, b"hi"),
+    PutItem(256, b"key", b"value"),
+    DropItem(256, b"key"),
     SetRevision(256, 3),
     UpsertRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
     SetRoomName(256, "Tea", "", NOON_TEXT),

@@ -129,6 +129,7 @@ class FakeFalcon:
     """Rooms with messages that can be sent and read, and the two ends of a transfer."""
 
     messages: dict[int, list[Json]] = field(default_factory=dict)
+    pinned: dict[int, Json] = field(default_factory=dict)
     rooms: list[Json] = field(default_factory=list)
     members: list[Json] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)  # former members: account to name
@@ -160,6 +161,8 @@ class FakeFalcon:
             (r"/v1/direct/(\d+)", self._direct),
             (r"/v1/rooms/(\d+)/messages", self._messages),
             (r"/v1/rooms/(\d+)/messages/(\d+)/reactions/.+", self._reaction),
+            (r"/v1/rooms/(\d+)/pins/(\d+)", self._pin),
+            (r"/v1/rooms/(\d+)/pins", self._pins),
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/(\d+)/tokens", self._tokens),
             (r"/v1/accounts/(\d+)/tokens/(\d+)", self._token),
@@ -223,6 +226,18 @@ class FakeFalcon:
         if request.method == "DELETE":
             return httpx.Response(204)
         return httpx.Response(200, json={"room_id": room_id, "seq": seq, "emoji": emoji, "count": 3})
+
+    def _pin(self, request: httpx.Request, room_id: int, seq: int) -> httpx.Response:
+        if request.method == "DELETE":
+            self.pinned.pop(seq)
+            return httpx.Response(204)
+        self.pinned[seq] = {"room_id": room_id, "seq": seq, "pinned_by": 130, "pinned_at": TIME}
+        return httpx.Response(200, json=self.pinned[seq])
+
+    def _pins(self, _: httpx.Request, room_id: int) -> httpx.Response:
+        by_seq = {message["seq"]: message for message in self.messages[room_id]}
+        found = [{"message": by_seq[seq], "pinned_by": 130, "pinned_at": TIME} for seq in reversed(self.pinned)]
+        return httpx.Response(200, json={"pins": found})
 
     def _direct(self, _: httpx.Request, account_id: int) -> httpx.Response:
         return httpx.Response(201, json=room(1000 + account_id, "Somebody", kind="direct"))

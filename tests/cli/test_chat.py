@@ -152,6 +152,19 @@ def test_a_message_is_reacted_to_and_the_reaction_taken_back(run: Run, server: F
     assert [request.method for request in server.requests] == ["PUT", "PUT", "DELETE"]
 
 
+def test_messages_are_pinned_shown_and_unpinned(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, seq, f"Tea {seq}?") for seq in (1, 2)]
+    for seq in ("1", "2"):
+        assert run(server, "pin", "64", seq).stdout == ""
+    assert run(server, "pins", "64").stdout.splitlines() == [
+        "2026-11-25 09:30:00  #2  Alice: Tea 2?",
+        "2026-11-25 09:30:00  #1  Alice: Tea 1?",
+    ]
+    run(server, "pin", "64", "2", "--remove")
+    (told,) = run(server, "pins", "64", "--json").stdout.splitlines()
+    assert msgspec.json.decode(told)["message"]["text"] == "Tea 1?"
+
+
 def test_tail_shows_the_newest_also_when_they_are_more_than_a_page(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, seq, f"text {seq}") for seq in range(1, 501)]
     lines = run(server, "tail", "64", "-n", "450").stdout.splitlines()
@@ -306,6 +319,19 @@ def test_following_shows_reactions_as_they_come(run: Run, server: FakeFalcon) ->
         "#1  Alice removes 🍵",
         "2026-11-25 09:30:00  #2  Alice: I do",
     ]
+
+
+def test_following_shows_pins_as_they_come(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Tea?")]
+    pins = [event(f"p{n}", f"pin.{n}", {"room_id": 64, "seq": 1, "account_id": 130}) for n in ("added", "removed")]
+    told = '{"event":"pin.%s","room_id":64,"seq":1,"account_id":130,"account":"Alice"}'
+    for option, expected in (
+        ([], ["#1  Alice pins it", "#1  Alice unpins it"]),
+        (["--json"], [told % "added", told % "removed"]),
+    ):
+        server.streams = [streaming(hello(server), *pins)]
+        result = run(server, "tail", "64", "--follow", *option, clock=FakeClock(patience=2))
+        assert result.stdout.splitlines()[1:3] == expected
 
 
 def test_reactions_are_json_for_programs_that_follow(run: Run, server: FakeFalcon) -> None:

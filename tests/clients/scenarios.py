@@ -302,6 +302,34 @@ async def reactions_are_listed_by_page(world: World) -> None:
     assert await listed(emoji="🎉") == [[]]
 
 
+async def messages_are_pinned_and_unpinned(world: World) -> None:
+    anna, ben = await world.person("Anna"), await world.person("Ben")
+    room = await anna.room(ben)
+    stream = await ben.client.stream(rooms=[room])
+    await begun(stream)
+    for text in ("Tea?", "Coffee?"):
+        await anna.post(room, text)
+    for seq in (1, 2, 1):
+        pinned = await anna.client.call("add_pin", room, seq)
+        assert (pinned["room_id"], pinned["seq"], pinned["pinned_by"]) == (room, seq, anna.account_id)
+    listed = (await ben.client.call("pins", room))["pins"]
+    assert [(pin["message"]["text"], pin["pinned_by"]) for pin in listed] == [
+        ("Coffee?", anna.account_id),
+        ("Tea?", anna.account_id),
+    ]
+    for _ in range(2):
+        assert await ben.client.call("remove_pin", room, 2) is None
+    await anna.client.call("delete_message", room, 1)
+    assert await ben.client.call("pins", room) == {"pins": []}
+    for type, seq, who in (("added", 1, anna), ("added", 2, anna), ("removed", 2, ben), ("removed", 1, anna)):
+        data = (await heard(stream, f"pin.{type}"))["data"]
+        assert data == {"room_id": room, "seq": seq, "account_id": who.account_id}
+    with pytest.raises(Refused) as deleted:
+        await ben.client.call("add_pin", room, 1)
+    assert (deleted.value.status, deleted.value.code) == (409, "message_deleted")
+    await stream.leave()
+
+
 async def a_key_stands_for_one_command(world: World) -> None:
     anna = await world.person("Anna")
     room = await anna.room()
@@ -755,6 +783,7 @@ SERVED: Final = (
     a_refusal_names_its_code_and_the_field,
     to_react_twice_is_to_react_once,
     reactions_are_listed_by_page,
+    messages_are_pinned_and_unpinned,
     a_key_stands_for_one_command,
     a_read_sees_what_was_written,
     who_has_left_keeps_the_name,

@@ -24,6 +24,7 @@ from falcon.features.accounts.rules import (
 )
 from falcon.features.catalogue import Answer, Event
 from falcon.features.messages.rules import Message, MessageAnswer, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.pins.rules import PinAdded, PinAnswer, PinRemoved
 from falcon.features.reactions.rules import ReactionAdded, ReactionAnswer, ReactionRemoved
 from falcon.features.read_marks.rules import ReadAnswer, ReadMoved
 from falcon.features.rooms.rules import (
@@ -114,6 +115,8 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "message-edited.v1": _record(MessageEdited(EDITED, 5, (BOB,)), KEYED),
     "message-deleted.v1": _record(MessageDeleted(DELETED, 6, (ANN,)), KEYED, answers.Done()),
     "reaction-added.v1": _record(ReactionAdded(ROOM, 42, "👩🏽\u200d🚀", ANN, AT, 9, 2, 7, (BOB, ANN))),
+    "pin-added.v1": _record(PinAdded(ROOM, 42, ANN, AT, 7)),
+    "pin-removed.v1": _record(PinRemoved(ROOM, 42, BOB)),
     "reaction-removed.v1": _record(ReactionRemoved(ROOM, 42, "❤️", BOB, LATER, 7, 10, 1, 7, (ANN,))),
     "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41, 3, 2), KEYED, ReadAnswer(ROOM, 41, 3, 2)),
     "account-created.v1": _record(AccountCreated(ANN, "Ann", True, AT), KEYED, AccountAnswer(ANN, "Ann", SEALED)),
@@ -127,6 +130,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.room-answer": _answered(RoomAnswer(ROOM, "direct", "", "", "member", 42, AT, BOB, False)),
     "command-answered.v1.member-answer": _answered(MemberAnswer(BOB, "member", 41)),
     "command-answered.v1.read-answer": _answered(ReadAnswer(ROOM, 41, 3, 2)),
+    "command-answered.v1.pin-answer": _answered(PinAnswer(ROOM, 42, ANN, AT)),
     "command-answered.v1.reaction-answer": _answered(ReactionAnswer(ROOM, 42, "👍", 3)),
     "command-answered.v1.account-answer": _answered(AccountAnswer(ANN, "Ann")),
     "command-answered.v1.token-answer": _answered(TokenAnswer(2)),

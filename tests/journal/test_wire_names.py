@@ -25,6 +25,8 @@ EVENTS = {
     "CommandAnswered": "command-answered",
     "ReactionAdded": "reaction-added",
     "ReactionRemoved": "reaction-removed",
+    "PinAdded": "pin-added",
+    "PinRemoved": "pin-removed",
 }
 
 ANSWERS = [
@@ -33,6 +35,7 @@ ANSWERS = [
     "member-answer",
     "read-answer",
     "reaction-answer",
+    "pin-answer",
     "account-answer",
     "token-answer",
     "import-answer",

@@ -17,6 +17,7 @@ from falcon.features.messages.rules import (
     MessagePosted,
     PostMessage,
 )
+from falcon.features.pins.rules import AddPin, ImportPin, RemovePin
 from falcon.features.reactions.rules import AddReaction, ImportedReaction, ImportReactions, RemoveReaction
 from falcon.features.read_marks.rules import MoveRead
 from falcon.features.rooms.rules import (
@@ -91,6 +92,7 @@ class BusyFalcon:
             MoveRead(by, room_id, seq - 1, bool(number(2))),
             AddReaction(other, room_id, seq, emoji, known, revision, reactions),
             RemoveReaction(other, room_id, seq, emoji, known, revision, reactions),
+            AddPin(other, room_id, seq, known, revision),
             ImportMessages(room_id, tuple(a_message(seq + i, by=other, room_id=room_id) for i in range(3))),
         ]
         seldom: list[Command] = [
@@ -99,6 +101,8 @@ class BusyFalcon:
             RemoveMember(by, room_id, other),
             ChangeRoom(by, room_id, pick(["Tea", "Coffee", "水\0"]), pick([None, "", "about"])),
             OpenDirect(by, other),
+            RemovePin(other, room_id, seq),
+            ImportPin(room_id, seq, other, NOW, known, revision),
             ImportReactions(room_id, seq, emoji, (ImportedReaction(other, NOW),), known, revision, reactions),
             IssueToken(by, f"hash {number(1_000)}"),
             RevokeToken(by, number(1, 4)),

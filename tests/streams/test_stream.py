@@ -1143,6 +1143,29 @@ def test_reactions_come_to_everybody_in_the_room(
     assert outside.next().name == "room.created"
 
 
+@BOTH
+def test_pins_come_to_everybody_in_the_room(
+    anna: Person, ben: Person, cleo: Person, room: Room, listen: Listen, transport: Transport
+) -> None:
+    streams = [begun(listen(person, transport=transport)) for person in (anna, ben)]
+    outside = begun(listen(cleo, transport=transport))
+    anna.says(room, "Tea?")
+    for act in (ben.put, anna.put, anna.delete, ben.delete, ben.put):
+        act(f"{room}/pins/1")
+    anna.delete(f"{room}/messages/1")
+    added, removed = (
+        (name, {"room_id": room.room_id, "seq": 1, "account_id": by.account_id})
+        for name, by in (("pin.added", ben), ("pin.removed", anna))
+    )
+    for stream in streams:
+        assert stream.next().name == "message.posted"
+        assert shown([stream.next() for _ in range(3)]) == [added, removed, added]
+        assert stream.next().name == "message.deleted"
+        assert shown([stream.next()]) == [removed]
+    cleo.makes_room("Own")
+    assert outside.next().name == "room.created"
+
+
 def test_a_replay_tells_of_reactions_as_they_happened(anna: Person, ben: Person, room: Room, listen: Listen) -> None:
     stream = begun(listen(ben))
     anna.says(room, "Tea?")

@@ -124,6 +124,27 @@ export interface NewRoom {
   members?: Array<NewMember>;
 }
 
+/** ``pinned_by``: the account that has pinned the message. */
+export interface Pin {
+  room_id: number;
+  seq: number;
+  pinned_by: number;
+  /** RFC 3339, UTC */
+  pinned_at: string;
+}
+
+export interface PinnedMessage {
+  message: ShownMessage;
+  pinned_by: number;
+  /** RFC 3339, UTC */
+  pinned_at: string;
+}
+
+/** The newest pin first. */
+export interface Pins {
+  pins: Array<PinnedMessage>;
+}
+
 /** A problem as RFC 9457 describes it. ``code`` is stable: switch on it. ``errors`` names the parts of the request that break a rule. */
 export interface ProblemBody {
   type: string;

@@ -188,6 +188,21 @@ export class FalconClient {
     return this.#connection.query(`/v1/rooms/${roomId}/messages/${seq}/reactions`, { emoji, limit, cursor }, options);
   }
 
+  /** Again it is the same. */
+  addPin(roomId, seq, options) {
+    return this.#command("PUT", `/v1/rooms/${roomId}/pins/${seq}`, undefined, options);
+  }
+
+  /** It is fine if there is none. */
+  removePin(roomId, seq, options) {
+    return this.#command("DELETE", `/v1/rooms/${roomId}/pins/${seq}`, undefined, options);
+  }
+
+  /** The pinned messages of a room, the newest pin first; at most 100. */
+  pins(roomId, options) {
+    return this.#connection.query(`/v1/rooms/${roomId}/pins`, {}, options);
+  }
+
   /** Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread. */
   markRead(roomId, seq, { force, ...options } = {}) {
     return this.#command("PUT", `/v1/rooms/${roomId}/read`, { seq, force }, options);

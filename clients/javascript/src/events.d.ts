@@ -49,6 +49,13 @@ export interface StreamedMessage {
   mentions: Array<number>;
 }
 
+/** ``account_id``: who has pinned, unpinned or deleted the message. */
+export interface StreamedPin {
+  room_id: number;
+  seq: number;
+  account_id: number;
+}
+
 /** ``count``: how many accounts have reacted with the emoji now. */
 export interface StreamedReaction {
   room_id: number;
@@ -98,6 +105,10 @@ export interface EventData {
   "reaction.added": StreamedReaction;
   /** A reaction to a message is removed. */
   "reaction.removed": StreamedReaction;
+  /** A message is pinned to its room. */
+  "pin.added": StreamedPin;
+  /** A message is unpinned, or a pinned message is deleted. */
+  "pin.removed": StreamedPin;
   /** Your own read mark moves, maybe on another device. */
   "read.moved": StreamedReadMark;
   /** A room of yours is created, or another account opens a direct room with you. */
@@ -120,7 +131,7 @@ export interface EventData {
   "bye": StreamEnd;
 }
 
-export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "read.moved" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "bye";
+export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "pin.added" | "pin.removed" | "read.moved" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "bye";
 
 /** An event of the stream. ``id`` is the token to resume after it. */
 export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

@@ -10,6 +10,8 @@ import type {
   Message,
   Messages,
   NewMember,
+  Pin,
+  Pins,
   ReactionCount,
   Reactions,
   ReadState,
@@ -126,6 +128,9 @@ export class FalconClient {
   addReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<ReactionCount>;
   removeReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<void>;
   reactions(roomId: number, seq: number, options?: PageOptions & { emoji?: string }): Promise<Reactions>;
+  addPin(roomId: number, seq: number, options?: CommandOptions): Promise<Pin>;
+  removePin(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
+  pins(roomId: number, options?: CallOptions): Promise<Pins>;
   markRead(roomId: number, seq: number, options?: CommandOptions & { force?: boolean }): Promise<ReadState>;
 
   sayTyping(roomId: number, options?: CommandOptions): Promise<void>;

@@ -21,6 +21,8 @@ export const EVENTS = Object.freeze([
   "message.deleted",
   "reaction.added",
   "reaction.removed",
+  "pin.added",
+  "pin.removed",
   "read.moved",
   "room.created",
   "room.changed",

@@ -24,6 +24,8 @@ from falcon_chat.models import (
     Members,
     Message,
     Messages,
+    Pin,
+    Pins,
     ReactionCount,
     Reactions,
     ReadState,
@@ -249,6 +251,18 @@ class FalconClient:
         """All reactions to a message, or those with one emoji; oldest first."""
         path = f"/v1/rooms/{room_id}/messages/{seq}/reactions"
         return await self._get(path, Reactions, emoji=emoji, limit=limit, cursor=cursor)
+
+    async def add_pin(self, room_id: int, seq: int, *, key: str | None = None) -> Pin:
+        """Pin a message to its room. If it is pinned nothing changes."""
+        return await self._command("PUT", f"/v1/rooms/{room_id}/pins/{seq}", None, Pin, key)
+
+    async def remove_pin(self, room_id: int, seq: int, *, key: str | None = None) -> None:
+        """Unpin a message. Without a pin nothing changes."""
+        await self._connection.command("DELETE", f"/v1/rooms/{room_id}/pins/{seq}", key=key)
+
+    async def pins(self, room_id: int) -> Pins:
+        """The pinned messages of a room, the newest pin first; at most 100."""
+        return await self._get(f"/v1/rooms/{room_id}/pins", Pins)
 
     async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadState:
         """Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread."""

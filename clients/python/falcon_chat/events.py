@@ -10,7 +10,7 @@ from falcon_chat.models import Message, ReadState, Role, Room, RoomSummary
 _Itself = TypeVar(
     "_Itself",
     bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Typing | Presence"
-    " | Bye | ReactionAdded | ReactionRemoved",
+    " | Bye | ReactionAdded | ReactionRemoved | PinAdded | PinRemoved",
 )
 _OfMessage = TypeVar("_OfMessage", bound="MessagePosted | MessageEdited | MessageDeleted")
 _OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
@@ -92,6 +92,24 @@ class ReactionRemoved(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class PinAdded(msgspec.Struct, frozen=True):
+    """``account_id``: who has pinned the message."""
+
+    room_id: int
+    seq: int
+    account_id: int
+    id: str = ""
+
+
+class PinRemoved(msgspec.Struct, frozen=True):
+    """``account_id``: who has unpinned the message, or deleted it."""
+
+    room_id: int
+    seq: int
+    account_id: int
+    id: str = ""
+
+
 class RoomCreated(msgspec.Struct, frozen=True):
     room: Room
     id: str = ""
@@ -170,6 +188,8 @@ Event: TypeAlias = (
     | MessageDeleted
     | ReactionAdded
     | ReactionRemoved
+    | PinAdded
+    | PinRemoved
     | RoomCreated
     | RoomChanged
     | RoomDeleted
@@ -216,6 +236,8 @@ _READERS: Final[dict[str, _Reader]] = {
     "message.deleted": _of_message(MessageDeleted),
     "reaction.added": _itself(ReactionAdded),
     "reaction.removed": _itself(ReactionRemoved),
+    "pin.added": _itself(PinAdded),
+    "pin.removed": _itself(PinRemoved),
     "room.created": _of_room(RoomCreated),
     "room.changed": _of_room(RoomChanged),
     "room.deleted": _of_room(RoomDeleted),

@@ -112,6 +112,27 @@ class Messages(msgspec.Struct, frozen=True):
     has_after: bool
 
 
+class Pin(msgspec.Struct, frozen=True):
+    """``pinned_by``: the account that has pinned the message."""
+
+    room_id: int
+    seq: int
+    pinned_by: int
+    pinned_at: datetime
+
+
+class PinnedMessage(msgspec.Struct, frozen=True):
+    message: Message
+    pinned_by: int
+    pinned_at: datetime
+
+
+class Pins(msgspec.Struct, frozen=True):
+    """The newest pin first."""
+
+    pins: tuple[PinnedMessage, ...]
+
+
 class ReactionCount(msgspec.Struct, frozen=True):
     """``count``: how many accounts have reacted with the emoji."""
 

@@ -1,0 +1,1 @@
+"""Messages that are pinned to their room."""
