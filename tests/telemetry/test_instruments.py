@@ -246,3 +246,21 @@ def test_a_process_that_measures_nothing_needs_a_page(tmp_path: Path) -> None:
         check=True,
     )
     assert said.stdout == "True False\n"
+
+
+def test_a_process_counts_on_when_memory_is_full(tmp_path: Path) -> None:
+    """A write to a page that the disk has no room for would end it with SIGBUS."""
+    code = "import sys; from pathlib import Path; from falcon.telemetry import instruments, metrics\n"
+    code += "folder = Path(sys.argv[1]); instruments.attach(folder, 'serve-0')\n"
+    code += "with (folder / 'other').open('wb', buffering=0) as other:\n"
+    code += "    try:\n        while True: other.write(bytes(4096))\n    except OSError as full: print(full.strerror)\n"
+    code += "for number in range(200): metrics.read_seconds.labels(str(number)).observe(1); instruments.sample()\n"
+    code += "from falcon.telemetry import exposition\n"
+    code += "print(len(exposition.values(exposition.collect(folder))['falcon_read_seconds_count']) >= 200)"
+    said = subprocess.run(
+        [*on_small_disk(tmp_path, "2m"), sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "No space left on device\nTrue\n"

@@ -272,14 +272,14 @@ def _answers(t: Thresholds) -> list[Alert]:
 
 
 def _above(histogram: str, selector: str, seconds: float, t: Thresholds) -> str:
-    """The least number of values above a bound of the histogram's that a part of the window has, if none has none."""
-    part = f"[{promql(t.max_window)}]"
+    """The least number of values above a bound of the histogram's in a window, if each of some windows has one."""
+    window = f"[{promql(t.max_window)}]"
     within = ",".join(filter(None, (selector, f'le="{seconds!r}"')))
     every = f"{{{selector}}}" if selector else ""
     return (
-        f"min_over_time((increase({histogram}_count{every}{part})\n"
-        f"  - ignoring (le) increase({histogram}_bucket{{{within}}}{part}))"
-        f"[{promql(t.window)}:{promql(t.max_window)}]) > 0"
+        f"min_over_time((increase({histogram}_count{every}{window})\n"
+        f"  - ignoring (le) increase({histogram}_bucket{{{within}}}{window}))"
+        f"[{promql(t.max_window * t.max_windows)}:{promql(t.max_window)}]) > 0"
     )
 
 

@@ -67,8 +67,9 @@ class Thresholds:
     command_max_seconds: float = 2.0
     actor_max_seconds: float = 1.0
     mean_for: timedelta = timedelta(minutes=5)
-    # Each part of the window must have a value above the bound, which is one of the histogram's buckets.
+    # Each of so many windows must have a value above the bound, which is one of the histogram's buckets.
     max_window: timedelta = timedelta(minutes=2)
+    max_windows: int = 3
     max_for: timedelta = timedelta(minutes=2)
     error_share: float = 0.05
     error_for: timedelta = timedelta(minutes=2)
