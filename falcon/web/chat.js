@@ -185,6 +185,9 @@ export class Chat extends EventTarget {
       case "reaction.added":
       case "reaction.removed":
         return this.#reacted(data, name === "reaction.added");
+      case "pin.added":
+      case "pin.removed":
+        return this.#tell("pins", { roomId: data.room_id });
       case "room.created":
       case "room.changed":
         return this.#roomEvent(data);

@@ -10,6 +10,7 @@ import { Listening } from "./listening.js";
 import { Members } from "./members.js";
 import { isNotified, notify, noticesButton } from "./notices.js";
 import { Outbox } from "./outbox.js";
+import { Pins } from "./pins.js";
 import { richText } from "./richtext.js";
 import { RoomList } from "./roomlist.js";
 import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
@@ -29,6 +30,7 @@ class App {
   composer = null;
   typing = null;
   members = null;
+  pins = null;
   connection = { state: "connecting" };
   #scheduled = false;
   #since = Date.now();
@@ -52,6 +54,7 @@ class App {
     const soon = () => this.schedule();
     for (const type of ["rooms", "room", "members"]) this.chat.addEventListener(type, soon);
     this.chat.addEventListener("gone", (event) => this.#gone(event.detail));
+    this.chat.addEventListener("pins", ({ detail }) => detail.roomId === this.roomId && void this.pins?.load());
     this.chat.addEventListener("typing", ({ detail }) => this.typing?.said(detail));
     this.chat.addEventListener("posted", ({ detail }) => {
       if (detail.room.roomId === this.roomId) this.typing?.ended(detail.message.author_id);
@@ -141,6 +144,7 @@ class App {
     if (connection.state === "connected") {
       this.outbox.nudge();
       this.timeline?.visibilityChanged();
+      void this.pins?.load();
     }
     if (connection.state === "offline") this.lastWhy = connection.why;
     this.#showState();
@@ -206,7 +210,7 @@ class App {
       return undefined;
     }
     this.timeline?.close();
-    this.timeline = this.composer = this.typing = this.banner = null;
+    this.timeline = this.composer = this.typing = this.pins = this.banner = null;
     this.showMembers(false, false);
     this.roomId = roomId;
     this.chat.openId = roomId;
@@ -233,12 +237,14 @@ class App {
     this.settingsButton = iconButton("settings", t("settings.title"), () => roomSettings(this.chat, room));
     this.membersButton = iconButton("people", t("room.members"), () => this.showMembers(!this.members), { "aria-expanded": "false" });
     this.banner = h("p", { class: "banner", hidden: true });
+    this.pins = new Pins(this, room);
     this.timeline = new Timeline(this, room);
     this.typing = new Typing(this, room);
     this.composer = new Composer(this, room);
     this.main.replaceChildren(
       h("header", {}, this.#back(), this.picture, h("div", { class: "titles" }, this.title, this.count), this.settingsButton, this.membersButton),
       this.banner,
+      this.pins.element,
       this.timeline.element,
       this.typing.element,
       this.composer.element,
@@ -317,6 +323,7 @@ class App {
       this.count.title = room.description;
       this.timeline.render();
       this.composer.render();
+      this.pins.render();
       this.members?.render();
     }
     const unread = this.chat.sorted().filter((each) => each.unread).length;

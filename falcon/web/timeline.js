@@ -441,6 +441,7 @@ export class Timeline {
       ...[
         writable ? iconButton("react", t("message.react"), (event) => void this.#pick(message, event.currentTarget)) : null,
         writable ? iconButton("reply", t("message.reply"), () => this.#reply(message)) : null,
+        writable ? iconButton("pin", t(this.#app.pins?.has(message.seq) ? "message.unpin" : "message.pin"), () => void this.#app.pins?.toggle(message.seq)) : null,
         mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
         iconButton("link", t("message.link"), () => void this.#copyLink(message)),
         mayDelete ? iconButton("bin", t("message.delete"), () => void this.#delete(message), { class: "icon-button danger" }) : null,
