@@ -157,7 +157,7 @@ async def _walked(served: Falcon, profiler: Profiler, anna: Person, room_id: int
     listening = socket.create_server(("127.0.0.1", 0))
     admission = AdmissionControl()
     admission.attach(served.edge.gateway, served.edge.partitions)
-    server = create_server(served.app, ConnectionSweeper("walk"), admission=admission)
+    server = create_server(served.app, ConnectionSweeper("walk"), admission=admission, lane=served.lane)
     serving = asyncio.create_task(server.serve([listening]))
     client = Client(*await asyncio.open_connection(*listening.getsockname()))
     path = f"/v1/rooms/{room_id}/messages"

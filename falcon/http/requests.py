@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,6 +21,9 @@ from falcon.http.shapes import Nothing
 T = TypeVar("T")
 
 Headers = dict[bytes, bytes]  # by lower-case name; the last one if a client sends several
+
+# In the scope of a short request: its whole body, if the server has it already.
+BODY: Final = "falcon.body"
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
 _BODY_MAX = 512 << 10  # bytes: a message of TEXT_BYTES_MAX, each byte of which is escaped as six
@@ -54,11 +57,12 @@ class AuthedRequest(msgspec.Struct):
 
     def query(self, query_type: type[T]) -> T:
         """Raises Problem 422."""
-        return decode_query(self.scope, query_type)
+        return decode_query(self.scope, query_type) if self.scope["query_string"] else query_type()
 
     async def json(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
         """The body as the decoder's type. Raises Problem 400, 413, 415, 422, and ClientDisconnect."""
-        self.body = await read_body(self.receive, self.headers, _BODY_MAX)
+        body = self.scope.get(BODY)
+        self.body = await read_body(self.receive, self.headers, _BODY_MAX) if body is None else body
         return decode_body(self.body, self.headers, decoder)
 
     async def no_body(self) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from falcon.domain.ids import Millis, Partition
-from falcon.journal.envelope import Envelope, Recorded
+from falcon.journal.envelope import Recorded
 from falcon.telemetry import metrics, tracing
 
 # The projection by which a message becomes readable.
 TIMELINE: Final = "timeline"
 
-_readable = metrics.message_seconds.labels("readable")
+# How long messages took to become readable.
+READABLE: Final = metrics.message_seconds.labels("readable")
 
 
 class Lag:
@@ -38,7 +39,9 @@ class Lag:
             self._seconds.observe(seconds)
         tracing.done(self._name, (recorded.envelope.trace for recorded in events), seconds)
         if self._shows_messages:
-            readable([recorded.envelope for recorded in events])
+            now = time.time() * 1000
+            for recorded in events:
+                READABLE.observe(max(0.0, (now - recorded.envelope.at) / 1000))
 
     def caught_up(self) -> None:
         """The projection has applied everything."""
@@ -50,10 +53,3 @@ class Lag:
     def _age(self) -> float:
         oldest = min(list(self._oldest.values()), default=None)
         return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1000)
-
-
-def readable(envelopes: Iterable[Envelope]) -> None:
-    """Records how long the messages took to become readable."""
-    now = time.time() * 1000
-    for envelope in envelopes:
-        _readable.observe(max(0.0, (now - envelope.at) / 1000))

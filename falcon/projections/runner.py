@@ -8,7 +8,7 @@ from typing import Protocol
 from falcon.journal.envelope import Envelope
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.filling import Filling
-from falcon.projections.lag import TIMELINE, Lag, readable
+from falcon.projections.lag import READABLE, TIMELINE, Lag
 from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
 from falcon.read.store import ProjectionTables, ReadStoreUnavailable, StaleProjector
@@ -89,7 +89,10 @@ class InlineProjector:
     def committed(self, appends: Sequence[Append]) -> None:
         """The last appends are durable."""
         if TIMELINE in self._applied:
-            readable([envelope for append in appends for envelope in append.envelopes])
+            now = time.time() * 1000
+            for append in appends:
+                for envelope in append.envelopes:
+                    READABLE.observe(max(0.0, (now - envelope.at) / 1000))
 
 
 class Savepoint(Protocol):

@@ -197,6 +197,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     from falcon.http.server.admission import AdmissionControl
     from falcon.http.server.connection_slots import connections_for
     from falcon.http.server.connections import ConnectionSweeper
+    from falcon.http.server.fast_lane import FastLane
     from falcon.http.server.raw_responses import require_https
     from falcon.http.server.serving import create_server
     from falcon.http.server.tls import Certificate
@@ -215,7 +216,8 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
             admission.attach(serving.gateway, serving.partitions)
             yield serving
 
-    app = create_app(kept, settings.cors_origins)
+    lane = FastLane()
+    app = create_app(kept, settings.cors_origins, lane)
     most = connections_for(settings.processes)
     sweeper = ConnectionSweeper("public", connections_max=most, per_address=connections_per_address(settings))
     certificate = None
@@ -232,7 +234,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
 
     async def serve_requests() -> None:
         _tell(health)
-        server = create_server(app, sweeper, lifespan="on", admission=admission, certificate=certificate)
+        server = create_server(app, sweeper, lifespan="on", admission=admission, certificate=certificate, lane=lane)
         await _Server(arguments, server, health, drain).run()
 
     uvloop.run(serve_requests())

@@ -24,6 +24,7 @@ class Capacity:
         self.commands = 0
         self.bytes = 0
         self._bound = bound
+        self.plenty = bound // 2  # below it no burst of one turn needs to be counted before it asks
         self._queue = queue
         self._is_near = is_near
         self.was_full = False

@@ -39,13 +39,13 @@ class Mailbox:
         self._others = others
         self._loop = asyncio.get_running_loop()
         self._queue: FairQueue[Pending] = FairQueue()
-        self._capacity = Capacity(bound, self._queue, is_near=near)
-        self.expects = self._capacity.expects
+        self.capacity = Capacity(bound, self._queue, is_near=near)
+        self.expects = self.capacity.expects
         self._batching = Batching(batches_away)
         self._flush_scheduled = False
         self._sweep_scheduled = False
-        metrics.mailbox_size.labels(name).set_function(lambda: self._capacity.commands)
-        metrics.mailbox_bound.labels(name).set_function(lambda: self._capacity.bound)
+        metrics.mailbox_size.labels(name).set_function(lambda: self.capacity.commands)
+        metrics.mailbox_bound.labels(name).set_function(lambda: self.capacity.bound)
         metrics.mailbox_oldest.labels(name).set_function(self._oldest)
         self._rejections = metrics.mailbox_rejections.labels(name)
 
@@ -54,14 +54,17 @@ class Mailbox:
     def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """The reply, by the envelope's deadline at the latest."""
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        if not self._capacity.has_room() and not self._make_room(envelope):
+        capacity = self.capacity
+        has_plenty = capacity.commands < capacity.plenty and capacity.bytes < BYTES_MAX and not capacity.was_full
+        if not has_plenty and not capacity.has_room() and not self._make_room(envelope):
             reply.set_result(self.refuse())
             return reply
-        self._capacity.commands += 1
-        self._capacity.bytes += envelope.size
+        capacity.commands += 1
+        capacity.bytes += envelope.size
         self._queue.append(envelope.account_id, (envelope, reply, time.monotonic()))
-        if not self._flush_scheduled:
-            self._schedule_flush()
+        if not self._flush_scheduled and self._batching.may_go(self._queue.size):
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
         if not self._sweep_scheduled:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -81,7 +84,7 @@ class Mailbox:
         if not self._queue.yields_to(envelope.account_id):
             return False
         given_up, _, _ = self._queue.newest_of_crowder()
-        if self._capacity.bytes - given_up.size >= BYTES_MAX:
+        if self.capacity.bytes - given_up.size >= BYTES_MAX:
             return False
         self._rejections.inc()
         self._resolve(self._queue.pop_of_crowder(), refusals.mailbox_place_given_up())
@@ -98,8 +101,13 @@ class Mailbox:
             return
         for index, reply in batch_reply.replies:
             pending = away.waiting.pop(index, None)
-            if pending is not None:  # else it was disowned
-                self._resolve(pending, reply)
+            if pending is None:  # it was disowned
+                continue
+            envelope, asked, _ = pending
+            self.capacity.commands -= 1
+            self.capacity.bytes -= envelope.size
+            if not asked.done():  # a caller that gave up waiting has cancelled it
+                asked.set_result(reply)
         if not away.waiting:
             self._batching.came_back(number)
         elif self._batching.is_nearly_back(away):
@@ -132,7 +140,7 @@ class Mailbox:
     @property
     def busy(self) -> bool:
         """Something is queued or away."""
-        return self._capacity.commands > 0
+        return self.capacity.commands > 0
 
     def _oldest(self) -> float:
         """Age of the oldest command without a reply. Another thread asks, so things may change meanwhile."""
@@ -147,8 +155,8 @@ class Mailbox:
 
     def _resolve(self, pending: Pending, value: Reply) -> None:
         envelope, reply, _ = pending
-        self._capacity.commands -= 1
-        self._capacity.bytes -= envelope.size
+        self.capacity.commands -= 1
+        self.capacity.bytes -= envelope.size
         if not reply.done():  # a caller that gave up waiting has cancelled it
             reply.set_result(value)
 
@@ -166,8 +174,8 @@ class Mailbox:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self._capacity.was_full:
-            self._capacity.relax()
+        if self.capacity.was_full:
+            self.capacity.relax()
         commands: list[CommandEnvelope] = []
         waiting: dict[int, Pending] = {}
         size = 0

@@ -301,7 +301,8 @@ class PartitionAggregates:
     def _decide_in_room(self, command: RoomCommand, at: Millis) -> Decision | Unavailable:
         """Decide by the rules of the room, and then by the shard's limits. No key remembers a refusal by
         a limit."""
-        room = self._room(command.room_id)
+        hot = self.hot.get(command.room_id)
+        room = hot if isinstance(hot, Room) else self._room(command.room_id)
         decision = decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision

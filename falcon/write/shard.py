@@ -120,7 +120,8 @@ class Shard:
         """The journal has completed something, or a recovery or a retry has come to its end."""
         submissions: list[Submission] = []
         for submission in self._journal.collect():
-            serving = serving_of(self._cycle.states.get(submission.partition))
+            owned = self._cycle.states.get(submission.partition)
+            serving = owned if isinstance(owned, Serving) else serving_of(owned)
             if serving is None or submission.epoch != serving.aggregates.epoch:
                 continue  # of an earlier epoch, in which all that was in flight has been refused
             if submission.outcome is not AppendOutcome.DURABLE:

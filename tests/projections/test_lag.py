@@ -4,7 +4,7 @@ import pytest
 
 from falcon.domain.events import CommandAnswered
 from falcon.journal.envelope import Envelope, Recorded
-from falcon.projections.lag import TIMELINE, Lag, readable
+from falcon.projections.lag import TIMELINE, Lag
 from falcon.telemetry import metrics
 from tools.harness.clock import FakeClock
 
@@ -54,7 +54,7 @@ def test_a_message_has_become_readable_so_long_after_it_was_decided(clock: FakeC
     seconds = metrics.message_seconds.labels("readable")
     count, total = seconds.count, seconds.total
     clock.advance(5)
-    readable([event(0).envelope, event(0).envelope, event(0, later=4_000).envelope])
+    Lag(TIMELINE).applied([event(0), event(0), event(0, later=4_000)], [0], 0.01)
     assert seconds.count - count == 3
     assert seconds.total - total == pytest.approx(5 + 5 + 1)
 

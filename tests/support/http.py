@@ -21,6 +21,7 @@ from falcon.adapters.sqlite import database
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
+from falcon.http.server.fast_lane import FastLane
 from falcon.run.bootstrap import embedded
 from falcon.run.settings import Settings
 from tools.harness.asgi import lifespan
@@ -94,7 +95,8 @@ class Falcon(Api):
     """The public application over a data folder of its own, served as ``falcon up`` serves it.
 
     ``settings`` as :class:`Settings` has them, but that a command has a minute: a busy machine stops tests for seconds.
-    With several processes all places are in this one, and the first serves. ``admin`` may make accounts.
+    With several processes all places are in this one, and the first serves. ``admin`` may make accounts. ``lane``: for
+    a server of the application.
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
@@ -103,7 +105,8 @@ class Falcon(Api):
         self.admin: Person
         self._ending: asyncio.Event
         self._living: asyncio.Task[None]
-        super().__init__(create_app(self._serving, self.settings.cors_origins))
+        self.lane = FastLane()
+        super().__init__(create_app(self._serving, self.settings.cors_origins, self.lane))
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[Edge]:

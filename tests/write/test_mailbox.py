@@ -399,7 +399,7 @@ async def test_large_commands_make_room_for_no_more_bytes_than_a_mailbox_may_hol
     while not (refused := shard.mailbox.ask(envelope(by=BEN, size=500_000))).done():
         pass
     assert refused.result() == Unavailable("overloaded")
-    assert shard.mailbox._capacity.bytes < (64 << 20) + 500_000
+    assert shard.mailbox.capacity.bytes < (64 << 20) + 500_000
     assert not any(reply.done() for reply in small[:-1]), "they make no room for so large a one"
 
 

@@ -99,7 +99,11 @@ class SqliteJournal:
 
     def collect(self) -> list[Submission]:
         if self._group and not self._outcomes.empty():
-            self._continue_group(self._outcomes.get())
+            error = self._outcomes.get()
+            if self._begun:
+                self._settle(error)
+            else:
+                self._continue_group(error)
         collected, self._collected = self._collected, []
         return collected
 
@@ -118,8 +122,22 @@ class SqliteJournal:
 
     def _start_group(self) -> None:
         """Begin, make the rows, and have them committed. If another process is writing, the journal's thread waits."""
-        self._group = self._next_group()
-        if not self._group:
+        group: list[Submission] = []
+        events = taken = 0
+        for submission in self._waiting:
+            if events >= _GROUP_EVENTS_MAX:
+                break
+            taken += 1
+            if submission.epoch <= self._failed.get(submission.partition, -1):
+                submission.outcome = AppendOutcome.UNKNOWN
+                self._collected.append(submission)
+                continue
+            group.append(submission)
+            if isinstance(submission, Append):
+                events += len(submission.records)
+        del self._waiting[:taken]
+        self._group = group
+        if not group:
             return
         self._started = time.monotonic()
         self._begun = self._applies_each = False
@@ -156,27 +174,14 @@ class SqliteJournal:
         self._waiting = waiting + self._waiting
         return not self._group
 
-    def _next_group(self) -> list[Submission]:
-        group: list[Submission] = []
-        events = taken = 0
-        for submission in self._waiting:
-            if events >= _GROUP_EVENTS_MAX:
-                break
-            taken += 1
-            if submission.epoch <= self._failed.get(submission.partition, -1):
-                submission.outcome = AppendOutcome.UNKNOWN
-                self._collected.append(submission)
-                continue
-            group.append(submission)
-            if isinstance(submission, Append):
-                events += len(submission.records)
-        del self._waiting[:taken]
-        return group
-
     def _insert_group(self) -> None:
         self._begun = True
         try:
-            offset, heads = self._read_log()
+            offset, takeovers, stored = self._connection.execute("SELECT next, takeovers, heads FROM log").fetchone()  # type: ignore[misc]
+            if takeovers != self._takeovers:
+                self._epochs = dict(self._connection.execute("SELECT partition, epoch FROM epochs"))
+                self._takeovers = takeovers
+            heads = bytearray(stored)
             appends: list[Append] = []
             self._appends = appends
             start = offset
@@ -192,7 +197,12 @@ class SqliteJournal:
                 _HEAD.pack_into(heads, submission.partition * _HEAD.size, offset)
                 appends.append(submission)
             if appends:
-                self._insert(appends)
+                rows = [
+                    (at, append.partition, append.epoch, e.n, r.key, r.type, r.version, r.critical, r.data)
+                    for append in appends
+                    for at, (e, r) in enumerate(zip(append.envelopes, append.records, strict=True), append.first)
+                ]
+                self._connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
                 if self._within is not None:
                     if self._applies_each:
@@ -212,24 +222,6 @@ class SqliteJournal:
             self._connection.execute("ROLLBACK")
         self._begun, self._applies_each = False, True
         self._begin_in_turn()
-
-    def _read_log(self) -> tuple[int, bytearray]:
-        """The next offset and the heads. The open epochs are cached then."""
-        next_offset, takeovers, heads = self._connection.execute("SELECT next, takeovers, heads FROM log").fetchone()  # type: ignore[misc]
-        if takeovers != self._takeovers:
-            self._epochs = dict(self._connection.execute("SELECT partition, epoch FROM epochs"))
-            self._takeovers = takeovers
-        return next_offset, bytearray(heads)
-
-    def _insert(self, appends: list[Append]) -> None:
-        self._connection.executemany(
-            "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (offset, append.partition, append.epoch, e.n, r.key, r.type, r.version, r.critical, r.data)
-                for append in appends
-                for offset, (e, r) in enumerate(zip(append.envelopes, append.records, strict=True), append.first)
-            ],
-        )
 
     def _settle(self, error: apsw.Error | None) -> None:
         """The group's outcomes are final. After an error only the next takeover can tell whether it was written."""

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from falcon.domain.answers import ImportAnswer
 from falcon.domain.ids import ID_MAX, NOBODY, AccountId, RoomId, Seq
+from falcon.domain.limits import TEXT_BYTES_MAX
 from falcon.features.catalogue import Command
 from falcon.features.messages.bodies import MISSING, StoredMessage, message_in, stored
 from falcon.features.messages.pages import TimelinePage, is_deleted, with_reactions
@@ -42,7 +43,7 @@ from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
-from falcon.http.requests import AuthedRequest, check_text
+from falcon.http.requests import AuthedRequest, check_text, identity
 from falcon.http.responses import JSON, REVALIDATED, BytesResponse, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.read.store import BeingFilled
@@ -60,19 +61,21 @@ C = TypeVar("C", EditMessage, DeleteMessage)
 
 
 async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = request.path_id("room_id", room_not_found)
+    room_id = identity(request.scope["path_params"]["room_id"], room_not_found)
     new: NewMessage = await request.json(_post)
-    check_text(new.text)
+    if len(new.text) > TEXT_BYTES_MAX // 4:  # a character has at most four bytes
+        check_text(new.text)
     mentions = tuple(dict.fromkeys(new.mentions)) if new.mentions else ()
     command = PostMessage(request.account_id, room_id, new.text, new.reply_to, mentions)
     result = await edge.commands.dispatch(request, command)
-    return _message_response(201, result, ())
+    assert isinstance(result.answer, MessageAnswer)
+    return BytesResponse(201, _encode(shapes.message(result.answer.message, ())), JSON, *result.headers)
 
 
 async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """The page's ETag holds the room's last seq and the versions of its messages and reactions, so an unchanged page
     need not be read. These are right in one history of the log only, so the ETag names that, too."""
-    room_id = request.path_id("room_id", room_not_found)
+    room_id = identity(request.scope["path_params"]["room_id"], room_not_found)
     query = request.query(PageQuery)
     history = edge.history_of(room_id)
     access = await edge.reads.access(request, room_id)
@@ -198,7 +201,8 @@ async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     mentions = None if change.mentions is None else tuple(dict.fromkeys(change.mentions))
     command = EditMessage(request.account_id, room_id, request.path_id("seq", message_not_found), change.text, mentions)
     result = await _dispatch_with_view(edge, request, command)
-    return _message_response(200, result)
+    assert isinstance(result.answer, MessageAnswer)
+    return BytesResponse(200, _encode(shapes.message(result.answer.message)), JSON, *result.headers)
 
 
 async def delete_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -259,14 +263,6 @@ def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
     assert query.before is not None
     last = min(max(query.before, 1) - 1, last_seq)
     return max(1, last - query.limit + 1), last
-
-
-def _message_response(
-    status: int, result: CommandResult, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET
-) -> BytesResponse:
-    assert isinstance(result.answer, MessageAnswer)
-    body = _encode(shapes.message(result.answer.message, reactions))
-    return BytesResponse(status, body, JSON, *result.headers)
 
 
 # --- lines of exports and imports -------------------------------------------------------------------------------------

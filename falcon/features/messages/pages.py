@@ -119,13 +119,13 @@ class TimelinePages:
         return TimelinePage(before.first, after.last, rows, lasting=False, more=after.truncated)
 
     def _keep(self, name: _Name, page: TimelinePage) -> None:
-        size = _size(page)
+        size = len(page.messages) + _PAGE_BYTES
         if name not in self._kept and size <= self._kept_bytes_max // 16:
             self._kept[name] = page
             self._kept_bytes += size
         while self._kept_bytes > self._kept_bytes_max:
             _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= _size(oldest)
+            self._kept_bytes -= len(oldest.messages) + _PAGE_BYTES
 
 
 def is_deleted(row: bytes) -> bool:
@@ -145,7 +145,3 @@ def _with_reactions(row: bytes, reactions: bytes | None) -> bytes:
 def _joined(rows: Sequence[bytes]) -> bytes:
     """The JSON of messages without reactions, with commas between."""
     return b",".join(row[:-1] + _NO_REACTIONS for row in rows)
-
-
-def _size(page: TimelinePage) -> int:
-    return len(page.messages) + _PAGE_BYTES

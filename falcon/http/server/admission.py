@@ -47,7 +47,11 @@ class AdmissionControl:
         if send is None or self._gateway is None:
             return None
         mailbox = self._gateway.mailbox(partition_of(int(send[1]), self._partitions))
-        if mailbox is None or mailbox.expects() or not _is_whole(data):
+        if mailbox is None:
+            return None
+        capacity = mailbox.capacity
+        has_plenty = capacity.commands < capacity.plenty and not capacity.was_full
+        if has_plenty or mailbox.expects() or not _is_whole(data):
             return None
         claimed = _ACCOUNT.search(data)
         account_id = None if claimed is None else int(claimed[1])

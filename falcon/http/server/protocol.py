@@ -22,6 +22,7 @@ from falcon.http.server import raw_responses, unknown_requests
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import ConnectionSweeper
+from falcon.http.server.fast_lane import FastLane, LaneRequest
 from falcon.http.server.memory_budget import ConnectionBudget
 from falcon.http.server.raw_responses import LastResponse
 from falcon.http.server.unread import transport_below
@@ -208,6 +209,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         sweeper: ConnectionSweeper,
         upgrades: Upgrades,
         slot: ConnectionSlot,
+        lane: FastLane | None = None,
         **uvicorns: Any,
     ) -> None:
         super().__init__(**uvicorns)
@@ -222,6 +224,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._sweeper = sweeper
         self._limits = sweeper.limits
         self._upgrades = upgrades
+        self._lane = lane
         self._slot = slot
         self._reading = _NOTHING
         self._since = 0.0  # when this part began, or the last answer ended; on the loop's clock
@@ -299,13 +302,18 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         reading = self._reading
         if reading == _NOTHING:
             # A request waits for its turn after one that is being answered, or while the client reads no answers.
-            if not self.flow.write_paused and self._running is None:
-                refusal = self._admission.refusal(data)
+            if self._running is None and not self.flow.write_paused and not (self._may_be_unread and self.unread()):
+                refusal = self._admission.refusal(data) if data.startswith(b"P") else None
                 if refusal is not None:
                     self._since = self.loop.time()
                     self.transport.write(refusal)
                     self._may_be_unread = True
                     return
+                if self._lane is not None and len(data) <= self._limits.head_bytes:
+                    request = self._lane.request_in(data, self)
+                    if request is not None:
+                        self._answer(request)
+                        return
             self._taken = len(data)
             self._must_measure = self._taken > self._limits.head_bytes
         elif reading == _LEAVING:
@@ -323,6 +331,14 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 self._refuse(raw_responses.HEAD_TOO_LARGE)
         if self._reading == _HEAD and self._taken > _SMALL_HEAD and self._peer is not None:
             self._count_head()
+
+    def _answer(self, request: LaneRequest) -> None:
+        self.cycle = self._running = request
+        self.budget.start_request(self._peer or self._address(request.scope["headers"]))
+        if asyncio.current_task(self.loop) is None:
+            request.step()
+        else:  # the request before it on the connection has just been answered
+            self.loop.call_soon(request.step)
 
     def _count_head(self) -> None:
         self.budget.set_head(self._taken + _FIELD_BYTES * len(self.headers))
@@ -493,8 +509,9 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._reading = _NOTHING
         self._taken = 0
         super().on_message_complete()
-        if self._running is None:  # it was answered before its body had come
-            self._forget_answered()
+        if self._running is None and self.cycle is not None and self.cycle.response_complete:
+            self._since = self.loop.time()  # it was answered before its body had come
+            self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """No request begins while its client has an answer to read: it would hold one more for each request."""
@@ -547,10 +564,6 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 self.budget.set_unread(self.unread())
             if self.pipeline or self.flow.read_paused:
                 self._begin_next()
-        self._forget_answered()
-
-    def _forget_answered(self) -> None:
-        """Keep nothing of a request that was answered."""
         if self._reading == _NOTHING and self.cycle is not None and self.cycle.response_complete:
             self._since = self.loop.time()
             self.cycle = self.scope = self.headers = None  # type: ignore[assignment]

@@ -15,6 +15,7 @@ from falcon.http.server.accepting import Acceptor
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import ConnectionSweeper
+from falcon.http.server.fast_lane import FastLane
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.http.server.tls import Certificate
 from falcon.http.server.upgrades import NO_UPGRADES, Upgrades
@@ -33,9 +34,11 @@ def create_server(
     admission: AdmissionControl | None = None,
     certificate: Certificate | None = None,
     upgrades: Upgrades = NO_UPGRADES,
+    lane: FastLane | None = None,
 ) -> "FalconServer":
     """A server for sockets that are bound already. Without an ``admission`` it admits everything; with a
-    ``certificate`` it speaks TLS. ``upgrades``: protocols for which connections may leave HTTP, beside WebSockets."""
+    ``certificate`` it speaks TLS. ``upgrades``: protocols for which connections may leave HTTP, beside WebSockets.
+    ``lane``: without one uvicorn reads all requests, and the application finds their routes."""
     admission = admission or AdmissionControl()
     config = uvicorn.Config(
         app,
@@ -43,7 +46,7 @@ def create_server(
         access_log=False,
         lifespan=lifespan,
         loop="none",
-        http=functools.partial(FalconHttpProtocol, admission, sweeper, upgrades),  # type: ignore[arg-type]
+        http=functools.partial(FalconHttpProtocol, admission, sweeper, upgrades, lane=lane),  # type: ignore[arg-type]
         ws=FalconWebSocketProtocol,
         ws_max_size=_WEBSOCKET_BYTES_MAX,
         ws_ping_interval=_PING_SECONDS,

@@ -22,7 +22,7 @@ def write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]],
     """
     cycle = getattr(send, "__self__", None)
     if (
-        type(cycle) is not RequestResponseCycle
+        not isinstance(cycle, RequestResponseCycle)
         or cycle.response_started
         or cycle.disconnected
         or cycle.flow.write_paused

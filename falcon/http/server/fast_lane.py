@@ -1,0 +1,161 @@
+"""A short way for the two requests that come most: a message is sent, and a page is read.
+
+uvicorn's parser calls a function for each part of a request, a router looks for its route, and a task of its own
+answers it: half of what a page costs. Here one look at the bytes recognises a usual request that has come whole. The
+same application answers it, at once up to its first wait, and on from there when what it waits for is done. All other
+requests go through uvicorn and the router, as all would without this lane.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
+
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from falcon.http.requests import BODY
+
+log = logging.getLogger("falcon.http")
+
+ROUTE: Final = "/v1/rooms/{room_id}/messages"
+_FIELD: Final = rb"[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n"
+# Tokens are in a field, so a query is short; the fields are as many as a browser sends.
+_HEAD: Final = re.compile(
+    rb"(POST|GET) (/v1/rooms/([0-9]{1,16})/messages)(?:\?([!\"$-~]{1,64}))? HTTP/1\.1\r\n((?:%b){2,30})\r\n" % _FIELD
+)
+_FIELDS: Final = re.compile(rb"([A-Za-z0-9-]+): ([^\r]+)\r\n")
+# Fields that change how a request is read, or how it is answered.
+_UNUSUAL: Final = frozenset(
+    b"content-encoding expect falcon-position falcon-wait http2-settings if-none-match keep-alive origin"
+    b" proxy-connection te traceparent trailer transfer-encoding upgrade".split()
+)
+_KEEP_ALIVE: Final = b"keep-alive"
+_DIGITS_MAX: Final = 4  # of a Content-Length: what comes whole is short
+
+# Answers a request of the route.
+Answer: TypeAlias = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+
+
+class FastLane:
+    """One instance for each event loop. It takes no request until it is attached to an application."""
+
+    def __init__(self) -> None:
+        self._answer: Answer | None = None
+        self._endpoint: object = None
+
+    def attach(self, endpoint: object, answer: Answer) -> None:
+        """``endpoint``: what the router would find for the route."""
+        self._endpoint, self._answer = endpoint, answer
+
+    def request_in(self, data: bytes, protocol: Any) -> "LaneRequest | None":
+        """The request, if ``data`` is one usual request, and all of it."""
+        head = _HEAD.match(data)
+        if head is None or self._answer is None:
+            return None
+        method, path, room_id, query, lines = head.groups()
+        fields = [(name.lower(), value) for name, value in _FIELDS.findall(lines)]
+        named = dict(fields)
+        if (
+            len(named) != len(fields)
+            or b"host" not in named
+            or not _UNUSUAL.isdisjoint(named)
+            or named.get(b"connection", _KEEP_ALIVE).lower() != _KEEP_ALIVE
+        ):
+            return None
+        body = data[head.end() :]
+        length = named.get(b"content-length")
+        if length is None:
+            if body or method == b"POST":
+                return None
+        elif not (length.isdigit() and len(length) <= _DIGITS_MAX and int(length) == len(body)) or method == b"GET":
+            return None
+        scope = {
+            "type": "http",
+            "method": method.decode(),
+            "path": path.decode(),
+            "query_string": query or b"",
+            "headers": fields,
+            "client": protocol.client,
+            "state": protocol.app_state,
+            "endpoint": self._endpoint,
+            "path_params": {"room_id": room_id.decode()},
+            BODY: body,
+        }
+        return LaneRequest(scope, self._answer, protocol)
+
+
+# The body is complete, so that no work waits for this event.
+_COMPLETE: Final = SimpleNamespace(set=bool)
+
+
+class LaneRequest(RequestResponseCycle):
+    """A request and its response, as uvicorn has them, and the work that answers it, in place of a task.
+
+    To what it waits for it is a task (docs.python.org: "Extending", third-party tasks), since a time limit cancels one.
+    """
+
+    def __init__(self, scope: Any, answer: Any, protocol: Any) -> None:
+        """Unlike uvicorn's, which is given what is the same for all of a connection's."""
+        self.scope = scope
+        self.transport = protocol.transport
+        self.flow = protocol.flow
+        self.default_headers = []
+        self.access_log = False
+        self.message_event = _COMPLETE  # type: ignore[assignment]
+        self.on_response = protocol.on_response_complete
+        self.disconnected = False
+        self.keep_alive = True
+        self.waiting_for_100_continue = False
+        self.response_started = False
+        self.response_complete = False
+        self.chunked_encoding = None
+        self.expected_content_length = 0
+        self._loop: asyncio.AbstractEventLoop = protocol.loop
+        self._work = answer(scope, self.receive, self.send)
+        self._context = copy_context()
+        self._awaited: asyncio.Future[Any] | None = None
+        self._cancels = 0
+
+    async def receive(self) -> Message:  # type: ignore[override]
+        body = self.scope[BODY]  # type: ignore[typeddict-item]
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    def step(self, done: "asyncio.Future[Any] | None" = None) -> None:
+        """Work up to the next wait."""
+        self._awaited = None
+        asyncio._enter_task(self._loop, self)  # type: ignore[arg-type]
+        try:
+            awaited = self._context.run(self._work.send, None)
+        except BaseException as end:
+            if not isinstance(end, StopIteration):
+                log.error("a request of the fast lane ended unanswered", exc_info=end)
+            if not self.response_complete and not self.disconnected:
+                self.transport.close()
+        else:
+            if awaited is None:  # it lets others work
+                self._loop.call_soon(self.step)
+            else:
+                awaited._asyncio_future_blocking = False
+                awaited.add_done_callback(self.step)
+                self._awaited = awaited
+                if self._cancels:
+                    awaited.cancel()
+        finally:
+            asyncio._leave_task(self._loop, self)  # type: ignore[arg-type]
+
+    # --- what a time limit asks of a task -----------------------------------------------------------------------------
+
+    def cancel(self, message: object = None) -> bool:
+        self._cancels += 1
+        return self._awaited is None or self._awaited.cancel()
+
+    def cancelling(self) -> int:
+        return self._cancels
+
+    def uncancel(self) -> int:
+        self._cancels -= 1
+        return self._cancels
