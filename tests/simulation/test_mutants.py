@@ -27,6 +27,11 @@ def test_every_mutant_has_a_name_of_its_own_and_only_known_ones_have_seeds() -> 
     assert set(json.loads(SEEDS.read_text())) <= set(names)
 
 
+def test_every_mutant_replaces_what_is_there() -> None:
+    replaced = [each for mutant in MUTANTS for each in mutant.replaced]
+    assert [each for each in replaced if not hasattr(each.where, each.what)] == []
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["a page goes", "a refusal makes", "snapshots are compacted", "a checkpoint"])
 def test_falcon_as_it_is_is_found_innocent_where_mutants_are_found(name: str) -> None:

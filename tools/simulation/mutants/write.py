@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from falcon.adapters.owner_http import gateway, watch
+from falcon.adapters.owner_http import gateway
+from falcon.adapters.owner_http.suspicion import Suspicion
 from falcon.domain.decision import Decided
 from falcon.domain.ids import Millis
 from falcon.features.catalogue import RoomCommand
@@ -130,7 +131,7 @@ MUTANTS: Final = (
     mutant(
         "the time on the way to an owner does not count", Arrivals, "_seconds_on_the_way", _as_if_just_sent, SILENCE
     ),
-    mutant("nobody has an owner removed that has gone", watch.OwnerWatch, "_is_dead", lambda self, peer: False, LOSS),
+    mutant("nobody has an owner removed that has gone", Suspicion, "is_dead", lambda self, patience: False, LOSS),
     mutant(
         "a checkpoint lacks some of what has changed", PartitionAggregates, "capture", _forgets_what_changed, ONE_SHARD
     ),
