@@ -7,8 +7,10 @@ import time
 from typing import Final
 
 from falcon.client import FalconClient, Message, Problem, Unreachable
+from load_tests.users.checks import seen
 from load_tests.users.recorder import AUDIT
 from load_tests.users.stage import Stage
+from tools.people.history import Operation
 
 _AT_ONCE: Final = 8
 _PAGE: Final = 200
@@ -28,9 +30,10 @@ async def audit(stage: Stage) -> None:
                 stage.recorder.answered(AUDIT, time.monotonic() - began, str(fault))
                 return
             stage.recorder.answered(AUDIT, time.monotonic() - began)
-            stage.recorder.violated(stage.register.audit(room_id, messages))
+            stage.checker.take(Operation(kind="final", room=room_id, seen=seen(messages)))
 
-    await asyncio.gather(*(one(room_id, *reach) for room_id, reach in stage.register.to_audit().items()))
+    await asyncio.gather(*(one(room_id, *reach) for room_id, reach in stage.checker.acknowledged().items()))
+    stage.recorder.violated(stage.checker.settle())
 
 
 async def _read(stage: Stage, room_id: int, first: int, last: int) -> list[Message]:

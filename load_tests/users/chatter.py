@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from load_tests.users.chance import Thinking
 from load_tests.users.person import Person
+from tools.people.history import Operation
 
 AWAY: Final = Thinking(2.0)
 GLANCE: Final = Thinking(0.4)
@@ -22,7 +23,9 @@ class Chatter(Person):
     async def visit(self) -> None:
         await self.pause(AWAY.draw(self.chance))
         found = await self.do("list rooms", self.falcon.rooms(limit=ROOMS_SHOWN))
-        self.hold(self.reader.summaries(found.rooms))
+        for room in found.rooms:
+            seq, at, unread = room.last_seq, room.read_seq, room.unread
+            self.note(Operation(kind="listed", room=room.room_id, seq=seq, at=at, unread=unread))
         await self.pause(GLANCE.draw(self.chance))
         room_id = self.a_room()
         last = await self.read_page(room_id)
@@ -33,10 +36,10 @@ class Chatter(Person):
 
     async def say(self, room_id: int) -> None:
         await self.pause(TYPING.draw(self.chance))
-        message, mark = await self.send(room_id)
+        message = await self.send(room_id)
         if self.chance.random() < EDITS:
             await self.pause(TYPING.draw(self.chance))
-            await self.edit(message, mark)
+            await self.edit(message, 1)
         await self.read_page(room_id)
 
     async def mark_read(self, room_id: int, seq: int) -> None:

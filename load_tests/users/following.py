@@ -16,9 +16,11 @@ from falcon.client import (
     MessagePosted,
     Stream,
 )
-from load_tests.users.checks import Follower, mark_of
+from load_tests.users.checks import seen, token
 from load_tests.users.person import CALL_SECONDS, Person
 from load_tests.users.recorder import PUSHED
+from tools.people.follower import Follower
+from tools.people.history import Operation
 
 PUSHED_SECONDS: Final = 10.0  # a message that was confirmed, or could be read, and has not come by then is missing
 
@@ -28,7 +30,7 @@ class Following:
 
     def __init__(self, person: Person) -> None:
         self._person = person
-        self._follower = Follower(person.stage.register)
+        self._follower = Follower()
         self._stream: Stream | None = None
         self._listening: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -97,7 +99,7 @@ class Following:
     async def _take(self, event: Event) -> None:
         match event:
             case Hello():
-                self._follower.hello(event)
+                self._follower.hello({room.room_id: room.last_seq for room in event.rooms})
                 self._began.set()
             case CaughtUp():
                 self._began.set()
@@ -105,7 +107,8 @@ class Following:
                 await self._read_up(event)
                 self._began.set()
             case MessagePosted(message=message):
-                self._person.hold(self._follower.posted(message))
+                self._person.hold(self._follower.posted(message.room_id, message.seq))
+                self._person.note(Operation(kind="heard", room=message.room_id, seen=seen([message])))
                 self._time(message)
             case MemberLeft(room_id=room_id, account_id=account_id) if account_id == self._person.identity.account_id:
                 self._follower.left(room_id)
@@ -114,8 +117,7 @@ class Following:
 
     def _time(self, message: Message) -> None:
         """The time from when its author meant to send it to its arrival."""
-        mark = mark_of(message)
-        meant = None if mark is None else self._person.stage.sent(mark.name)
+        meant = self._person.stage.sent(token(message))
         if meant is not None and self._began.is_set():
             self._person.stage.recorder.answered(PUSHED, time.monotonic() - meant)
 
@@ -125,7 +127,7 @@ class Following:
             at = self._follower.reach(room.room_id)
             while at < room.last_seq:
                 page = await self._person.falcon.messages(room.room_id, after=at, limit=200)
-                self._person.hold(self._person.stage.register.seen(page.messages))
+                self._person.note(Operation(kind="heard", room=room.room_id, seen=seen(page.messages)))
                 if not page.messages or page.messages[0].seq != at + 1:
                     self._person.hold([f"room {room.room_id}: a page after {at} does not begin at {at + 1}"])
                     break

@@ -29,7 +29,7 @@ class Newcomer(Person):
                     await self.timed("cold start", time.monotonic(), self._arrive(following))
                     room = await self.do("create room", self.falcon.create_room("A newcomer's"))
                     self.stage.opened(room.room_id, self.identity.token)
-                    message, _ = await self.send(room.room_id)
+                    message = await self.send(room.room_id)
                     await following.reaches(room.room_id, message.seq)
                 finally:
                     await following.leave()

@@ -12,16 +12,18 @@ from contextlib import AsyncExitStack
 from random import Random
 from typing import ClassVar, Final, TypeVar
 
+import msgspec
+
 from falcon.client import FalconClient, Message, Problem, Unreachable
 from load_tests.users.chance import Pace, Zipf
-from load_tests.users.checks import Mark, Reader, marked
+from load_tests.users.checks import seen, sound, token
 from load_tests.users.stage import Identity, Stage
+from tools.people.history import Operation, Outcome, spoken
 
 T = TypeVar("T")
 
 CALL_SECONDS: Final = 10.0  # a call with its retries
 _NOTICED_SECONDS: Final = 1.0  # what has waited for longer when the run ends counts as not answered
-_FILLER: Final = "the quick brown fox jumps over the lazy dog and is late for tea "
 
 
 class GaveUp(Exception):
@@ -38,7 +40,7 @@ class Person:
         self.identity = identity
         self.chance = chance
         self.pace = Pace(time.monotonic())
-        self.reader = Reader(stage.register)
+        self.session = next(stage.sessions)
         self._popularity = Zipf(max(1, len(identity.rooms)))
         self.falcon: FalconClient
 
@@ -99,6 +101,10 @@ class Person:
         record(kind, time.monotonic() - since)
         return answer
 
+    def note(self, operation: Operation, outcome: Outcome = "acknowledged") -> None:
+        """Hold what was answered to the promises."""
+        self.stage.note(msgspec.structs.replace(operation, session=self.session, outcome=outcome))
+
     def hold(self, violations: list[str]) -> None:
         """Hold what was seen to the promises."""
         self.stage.recorder.violated(violations)
@@ -112,32 +118,34 @@ class Person:
     async def read_page(self, room_id: int) -> int:
         """The newest messages; gives the ``seq`` of the last one. Raises GaveUp."""
         page = await self.do("read page", self.falcon.messages(room_id, limit=50))
-        self.hold(self.reader.newest(room_id, page))
+        self.hold(sound(room_id, page))
+        self.note(Operation(kind="read", room=room_id, query="latest", seen=seen(page.messages)))
         return page.messages[-1].seq if page.messages else 0
 
-    async def send(self, room_id: int, since: float | None = None) -> tuple[Message, Mark]:
+    async def send(self, room_id: int, since: float | None = None) -> Message:
         """A message of its own, meant to be sent at ``since``, or as the pace says. Raises GaveUp."""
-        mark = Mark(self.stage.new_name(), 1)
-        text = marked(*mark, self._words())
+        said = Operation(kind="post", room=room_id, token=f"{self.stage.new_name()}/0")
         begun = self.pace.since(time.monotonic()) if since is None else since
-        self.stage.sending(mark.name, begun)
-        message = await self.timed("send", begun, self.falcon.post(room_id, text))
-        self.hold(self.stage.register.acknowledged(message, mark.name, text, self.identity.account_id))
-        self.reader.wrote(message, mark)
-        return message, mark
+        self.stage.sending(said.token, begun)
+        message = await self.timed("send", begun, self.falcon.post(room_id, spoken(said.token)))
+        if message.author_id != self.identity.account_id:
+            self.hold([f"room {room_id}, seq {message.seq}: confirmed as sent by {message.author_id}"])
+        said.seq = message.seq
+        if (answered := token(message) or message.text[:40]) != said.token:
+            self.hold([f"room {room_id}, seq {message.seq}: {said.token} was confirmed as {answered!r}"])
+        self.note(said)
+        return message
 
-    async def edit(self, message: Message, mark: Mark) -> None:
+    async def edit(self, message: Message, version: int) -> None:
         """Raises GaveUp."""
-        newer = Mark(mark.name, mark.version + 1)
-        text = marked(*newer, self._words())
-        edited = await self.do("edit", self.falcon.edit(message.room_id, message.seq, text))
-        self.hold(self.stage.register.edited(edited, newer))
-        self.reader.wrote(edited, newer)
-
-    def _words(self) -> str:
-        """Mostly some words, seldom a paragraph."""
-        length = max(4, min(4_000, round(self.chance.lognormvariate(3.7, 0.9))))
-        return (_FILLER * (length // len(_FILLER) + 1))[:length]
+        newer = f"{token(message).partition('/')[0]}/{version}"
+        said = Operation(kind="edit", room=message.room_id, seq=message.seq, token=newer)
+        self.note(said, "unknown")  # until it is confirmed it may show, and need not
+        edited = await self.do("edit", self.falcon.edit(message.room_id, message.seq, spoken(newer)))
+        if token(edited) != newer or edited.edited_at is None:
+            shown = edited.text[:40]
+            self.hold([f"room {message.room_id}, seq {message.seq}: the edit {newer} was confirmed as {shown!r}"])
+        self.note(said)
 
 
 def _described(fault: Problem | Unreachable) -> str:

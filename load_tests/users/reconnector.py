@@ -25,9 +25,9 @@ class Reconnector(Person):
                 await self.pause(LISTENS.draw(self.chance))
                 await following.leave()
                 room_id = self.a_room()
-                message, _ = await self.send(room_id)
+                message = await self.send(room_id)
                 await self.pause(CUT_OFF.draw(self.chance))
-                confirmed = {room: self.stage.register.confirmed_reach(room) for room in self.identity.rooms}
+                confirmed = {room: self.stage.checker.reach(room) for room in self.identity.rooms}
                 await following.begin("resume stream")
                 self.hold(following.covers(confirmed))
                 await following.reaches(room_id, message.seq)

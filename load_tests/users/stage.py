@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
-from load_tests.users.checks import Register
 from load_tests.users.recorder import Recorder
+from tools.people.checker import Checker
+from tools.people.history import Operation
 
 _SENT_KEPT: Final = 20_000
 
@@ -45,7 +46,8 @@ class Stage:
     def __init__(self, world: World, recorder: Recorder, worker: int = 0, workers: int = 1) -> None:
         self.world = world
         self.recorder = recorder
-        self.register = Register()
+        self.checker = Checker(alone=False)
+        self.sessions = itertools.count()
         self.people = 0
         self._worker = worker
         self._workers = workers
@@ -80,6 +82,11 @@ class Stage:
     def reader_of(self, room_id: int) -> str:
         """The token of an account that may read the room."""
         return self._readers[room_id]
+
+    def note(self, operation: Operation) -> None:
+        """Hold it to the promises."""
+        self.checker.take(operation)
+        self.recorder.violated(self.checker.news())
 
     def new_name(self) -> str:
         """A name for a message. No other message has it, in any process."""

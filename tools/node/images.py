@@ -54,7 +54,7 @@ def build_servers(say: Say) -> None:
 def build_load(say: Say) -> None:
     """The load test's, upon Falcon's own, which must be there. Raises ToolMissing, ServerFault."""
     dockerfile = ROOT / "deploy" / "k8s" / "components" / "load" / "Dockerfile"
-    contexts = {"requirements": ROOT / "requirements", "harness": _HARNESS}
+    contexts = {"requirements": ROOT / "requirements", "harness": _HARNESS, "people": ROOT / "tools" / "people"}
     _build(_engine(), LOAD, dockerfile, ROOT / "load_tests", say, {}, contexts)
 
 

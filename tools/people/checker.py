@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from tools.people.history import DELETED, Operation, Seen, name_of, version_of
 
@@ -12,10 +12,14 @@ COMMANDS: Final = ("post", "edit", "delete", "mark", "open", "direct", "member")
 # Past this no answer is late, it is missing: five seconds for a command, two waits of two for what it has to read.
 ANSWER_SECONDS: Final = 15.0
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 Place: TypeAlias = tuple[int, int]  # room, seq
 # While these last, connections wait for an edge that is away.
 _EDGE_FAULTS: Final = re.compile(r"\b(api|rolling|serve|launcher)\b")
 _SETTLING_SECONDS: Final = 5.0
+_KEPT: Final = 20_000  # messages of a room, or of all, while others write as well
 
 
 @dataclass
@@ -50,6 +54,7 @@ class _Room:
     named: dict[int, str] = field(default_factory=dict)
     posted: dict[int, str] = field(default_factory=dict)
     logged: list[Seen] = field(default_factory=list)
+    reach: int = 0
     finals: dict[int, list[Seen]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -65,10 +70,15 @@ class _Changes:
 
 
 class Checker:
-    """Takes operations in the order in which they ended; ``settle`` gives the violations."""
+    """Takes operations in the order in which they ended; ``settle`` gives the violations, ``news`` those until now.
 
-    def __init__(self) -> None:
+    ``alone``: no other client writes, and the log and all of each room are read in the end. Else rooms are read from
+    their first acknowledged message on, and old messages are forgotten.
+    """
+
+    def __init__(self, *, alone: bool = True) -> None:
         self.counts = Counts()
+        self._alone = alone
         self._violations: list[str] = []
         self._rooms: dict[int, _Room] = defaultdict(_Room)
         self._answers: dict[str, Operation] = {}
@@ -77,6 +87,7 @@ class Checker:
         self._places: dict[str, Place] = {}
         self._changes: dict[Place, _Changes] = defaultdict(_Changes)
         self._last: dict[tuple[int, int], int] = {}  # session, room: the last seq that it knows of
+        self._listed: dict[tuple[int, int], int] = {}  # the same, by lists of rooms and by what it wrote
         self._versions: dict[tuple[int, int, int], int] = {}  # session, room, seq: the newest version that it knows of
         self._marks: dict[tuple[int, int], int] = {}
         self._pairs: dict[tuple[int, ...], int] = {}
@@ -96,11 +107,29 @@ class Checker:
             self.take(operation)
         return self.settle()
 
+    def news(self) -> list[str]:
+        """The violations since it was last asked."""
+        found, self._violations = self._violations, []
+        return found
+
+    def acknowledged(self) -> dict[int, tuple[int, int]]:
+        """The rooms with acknowledged messages: the first and the last ``seq`` of these."""
+        return {room_id: (min(room.posted), max(room.posted)) for room_id, room in self._rooms.items() if room.posted}
+
+    def reach(self, room_id: int) -> int:
+        """The last ``seq`` that was acknowledged to any session."""
+        return self._rooms[room_id].reach
+
     def take(self, op: Operation) -> None:
         match op.kind:
             case "read":
                 self._count(op)
                 self._take_read(op)
+            case "heard":
+                for seq, token in op.seen:
+                    self._place(op, op.room, seq, token)
+            case "listed":
+                self._take_listed(op)
             case "final":
                 self._rooms[op.room].finals[op.api] += op.seen
             case "logged":
@@ -146,7 +175,7 @@ class Checker:
             self._wrong(op, f"was refused for good: {op.status} {op.code}")
 
     def _take_command(self, op: Operation) -> None:
-        if op.kind == "post":
+        if op.kind == "post" and self._alone:
             self._tried.add(name_of(op.token))
         if op.key:
             self._take_keyed(op)
@@ -203,8 +232,17 @@ class Checker:
         match op.kind:
             case "post":
                 self._place(op, op.room, op.seq, op.token)
-                self._rooms[op.room].posted[op.seq] = op.token
+                room = self._rooms[op.room]
+                room.posted[op.seq], room.reach = op.token, max(room.reach, op.seq)
                 self._last[at] = max(self._last.get(at, 0), op.seq)
+                self._listed[at] = max(self._listed.get(at, 0), op.seq)
+                if not self._alone:
+                    self._know(op.session, op.room, op.seq, 0)
+                    _forget(room.named)
+                    _forget(room.posted)
+                    _forget(self._places)
+                    _forget(self._changes)
+                    _forget(self._versions)
                 if op.position:
                     self._logged_at[name_of(op.token)] = op.position
             case "edit" | "delete":
@@ -224,6 +262,8 @@ class Checker:
 
     def _place(self, op: Operation, room: int, seq: int, token: str) -> None:
         """Each place has one message, and each message one place, for all readers and for ever."""
+        if token == DELETED:
+            return
         name = name_of(token)
         if self._rooms[room].named.setdefault(seq, name) != name:
             self._wrong(op, f"{name} stands at {seq}, where {self._rooms[room].named[seq]} stood before")
@@ -239,8 +279,7 @@ class Checker:
         if seqs and seqs != list(range(seqs[0], seqs[0] + len(seqs))):
             self._wrong(op, f"a page with a gap: {seqs}")
         for seq, token in op.seen:
-            if token != DELETED:
-                self._place(op, op.room, seq, token)
+            self._place(op, op.room, seq, token)
             self._see(op, seq, version_of(token))
         known = self._last.get((op.session, op.room), 0)
         missing = _missing(op, seqs, known)
@@ -252,8 +291,16 @@ class Checker:
         known = self._versions.get((op.session, op.room, seq), 0)
         if version < known:
             self._wrong(op, f"went backwards: message {seq} in version {version} after {known}")
-        elif version > known:
+        elif version > known and (self._alone or (op.session, op.room, seq) in self._versions):
             self._versions[op.session, op.room, seq] = version
+
+    def _take_listed(self, op: Operation) -> None:
+        at = (op.session, op.room)
+        if op.seq < self._listed.get(at, 0):
+            self._wrong(op, f"went backwards: knew of {self._listed[at]}, and the list of rooms says {op.seq}")
+        self._listed[at] = max(self._listed.get(at, 0), op.seq)
+        if op.unread != op.seq - op.at:
+            self._wrong(op, f"{op.unread} unread, with {op.seq} messages and a mark at {op.at}")
 
     # --- findings -----------------------------------------------------------------------------------------------------
 
@@ -300,24 +347,27 @@ class Checker:
         self.counts.rooms += bool(room.finals)
         self.counts.messages += len(room.logged)
         for api, final in room.finals.items():
-            where = f"room {room_id} at API {api}"
+            where = f"room {room_id} at API {api}" if api >= 0 else f"room {room_id}"
             self._settle_final(where, room_id, room, final)
-            if final != room.logged:
+            if self._alone and final != room.logged:
                 self._violations.append(f"{where} is not as the log says: {_differences(final, room.logged)}")
         if len({tuple(final) for final in room.finals.values()}) > 1:
             self._violations.append(f"room {room_id}: the APIs do not agree")
-        for seq, token in room.posted.items():
+        for seq, token in room.posted.items() if self._alone else ():
             if seq > len(room.logged) or self._name_at(room, seq) != name_of(token):
                 self._violations.append(f"lost: {token} was acknowledged as {seq} of room {room_id}")
-        if room.posted and not room.finals:
+        if self._alone and room.posted and not room.finals:
             self._violations.append(f"lost: room {room_id}, with {len(room.posted)} acknowledged messages")
 
     def _settle_final(self, where: str, room_id: int, room: _Room, final: list[Seen]) -> None:
-        if [seq for seq, _ in final] != list(range(1, len(final) + 1)):
-            self._violations.append(f"{where}: the seqs are not 1 to {len(final)}")
+        first = 1 if self._alone else next((seq for seq, _ in final), 1)
+        if [seq for seq, _ in final] != list(range(first, first + len(final))):
+            self._violations.append(f"{where}: the seqs are not {first} to {first + len(final) - 1}")
         names = Counter(name_of(token) for _, token in final if token != DELETED)
         self._violations += [f"{where}: {name} is there {n} times" for name, n in names.items() if n > 1]
-        self._violations += [f"{where}: {name} was sent by no session" for name in names if name not in self._tried]
+        self._violations += [
+            f"{where}: {name} was sent by no session" for name in names if self._alone and name not in self._tried
+        ]
         shown = dict(final)
         for seq, token in room.posted.items():
             if seq not in shown:
@@ -325,6 +375,8 @@ class Checker:
             elif shown[seq] != DELETED and name_of(shown[seq]) != name_of(token):
                 self._violations.append(f"{where}: {shown[seq]} instead of {token} at {seq}")
         for seq, token in final:
+            if not self._alone and seq not in room.posted:
+                continue
             changes = self._changes.get((room_id, seq), _Changes())
             if not changes.allows(version_of(token)):
                 self._violations.append(
@@ -369,7 +421,14 @@ class Checker:
 
     def _wrong(self, op: Operation, what: str) -> None:
         who = f"session {op.session}, " if op.session >= 0 else ""
-        self._violations.append(f"{op.started:.2f}: {who}{op.kind} {op.key or op.token} in room {op.room}: {what}")
+        when = f"{op.started:.2f}: " if op.started else ""
+        self._violations.append(f"{when}{who}{op.kind} {op.key or op.token} in room {op.room}: {what}")
+
+
+def _forget(known: dict[K, V]) -> None:
+    """The oldest, so that a run may take days."""
+    while len(known) > _KEPT:
+        del known[next(iter(known))]
 
 
 def _version(op: Operation) -> int:

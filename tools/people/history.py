@@ -28,7 +28,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     ``outcome``: acknowledged; refused (503, nothing was done); rejected (it never will be); unknown (503 that says so,
     no answer, a broken connection). ``answer`` is a digest of an acknowledgement's body. ``at`` and ``limit``: where a
-    page was asked for. Times are in seconds since the run began. ``number``: which session, or which partition.
+    page was asked for. ``heard``: messages on a stream. ``listed``: a room in a list of rooms, as a summary. Times are
+    in seconds since the run began. ``number``: which session, or which partition.
     """
 
     kind: str

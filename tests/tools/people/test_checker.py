@@ -304,3 +304,64 @@ def test_a_text_tells_its_token_and_whether_it_is_whole(number: int) -> None:
     token = f"3.{number}/2"
     assert token_of(spoken(token)) == token
     assert token_of(spoken(token)[:-1]) != token
+
+
+# --- beside others ----------------------------------------------------------------------------------------------------
+
+
+def beside_others(*ops: Operation, reread: list[Seen] | None = None) -> list[str]:
+    """The violations where other clients write as well, and there is no log."""
+    checker = Checker(alone=False)
+    more = [] if reread is None else [Operation(kind="final", room=ROOM, seen=reread)]
+    return checker.check([*ops, *more])
+
+
+MINE = post("1.1/0", 5)
+EDIT = change("1.1/1", 5)
+
+
+def test_beside_others_what_was_acknowledged_is_read_back_from_there_on() -> None:
+    assert beside_others(MINE, reread=[(5, "1.1/0"), (6, DELETED), (7, "9.9/0")]) == []
+    assert beside_others(MINE) == []
+
+
+@pytest.mark.parametrize(
+    ("ops", "reread"),
+    [
+        ((MINE,), [(5, "9.9/0")]),
+        ((MINE,), [(6, "9.9/0")]),
+        ((MINE,), [(5, DELETED)]),
+        ((MINE,), [(5, "1.1/0"), (7, "9.9/0")]),
+        ((MINE,), [(5, "1.1/0"), (6, "1.1/0")]),
+        ((MINE, EDIT), [(5, "1.1/0")]),
+    ],
+    ids=["another", "lost", "without its text", "a gap", "twice", "an edit is lost"],
+)
+def test_beside_others_what_is_read_back_otherwise_is_noticed(ops: tuple[Operation, ...], reread: list[Seen]) -> None:
+    assert beside_others(*ops, reread=reread)
+
+
+def test_a_stream_that_shows_another_message_at_a_place_is_noticed() -> None:
+    heard = Operation(kind="heard", room=ROOM, seen=[(5, "9.9/0")])
+    assert any("where 1.1 stood before" in each for each in beside_others(MINE, heard))
+    elsewhere = Operation(kind="heard", room=ROOM + 1, seen=[(5, "1.1/0")])
+    assert any("stands at" in each for each in beside_others(MINE, elsewhere))
+
+
+def test_a_list_of_rooms_that_falls_back_or_does_not_add_up_is_noticed() -> None:
+    def listed(seq: int, at: int = 0, unread: int | None = None) -> Operation:
+        left = seq - at if unread is None else unread
+        return Operation(kind="listed", session=1, room=ROOM, seq=seq, at=at, unread=left)
+
+    assert beside_others(MINE, listed(5), listed(6)) == []
+    assert any("the list of rooms says 4" in each for each in beside_others(MINE, listed(4)))
+    assert any("the list of rooms says 5" in each for each in beside_others(listed(6), listed(5)))
+    assert any("4 unread" in each for each in beside_others(listed(5, at=2, unread=4)))
+
+
+def test_news_are_told_once() -> None:
+    checker = Checker(alone=False)
+    checker.take(MINE)
+    checker.take(read(MINE.session, [(1, DELETED)]))
+    assert len(checker.news()) == 1 and checker.news() == []
+    assert (checker.reach(ROOM), checker.acknowledged()) == (5, {ROOM: (5, 5)})
