@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon.features.catalogue import FEATURES, modules
-from falcon.read.catalogue import READ_MODELS
+from falcon.features.catalogue import FEATURES
 from falcon.run.settings import Settings, WrongSettings, setting_names
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
@@ -145,12 +144,6 @@ def test_a_feature_is_a_folder_with_all_that_it_is_made_of() -> None:
     for feature in FEATURES:
         parts = {path.name for path in (ROOT / "falcon/features" / feature).iterdir()}
         assert parts >= {"rules.py", "log.py", "table.py", "api.py"}, feature
-
-
-def test_a_read_model_has_its_plainest_form_beside_it() -> None:
-    items = {table.ITEMS.name for table in modules("table") if hasattr(table, "ITEMS")}
-    for name in READ_MODELS.keys() - items:
-        assert (ROOT / f"tools/harness/memory/{name}.py").is_file()
 
 
 @pytest.mark.parametrize("folder", _PROGRAMS)

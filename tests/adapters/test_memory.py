@@ -1,17 +1,13 @@
-"""The memory adapters keep the contracts."""
+"""The log in memory keeps the contract."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import AppendOutcome, Journal, Wake
-from falcon.read.catalogue import READ_MODELS
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
-from tests.contracts.read_store import Store, StreamReadStoreContract
 from tools.harness.memory.journal import Fate, MemoryJournal
 from tools.harness.memory.log import MemoryLog
-from tools.harness.memory.tables import MemoryTables
 
 
 class _Log:
@@ -27,24 +23,10 @@ class _Log:
     snapshots = source
 
 
-class _Store:
-    def __init__(self) -> None:
-        self.tables = self.reads = MemoryTables(PARTITIONS, list(READ_MODELS))
-
-    def cursor(self, offset: int) -> Cursor:
-        return dict.fromkeys(range(PARTITIONS), Position(offset))
-
-
 class TestMemoryJournal(JournalContract):
     @pytest.fixture
     def log(self) -> Iterator[Log]:
         yield _Log()
-
-
-class TestMemoryReadStore(StreamReadStoreContract):
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        yield _Store()
 
 
 @pytest.mark.parametrize(("fate", "written"), [(Fate.LOST, []), (Fate.UNANSWERED, ["hello"])])

@@ -57,8 +57,7 @@ from tests.support.builders import (
     without_text,
 )
 from tests.support.given import given
-from tests.support.reactions import ReactionTables, reactions_known
-from tools.harness.memory import reactions as memory
+from tests.support.reactions import ReactionTables, reactions, reactions_known, shown_reactions
 
 LIKE, HEART = "👍", "❤️"
 NOTHING = KnownReactions(0)
@@ -255,11 +254,11 @@ def test_in_any_order_of_reactions_the_log_says_who_has_reacted(asked: list[_Ask
             there.remove(who)
         if adds:
             assert decision.answer == answer(len(there)) or emoji != LIKE
-    tables = ReactionTables([*events, *events])
+    tables = ReactionTables.after([*events, *events])
     for emoji, accounts in reacted.items():
-        rows = memory.reactions(tables, ROOM, 1, emoji, 0, 99)
+        rows = reactions(tables, ROOM, 1, emoji, 0, 99)
         assert [row.account_id for row in rows] == accounts
-    shown = msgspec.json.decode(memory.shown_reactions(tables, ROOM, 1, 1).by_seq.get(1, b"[]"))
+    shown = msgspec.json.decode(shown_reactions(tables, ROOM, 1, 1).by_seq.get(1, b"[]"))
     assert {each["emoji"]: (each["count"], each["accounts"]) for each in shown} == {
         emoji: (len(accounts), accounts[:REACTION_ACCOUNTS_SHOWN]) for emoji, accounts in reacted.items() if accounts
     }

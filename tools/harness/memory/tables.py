@@ -1,14 +1,16 @@
-"""Read tables in memory: ProjectionTables and ReadStore."""
+"""Read tables in memory, for what writes them: ProjectionTables, and how far they have been applied."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Protocol
 
 from falcon.domain.ids import Partition, RoomId, Seq
-from falcon.features.messages.table import UpsertMessage
+from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.journal.envelope import Cursor, Position
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.hbase import HBaseModel
 from falcon.read.store import (
     WITHOUT_SKIPS,
     BeingFilled,
@@ -23,26 +25,47 @@ from falcon.read.store import (
     shown_by,
 )
 from falcon.read.write import Write
-from tools.harness.memory import accounts, memberships, reactions, room_items, rooms, timeline
-from tools.harness.memory.models import MemoryModel, ModelTables
-from tools.harness.memory.timeline import TimelineTables
 
 _REBUILDING = "_rebuilding"
-# The read models of falcon/read/catalogue.py, each in its plainest form. All others are items of rooms.
-_MODELS: Final[dict[str, MemoryModel]] = {
-    "timeline": timeline.TimelineTables,
-    "rooms": rooms.RoomTables,
-    "memberships": memberships.MembershipTables,
-    "accounts": accounts.AccountTables,
-    "reactions": reactions.ReactionTables,
-}
+
+
+class Tables(Protocol):
+    """The tables of one read model."""
+
+    def apply(self, write: Write) -> None: ...
+
+
+@dataclass
+class TimelineTables:
+    messages: dict[tuple[RoomId, Seq], bytes] = field(default_factory=dict)
+    revisions: dict[RoomId, int] = field(default_factory=dict)
+
+    def apply(self, write: Write) -> None:
+        match write:
+            case UpsertMessage(room_id, seq, message):
+                self.messages[room_id, seq] = message
+            case SetRevision(room_id, revision):
+                self.revisions[room_id] = revision
+
+
+@dataclass
+class CellTables:
+    """Any read model, as the cells that its writes leave."""
+
+    model: HBaseModel
+    cells: dict[tuple[int, bytes, bytes], bytes] = field(default_factory=dict)
+
+    def apply(self, write: Write) -> None:
+        table, cells = self.model.cells[type(write)]
+        for row, column, value in cells(write):
+            self.cells[table, row, column] = value
 
 
 @dataclass
 class _ProjectedTables:
     """The tables of one projection, and how far it has been applied to them."""
 
-    tables: ModelTables
+    tables: Tables
     cursor: dict[Partition, Position]
     quiet_since: dict[Partition, dict[str, int]] = field(default_factory=dict)
 
@@ -68,18 +91,9 @@ class _Comparing:
         yield Comparison(unexplained=len(self._messages.keys() - self._written))
 
 
-class MemoryQueries(
-    timeline.MemoryTimelineQueries,
-    rooms.MemoryRoomQueries,
-    memberships.MemoryMembershipQueries,
-    accounts.MemoryAccountQueries,
-    reactions.MemoryReactionQueries,
-    room_items.MemoryRoomItemQueries,
-):
-    """The queries as methods of the read store in memory."""
+class MemoryTables:
+    """Read tables without their queries, but for messages."""
 
-
-class MemoryTables(MemoryQueries):
     def __init__(self, partitions: int, projections: Sequence[str]) -> None:
         self._partitions = partitions
         self._projections = {name: self._empty(name) for name in projections}
@@ -93,9 +107,8 @@ class MemoryTables(MemoryQueries):
         self._beats: Counter[str] = Counter()
 
     def _empty(self, projection: str) -> _ProjectedTables:
-        return _ProjectedTables(
-            _MODELS.get(projection, room_items.RoomItemTables)(), dict.fromkeys(range(self._partitions), Position())
-        )
+        tables: Tables = TimelineTables() if projection == "timeline" else CellTables(READ_MODELS[projection].hbase)
+        return _ProjectedTables(tables, dict.fromkeys(range(self._partitions), Position()))
 
     # --- ProjectionTables ---------------------------------------------------------------------------------------------
 
@@ -218,12 +231,16 @@ class MemoryTables(MemoryQueries):
             shown[partition] = min(shown_by(name, reached) for name in projections or live)
         return shown
 
-    # --- MemoryQueryContext -------------------------------------------------------------------------------------------
+    # --- what they hold ----------------------------------------------------------------------------------------------
 
     def tables(self, projection: str) -> Any:
         if self.fill(projection) is not Fill.SHOWN:
             raise BeingFilled(projection)
         return self._projections[projection].tables
 
-    def generation(self, projection: str) -> int:
-        return self._rebuilds
+    def messages(self, room_id: RoomId) -> dict[Seq, bytes]:
+        return {seq: message for (room, seq), message in self.tables("timeline").messages.items() if room == room_id}
+
+    def revision(self, room_id: RoomId) -> int:
+        """How many edits and deletions of the room's messages are shown."""
+        return int(self.tables("timeline").revisions.get(room_id, 0))
