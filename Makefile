@@ -8,7 +8,7 @@ LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)")
 	$(if $(WORKERS),--workers "$(WORKERS)")
 QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow"
 # As tests/conftest.py has them. Tests of these lanes wait most of the time; the longest lane is first.
-WAITING := watched servers processes faults
+WAITING := seldom servers processes faults
 # These compute, one lane after the other, and take what the others leave of the processors.
 COMPUTING := units simulation
 LANES := $(WAITING) $(COMPUTING)

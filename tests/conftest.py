@@ -103,8 +103,8 @@ LANES: Final = {
         "simulation/test_beside",
         "streams/",
     ),
-    "watched": ("faults/test_attack", "monitoring/", "web/"),
-    "faults": ("cluster/test_restore", "faults/"),
+    "seldom": ("cluster/test_restore", "monitoring/", "web/"),
+    "faults": ("faults/",),
     "simulation": ("simulation/",),
     "processes": ("",),
 }
