@@ -21,6 +21,7 @@ from falcon.http.responses import BytesResponse
 
 _FOLDER: Final = Path(__file__).parent.parent / "web"
 _CLIENT: Final = _FOLDER / "client"  # a link to clients/javascript/src, which the page is built on
+_HIGHLIGHTING: Final = _FOLDER / "highlighting"  # of code; a browser asks for it when it shows the first code
 _OPS: Final = _FOLDER / "ops"
 _PAGE: Final = "index.html"
 _ICON: Final = "icon.svg"
@@ -62,6 +63,7 @@ def documents() -> dict[str, Render]:
     """A renderer for each path. Reads the files now, so that all are of one version while the process runs."""
     files = _files(_FOLDER)
     client = {f"client/{name}": body for name, body in _files(_CLIENT).items()}
+    highlighting = {f"highlighting/{name}": body for name, body in _files(_HIGHLIGHTING).items()}
     page = _page(files.pop(_PAGE).decode(), [*files, *client])
     machine = ConstantDocument(_INDEX, "application/json", vary="Accept")
 
@@ -71,7 +73,7 @@ def documents() -> dict[str, Render]:
 
     return {
         "/": index,
-        **{address(name): _document(name, body, _KEEP) for name, body in (files | client).items()},
+        **{address(name): _document(name, body, _KEEP) for name, body in (files | client | highlighting).items()},
         # Pages of others import the client by this address.
         **{f"/web/{name}": _document(name, body, _ASK) for name, body in client.items()},
     }
@@ -93,7 +95,7 @@ def address(name: str) -> str:
 def _version() -> str:
     """The hash of all files of the web client. Servers with the same files give them the same addresses."""
     found = hashlib.blake2b(digest_size=8)
-    for folder in (_FOLDER, _CLIENT):
+    for folder in (_FOLDER, _CLIENT, _HIGHLIGHTING):
         for name, body in _files(folder).items():
             found.update(b"%b %d\n%b" % (name.encode(), len(body), body))
     return found.hexdigest()

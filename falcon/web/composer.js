@@ -2,11 +2,23 @@
 
 import { reason } from "./dialogs.js";
 import { avatar, h, icon, iconButton } from "./dom.js";
+import { insertCode, markLines, pastedCode, surround } from "./marking.js";
 import { mentionsIn } from "./richtext.js";
 import { t } from "./strings.js";
 
 const BYTES_MAX = 65_535;
 const SHOWN_MAX = 8;
+const KEYS = { b: "**", i: "_" }; // with Ctrl or ⌘
+const TOOLS = [
+  ["bold", (area) => surround(area, "**")],
+  ["italic", (area) => surround(area, "_")],
+  ["strike", (area) => surround(area, "~~")],
+  ["code", (area) => surround(area, "`")],
+  ["block", (area) => insertCode(area)],
+  ["quote", (area) => markLines(area, () => "> ")],
+  ["list", (area) => markLines(area, () => "- ")],
+  ["numbers", (area) => markLines(area, (n) => `${n}. `)],
+];
 
 export class Composer {
   #app;
@@ -16,6 +28,7 @@ export class Composer {
   #error = h("p", { class: "error", role: "alert", hidden: true });
   #list = h("ul", { class: "names", role: "listbox", id: "names", hidden: true });
   #send;
+  #tools;
   #replyTo = null;
   #editing = null;
   #draft = "";
@@ -42,10 +55,12 @@ export class Composer {
         input: () => this.#typed(),
         keydown: (event) => this.#key(event),
         click: () => this.#complete(),
+        paste: (event) => this.#paste(event),
         blur: () => setTimeout(() => this.#hideNames(), 150),
       },
     });
     this.#send = h("button", { type: "submit", class: "send", "aria-label": t("compose.send"), title: t("compose.send") }, icon("send"));
+    this.#tools = TOOLS.map(([name, use]) => iconButton(name, t(`compose.${name}`), () => use(this.#text)));
     this.element = h(
       "form",
       {
@@ -60,7 +75,13 @@ export class Composer {
       this.#list,
       this.#about,
       this.#error,
-      h("div", { class: "row" }, this.#text, this.#send),
+      h(
+        "div",
+        { class: "box" },
+        h("div", { class: "row" }, this.#text, this.#send),
+        // Shown above the text, and reached by the Tab key after it.
+        h("div", { class: "tools", role: "toolbar", "aria-label": t("compose.format") }, this.#tools),
+      ),
       h("p", { id: "composer-keys", class: "unseen" }, t("compose.keys")),
     );
     this.#text.value = sessionStorage.getItem(this.#draftKey) ?? "";
@@ -76,6 +97,7 @@ export class Composer {
     const readonly = this.#room.role === "readonly";
     this.#text.disabled = readonly;
     this.#send.disabled = readonly;
+    for (const tool of this.#tools) tool.disabled = readonly;
     this.#text.placeholder = readonly ? t("compose.readonly") : t("compose.hint", { room: this.#room.name });
     this.#text.setAttribute("aria-label", t("compose.label", { room: this.#room.name }));
     if (this.#offered === this.#room.members) return;
@@ -159,6 +181,11 @@ export class Composer {
       event.stopPropagation();
       return;
     }
+    const mark = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey ? KEYS[event.key.toLowerCase()] : undefined;
+    if (mark) {
+      event.preventDefault();
+      return surround(this.#text, mark);
+    }
     const touch = matchMedia("(pointer: coarse)").matches;
     if (event.key === "Enter" && !event.shiftKey && !touch) {
       event.preventDefault();
@@ -173,6 +200,13 @@ export class Composer {
       event.preventDefault();
       this.#app.timeline.editLast();
     }
+  }
+
+  #paste(event) {
+    const code = pastedCode(this.#text, event.clipboardData);
+    if (!code) return;
+    event.preventDefault();
+    insertCode(this.#text, code.text, code.language);
   }
 
   async #submit() {

@@ -11,7 +11,7 @@ import { Members } from "./members.js";
 import { isNotified, notify, noticesButton } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
-import { richText } from "./richtext.js";
+import { withLinks } from "./richtext.js";
 import { RoomList } from "./roomlist.js";
 import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
 import { signIn } from "./signin.js";
@@ -319,7 +319,7 @@ class App {
       this.settingsButton.hidden = room.kind !== "group" || room.role !== "admin";
       const count = room.kind === "direct" ? this.#direct(room) : room.members ? t("room.members.n", { n: room.members.size }) : "";
       const about = [count, room.description].filter(Boolean).join(" · ");
-      if (this.count.textContent !== about) this.count.replaceChildren(...richText(about)); // a link keeps its focus
+      if (this.count.textContent !== about) this.count.replaceChildren(...withLinks(about)); // a link keeps its focus
       this.count.title = room.description;
       this.timeline.render();
       this.composer.render();

@@ -1,6 +1,6 @@
 import { addMember, ask, openDirect, reason } from "./dialogs.js";
 import { avatar, h, icon, iconButton } from "./dom.js";
-import { richText } from "./richtext.js";
+import { withLinks } from "./richtext.js";
 import { t } from "./strings.js";
 
 /** The panel with the members of the room. */
@@ -42,7 +42,7 @@ export class Members {
     const state = JSON.stringify([admin, room.kind, room.description, members.map(({ account_id, name, role }) => [account_id, name, role, this.#app.chat.online.has(account_id)])]);
     if (state === this.#state) return;
     this.#state = state;
-    this.#about.replaceChildren(...richText(room.description));
+    this.#about.replaceChildren(...withLinks(room.description));
     this.#about.hidden = !room.description;
     this.#add.hidden = !admin;
     this.#leave.hidden = room.kind !== "group";

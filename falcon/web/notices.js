@@ -1,6 +1,7 @@
 // Desktop notifications of mentions and direct messages, if the user asked for them on this device.
 
 import { ICON, iconButton } from "./dom.js";
+import { plain } from "./formatting.js";
 import { t } from "./strings.js";
 
 const KEPT = "falcon.notify";
@@ -50,7 +51,7 @@ export function notify(app, room, message) {
   const title = room.kind === "direct" ? room.name : t("notify.title", { name: author, room: room.name });
   let notice;
   try {
-    notice = new Notification(title, { body: message.text.slice(0, TEXT_MAX), tag: `falcon-${room.roomId}`, icon: ICON });
+    notice = new Notification(title, { body: plain(message.text, TEXT_MAX), tag: `falcon-${room.roomId}`, icon: ICON });
   } catch (error) {
     console.info("this browser shows notifications of service workers only", error);
     return;

@@ -1,4 +1,5 @@
 import { h, ICON, iconButton, roomAvatar } from "./dom.js";
+import { plain } from "./formatting.js";
 import { newDirect, newRoom } from "./dialogs.js";
 import { shortTime, t } from "./strings.js";
 
@@ -94,7 +95,7 @@ export class RoomList {
     const { chat } = this.#app;
     const last = room.lastMessage;
     const author = last && (last.author_id === chat.me.account_id || room.kind !== "direct") ? chat.people.get(last.author_id) : null;
-    const text = last ? (last.deleted ? t("rooms.deleted") : last.text.slice(0, 120)) : t("rooms.nothing");
+    const text = last ? (last.deleted ? t("rooms.deleted") : plain(last.text, 120)) : t("rooms.nothing");
     const state = JSON.stringify([room.name, room.kind, author, text, room.updatedAt, room.unread, room.mentions, failed]);
     const here = this.#items.get(room.roomId);
     if (here?.state === state) return here.item;

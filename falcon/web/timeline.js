@@ -3,8 +3,9 @@
 import { Problem } from "./client/index.js";
 import { ask, reason } from "./dialogs.js";
 import { announce, avatar, h, icon, iconButton, roomAvatar } from "./dom.js";
+import { plain } from "./formatting.js";
 import { pickEmoji } from "./picker.js";
-import { richText } from "./richtext.js";
+import { richText, withLinks } from "./richtext.js";
 import { day, fullTime, listed, t, time } from "./strings.js";
 
 const NEAR = 700; // pixels from an end at which more is read
@@ -186,7 +187,7 @@ export class Timeline {
           { class: "beginning" },
           roomAvatar(room),
           h("p", {}, t(room.kind === "direct" ? "room.begin.direct" : "room.begin", { room: room.name })),
-          room.description ? h("p", { class: "quiet", dir: "auto" }, richText(room.description)) : null,
+          room.description ? h("p", { class: "quiet", dir: "auto" }, withLinks(room.description)) : null,
         ),
       );
     }
@@ -309,7 +310,7 @@ export class Timeline {
       if (isNew) wanted.push({ key: "new", state: "", make: () => h("div", { class: "new", role: "separator", "aria-label": t("room.new") }, h("span", {}, t("room.new"))) });
       const head = newDay || isNew || !together(before, message);
       const quoted = message.reply_to === null || message.deleted ? null : (chat.quote(room, message.reply_to) ?? null);
-      const quote = quoted && [chat.nameOf(quoted.author_id), quoted.deleted, quoted.text.slice(0, 200)];
+      const quote = quoted && [chat.nameOf(quoted.author_id), quoted.deleted, plain(quoted.text, 200)];
       const names = message.mentions.map((accountId) => [chat.people.get(accountId), accountId === chat.me.account_id]);
       const name = chat.nameOf(message.author_id);
       const reactions = message.deleted ? [] : room.reactions.of(message.seq).map((each) => this.#described(each));
@@ -408,7 +409,7 @@ export class Timeline {
       { class: `message head own unsent ${entry.state}`, tabindex: "-1", data: { id: entry.id }, "aria-label": `${chat.me.name}. ${entry.text}. ${why}` },
       avatar(chat.me.name),
       h("div", { class: "line" }, h("span", { class: "author", dir: "auto" }, chat.me.name)),
-      h("div", { class: "text", dir: "auto" }, entry.text),
+      h("div", { class: "text", dir: "auto" }, richText(entry.text)),
       h(
         "div",
         { class: "outcome" },
@@ -422,7 +423,7 @@ export class Timeline {
   /** Announces a new message to screen readers. */
   announce(message) {
     const { chat } = this.#app;
-    if (message.author_id !== chat.me.account_id) announce(t("message.says", { name: chat.nameOf(message.author_id), text: message.text.slice(0, 500) }));
+    if (message.author_id !== chat.me.account_id) announce(t("message.says", { name: chat.nameOf(message.author_id), text: plain(message.text, 500) }));
   }
 
   // --- actions of a message -----------------------------------------------------------------------------------------
