@@ -265,6 +265,12 @@ def test_contributing_names_files_that_are_there() -> None:
     assert [each for each in named if not any((ROOT / at / each).exists() for at in ("", "falcon"))] == []
 
 
+def test_the_documents_stay_within_their_budget() -> None:
+    pages = list((ROOT / "docs").rglob("*.md"))
+    assert len(pages) <= 60
+    assert sum(len(page.read_text().split()) for page in pages) <= 55_000, "a page grows where another one shrinks"
+
+
 def test_the_glossary_has_each_term_once_and_in_order() -> None:
     terms = re.findall(r"^\| ([^|]+) \| ", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)[1:]
     assert len(terms) > 50
