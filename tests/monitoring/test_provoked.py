@@ -51,8 +51,8 @@ class Case:
 CASES: Final = (
     Case(
         "the log is slow or cannot be written",
-        # Commands that wait for the file end together, when their time is over.
-        dataclasses.replace(_FASTEST, max_window=timedelta(seconds=20)),
+        # Commands that wait for the file end together, when their time is over; later ones are refused at once.
+        dataclasses.replace(_FASTEST, max_window=timedelta(seconds=20), max_windows=1),
         (
             Cause(
                 "another process writes into the file most of the time",
