@@ -185,9 +185,6 @@ export class Chat extends EventTarget {
       case "reaction.added":
       case "reaction.removed":
         return this.#reacted(data, name === "reaction.added");
-      case "pin.added":
-      case "pin.removed":
-        return this.#tell("pins", { roomId: data.room_id });
       case "room.created":
       case "room.changed":
         return this.#roomEvent(data);
@@ -203,7 +200,7 @@ export class Chat extends EventTarget {
         return undefined;
       }
       default:
-        return undefined; // caught_up, and what later servers may tell
+        return this.#tell(name, data); // caught_up, what a part of the page hears by itself, and what later servers may tell
     }
   }
 

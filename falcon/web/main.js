@@ -54,7 +54,7 @@ class App {
     const soon = () => this.schedule();
     for (const type of ["rooms", "room", "members"]) this.chat.addEventListener(type, soon);
     this.chat.addEventListener("gone", (event) => this.#gone(event.detail));
-    this.chat.addEventListener("pins", ({ detail }) => detail.roomId === this.roomId && void this.pins?.load());
+    for (const type of ["pin.added", "pin.removed"]) this.chat.addEventListener(type, ({ detail }) => detail.room_id === this.roomId && void this.pins?.load());
     this.chat.addEventListener("typing", ({ detail }) => this.typing?.said(detail));
     this.chat.addEventListener("posted", ({ detail }) => {
       if (detail.room.roomId === this.roomId) this.typing?.ended(detail.message.author_id);

@@ -1,7 +1,7 @@
 import codecs
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import msgspec
@@ -9,9 +9,12 @@ import pytest
 
 from falcon.cli import importing
 from falcon.cli.importing import BATCH_BYTES, BATCH_LINES
+from falcon.cli.lines import Line
 from tests.cli.conftest import Run
 from tests.cli.fake import EMPTY, TIME, FakeFalcon, Json, Script, problem, unanswered
 
+*_TAGS, _LAST_TAG = (str(kind.__struct_config__.tag) for kind in get_args(Line))
+TAGS = f"{', '.join(_TAGS)} or {_LAST_TAG}"  # of the lines of a file
 HEADER: Json = {"type": "falcon-export", "version": 1, "source": "old-chat"}
 ALICE: Json = {"type": "account", "ref": "al", "name": "Alice"}
 BOB: Json = {"type": "account", "ref": "bo", "name": "Bob"}
@@ -169,7 +172,7 @@ def test_a_broken_off_import_says_that_it_can_go_on(run: Run, file: Path) -> Non
         (said(1), "seq: must go on without a gap: expected 2, got 1"),
         (said(1, colour="green"), "colour: is an unknown field"),
         ({"type": "account", "ref": "ed"}, "name: is missing"),
-        ({"type": "poll"}, "type: must be falcon-export, account, room, message or reaction"),
+        ({"type": "poll"}, f"type: must be {TAGS}"),
         (HEADER, "a second header; a file has one, on its first line"),
     ],
 )

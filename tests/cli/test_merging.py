@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.fake import TIME, FakeFalcon, Json
-from tests.cli.test_importing import ALICE, BOB, TEA, said, written
+from tests.cli.test_importing import ALICE, BOB, TAGS, TEA, said, written
 
 HEADER: Json = {"type": "falcon-export", "version": 2, "source": "old-chat", "position": "0:9"}
 CHANGES: Json = {"type": "changes", "position": "0:9", "through": "0:20"}
@@ -148,11 +148,17 @@ def test_a_bad_line_among_the_changes_is_named(run: Run, server: FakeFalcon, tmp
     assert server.imports == []
 
 
+def test_pins_are_as_the_changes_leave_them(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    first, second = ({"type": "pin", "room": "tea", "seq": seq, "account": "bo", "pinned_at": TIME} for seq in (1, 2))
+    unpinned = {"type": "pin-removed", "room": "tea", "seq": 1, "at": "0:12"}
+    rows = (ALICE, BOB, TEA, said(1), first, said(2))
+    sent = merged(run, server, tmp_path, second | {"at": "0:11"}, unpinned, rows=rows)
+    assert [line["seq"] for line in sent if line["type"] == "pin"] == [2]
+
+
 def test_a_bad_row_is_named(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
     result = run(server, "import", written(tmp_path / "old.jsonl", [HEADER, ALICE, {"type": "poll"}, CHANGES, END]))
-    assert (
-        result.stderr.splitlines()[-1] == "old.jsonl:3: type: must be falcon-export, account, room, message or reaction"
-    )
+    assert result.stderr.splitlines()[-1] == f"old.jsonl:3: type: must be {TAGS}"
 
 
 def liked(seq: int, account: str, emoji: str = "👍", **fields: Any) -> Json:
