@@ -11,7 +11,6 @@ from tools.bench import (
     growth,
     journals,
     measuring,
-    memory,
     readable,
     start,
     streams,
@@ -36,7 +35,6 @@ _SECTIONS: Final[dict[str, Callable[[Bench], Section]]] = {
     "import": journals.imports,
     "journals": journals.journals,
     "growth": growth.section,
-    "memory": memory.section,
 }
 
 
@@ -67,8 +65,6 @@ SUITE: Final = Suite(
         "messages": Size(1_000_000, 20_000, "in the largest journal; others have a tenth or less", 1_000),
         "journal_rooms": Size(10_000, 200, "that these messages are in"),
         "growth_rooms": Size(100_000, 1_000, "the most rooms while growing", 1_000),
-        "rooms": Size(100_000, 20_000, "of the memory measurement"),
-        "used_rooms": Size(5_000, 500, "of these, how many are in use"),
     },
     open=_open,
     failures=(PostgresMissing,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import msgspec
@@ -47,12 +47,6 @@ class Sample(msgspec.Struct, frozen=True):
 # By server, then by workload, in the order of the rounds.
 Samples = Mapping[str, Mapping[str, Sequence[Sample]]]
 Figure = Callable[[Sample], float]
-
-
-class ProcessMemory(msgspec.Struct, frozen=True):
-    title: str
-    rss: float  # MiB
-    pss: float  # MiB
 
 
 def rate(sample: Sample) -> float:
@@ -111,8 +105,3 @@ def behind(samples: Samples, other: str) -> list[str]:
                 shown = [form.format(median(map(figure, each))) for each in (ours, theirs)]
                 found.append(f"{workload}: {shown[0]} {unit} to {shown[1]}, {median(times):.2f}×")
     return found
-
-
-def total_pss(memory: Iterable[ProcessMemory]) -> float:
-    """MiB."""
-    return sum(each.pss for each in memory)

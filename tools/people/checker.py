@@ -8,7 +8,6 @@ from typing import Final, TypeAlias, TypeVar
 
 from tools.people.history import DELETED, Operation, Seen, name_of, version_of
 
-COMMANDS: Final = ("post", "edit", "delete", "mark", "open", "direct", "member")
 # Past this no answer is late, it is missing: five seconds for a command, two waits of two for what it has to read.
 ANSWER_SECONDS: Final = 15.0
 

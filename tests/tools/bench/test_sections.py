@@ -1,11 +1,10 @@
 """The figures of the embedded suite's sections. Nothing here measures anything."""
 
 from tests.tools.bench.test_report import sample
-from tools.bench import growth, journals, measuring, memory, streams, throughput
+from tools.bench import growth, journals, measuring, streams, throughput
 from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, GrowthSize, _distinct_windows, sizes
 from tools.bench.journals import RecoveryRun
-from tools.bench.memory import MemoryUse
-from tools.bench.samples import FALCON, ProcessMemory, Sample
+from tools.bench.samples import FALCON, Sample
 from tools.bench.streams import FanOut, Idle
 
 
@@ -91,13 +90,7 @@ def test_a_page_that_costs_more_in_a_long_history_is_named() -> None:
 # --- memory and subscribers -------------------------------------------------------------------------------------------
 
 
-def test_memory_is_shown_for_one_room_and_one_subscriber() -> None:
-    def process(pss: float) -> dict[str, list[ProcessMemory]]:
-        return {FALCON: [ProcessMemory("falcon: serve", rss=pss + 10, pss=pss)]}
-
-    use = MemoryUse(102_400, 10_240, process(40.0), process(50.0), process(150.0), fill_seconds=1.0)
-    (rooms,) = memory.one_room(use)
-    assert [row[1] for row in rooms.rows] == ["0.10", "10.0"]
+def test_what_an_idle_subscriber_takes_is_shown() -> None:
     subscribers = streams.idle_table({"falcon-sse": Idle(10_240, before=40.0, during=140.0, share=0.02)})
     assert subscribers.rows[0][1:] == ("10.0", "2.0 %")
 

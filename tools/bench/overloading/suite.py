@@ -6,10 +6,9 @@ a minute, and looks at what happens.
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -21,12 +20,11 @@ from tools.bench.bench import Bench, Measures, Size, Suite
 from tools.bench.overloading import judge
 from tools.bench.overloading.limit import Limit, NoLimit, find
 from tools.bench.overloading.push import TALLY_SECONDS, Job, Pushed, Segment, Setup
-from tools.bench.overloading.report import Overload, panels, spans, stages
-from tools.bench.overloading.stages import between, stage
-from tools.bench.report import Picture, Section
-from tools.harness.panels import draw, save
+from tools.bench.overloading.stages import Stage, between, stage
+from tools.bench.report import Section, Table
 from tools.harness.processes import spawn, terminate
 from tools.harness.progress import say
+from tools.harness.reports import figure
 from tools.harness.running import running
 from tools.harness.servers import FalconServer, ServerFailed
 from tools.harness.watching import Watch
@@ -87,31 +85,12 @@ def _section(bench: Bench) -> Section:
         generator = Generator(setup, bench.cores.generator)
         try:
             with Watch([server.announcement.ops_url]) as watch:
-                found = _measured(bench, generator, watch)
+                return _measured(bench, generator, watch)
         finally:
             generator.stop()
-    limit = found.limit
-    notes = [
-        f"More than the limit of {limit.stage.accepted:,.0f} sends a second was too much: {limit.reason}.",
-        f"Then {found.times} times as much was sent for {found.seconds} s, and {found.after_rate:,.0f} a second after "
-        f"that. The load generator took {found.generator * 100:.0f} % of its core.",
-    ]
-    if found.during.late > _LATE_MS:
-        notes.append(f"It was up to {found.during.late:.0f} ms late, so the times are in part its own.")
-    return Section("overload", [stages(found)], found.verdicts, notes, pictures=_kept(bench.images, found))
 
 
-def _kept(images: Path | None, found: Overload) -> list[Picture]:
-    """The plots, and beside the page all that was counted, tenth by tenth of a second. Raises OSError."""
-    if images is None:
-        return []
-    images.mkdir(parents=True, exist_ok=True)
-    save(draw(panels(found), spans(found)), images / "overload.png")
-    (images.parent / "overload-tallies.json").write_bytes(msgspec.json.encode(found) + b"\n")
-    return [Picture("overload", "Sends, times and what Falcon takes, in the overload and after it")]
-
-
-def _measured(bench: Bench, generator: Generator, watch: Watch) -> Overload:
+def _measured(bench: Bench, generator: Generator, watch: Watch) -> Section:
     p99, seconds, times = bench.sizes["p99"], bench.seconds, bench.sizes["times"]
     limit_seconds = bench.sizes["limit_seconds"]
     limit = _limit(bench.sizes["rate"], p99, limit_seconds, generator)
@@ -123,18 +102,35 @@ def _measured(bench: Bench, generator: Generator, watch: Watch) -> Overload:
     during = between(pushed.tallies, 0.0, seconds)
     after = between(pushed.tallies, seconds, seconds + _AFTER_SECONDS)
     under = watch.between(pushed.began, pushed.began + seconds)
-    return Overload(
-        times=times,
-        limit=limit,
-        seconds=seconds,
-        after_rate=after_rate,
-        during=stage(during),
-        after=stage(after),
-        generator=pushed.cpu / (len(pushed.tallies) * TALLY_SECONDS),
-        verdicts=judge.verdicts(limit, during, after, p99, at_limit, under),
-        tallies=pushed.tallies,
-        looks=watch.between(math.floor(pushed.began), pushed.began + len(pushed.tallies) * TALLY_SECONDS),
+    found = {"at the limit": limit.stage, "in the overload": stage(during), "after": stage(after)}
+    share = pushed.cpu / (len(pushed.tallies) * TALLY_SECONDS)
+    notes = [
+        f"More than the limit of {limit.stage.accepted:,.0f} sends a second was too much: {limit.reason}.",
+        f"Then {times} times as much was sent for {seconds} s, and {after_rate:,.0f} a second after that. The load "
+        f"generator took {share * 100:.0f} % of its core.",
+    ]
+    if (late := found["in the overload"].late) > _LATE_MS:
+        notes.append(f"It was up to {late:.0f} ms late, so the times are in part its own.")
+    targets = judge.verdicts(limit, during, after, p99, at_limit, under)
+    return Section("overload", [_table(found)], targets, notes)
+
+
+def _table(found: Mapping[str, Stage]) -> Table:
+    rows = [
+        (
+            name,
+            *(f"{value:,.0f}" for value in (each.offered, each.accepted, each.refused)),
+            *map(figure, (each.p50, each.p99, each.refused_p99)),
+            f"{each.lost:,}",
+            f"{each.late:,.1f}",
+        )
+        for name, each in found.items()
+    ]
+    columns = (
+        *("", "offered/s", "accepted/s", "refused/s", "p50, ms", "p99, ms", "refused p99, ms", "lost"),
+        "generator late, ms",
     )
+    return Table("What was met", columns, rows)
 
 
 def _limit(rate: int, p99: int, seconds: int, generator: Generator) -> Limit:
