@@ -178,7 +178,7 @@ def _fault(name: str, act: ActOn[Machine]) -> Fault[Machine]:
 
 # So few events that a stream which was away for long has to read the history instead, and so little room that one which
 # stalls is cut off.
-_SMALL: Final = {"stream_events": 1_500, "stream_buffer": 65_536}
+_SMALL: Final = {"stream_events": 200, "stream_buffer": 65_536}
 FAULTS: Final = (
     _fault("kill serve", kill("serve")),
     _fault("kill ops", kill("ops")),
