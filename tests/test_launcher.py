@@ -157,7 +157,7 @@ class Hosted:
     """A role whose process runs a program, and that is ready. ``beat``: what the process does each second."""
 
     def __init__(self, group: ProcessGroup, program: str = "import signal; print(flush=True); signal.pause()") -> None:
-        self.role = Role("serve", ["serve"], [])
+        self.role = Role("serve", "serve")
         self.role.pipe, self._writing = os.pipe()
         self.process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
         assert self.process.stdout is not None
@@ -303,7 +303,7 @@ def test_a_process_that_is_to_stop_before_it_serves_ends_at_once(monkeypatch: py
         raise AssertionError("it has served nothing")
 
     monkeypatch.setattr(os, "_exit", end)
-    starting = roles._Server(Namespace(public_socket=-1), cast(FalconServer, None), Health(), drain)
+    starting = roles._Server(Namespace(socket=-1), cast(FalconServer, None), Health(), drain)
     with pytest.raises(SystemExit) as ended:
         asyncio.run(starting._close())
     assert ended.value.code == 0
@@ -328,7 +328,7 @@ def test_a_process_that_has_just_said_that_it_serves_ends_in_order() -> None:
     async def drain() -> None:
         drained.append(health.draining)
 
-    arguments = Namespace(public_socket=socket.socket().detach())
+    arguments = Namespace(socket=socket.socket().detach())
     asyncio.run(roles._Server(arguments, cast(FalconServer, Serving()), health, drain).run(started))
     assert drained == [True]
 

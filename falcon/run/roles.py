@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +25,7 @@ from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.run_folder import NoRoom
 
 if TYPE_CHECKING:
-    from falcon.http.app import EdgeLifespan
+    from falcon.http.edge import Edge
     from falcon.http.server.serving import FalconServer
     from falcon.telemetry.health import Health
 
@@ -39,11 +39,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="falcon.run.roles")
     parser.add_argument("role", choices=tuple(_ROLES))
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--public-socket", type=int)
-    parser.add_argument("--ops-socket", type=int)
     parser.add_argument("--ready", type=int)
+    parser.add_argument("--socket", type=int)
     parser.add_argument("--place", type=int, default=0)
-    parser.add_argument("--launcher", type=int)
     parser.add_argument("--watched")
     arguments = parser.parse_args(argv)
     die_with_parent(arguments.parent)
@@ -94,42 +92,27 @@ def _write(handle: int, data: bytes) -> None:
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves one machine: HTTP, and the shard of this place."""
-    from falcon.http.edge import Edge
     from falcon.run.bootstrap import embedded
     from falcon.telemetry.health import Health
 
+    async def first_accounts(edge: "Edge") -> object:
+        return await embedded.credentials(settings, edge) if arguments.place == 0 else None
+
     health = Health()
-
-    @asynccontextmanager
-    async def edge() -> AsyncIterator[Edge]:
-        async with contextlib.AsyncExitStack() as stack:
-            with _refusing("up", embedded.REFUSALS):
-                serving = embedded.serving(settings, health, arguments.place)
-                edge = await stack.enter_async_context(serving)
-                first = await embedded.credentials(settings, edge) if arguments.place == 0 else None
-            _started(health, arguments.ready, first)
-            yield edge
-
-    _serve_edge(settings, arguments, edge, health)
+    serving = embedded.serving(settings, health, arguments.place)
+    _serve_edge(settings, arguments, health, "up", embedded.REFUSALS, serving, first_accounts)
 
 
 def api(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves a cluster: HTTP."""
-    from falcon.http.edge import Edge
     from falcon.run.bootstrap import cluster
     from falcon.telemetry.health import Health
 
+    async def nothing(edge: "Edge") -> object:
+        return {}
+
     health = Health()
-
-    @asynccontextmanager
-    async def edge() -> AsyncIterator[Edge]:
-        async with contextlib.AsyncExitStack() as stack:
-            with _refusing("api", cluster.REFUSALS):
-                edge = await stack.enter_async_context(cluster.serving(settings, health))
-            _started(health, arguments.ready, {})
-            yield edge
-
-    _serve_edge(settings, arguments, edge, health)
+    _serve_edge(settings, arguments, health, "api", cluster.REFUSALS, cluster.serving(settings, health), nothing)
 
 
 def write(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -189,11 +172,20 @@ def _started(health: "Health", ready: int | None, credentials: object) -> None:
     _ready(ready, msgspec.json.encode(credentials))
 
 
-def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLifespan", health: "Health") -> None:
+def _serve_edge(
+    settings: Settings,
+    arguments: argparse.Namespace,
+    health: "Health",
+    command: str,
+    refusals: tuple[type[Exception], ...],
+    serving: "AbstractAsyncContextManager[Edge]",
+    first: "Callable[[Edge], Awaitable[object]]",
+) -> None:
+    """Serve HTTP with the edge of ``serving``. ``first``: returns what the launcher is to hear. Both may raise
+    ``refusals``."""
     import uvloop
 
     from falcon.http.app import create_app
-    from falcon.http.edge import Edge
     from falcon.http.server.admission import AdmissionControl
     from falcon.http.server.connection_slots import connections_for
     from falcon.http.server.connections import ConnectionSweeper
@@ -210,14 +202,18 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
     admission = AdmissionControl()
 
     @asynccontextmanager
-    async def kept() -> AsyncIterator[Edge]:
-        async with edge() as serving:
-            edges.append(serving)
-            admission.attach(serving.gateway, serving.partitions)
-            yield serving
+    async def started() -> "AsyncIterator[Edge]":
+        async with contextlib.AsyncExitStack() as stack:
+            with _refusing(command, refusals):
+                edge = await stack.enter_async_context(serving)
+                said = await first(edge)
+            _started(health, arguments.ready, said)
+            edges.append(edge)
+            admission.attach(edge.gateway, edge.partitions)
+            yield edge
 
     lane = FastLane()
-    app = create_app(kept, settings.cors_origins, lane)
+    app = create_app(started, settings.cors_origins, lane)
     most = connections_for(settings.processes)
     sweeper = ConnectionSweeper("public", connections_max=most, per_address=connections_per_address(settings))
     certificate = None
@@ -270,7 +266,7 @@ class _Server:
         self._health = health
         self._before_closing = before_closing
         self._server = server
-        self._handle = arguments.public_socket
+        self._handle = arguments.socket
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """``started`` is called once a signal ends it in order."""
@@ -330,7 +326,7 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.telemetry.dispatchers import Dispatcher
     from falcon.telemetry.process_tree import ProcessTree
 
-    tree = ProcessTree(Path(settings.run_dir), arguments.launcher, arguments.watched)
+    tree = ProcessTree(Path(settings.run_dir), arguments.parent, arguments.watched)
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
     needed = settings.processes if arguments.watched == "serve" else 1
     app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators, needed)
@@ -340,7 +336,7 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
         probes.watch_loop()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
         _ready(arguments.ready, b"{}")
-        await server.serve([socket.socket(fileno=arguments.ops_socket)])
+        await server.serve([socket.socket(fileno=arguments.socket)])
 
     uvloop.run(serve_operations())
 

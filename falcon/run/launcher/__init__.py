@@ -139,23 +139,16 @@ class Launcher:
         return 0
 
     def _servers(self, public: socket.socket | None) -> list[Role]:
-        shared = [] if public is None else ["--public-socket", str(public.fileno())]
-        handles = [] if public is None else [public.fileno()]
-        count = self._count()
-        return [
-            Role("serve", [self._plan.role, *shared, "--place", str(place)], handles, place if count > 1 else None)
-            for place in range(count)
-        ]
+        handle = None if public is None else public.fileno()
+        places = range(self._count()) if self._count() > 1 else [None]
+        return [Role("serve", self._plan.role, handle, place) for place in places]
 
     def _count(self) -> int:
         """How many servers share the socket."""
         return self._settings.processes if self._command == "up" else 1
 
     def _operations(self, ops: socket.socket | None) -> list[Role]:
-        if ops is None:
-            return []
-        watched = ["--launcher", str(os.getpid()), "--watched", self._plan.role]
-        return [Role("ops", ["ops", "--ops-socket", str(ops.fileno()), *watched], [ops.fileno()])]
+        return [] if ops is None else [Role("ops", "ops", ops.fileno(), watched=self._plan.role)]
 
     def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
         settings = self._settings

@@ -28,15 +28,17 @@ _SILENT_SECONDS: Final = 30.0
 
 @dataclass
 class Role:
-    """A process that is to run. ``place``: among several of its role.
+    """A process that is to run. ``role``: what it does, in ``falcon.run.roles``. ``socket``: the handle on which it
+    listens. ``place``: among several of its role. ``watched``: the role of the processes that it tells about.
 
     ``line``: what it said when it was ready, as JSON. ``silent_seconds``: since it last showed that it lives.
     """
 
     name: str
-    arguments: Sequence[str]
-    handles: Sequence[int]
+    role: str
+    socket: int | None = None
     place: int | None = None
+    watched: str | None = None
     process: "subprocess.Popen[bytes] | None" = None
     pidfd: int = -1
     pipe: int = -1
@@ -53,7 +55,7 @@ class Role:
     @property
     def process_name(self) -> str:
         """The name that ``falcon.run.roles`` gives it."""
-        return f"{self.arguments[0]}-{self.place or 0}"
+        return f"{self.role}-{self.place or 0}"
 
     @property
     def is_ready(self) -> bool:
@@ -107,14 +109,16 @@ class ProcessGroup:
     def _start(self, role: Role) -> None:
         role.pipe, writing = os.pipe()
         os.set_blocking(role.pipe, False)
-        command = [sys.executable, "-m", "falcon.run.roles", *role.arguments, "--parent", str(os.getpid())]
+        options = {"socket": role.socket, "place": role.place, "watched": role.watched, "ready": writing}
+        given = {"parent": os.getpid()} | {name: value for name, value in options.items() if value is not None}
+        command = [sys.executable, "-m", "falcon.run.roles", role.role, *(f"--{name}={given[name]}" for name in given)]
         # Standard output is the launcher's alone, so roles write to standard error: nothing may be mixed with what
         # follows the first line.
         try:
             with _signals_of_a_terminal_blocked():
                 role.process = subprocess.Popen(
-                    [*command, "--ready", str(writing)],
-                    pass_fds=[*role.handles, writing],
+                    command,
+                    pass_fds=[writing] if role.socket is None else [role.socket, writing],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=sys.stderr,
