@@ -169,7 +169,8 @@ def both_ways(chat: Chat, pieces: Sequence[bytes], *, patiently: bool = True) ->
     answers = []
     for way, lane in enumerate((chat.falcon.lane, None)):
         told = ask(chat.falcon, lane, [in_words(chat, piece, way) for piece in pieces], patiently=patiently)
-        answers.append(re.sub(rb"\b%d\b" % chat.rooms[way], b"ROOM", _OWN.sub(b"*", told)))
+        named = rb'(?:(?<="room_id":)|(?<=oom ))%d\b' % chat.rooms[way]
+        answers.append(re.sub(named, b"ROOM", _OWN.sub(b"*", told)))
     return answers[0], answers[1]
 
 

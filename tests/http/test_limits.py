@@ -584,7 +584,9 @@ def test_an_account_pays_for_the_processor_time_of_its_requests(
     room = anna.makes_room("Tea kitchen", ben)
     used = itertools.count(0, 0.030)
     monkeypatch.setattr(time, "perf_counter", lambda: next(used))  # each step takes 30 ms
-    monkeypatch.setattr(costs.PROCESSOR, "ask", lambda now: 1.0)
+    processor = itertools.count(1)
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(processor)))
+    monkeypatch.setattr(costs, "PROCESSOR", costs.Processor())
     answers: list[httpx.Response] = []
     while not answers or answers[-1].status_code == 200:
         answers.append(anna.get(f"{room}/messages"))

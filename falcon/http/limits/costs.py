@@ -23,11 +23,6 @@ class Processor:
         self.asked_at = -ASK_SECONDS
         self.used = 0.0
 
-    def ask(self, now: float) -> float:
-        """The seconds that the thread has used since the system was last asked."""
-        before, self.asked_at, self.used = self.used, now, time.thread_time()
-        return max(0.0, self.used - before)
-
 
 PROCESSOR: Final = Processor()
 
@@ -49,7 +44,11 @@ def measured(work: "Coroutine[Any, Any, T]", charge: Callable[[float], None]) ->
                 return result
             finally:
                 now = time.perf_counter()
-                used += now - began if now - began <= ASK_SECONDS else min(now - began, PROCESSOR.ask(now))
+                took = now - began
+                if took > ASK_SECONDS:
+                    before, PROCESSOR.asked_at, PROCESSOR.used = PROCESSOR.used, now, time.thread_time()
+                    took = min(took, max(0.0, PROCESSOR.used - before))
+                used += took
             value = error = None
             try:
                 value = yield awaited
