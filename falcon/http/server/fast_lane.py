@@ -119,6 +119,7 @@ class LaneRequest(RequestResponseCycle):
         self._context = copy_context()
         self._awaited: asyncio.Future[Any] | None = None
         self._cancels = 0
+        self._must_cancel = False  # at the next wait, once
 
     async def receive(self) -> Message:  # type: ignore[override]
         body = self.scope[BODY]  # type: ignore[typeddict-item]
@@ -142,8 +143,8 @@ class LaneRequest(RequestResponseCycle):
                 awaited._asyncio_future_blocking = False
                 awaited.add_done_callback(self.step)
                 self._awaited = awaited
-                if self._cancels:
-                    awaited.cancel()
+                if self._must_cancel:
+                    self._must_cancel = not awaited.cancel()
         finally:
             asyncio._leave_task(self._loop, self)  # type: ignore[arg-type]
 
@@ -151,7 +152,8 @@ class LaneRequest(RequestResponseCycle):
 
     def cancel(self, message: object = None) -> bool:
         self._cancels += 1
-        return self._awaited is None or self._awaited.cancel()
+        self._must_cancel = self._awaited is None or not self._awaited.cancel()
+        return True
 
     def cancelling(self) -> int:
         return self._cancels
