@@ -22,7 +22,7 @@ _MANY_CORES: Final = 4  # from here on one process a core, and a core for everyt
 _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
-# Settings of Falcon 0.1 that are fixed now, besides Constants.
+# Settings of an earlier Falcon that are fixed now, besides Constants.
 _FIXED: Final = (
     *("body_max", "connections", "kafka_compression", "kafka_fetch_min_bytes"),
     *("passivate_seconds", "project_seconds", "read_seconds", "refusal_age_seconds"),

@@ -258,7 +258,7 @@ def test_a_start_with_another_number_names_the_command_that_makes_such_a_copy(
 @pytest.mark.parametrize(
     ("left", "said"), [(["falcon.db"], "remove .*falcon.next"), (["complete"], "start that version on it once more")]
 )
-def test_a_move_that_falcon_0_1_did_not_finish_is_named_with_the_way_out(
+def test_a_move_that_an_earlier_falcon_did_not_finish_is_named_with_the_way_out(
     first: Path, left: list[str], said: str
 ) -> None:
     (first.parent / "falcon.next").mkdir()
@@ -464,7 +464,7 @@ def _append(log: FilesLog, *partitions: int) -> None:
 
 
 def test_a_place_from_before_the_folder_got_another_number_of_files_is_refused(tmp_path: Path) -> None:
-    """As Falcon 0.1 changed it in place: the log has the same name then."""
+    """As an earlier Falcon changed it in place: the log has the same name then."""
     first = tmp_path / "falcon.db"
     _append(FilesLog(first, PARTITIONS, 2), 0, 1)
     divide(first, PARTITIONS, 1)

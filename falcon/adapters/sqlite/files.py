@@ -31,7 +31,7 @@ from falcon.journal.ports import JournalUnavailable
 Report = Callable[[int, int], None]
 
 _CREDENTIALS: Final = "credentials.json"  # written when the log has the first accounts
-# In which Falcon 0.1 wrote the files of another layout, and the marker that they were complete.
+# In which an earlier Falcon wrote the files of another layout, and the marker that they were complete.
 _MOVING: Final = "falcon.next"
 _MOVED: Final = "complete"
 _PAGES_AT_ONCE: Final = 4_096  # of a copy, between two reports
@@ -65,17 +65,17 @@ def layout(first: Path) -> Layout:
 
 
 def _check_is_whole(first: Path) -> None:
-    """Falcon 0.1 moved partitions in place, and may have been interrupted. Raises JournalUnavailable."""
+    """An earlier Falcon moved partitions in place, and may have been interrupted. Raises JournalUnavailable."""
     left = first.with_name(_MOVING)
     if (left / _MOVED).exists():
         raise JournalUnavailable(
-            f"Falcon 0.1 was moving {first.parent} to another number of files: start that version on it once more, "
-            "and it finishes"
+            f"an earlier Falcon was moving {first.parent} to another number of files: start that version on it once "
+            "more, and it finishes"
         )
     if left.exists():
         raise JournalUnavailable(
-            f"{left} is a part of a copy that Falcon 0.1 did not finish, and {first.parent} has all messages without "
-            f"it: remove {left}"
+            f"{left} is a part of a copy that an earlier Falcon did not finish, and {first.parent} has all messages "
+            f"without it: remove {left}"
         )
 
 
