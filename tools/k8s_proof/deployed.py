@@ -63,7 +63,7 @@ async def prove_single(kubectl: Kubectl) -> Proof:
 
 def url_of(kubectl: Kubectl) -> str:
     """The Service's address within the cluster."""
-    return f"http://falcon-api.{kubectl.namespace}"
+    return f"http://falcon-api.{kubectl.namespace}:80"  # listeners need the port
 
 
 async def scale_single(kubectl: Kubectl, count: int) -> None:
