@@ -5,7 +5,6 @@ import asyncio
 import gc
 import json
 import logging
-import select
 import socket
 import sys
 import threading
@@ -22,6 +21,7 @@ from falcon.telemetry.dispatchers import start_thread
 log = logging.getLogger("falcon.telemetry")
 
 _SAMPLE_SECONDS: Final = 1.0  # gauges are this old at most
+_LEAST_SECONDS: Final = 0.001  # a wait of 0 would be none, and an error where nobody asks
 _LOOP_SECONDS: Final = 0.1  # ten looks a second show a stall, and cost nothing
 _REQUEST_BYTES_MAX: Final = 4_096  # a question is a short line of JSON
 _STACK_FRAMES_MAX: Final = 50  # innermost frames
@@ -107,13 +107,16 @@ class _Thread:
     def run(self) -> None:
         due = time.monotonic()
         while True:
-            if select.select([self._listening], [], [], max(0.0, due - time.monotonic()))[0]:
-                try:
-                    asking, _ = self._listening.accept()
-                    with asking:
-                        self._serve(asking)
-                except OSError as error:
-                    log.debug("the process that asked has gone: %s", error)
+            # Unlike select this works with any number of open files.
+            self._listening.settimeout(max(_LEAST_SECONDS, due - time.monotonic()))
+            try:
+                asking, _ = self._listening.accept()
+                with asking:
+                    self._serve(asking)
+            except TimeoutError:
+                pass
+            except OSError as error:
+                log.debug("the process that asked has gone: %s", error)
             if time.monotonic() >= due:
                 self._sample()
                 due = time.monotonic() + _SAMPLE_SECONDS

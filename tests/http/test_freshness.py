@@ -401,8 +401,8 @@ def test_a_key_does_not_remember_that_an_account_could_not_be_read(
 
 
 def an_older_mark(scene: Scene) -> Command:
-    """Mentions behind it are counted in the tables; there are none behind the newest message."""
-    scene.anna.says(scene.room, "Or coffee?")
+    """Mentions after it are counted in the tables."""
+    scene.anna.says(scene.room, "Or coffee?", mentions=[scene.ben.account_id])
     return Command(scene.ben, "PUT", f"{scene.room}/read", {"seq": 1})
 
 

@@ -163,6 +163,19 @@ def test_a_killed_process_loses_no_count_and_all_gauges_and_leaves_nothing(tmp_p
     assert len(files) == 1, "another start makes no more files"
 
 
+def test_a_process_that_ends_with_a_fault_shows_what_it_has_just_counted(tmp_path: Path, declared: None) -> None:
+    program = """
+import sys; from pathlib import Path; from falcon.telemetry import instruments
+counter = instruments.counter("falcon_test", "Test.").labels()
+instruments.attach(Path(sys.argv[1]), "serve-0")
+counter.inc()
+instruments.end_process(71)
+"""
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60).returncode == 71
+    instruments.attach(tmp_path, "launcher-0")
+    assert shown(tmp_path)["falcon_test_total"][()] == 1
+
+
 def test_a_process_reserves_what_the_launcher_has_counted_for_it(tmp_path: Path, declared: None) -> None:
     instruments.attach(tmp_path, "serve-0")
     assert sum(file.stat().st_blocks * 512 for file in tmp_path.iterdir()) == PROCESS_BYTES

@@ -58,8 +58,8 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (connection, "_TICK_SECONDS", 20.0),
     (internal, "_BEAT_SECONDS", 6.0),
     (local, "TICK_SECONDS", 5.0),
-    (owners, "_WAIT_MILLIS", 60_000),
-    (signal_transport, "_WAIT_MILLIS", 60_000),
+    (owners, "IDLE_SECONDS", 60.0),
+    (signal_transport, "IDLE_SECONDS", 60.0),
     (tail, "_WAIT_SECONDS", 20.0),
     (source, "_CHECK_SECONDS", 60.0),  # longer than a node holds a fetch
     (roles, "_IDLE_SECONDS", 20.0),
@@ -68,8 +68,8 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (signals, "ALIVE_SECONDS", 60.0),
     (keepers, "FORGOTTEN_SECONDS", 200.0),
     (rebuilds, "_LOOK_SECONDS", 80.0),
-    (cuts, "_WAIT_SECONDS", 4.0),  # shorter than a reader of one cut waits
-    (applied, "_WAIT_SECONDS", 20.0),
+    (cuts, "IDLE_SECONDS", 4.0),  # shorter than a reader of one cut waits
+    (applied, "IDLE_SECONDS", 20.0),
     (applied, "_END_SECONDS", 40.0),
     (revocations, "_PAUSE_SECONDS", 12.0),
 )

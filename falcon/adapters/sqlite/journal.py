@@ -6,7 +6,6 @@ lock changes hands once a commit and not once a row.
 
 import contextlib
 import logging
-import os
 import queue
 import struct
 import time
@@ -20,7 +19,7 @@ from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, cause, transactio
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
-from falcon.telemetry import metrics
+from falcon.telemetry import instruments, metrics
 from falcon.telemetry.dispatchers import Activity, start_thread
 
 log = logging.getLogger("falcon.journal")
@@ -259,7 +258,7 @@ class SqliteJournal:
                 error = failed
             except BaseException:
                 log.exception("the journal's thread failed; without it nothing can be written, so the process ends")
-                os._exit(70)
+                instruments.end_process(70)
             self._outcomes.put(error)
             self._wake()
 

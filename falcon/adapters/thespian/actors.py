@@ -5,7 +5,6 @@ process. The launcher starts it again, and the shard recovers from the log.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Never, TypeAlias
@@ -14,7 +13,7 @@ import msgspec
 from thespian.actors import Actor
 
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.telemetry import metrics, probes
+from falcon.telemetry import instruments, metrics, probes
 from falcon.write.protocol import CommandBatch
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
@@ -77,7 +76,7 @@ def _end(at: str, error: Exception) -> Never:
     metrics.actor_errors.labels("RoomShard").inc()
     is_known = isinstance(error, JournalUnavailable)
     log.error("shard failed at %s; it ends, to be started again: %s", at, error, exc_info=not is_known)
-    os._exit(70)
+    instruments.end_process(70)
 
 
 Message: TypeAlias = CommandBatch | Tick | LeaveShard | CloseShard | StartShard
@@ -119,4 +118,4 @@ class RoomShardActor(Actor):  # type: ignore[misc]
         self._shard.tick()
         if self._shard.lost:
             log.error("another process has taken this shard's partitions over; it ends")
-            os._exit(71)
+            instruments.end_process(71)

@@ -79,7 +79,7 @@ from falcon.run.bootstrap.servers import (
 from falcon.run.settings import Settings, WrongSettings
 from falcon.streams.cuts import Cuts
 from falcon.streams.signals import ALIVE_SECONDS
-from falcon.telemetry import metrics
+from falcon.telemetry import instruments, metrics
 from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
@@ -219,7 +219,7 @@ def _on_dispatcher(dispatcher: Dispatcher, wake: Wake) -> Background:
             job()
         except BaseException:
             log.exception("%s failed as nothing may; the process ends, to be started again", dispatcher.name)
-            os._exit(70)
+            instruments.end_process(70)
         wake()
 
     return lambda job: dispatcher.submit(partial(run, job))
@@ -426,7 +426,7 @@ class _Projecting:
             self._consumer.run(ending)
         except BaseException:
             log.exception("projection %s failed as none may; the process ends, to be started again", self.name)
-            os._exit(70)
+            instruments.end_process(70)
 
     def close(self) -> None:
         self._loop.call(self._member.leave())
@@ -447,7 +447,7 @@ class _SharingRebuilds:
             self._share.run(ending)
         except BaseException:
             log.exception("sharing a rebuild failed as nothing may; the process ends, to be started again")
-            os._exit(70)
+            instruments.end_process(70)
 
     def close(self) -> None:
         self._source.close()
