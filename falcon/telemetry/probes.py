@@ -21,7 +21,7 @@ from falcon.telemetry.dispatchers import start_thread
 log = logging.getLogger("falcon.telemetry")
 
 _SAMPLE_SECONDS: Final = 1.0  # gauges are this old at most
-_LEAST_SECONDS: Final = 0.001  # a wait of 0 would be none, and an error where nobody asks
+_LEAST_SECONDS: Final = 0.001  # a wait of 0 s would be an error while there is no question
 _LOOP_SECONDS: Final = 0.1  # ten looks a second show a stall, and cost nothing
 _REQUEST_BYTES_MAX: Final = 4_096  # a question is a short line of JSON
 _STACK_FRAMES_MAX: Final = 50  # innermost frames
