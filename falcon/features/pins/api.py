@@ -25,7 +25,7 @@ from falcon.http.api.lines import (
 )
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import invalid, message_not_found, room_not_found
+from falcon.http.problems import message_not_found, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import JSON, BytesResponse, json_response
 from falcon.http.shapes import Id, RequestShape, SeqFrom1, ShownMessage, Time
@@ -147,9 +147,7 @@ def _rules(line: PinLineShape, at: str) -> None:
 
 
 async def _check(checks: Checks, line: PinLineShape, at: str) -> None:
-    if line.seq > await checks.last_seq(line.room_id, line.seq, at):
-        raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
-    checks.account(line.account_id, f"{at}account_id")
+    await checks.about_message(line, line.account_id, at)
 
 
 async def _import_pins(commands: ImportCommands, lines: Sequence[PinLineShape]) -> ImportedLines:

@@ -203,9 +203,7 @@ def _rules(line: ReactionLineShape, at: str) -> None:
 
 
 async def _check(checks: Checks, line: ReactionLineShape, at: str) -> None:
-    if line.seq > await checks.last_seq(line.room_id, line.seq, at):
-        raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
-    checks.account(line.account_id, f"{at}account_id")
+    await checks.about_message(line, line.account_id, at)
 
 
 async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLineShape]) -> ImportedLines:

@@ -98,6 +98,13 @@ class Checks:
             self._last_seqs[room_id] = room.last_seq
         return self._last_seqs[room_id]
 
+    async def about_message(self, line: OfAMessage, account_id: AccountId, at: str) -> None:
+        """The rules of a line about a message and something that an account did with it. Raises Problem 403, 404,
+        422."""
+        if line.seq > await self.last_seq(line.room_id, line.seq, at):
+            raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
+        self.account(account_id, f"{at}account_id")
+
     def reached(self, line: OfAMessage) -> None:
         """The room has this message now."""
         self._last_seqs[line.room_id] = max(self._last_seqs[line.room_id], line.seq)
