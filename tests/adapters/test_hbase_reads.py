@@ -3,7 +3,10 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import cast
 
+import msgspec
 import pytest
 
 from falcon.adapters.hbase import queries, read_store
@@ -15,17 +18,21 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.features.accounts.table import UpsertAccount
 from falcon.features.messages.bodies import missing_message
 from falcon.features.messages.table import UpsertMessage
+from falcon.features.pins.api import list_pins
 from falcon.features.reactions.pages import ReactionPages
 from falcon.features.reactions.table import PutReaction, SetReactionRevision, ShownReactions, ShowReaction
 from falcon.features.read_marks import hbase as memberships_hbase
 from falcon.features.read_marks.table import ManyRooms, UpsertMember
 from falcon.features.rooms import hbase as rooms_hbase
 from falcon.features.rooms.table import SetRoomActivity, UpsertRoom
+from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
+from falcon.http.requests import AuthedRequest
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
 from falcon.read.catalogue import READ_MODELS
+from falcon.read.room_items import PutItem
 from falcon.read.store import Moves, Reached, ReadStoreUnavailable, StaleProjector
 from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
@@ -312,14 +319,58 @@ def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behi
 
 
 def test_many_accounts_or_rooms_or_messages_cost_a_call_for_each_table(talk: HBaseStore) -> None:
-    rooms = [ROOM * n for n in range(2, 40)]
+    rooms = [ROOM * n for n in range(2, 27)]
     talk.apply("accounts", *(UpsertAccount(each, "Guest", False, NOON) for each in rooms))
     talk.apply("rooms", *(UpsertRoom(each, "direct", "", "", NOON, ANN, each) for each in rooms))
     talk.apply("timeline", *(UpsertMessage(each, 1, b"Hello") for each in rooms))
     assert talk.calls_of(talk.reads.names_of(rooms)) == ["accounts"]
     assert talk.calls_of(talk.reads.rooms_among(rooms)) == ["rooms"]
     assert talk.calls_of(talk.reads.direct_rooms([(ANN, each) for each in rooms])) == ["rooms", "rooms"]
-    assert talk.calls_of(talk.reads.messages(dict.fromkeys(rooms, 1))) == ["timeline"]
+    assert talk.calls_of(talk.reads.messages([(each, 1) for each in rooms])) == ["timeline"]
+
+
+def pinned(seqs: Iterable[int]) -> list[PutItem]:
+    return [PutItem(ROOM, seq.to_bytes(8, "big"), b'["%b",%d,2]' % (NOON.encode(), seq)) for seq in seqs]
+
+
+async def list_of_pins(store: HBaseStore, shown: list[int], behind: Iterable[Write] = ()) -> None:
+    """``shown``: gets the messages of the answer, the newest pin first. ``behind``: written when the newest are asked
+    for."""
+
+    async def asks_again(_: object, room_id: int, query: Callable[..., Awaitable[object]], *args: object) -> object:
+        store.apply("timeline", *behind)
+        return await query(*args)
+
+    reads = SimpleNamespace(access=lambda _, room_id: store.reads.access(room_id, ANN), newest=asks_again)
+    edge, request = SimpleNamespace(store=store.reads, reads=reads), SimpleNamespace(path_id=lambda *_: ROOM)
+    answer = await list_pins(cast(Edge, edge), cast(AuthedRequest, request))
+    pins = msgspec.json.decode(answer.body)["pins"]
+    assert all(pin["message"]["reactions"] == [{"to": pin["message"]["seq"]}] for pin in pins)
+    shown += [pin["message"]["seq"] for pin in pins]
+
+
+def test_a_list_of_a_hundred_pins_is_few_calls_wherever_their_messages_stand(talk: HBaseStore) -> None:
+    seqs = range(1_000, 1_000 + 100 * 26, 26)  # each in a row of its own, four in a column
+    rows = [UpsertMessage(ROOM, seq, b'{"seq":%d}' % seq) for seq in seqs]
+    talk.apply("timeline", *rows[:70])
+    talk.apply("pins", *pinned(seqs))
+    reactions = [ShowReaction(ROOM, seq, "👍", seq, 1, b'{"to":%d}' % seq) for seq in seqs]
+    talk.apply("reactions", *reactions, SetReactionRevision(ROOM, 1))
+    behind = [(ROOM, seq) for seq in seqs[70:]]
+    look_at_the_end = ["timeline"]  # of the room: they are not there yet
+    assert talk.calls_of(talk.reads.messages(behind)) == [*["timeline"] * 2, *look_at_the_end]
+    access, shown = ["memberships", "rooms", "reactions", "timeline"], list[int]()
+    asyncio.run(list_of_pins(talk, shown, rows[70:]))
+    assert shown == [*reversed(seqs)]
+    assert talk.calls_of(list_of_pins(talk, shown)) == [*access, "pins", *["timeline"] * 4, "reactions"]
+
+
+def test_a_pinned_message_that_was_lost_is_shown_as_missing(talk: HBaseStore) -> None:
+    talk.apply("timeline", *messages([200]))
+    wanted = [(ROOM, seq) for seq in (100, 101, 150, 200, 201)]
+    found = asyncio.run(talk.reads.messages(wanted))
+    assert found == dict(zip(wanted, [b"100", *missing(101, 150), b"200"], strict=False))
+    assert talk.calls_of(talk.reads.messages(wanted)).count("timeline") == 3, "not more than for one of them"
 
 
 def test_one_room_costs_as_many_calls_as_a_list(talk: HBaseStore) -> None:

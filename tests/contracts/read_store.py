@@ -152,16 +152,16 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.message(ROOM, 1)) == b"third"
         assert asyncio.run(store.reads.message(ROOM, 2)) is None
 
-    def test_a_message_of_each_of_several_rooms_is_read_at_once(self, store: Store) -> None:
+    def test_messages_of_several_rooms_are_read_at_once(self, store: Store) -> None:
         self.messages(store, 1, 3)
         self.put(store, "timeline", UpsertMessage(OTHER, 1, b"other"))
-        for seqs, messages in [
-            ({ROOM: 1, OTHER: 1}, {ROOM: b"1", OTHER: b"other"}),
-            ({ROOM: 2, OTHER: 2}, {ROOM: missing_message(ROOM, 2)}),
-            ({ROOM: 4, OTHER: 0}, {}),
-            ({}, {}),
+        for wanted, messages in [
+            ([(ROOM, 1), (OTHER, 1), (ROOM, 3)], {(ROOM, 1): b"1", (OTHER, 1): b"other", (ROOM, 3): b"3"}),
+            ([(ROOM, 4), (ROOM, 2), (OTHER, 2)], {(ROOM, 2): missing_message(ROOM, 2)}),
+            ([(ROOM, 4), (OTHER, 0), (ROOM, 2**53)], {}),
+            ([], {}),
         ]:
-            assert asyncio.run(store.reads.messages(seqs)) == messages
+            assert asyncio.run(store.reads.messages(wanted)) == messages
 
     def test_a_message_comes_with_a_revision_it_is_not_older_than(self, store: Store) -> None:
         self.room(store)
@@ -475,6 +475,10 @@ class ReadStoreContract(ABC):
         ]
         assert asyncio.run(store.reads.shown_reactions(ROOM, 1, 200)).by_seq.keys() == {3, 99}
         assert asyncio.run(store.reads.shown_reactions(OTHER, 1, 200)).by_seq == {}
+        both = asyncio.run(store.reads.shown_reactions(ROOM, 1, 99)).by_seq
+        assert asyncio.run(store.reads.reactions_of(ROOM, [99, 3, 4, 1])) == both
+        assert asyncio.run(store.reads.reactions_of(ROOM, [4, 99])) == {99: both[99]}
+        assert asyncio.run(store.reads.reactions_of(OTHER, [3, 0, 2**53])) == {}
 
     def test_each_change_of_a_reaction_gives_the_page_another_version(self, store: Store) -> None:
         versions = [asyncio.run(store.reads.shown_reactions(ROOM, 1, 50)).version]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from falcon.features.messages.rules import ImportMessages
+from falcon.features.messages.table import RoomSeq
 from falcon.read.store import BeingFilled
 from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene
@@ -454,10 +455,10 @@ def test_the_messages_that_rooms_have_are_looked_up_in_fifty_rooms_at_a_time(
     asked, turns = list[tuple[int, int]](), list[None]()
     messages = falcon.edge.store.messages
 
-    async def ask(seqs: Mapping[int, int]) -> dict[int, bytes]:
-        asked.append((len(seqs), len(turns)))
+    async def ask(wanted: Collection[RoomSeq]) -> dict[RoomSeq, bytes]:
+        asked.append((len(wanted), len(turns)))
         asyncio.get_running_loop().call_soon(turns.append, None)
-        return await messages(seqs)
+        return await messages(wanted)
 
     monkeypatch.setattr(falcon.edge.store, "messages", ask)
     assert imported(falcon, *lines)["skipped"] == 101

@@ -137,6 +137,16 @@ async def _reactions(edge: Edge, access: Access, room_id: RoomId, first: Seq, la
         return UNKNOWN_REACTIONS
 
 
+async def _shown_reactions(edge: Edge, access: Access, room_id: RoomId, seqs: Collection[Seq]) -> Mapping[Seq, bytes]:
+    """Like :func:`_reactions`, of any messages, and not cached."""
+    if not seqs or access.reactions == 0:
+        return {}
+    try:
+        return await edge.store.reactions_of(room_id, seqs)
+    except BeingFilled:
+        return {}
+
+
 def _middle(query: PageQuery, page: TimelinePage) -> Seq:
     """The message that a page has in any case."""
     if query.around is not None:
@@ -181,17 +191,13 @@ async def shown_messages(
 ) -> dict[Seq, bytes]:
     """The JSON of some messages of the room, as pages show them. One that was deleted is left out."""
 
-    async def row_of(seq: Seq) -> bytes | None:
-        row = await edge.store.message(room_id, seq)
-        if row is None:  # its table may be behind
-            return await edge.reads.newest(request, room_id, edge.store.message, room_id, seq)
-        return row
-
-    rows = await asyncio.gather(*map(row_of, seqs))
-    found = {seq: row for seq, row in zip(seqs, rows, strict=True) if row is not None and not is_deleted(row)}
-    reactions = await asyncio.gather(*(_reactions(edge, access, room_id, seq, seq) for seq in found))
-    shown = zip(found.items(), reactions, strict=True)
-    return {seq: with_reactions(row, of_it.by_seq.get(seq)) for (seq, row), of_it in shown}
+    rows = await edge.store.messages([(room_id, seq) for seq in seqs])
+    lacking = [(room_id, seq) for seq in seqs if (room_id, seq) not in rows]
+    if lacking:  # their table may be behind
+        rows |= await edge.reads.newest(request, room_id, edge.store.messages, lacking)
+    found = {seq: row for (_, seq), row in rows.items() if not is_deleted(row)}
+    reactions = await _shown_reactions(edge, access, room_id, found)
+    return {seq: with_reactions(row, reactions.get(seq)) for seq, row in found.items()}
 
 
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -354,9 +360,9 @@ async def _check_skipped(checks: Checks) -> None:
 
 
 async def _check_skipped_in(checks: Checks, skipped: Mapping[RoomId, tuple[MessageLineShape, str]]) -> None:
-    rows = await checks.store.messages({room_id: line.seq for room_id, (line, _) in skipped.items()})
+    rows = await checks.store.messages([(room_id, line.seq) for room_id, (line, _) in skipped.items()])
     for room_id, (line, at) in skipped.items():
-        row = rows.get(room_id)
+        row = rows.get((room_id, line.seq))
         if row is None:
             row = await checks.newest(room_id, checks.store.message, room_id, line.seq)
         found = None if row is None else message_in(row)

@@ -4,15 +4,16 @@ A room's head comes first, and then its messages, newest first. The head's key i
 shorter than any other key, so no other row has it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.bodies import lost_message
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit_range, fit_range_back
-from falcon.features.messages.table import SetRevision, UpsertMessage
+from falcon.features.messages.table import RoomSeq, SetRevision, UpsertMessage
 from falcon.read.hbase import (
     FAST_DIFF,
     PREFIXES_KEPT,
@@ -34,6 +35,10 @@ REVISION: Final = b"d:r"
 MESSAGE_COLUMNS: Final = tuple(b"d:" + bytes([place]) for place in range(BUCKET))
 _REVISION_BITS: Final = 40  # a trillion changes of a room; the other bits of the 63 count rebuilds
 _ROWS_AT_ONCE: Final = 3  # of messages
+_MESSAGES_AT_ONCE: Final = (
+    25  # of which 100 in as many rows have 7 columns in a call: 175 messages, as two calls of a page
+)
+_room_id: Final = itemgetter(0)
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -168,7 +173,7 @@ def _messages(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -
         found = _up_to_a_hole(rows.get(key, {}), columns)
         messages += found
         if len(found) < len(columns):
-            return messages + _from_a_hole_on(view, room_id, first + len(messages), last)
+            return messages + _from_a_hole_on(view, room_id, range(first + len(messages), last + 1))
     return messages
 
 
@@ -182,23 +187,23 @@ def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-def _from_a_hole_on(view: HBaseQueryContext, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
-    """The rest of a page from message ``hole`` on, which was not found.
+def _from_a_hole_on(view: HBaseQueryContext, room_id: RoomId, seqs: Sequence[Seq]) -> list[bytes]:
+    """The messages, in ascending order, up to the first that is not there yet. The first of them was not found.
 
     A batch is not written at once, so a reader may find a part of it. Then it must not show what stands after a hole.
     But once the timeline has been applied up to what stands after, all before it has been applied too, and nothing
     will fill the hole any more.
     """
     newest_row = view.calls.scan(_timeline(view), *messages_range(room_id, SEQ_MAX), 1)
-    if _newest_in(newest_row) < hole:
+    if _newest_in(newest_row) < seqs[0]:
         return []
     applied = view.applied("timeline", room_id)  # before the rows are read, which are then at least as new
-    keys = [*bucket_keys(room_id, hole, last), *(key for key, _ in newest_row)]
+    keys = [*(bucket_key(room_id, seq) for seq in seqs), *(key for key, _ in newest_row)]
     rows = view.calls.stamped(_timeline(view), keys)
     stamps = {message_seq(key, column): cell.stamp for key, row in rows.items() for column, cell in row.items()}
     through = max((seq for seq, stamp in stamps.items() if stamp <= applied), default=0)
     messages: list[bytes] = []
-    for seq in range(hole, last + 1):
+    for seq in seqs:
         cell = rows.get(bucket_key(room_id, seq), {}).get(message_column(seq))
         if cell is None and seq > through:
             break
@@ -215,20 +220,19 @@ def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> d
     """The newest message of each room up to a seq, with its own seq: one call per 1,000 rooms if those very messages
     are there. A call also reads some of the messages beside them, which costs more than a call for each room only if
     there are few rooms."""
-    found = {room_id: (through[room_id], message) for room_id, message in _present(view, through).items()}
+    found = {room_id: (seq, message) for (room_id, seq), message in _present(view, through.items()).items()}
     lacking = {room_id: seq for room_id, seq in through.items() if room_id not in found}
     return found | _walk_back(view, lacking) if lacking else found
 
 
-def _present(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-    """A message of each room, for those rooms that have it. One call per 1,000 rooms."""
-    places = {room_id: (bucket_key(room_id, seq), message_column(seq)) for room_id, seq in seqs.items()}
-    columns = {column for _, column in places.values()}
-    rows = view.calls.rows(_timeline(view), (key for key, _ in places.values()), columns)
+def _present(view: HBaseQueryContext, wanted: Collection[RoomSeq]) -> dict[RoomSeq, bytes]:
+    """The messages that are in the table. One call per 1,000 rows."""
+    columns = {message_column(seq) for _, seq in wanted}
+    rows = view.calls.rows(_timeline(view), (bucket_key(*each) for each in wanted), columns)
     return {
-        room_id: message
-        for room_id, (key, column) in places.items()
-        if (message := rows.get(key, {}).get(column)) is not None
+        (room_id, seq): message
+        for room_id, seq in wanted
+        if (message := rows.get(bucket_key(room_id, seq), {}).get(message_column(seq))) is not None
     }
 
 
@@ -258,16 +262,20 @@ def _newest_in(rows: Iterable[tuple[bytes, Row]], through: Seq = SEQ_MAX) -> Seq
 
 
 def message(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
-    return messages(view, {room_id: seq}).get(room_id)
+    return messages(view, [(room_id, seq)]).get((room_id, seq))
 
 
-def messages(view: HBaseQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-    """One call per 1,000 rooms if all are there. More for each that is not."""
-    possible = {room_id: seq for room_id, seq in seqs.items() if 1 <= seq <= SEQ_MAX}
-    found = _present(view, possible)
-    for room_id in possible.keys() - found.keys():
-        for each in _from_a_hole_on(view, room_id, possible[room_id], possible[room_id]):
-            found[room_id] = each
+def messages(view: HBaseQueryContext, wanted: Collection[RoomSeq]) -> dict[RoomSeq, bytes]:
+    """One call per 25 messages if all are there. More for each room that lacks some. A call reads the same columns of
+    all its rows, so messages of the same column share calls."""
+    possible = sorted({each for each in wanted if 1 <= each[1] <= SEQ_MAX}, key=lambda each: message_column(each[1]))
+    found: dict[RoomSeq, bytes] = {}
+    for start in range(0, len(possible), _MESSAGES_AT_ONCE):
+        found |= _present(view, possible[start : start + _MESSAGES_AT_ONCE])
+    for room_id, of_room in groupby(sorted(set(possible) - found.keys()), _room_id):
+        lacking = list(of_room)
+        rest = _from_a_hole_on(view, room_id, [seq for _, seq in lacking])
+        found |= zip(lacking, rest, strict=False)  # the rest is not there yet
     return found
 
 

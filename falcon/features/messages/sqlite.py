@@ -6,13 +6,13 @@ and as many messages in each.
 """
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from falcon.domain.ids import SEQ_MAX, RoomId, Seq
 from falcon.features.messages.bodies import lost_message
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit, fit_range, fit_range_back
-from falcon.features.messages.table import SetRevision, UpsertMessage
+from falcon.features.messages.table import RoomSeq, SetRevision, UpsertMessage
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, query
 
 _OF_A_PAGE: Final = "FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place"
@@ -70,9 +70,8 @@ def message(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> bytes | None
     return next(iter(_with_missing(view, room_id, seq, seq, False, ITEMS_BYTES_MAX).messages), None)
 
 
-def messages(view: SqliteQueryContext, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-    found = {room_id: message(view, room_id, seq) for room_id, seq in seqs.items()}
-    return {room_id: each for room_id, each in found.items() if each is not None}
+def messages(view: SqliteQueryContext, wanted: Collection[RoomSeq]) -> dict[RoomSeq, bytes]:
+    return {each: found for each in wanted if (found := message(view, *each)) is not None}
 
 
 def message_at(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
@@ -131,8 +130,8 @@ class SqliteFilesTimelineQueries:
     message_at = in_file_of(SqliteTimelineQueries.message_at)
     newest = in_file_of(SqliteTimelineQueries.newest)
 
-    async def messages(self: Files, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-        found: dict[RoomId, bytes] = {}
-        for file, of_file in by_file(self, seqs).items():
-            found |= await SqliteTimelineQueries.messages(file, {room_id: seqs[room_id] for room_id in of_file})
+    async def messages(self: Files, wanted: Collection[RoomSeq]) -> dict[RoomSeq, bytes]:
+        found: dict[RoomSeq, bytes] = {}
+        for file, of_file in by_file(self, {room_id for room_id, _ in wanted}).items():
+            found |= await SqliteTimelineQueries.messages(file, [each for each in wanted if each[0] in of_file])
         return found

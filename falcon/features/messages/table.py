@@ -4,8 +4,8 @@ One projection writes both, so that a revision never runs ahead of the messages:
 its sender saw it at a revision, and a page's ETag rests on it.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Collection
+from typing import NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.catalogue import Event
@@ -14,6 +14,8 @@ from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
 from falcon.journal.envelope import Envelope
 from falcon.read.write import Write
+
+RoomSeq: TypeAlias = tuple[RoomId, Seq]
 
 
 class TimelineQueries(Protocol):
@@ -32,8 +34,8 @@ class TimelineQueries(Protocol):
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
         """A page of one message. None if it is not there yet."""
 
-    async def messages(self, seqs: Mapping[RoomId, Seq]) -> dict[RoomId, bytes]:
-        """A message of each room, as :meth:`message` has it. The ones that are not there yet are left out."""
+    async def messages(self, wanted: Collection[RoomSeq]) -> dict[RoomSeq, bytes]:
+        """Messages of several rooms, as :meth:`message` has them. The ones that are not there yet are left out."""
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         """The message, and a revision of the room. The message is not older than the revision."""

@@ -169,6 +169,11 @@ def shown_reactions(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: 
     return shown_by_seq(kinds, view.generation("reactions"))
 
 
+def reactions_of(view: HBaseQueryContext, room_id: RoomId, seqs: Collection[Seq]) -> dict[Seq, bytes]:
+    rows = view.calls.rows(_table(view), {kinds_key(room_id, seq) for seq in seqs if 1 <= seq <= SEQ_MAX})
+    return shown_by_seq([kind for kind in _kinds(rows.items()) if kind.seq in seqs], 0).by_seq
+
+
 def reactions(
     view: HBaseQueryContext, room_id: RoomId, seq: Seq, emoji: str | None, after: int, limit: int
 ) -> list[ReactionRow]:
@@ -223,5 +228,6 @@ def _reaction(key: bytes, row: Row) -> ReactionRow:
 
 class HBaseReactionQueries:
     shown_reactions = query(shown_reactions)
+    reactions_of = query(reactions_of)
     reactions = query(reactions)
     known_reactions = query(known_reactions)

@@ -57,6 +57,10 @@ def shown_reactions(view: SqliteQueryContext, room_id: RoomId, first: Seq, last:
     return shown_by_seq(kinds, view.generation("reactions")) if kinds else NO_REACTIONS
 
 
+def reactions_of(view: SqliteQueryContext, room_id: RoomId, seqs: Collection[Seq]) -> dict[Seq, bytes]:
+    return shown_by_seq([kind for seq in seqs for kind in _kinds(view, room_id, seq, seq)], 0).by_seq
+
+
 def version(view: SqliteQueryContext, revision: int) -> int:
     """The version of all reactions of a room at this revision, which is that of one of them."""
     return version_of(view.generation("reactions"), revision)
@@ -103,11 +107,13 @@ def _kinds(view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq) -> 
 
 class SqliteReactionQueries:
     shown_reactions = query(shown_reactions, "reactions")
+    reactions_of = query(reactions_of, "reactions")
     reactions = query(reactions, "reactions")
     known_reactions = query(known_reactions, "reactions")
 
 
 class SqliteFilesReactionQueries:
     shown_reactions = in_file_of(SqliteReactionQueries.shown_reactions)
+    reactions_of = in_file_of(SqliteReactionQueries.reactions_of)
     reactions = in_file_of(SqliteReactionQueries.reactions)
     known_reactions = in_file_of(SqliteReactionQueries.known_reactions)

@@ -75,6 +75,9 @@ class ReactionQueries(Protocol):
     async def shown_reactions(self, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
         """The reactions to the messages ``first`` to ``last``, both included."""
 
+    async def reactions_of(self, room_id: RoomId, seqs: Collection[Seq]) -> dict[Seq, bytes]:
+        """The reactions to these messages, for the ones that have some: a list's JSON by seq."""
+
     async def reactions(
         self, room_id: RoomId, seq: Seq, emoji: str | None, after: int, limit: int
     ) -> list[ReactionRow]:
