@@ -1,5 +1,6 @@
 """The command line. A module that takes long to import is imported by the command that needs it."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -61,39 +62,37 @@ app.command(rich_help_panel=_MACHINE)(upkeep.up)
 for command in chat.COMMANDS:
     app.command(rich_help_panel=_CHAT)(command)
 
-_room = typer.Typer(help="Create and change rooms, and manage their members.", no_args_is_help=True)
-_room.command("create")(rooms.create)
-_room.command("direct")(rooms.direct)
-_room.command("members")(rooms.members)
-_room.command("add")(rooms.add)
-_room.command("remove")(rooms.remove)
-_room.command("rename")(rooms.rename)
-_room.command("describe")(rooms.describe)
-_room.command("delete")(rooms.delete)
-app.add_typer(_room, name="room", rich_help_panel=_CHAT)
+_GROUPS = {
+    "room": (
+        "Create and change rooms, and manage their members.",
+        {
+            "create": rooms.create,
+            "direct": rooms.direct,
+            "members": rooms.members,
+            "add": rooms.add,
+            "remove": rooms.remove,
+            "rename": rooms.rename,
+            "describe": rooms.describe,
+            "delete": rooms.delete,
+        },
+    ),
+    "account": (
+        "Create accounts and manage their tokens: for admins.",
+        {"add": accounts.add, "list": accounts.list_all, "token": accounts.new_token, "revoke": accounts.revoke},
+    ),
+}
+for _name, (_help, _commands) in _GROUPS.items():
+    _group = typer.Typer(help=_help, no_args_is_help=True)
+    for _verb, _command in _commands.items():
+        _group.command(_verb)(_command)
+    app.add_typer(_group, name=_name, rich_help_panel=_CHAT)
 
-_account = typer.Typer(help="Create accounts and manage their tokens: for admins.", no_args_is_help=True)
-_account.command("add")(accounts.add)
-_account.command("list")(accounts.list_all)
-_account.command("token")(accounts.new_token)
-_account.command("revoke")(accounts.revoke)
-app.add_typer(_account, name="account", rich_help_panel=_CHAT)
-
-app.command("export", rich_help_panel=_DATA)(transfer.export_file)
-app.command("import", rich_help_panel=_DATA)(transfer.import_file)
-app.command(rich_help_panel=_DATA)(upkeep.copy)
-app.command(rich_help_panel=_DATA)(upkeep.rebuild)
-
-app.command(rich_help_panel=_MACHINE)(health.health)
-app.command(rich_help_panel=_MACHINE)(top.top)
-app.command(rich_help_panel=_MACHINE)(upkeep.doctor)
-app.command(rich_help_panel=_MACHINE)(smoke.smoke)
-
-app.command(rich_help_panel=_CLUSTER)(cluster.prepare)
-app.command(rich_help_panel=_CLUSTER)(cluster.api)
-app.command(rich_help_panel=_CLUSTER)(cluster.write)
-app.command(rich_help_panel=_CLUSTER)(cluster.project)
-app.command(rich_help_panel=_CLUSTER)(cluster.credentials)
-app.command(rich_help_panel=_CLUSTER)(cluster.verify)
-app.command(rich_help_panel=_CLUSTER)(cluster.skip)
-app.command(rich_help_panel=_CLUSTER)(cluster.restored)
+_OTHERS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
+    (_DATA, (transfer.export_file, transfer.import_file, upkeep.copy, upkeep.rebuild)),
+    (_MACHINE, (health.health, top.top, upkeep.doctor, smoke.smoke)),
+    (_CLUSTER, (cluster.prepare, cluster.api, cluster.write, cluster.project)),
+    (_CLUSTER, (cluster.credentials, cluster.verify, cluster.skip, cluster.restored)),
+)
+for _panel, _of_panel in _OTHERS:
+    for _each in _of_panel:
+        app.command(_each.__name__.removesuffix("_file"), rich_help_panel=_panel)(_each)

@@ -3,36 +3,26 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falcon.cli.calling import (
-    DEFAULT_DATA_DIR,
-    AdminTokenOption,
-    Caller,
-    DataDirOption,
-    KeyOption,
-    PersonArgument,
-    UrlOption,
-    find_running,
-)
+from falcon.cli.asking import PersonArgument, asking
+from falcon.cli.calling import KeyOption, find_running
 from falcon.cli.display import local_minute
 from falcon.cli.faults import Fault
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import Account, CreatedAccount, FalconClient, IssuedToken
+    from falcon_chat import Account, FalconClient
 
 
-def add(
-    ctx: typer.Context,
+@asking(admin=True)
+async def add(
+    falcon: "FalconClient",
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that others see.")],
     key: KeyOption = None,
     as_json: JsonOption = False,
-    url: UrlOption = None,
-    token: AdminTokenOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Create an account. Prints its id and its first token, which is shown only once.
 
@@ -43,39 +33,24 @@ def add(
       falcon account add "Alice"
       read -r ID TOKEN < <(falcon account add "Build bot")
     """
-    caller = Caller(ctx, url, token, data_dir, admin=True)
-    account = caller.run(lambda falcon: falcon.create_account(name, key=key))
+    from falcon.cli.naming import all_accounts
+    from falcon_chat import Problem, Unreachable
+
+    added = await falcon.create_account(name, key=key)
     if as_json:
-        print_json([account])
+        print_json([added])
     else:
-        typer.echo(f"{account.account_id} {account.token}")
-    caller.run(lambda falcon: _warn_of_namesakes(falcon, account))
-
-
-def list_all(
-    ctx: typer.Context,
-    as_json: JsonOption = False,
-    url: UrlOption = None,
-    token: AdminTokenOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-) -> None:
-    """List the accounts.
-
-    \b
-    Examples:
-      falcon account list
-      falcon account list --json | jq -r .name
-    """
-
-    async def listed(falcon: "FalconClient") -> "list[Account]":
-        from falcon.cli.listing import all_accounts
-
-        return await all_accounts(falcon)
-
-    accounts = Caller(ctx, url, token, data_dir, admin=True).run(listed)
-    if as_json:
-        print_json(accounts)
+        typer.echo(f"{added.account_id} {added.token}")
+    try:
+        others = [each for each in await all_accounts(falcon) if each.account_id != added.account_id]
+    except (Problem, Unreachable):  # the account was created, and its token is printed
         return
+    namesakes = [str(each.account_id) for each in others if each.name.casefold() == added.name.casefold()]
+    if namesakes:
+        typer.echo(f"Warning: {', '.join(namesakes)} is called {added.name!r}, too: use ids.", err=True)
+
+
+def _print_accounts(accounts: "list[Account]") -> None:
     columns = (Column("Account", "right"), Column("Name", width_max=40), Column("Admin"), Column("Created"))
     print_table(
         columns,
@@ -86,14 +61,47 @@ def list_all(
     )
 
 
-def new_token(
-    ctx: typer.Context,
-    account: PersonArgument,
-    as_json: JsonOption = False,
-    url: UrlOption = None,
-    token: AdminTokenOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-) -> None:
+@asking(_print_accounts, admin=True)
+async def list_all(falcon: "FalconClient") -> "list[Account]":
+    """List the accounts.
+
+    \b
+    Examples:
+      falcon account list
+      falcon account list --json | jq -r .name
+    """
+    from falcon.cli.naming import all_accounts
+
+    return await all_accounts(falcon)
+
+
+def _made_here(ctx: typer.Context, data_dir: Path) -> dict[str, Any] | None:
+    """A token from Falcon's own files. None if a Falcon runs on them: then ask it. Raises Fault."""
+    from falcon.run.settings import Settings, WrongSettings
+
+    account: str = ctx.params["account"]
+    try:
+        settings = replace(Settings.from_env(), data_dir=data_dir)
+    except WrongSettings as fault:
+        raise Fault("; ".join(str(fault).splitlines())) from fault
+    running = find_running(data_dir)
+    if not settings.kafka and (not settings.database.exists() or (running is not None and running.alive)):
+        return None
+    from falcon.cli.naming import is_id
+
+    if not is_id(account):
+        raise Fault(f"no Falcon runs that could look up {account!r}: give the account's id")
+    from falcon.run.bootstrap import NotIssued, cluster, embedded
+
+    try:
+        issued = (cluster if settings.kafka else embedded).issue_token(settings, int(account))
+        return {"account_id": int(account), "token_id": None, "token": asyncio.run(issued)}  # the files name no id
+    except (NotIssued, embedded.InUse, *embedded.REFUSALS, *cluster.REFUSALS) as fault:
+        raise Fault(str(fault)) from fault
+
+
+@asking(lambda made: made["token"], admin=True, here=_made_here)
+async def new_token(falcon: "FalconClient", account: PersonArgument) -> dict[str, Any]:
     """Create another token for an account. Prints it; it is shown only once.
 
     Existing tokens stay valid; `falcon account revoke` revokes them.
@@ -106,30 +114,18 @@ def new_token(
       falcon account token 130 --json
       export FALCON_TOKEN="$(falcon account token 130)"
     """  # noqa: E501
-    made_here = None if url or token else _token_made_here(data_dir, account)
-    if made_here is not None:
-        _print_token(int(account), None, made_here, as_json)
-        return
-    caller = Caller(ctx, url, token, data_dir, admin=True)
-
-    async def made(falcon: "FalconClient") -> "tuple[int, IssuedToken]":
-        account_id = await _account_id(caller, falcon, account)
-        return account_id, await falcon.create_token(account_id)
-
-    account_id, created = caller.run(made)
-    _print_token(account_id, created.token_id, created.token, as_json)
+    made = await falcon.create_token(account)
+    return {"account_id": account, "token_id": made.token_id, "token": made.token}
 
 
-def revoke(
-    ctx: typer.Context,
+@asking(admin=True)
+async def revoke(
+    falcon: "FalconClient",
     account: PersonArgument,
     token_id: Annotated[
         int | None, typer.Argument(metavar="TOKEN_ID", min=1, help="The token to revoke.", show_default=False)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tokens of the account.")] = False,
-    url: UrlOption = None,
-    token: AdminTokenOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Revoke a token of an account, or all of them.
 
@@ -143,78 +139,13 @@ def revoke(
     """
     if token_id is not None and every:
         raise typer.BadParameter("give either a TOKEN_ID or --all")
-    caller = Caller(ctx, url, token, data_dir, admin=True)
-    account_id = caller.run(lambda falcon: _account_id(caller, falcon, account))
+    tokens = await falcon.tokens(account) if token_id is None else ()
     if token_id is None and not every:
-        tokens = caller.run(lambda falcon: falcon.tokens(account_id))
         columns = (Column("Token", "right"), Column("Created"))
         print_table(columns, [(str(entry.token_id), local_minute(entry.created_at)) for entry in tokens])
         typer.echo("Nothing is revoked: name one of these, or add --all.", err=True)
         raise typer.Exit(2)
-    revoked = caller.run(lambda falcon: _revoke(falcon, account_id, token_id))
-    typer.echo(f"Revoked: {', '.join(map(str, revoked)) or 'none; there were no tokens'}")
-
-
-async def _warn_of_namesakes(falcon: "FalconClient", added: "CreatedAccount") -> None:
-    from falcon.cli.listing import all_accounts
-    from falcon_chat import Problem, Unreachable
-
-    try:
-        accounts = await all_accounts(falcon)
-    except (Problem, Unreachable):  # the account was created, and its token is printed
-        return
-    name = added.name.casefold()
-    others = [
-        each.account_id for each in accounts if each.name.casefold() == name and each.account_id != added.account_id
-    ]
-    if others:
-        typer.echo(f"Warning: {', '.join(map(str, others))} is called {added.name!r}, too: use ids.", err=True)
-
-
-async def _account_id(caller: Caller, falcon: "FalconClient", account: str) -> int:
-    from falcon.cli.naming import account_ids_of
-
-    (account_id,) = await account_ids_of(caller, falcon, [account])
-    return account_id
-
-
-def _print_token(account_id: int, token_id: int | None, token: str, as_json: bool) -> None:
-    """``token_id``: None if the token was made from Falcon's files, which do not say it."""
-    if as_json:
-        print_json([{"account_id": account_id, "token_id": token_id, "token": token}])
-    else:
-        typer.echo(token)
-
-
-def _token_made_here(data_dir: Path, account: str) -> str | None:
-    """A token from Falcon's own files. None if a Falcon runs on them: then ask it. Raises Fault."""
-    from falcon.run.settings import Settings, WrongSettings
-
-    try:
-        settings = replace(Settings.from_env(), data_dir=data_dir)
-    except WrongSettings as fault:
-        raise Fault("; ".join(str(fault).splitlines())) from fault
-    running = find_running(data_dir)
-    if not settings.kafka and (not settings.database.exists() or (running is not None and running.alive)):
-        return None
-    from falcon.cli.naming import is_id
-
-    if not is_id(account):
-        raise Fault(f"no Falcon runs that could look up {account!r}: give the account's id")
-    account_id = int(account)
-    from falcon.run.bootstrap import NotIssued, cluster, embedded
-
-    try:
-        if settings.kafka:
-            return asyncio.run(cluster.issue_token(settings, account_id))
-        return asyncio.run(embedded.issue_token(settings, account_id))
-    except (NotIssued, embedded.InUse, *embedded.REFUSALS, *cluster.REFUSALS) as fault:
-        raise Fault(str(fault)) from fault
-
-
-async def _revoke(falcon: "FalconClient", account_id: int, token_id: int | None) -> list[int]:
-    """``token_id``: None for all tokens."""
-    ids = [token_id] if token_id is not None else [token.token_id for token in await falcon.tokens(account_id)]
+    ids = [each.token_id for each in tokens] if token_id is None else [token_id]
     for each in ids:
-        await falcon.revoke_token(account_id, each)
-    return ids
+        await falcon.revoke_token(account, each)
+    typer.echo(f"Revoked: {', '.join(map(str, ids)) or 'none; there were no tokens'}")

@@ -230,21 +230,3 @@ def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         for room in page.rooms
         if str(room.room_id).startswith(incomplete)
     ]
-
-
-RoomArgument: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="ROOM",
-        help="Id of the room, or its name if only one of your rooms has it.",
-        autocompletion=complete_room,
-    ),
-]
-PersonArgument: TypeAlias = Annotated[
-    str,
-    typer.Argument(metavar="ACCOUNT", help="Id of the account, or its name if only one account has it."),
-]
-PeopleArgument: TypeAlias = Annotated[
-    list[str],
-    typer.Argument(metavar="ACCOUNT", help="Ids of accounts, or names that only one account has."),
-]

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, Final
 
 import msgspec
 import typer
 
 from falcon.cli.display import local_time, visible, visible_lines
 from falcon.cli.faults import Fault
-from falcon.cli.naming import room_id_of
 from falcon.cli.tables import print_json
 from falcon_chat import (
     CatchUp,
@@ -26,7 +26,6 @@ from falcon_chat import (
     PinRemoved,
     ReactionAdded,
     ReactionRemoved,
-    ReactionSummary,
     Restarted,
     RoomDeleted,
     Unreachable,
@@ -36,28 +35,7 @@ _PAGE = 200  # the largest page of the API
 _AGAIN_SECONDS = 1.0  # before another look at tables that are a little behind
 
 
-async def tail(
-    falcon: FalconClient, room: str, count: int, follow: bool, clock: Clock | None, *, as_json: bool = False
-) -> None:
-    """``room``: its id or name. Raises Problem, Unreachable, and Fault if there is nothing left to follow."""
-    room_id = await room_id_of(falcon, room)
-    printer = _Printer(falcon, as_json)
-    if follow:
-        await _Follower(falcon, room_id, count, clock, printer).run()
-    else:
-        await printer.show_all(await _newest(falcon, room_id, count))
-
-
-async def show_pins(falcon: FalconClient, room: str, *, as_json: bool = False) -> None:
-    """Raises Problem, Unreachable."""
-    pins = (await falcon.pins(await room_id_of(falcon, room))).pins
-    if as_json:
-        print_json(pins)
-    else:
-        await _Printer(falcon, as_json).show_all([pin.message for pin in pins])
-
-
-class _Follower:
+class Follower:
     """Shows the newest messages of a room and then new ones and reactions, each once. An edited or deleted message is
     shown again.
 
@@ -65,7 +43,7 @@ class _Follower:
     that it has shown are skipped when the stream reaches them.
     """
 
-    def __init__(self, falcon: FalconClient, room: int, count: int, clock: Clock | None, printer: "_Printer") -> None:
+    def __init__(self, falcon: FalconClient, room: int, count: int, clock: Clock | None, printer: "Printer") -> None:
         self._falcon = falcon
         self._room = room
         self._count = count
@@ -104,10 +82,8 @@ class _Follower:
                 await self._print(message)
             case MessageEdited(message=message) | MessageDeleted(message=message) if self._is_news(message):
                 await self._printer.show(message)
-            case ReactionAdded() | ReactionRemoved():
-                await self._printer.show_reaction(event)
-            case PinAdded() | PinRemoved():
-                await self._printer.show_pin(event)
+            case ReactionAdded() | ReactionRemoved() | PinAdded() | PinRemoved():
+                await self._printer.show_change(event)
             case RoomDeleted():
                 raise Fault(f"room {self._room} has been deleted")
             case MemberLeft(account_id=account_id) if account_id == self._me:
@@ -117,7 +93,7 @@ class _Follower:
         if not self._count:
             self._last = last_seq
             return
-        for message in await _newest(self._falcon, self._room, self._count) if not self._last else ():
+        for message in await newest_messages(self._falcon, self._room, self._count) if not self._last else ():
             await self._print_read(message)
         await self._read_up_to(last_seq)
 
@@ -147,7 +123,7 @@ class _Follower:
         return read.edited_at is None or message.edited_at is None or read.edited_at < message.edited_at
 
 
-async def _newest(falcon: FalconClient, room: int, count: int) -> list[Message]:
+async def newest_messages(falcon: FalconClient, room: int, count: int) -> list[Message]:
     found: list[Message] = []
     before: int | None = None
     while len(found) < count:
@@ -161,47 +137,23 @@ async def _newest(falcon: FalconClient, room: int, count: int) -> list[Message]:
     return found
 
 
-class _Told(msgspec.Struct):
-    """A message as JSON: the API's fields, and the author's name."""
-
-    room_id: int
-    seq: int
-    author_id: int
-    author: str
-    text: str
-    posted_at: datetime
-    edited_at: datetime | None
-    deleted: bool
-    reply_to: int | None
-    mentions: tuple[int, ...]
-    missing: bool
-    reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType
+def _fields(value: msgspec.Struct) -> dict[str, Any]:
+    """The fields that are set."""
+    fields: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(datetime,))
+    return fields
 
 
-class _ToldReaction(msgspec.Struct):
-    """A reaction as JSON: the fields of the API's event, its name, and the account's name."""
-
-    event: str
-    room_id: int
-    seq: int
-    account_id: int
-    account: str
-    emoji: str
-    count: int
+# Of each change of a message: the name of the event, and what the account does.
+_CHANGES: Final = {
+    ReactionAdded: ("reaction.added", "adds"),
+    ReactionRemoved: ("reaction.removed", "removes"),
+    PinAdded: ("pin.added", "pins"),
+    PinRemoved: ("pin.removed", "unpins"),
+}
 
 
-class _ToldPin(msgspec.Struct):
-    """A pin as JSON: the fields of the API's event, its name, and the account's name."""
-
-    event: str
-    room_id: int
-    seq: int
-    account_id: int
-    account: str
-
-
-class _Printer:
-    """Shows messages of one room and reactions to them, each with the name of its account."""
+class Printer:
+    """Shows messages of one room and what happens to them, each with the name of its account."""
 
     def __init__(self, falcon: FalconClient, as_json: bool) -> None:
         self._names = Names(falcon)
@@ -210,29 +162,21 @@ class _Printer:
     async def show(self, message: Message) -> None:
         author = "" if message.missing else await self._names.of(message.room_id, message.author_id)
         if self._as_json:
-            print_json([_Told(**msgspec.structs.asdict(message), author=author)])
+            print_json([_fields(message) | {"author": author}])
         else:
             typer.echo(_line(message, visible(author)))
 
-    async def show_reaction(self, event: ReactionAdded | ReactionRemoved) -> None:
+    async def show_change(self, event: ReactionAdded | ReactionRemoved | PinAdded | PinRemoved) -> None:
+        name, verb = _CHANGES[type(event)]
         account = await self._names.of(event.room_id, event.account_id)
-        added = isinstance(event, ReactionAdded)
         if self._as_json:
-            name = "reaction.added" if added else "reaction.removed"
-            told = (event.room_id, event.seq, event.account_id, account, event.emoji, event.count)
-            print_json([_ToldReaction(name, *told)])
+            told = {"event": name, "room_id": event.room_id, "seq": event.seq, "account_id": event.account_id}
+            rest = {field: value for field, value in _fields(event).items() if field != "id"}
+            print_json([told | {"account": account} | rest])
         else:
+            emoji = "it" if isinstance(event, PinAdded | PinRemoved) else visible(event.emoji)
             # The number comes first: a line that began with an account's name could look like a message.
-            typer.echo(f"#{event.seq}  {visible(account)} {'adds' if added else 'removes'} {visible(event.emoji)}")
-
-    async def show_pin(self, event: PinAdded | PinRemoved) -> None:
-        account = await self._names.of(event.room_id, event.account_id)
-        added = isinstance(event, PinAdded)
-        if self._as_json:
-            name = "pin.added" if added else "pin.removed"
-            print_json([_ToldPin(name, event.room_id, event.seq, event.account_id, account)])
-        else:
-            typer.echo(f"#{event.seq}  {visible(account)} {'pins' if added else 'unpins'} it")
+            typer.echo(f"#{event.seq}  {visible(account)} {verb} {emoji}")
 
     async def show_all(self, messages: Sequence[Message]) -> None:
         if messages:
