@@ -18,12 +18,12 @@ from falcon.features.accounts.rules import (
     TokenAnswer,
 )
 from falcon.http import bearer_tokens, shapes
-from falcon.http.api import examples
+from falcon.http.api import examples, permissions
 from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_of, reference
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import account_not_found, not_allowed, token_not_found, token_unreadable
+from falcon.http.problems import account_not_found, token_not_found, token_unreadable
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import ListQuery, NewAccount
@@ -37,7 +37,6 @@ async def me(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    require_admin(request)
     new: NewAccount = await request.json(_new_account)
     secret = bearer_tokens.new_secret(edge.secret)
     sealed = bearer_tokens.seal(edge.secret, secret)
@@ -61,7 +60,6 @@ def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
 
 
 async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    require_admin(request)
     query = request.query(ListQuery)
     rows = await edge.store.accounts(start_of(query), query.limit + 1)
     page, next_cursor = page_of(rows, query.limit, attrgetter("account_id"))
@@ -70,7 +68,7 @@ async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    account_id = _manageable_account_id(request)
+    account_id = request.path_id("account_id", account_not_found)
     await request.no_body()
     secret = bearer_tokens.new_secret(edge.secret)
     command = IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
@@ -83,7 +81,7 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    account_id = _manageable_account_id(request)
+    account_id = request.path_id("account_id", account_not_found)
     if await edge.reads.name(request, account_id) is None:
         raise account_not_found(account_id)
     rows = await edge.store.tokens(account_id)
@@ -91,7 +89,7 @@ async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    account_id = _manageable_account_id(request)
+    account_id = request.path_id("account_id", account_not_found)
     token_id = request.path_id("token_id", token_not_found)
     await request.no_body()
     result = await edge.commands.dispatch(request, RevokeToken(account_id, token_id))
@@ -105,20 +103,6 @@ async def sign_out(edge: Edge, request: AuthedRequest) -> BytesResponse:
     result = await edge.commands.dispatch(request, RevokeToken(request.account_id, token_hash=token_hash))
     edge.authenticator.forget(request.account_id)
     return BytesResponse(204, b"", *result.headers)
-
-
-def require_admin(request: AuthedRequest) -> None:
-    """Raises Problem 403. Whether an account is an admin never changes, so the tables are never behind with it."""
-    if not request.account.is_admin:
-        raise not_allowed("Authorization", "requires an administrator's token")
-
-
-def _manageable_account_id(request: AuthedRequest) -> int:
-    """The account in the path, if the caller may manage its tokens. Raises Problem 403, 404."""
-    account_id = request.path_id("account_id", account_not_found)
-    if account_id != request.account_id:
-        require_admin(request)
-    return account_id
 
 
 # --- lines of exports and imports -------------------------------------------------------------------------------------
@@ -170,63 +154,68 @@ OPERATIONS: Final = (
         "/v1/accounts",
         create_account,
         GROUP,
+        permissions.ADMINS,
         "Create an account",
         "Requires an administrator. The answer has the first token of the account, which is shown only once.",
         {201: shapes.CreatedAccount(examples.BEN, "Ben", examples.TOKEN)},
         shapes.NewAccount("Ben"),
         command=True,
-        problems=("not_allowed", "token_unreadable"),
+        problems=("token_unreadable",),
     ),
     ApiOperation(
         "GET",
         "/v1/accounts",
         list_accounts,
         GROUP,
+        permissions.ADMINS,
         "List all accounts",
         "Requires an administrator.",
         {200: shapes.Accounts([shapes.AccountShape(examples.BEN, "Ben", False, examples.MADE)], None)},
         query=shapes.ListQuery,
-        problems=("not_allowed",),
     ),
     ApiOperation(
         "POST",
         "/v1/accounts/{account_id}/tokens",
         issue_token,
         GROUP,
+        permissions.ONESELF,
         "Issue a token",
         "For your own account. An administrator can issue tokens for any account. The token is shown only once.",
         {201: shapes.IssuedToken(2, examples.TOKEN)},
         shapes.Nothing(),
         command=True,
-        problems=("account_not_found", "not_allowed", "token_unreadable"),
+        problems=("account_not_found", "token_unreadable"),
     ),
     ApiOperation(
         "GET",
         "/v1/accounts/{account_id}/tokens",
         list_tokens,
         GROUP,
+        permissions.ONESELF,
         "List the tokens of an account",
         "Shows ids and times, never the tokens. For your own account; an administrator can list those of any account.",
         {200: shapes.Tokens([shapes.TokenShape(1, examples.MADE), shapes.TokenShape(2, examples.SAID)])},
-        problems=("account_not_found", "not_allowed"),
+        problems=("account_not_found",),
     ),
     ApiOperation(
         "DELETE",
         "/v1/accounts/{account_id}/tokens/{token_id}",
         revoke_token,
         GROUP,
+        permissions.ONESELF,
         "Revoke a token",
         "For your own account. An administrator can revoke tokens of any account. An administrator keeps at least one "
         "token.",
         {204: None},
         command=True,
-        problems=("account_not_found", "last_admin", "not_allowed", "token_not_found"),
+        problems=("account_not_found", "last_admin", "token_not_found"),
     ),
     ApiOperation(
         "GET",
         "/v1/me",
         me,
         GROUP,
+        permissions.EVERYBODY,
         "Get the account of the token",
         "Use it to check a token, and to find out whether the account is an administrator.",
         {200: shapes.Me(examples.ALICE, "Alice", None, True)},
@@ -236,6 +225,7 @@ OPERATIONS: Final = (
         "/v1/me/token",
         sign_out,
         GROUP,
+        permissions.EVERYBODY,
         "Revoke the token of this request",
         "The token stops working at once. A retry of this request gets 401.",
         {204: None},

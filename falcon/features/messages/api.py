@@ -28,7 +28,7 @@ from falcon.features.messages.rules import (
 from falcon.features.reactions.table import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
 from falcon.features.read_marks.table import Access
 from falcon.http import shapes
-from falcon.http.api import examples
+from falcon.http.api import examples, permissions
 from falcon.http.api.lines import (
     CHUNK_LINES,
     Checks,
@@ -442,6 +442,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages",
         post_message,
         GROUP,
+        permissions.WRITERS,
         "Send a message",
         "The message gets the next `seq` of its room. Everybody in the room receives it as `message.posted`. Mention "
         "members with their account ids; the text itself is never parsed.",
@@ -455,6 +456,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages",
         read_page,
         GROUP,
+        permissions.READERS,
         "Read a page of messages",
         "Without a parameter you get the newest messages. `before`, `after` and `around` take a `seq`; send at most "
         "one of them. Messages are in ascending order.",
@@ -467,6 +469,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}",
         read_message,
         GROUP,
+        permissions.READERS,
         "Read one message",
         "A deleted message keeps its `seq` and has no text.",
         {200: examples.SHOWN},
@@ -477,6 +480,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}",
         edit_message,
         GROUP,
+        permissions.AUTHORS,
         "Edit a message of your own",
         "The text replaces the old one. Without `mentions` the message keeps the mentions that it has.",
         {200: examples.EDITED},
@@ -489,6 +493,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}",
         delete_message,
         GROUP,
+        permissions.AUTHORS_OR_ADMINS,
         "Delete a message",
         "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
         {204: None},

@@ -11,7 +11,7 @@ from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.api import decided_on_view, message_view, shown_messages
 from falcon.features.pins.rules import PINS_MAX, AddPin, ImportPin, PinAdded, PinAnswer, PinRemoved, RemovePin
 from falcon.features.pins.table import pins_among
-from falcon.http.api import examples
+from falcon.http.api import examples, permissions
 from falcon.http.api.lines import (
     Checks,
     Followers,
@@ -183,6 +183,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/pins/{seq}",
         add_pin,
         GROUP,
+        permissions.WRITERS,
         "Pin a message",
         "A room has at most 100 pins. The same request again, and that of another member, change nothing.",
         {200: Pin(examples.ROOM, 1, examples.BEN, examples.SAID)},
@@ -194,6 +195,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/pins/{seq}",
         remove_pin,
         GROUP,
+        permissions.WRITERS,
         "Unpin a message",
         "Without a pin nothing changes. Deleting a message removes its pin.",
         {204: None},
@@ -205,6 +207,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/pins",
         list_pins,
         GROUP,
+        permissions.READERS,
         "List the pinned messages of a room",
         "The newest pin comes first.",
         {200: Pins([PinnedMessage(examples.SHOWN, examples.BEN, examples.SAID)])},

@@ -23,7 +23,7 @@ from falcon.features.reactions.rules import (
     ReactionRemoved,
     RemoveReaction,
 )
-from falcon.http.api import examples
+from falcon.http.api import examples, permissions
 from falcon.http.api.lines import (
     CHUNK_LINES,
     Checks,
@@ -252,6 +252,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
         add_reaction,
         GROUP,
+        permissions.WRITERS,
         "React to a message",
         "The same request again changes nothing. `emoji` is one emoji of Unicode's list.",
         {200: ReactionCount(examples.ROOM, 1, "👍", 1)},
@@ -264,6 +265,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
         remove_reaction,
         GROUP,
+        permissions.WRITERS,
         "Remove your reaction",
         "Without a reaction of yours nothing changes.",
         {204: None},
@@ -276,6 +278,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}/reactions",
         list_reactions,
         GROUP,
+        permissions.READERS,
         "List the reactions to a message",
         "The oldest reaction comes first. `emoji` asks for the reactions with this emoji.",
         {200: Reactions([ReactionEntry("👍", examples.BEN, "2026-11-25T09:31:00.123Z")], None)},

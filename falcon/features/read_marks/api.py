@@ -6,7 +6,7 @@ import msgspec
 
 from falcon.features.read_marks.rules import MoveRead, ReadAnswer
 from falcon.http import shapes
-from falcon.http.api import examples
+from falcon.http.api import examples, permissions
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
@@ -55,6 +55,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/read",
         move_read,
         GROUP,
+        permissions.READERS,
         "Move your read mark",
         "The mark moves forward to `seq`. With `force` it also moves back.",
         {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},

@@ -33,7 +33,7 @@ from falcon.features.rooms.rules import (
 )
 from falcon.features.rooms.table import RoomRow
 from falcon.http import shapes
-from falcon.http.api import examples
+from falcon.http.api import examples, permissions
 from falcon.http.api.lines import (
     Checks,
     ImportCommands,
@@ -397,6 +397,7 @@ OPERATIONS: Final = (
         "/v1/rooms",
         create_room,
         ROOMS,
+        permissions.MEMBERS,
         "Create a group room",
         "The caller becomes an admin of the room. `members` join it at once.",
         {201: _ROOM},
@@ -408,6 +409,7 @@ OPERATIONS: Final = (
         "/v1/rooms",
         list_rooms,
         ROOMS,
+        permissions.EVERYBODY,
         "List the caller's rooms",
         "The room with the newest activity comes first. Each room has its unread counts and its last message.",
         {200: shapes.Rooms([_SUMMARY], None)},
@@ -418,6 +420,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}",
         read_room,
         ROOMS,
+        permissions.READERS,
         "Get a room",
         "`role` is the caller's own role in the room. A direct room has the name of the other account.",
         {200: _ROOM},
@@ -428,6 +431,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}",
         change_room,
         CHANGES,
+        permissions.ROOM_ADMINS,
         "Change the name or the description of a room",
         "Requires an admin of the room. Send only the fields that change.",
         {200: _ROOM},
@@ -440,6 +444,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}",
         delete_room,
         CHANGES,
+        permissions.ROOM_ADMINS,
         "Delete a room",
         "Requires an admin of the room. The room and its messages are no longer readable for anybody.",
         {204: None},
@@ -451,6 +456,7 @@ OPERATIONS: Final = (
         "/v1/direct/{account_id}",
         open_direct,
         MEMBERS,
+        permissions.MEMBERS,
         "Open the direct room with an account",
         "Two accounts share one direct room. The answer is 201 if this request creates it, and 200 if it exists.",
         {200: _ROOM, 201: _ROOM},

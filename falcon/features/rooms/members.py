@@ -7,7 +7,7 @@ import msgspec
 
 from falcon.features.rooms.rules import MemberAnswer, PutMember, RemoveMember
 from falcon.http import shapes
-from falcon.http.api import examples
+from falcon.http.api import examples, permissions
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
@@ -83,6 +83,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/members",
         list_members,
         MEMBERS,
+        permissions.READERS,
         "List the members of a room",
         "In the order of their account ids, with role and read mark.",
         {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
@@ -94,6 +95,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/members/{account_id}",
         put_member,
         MEMBERS,
+        permissions.ROOM_ADMINS,
         "Add a member, or change a member's role",
         "Requires an admin of the room. A group room keeps at least one admin.",
         {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
@@ -106,6 +108,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/members/{account_id}",
         remove_member,
         MEMBERS,
+        permissions.ROOM_ADMINS_OR_ONESELF,
         "Remove a member, or leave a room",
         "An admin of the room can remove any member. Everybody can leave a group room with their own account id, "
         "except its last admin.",
@@ -118,6 +121,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/authors",
         list_authors,
         MEMBERS,
+        permissions.READERS,
         "Look up names by account id",
         "Also finds accounts that have left the room, so that a client can show the names in its history.",
         {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},

@@ -76,10 +76,11 @@ def page(document: dict[str, Any], events: dict[str, Any]) -> str:
         f'<script type="module" src="{web.address("tryit.js")}"></script></head><body>'
         f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION}"
         f'<nav>{contents} · <a href="#events">Events</a> · <a href="#headers">Headers</a> · '
-        f'<a href="#types">Types</a> · <a href="/openapi.json">openapi.json</a> · '
-        f'<a href="/asyncapi.json">asyncapi.json</a></nav>'
+        f'<a href="#permissions">Who may do what</a> · <a href="#types">Types</a> · '
+        f'<a href="/openapi.json">openapi.json</a> · <a href="/asyncapi.json">asyncapi.json</a></nav>'
         f'<div id="try"></div>{groups}<h2 id="events">Events of the stream</h2>{_EVENTS}{listed}'
         f'<h2 id="headers">Headers</h2><table>{headers}</table>'
+        f'<h2 id="permissions">Who may do what</h2><table>{_permissions(document)}</table>'
         f'<h2 id="types">Types</h2>{schemas}</body></html>'
     )
 
@@ -123,9 +124,18 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     return (
         f'<details id="{name}" data-operation="{name}"><summary><span class="m">{method}</span> '
         f"<code>{escape(path)}</code> — {escape(operation['summary'])}</summary>"
-        f"<p>{_marked(operation['description'])}</p>"
+        f"<p>{_marked(operation['description'])}</p><p>Who may: {escape(operation['x-permission'])}.</p>"
         f"{f'<table>{parameters}</table>' if parameters else ''}{f'<p>Headers: {headers}</p>' if headers else ''}{body}"
         f'<table class="answers">{_responses(operation["responses"])}</table></details>'
+    )
+
+
+def _permissions(document: dict[str, Any]) -> str:
+    """The table by which Falcon decides who may."""
+    return "".join(
+        f"<tr><td><code>{method.upper()} {escape(path)}</code></td><td>{escape(operation['x-permission'])}</td></tr>"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 from starlette.responses import StreamingResponse
 
 from falcon.domain.ids import Partition, RoomId, Seq
-from falcon.features.accounts.api import account_line, require_admin
+from falcon.features.accounts.api import account_line
 from falcon.features.accounts.rules import AccountCreated
 from falcon.features.accounts.table import AccountRow
 from falcon.features.catalogue import Event
@@ -28,7 +28,7 @@ from falcon.features.messages.rules import MessageDeleted, MessageEdited, Messag
 from falcon.features.rooms.api import room_line
 from falcon.features.rooms.table import RoomRow
 from falcon.http import shapes
-from falcon.http.api import importing
+from falcon.http.api import importing, permissions
 from falcon.http.api.importing import LINE_KINDS
 from falcon.http.api.lines import encoded
 from falcon.http.api.operation import ApiOperation
@@ -118,7 +118,6 @@ class _From(msgspec.Struct, frozen=True):
 
 async def export_lines(edge: Edge, request: AuthedRequest) -> StreamingResponse:
     """Accounts, rooms with their members, and messages, each by id; then what changed while they were read."""
-    require_admin(request)
     query = request.query(ExportQuery)
     if (query.resume is None) != (query.since is None):
         raise invalid("since", f"{_SINCE}, and come together with resume")
@@ -379,10 +378,10 @@ OPERATIONS: Final = (
         "/v1/export",
         export_lines,
         importing.GROUP,
+        permissions.ADMINS,
         "Export all accounts, rooms and messages",
         "Requires an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.",
         {200: None},
         query=shapes.ExportQuery,
-        problems=("not_allowed",),
     ),
 )

@@ -122,6 +122,7 @@ def _operation(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
         "summary": operation.summary,
         "description": operation.description,
         "tags": [operation.group.name],
+        "x-permission": operation.permission.said(),
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, schemas),
     }

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from falcon.domain.ids import ID_MAX
 from falcon.http.api import examples
+from falcon.http.api.permissions import Permission
 from falcon.http.edge import Edge
 from falcon.http.problems import KINDS
 from falcon.http.requests import AuthedRequest
@@ -60,16 +61,18 @@ _TOO_LARGE_BODY: Final = 413
 class ApiOperation(msgspec.Struct, frozen=True):
     """``handler``: None for the stream, which ``app`` routes. ``description``: Markdown.
 
-    ``answers``: an example of the body by status; None for no body. ``body``: an example of it. ``one_of``: its types,
-    if there are several. The types of these examples are the ones that validate, so that an example cannot have a field
-    that its type does not have. ``command``: it takes an Idempotency-Key. ``parameters``: those of the path that no
-    other feature has. ``problems``: the codes that it answers with beside the ones that any such request can get.
+    ``permission``: its row in the table of who may do what. ``answers``: an example of the body by status; None for no
+    body. ``body``: an example of it. ``one_of``: its types, if there are several. The types of these examples are the
+    ones that validate, so that an example cannot have a field that its type does not have. ``command``: it takes an
+    Idempotency-Key. ``parameters``: those of the path that no other feature has. ``problems``: the codes that it
+    answers with beside the ones that any such request can get.
     """
 
     method: str
     path: str
     handler: Handler | None
     group: Group
+    permission: Permission
     summary: str
     description: str
     answers: dict[int, Any]
@@ -92,7 +95,8 @@ class ApiOperation(msgspec.Struct, frozen=True):
     def codes(self) -> set[str]:
         """All problem codes that it can answer with."""
         body = {"unsupported_media_type"} if self.method != "GET" else set()
-        return {*_ANY_REQUEST, *(_ANY_COMMAND if self.command else ()), *body, *self.problems}
+        refused = set() if self.permission.for_all else {"not_allowed"}
+        return {*_ANY_REQUEST, *(_ANY_COMMAND if self.command else ()), *body, *refused, *self.problems}
 
     def codes_by_status(self) -> dict[int, list[str]]:
         """Both in order."""

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from falcon.features.accounts.table import AccountRow
 from falcon.http.api.operation import Handler
 from falcon.http.api.operations import OPERATIONS
+from falcon.http.api.permissions import Permission
 from falcon.http.edge import Edge
 from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
@@ -96,10 +97,22 @@ def resources(app: HasEdge) -> dict[str, Resource]:
     found: dict[str, Resource] = {}
     for operation in OPERATIONS:
         if operation.handler is not None:
-            found.setdefault(operation.path, Resource(operation.path, app)).handlers[operation.method] = (
-                operation.handler
+            found.setdefault(operation.path, Resource(operation.path, app)).handlers[operation.method] = _guarded(
+                operation.handler, operation.permission
             )
     return found
+
+
+def _guarded(handler: Handler, permission: Permission) -> Handler:
+    """The handler, for callers whom its row allows."""
+    if permission.for_all:
+        return handler
+
+    async def guarded(edge: Edge, request: AuthedRequest) -> ASGIApp:
+        permission.check(request)
+        return await handler(edge, request)
+
+    return guarded
 
 
 async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedRequest:

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from falcon.http import bearer_tokens, shapes
+from falcon.http.api import permissions
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.requests import AuthedRequest
@@ -34,6 +35,7 @@ OPERATIONS: Final = (
         STREAM,
         None,
         GROUP,
+        permissions.EVERYBODY,
         "Receive events as they happen",
         "Server-Sent Events, or JSON messages over a WebSocket if the request is an upgrade. `/asyncapi.json` "
         "describes each event. To resume, send the last id that you processed.",
@@ -47,6 +49,7 @@ OPERATIONS: Final = (
         "/v1/stream/tickets",
         issue_ticket,
         GROUP,
+        permissions.EVERYBODY,
         "Issue a ticket for one stream",
         "For a client that cannot set `Authorization`, such as a WebSocket in a browser. The ticket is valid for one "
         "minute and for one stream.",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from falcon.http.api import tickets
+from falcon.http.api import permissions, tickets
 from falcon.http.api.operation import ApiOperation
 from falcon.http.edge import Edge
 from falcon.http.limits.limiter import refused
@@ -35,6 +35,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/typing",
         say_typing,
         tickets.GROUP,
+        permissions.WRITERS,
         "Send a typing signal",
         "Send it every few seconds while the user types. Delivery is best effort.",
         {204: None},
