@@ -1,7 +1,8 @@
 """Permissions say who may do what: each operation has a row.
 
-The edge refuses by the role of the account before the handler is called, and ``/docs`` prints the rows. Owners of rooms decide by the roles of members; a row names these for readers, and
-a test walks all rows to see that both say the same.
+The edge refuses by the role of the account before the handler is called, and ``/docs`` prints the rows. Owners of
+rooms decide by the roles of members. A row names these for readers, and a test walks all rows to see that both say the
+same.
 """
 
 from collections.abc import Mapping
