@@ -110,7 +110,7 @@ class RoomLine(msgspec.Struct, frozen=True, tag="room", forbid_unknown_fields=Tr
             "kind": self.kind,
             "name": self.name,
             "description": self.description,
-            "created_at": _utc(self.created_at),
+            "created_at": utc(self.created_at),
             "members": _as_sent(self.members, refs),
         }
 
@@ -178,8 +178,8 @@ class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fie
             "seq": self.seq,
             "author_id": NOBODY if self.missing else refs.account(self.author, "author"),
             "text": self.text,
-            "posted_at": _utc(self.posted_at),
-            "edited_at": _utc(self.edited_at) if self.edited_at else None,
+            "posted_at": utc(self.posted_at),
+            "edited_at": utc(self.edited_at) if self.edited_at else None,
             "deleted": self.deleted,
             "reply_to": self.reply_to,
             "mentions": [refs.account(ref, "mentions") for ref in self.mentions],
@@ -215,7 +215,7 @@ class ReactionLine(msgspec.Struct, frozen=True, tag="reaction", forbid_unknown_f
             "seq": self.seq,
             "emoji": self.emoji,
             "account_id": refs.account(self.account, "account"),
-            "reacted_at": _utc(self.reacted_at),
+            "reacted_at": utc(self.reacted_at),
         }
 
 
@@ -249,7 +249,7 @@ class PinLine(msgspec.Struct, frozen=True, tag="pin", forbid_unknown_fields=True
             "room_id": refs.room(self.room),
             "seq": self.seq,
             "account_id": refs.account(self.account, "account"),
-            "pinned_at": _utc(self.pinned_at),
+            "pinned_at": utc(self.pinned_at),
         }
 
 
@@ -291,7 +291,7 @@ def _id_of(ref: str, known: dict[str, int], field: str, kind: str) -> int:
         raise BadLine(f"{field}: no {kind} with ref {ref!r} comes before this line") from None
 
 
-def _utc(moment: datetime) -> str:
+def utc(moment: datetime) -> str:
     """The time as the API writes it."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)

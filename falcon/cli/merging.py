@@ -29,6 +29,7 @@ from falcon.cli.lines import (
     RoomDeletedLine,
     RoomLine,
     Row,
+    utc,
 )
 
 _CHANGES: Final = b'{"type":"changes"'
@@ -198,7 +199,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
                     yield number, raw
             case RoomLine():
                 if line.ref not in changes.rooms and line.ref not in changes.deleted:
-                    yield number, _encode(changes.applied_to(line)) if line.ref in changes.of_room else raw
+                    yield number, _written(changes.applied_to(line)) if line.ref in changes.of_room else raw
             case MessageLine():
                 if line.room not in changes.deleted and line.seq > last_seqs.get(line.room, 0):
                     place = (line.room, line.seq)
@@ -213,7 +214,12 @@ def _rooms_made(changes: _Changes) -> Iterator[Numbered]:
     """While the export was written: all that ever happened to them is among the changes."""
     for number, room in changes.rooms.values():
         if room.ref not in changes.deleted:
-            yield number, _encode(changes.applied_to(room))
+            yield number, _written(changes.applied_to(room))
+
+
+def _written(room: RoomLine) -> bytes:
+    """The line as an export writes it. msgspec alone would write the time in microseconds."""
+    return _encode(msgspec.to_builtins(room) | {"created_at": utc(room.created_at)})
 
 
 def _decoded_row(raw: bytes) -> Row | None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from falcon.cli.merging import numbered
 from tests.cli.conftest import Run
 from tests.cli.fake import TIME, FakeFalcon, Json
 from tests.cli.test_importing import ALICE, BOB, TAGS, TEA, said, written
@@ -94,6 +95,15 @@ def test_a_room_that_was_made_meanwhile_is_as_its_changes_left_it(run: Run, serv
         server.imports.clear()
         lines = merged(run, server, tmp_path, CLEO, DEN, changed, rows=rows)
         assert {line["name"] for line in lines if line["type"] == "room"} == {"Tea", "Lair"}
+
+
+def test_a_room_that_has_changed_keeps_the_form_of_its_times(tmp_path: Path) -> None:
+    made = DEN | {"ref": "tea2", "created_at": "2026-11-30T16:14:58.597Z"}
+    changed = {"type": "room-changed", "room": "tea", "name": "Coffee", "description": "", "at": "0:9"}
+    name = written(tmp_path / "old.jsonl", [HEADER, ALICE, BOB, TEA, CHANGES, CLEO, changed, made, END])
+    with Path(name).open("rb") as file:
+        lines = [msgspec.json.decode(line) for _, line in numbered(file, name)]
+    assert [line["created_at"] for line in lines if line["type"] == "room"] == [made["created_at"], TEA["created_at"]]
 
 
 def test_a_room_that_was_deleted_meanwhile_is_left_out_with_its_messages(
