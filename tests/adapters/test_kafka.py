@@ -1,5 +1,6 @@
 """The log on a real Kafka of three brokers keeps the journal's contract, and its own promises."""
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,16 +28,19 @@ T = TypeVar("T", KafkaJournal, KafkaSource)
 
 
 class KafkaLog:
-    """Topics of their own on the brokers that the session shares. ``rests``: its readers rest."""
+    """Topics of their own on the brokers that the session shares. ``replicas``: a third of the work if there is one
+    alone, for tests that stop no broker. ``rests``: its readers rest."""
 
-    def __init__(self, brokers: str, folder: Path, partitions: int = PARTITIONS, *, rests: bool = False) -> None:
+    def __init__(
+        self, brokers: str, folder: Path, partitions: int = PARTITIONS, replicas: int = 1, *, rests: bool = False
+    ) -> None:
         self.rests = rests
         self.cluster = KafkaCluster(tuple(brokers.split(",")), partitions, f"test{next(_names)}.")
         self.folder = folder
         self.loop = LoopThread()
         self.clock: Clock = SystemClock()
         self._open: list[KafkaJournal | KafkaSource] = []
-        self.loop.call(topics.prepare(self.cluster, 3))
+        self.loop.call(topics.prepare(self.cluster, replicas))
 
     def journal(self, wake: Wake) -> KafkaJournal:
         producer = Producer(self.cluster)
@@ -49,8 +53,7 @@ class KafkaLog:
         """The snapshots that the next owner finds."""
         producer = Producer(self.cluster)
         snapshots = self._snapshots(producer)
-        for partition in range(self.cluster.partitions):
-            self.loop.call(snapshots.restore(partition, "a test"))
+        self.loop.call(self._restore(snapshots))
         self.loop.call(producer.close())
         return snapshots
 
@@ -59,6 +62,9 @@ class KafkaLog:
             each.close()
         self.loop.call(self._delete_topics())
         self.loop.close()
+
+    async def _restore(self, snapshots: KafkaSnapshots) -> None:
+        await asyncio.gather(*(snapshots.restore(each, "a test") for each in range(self.cluster.partitions)))
 
     async def _delete_topics(self) -> None:
         """Brokers with the partitions of all tests before take four times as much CPU, and long to come back."""

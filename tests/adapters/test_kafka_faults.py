@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def log(kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
-    made = KafkaLog(kafka_servers, tmp_path)
+    made = KafkaLog(kafka_servers, tmp_path, replicas=3)
     yield made
     made.close()
 
