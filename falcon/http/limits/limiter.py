@@ -15,6 +15,7 @@ from falcon.domain.ids import AccountId
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.quotas import Policies, Policy, Quotas
+from falcon.http.limits.sign_ins import SignInAttempts, login_key
 from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
@@ -61,6 +62,7 @@ class Limiter:
         self.watch = None if self._quotas == Quotas() else self._watch
         self._known_proxies: set[str] = set()
         metrics.unnamed_proxies.set(0)
+        self._sign_ins = SignInAttempts(clock)  # whatever the switch says
         self._factors = factors
         self._hold(self._quotas if self._switch.on else Quotas())
 
@@ -219,6 +221,19 @@ class Limiter:
         wait = self._unauthenticated.consume(address) if issued is None else self._issued.consume(key)
         if wait:
             raise self.delayed(self._refused(key, self.policies.address_requests, wait), scope)
+
+    def begin_sign_in(self, login: str, scope: Scope) -> None:
+        """An attempt to sign in begins, which counts as wrong until :meth:`signed_in`. Raises Problem 429."""
+        key, address = login_key(login), self._addresses.of_request(scope.get("client"), scope["headers"])
+        reached = self._sign_ins.reached(key, address)
+        if reached is not None:
+            raise self.delayed(self._refused(address, *reached), scope)
+        self._sign_ins.count(key, address)
+
+    def signed_in(self, login: str, scope: Scope) -> None:
+        """The attempt was right."""
+        address = self._addresses.of_request(scope.get("client"), scope["headers"])
+        self._sign_ins.count(login_key(login), address, -1)
 
     def count_document(self, scope: Scope) -> None:
         """Count a page or file that is the same for all. It needs no token: many people of one address load the web

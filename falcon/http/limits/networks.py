@@ -31,6 +31,13 @@ class BucketsOfAddresses:
                 self._networks.consume(network)
         return wait
 
+    def charge(self, address: AddressKey, uses: float) -> None:
+        """Count uses of the address that have happened."""
+        self._addresses.charge(address, uses)
+        network = network_of(address)
+        if network is not None:
+            self._networks.charge(network, uses)
+
     def wait(self, address: AddressKey) -> float:
         """Seconds until the address may be used; 0 if it may be now."""
         network = network_of(address)

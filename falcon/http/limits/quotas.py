@@ -88,6 +88,13 @@ class Policy(msgspec.Struct, frozen=True):
         return b'"%b";q=%d%b%b' % (self.name.encode(), self.quota, unit, window)
 
 
+_SIGN_IN_SECONDS: Final = 600.0  # a person waits for one more attempt for a minute
+# A person who has forgotten a password tries a few; an attacker gets some 1,440 guesses a day, of more than a million.
+SIGN_IN_LOGIN: Final = Policy("sign-in-login", "A login may be tried 10 times in 10 minutes", 10, _SIGN_IN_SECONDS)
+# An office behind one address mistypes less often.
+SIGN_IN_ADDRESS: Final = Policy("sign-in-address", "An address may try 30 logins in 10 minutes", 30, _SIGN_IN_SECONDS)
+
+
 class Policies:
     """One for each limit. Without a limit the quota is 0 and nothing is refused here; owners with other settings may
     still refuse."""
@@ -180,6 +187,8 @@ class Policies:
         self.typing = Policy(
             "typing", "Saying it every few seconds is enough", 1, TYPING_SECONDS, retry_seconds=TYPING_SECONDS
         )
+        self.sign_in_login = SIGN_IN_LOGIN
+        self.sign_in_address = SIGN_IN_ADDRESS
         self.by_name = {policy.name: policy for policy in vars(self).values()}
 
 
