@@ -66,7 +66,7 @@ def create_app(serving: EdgeLifespan, cors_origins: Sequence[str] = (), lane: Fa
     app: ASGIApp = faults
     if lane is not None:
         messages = found[ROUTE]
-        lane.attach(messages, partial(faults.answer, messages))
+        lane.attach(messages, partial(faults.answer, messages), origins=not cors_origins)
     if cors_origins:
         app = CORSMiddleware(
             app,

@@ -15,6 +15,7 @@ from starlette.types import Scope
 from falcon.domain.ids import AccountId, partition_of
 from falcon.features.accounts.table import AccountRow
 from falcon.http import bearer_tokens
+from falcon.http.cookies import Origins
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, unauthenticated
 from falcon.http.read_your_writes import ReadYourWrites
@@ -78,14 +79,22 @@ class Authenticator:
     """Checks the tokens of one event loop's requests, and caches the good ones by their Authorization header."""
 
     def __init__(
-        self, store: ReadStore, reads: ReadYourWrites, limiter: Limiter, revocations: Revocations, secret: bytes
+        self,
+        store: ReadStore,
+        reads: ReadYourWrites,
+        limiter: Limiter,
+        revocations: Revocations,
+        secret: bytes,
+        origins: Origins,
     ) -> None:
-        """``secret``: the server's, which signs the tokens that this deployment issues."""
+        """``secret``: the server's, which signs the tokens that this deployment issues. ``origins`` reads the cookies
+        of the same requests."""
         self._store = store
         self._reads = reads
         self._limiter = limiter
         self.revocations = revocations
         self._secret = secret
+        self.origins = origins
         self._cache = _Cache()
         revocations.revoked = self.forget
         self._store_is_away = False

@@ -47,7 +47,9 @@ class Kind(NamedTuple):
 KINDS: Final = {
     "malformed": Kind((400,), "the body is not JSON, or a position or event id is not one that this Falcon gave"),
     "unauthenticated": Kind((401,), "the token is missing, wrong or revoked"),
-    "not_allowed": Kind((403,), "only an admin of the room, or of Falcon, may do this"),
+    "not_allowed": Kind(
+        (403,), "only an admin of the room, or of Falcon, may do this; with a cookie, only pages of Falcon"
+    ),
     "read_only": Kind((403,), "your role in this room is `readonly`"),
     "not_the_author": Kind((403,), "the message is by another account"),
     "not_found": Kind((404,), "there is no such path"),

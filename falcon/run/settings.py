@@ -34,6 +34,9 @@ _SERVICE_LINK: Final = re.compile(r"FALCON_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w
 _SERVICE_ADDRESSES: Final = ("tcp://", "udp://", "sctp://")
 
 
+# Without TLS on this machine only, as browsers keep cookies.
+_ORIGIN: Final = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?")
+
 _Port: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
 _Limit: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000)]
 _ToAMinute: TypeAlias = Annotated[float, Meta(gt=0, le=60)]
@@ -90,6 +93,7 @@ class Settings(Constants):
     stream_buffer: Annotated[int, Meta(ge=16_384)] = 256 << 10
     stream_events: Annotated[int, Meta(ge=100)] = 600_000
     cors_origins: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
@@ -225,6 +229,10 @@ class Settings(Constants):
             (
                 _are_networks(self.trusted_proxies),
                 "FALCON_TRUSTED_PROXIES: must be networks such as 10.4.0.0/16,fd00::/8, with commas between",
+            ),
+            (
+                all(_ORIGIN.fullmatch(each) for each in self.allowed_origins),
+                "FALCON_ALLOWED_ORIGINS: must be origins such as https://chat.example, with commas between",
             ),
             *(
                 (

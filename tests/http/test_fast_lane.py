@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
@@ -119,6 +120,14 @@ TAKEN: Final = {
     "a page for a stranger": get(token="STRANGER"),
     "a page for nobody": get(token="nonsense"),
     "a page of nothing": get(room="1"),
+    "of a page": post(HELLO, "Origin: https://falcon.test"),
+    "with a cookie": get("Cookie: tea=1; __Host-falcon=TOKEN").replace(b"Authorization: Bearer TOKEN\r\n", b""),
+    "of a page, with a cookie": post(HELLO, "Origin: https://falcon.test", "Cookie: __Host-falcon=TOKEN").replace(
+        b"Authorization: Bearer TOKEN\r\n", b""
+    ),
+    "of another site, with a cookie": post(HELLO, "Origin: https://x.test", "Cookie: __Host-falcon=TOKEN").replace(
+        b"Authorization: Bearer TOKEN\r\n", b""
+    ),
     "through a proxy": get("X-Forwarded-For: 192.0.2.1", "Via: 1.1 proxy"),
 }
 # Requests that the parser must see.
@@ -130,7 +139,6 @@ UNUSUAL: Final = {
     "both": post(HELLO, "Transfer-Encoding: chunked"),
     "a body of a page": get("Content-Length: 3") + b"tea",
     "Expect": post(HELLO, "Expect: 100-continue"),
-    "a browser's other site": get("Origin: https://example.org"),
     "a trace": get("traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     "a known page": get('If-None-Match: "1"'),
     "a position": get("Falcon-Position: 1:1"),
@@ -200,6 +208,16 @@ def test_a_usual_request_gets_the_same_bytes_by_the_lane(chat: Chat, taken: list
 def test_an_unusual_request_does_not_take_the_lane(chat: Chat, taken: list[LaneRequest], name: str) -> None:
     by_lane, usual = both_ways(chat, [UNUSUAL[name], LAST])
     assert by_lane == usual
+    assert not taken
+
+
+def test_where_origins_have_answers_of_their_own_they_do_not_take_the_lane(
+    taken: list[LaneRequest], tmp_path: Path
+) -> None:
+    with Falcon(tmp_path, cors_origins=("https://tea.test",)) as falcon:
+        asked = get("Origin: https://tea.test", room="1", token=falcon.admin.token)
+        answer = ask(falcon, falcon.lane, [asked, LAST], patiently=True)
+    assert b"access-control-allow-origin: https://tea.test" in answer
     assert not taken
 
 

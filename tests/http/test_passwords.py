@@ -51,7 +51,11 @@ def test_a_login_without_a_password_costs_as_much_as_one_with_it() -> None:
 
 
 def test_more_sign_ins_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_matches", lambda stored, password: time.sleep(0.01) or True)
+    def slow(stored: str, password: bytes) -> bool:
+        time.sleep(0.01)
+        return True
+
+    monkeypatch.setattr(passwords, "_matches", slow)
 
     async def flood() -> list[BaseException | bool]:
         checker = Passwords()

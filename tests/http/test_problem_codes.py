@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType, UnionType
 from typing import Any, get_args, get_type_hints
 
-import msgspec
 import pytest
 
 from falcon.domain.rejections import NotYetReadable, Rejection
@@ -38,9 +37,8 @@ def operation_of(method: str, path: str) -> ApiOperation:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_an_operation_declares_the_codes_that_its_handler_raises(operation: ApiOperation) -> None:
-    plain = msgspec.structs.replace(operation, problems=())
     found = raised_by(operation.handler or open_stream) - NEVER.get((operation.method, operation.path), set())
-    assert set(operation.problems) == found - plain.codes()
+    assert set(operation.problems) <= found <= operation.codes()
 
 
 def test_each_exception_is_one() -> None:

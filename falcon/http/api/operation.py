@@ -95,7 +95,9 @@ class ApiOperation(msgspec.Struct, frozen=True):
     def codes(self) -> set[str]:
         """All problem codes that it can answer with."""
         body = {"unsupported_media_type"} if self.method != "GET" else set()
-        refused = set() if self.permission.for_all else {"not_allowed"}
+        # With a cookie, a command and the upgrade of the stream come from pages of Falcon only.
+        foreign = self.method != "GET" or self.handler is None
+        refused = {"not_allowed"} if foreign or not self.permission.for_all else set()
         return {*_ANY_REQUEST, *(_ANY_COMMAND if self.command else ()), *body, *refused, *self.problems}
 
     def codes_by_status(self) -> dict[int, list[str]]:

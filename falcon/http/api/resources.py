@@ -128,6 +128,8 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     trace = None
     if header is not None or key is not None or tracing.exporter is not None:
         trace = tracing.enter(f"{method} {scope['endpoint'].path}", header, key)
+    if b"cookie" in headers:
+        edge.authenticator.origins.authorize(headers, scope)
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
     full = memory_budget.charge_to(scope, account_id)

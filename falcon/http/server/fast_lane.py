@@ -45,10 +45,12 @@ class FastLane:
     def __init__(self) -> None:
         self._answer: Answer | None = None
         self._endpoint: object = None
+        self._unusual = _UNUSUAL
 
-    def attach(self, endpoint: object, answer: Answer) -> None:
-        """``endpoint``: what the router would find for the route."""
+    def attach(self, endpoint: object, answer: Answer, *, origins: bool) -> None:
+        """``endpoint``: what the router would find for the route. ``origins``: an Origin changes no answer."""
         self._endpoint, self._answer = endpoint, answer
+        self._unusual = _UNUSUAL - {b"origin"} if origins else _UNUSUAL
 
     def request_in(self, data: bytes, protocol: Any) -> "LaneRequest | None":
         """The request, if ``data`` is one usual request, and all of it."""
@@ -62,7 +64,7 @@ class FastLane:
         if (
             len(named) != len(fields)
             or b"host" not in named
-            or not _UNUSUAL.isdisjoint(named)
+            or not self._unusual.isdisjoint(named)
             or named.get(b"connection", _KEEP_ALIVE).lower() != _KEEP_ALIVE
         ):
             return None

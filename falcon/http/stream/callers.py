@@ -36,7 +36,9 @@ class StreamCallers:
 
     async def identify(self, scope: Scope, headers: Headers, ticket: str | None, turn: Turn) -> StreamCaller:
         """The caller, as far as this process's memory tells: the opening checks later if the token is still good.
-        ``turn`` is held while the tables are asked. Raises Problem 401, 429, 503, ReadStoreUnavailable."""
+        ``turn`` is held while the tables are asked. Raises Problem 401, 403, 429, 503, ReadStoreUnavailable."""
+        if ticket is None:
+            self._authenticator.origins.authorize(headers, scope)
         if ticket is None or b"authorization" in headers:
             account = await self._authenticator.authenticate(headers, turn, scope)
             self._admit(scope, account.account_id)

@@ -22,6 +22,7 @@ from falcon.features.reactions.pages import ReactionPages
 from falcon.http import bearer_tokens
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
+from falcon.http.cookies import Origins
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.http.limits.addresses import Addresses
@@ -176,7 +177,9 @@ def start_edge(
     )
     signals = Signals(transport, feed)
     reads = ReadYourWrites(store, names, freshness, partitions)
-    authenticator = Authenticator(store, reads, allowed, Revocations(store, feed), secret)
+    authenticator = Authenticator(
+        store, reads, allowed, Revocations(store, feed), secret, Origins(settings.allowed_origins)
+    )
     keys = UsedKeys(_KEYS_REMEMBERED, settings.answer_window_seconds)
     streams = Streams(
         store,
