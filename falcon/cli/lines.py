@@ -6,7 +6,7 @@ reactions, come last. A new kind of them is declared here alone.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,8 @@ Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Seq: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Json: TypeAlias = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
+# Lines that follow a message, and the fields that tell them apart among those of the same message.
+FOLLOWING: Final[dict[str, tuple[str, ...]]] = {"reaction": ("emoji", "account"), "pin": ()}
 
 
 class BadLine(Exception):
@@ -48,6 +50,28 @@ class Refs:
         return _id_of(ref, self.accounts, field, "account")
 
 
+class _SentLine(msgspec.Struct, frozen=True):
+    def as_sent(self, refs: Refs) -> Json:
+        """All fields but ``at``: refs as ids, and times as the API writes them. Raises BadLine."""
+        sent: Json = {"type": self.__struct_config__.tag}
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name == "room":
+                sent["room_id"] = refs.room(value)
+            elif name in ("account", "author"):
+                sent[f"{name}_id"] = NOBODY if getattr(self, "missing", False) else refs.account(value, name)
+            elif name == "mentions":
+                sent[name] = [refs.account(ref, name) for ref in value]
+            elif name == "members":
+                sent[name] = [{"account_id": refs.account(each.account, name), "role": each.role} for each in value]
+            elif name != "at":
+                sent[name] = utc(value) if isinstance(value, datetime) else value
+        return sent
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
 class HeaderLine(msgspec.Struct, frozen=True, tag="falcon-export"):
     """Later versions may add fields, so unknown fields are ignored until the version is checked."""
 
@@ -62,19 +86,7 @@ class HeaderLine(msgspec.Struct, frozen=True, tag="falcon-export"):
         raise BadLine("a second header; a file has one, on its first line")
 
 
-class ChangesLine(msgspec.Struct, tag="changes"):
-    position: str
-    through: str
-
-
-class EndLine(msgspec.Struct, tag="end"):
-    position: str
-
-
-# --- accounts ---------------------------------------------------------------------------------------------------------
-
-
-class AccountLine(msgspec.Struct, frozen=True, tag="account", forbid_unknown_fields=True):
+class AccountLine(_SentLine, frozen=True, tag="account", forbid_unknown_fields=True):
     """``at``, here and below: the place of the change in the log of the other Falcon."""
 
     ref: str
@@ -82,10 +94,7 @@ class AccountLine(msgspec.Struct, frozen=True, tag="account", forbid_unknown_fie
     at: str | None = None
 
     def as_sent(self, refs: Refs) -> Json:
-        return {"type": "account", "source": refs.source, "ref": self.ref, "name": self.name}
-
-
-# --- rooms ------------------------------------------------------------------------------------------------------------
+        return super().as_sent(refs) | {"source": refs.source}
 
 
 class MemberRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +102,7 @@ class MemberRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Role = "member"
 
 
-class RoomLine(msgspec.Struct, frozen=True, tag="room", forbid_unknown_fields=True):
+class RoomLine(_SentLine, frozen=True, tag="room", forbid_unknown_fields=True):
     ref: str
     name: str
     created_at: Time
@@ -103,61 +112,17 @@ class RoomLine(msgspec.Struct, frozen=True, tag="room", forbid_unknown_fields=Tr
     at: str | None = None
 
     def as_sent(self, refs: Refs) -> Json:
-        return {
-            "type": "room",
-            "source": refs.source,
-            "ref": self.ref,
-            "kind": self.kind,
-            "name": self.name,
-            "description": self.description,
-            "created_at": utc(self.created_at),
-            "members": _as_sent(self.members, refs),
-        }
+        return super().as_sent(refs) | {"source": refs.source}
 
 
-class MembersLine(msgspec.Struct, frozen=True):
+class MembersLine(_SentLine, frozen=True, tag="members"):
     """Members of a large room that its own line has no place for. No file has such lines."""
 
     room: str
     members: tuple[MemberRef, ...]
 
-    def as_sent(self, refs: Refs) -> Json:
-        return {"type": "members", "room_id": refs.room(self.room), "members": _as_sent(self.members, refs)}
 
-
-def _as_sent(members: tuple[MemberRef, ...], refs: Refs) -> list[Json]:
-    return [{"account_id": refs.account(member.account, "members"), "role": member.role} for member in members]
-
-
-class RoomChangedLine(msgspec.Struct, tag="room-changed"):
-    room: str
-    name: str
-    description: str
-    at: str
-
-
-class RoomDeletedLine(msgspec.Struct, tag="room-deleted"):
-    room: str
-    at: str
-
-
-class MemberLine(msgspec.Struct, tag="member"):
-    room: str
-    account: str
-    role: str
-    at: str
-
-
-class MemberLeftLine(msgspec.Struct, tag="member-left"):
-    room: str
-    account: str
-    at: str
-
-
-# --- messages ---------------------------------------------------------------------------------------------------------
-
-
-class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fields=True):
+class MessageLine(_SentLine, frozen=True, tag="message", forbid_unknown_fields=True):
     room: str
     seq: Seq
     author: str
@@ -171,32 +136,17 @@ class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fie
     at: str | None = None
 
     def as_sent(self, refs: Refs) -> Json:
-        self._check_seq(refs)
-        return {
-            "type": "message",
-            "room_id": refs.room(self.room),
-            "seq": self.seq,
-            "author_id": NOBODY if self.missing else refs.account(self.author, "author"),
-            "text": self.text,
-            "posted_at": utc(self.posted_at),
-            "edited_at": utc(self.edited_at) if self.edited_at else None,
-            "deleted": self.deleted,
-            "reply_to": self.reply_to,
-            "mentions": [refs.account(ref, "mentions") for ref in self.mentions],
-        }
-
-    def _check_seq(self, refs: Refs) -> None:
-        """The server refuses this too, but cannot name the line."""
+        """The server refuses a gap, too, but cannot name the line."""
         expected = refs.last_seqs.get(self.room, self.seq - 1) + 1
         if self.seq != expected:
             raise BadLine(f"seq: must go on without a gap: expected {expected}, got {self.seq}")
         refs.last_seqs[self.room] = self.seq
+        sent = super().as_sent(refs)
+        del sent["missing"]
+        return sent
 
 
-# --- what follows a message -------------------------------------------------------------------------------------------
-
-
-class ReactionLine(msgspec.Struct, frozen=True, tag="reaction", forbid_unknown_fields=True):
+class ReactionLine(_SentLine, frozen=True, tag="reaction", forbid_unknown_fields=True):
     room: str
     seq: Seq
     emoji: str
@@ -204,84 +154,50 @@ class ReactionLine(msgspec.Struct, frozen=True, tag="reaction", forbid_unknown_f
     reacted_at: Time
     at: str | None = None
 
-    @property
-    def identity(self) -> tuple[str, ...]:
-        return "reaction", self.emoji, self.account
 
-    def as_sent(self, refs: Refs) -> Json:
-        return {
-            "type": "reaction",
-            "room_id": refs.room(self.room),
-            "seq": self.seq,
-            "emoji": self.emoji,
-            "account_id": refs.account(self.account, "account"),
-            "reacted_at": utc(self.reacted_at),
-        }
-
-
-class ReactionRemovedLine(msgspec.Struct, tag="reaction-removed"):
-    room: str
-    seq: int
-    emoji: str
-    account: str
-    at: str
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """The identity of the removed line among those of the message."""
-        return "reaction", self.emoji, self.account
-
-
-class PinLine(msgspec.Struct, frozen=True, tag="pin", forbid_unknown_fields=True):
+class PinLine(_SentLine, frozen=True, tag="pin", forbid_unknown_fields=True):
     room: str
     seq: Seq
     account: str
     pinned_at: Time
     at: str | None = None
 
-    @property
-    def identity(self) -> tuple[str, ...]:
-        return ("pin",)
-
-    def as_sent(self, refs: Refs) -> Json:
-        return {
-            "type": "pin",
-            "room_id": refs.room(self.room),
-            "seq": self.seq,
-            "account_id": refs.account(self.account, "account"),
-            "pinned_at": utc(self.pinned_at),
-        }
-
-
-class PinRemovedLine(msgspec.Struct, tag="pin-removed"):
-    room: str
-    seq: int
-    at: str
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        return ("pin",)
-
 
 FollowingLine: TypeAlias = ReactionLine | PinLine
-FollowingRemovedLine: TypeAlias = ReactionRemovedLine | PinRemovedLine
-
-
-# --- all --------------------------------------------------------------------------------------------------------------
-
 Row: TypeAlias = AccountLine | RoomLine | MessageLine | FollowingLine
 Line: TypeAlias = HeaderLine | Row
-RoomChange: TypeAlias = RoomLine | RoomChangedLine | MemberLine | MemberLeftLine
-Change: TypeAlias = (
-    AccountLine
-    | MessageLine
-    | FollowingLine
-    | FollowingRemovedLine
-    | RoomChange
-    | RoomDeletedLine
-    | ChangesLine
-    | EndLine
+
+
+# --- changes ----------------------------------------------------------------------------------------------------------
+
+
+ChangeType: TypeAlias = (
+    Literal["changes", "end", "account", "message"]
+    | Literal["room", "room-changed", "room-deleted", "member", "member-left"]
+    | Literal["reaction", "reaction-removed", "pin", "pin-removed"]
 )
+
+
+class Change(msgspec.Struct):
+    """What has changed. Rows that come later, or again, are changes, too."""
+
+    type: ChangeType
+    ref: str = ""
+    room: str = ""
+    name: str = ""
+    description: str = ""
+    account: str = ""
+    role: Role = "member"
+    seq: int = 0
+    emoji: str = ""
+    edited_at: str | None = None
+    deleted: bool = False
+
+
+def identity_of(line: FollowingLine | Change) -> tuple[str, ...]:
+    """The identity of a line among the ones that follow a message, also of the line that says that it was removed."""
+    kind = str(line.type if isinstance(line, Change) else line.__struct_config__.tag).removesuffix("-removed")
+    return kind, *(getattr(line, name) for name in FOLLOWING[kind])
 
 
 def _id_of(ref: str, known: dict[str, int], field: str, kind: str) -> int:

@@ -16,19 +16,15 @@ import msgspec
 
 from falcon.cli.faults import Fault
 from falcon.cli.lines import (
+    FOLLOWING,
     AccountLine,
     Change,
     FollowingLine,
-    FollowingRemovedLine,
-    MemberLeftLine,
-    MemberLine,
     MemberRef,
     MessageLine,
-    RoomChange,
-    RoomChangedLine,
-    RoomDeletedLine,
     RoomLine,
     Row,
+    identity_of,
     utc,
 )
 
@@ -44,6 +40,7 @@ _Identity: TypeAlias = tuple[str, ...]  # of a line among the ones that follow a
 
 _change: Final[msgspec.json.Decoder[Change]] = msgspec.json.Decoder(Change)
 _row: Final[msgspec.json.Decoder[Row]] = msgspec.json.Decoder(Row)
+_room: Final = msgspec.json.Decoder(RoomLine)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -90,7 +87,7 @@ class _Changes:
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
     rooms: dict[str, tuple[int, RoomLine]] = field(default_factory=dict)
-    of_room: dict[str, list[RoomChange]] = field(default_factory=dict)
+    of_room: dict[str, list[RoomLine | Change]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     missing: set[_Place] = field(default_factory=set)
     messages: dict[_Place, bytes] = field(default_factory=dict)
@@ -98,27 +95,27 @@ class _Changes:
     following: dict[_Place, dict[_Identity, Numbered | None]] = field(default_factory=dict)
 
     def apply(self, change: Change, number: int, raw: bytes) -> None:
-        if isinstance(change, FollowingLine | FollowingRemovedLine):
-            of_message = self.following.setdefault((change.room, change.seq), {})
-            of_message.pop(change.identity, None)  # one that comes again is the newest
-            of_message[change.identity] = (number, raw) if isinstance(change, FollowingLine) else None
-            return
-        match change:
-            case AccountLine():
-                self.accounts[change.ref] = (number, raw)
-            case RoomLine():
-                self.rooms[change.ref] = (number, change)
-                self.of_room.setdefault(change.ref, []).append(change)
-            case MessageLine():
-                place = (change.room, change.seq)
-                if change.deleted:
-                    self.emptied.add(place)
-                if change.edited_at is not None or change.deleted or place in self.missing:
-                    self.messages[place] = raw
-            case RoomDeletedLine():
-                self.deleted.add(change.room)
-            case RoomChangedLine() | MemberLine() | MemberLeftLine():
-                self.of_room.setdefault(change.room, []).append(change)
+        """Raises msgspec.DecodeError."""
+        place = (change.room, change.seq)
+        if change.type.removesuffix("-removed") in FOLLOWING:
+            of_message, identity = self.following.setdefault(place, {}), identity_of(change)
+            of_message.pop(identity, None)  # one that comes again is the newest
+            of_message[identity] = None if change.type.endswith("-removed") else (number, raw)
+        elif change.type == "account":
+            self.accounts[change.ref] = (number, raw)
+        elif change.type == "room":
+            room = _room.decode(raw)
+            self.rooms[change.ref] = (number, room)
+            self.of_room.setdefault(change.ref, []).append(room)
+        elif change.type == "message":
+            if change.deleted:
+                self.emptied.add(place)
+            if change.edited_at is not None or change.deleted or place in self.missing:
+                self.messages[place] = raw
+        elif change.type == "room-deleted":
+            self.deleted.add(change.room)
+        elif change.type in ("room-changed", "member", "member-left"):
+            self.of_room.setdefault(change.room, []).append(change)
 
     def lines_after(self, place: _Place, rows: dict[_Identity, Numbered]) -> Iterator[Numbered]:
         """The lines after a message: the rows that no change removed or replaced, then the new lines. A deleted
@@ -133,15 +130,14 @@ class _Changes:
         """The row with the changes: they set, and never add."""
         members = {member.account: member for member in room.members}
         for change in self.of_room.get(room.ref, ()):
-            match change:
-                case RoomLine() | RoomChangedLine():
-                    room = msgspec.structs.replace(room, name=change.name, description=change.description)
-                    if isinstance(change, RoomLine):
-                        members |= {member.account: member for member in change.members}
-                case MemberLine():
-                    members[change.account] = MemberRef(change.account, change.role)  # type: ignore[arg-type]
-                case MemberLeftLine():
-                    members.pop(change.account, None)
+            if isinstance(change, RoomLine):
+                members |= {member.account: member for member in change.members}
+            elif change.type == "member":
+                members[change.account] = MemberRef(change.account, change.role)
+            elif change.type == "member-left":
+                members.pop(change.account, None)
+            if isinstance(change, RoomLine) or change.type == "room-changed":
+                room = msgspec.structs.replace(room, name=change.name, description=change.description)
         return msgspec.structs.replace(room, members=tuple(members.values()))
 
 
@@ -154,20 +150,16 @@ def _read_changes(file: BinaryIO, name: str) -> _Changes:
         if changes.line or raw.startswith(_CHANGES):
             if not changes.line:
                 changes.line = number
-            changes.apply(_decoded(raw, number, name), number, raw)
+            try:
+                changes.apply(_change.decode(raw), number, raw)
+            except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+                raise Fault(f"{name}:{number}: {fault}") from fault
         elif _MISSING in raw and isinstance(hole := _decoded_row(raw), MessageLine):
             changes.missing.add((hole.room, hole.seq))
         ended = raw.startswith(_END)
     if not ended:
         raise Fault(f"{name}: it ends at line {number}, before its last line; let `falcon export` finish it first")
     return changes
-
-
-def _decoded(raw: bytes, number: int, name: str) -> Change:
-    try:
-        return _change.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise Fault(f"{name}:{number}: {fault}") from fault
 
 
 def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
@@ -189,7 +181,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
             yield from _rooms_made(changes)
         if isinstance(line, FollowingLine):
             if number < changes.line and (line.room, line.seq) == place:
-                following[line.identity] = (number, raw)
+                following[identity_of(line)] = (number, raw)
             continue
         yield from changes.lines_after(place, following)
         place, following = ("", 0), {}

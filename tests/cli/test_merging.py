@@ -154,7 +154,7 @@ def test_an_export_that_is_not_whole_is_refused_before_anything_is_sent(
 
 def test_a_bad_line_among_the_changes_is_named(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
     result = run(server, "import", written(tmp_path / "old.jsonl", [HEADER, ALICE, CHANGES, {"type": "poll"}, END]))
-    assert result.stderr.splitlines()[-1] == "old.jsonl:4: Invalid value 'poll' - at `$.type`"
+    assert result.stderr.splitlines()[-1] == "old.jsonl:4: Invalid enum value 'poll' - at `$.type`"
     assert server.imports == []
 
 
