@@ -7,12 +7,13 @@ import sys
 
 
 def main() -> None:
-    if sys.argv[1:2] and sys.argv[1] in ("up", "api", "write", "project"):
+    command, options = sys.argv[1:2], sys.argv[2:]
+    if command and command[0] in ("up", "api", "write", "project") and options in ([], ["--json"]):
         # Ctrl-C ends the start without a traceback; later the launcher handles it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         from falcon.run.launcher import main as launch
 
-        sys.exit(launch(sys.argv[1], sys.argv[2:]))
+        sys.exit(launch(command[0], as_json=bool(options)))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as for standard error: not all locales have all characters
     from falcon.cli import app

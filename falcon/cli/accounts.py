@@ -1,14 +1,13 @@
 """Accounts and their tokens: for admins."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from falcon.cli.asking import PersonArgument, asking
-from falcon.cli.calling import KeyOption, find_running
+from falcon.cli.calling import KeyOption, find_running, read_settings
 from falcon.cli.display import local_minute
 from falcon.cli.faults import Fault
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
@@ -77,13 +76,8 @@ async def list_all(falcon: "FalconClient") -> "list[Account]":
 
 def _made_here(ctx: typer.Context, data_dir: Path) -> dict[str, Any] | None:
     """A token from Falcon's own files. None if a Falcon runs on them: then ask it. Raises Fault."""
-    from falcon.run.settings import Settings, WrongSettings
-
     account: str = ctx.params["account"]
-    try:
-        settings = replace(Settings.from_env(), data_dir=data_dir)
-    except WrongSettings as fault:
-        raise Fault("; ".join(str(fault).splitlines())) from fault
+    settings = read_settings(data_dir)
     running = find_running(data_dir)
     if not settings.kafka and (not settings.database.exists() or (running is not None and running.alive)):
         return None

@@ -17,6 +17,7 @@ from falcon.cli.faults import Fault
 if TYPE_CHECKING:
     import httpx
 
+    from falcon.run.settings import Settings
     from falcon_chat import Clock, FalconClient  # imported when a server is called: it takes a while
 
 T = TypeVar("T")
@@ -161,6 +162,19 @@ class Credentials(msgspec.Struct, frozen=True):
 
     token: str
     admin_token: str
+
+
+def read_settings(data_dir: Path | None = None, *required: str) -> "Settings":
+    """Settings by the environment, and by the option for the data directory. Raises Fault."""
+    from falcon.run.settings import Settings, WrongSettings
+
+    given = {} if data_dir is None else {"FALCON_DATA_DIR": str(data_dir)}
+    try:
+        settings = Settings.from_env(os.environ | given)
+        settings.require(*required)
+    except WrongSettings as fault:
+        raise Fault("; ".join(str(fault).splitlines())) from fault
+    return settings
 
 
 def find_running(data_dir: Path) -> Running | None:

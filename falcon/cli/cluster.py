@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from falcon.cli.calling import read_settings
 from falcon.cli.display import counted
 from falcon.cli.faults import Fault, tell
 from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with
@@ -56,7 +57,7 @@ def project(as_json: JsonOption = False) -> None:
 def _launch(command: str, as_json: bool) -> None:
     from falcon.run.launcher import main
 
-    raise typer.Exit(main(command, ["--json"] if as_json else []))
+    raise typer.Exit(main(command, as_json=as_json))
 
 
 def prepare() -> None:
@@ -199,14 +200,9 @@ def skip(
 
 def _settings() -> "Settings":
     """Raises Fault."""
-    from falcon.run.settings import Settings, WrongSettings
     from falcon.telemetry import logs
 
-    try:
-        settings = Settings.from_env()
-        settings.require("kafka", "hbase")
-    except WrongSettings as fault:
-        raise Fault("; ".join(str(fault).splitlines())) from fault
+    settings = read_settings(None, "kafka", "hbase")
     logs.configure("cli", settings.log_level, "auto")
     return settings
 

@@ -3,16 +3,13 @@
 import os
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, Running, find_running
+from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, Running, find_running, read_settings
 from falcon.cli.faults import Fault
-
-if TYPE_CHECKING:
-    from falcon.run.settings import Settings
 
 _ANSWER_SECONDS = 8.0  # the operations port waits up to three seconds for each process
 _SAID_MAX = 200  # characters of an answer, two lines of a terminal
@@ -42,9 +39,10 @@ def health(
 
 def _address(data_dir: Path) -> tuple[str, int]:
     """Host and port. If the system chose the port, only the data directory has it. Raises Fault."""
-    settings = _settings()
+    settings = read_settings()
+    chosen = "FALCON_OPS_PORT" in os.environ and settings.ops_port > 0
     running = find_running(data_dir)
-    if running is not None and running.alive and running.ops_url and not _chosen(settings):
+    if running is not None and running.alive and running.ops_url and not chosen:
         url = urlsplit(running.ops_url)
         return url.hostname or settings.ops_host, url.port or settings.ops_port
     if settings.ops_port <= 0:
@@ -59,21 +57,6 @@ def _nothing_to_ask(ops_port: int, data_dir: Path, running: Running | None) -> s
         f"no Falcon runs on {data_dir}/: start one with `falcon up`, "
         "or set FALCON_OPS_PORT to the operations port of the Falcon that runs"
     )
-
-
-def _chosen(settings: "Settings") -> bool:
-    """True if the environment names a port that can be asked."""
-    return "FALCON_OPS_PORT" in os.environ and settings.ops_port > 0
-
-
-def _settings() -> "Settings":
-    """Raises Fault."""
-    from falcon.run.settings import Settings, WrongSettings
-
-    try:
-        return Settings.from_env()
-    except WrongSettings as fault:
-        raise Fault("; ".join(str(fault).splitlines())) from fault
 
 
 def _ask(host: str, port: int, path: str) -> tuple[int, str]:

@@ -1,13 +1,12 @@
 """Maintains an installation."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running
+from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running, read_settings
 from falcon.cli.display import counted, visible
 from falcon.cli.faults import Fault
 from falcon.cli.read_models import check_read_model, read_models_beginning_with
@@ -31,7 +30,7 @@ def up(
     """  # noqa: E501
     from falcon.run.launcher import main
 
-    raise typer.Exit(main("up", ["--json"] if as_json else []))
+    raise typer.Exit(main("up", as_json=as_json))
 
 
 def rebuild(
@@ -57,7 +56,7 @@ def rebuild(
     check_read_model(name)
     from falcon.cli.progress import progress_bar
 
-    settings = _settings(data_dir)
+    settings = read_settings(data_dir)
     if not settings.kafka and not settings.database.exists():
         raise Fault(f"no data in {data_dir}/: nothing to rebuild; see --data-dir")
     with progress_bar(f"Rebuilding {name}") as bar:
@@ -93,7 +92,7 @@ def copy(
     from falcon.run.bootstrap import embedded
     from falcon.run.settings import PROCESSES_MAX
 
-    settings = _settings(data_dir)
+    settings = read_settings(data_dir)
     if not settings.database.exists():
         raise Fault(f"no data in {data_dir}/: nothing to copy; see --data-dir")
     if folder.exists():
@@ -126,16 +125,6 @@ def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     _print_findings(findings)
     if any(finding.state is FindingState.FAIL for finding in findings):
         raise typer.Exit(1)
-
-
-def _settings(data_dir: Path) -> "Settings":
-    """Settings by the environment and the option. Raises Fault."""
-    from falcon.run.settings import Settings, WrongSettings
-
-    try:
-        return Settings.from_env({**os.environ, "FALCON_DATA_DIR": str(data_dir)})
-    except WrongSettings as fault:
-        raise Fault("; ".join(str(fault).splitlines())) from fault
 
 
 def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
@@ -186,7 +175,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
         running = None
         findings.append(look.Finding("up.json", look.FindingState.WARN, str(fault)))
     try:
-        settings = _settings(data_dir)
+        settings = read_settings(data_dir)
     except Fault as fault:
         return [
             *findings,

@@ -3,7 +3,6 @@
 It imports little, since the first message waits for it, and it serves nothing itself, since it must not die.
 """
 
-import argparse
 import contextlib
 import os
 import signal
@@ -42,38 +41,27 @@ class _Plan:
     """
 
     role: str
-    description: str
     needs: tuple[str, ...] = ()
     stores: bool = False
     port: str = ""
 
 
 _PLANS: Final = {
-    "up": _Plan(
-        "serve", "Run Falcon on this machine. Data lives in FALCON_DATA_DIR (./data).", stores=True, port="http_port"
-    ),
-    "api": _Plan("api", "Run the HTTP edge of a cluster.", ("kafka", "hbase"), port="http_port"),
-    "write": _Plan("write", "Run owners of partitions of a cluster.", ("kafka",), stores=True, port="internal_port"),
-    "project": _Plan("projector", "Run the projections of a cluster.", ("kafka", "hbase")),
+    "up": _Plan("serve", stores=True, port="http_port"),
+    "api": _Plan("api", ("kafka", "hbase"), port="http_port"),
+    "write": _Plan("write", ("kafka",), stores=True, port="internal_port"),
+    "project": _Plan("projector", ("kafka", "hbase")),
 }
 
 
-def main(command: str, argv: list[str]) -> int:
-    """Returns the exit code."""
-    plan = _PLANS[command]
-    parser = argparse.ArgumentParser(
-        prog=f"falcon {command}",
-        description=f"{plan.description} Ctrl-C shuts it down cleanly.",
-        epilog="Settings are environment variables: see docs/settings.md, or run falcon doctor.",
-    )
-    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
-    arguments = parser.parse_args(argv)
+def main(command: str, *, as_json: bool) -> int:
+    """``as_json``: print the addresses as one line of JSON. Returns the exit code."""
     try:
         settings = Settings.from_env()
-        settings.require(*plan.needs)
+        settings.require(*_PLANS[command].needs)
         for line in unknown_settings():
             say(line)
-        return Launcher(settings, command, as_json=arguments.json).run()
+        return Launcher(settings, command, as_json=as_json).run()
     except WrongSettings as error:
         print(error, file=sys.stderr)
         return 2
