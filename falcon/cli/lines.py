@@ -179,7 +179,7 @@ ChangeType: TypeAlias = (
 
 
 class Change(msgspec.Struct):
-    """What has changed. Rows that come later, or again, are changes, too."""
+    """Something that has changed. Rows that come later, or again, are changes, too."""
 
     type: ChangeType
     ref: str = ""

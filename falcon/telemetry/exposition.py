@@ -2,29 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeAlias
 
 from prometheus_client import exposition, multiprocess
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
-
-Values: TypeAlias = dict[str, dict[tuple[str, ...], float]]
 
 
 def collect(folder: Path) -> list[Family]:
     """Counters and histograms of all processes, also ended ones; gauges of the ones that live. By name."""
     collector = multiprocess.MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
     return sorted(collector.collect(), key=lambda family: family.name)  # type: ignore[no-untyped-call]
-
-
-def values(families: Iterable[Family]) -> Values:
-    """The values of each series, by its name and the values of its labels. A histogram has its sum and its count."""
-    found: Values = {}
-    for family in families:
-        for sample in family.samples:
-            if "le" not in sample.labels:
-                found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
-    return found
 
 
 class _Collected(Collector):

@@ -14,7 +14,6 @@ from prometheus_client.metrics_core import Metric as Family
 from falcon import __version__
 from falcon.base.process import descendants, start_ticks
 from falcon.telemetry import exposition, instruments, probes
-from falcon.telemetry.exposition import Values
 from falcon.telemetry.run_folder import signs
 
 _YOUNG_SECONDS: Final = 2.0  # a process that starts cannot answer yet
@@ -48,9 +47,6 @@ class ProcessTree:
         """The other processes' gauges and histograms are up to a second old, this process's are of now."""
         instruments.sample()
         return exposition.collect(self._folder)
-
-    def values(self) -> Values:
-        return exposition.values(self._measured())
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type."""

@@ -22,7 +22,7 @@ from tools.harness.falcon import Falcon
 TOKEN = "a token for operators"
 _PART = 16  # characters of a secret from which on they are one
 OPEN = ("/livez", "/startupz", "/readyz", "/metrics")
-INSIDE = ("/ops", "/ops/main.js", "/debug", "/debug/stacks", "/debug/heap", "/debug/shards", "/debug/mailboxes")
+INSIDE = ("/ops", "/ops/main.js", "/debug", "/debug/stacks", "/debug/heap", "/debug/shards")
 
 
 class Ports:
@@ -78,13 +78,13 @@ def basic(password: str) -> str:
 def test_on_the_machine_itself_no_token_is_needed(ports: Ports) -> None:
     ops = ports.open(None, on_loopback=True)
     for host in ("127.0.0.1:8081", "localhost:8081", "[::1]:8081"):
-        assert [status(ops, path, host=host) for path in (*OPEN, *INSIDE)] == [200] * 11
+        assert [status(ops, path, host=host) for path in (*OPEN, *INSIDE)] == [200] * 10
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8081", "127.0.0.1.evil.example", ""])
 def test_a_browser_is_not_led_inside_by_a_name_that_points_here(ports: Ports, host: str) -> None:
     ops = ports.open(None, on_loopback=True)
-    assert [status(ops, path, host=host) for path in ("/metrics", *INSIDE)] == [403] * 8
+    assert [status(ops, path, host=host) for path in ("/metrics", *INSIDE)] == [403] * 7
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -97,8 +97,8 @@ def test_no_page_of_another_site_makes_a_browser_look_inside(ports: Ports, token
 def test_beyond_the_machine_health_and_metrics_are_all_there_is_without_a_token(ports: Ports) -> None:
     ops = ports.open(None, on_loopback=False)
     assert [status(ops, path) for path in OPEN] == [200] * 4
-    assert [status(ops, path) for path in INSIDE] == [403] * 7
-    assert [status(ops, path, authorization="Bearer ") for path in INSIDE] == [403] * 7
+    assert [status(ops, path) for path in INSIDE] == [403] * 6
+    assert [status(ops, path, authorization="Bearer ") for path in INSIDE] == [403] * 6
 
 
 @pytest.mark.parametrize("on_loopback", [True, False])
@@ -107,11 +107,11 @@ def test_with_a_token_one_can_look_inside_and_without_it_nobody(
 ) -> None:
     ops = ports.open(token_file, on_loopback=on_loopback)
     assert [status(ops, path) for path in OPEN] == [200] * 4
-    assert [status(ops, path) for path in INSIDE] == [401] * 7
+    assert [status(ops, path) for path in INSIDE] == [401] * 6
     for right in (f"Bearer {TOKEN}", f"bearer {TOKEN}", basic(TOKEN)):
-        assert [status(ops, path, authorization=right) for path in INSIDE] == [200] * 7
+        assert [status(ops, path, authorization=right) for path in INSIDE] == [200] * 6
     for wrong in ("", TOKEN, "Bearer", "Bearer another token for operators", basic(""), basic(TOKEN[:-1]), "Basic !"):
-        assert [status(ops, path, authorization=wrong) for path in INSIDE] == [401] * 7
+        assert [status(ops, path, authorization=wrong) for path in INSIDE] == [401] * 6
     answer = ops.send("GET", "/ops")
     assert answer.headers["www-authenticate"].startswith("Basic ")  # then a browser asks for the token
 
@@ -132,7 +132,7 @@ def test_operators_tokens_are_changed_while_it_runs(
 def test_without_the_file_of_the_token_nobody_looks_inside_and_probes_go_on(ports: Ports, tmp_path: Path) -> None:
     ops = ports.open(tmp_path / "none", on_loopback=True)
     assert [status(ops, path) for path in OPEN] == [200] * 4
-    assert [status(ops, path, authorization="Bearer ") for path in INSIDE] == [503] * 7
+    assert [status(ops, path, authorization="Bearer ") for path in INSIDE] == [503] * 6
     write_secret(tmp_path / "none", TOKEN)
     assert status(ops, "/debug", authorization=f"Bearer {TOKEN}") == 200
 
@@ -206,8 +206,6 @@ def test_no_secret_is_in_any_log_error_page_or_metric(
             ask(ops, "GET", "/metrics")
             for page in (
                 "",
-                "/dispatchers",
-                "/mailboxes",
                 "/shards",
                 "/stacks",
                 "/heap",

@@ -169,22 +169,8 @@ def test_metrics_come_in_the_format_that_is_asked_for(ops: Api, accept: str, giv
 # --- a look inside ----------------------------------------------------------------------------------------------------
 
 
-def test_dispatchers_show_their_threads_and_their_queue(ops: Api) -> None:
-    ops.send("GET", "/livez")
-    rows = {row["dispatcher"]: row for row in ops.send("GET", "/debug/dispatchers").json()["dispatchers"]}
-    operations = rows["operations"]
-    assert (operations["threads_max"], operations["queue_bound"]) == (2, 4)
-    assert operations["run_count"] >= 1
-
-
-def test_mailboxes_show_their_size_and_their_bound(ops: Api, anna: Person, room: Room) -> None:
-    anna.says(room, "Hi")
-    shown = ops.send("GET", "/debug/mailboxes").json()
-    assert {"shard", "size", "bound", "oldest_seconds", "rejected"} == set(shown["mailboxes"][0])
-
-
 def test_for_people_there_is_a_page_that_refreshes_itself(ops: Api) -> None:
-    for path in ("/debug", "/debug/dispatchers", "/debug/mailboxes", "/debug/shards"):
+    for path in ("/debug", "/debug/shards"):
         answer = ops.send("GET", path, headers={"accept": "text/html"})
         assert answer.headers["content-type"].startswith("text/html")
         assert 'http-equiv="refresh"' in answer.text
@@ -240,8 +226,6 @@ def test_a_heap_shows_what_has_grown_since_an_earlier_one(ops: Api, monkeypatch:
         ("/debug/profile?idle=yes", 422, "idle"),
         ("/debug/profile?process=nobody-7", 404, "serve-0"),
         ("/debug/shards?process=nobody-7", 404, "serve-0"),
-        ("/debug/dispatchers?process=serve-0", 422, "process"),
-        ("/debug/mailboxes?process=serve-0", 422, "process"),
     ],
 )
 def test_a_wrong_argument_is_named(ops: Api, path: str, status: int, named: str) -> None:

@@ -46,8 +46,14 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def shown(folder: Path) -> exposition.Values:
-    return exposition.values(exposition.collect(folder))
+def shown(folder: Path) -> dict[str, dict[tuple[str, ...], float]]:
+    """The values of each series, by its name and the values of its labels. A histogram has its sum and its count."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in exposition.collect(folder):
+        for sample in family.samples:
+            if "le" not in sample.labels:
+                found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
 
 
 def page(folder: Path, accept: str = "") -> str:
@@ -269,7 +275,8 @@ def test_a_process_counts_on_when_memory_is_full(tmp_path: Path) -> None:
     code += "    try:\n        while True: other.write(bytes(4096))\n    except OSError as full: print(full.strerror)\n"
     code += "for number in range(200): metrics.read_seconds.labels(str(number)).observe(1); instruments.sample()\n"
     code += "from falcon.telemetry import exposition\n"
-    code += "print(len(exposition.values(exposition.collect(folder))['falcon_read_seconds_count']) >= 200)"
+    code += "families = {family.name: family for family in exposition.collect(folder)}\n"
+    code += "print(len({each.labels['call'] for each in families['falcon_read_seconds'].samples}) >= 200)"
     said = subprocess.run(
         [*on_small_disk(tmp_path, "2m"), sys.executable, "-c", code, str(tmp_path)],
         capture_output=True,

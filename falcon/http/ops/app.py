@@ -18,9 +18,7 @@ from falcon.http.ops.operators import Operators
 from falcon.http.problems import Problem, broken, invalid
 from falcon.http.requests import decode_query
 from falcon.http.responses import BytesResponse, json_response, problem_response
-from falcon.http.shapes import Nothing
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
-from falcon.telemetry.exposition import Values
 from falcon.telemetry.heap import Heaps
 from falcon.telemetry.probes import NoAnswer
 from falcon.telemetry.profile import NoProfile, record
@@ -38,8 +36,6 @@ class InspectedProcesses(Protocol):
     def health(self) -> dict[str, dict[str, bool]]: ...
 
     def metrics(self, accept: str) -> tuple[bytes, str]: ...
-
-    def values(self) -> Values: ...
 
     def processes(self) -> dict[str, int]: ...
 
@@ -77,8 +73,6 @@ def create_ops_app(
     for_operators: dict[str, _Page] = {
         **web.picture(),
         "/debug": shown.index,
-        "/debug/dispatchers": shown.dispatchers,
-        "/debug/mailboxes": shown.mailboxes,
         "/debug/shards": shown.shards,
         "/debug/stacks": shown.stacks,
         "/debug/heap": shown.heap,
@@ -155,7 +149,7 @@ class OpsPages:
     # --- a look inside ------------------------------------------------------------------------------------------------
 
     def index(self, request: Request) -> Response | BytesResponse:
-        names = ["dispatchers", "mailboxes", "shards", "stacks", "heap", "profile?seconds=10"]
+        names = ["shards", "stacks", "heap", "profile?seconds=10"]
         links = [{"page": f"/debug/{name}"} for name in names]
         return self._page(
             request,
@@ -165,18 +159,6 @@ class OpsPages:
                 "processes": [{"process": name, "pid": pid} for name, pid in self._processes.processes().items()],
             },
         )
-
-    def dispatchers(self, request: Request) -> Response | BytesResponse:
-        """All processes together."""
-        decode_query(request.scope, Nothing)
-        return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._processes.values())})
-
-    def mailboxes(self, request: Request) -> Response | BytesResponse:
-        """All processes together."""
-        decode_query(request.scope, Nothing)
-        measured = self._processes.values()
-        tables = {"mailboxes": pages.mailboxes(measured), "actors": pages.actors(measured)}
-        return self._page(request, "Mailboxes", tables)
 
     def shards(self, request: Request) -> Response | BytesResponse:
         """The shards of every process that hosts some; other processes do not know the question."""

@@ -4,79 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, TypeAlias
 
-from falcon.telemetry import metrics
-from falcon.telemetry.exposition import Values
-
 Row: TypeAlias = dict[str, Any]
-
-
-def dispatchers(measured: Values) -> list[Row]:
-    """One row for each dispatcher; times in seconds."""
-    values = _Values(measured)
-    return [
-        {
-            "dispatcher": name,
-            "active": values.value_of(metrics.dispatcher_active.name, name),
-            "threads_max": values.value_of(metrics.dispatcher_threads_max.name, name),
-            "all_active_seconds": values.counted(metrics.dispatcher_all_active.name, name),
-            "queue": values.value_of(metrics.dispatcher_queue.name, name),
-            "queue_bound": values.value_of(metrics.dispatcher_bound.name, name),
-            "oldest_seconds": values.value_of(metrics.dispatcher_oldest.name, name),
-            "rejected": values.counted(metrics.dispatcher_rejections.name, name),
-            **values.times("queued", metrics.dispatcher_wait.name, name),
-            **values.times("run", metrics.dispatcher_run.name, name),
-        }
-        for name in values.labels(metrics.dispatcher_threads_max.name)
-    ]
-
-
-def mailboxes(measured: Values) -> list[Row]:
-    values = _Values(measured)
-    return [
-        {
-            "shard": shard,
-            "size": values.value_of(metrics.mailbox_size.name, shard),
-            "bound": values.value_of(metrics.mailbox_bound.name, shard),
-            "oldest_seconds": values.value_of(metrics.mailbox_oldest.name, shard),
-            "rejected": values.counted(metrics.mailbox_rejections.name, shard),
-        }
-        for shard in values.labels(metrics.mailbox_size.name)
-    ]
-
-
-def actors(measured: Values) -> list[Row]:
-    values = _Values(measured)
-    return [
-        {
-            "actor": actor,
-            **values.times("in_mailbox", metrics.mailbox_seconds.name, actor),
-            **values.times("processing", metrics.actor_seconds.name, actor),
-            "errors": values.counted(metrics.actor_errors.name, actor),
-        }
-        for actor in values.labels(f"{metrics.actor_seconds.name}_count")
-    ]
-
-
-class _Values:
-    """A metric's values by label; 0 if nothing was measured."""
-
-    def __init__(self, measured: Values) -> None:
-        self._measured = measured
-
-    def labels(self, name: str) -> list[str]:
-        return sorted(labels[0] for labels in self._measured.get(name, {}))
-
-    def value_of(self, name: str, label: str) -> float:
-        return round(self._measured.get(name, {}).get((label,), 0.0), 6)
-
-    def counted(self, name: str, label: str) -> float:
-        return self.value_of(f"{name}_total", label)
-
-    def times(self, title: str, name: str, label: str) -> Row:
-        """The number of observations, and their mean."""
-        count = self.value_of(f"{name}_count", label)
-        mean = self.value_of(f"{name}_sum", label) / count if count else 0.0
-        return {f"{title}_count": round(count), f"{title}_mean": round(mean, 6)}
 
 
 def heap(counted: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[Row]:
