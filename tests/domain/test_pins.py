@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided
+from falcon.domain.ids import ID_MAX
 from falcon.domain.rejections import (
     Invalid,
     MessageIsDeleted,
@@ -112,12 +113,25 @@ def test_a_room_has_so_many_pins_at_most() -> None:
 def test_pins_are_imported_once_into_imported_rooms_only() -> None:
     old = (an_imported_group(members=[BOB]), posted(1))
     command = ImportPin(ROOM, 1, CAT, NOW, a_message())
-    given(*old).when(command).then(pinned(by=CAT, at=NOW)).answered(ImportAnswer(1, 0))
+    given(*old).when(command).then(pinned(number=NOW - ID_MAX, by=CAT, at=NOW)).answered(ImportAnswer(1, 0))
     given(*old, pinned()).when(command).then_nothing_happened().answered(ImportAnswer(0, 1))
     removed = ImportPin(ROOM, 1, CAT, NOW, without_text(a_message()), 1)
     given(*old, deleted(a_message(), 1)).when(removed).then_nothing_happened().answered(ImportAnswer(0, 1))
     rule = "pins can only be imported into a room that was imported"
     given(*TEA).when(command).then_rejected(NotAllowed(rule))
+
+
+def test_pins_are_in_the_order_in_which_they_were_made_whatever_the_clock_says() -> None:
+    given(*TEA, pinned(at=LATER)).when(pin(seq=2), at=NOW).then(pinned(2, 2, at=NOW))
+
+
+def test_imported_pins_are_in_the_order_of_their_times_and_before_all_others() -> None:
+    history: tuple[Event, ...] = (an_imported_group(members=[BOB]), *a_conversation(3))
+    later = given(*history).when(ImportPin(ROOM, 1, CAT, LATER, a_message(1)))
+    earlier = given(*history, pinned(1, LATER - ID_MAX)).when(ImportPin(ROOM, 2, CAT, NOW, a_message(2)))
+    later.then(pinned(1, LATER - ID_MAX, by=CAT))
+    earlier.then(pinned(2, NOW - ID_MAX, by=CAT, at=NOW))
+    given(*history, pinned(1, LATER - ID_MAX)).when(pin(seq=3), at=NOW).then(pinned(3, 1, at=NOW))
 
 
 @tried(120)

@@ -104,11 +104,16 @@ def test_a_pin_is_a_line_of_an_export(falcon: Falcon, anna: Person, room: Room) 
 
 def test_imported_pins_are_as_they_were(falcon: Falcon, anna: Person, ben: Person, there: Room) -> None:
     line = {"type": "pin", "room_id": there.room_id, "seq": 2, "account_id": ben.account_id, "pinned_at": AT}
+    newer = {**line, "seq": 1, "pinned_at": AT.replace("2024", "2028")}
     for _ in range(2):
-        imported(falcon, *(message_line(there, seq, anna) for seq in (1, 2)), line)
-    assert [(each["message"]["seq"], each["pinned_by"], each["pinned_at"]) for each in pins(anna, there)] == [
-        (2, ben.account_id, AT)
+        imported(falcon, *(message_line(there, seq, anna) for seq in (1, 2, 3)), newer, line)
+    pin(anna, there, 3)
+    assert [(each["message"]["seq"], each["pinned_by"]) for each in pins(anna, there)] == [
+        (3, anna.account_id),
+        (1, ben.account_id),
+        (2, ben.account_id),
     ]
+    assert [each["pinned_at"] for each in pins(anna, there)][1:] == [newer["pinned_at"], AT]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import msgspec
 
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
-from falcon.domain.ids import AccountId, Millis, RoomId, Seq
+from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq
 from falcon.domain.rejections import Invalid, MessageIsDeleted, NotAllowed, NotAMember, ReadOnly
 from falcon.features.messages.rules import DeleteMessage, Message, current_message
 from falcon.features.rooms.rules import FeatureState, Room
@@ -42,7 +42,7 @@ class ImportPin(msgspec.Struct, frozen=True, tag=True):
 
 
 class PinAdded(msgspec.Struct, frozen=True):
-    """``number`` orders pins of the same time."""
+    """``number`` orders the pins of the room, whatever clocks say. Imported pins have negative ones, by their times."""
 
     room_id: RoomId
     seq: Seq
@@ -67,7 +67,7 @@ class PinAnswer(msgspec.Struct, frozen=True, tag="pin-answer"):
 
 
 class RoomPins(msgspec.Struct, frozen=True, array_like=True):
-    """Oldest first."""
+    """Oldest first, but for imported ones."""
 
     pins: tuple[PinAdded, ...] = ()
 
@@ -85,7 +85,8 @@ def add_pin(room: Room, command: AddPin, at: Millis) -> Decision:
     pin = STATE.of(room).of(command.seq)
     if pin is not None:
         return Decided((), _answer(pin))
-    pinned = _pinned(room, command, command.by, at)
+    number = max((0, *(each.number for each in STATE.of(room).pins))) + 1
+    pinned = _pinned(room, command, command.by, at, number)
     return Decided((pinned,), _answer(pinned)) if isinstance(pinned, PinAdded) else pinned
 
 
@@ -100,7 +101,8 @@ def import_pin(room: Room, command: ImportPin, _: Millis) -> Decision:
         return NotAllowed("pins can only be imported into a room that was imported")
     if STATE.of(room).of(command.seq) is not None:
         return Decided((), ImportAnswer(0, 1))
-    pinned = _pinned(room, command, command.account_id, command.pinned_at)
+    number = command.pinned_at - ID_MAX  # times are smaller
+    pinned = _pinned(room, command, command.account_id, command.pinned_at, number)
     if isinstance(pinned, MessageIsDeleted):
         return Decided((), ImportAnswer(0, 1))
     return Decided((pinned,), ImportAnswer(1, 0)) if isinstance(pinned, PinAdded) else pinned
@@ -113,16 +115,15 @@ def _refusal(room: Room, account_id: AccountId) -> NotAMember | ReadOnly | None:
     return ReadOnly(room.room_id) if member.role == "readonly" else None
 
 
-def _pinned(room: Room, command: AddPin | ImportPin, by: AccountId, at: Millis) -> PinAdded | Decision:
+def _pinned(room: Room, command: AddPin | ImportPin, by: AccountId, at: Millis, number: int) -> PinAdded | Decision:
     message = current_message(room, command)
     if not isinstance(message, Message):
         return message
     if message.deleted:
         return MessageIsDeleted(room.room_id, command.seq)
-    pins = STATE.of(room).pins
-    if len(pins) >= PINS_MAX:
+    if len(STATE.of(room).pins) >= PINS_MAX:
         return Invalid("seq", f"a room has at most {PINS_MAX} pinned messages")
-    return PinAdded(room.room_id, command.seq, by, at, pins[-1].number + 1 if pins else 1)
+    return PinAdded(room.room_id, command.seq, by, at, number)
 
 
 def _unpinned(room: Room, command: RemovePin | DeleteMessage) -> tuple[PinRemoved, ...]:

@@ -18,11 +18,11 @@ _decode: Final = msgspec.json.Decoder(tuple[str, int, AccountId]).decode
 
 
 class PinRow(NamedTuple):
-    """``number`` orders pins of the same time."""
+    """``number``, ``seq``: the order of pins."""
 
-    pinned_at: str
     number: int
     seq: Seq
+    pinned_at: str
     account_id: AccountId
 
 
@@ -51,7 +51,7 @@ async def pins_among(store: RoomItemQueries, room_id: RoomId, first: Seq = 0, la
     """The pins of messages ``first`` to ``last``, the newest pin first. Raises ReadStoreUnavailable, BeingFilled."""
     items = await store.room_items(room_id, ITEMS.name, _key(first), _key(last), PINS_MAX)
     rows = [(_decode(item.value), int.from_bytes(item.key, "big")) for item in items]
-    return sorted((PinRow(at, number, seq, by) for (at, number, by), seq in rows), reverse=True)
+    return sorted((PinRow(number, seq, at, by) for (at, number, by), seq in rows), reverse=True)
 
 
 def _key(seq: Seq) -> bytes:
