@@ -63,7 +63,7 @@ def _launch(command: str, as_json: bool) -> None:
 def prepare() -> None:
     """Create the topics and tables that a cluster needs.
 
-    It checks existing ones and keeps them; it lowers only topic settings that make takeovers slow. It refuses a wrong number of partitions, and a topic that deletes old records, with advice. You can always repeat it. It waits for servers that do not answer yet, for up to FALCON_START_SECONDS.
+    It checks existing ones and keeps them. It refuses a wrong number of partitions, and a topic that deletes old records, with advice. You can always repeat it. It waits for servers that do not answer yet, for up to FALCON_START_SECONDS.
 
     \b
     Example:

@@ -668,20 +668,14 @@ def test_topics_that_could_lose_messages_are_refused_and_left_as_they_are(
     assert settings_of(log) == before
 
 
-def test_topics_of_an_earlier_version_may_be_used_and_are_made_to_compact_in_time(
+def test_topics_that_make_takeovers_slow_may_be_used_and_the_log_says_how_to_set_them(
     log: KafkaLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = log.cluster.snapshots
-    alter(log, topic, segment_ms="604800000", delete_retention_ms="1000", retention_ms="123456789")
-    name = log.loop.call(topics.check(log.cluster))
-    assert f"topic {topic} has segment.ms=604800000" in caplog.text
-    assert "run falcon prepare" in caplog.text
-    assert log.loop.call(topics.prepare(log.cluster, 3)) == name
-    until(lambda: settings_of(log)[topic]["segment.ms"] == "600000")
-    lowered = settings_of(log)[topic]
-    assert lowered["segment.bytes"] == str(64 << 20)
-    assert lowered["delete.retention.ms"] == "1000", "lower is as good"
-    assert (lowered["retention.ms"], lowered["min.insync.replicas"]) == ("123456789", "2"), "nothing else was changed"
+    alter(log, topic, segment_ms="604800000", delete_retention_ms="1000")
+    log.loop.call(topics.check(log.cluster))
+    assert f"topic {topic} has segment.ms=604800000, so" in caplog.text
+    assert f"--entity-name {topic} --add-config segment.ms=600000\n" in caplog.text
 
 
 def test_another_number_of_partitions_is_refused(log: KafkaLog) -> None:

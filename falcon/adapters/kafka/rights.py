@@ -78,7 +78,7 @@ def of_api() -> Rights:
 
 
 def of_prepare() -> Rights:
-    """Leaves out Create and AlterConfigs: only a missing topic, or one that has to be changed, needs them."""
+    """Leaves out Create: only a missing topic needs it."""
     topics = {
         "journal": _LOOK,
         "snapshots": _LOOK,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -30,7 +30,6 @@ log = logging.getLogger("falcon.kafka")
 
 LOG: Final = b"log"  # key of the record with the log's name and format, among the owners
 _BEFORE_FORMATS: Final = b"instance"  # key of the record that older versions wrote, with a name and no format
-_SET_FOR_THE_TOPIC: Final = 1  # the source of a value that was set for the topic
 _LEADERS_SECONDS: Final = 30.0  # longer than the election of leaders for hundreds of new partitions
 _POLL_SECONDS: Final = 0.1  # of a start only: soon enough, and cheap for the brokers
 _CHECK_SECONDS: Final = 15.0  # brokers that start beside Falcon are there by then, or it says that they are not
@@ -111,8 +110,7 @@ def _tiered(local_retention_seconds: int) -> dict[str, str]:
 async def prepare(cluster: KafkaCluster, replicas: int) -> str:
     """Make the missing topics with ``replicas`` copies each. Returns the log's name, which is made with it.
 
-    Existing topics are lowered to their bounds, and otherwise left as they are. Raises WrongTopics if they are not as
-    they must be, JournalUnavailable.
+    Existing topics are left as they are. Raises WrongTopics if they are not as they must be, JournalUnavailable.
     """
     async with Admin(cluster) as admin:
         described = await _describe(admin, topics(cluster))
@@ -121,8 +119,6 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         _refuse(_faults(topics(cluster), described, found))
         if cluster.owners in described:
             await instance(cluster)  # change nothing of a log that this version cannot read
-        for topic, over in _over_bounds(topics(cluster), found):
-            await _lower(admin, topic, over, ",".join(cluster.brokers))
         if missing:
             await _create(admin, cluster, missing, replicas)
             await _await_leaders(admin, topics(cluster))
@@ -164,10 +160,16 @@ async def _check(cluster: KafkaCluster) -> str:
         ]
         found = await _settings(admin, described)
         _refuse([*faults, *_faults(topics(cluster), described, found)])
-        for topic, over in _over_bounds(topics(cluster), found):
-            log.warning(
-                "topic %s has %s: takeovers take longer by the day; run falcon prepare", topic.name, _listed(over)
-            )
+        for topic in topics(cluster):
+            settings = found.get(topic.name, {})
+            over = {name: bound for name, bound in topic.bounds.items() if int(settings.get(name, 0)) > bound}
+            if over:
+                had, wanted = ({name: values[name] for name in over} for values in (settings, over))
+                log.warning(
+                    "topic %s has %s, so takeovers take longer by the day: kafka-configs.sh --bootstrap-server %s "
+                    "--alter --entity-type topics --entity-name %s --add-config %s",
+                    *(topic.name, _listed(had), ",".join(cluster.brokers), topic.name, _listed(wanted)),
+                )
     name = await instance(cluster)
     if name is None:
         raise WrongTopics(f"topic {cluster.owners} does not name the log: run falcon prepare")
@@ -249,17 +251,6 @@ def _setting_faults(topic: Topic, found: Mapping[str, str], partitions: list[dic
             "or the loss of one broker loses acknowledged messages"
         )
     return faults
-
-
-def _over_bounds(
-    wanted: Iterable[Topic], found: Mapping[str, Mapping[str, str]]
-) -> Iterator[tuple[Topic, dict[str, str]]]:
-    """The topics with settings above their bounds, and these settings."""
-    for topic in wanted:
-        settings = found.get(topic.name, {})
-        over = {name: settings[name] for name, bound in topic.bounds.items() if int(settings.get(name, 0)) > bound}
-        if over:
-            yield topic, over
 
 
 def _listed(settings: Mapping[str, object]) -> str:
@@ -347,34 +338,6 @@ async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: It
 
 def _as_made(topic: Topic) -> dict[str, str]:
     return {**topic.settings, **topic.made_with, **{name: str(bound) for name, bound in topic.bounds.items()}}
-
-
-async def _lower(admin: AIOKafkaAdminClient, topic: Topic, over: Mapping[str, str], brokers: str) -> None:
-    """Lower the settings to their bounds. The request replaces all of a topic's settings, so it includes the others
-    unchanged.
-
-    Without the right to do so, the log says what to do: takeovers are slower, and nothing else.
-    """
-    bounds = {name: str(topic.bounds[name]) for name in over}
-    own = await _own_settings(admin, topic.name)
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, {**own, **bounds})
-    (response,) = await admin.alter_configs([resource])
-    code, message, *_ = response.resources[0]
-    if not code:
-        log.info("topic %s had %s and has %s now", topic.name, _listed(over), _listed(bounds))
-        return
-    command = f"kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {topic.name}"
-    reason = message or for_code(code).__name__
-    log.warning("lower the settings of %s (%s): %s --add-config %s", topic.name, reason, command, _listed(bounds))
-
-
-async def _own_settings(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
-    """The settings that were set for the topic itself."""
-    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-    ((code, message, _, _, entries),) = response.resources
-    if code:
-        raise for_code(code)(message)
-    return {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC and entry[1] is not None}
 
 
 async def _await_leaders(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> None:
