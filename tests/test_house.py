@@ -143,7 +143,8 @@ def test_a_feature_is_a_folder_with_all_that_it_is_made_of() -> None:
     assert folders == set(FEATURES), "and is named in the catalogue"
     for feature in FEATURES:
         parts = {path.name for path in (ROOT / "falcon/features" / feature).iterdir()}
-        assert parts >= {"rules.py", "log.py", "table.py", "api.py"}, feature
+        assert parts >= {"rules.py", "log.py"}, feature
+        assert {"table.py", "api.py"} <= parts or feature in ("claims", "owners"), f"{feature}: accounts show these"
 
 
 @pytest.mark.parametrize("folder", _PROGRAMS)

@@ -89,6 +89,22 @@ class NotYetReadable(msgspec.Struct, frozen=True, tag="not-yet-readable"):
     mentions_to: Seq = 0
 
 
+class OutOfDate(msgspec.Struct, frozen=True, tag="out-of-date"):
+    """The account has changed since the sender looked at it: it must look again and retry. Clients never see this."""
+
+    account_id: AccountId
+
+
+class TextTaken(msgspec.Struct, frozen=True, tag="text-taken"):
+    """Another account has the handle or the e-mail. ``field``: which of these."""
+
+    field: str
+
+
+class LastOwner(msgspec.Struct, frozen=True, tag="last-owner"):
+    account_id: AccountId
+
+
 class UnknownAccount(AccountNotFound, frozen=True, tag="account-not-found"):
     """The sender's view shows no such account. A sender in another process reads it as an AccountNotFound."""
 
@@ -109,6 +125,9 @@ Rejection: TypeAlias = (
     | Invalid
     | KeyReused
     | NotYetReadable
+    | OutOfDate
+    | TextTaken
+    | LastOwner
 )
-RestsOnView: TypeAlias = NotYetReadable | UnknownAccount
+RestsOnView: TypeAlias = NotYetReadable | UnknownAccount | OutOfDate
 """Refusals that rest on what the sender has read. The log may be ahead of that, so no key remembers them."""

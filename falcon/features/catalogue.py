@@ -8,15 +8,28 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, TypeAlias
 
+from falcon.domain.aggregates import AggregateKind
 from falcon.domain.answers import Done, ImportAnswer, PositionAnswer
 from falcon.domain.commands import ReadPosition
 from falcon.domain.events import CommandAnswered, PassedOver
-from falcon.features.accounts.rules import AccountAnswer, AccountCommand, AccountEvent, CreateAccount, TokenAnswer
+from falcon.features.accounts.rules import (
+    ACCOUNT,
+    AccountAnswer,
+    AccountCommand,
+    AccountEvent,
+    CreateAccount,
+    ProfileAnswer,
+    TokenAnswer,
+    WishAnswer,
+)
+from falcon.features.claims.rules import CLAIMS, ClaimsCommand, ClaimsEvent
 from falcon.features.messages.rules import MessageAnswer, MessagesCommand, MessagesEvent
+from falcon.features.owners.rules import OWNERS, OwnersCommand, OwnersEvent
 from falcon.features.pins.rules import PinAnswer, PinsCommand, PinsEvent
 from falcon.features.reactions.rules import ReactionAnswer, ReactionsCommand, ReactionsEvent
 from falcon.features.read_marks.rules import MoveRead, ReadAnswer, ReadMoved
 from falcon.features.rooms.rules import (
+    ROOM,
     CreateRoom,
     ImportRoom,
     MemberAnswer,
@@ -27,7 +40,7 @@ from falcon.features.rooms.rules import (
 )
 
 # Routes are tried in this order: the most frequent ones come first.
-FEATURES: Final = ("messages", "reactions", "pins", "read_marks", "rooms", "accounts")
+FEATURES: Final = ("messages", "reactions", "pins", "read_marks", "rooms", "accounts", "claims", "owners")
 
 
 def modules(name: str) -> list[Any]:
@@ -38,12 +51,22 @@ def modules(name: str) -> list[Any]:
 
 # isinstance goes through these in their order: the most frequent ones come first.
 RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | PinsCommand | RoomsCommand
-OtherCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | AccountCommand
+CreatingCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition
+OtherCommand: TypeAlias = CreatingCommand | AccountCommand | ClaimsCommand | OwnersCommand
 Command: TypeAlias = OtherCommand | RoomCommand
 
 
 RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | PinsEvent | RoomsEvent
-Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered | PassedOver
+Event: TypeAlias = RoomEvent | AccountEvent | ClaimsEvent | OwnersEvent | CommandAnswered | PassedOver
+
+# The kinds of aggregates, each with the commands that are decided on one that is there, and with its events.
+AGGREGATES: Final[tuple[tuple[AggregateKind, Any, Any], ...]] = (
+    (ROOM, RoomCommand, RoomEvent),
+    (ACCOUNT, AccountCommand, AccountEvent),
+    (CLAIMS, ClaimsCommand, ClaimsEvent),
+    (OWNERS, OwnersCommand, OwnersEvent),
+)
+
 Answer: TypeAlias = (
     MessageAnswer
     | RoomAnswer
@@ -53,6 +76,8 @@ Answer: TypeAlias = (
     | PinAnswer
     | AccountAnswer
     | TokenAnswer
+    | ProfileAnswer
+    | WishAnswer
     | ImportAnswer
     | Done
     | PositionAnswer

@@ -216,6 +216,16 @@ def from_rejection(rejection: Rejection) -> Problem:
         case rejections.KeyReused():
             rule = broken("Idempotency-Key", "must be new for each request, and the same for its retries")
             return Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.", rule)
+        case rejections.TextTaken(field=field):
+            rule = broken(field, "must be one that no other account has")
+            if field == "handle":
+                return Problem(409, "handle_taken", "Another account has this handle.", rule)
+            return Problem(409, "email_taken", "Another account has this e-mail.", rule)
+        case rejections.LastOwner():
+            rule = broken("account_id", "must not be the last owner")
+            return Problem(409, "last_owner", "One owner remains: make another account owner first.", rule)
+        case rejections.OutOfDate():
+            return Problem(503, "unavailable", "The account is being changed by others: try again.", retry_after=1)
         case rejections.NotYetReadable(seq=seq):
             return Problem(503, "unavailable", f"Message {seq} has just changed and cannot be read yet.", retry_after=1)
 

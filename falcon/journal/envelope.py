@@ -5,12 +5,10 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
-from falcon.features.accounts.rules import AccountCreated, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.features.catalogue import Answer, Event
-from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.decider import IDENTITY
 
 
 class Position(NamedTuple):
@@ -72,13 +70,6 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 def aggregate_of(event: Event) -> int:
-    """The id of the room or account that the event belongs to; 0 if there is none."""
-    match event:
-        case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
-            return message.room_id
-        case AccountCreated() | TokenIssued() | TokenRevoked() | DirectRoomOpened():
-            return event.account_id
-        case CommandAnswered() | PassedOver():
-            return 0
-        case _:
-            return event.room_id
+    """The id of the aggregate that the event belongs to; 0 if there is none."""
+    identity = IDENTITY.get(type(event))
+    return 0 if identity is None else identity(event)

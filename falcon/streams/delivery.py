@@ -6,9 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.features.accounts.rules import AccountCreated, DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.features.accounts.rules import TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.messages.stream import MESSAGES, StreamedMessage
@@ -104,10 +103,10 @@ class Delivery:
             case TokenRevoked(token_hash=token_hash):
                 if token_hash == subscription.token_hash:
                     subscription.end("unauthenticated")
-            case AccountCreated() | TokenIssued() | DirectRoomOpened() | CommandAnswered() | PassedOver():
+            case _ as event if type(event) in TO_THE_ROOM:
+                self._to_room(subscription, event)  # type: ignore[arg-type]
+            case _:
                 pass  # no stream shows it
-            case _ as event:
-                self._to_room(subscription, event)
 
     def _frame(self, variant: str, event: StreamEvent, data: Callable[[], bytes]) -> Frame:
         frame = self._frames.get(variant)

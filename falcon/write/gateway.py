@@ -3,12 +3,13 @@
 import hashlib
 import secrets
 from collections.abc import Awaitable
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from falcon.domain.commands import ReadPosition
 from falcon.domain.ids import AccountId, Partition, partition_of
-from falcon.features.accounts.rules import CreateAccount, IssueToken, RevokeToken
+from falcon.features.accounts.rules import CreateAccount
 from falcon.features.catalogue import Command, RoomCommand
+from falcon.features.decider import IDENTITY
 from falcon.features.rooms.rules import CreateRoom, ImportRoom, OpenDirect
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandEnvelope, Reply
@@ -41,10 +42,8 @@ def partition_for(command: Command, account_id: AccountId, key: str | None, part
             return partition_of(min(by, peer), partitions)
         case ReadPosition(partition=partition):
             return partition
-        case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
-            return partition_of(owner, partitions)
         case _:
-            assert_never(command)
+            return partition_of(IDENTITY[type(command)](command), partitions)
 
 
 def _hashed(text: str, partitions: int) -> Partition:

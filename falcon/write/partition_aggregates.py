@@ -1,4 +1,4 @@
-"""The rooms and accounts of one partition in memory, and how they come back from the log.
+"""The aggregates of one partition in memory, and how they come back from the log.
 
 They decide; they do not write. What they have decided waits in ``take()`` for the shard to append.
 """
@@ -6,10 +6,11 @@ They decide; they do not write. What they have decided waits in ``take()`` for t
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from falcon.domain.aggregates import is_counted
 from falcon.domain.answers import PositionAnswer
 from falcon.domain.commands import ReadPosition
 from falcon.domain.decision import Decided, Decision
@@ -20,15 +21,11 @@ from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.features.accounts.rules import (
     Account,
     AccountAnswer,
-    AccountCreated,
     CreateAccount,
-    IssueToken,
-    RevokeToken,
     create_account,
-    decide_account,
 )
-from falcon.features.catalogue import Answer, Event, OtherCommand, RoomCommand
-from falcon.features.decider import EVOLVES, decide_room
+from falcon.features.catalogue import AGGREGATES, Answer, Event, OtherCommand, RoomCommand
+from falcon.features.decider import EVOLVES, IDENTITY, decide, decide_room
 from falcon.features.messages.rules import EditMessage, MessageAnswer, PostMessage
 from falcon.features.rooms.rules import (
     CreateRoom,
@@ -37,7 +34,6 @@ from falcon.features.rooms.rules import (
     PutMember,
     Room,
     RoomAnswer,
-    RoomCreated,
     create_room,
     import_room,
     members_after,
@@ -75,7 +71,7 @@ class _Captured(msgspec.Struct, frozen=True):
 _NOTHING = _Captured(PartitionState(), {}, {})
 
 # Tuples, since each message looks at them: `A | B` would be made again each time.
-_FIRST: Final = (RoomCreated, AccountCreated)
+_FIRST: Final = tuple(kind.first for kind, _, _ in AGGREGATES if kind.first is not None)
 _TEXTS: Final = (PostMessage, EditMessage)
 
 Executed: TypeAlias = Reply | Replay
@@ -293,10 +289,8 @@ class PartitionAggregates:
             case ReadPosition():
                 # The record proves that this is still the owner. It changes nothing, so no reader waits for it.
                 return Decided((CommandAnswered(),), PositionAnswer(self._changed))
-            case IssueToken() | RevokeToken():
-                return decide_account(self._account(command.account_id), command, at)
             case _:
-                assert_never(command)
+                return decide(self._get(IDENTITY[type(command)](command)), command, at)
 
     def _decide_in_room(self, command: RoomCommand, at: Millis) -> Decision | Unavailable:
         """Decide by the rules of the room, and then by the shard's limits. No key remembers a refusal by
@@ -392,15 +386,15 @@ class PartitionAggregates:
         """The number of aggregates in memory."""
         return len(self.hot) + len(self._idle)
 
-    def _count(self, event: RoomCreated | AccountCreated) -> None:
+    def _count(self, event: Any) -> None:
         identity = aggregate_of(event)
         self._counter = max(self._counter, counter_of(identity, self._partitions))
         if event.imported_as is not None:
             self._imports[event.imported_as] = identity
 
     def _apply(self, event: Event, identity: int) -> None:
-        """``identity``: of the room or account that the event belongs to. The caller has brought it into memory, unless
-        the event creates it."""
+        """``identity``: of the aggregate that the event belongs to. The caller has brought it into memory, unless the
+        event creates it."""
         evolve = EVOLVES.get(type(event))
         if evolve is None:
             return
@@ -425,7 +419,7 @@ class PartitionAggregates:
         return found
 
     def _load(self, identity: int) -> Aggregate | None:
-        if counter_of(identity, self._partitions) > self._counter:
+        if is_counted(identity) and counter_of(identity, self._partitions) > self._counter:
             return None
         began = time.perf_counter()
         aggregate = self._read(identity)

@@ -1,29 +1,28 @@
 """States of aggregates as bytes. They are a cache of the log: a change of VERSION discards all stored states.
 
-What a feature keeps of a room has a version of its own. A room that was stored without it has nothing of the feature,
-unless its owner has passed over an event: then it, and one that was stored with another version of it, is void.
+What a feature keeps of a room or account has a version of its own. One that was stored without it has nothing of the
+feature, unless its owner has passed over an event: then it is void, as is one with another version of the feature.
 
-An aggregate is a head and, if it is large, parts: its members or direct rooms, some in a record of their own.
+An aggregate is a head and, if it is large, parts: its entries (members or direct rooms), some in a record of their own.
 """
 
 from collections.abc import Callable, Iterable
-from operator import attrgetter
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, assert_never
+from functools import reduce
+from operator import attrgetter, or_
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from immutables import Map
 
-from falcon.domain import limits
-from falcon.domain.ids import AccountId, Millis, RoomId, Seq
+from falcon.domain.aggregates import AggregateKind
+from falcon.domain.ids import AccountId, Millis
 from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
-from falcon.features.accounts.rules import Account
-from falcon.features.catalogue import modules
-from falcon.features.rooms.rules import Member, Role, Room
+from falcon.features.catalogue import AGGREGATES, modules
 from falcon.journal import codec
 from falcon.write.answers import Remembered
 from falcon.write.state_version import version_of
 
-Aggregate: TypeAlias = Room | Account
+Aggregate: TypeAlias = msgspec.Struct  # a state of one of the kinds in AGGREGATES
 AnswerRow: TypeAlias = tuple[
     AccountId, str, int, int, int, int, Millis
 ]  # account, key, fingerprint; fields of Remembered
@@ -73,56 +72,51 @@ def parts_of(identity: int, before_epoch: int | None = None) -> str:
     return f"part:{identity}:" + ("" if before_epoch is None else f"{before_epoch:019d}")
 
 
-# Maps are written beside the other fields, as lists of their entries; the last mention is not written.
-_NOT_IN_ROW: Final = ("members", "tokens", "directs", "last_mention", "features")
+class _Kind:
+    """How aggregates of a kind are stored: the fields of a state as one array, in their order, and its map of entries
+    as a list beside it. ``head``: what has both."""
+
+    def __init__(self, kind: AggregateKind) -> None:
+        self.kind = kind
+        fields = msgspec.structs.fields(kind.state)
+        beside = {"features", kind.entries, *kind.restored}
+        self.row = msgspec.defstruct(
+            f"{kind.state.__name__}Row",
+            [(field.name, field.type) for field in fields if field.name not in beside],
+            array_like=True,
+            frozen=True,
+        )
+        names = self.row.__struct_fields__
+        self.fields_of: Callable[[Any], Any] = (
+            attrgetter(*names) if len(names) > 1 else lambda state: (getattr(state, names[0]),)
+        )
+        self.has_features = any(field.name == "features" for field in fields)
+        self.entries = list[tuple[int, kind.entry]]  # type: ignore[name-defined]
+        self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(self.entries)
+        self.head: Any = msgspec.defstruct(
+            f"{kind.state.__name__}State",
+            [
+                ("row", self.row),
+                ("entries", self.entries),
+                ("parts", StoredParts | None),
+                ("features", list[tuple[str, int, bytes]]),
+                ("unknown", tuple[str, ...]),
+            ],
+            array_like=True,
+            frozen=True,
+            tag=kind.name,
+        )
 
 
-def _row_of(aggregate: type[msgspec.Struct]) -> Any:
-    """A struct of an aggregate's other fields, in their order, written as an array."""
-    fields = [
-        (field.name, field.type, msgspec.field(default=field.default))
-        for field in msgspec.structs.fields(aggregate)
-        if field.name not in _NOT_IN_ROW
-    ]
-    return msgspec.defstruct(f"{aggregate.__name__}Row", fields, array_like=True, frozen=True)
-
-
-_RoomRow = _row_of(Room)
-_AccountRow = _row_of(Account)
-_room_fields = attrgetter(*_RoomRow.__struct_fields__)
-_account_fields = attrgetter(*_AccountRow.__struct_fields__)
-
-_MemberRow: TypeAlias = tuple[AccountId, Role, Seq]
-_DirectRow: TypeAlias = tuple[AccountId, RoomId]
-
-
-class _RoomState(msgspec.Struct, frozen=True, tag="room", array_like=True):
-    """``members``: none if they are in ``parts``. ``features``: the name, version and state of each that has one.
-    ``unknown`` as in PartitionState."""
-
-    row: _RoomRow  # type: ignore[valid-type]
-    members: list[_MemberRow]
-    parts: StoredParts | None = None
-    features: list[tuple[str, int, bytes]] = []
-    unknown: tuple[str, ...] = ()
-
-
-class _AccountState(msgspec.Struct, frozen=True, tag="account", array_like=True):
-    """``directs``: none if they are in ``parts``."""
-
-    row: _AccountRow  # type: ignore[valid-type]
-    tokens: list[tuple[int, str]]
-    directs: list[_DirectRow]
-    parts: StoredParts | None = None
-
+_KINDS: Final = {kind.state: _Kind(kind) for kind, _, _ in AGGREGATES}
+_KIND_OF_HEAD: Final = {each.head: each for each in _KINDS.values()}
 
 # Raise it if the same fields mean something else: recovery then reads the log.
 _MEANING: Final = 1
 VERSION: Final = version_of(
-    (_RoomState, _AccountState, Member, PartitionState, AnswerRow, Remembered),
+    (*_KIND_OF_HEAD, PartitionState, AnswerRow, Remembered),
     _MEANING,
-    limits.MEMBERS_IN_PART,
-    limits.DIRECTS_IN_PART,
+    *(each.kind.in_part for each in _KINDS.values()),
 )
 
 
@@ -137,74 +131,54 @@ _FEATURES: Final = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_aggregates = msgspec.msgpack.Decoder(_RoomState | _AccountState)
-_members = msgspec.msgpack.Decoder(list[_MemberRow])
-_directs = msgspec.msgpack.Decoder(list[_DirectRow])
+_heads: "msgspec.msgpack.Decoder[Any]" = msgspec.msgpack.Decoder(reduce(or_, _KIND_OF_HEAD))
 _states = msgspec.msgpack.Decoder(PartitionState)
 _answers = msgspec.msgpack.Decoder(list[AnswerRow])
 
 
 def parted(aggregate: Aggregate) -> "PartedMap[Any] | None":
     """The map of a large aggregate; None if it is small."""
-    entries: IdMap[Any] = aggregate.members if isinstance(aggregate, Room) else aggregate.directs
+    field = _KINDS[type(aggregate)].kind.entries
+    entries: IdMap[Any] | None = None if field is None else getattr(aggregate, field)
     return entries if isinstance(entries, PartedMap) else None
 
 
 def encode_aggregate(aggregate: Aggregate, parts: StoredParts | None = None, unknown: tuple[str, ...] = ()) -> bytes:
-    """The aggregate's head. ``parts`` have its members or direct rooms; without parts the head has these too.
-    ``unknown`` as in PartitionState."""
-    match aggregate:
-        case Account():
-            row = _AccountRow(*_account_fields(aggregate))
-            directs = list(aggregate.directs.items()) if parts is None else []
-            return _encoder.encode(_AccountState(row, list(aggregate.tokens.items()), directs, parts))
-        case Room():
-            row = _RoomRow(*_room_fields(aggregate))
-            members = _member_rows(aggregate.members.items()) if parts is None else []
-            features = [
-                (name, _FEATURES[name].version, _encoder.encode(state)) for name, state in aggregate.features.items()
-            ]
-            return _encoder.encode(_RoomState(row, members, parts, features, unknown))
-        case _:
-            assert_never(aggregate)
+    """The aggregate's head. ``parts`` have its entries; without parts the head has these too. ``unknown`` as in
+    PartitionState."""
+    stored = _KINDS[type(aggregate)]
+    field = stored.kind.entries
+    entries = [] if field is None or parts is not None else list(getattr(aggregate, field).items())
+    kept: Map[str, msgspec.Struct] = getattr(aggregate, "features", Map())
+    features = [(name, _FEATURES[name].version, _encoder.encode(state)) for name, state in kept.items()]
+    return _encoder.encode(stored.head(stored.row(*stored.fields_of(aggregate)), entries, parts, features, unknown))
 
 
-def encode_part(aggregate: Aggregate, part: "Part[Any]") -> bytes:
-    entries = part.entries.items()
-    return _encoder.encode(_member_rows(entries) if isinstance(aggregate, Room) else list(entries))
+def encode_part(part: "Part[Any]") -> bytes:
+    return _encoder.encode(list(part.entries.items()))
 
 
 def decode_part(aggregate: type[Aggregate], data: bytes) -> "Map[int, Any]":
-    if aggregate is Room:
-        rows = _decoded(_members, data)
-        return Map(_entries(rows))
-    return Map(_decoded(_directs, data))
+    return Map(_decoded(_KINDS[aggregate].decoder, data))
 
 
 def decode_aggregate(data: bytes, read: ReadPart) -> Aggregate:
     """Parts are read when their entries are first needed. Raises PartMissing, as each of these decoders."""
-    state = _decoded(_aggregates, data)
-    match state:
-        case _AccountState(row=row):
-            fields = msgspec.structs.asdict(row)
-            directs = _parted(state.directs, limits.DIRECTS_IN_PART, state.parts, Account, fields["account_id"], read)
-            return Account(**fields, tokens=Map(state.tokens), directs=directs)
-        case _RoomState(row=row):
-            check_known(state.unknown)
-            fields = msgspec.structs.asdict(row)
-            members = _parted(
-                _entries(state.members), limits.MEMBERS_IN_PART, state.parts, Room, fields["room_id"], read
-            )
-            features = Map({name: _feature(name, version, data) for name, version, data in state.features})
-            return Room(**fields, members=members, last_mention=fields["last_seq"], features=features)
-        case _:
-            assert_never(state)
+    head = _decoded(_heads, data)
+    check_known(head.unknown)
+    stored = _KIND_OF_HEAD[type(head)]
+    kind, fields = stored.kind, msgspec.structs.asdict(head.row)
+    if kind.entries is not None:
+        fields[kind.entries] = _parted(head, kind, fields[kind.key], read)
+    if stored.has_features:
+        fields["features"] = Map({name: _feature(name, version, data) for name, version, data in head.features})
+    return kind.state(**fields, **{field: fields[other] for field, other in kind.restored.items()})
 
 
 def _feature(name: str, version: int, data: bytes) -> msgspec.Struct:
     known = _FEATURES.get(name)
     if known is None or known.version != version:
-        raise PartMissing(f"a stored room has {name} as another version of Falcon keeps them")
+        raise PartMissing(f"a stored state has {name} as another version of Falcon keeps them")
     state: msgspec.Struct = _decoded(known.decoder, data)
     return state
 
@@ -216,35 +190,21 @@ def check_known(unknown: Iterable[str]) -> None:
         raise PartMissing(f"a stored state was made by a Falcon that passed over {', '.join(sorted(lacking))}")
 
 
-def _parted(
-    entries: Iterable[tuple[int, Any]],
-    most: int,
-    parts: StoredParts | None,
-    aggregate: type[Aggregate],
-    identity: int,
-    read: ReadPart,
-) -> "IdMap[Any]":
+def _parted(head: Any, kind: AggregateKind, identity: int, read: ReadPart) -> "IdMap[Any]":
+    parts: StoredParts | None = head.parts
     if parts is None:
-        return id_map(most, entries)
+        return id_map(kind.in_part, head.entries)
 
     def stored(name: str) -> "Part[Any]":
-        return Part(read=lambda: decode_part(aggregate, read(name)), stored=name)
+        return Part(read=lambda: decode_part(kind.state, read(name)), stored=name)
 
-    return PartedMap(most, tuple(map(stored, parts.names(identity))), parts.size)
+    return PartedMap(kind.in_part, tuple(map(stored, parts.names(identity))), parts.size)
 
 
 def decode_parts(data: bytes) -> StoredParts | None:
     """The places of a head's parts; None if the head has all entries itself."""
-    state: _RoomState | _AccountState = _decoded(_aggregates, data)
-    return state.parts
-
-
-def _member_rows(entries: Iterable[tuple[AccountId, Member]]) -> list[_MemberRow]:
-    return [(account_id, member.role, member.read_seq) for account_id, member in entries]
-
-
-def _entries(rows: Iterable[_MemberRow]) -> Iterable[tuple[AccountId, Member]]:
-    return ((account_id, Member(role, read_seq)) for account_id, role, read_seq in rows)
+    parts: StoredParts | None = _decoded(_heads, data).parts
+    return parts
 
 
 def encode_state(state: PartitionState) -> bytes:

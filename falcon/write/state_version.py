@@ -37,6 +37,8 @@ def _shape(info: inspect.Type) -> _Shape:
             return [kind, _shape(item)]
         case inspect.TupleType(item_types=items):
             return [kind, *map(_shape, items)]
+        case inspect.DictType(key_type=key, value_type=value):
+            return [kind, _shape(key), _shape(value)]
         case inspect.UnionType(types=types):
             return [kind, *map(_shape, types)]
         case inspect.LiteralType(values=values):

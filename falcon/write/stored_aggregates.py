@@ -8,7 +8,6 @@ from typing import TypeAlias
 import msgspec
 
 from falcon.domain.ids import Partition
-from falcon.features.rooms.rules import Room
 from falcon.journal.ports import JournalUnavailable, SnapshotStore
 from falcon.write import snapshots
 from falcon.write.snapshots import Aggregate, PartMissing, StoredParts
@@ -60,7 +59,7 @@ class StoredAggregates:
         """Write the parts that have changed, or all of them if the stored ones are another epoch's."""
         parted = snapshots.parted(aggregate)
         if parted is None:
-            if isinstance(aggregate, Room) and aggregate.deleted:
+            if getattr(aggregate, "deleted", False):
                 first = snapshots.parts_of(identity)
                 changes.obsolete.append((first, first + "\U0010ffff"))
             return None
@@ -77,7 +76,7 @@ class StoredAggregates:
             if part.stored == names[place]:
                 continue
             if part.stored is None:
-                data = snapshots.encode_part(aggregate, part)
+                data = snapshots.encode_part(part)
             else:
                 data = self._read(part.stored)
                 # Its old name goes with the checkpoint, and its new one comes with it: rely on neither meanwhile.

@@ -10,6 +10,7 @@ from falcon.domain.rejections import (
     Invalid,
     KeyReused,
     LastAdmin,
+    LastOwner,
     LastToken,
     MemberNotFound,
     MessageIsDeleted,
@@ -18,15 +19,19 @@ from falcon.domain.rejections import (
     NotAMember,
     NotTheAuthor,
     NotYetReadable,
+    OutOfDate,
     ReadOnly,
     Rejection,
     RoomNotFound,
+    TextTaken,
     TokenNotFound,
     UnknownAccount,
 )
-from falcon.features.accounts.rules import RevokeToken, TokenIssued
+from falcon.features.accounts.rules import ChangeAccount, RevokeToken, TokenIssued
 from falcon.features.catalogue import Command, Event
+from falcon.features.claims.rules import ClaimText, TextClaimed
 from falcon.features.messages.rules import DeleteMessage, EditMessage, PostMessage
+from falcon.features.owners.rules import StepDown
 from falcon.features.read_marks.rules import MoveRead
 from falcon.features.rooms.rules import OpenDirect, PutMember, RemoveMember
 from tests.support.builders import (
@@ -76,6 +81,9 @@ EXAMPLES: Final[list[tuple[Sequence[Event], Command, Rejection]]] = [
     ([ROOM_OF_THREE], MoveRead(ANN, ROOM, 1), Invalid("seq", "must be at most 0, the room's newest message")),
     ([ROOM_OF_THREE, posted(1)], EditMessage(ANN, ROOM, 1, "Hi"), NotYetReadable(ROOM, 1)),
     ([ROOM_OF_THREE], PutMember(ANN, ROOM, DAN, "member", account_exists=False), UnknownAccount(DAN)),
+    ([an_account(ANN)], ChangeAccount(ANN, texts={"handle": "ann"}, wish=1), OutOfDate(ANN)),
+    ([TextClaimed("handle", "ann", BOB, 1)], ClaimText("handle", "ann", ANN, 1), TextTaken("handle")),
+    ([], StepDown(ANN, {ANN: 0}), LastOwner(ANN)),
 ]
 
 

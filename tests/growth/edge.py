@@ -85,7 +85,7 @@ class Site:
         secret = bearer_tokens.new_secret(_SECRET)
         self._secrets[account_id] = secret
         issued = TokenIssued(account_id, 1, bearer_tokens.hash_of(secret), NOW)
-        return [AccountCreated(account_id, f"Account {account_id}", False, NOW), issued]
+        return [AccountCreated(account_id, f"Account {account_id}", "member", NOW), issued]
 
     def headers(self, account_id: int) -> list[tuple[bytes, bytes]]:
         token = bearer_tokens.token(account_id, self._secrets[account_id])

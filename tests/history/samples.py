@@ -16,14 +16,21 @@ from falcon.domain.events import CommandAnswered
 from falcon.domain.rejections import Rejection
 from falcon.features.accounts.rules import (
     AccountAnswer,
+    AccountChanged,
     AccountCreated,
     DirectRoomOpened,
+    ProfileAnswer,
+    TextsWanted,
     TokenAnswer,
     TokenIssued,
     TokenRevoked,
+    TokenUsed,
+    WishAnswer,
 )
 from falcon.features.catalogue import Answer, Event
+from falcon.features.claims.rules import TextClaimed, TextReleased
 from falcon.features.messages.rules import Message, MessageAnswer, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.owners.rules import SteppedDown
 from falcon.features.pins.rules import PinAdded, PinAnswer, PinRemoved
 from falcon.features.reactions.rules import ReactionAdded, ReactionAnswer, ReactionRemoved
 from falcon.features.read_marks.rules import ReadAnswer, ReadMoved
@@ -64,6 +71,9 @@ TEXT: Final = 'Who wants tea? \0 "☕" e\u0301 👩🏽\u200d🚀 </script>\n\u2
 MESSAGE: Final = Message(ROOM, 42, ANN, TEXT, AT, None, False, 7, (BOB, ANN))
 EDITED: Final = Message(ROOM, 42, ANN, "Coffee?", AT, LATER, False, 7, (ANN,))
 DELETED: Final = Message(ROOM, 42, ANN, "", AT, LATER, True, 7, ())
+PROFILE: Final = ProfileAnswer(
+    *(ANN, "Anna", "admin", "Tea taster", "Mornings", "anna", None, False, True, AT), (("handle", "ann"),)
+)
 
 
 def _record(event: Event, command: CommandRef | None = None, answer: Answer | Rejection | None = None) -> Envelope:
@@ -119,10 +129,47 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "pin-removed.v1": _record(PinRemoved(ROOM, 42, BOB)),
     "reaction-removed.v1": _record(ReactionRemoved(ROOM, 42, "❤️", BOB, LATER, 7, 10, 1, 7, (ANN,))),
     "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41, 3, 2), KEYED, ReadAnswer(ROOM, 41, 3, 2)),
-    "account-created.v1": _record(AccountCreated(ANN, "Ann", True, AT), KEYED, AccountAnswer(ANN, "Ann", SEALED)),
-    "account-created.v1.imported": _record(AccountCreated(ANN, "Ann", False, AT, "account/elsewhere/A-1")),
+    "account-created.v1": _record(AccountCreated(ANN, "Ann", "owner", AT), KEYED, AccountAnswer(ANN, "Ann", SEALED)),
+    "account-created.v1.imported": _record(AccountCreated(ANN, "Ann", "member", AT, "account/elsewhere/A-1")),
     "token-issued.v1": _record(TokenIssued(ANN, 2, TOKEN_HASH, AT), KEYED, TokenAnswer(2, SEALED)),
     "token-revoked.v1": _record(TokenRevoked(ANN, 2, TOKEN_HASH), KEYED, answers.Done()),
+    "account-created.v2": _record(AccountCreated(ANN, "Ann", "guest", AT), KEYED, AccountAnswer(ANN, "Ann", SEALED)),
+    "account-created.v2.imported": _record(
+        AccountCreated(ANN, "Ann", "admin", AT, "account/elsewhere/A-1", "Tea taster", "Mornings", True)
+    ),
+    "account-changed.v1": _record(
+        AccountChanged(
+            *(
+                ANN,
+                "Anna",
+                "admin",
+                "Tea taster",
+                "Mornings",
+                "anna",
+                None,
+                False,
+                True,
+                3,
+                1,
+                AT,
+                "Ann",
+                "member",
+                "ann",
+            ),
+            ("name", "role", "handle"),
+        ),
+        KEYED,
+        PROFILE,
+    ),
+    "account-texts-wanted.v1": _record(TextsWanted(ANN, 3, {"handle": "anna", "email": None})),
+    "token-issued.v2": _record(TokenIssued(ANN, 2, TOKEN_HASH, AT), KEYED, TokenAnswer(2, SEALED)),
+    "token-issued.v2.session": _record(
+        TokenIssued(ANN, 3, TOKEN_HASH, AT, "session", "Phone", ("read", "write"), LATER, BOB, "Browser/1", "::1")
+    ),
+    "token-used.v1": _record(TokenUsed(ANN, 2, 20_782)),
+    "text-claimed.v1": _record(TextClaimed("handle", "anna", ANN, 3)),
+    "text-released.v1": _record(TextReleased("email", "ann@example.org", ANN, 2)),
+    "owner-stepped-down.v1": _record(SteppedDown(ANN, 1)),
     "direct-room-opened.v1": _record(DirectRoomOpened(ANN, BOB, ROOM)),
     "command-answered.v1": _answered(answers.Done()),
     # Every answer that a retry may get.
@@ -134,6 +181,8 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.reaction-answer": _answered(ReactionAnswer(ROOM, 42, "👍", 3)),
     "command-answered.v1.account-answer": _answered(AccountAnswer(ANN, "Ann")),
     "command-answered.v1.token-answer": _answered(TokenAnswer(2)),
+    "command-answered.v1.profile-answer": _answered(PROFILE),
+    "command-answered.v1.wish-answer": _answered(WishAnswer(3, (("handle", "anna"),), (("email", "a@example.org"),))),
     "command-answered.v1.import-answer": _answered(answers.ImportAnswer(250, 3)),
     # Every refusal that a retry may get.
     "command-answered.v1.room-not-found": _answered(rejections.RoomNotFound(ROOM)),
@@ -149,10 +198,13 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.last-admin": _answered(rejections.LastAdmin(ROOM)),
     "command-answered.v1.last-token": _answered(rejections.LastToken(ANN)),
     "command-answered.v1.invalid": _answered(rejections.Invalid("seq", "must be at most 42")),
+    "command-answered.v1.text-taken": _answered(rejections.TextTaken("handle")),
+    "command-answered.v1.last-owner": _answered(rejections.LastOwner(ANN)),
     # Values of the same kind that the log does not keep: the key is another request's, or the sender's view was too
     # old, or the next answer is another. A log that has one decodes all the same.
     "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
     "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
+    "command-answered.v1.out-of-date": _answered(rejections.OutOfDate(ANN)),
     "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),
 }
 

@@ -27,6 +27,12 @@ EVENTS = {
     "ReactionRemoved": "reaction-removed",
     "PinAdded": "pin-added",
     "PinRemoved": "pin-removed",
+    "AccountChanged": "account-changed",
+    "TextsWanted": "account-texts-wanted",
+    "TokenUsed": "token-used",
+    "TextClaimed": "text-claimed",
+    "TextReleased": "text-released",
+    "SteppedDown": "owner-stepped-down",
 }
 
 ANSWERS = [
@@ -41,6 +47,8 @@ ANSWERS = [
     "import-answer",
     "done",
     "position-answer",
+    "profile-answer",
+    "wish-answer",
 ]
 
 REFUSALS = [
@@ -59,6 +67,9 @@ REFUSALS = [
     "invalid",
     "key-reused",
     "not-yet-readable",
+    "out-of-date",
+    "text-taken",
+    "last-owner",
 ]
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from falcon.domain.decision import Decided
 from falcon.domain.events import CommandAnswered
-from falcon.features.accounts.rules import CreateAccount, IssueToken, RevokeToken
+from falcon.features.accounts.rules import ChangeAccount, CreateAccount, IssueToken, RevokeToken, UseToken, WantTexts
 from falcon.features.catalogue import Command, Event
+from falcon.features.claims.rules import ClaimText, ReleaseText
 from falcon.features.messages.rules import (
     DeleteMessage,
     EditMessage,
@@ -17,6 +18,7 @@ from falcon.features.messages.rules import (
     MessagePosted,
     PostMessage,
 )
+from falcon.features.owners.rules import StepDown
 from falcon.features.pins.rules import AddPin, ImportPin, RemovePin
 from falcon.features.reactions.rules import AddReaction, ImportedReaction, ImportReactions, RemoveReaction
 from falcon.features.read_marks.rules import MoveRead
@@ -67,7 +69,9 @@ class BusyFalcon:
 
     def _beginning(self) -> Iterator[Command]:
         for number in range(_PEOPLE):
-            yield CreateAccount(f"Account {number}\0", is_admin=number == 0, token_hash=f"hash {number}")
+            yield CreateAccount(
+                f"Account {number}\0", role="owner" if number == 0 else "member", token_hash=f"hash {number}"
+            )
         ann, bob, cat = (nth_id(number) for number in (1, 2, 3))
         yield CreateRoom(ann, "Tea", "", (Invitation(bob), Invitation(cat, "readonly")))
         yield CreateRoom(bob, "Coffee", "☕", (Invitation(ann, "admin"), Invitation(cat)))
@@ -107,12 +111,32 @@ class BusyFalcon:
             IssueToken(by, f"hash {number(1_000)}"),
             RevokeToken(by, number(1, 4)),
         ]
+        people: list[Command] = [
+            UseToken(by, number(1, 4), number(1, 4)),
+            ClaimText("handle", pick(["ann", "bob"]), by, number(1, 4)),
+            ReleaseText("handle", pick(["ann", "bob"]), by, number(1, 4)),
+            WantTexts(by, {"handle": pick(["ann", "bob", None])}),
+            StepDown(by, {by: number(4), other: number(4)}),
+            self._change_of(by),
+        ]
         rare: list[Command] = [
             DeleteRoom(by, room_id),
             CreateRoom(by, "More", "", (Invitation(other),)),
             CreateAccount("Another", imported_as=f"account/there/{number(1_000)}"),
         ]
-        return pick(pick([likely, likely, likely, seldom, seldom, rare] if number(5) else [likely]))
+        return pick(pick([likely, likely, likely, seldom, seldom, rare, people] if number(5) else [likely]))
+
+    def _change_of(self, account_id: int) -> Command:
+        pick, wish = self._random.choice, self.world.accounts[account_id].wishes
+        return ChangeAccount(
+            account_id,
+            name=pick([None, "Anna", "水\0"]),
+            role=pick([None, "owner", "member", "guest"]),
+            title=pick([None, "", "Tea taster"]),
+            deactivated=pick([None, False, False, True]),
+            texts=pick([{}, {"handle": f"{account_id}"}, {"handle": None, "email": f"{account_id}@example.org"}]),
+            wish=wish,
+        )
 
     def _somebody(self) -> int:
         return nth_id(self._random.randrange(1, _PEOPLE + 1))

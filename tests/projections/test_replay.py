@@ -46,9 +46,9 @@ def test_what_can_be_read_is_what_was_decided(busy: BusyFalcon, falcon: Embedded
         (a.account_id, a.name, a.is_admin) for a in world.accounts.values()
     )
     assert [row[:3] for row in rows["tokens"]] == sorted(
-        (a.account_id, token_id, token_hash)
+        (a.account_id, token_id, token.token_hash)
         for a in world.accounts.values()
-        for token_id, token_hash in a.tokens.items()
+        for token_id, token in a.tokens.items()
     )
     assert [message_in(message) for _, message in rows["timeline"]] == [
         busy.messages[place] for place in sorted(busy.messages)

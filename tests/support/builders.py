@@ -1,7 +1,7 @@
 """People, rooms and messages to write tests with. All ids lie in partition 1 of 64, all times are NOW's or after."""
 
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -92,7 +92,7 @@ def an_imported_group(*, admins: Sequence[AccountId] = (ANN,), members: Sequence
 
 
 def an_account(account_id: AccountId = ANN, name: str = "Ann", *, is_admin: bool = False) -> AccountCreated:
-    return AccountCreated(account_id, name, is_admin, NOW)
+    return AccountCreated(account_id, name, "owner" if is_admin else "member", NOW)
 
 
 def a_message(
@@ -187,6 +187,10 @@ def anything(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(arguments)
     if origin in (Union, types.UnionType):
         return st.one_of(*map(anything, arguments))
+    if origin is Mapping:
+        return st.dictionaries(*map(anything, arguments), max_size=2)
+    if origin is tuple and arguments[-1] is not ...:
+        return st.tuples(*map(anything, arguments))
     if origin is tuple:
         return st.lists(anything(arguments[0]), max_size=4).map(tuple)
     simple: dict[Any, st.SearchStrategy[Any]] = {

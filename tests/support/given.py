@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 from immutables import Map
 
 from falcon.domain.commands import ReadPosition
@@ -12,19 +14,11 @@ from falcon.domain.ids import Millis
 from falcon.domain.rejections import Rejection
 from falcon.features.accounts.rules import (
     Account,
-    AccountCreated,
     CreateAccount,
-    DirectRoomOpened,
-    IssueToken,
-    RevokeToken,
-    TokenIssued,
-    TokenRevoked,
     create_account,
-    decide_account,
-    evolve_account,
 )
-from falcon.features.catalogue import Answer, Command, Event
-from falcon.features.decider import decide_room, evolve_room
+from falcon.features.catalogue import Answer, Command, Event, RoomCommand
+from falcon.features.decider import EVOLVES, IDENTITY, decide, decide_room
 from falcon.features.rooms.rules import CreateRoom, ImportRoom, OpenDirect, Room, create_room, import_room, open_direct
 from falcon.journal.envelope import aggregate_of
 from tests.support.builders import NEW, NOW
@@ -32,10 +26,17 @@ from tests.support.builders import NEW, NOW
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The rooms and accounts of one partition, and who decides what about them."""
+    """The aggregates of one partition, and what decides about them."""
 
-    rooms: "Map[int, Room]" = field(default_factory=Map)
-    accounts: "Map[int, Account]" = field(default_factory=Map)
+    aggregates: "Map[int, Any]" = field(default_factory=Map)
+
+    @property
+    def rooms(self) -> dict[int, Room]:
+        return {i: each for i, each in self.aggregates.items() if isinstance(each, Room)}
+
+    @property
+    def accounts(self) -> dict[int, Account]:
+        return {i: each for i, each in self.aggregates.items() if isinstance(each, Account)}
 
     def after(self, *events: Event) -> "World":
         world = self
@@ -47,10 +48,8 @@ class World:
         if isinstance(event, CommandAnswered | PassedOver):
             return self
         identity = aggregate_of(event)
-        if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):
-            account = evolve_account(self.accounts.get(identity), event)
-            return World(self.rooms, self.accounts.set(identity, account))
-        return World(self.rooms.set(identity, evolve_room(self.rooms.get(identity), event)), self.accounts)
+        after = EVOLVES[type(event)](self.aggregates.get(identity), event)
+        return World(self.aggregates.set(identity, after))
 
     def decide(self, command: Command, at: Millis = NOW, new_id: int = NEW) -> Decision:
         match command:
@@ -65,12 +64,12 @@ class World:
             case ImportRoom(members=members):
                 smaller = min((member.account_id for member in members), default=0)
                 return import_room(command, self.accounts.get(smaller), new_id, at)
-            case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
-                return decide_account(self.accounts.get(owner), command, at)
             case ReadPosition():
                 raise AssertionError("where a log stands is no question to a room or an account")
-            case _:
+            case _ if isinstance(command, RoomCommand):
                 return decide_room(self.rooms.get(command.room_id), command, at)
+            case _:
+                return decide(self.aggregates.get(IDENTITY[type(command)](command)), command, at)
 
     def _direct_room(self, account: Account | None, peer: int) -> Room | None:
         room_id = None if account is None else account.directs.get(peer)
@@ -127,7 +126,7 @@ def given(*told: Event | Iterable[Event]) -> Given:
     return Given(World().after(*events))
 
 
-def plain(state: Room | Account) -> dict[str, object]:
+def plain(state: msgspec.Struct) -> dict[str, object]:
     """A copy of a state with nothing in it that could be shared with the original."""
     fields = {name: getattr(state, name) for name in state.__struct_fields__}
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from falcon.domain.ids import AccountId
-from falcon.features.accounts.rules import AccountCreated, TokenIssued, TokenRevoked
+from falcon.features.accounts.rules import ADMINS, AccountChanged, AccountCreated, TokenIssued, TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.journal.envelope import Envelope
 from falcon.read.times import rfc3339
@@ -60,8 +60,11 @@ class DropToken(NamedTuple):
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
-        case AccountCreated(account_id=account_id, name=name, is_admin=is_admin, created_at=created_at):
-            return (UpsertAccount(account_id, name, is_admin, rfc3339(created_at)),)
+        case (
+            AccountCreated(account_id=account_id, name=name, role=role, created_at=created_at)
+            | AccountChanged(account_id=account_id, name=name, role=role, created_at=created_at)
+        ):
+            return (UpsertAccount(account_id, name, role in ADMINS, rfc3339(created_at)),)
         case TokenIssued(account_id=account_id, token_id=token_id, token_hash=token_hash, created_at=created_at):
             return (UpsertToken(account_id, token_id, token_hash, rfc3339(created_at)),)
         case TokenRevoked(account_id=account_id, token_id=token_id):
@@ -76,6 +79,8 @@ def loss(event: Event) -> str | None:
     match event:
         case AccountCreated(account_id=account_id):
             return f"account {account_id} has no name, is in no list, and its tokens are refused"
+        case AccountChanged(account_id=account_id):
+            return f"account {account_id} keeps the name and the role that it had before"
         case TokenIssued(account_id=account_id, token_id=token_id):
             return f"token {token_id} of account {account_id} is refused: issue another one"
         case TokenRevoked(account_id=account_id, token_id=token_id):

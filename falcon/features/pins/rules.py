@@ -4,12 +4,13 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from falcon.domain.aggregates import FeatureState
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
 from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq
 from falcon.domain.rejections import Invalid, MessageIsDeleted, NotAllowed, NotAMember, ReadOnly
 from falcon.features.messages.rules import DeleteMessage, Message, current_message
-from falcon.features.rooms.rules import FeatureState, Room
+from falcon.features.rooms.rules import Room
 
 PINS_MAX = 100  # of a room: as many as one answer lists, and a reader looks through
 

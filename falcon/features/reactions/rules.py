@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from falcon.domain.aggregates import FeatureState
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
@@ -22,7 +23,7 @@ from falcon.domain.rejections import (
     ReadOnly,
 )
 from falcon.features.messages.rules import Message, current_message
-from falcon.features.rooms.rules import FeatureState, Room
+from falcon.features.rooms.rules import Room
 
 REACTION_KINDS_MAX = 50  # different emoji that a message has
 

@@ -4,13 +4,14 @@ It grows with the members, never with the messages: bodies are not state.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from immutables import Map
 from msgspec.structs import replace
 
 from falcon.domain import limits
+from falcon.domain.aggregates import AggregateKind
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
 from falcon.domain.ids import DEFAULT_ORGANIZATION, AccountId, Millis, OrganizationId, RoomId, Seq
@@ -22,11 +23,10 @@ from falcon.domain.rejections import (
     MemberNotFound,
     NotAllowed,
     NotAMember,
+    RoomNotFound,
     UnknownAccount,
 )
 from falcon.features.accounts.rules import Account, DirectRoomOpened
-
-P = TypeVar("P", bound=msgspec.Struct)
 
 Role: TypeAlias = Literal["admin", "member", "readonly"]
 
@@ -197,7 +197,7 @@ class MemberAnswer(msgspec.Struct, frozen=True, tag="member-answer"):
     read_seq: Seq
 
 
-class Member(msgspec.Struct, frozen=True, gc=False):
+class Member(msgspec.Struct, frozen=True, gc=False, array_like=True):
     role: Role
     read_seq: Seq
 
@@ -257,23 +257,17 @@ class Room(msgspec.Struct, frozen=True):
         return next((other for other in self.members if other != account_id), account_id)
 
 
-class FeatureState(Generic[P]):
-    """A feature's part of the state of a room. It is stored with a version of its own, so that it voids no other
-    feature's state. ``kind``: its fields all have defaults, those of a room in which nothing of the feature has
-    happened. ``meaning``: raise it if the same fields mean something else."""
-
-    def __init__(self, name: str, kind: type[P], meaning: int = 1) -> None:
-        self.name = name
-        self.kind = kind
-        self.meaning = meaning
-        self._empty = kind()
-
-    def of(self, room: Room) -> P:
-        state: Any = room.features.get(self.name, self._empty)
-        return state  # type: ignore[no-any-return]
-
-    def put(self, room: Room, state: P) -> Room:
-        return replace(room, features=room.features.set(self.name, state))
+ROOM: Final = AggregateKind(
+    "room",
+    Room,
+    "room_id",
+    lambda command: RoomNotFound(command.room_id),
+    first=RoomCreated,
+    entries="members",
+    in_part=limits.MEMBERS_IN_PART,
+    entry=Member,
+    restored={"last_mention": "last_seq"},
+)
 
 
 def created_room(_: None, event: RoomCreated) -> Room:

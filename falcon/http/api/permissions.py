@@ -5,20 +5,17 @@ rooms decide by the roles of members. A row names these for readers, and a test 
 same.
 """
 
-from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from falcon.features.accounts.rules import RANKS, AccountRole
 from falcon.features.accounts.table import AccountRow
 from falcon.http.problems import account_not_found, not_allowed
 from falcon.http.requests import AuthedRequest
 
-Role: TypeAlias = Literal["owner", "admin", "member", "bot", "guest"]
 RoomRole: TypeAlias = Literal["admin", "member", "readonly"]
 
-# A role may do what the ones below it may.
-RANKS: Final[Mapping[str, int]] = {"owner": 4, "admin": 3, "member": 2, "bot": 2, "guest": 1}
 _REFUSALS: Final = {
     "owner": "requires an owner's token",
     "admin": "requires an administrator's token",
@@ -31,12 +28,12 @@ class Permission(msgspec.Struct, frozen=True):
     caller's. ``room``: the roles in the room of the path that may; none if the path has no room. ``more``: what
     else must be true, for readers."""
 
-    role: Role = "guest"
-    others: Role | None = None
+    role: AccountRole = "guest"
+    others: AccountRole | None = None
     room: tuple[RoomRole, ...] = ()
     more: str = ""
 
-    def allow(self, role: str) -> bool:
+    def allow(self, role: AccountRole) -> bool:
         return RANKS[role] >= RANKS[self.role]
 
     def said(self) -> str:
@@ -63,7 +60,7 @@ class Permission(msgspec.Struct, frozen=True):
             raise not_allowed("Authorization", _REFUSALS[needed])
 
 
-def role_of(account: AccountRow) -> Role:
+def role_of(account: AccountRow) -> AccountRole:
     return "owner" if account.is_admin else "member"
 
 

@@ -9,6 +9,7 @@ from falcon.domain.rejections import (
     Invalid,
     KeyReused,
     LastAdmin,
+    LastOwner,
     LastToken,
     MemberNotFound,
     MessageIsDeleted,
@@ -17,8 +18,10 @@ from falcon.domain.rejections import (
     NotAMember,
     NotTheAuthor,
     NotYetReadable,
+    OutOfDate,
     ReadOnly,
     RoomNotFound,
+    TextTaken,
     TokenNotFound,
 )
 from falcon.journal.shapes.shape import Shape, alike
@@ -92,6 +95,18 @@ class NotYetReadableV1(msgspec.Struct, frozen=True, tag="not-yet-readable.v1"):
     seq: int
 
 
+class OutOfDateV1(msgspec.Struct, frozen=True, tag="out-of-date.v1"):
+    account_id: int
+
+
+class TextTakenV1(msgspec.Struct, frozen=True, tag="text-taken.v1"):
+    field: str
+
+
+class LastOwnerV1(msgspec.Struct, frozen=True, tag="last-owner.v1"):
+    account_id: int
+
+
 REFUSALS: Final = (
     alike("room-not-found", RoomNotFound, RoomNotFoundV1),
     alike("not-a-member", NotAMember, NotAMemberV1),
@@ -107,6 +122,9 @@ REFUSALS: Final = (
     alike("last-token", LastToken, LastTokenV1),
     alike("invalid", Invalid, InvalidV1),
     alike("key-reused", KeyReused, KeyReusedV1),
+    alike("out-of-date", OutOfDate, OutOfDateV1),
+    alike("text-taken", TextTaken, TextTakenV1),
+    alike("last-owner", LastOwner, LastOwnerV1),
     Shape(
         "not-yet-readable",
         1,

@@ -33,6 +33,15 @@ def alike(name: str, value: type[D], stored: type[S], *, critical: bool = True) 
     return Shape(name, 1, value, stored, _copy(stored), _copy(value), critical)
 
 
+def earlier(name: str, version: int, value: type[D], stored: type[S], restore: Callable[[S], D]) -> Shape[D, S]:
+    """A version that is read and no longer written."""
+
+    def store(value: D) -> S:
+        raise AssertionError(f"{name} is written in a later version")
+
+    return Shape(name, version, value, stored, store, restore)
+
+
 def _copy(kind: type[Any]) -> Callable[[Any], Any]:
     fields = msgspec.structs.astuple
     return lambda value: kind(*fields(value))

@@ -16,7 +16,7 @@ from falcon.base.buckets import Switch
 from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
-from falcon.features.accounts.rules import CreateAccount, IssueToken
+from falcon.features.accounts.rules import AccountRole, CreateAccount, IssueToken
 from falcon.features.messages.pages import TimelinePages
 from falcon.features.reactions.pages import ReactionPages
 from falcon.http import bearer_tokens
@@ -215,13 +215,13 @@ def start_edge(
 
 
 async def create_account(
-    edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
+    edge: Edge, name: str, *, role: AccountRole, secret: str, reference: str | None = None
 ) -> tuple[int, str]:
     """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for.
 
     Raises JournalUnavailable if the disk is nearly full.
     """
-    command = CreateAccount(name, is_admin, bearer_tokens.hash_of(secret), imported_as=reference)
+    command = CreateAccount(name, role, bearer_tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
     while True:
         partition = partition_for(command, 0, None, edge.partitions)

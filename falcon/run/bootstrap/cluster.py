@@ -324,14 +324,14 @@ async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
     admin_id, admin_token = await create_account(
         edge,
         "Admin",
-        is_admin=True,
+        role="owner",
         secret=derived_secret(secret, "first admin's token"),
         reference="falcon:first-admin",
     )
     account_id, token = await create_account(
         edge,
         "First account",
-        is_admin=False,
+        role="member",
         secret=derived_secret(secret, "first account's token"),
         reference="falcon:first-account",
     )

@@ -399,8 +399,8 @@ async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
     known = _known_credentials(settings)
     if known is not None:
         return known
-    admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=new_secret(edge.secret))
-    account_id, token = await create_account(edge, "First account", is_admin=False, secret=new_secret(edge.secret))
+    admin_id, admin_token = await create_account(edge, "Admin", role="owner", secret=new_secret(edge.secret))
+    account_id, token = await create_account(edge, "First account", role="member", secret=new_secret(edge.secret))
     made = FirstAccounts(account_id, token, admin_id, admin_token)
     _write_private(settings, _CREDENTIALS, msgspec.json.encode(made))
     return made

@@ -1,0 +1,1 @@
+"""Claims: which account has a handle or an e-mail."""

@@ -1,0 +1,1 @@
+"""Owners of the organization: one remains."""
