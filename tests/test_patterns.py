@@ -24,7 +24,6 @@ _NOT_FOR_CLIENTS: Final = {
     "adapters/owner_http/connecting.py": "addresses that owners write into the log",
     "http/web.py": "the page's own files, at the start",
     "http/api/openapi.py": "paths of operations, at the start",
-    "http/api/docs.py": "descriptions of operations, at the start",
 }
 _SIZE: Final = 64 << 10
 _SECONDS: Final = 0.2  # of the processor; a quadratic one takes five

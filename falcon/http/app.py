@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -16,8 +16,7 @@ from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from falcon.http import web
-from falcon.http.api import asyncapi, docs
-from falcon.http.api.openapi import document
+from falcon.http.api import asyncapi, openapi
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_response, resources
 from falcon.http.api.tickets import STREAM
@@ -25,7 +24,7 @@ from falcon.http.constant_documents import ConstantDocument
 from falcon.http.edge import Edge
 from falcon.http.limits.limiter import FORWARDED
 from falcon.http.problems import Problem, broken
-from falcon.http.responses import BytesResponse, problem_response
+from falcon.http.responses import problem_response
 from falcon.http.server import memory_budget, unknown_requests
 from falcon.http.server.fanout import is_gone
 from falcon.http.server.fast_lane import ROUTE, FastLane
@@ -55,9 +54,8 @@ def create_app(serving: EdgeLifespan, cors_origins: Sequence[str] = (), lane: Fa
     stream = _Stream(lifespan)
     routes += [Route(STREAM, stream), WebSocketRoute(STREAM, stream)]
     rendered: dict[str, web.Render] = {
-        "/openapi.json": _openapi,
-        "/asyncapi.json": _asyncapi,
-        "/docs": _docs,
+        "/openapi.json": _answered(openapi.document),
+        "/asyncapi.json": _answered(asyncapi.document),
         **web.documents(),
     }
     routes += [Route(path, _Document(path, render, lifespan)) for path, render in rendered.items()]
@@ -226,31 +224,7 @@ class _NotFound:
 _ASK: Final = (b"cache-control", b"no-cache")  # clients ask each time, and mostly get 304
 
 
-def _openapi(request: Request) -> BytesResponse:
-    return _document().answer(dict(request.scope["headers"]))
-
-
-def _asyncapi(request: Request) -> BytesResponse:
-    return _events_document().answer(dict(request.scope["headers"]))
-
-
-def _docs(request: Request) -> BytesResponse:
-    return _page().answer(dict(request.scope["headers"]))
-
-
-@functools.cache
-def _document() -> ConstantDocument:
-    """Made once: it takes a tenth of a second, and requests for it need no token."""
-    return ConstantDocument(msgspec.json.encode(document()), "application/json", _ASK)
-
-
-@functools.cache
-def _events_document() -> ConstantDocument:
-    return ConstantDocument(msgspec.json.encode(asyncapi.document()), "application/json", _ASK)
-
-
-@functools.cache
-def _page() -> ConstantDocument:
-    page = docs.page(document(), asyncapi.document()).encode()
-    policy = (b"content-security-policy", docs.POLICY.encode())
-    return ConstantDocument(page, "text/html; charset=utf-8", _ASK, policy, *web.GUARDS)
+def _answered(make: Callable[[], dict[str, Any]]) -> web.Render:
+    """Made once, when it is asked for: it takes a tenth of a second, and requests for it need no token."""
+    made = functools.cache(lambda: ConstantDocument(msgspec.json.encode(make()), "application/json", _ASK))
+    return lambda request: made().answer(dict(request.scope["headers"]))

@@ -10,7 +10,7 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,8 @@ _HIGHLIGHTING: Final = _FOLDER / "highlighting"  # of code; a browser asks for i
 _OPS: Final = _FOLDER / "ops"
 _PAGE: Final = "index.html"
 _ICON: Final = "icon.svg"
-_NOT_OF_THE_PAGE: Final = "tryit.js"  # of /docs
+_DOCS: Final = "docs.html"
+_OF_DOCS: Final = ("docs.js", "tryit.js")
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -64,7 +65,9 @@ def documents() -> dict[str, Render]:
     files = _files(_FOLDER)
     client = {f"client/{name}": body for name, body in _files(_CLIENT).items()}
     highlighting = {f"highlighting/{name}": body for name, body in _files(_HIGHLIGHTING).items()}
-    page = _page(files.pop(_PAGE).decode(), [*files, *client])
+    modules = [name for name in (*files, *client) if name.endswith(".js") and name not in _OF_DOCS]
+    page = _page(files.pop(_PAGE).decode(), modules, vary="Accept")
+    docs = _page(files.pop(_DOCS).decode(), [*_OF_DOCS, "dom.js"])
     machine = ConstantDocument(_INDEX, "application/json", vary="Accept")
 
     def index(request: Request) -> BytesResponse:
@@ -73,6 +76,7 @@ def documents() -> dict[str, Render]:
 
     return {
         "/": index,
+        "/docs": lambda request: docs.answer(dict(request.scope["headers"])),
         **{address(name): _document(name, body, _KEEP) for name, body in (files | client | highlighting).items()},
         # Pages of others import the client by this address.
         **{f"/web/{name}": _document(name, body, _ASK) for name, body in client.items()},
@@ -105,21 +109,20 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
 
 
-def _page(text: str, names: list[str]) -> ConstantDocument:
+def _page(text: str, modules: Sequence[str], vary: str = "") -> ConstantDocument:
     """The page with the addresses of its files. It names all modules, so that a browser asks for them at once rather
     than for each when another one has imported it."""
-    modules = [name for name in names if name.endswith(".js") and name != _NOT_OF_THE_PAGE]
     preloads = "\n".join(f'<link rel="modulepreload" href="/web/{name}">' for name in modules)
     text = text.replace("</head>", f"{preloads}\n</head>")
     text = re.sub(r'"/web/([\w./]+)"', lambda found: f'"{address(found[1])}"', text)
-    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL) or [""]
     return ConstantDocument(
         text.encode(),
         _TYPES[".html"],
         _ASK,
         (b"content-security-policy", policy(script).encode()),
         *GUARDS,
-        vary="Accept",
+        vary=vary,
     )
 
 

@@ -1,40 +1,29 @@
-// Forms on /docs that send an operation to this server. They are made from /openapi.json when an operation is opened.
+// Forms on /docs that send an operation to this server.
 import { h } from "./dom.js";
 
 const SHOWN_MAX = 200_000; // characters of an answer
 const token = h("input", { id: "token", type: "password", autocomplete: "off", spellcheck: "false", placeholder: "falcon_…" });
-let documented = null;
 
-document.getElementById("address").textContent = location.origin;
-document.getElementById("try").replaceChildren(
-  h("label", { for: "token" }, "Token for “Try it”"), token,
-  h("small", {}, "It stays in this page and goes to this server only."),
-);
-for (const operation of document.querySelectorAll("details[data-operation]")) {
-  operation.addEventListener("toggle", () => opened(operation));
-  if (operation.open) opened(operation);
+/** Gives each operation of the page a form when it is opened, and opens the one that the address names. */
+export function offerForms(operations) {
+  document.getElementById("try").replaceChildren(
+    h("label", { for: "token" }, "Token for “Try it”"), token,
+    h("small", {}, "It stays in this page and goes to this server only."),
+  );
+  for (const operation of operations) {
+    const details = document.getElementById(operation.operationId);
+    details.addEventListener("toggle", () => {
+      if (details.open && !details.querySelector("form")) details.append(form(operation));
+    });
+  }
+  addEventListener("hashchange", openNamed);
+  openNamed();
 }
 
-/** Opens the operation that the address names. */
 function openNamed() {
   const named = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (named?.matches("details")) named.open = true;
-}
-addEventListener("hashchange", openNamed);
-openNamed();
-
-async function opened(details) {
-  if (!details.open || details.querySelector("form")) return;
-  documented ??= fetch("/openapi.json").then((answer) => answer.json());
-  const found = find(await documented, details.dataset.operation);
-  if (!details.querySelector("form")) details.append(form(found));
-}
-
-function find(api, id) {
-  for (const [path, methods] of Object.entries(api.paths))
-    for (const [method, operation] of Object.entries(methods))
-      if (operation.operationId === id) return { ...operation, path, method: method.toUpperCase() };
-  throw new Error(`no operation ${id}`);
+  named?.scrollIntoView();
 }
 
 // --- the form ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import Locator, expect
 
+from falcon.http.api.operations import GROUPS, OPERATIONS
+from falcon.http.stream.events import STREAM_EVENTS
 from tests.web.conftest import Open, Person, Screen
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
@@ -22,6 +24,29 @@ def opens(seen: Screen, operation: str) -> Locator:
     form = details.get_by_role("form")
     form.wait_for()
     return form
+
+
+def test_the_page_lists_all_in_the_order_in_which_one_learns_it(screen: Open) -> None:
+    seen = opens_docs(screen)
+    seen.page.locator("section").first.wait_for()
+    text = str(seen.page.evaluate("document.body.textContent"))
+    places = [text.index(f"{group.name}{group.description}") for group in GROUPS]
+    assert places == sorted(places)
+    assert text.index("— Send a message") < text.index("— Edit a message of your own")
+    for operation in OPERATIONS:
+        assert f"{operation.method} {operation.path} — {operation.summary}" in text
+        assert f"{operation.method} {operation.path}{operation.permission.said()}" in text
+    for event in STREAM_EVENTS:
+        assert f"{event.name}{' (signal)' if event.signal else ''} — {event.sent}" in text
+    assert "[object" not in text and "undefined" not in text and "9,007,199,254,740,991" not in text
+
+
+def test_each_link_of_the_page_leads_somewhere(screen: Open) -> None:
+    seen = opens_docs(screen)
+    seen.page.locator("section").first.wait_for()
+    ids = seen.page.evaluate("[...document.querySelectorAll('[id]')].map((each) => each.id)")
+    links = seen.page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map((each) => each.hash.slice(1))")
+    assert len(ids) == len(set(ids)) and set(links) <= set(ids)
 
 
 def test_an_example_is_sent_as_it_stands_and_its_answer_is_shown(screen: Open, anna: Person) -> None:
