@@ -2,17 +2,17 @@
 bounded. How long the others wait depends on the machine's other work: ``make attack`` judges that."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.support.volume import volume
 from tools.attack.catalogue import ATTACKS
 from tools.attack.siege import lay_siege
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
-SECONDS = float(os.environ.get("FALCON_ATTACK_SECONDS", "20"))
+SECONDS = volume("FALCON_ATTACK_SECONDS", 20, 8)
 
 
 def test_a_hostile_client_hurts_nobody_else(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import random
 
 import pytest
 
+from tests.support.volume import volume
 from tools.chaos.run import run
 from tools.servers.jars import ToolMissing, java
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
-SECONDS = float(os.environ.get("FALCON_CHAOS_SECONDS", "20"))
+SECONDS = volume("FALCON_CHAOS_SECONDS", 20, 12)
 SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
 SOME = ("kill write", "zombie writer", "kill leading broker", "kill gateway", "kill project", "cut off write")
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.volume import volume
 from tools.faults.chaos import FAULTS, FULL_DISK, PARTITIONS, SETTINGS, errors, hurt
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "10"))
+SECONDS = volume("FALCON_FAULTS_SECONDS", 10, 5)
 SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
 SOON_SECONDS = 15.0  # for a machine full of other work; `make faults` judges by three
 

@@ -5,7 +5,6 @@ FALCON_EXAMPLES: how many of each operation.
 """
 
 import json
-import os
 from typing import Any, Final
 
 import pytest
@@ -20,10 +19,11 @@ from schemathesis.checks import (
 
 from falcon.http.api.openapi import document
 from tests.support.http import Falcon, Json, Room
+from tests.support.volume import volume
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(float(os.environ.get("FALCON_EXAMPLES_SECONDS", "300")))]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(volume("FALCON_EXAMPLES_SECONDS", 300, 300))]
 
-EXAMPLES: Final = int(os.environ.get("FALCON_EXAMPLES", "4"))
+EXAMPLES: Final = int(volume("FALCON_EXAMPLES", 4, 2))
 
 CHECKS: Final = [
     not_a_server_error,

@@ -4,7 +4,6 @@ and no role sees data that is not for it, even by odd requests.
 Each is sent twice: as it was made, and with the ids of things that exist. FALCON_EXAMPLES: how many of each operation.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final
@@ -17,12 +16,13 @@ from schemathesis.checks import not_a_server_error
 
 from falcon.http.api.openapi import document
 from tests.http.test_openapi import CHECKS, as_httpx
+from tests.support.volume import volume
 from tools.harness.falcon import Falcon
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(float(os.environ.get("FALCON_EXAMPLES_SECONDS", "300")))]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(volume("FALCON_EXAMPLES_SECONDS", 300, 300))]
 
 ROLES: Final = ("admin", "member", "stranger", "nobody")
-EXAMPLES: Final = int(os.environ.get("FALCON_EXAMPLES", "2"))
+EXAMPLES: Final = int(volume("FALCON_EXAMPLES", 2, 1))
 _FOR_ADMINS: Final = ("/v1/accounts", "/v1/import", "/v1/export")
 _ENDS_TOKENS: Final = "/v1/me/token"
 

@@ -6,10 +6,11 @@ import re
 import pytest
 
 from tests.simulation.test_course import simulate
+from tests.support.volume import volume
 
 pytestmark = pytest.mark.processes
 
-_SCHEDULES = "25"
+_SCHEDULES = f"{volume('FALCON_SIMULATION_SCHEDULES', 25, 8):g}"
 
 
 def test_nothing_acknowledged_is_lost_and_nothing_void_is_acknowledged() -> None:

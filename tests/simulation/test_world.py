@@ -4,9 +4,10 @@ import os
 import random
 import time
 
+from tests.support.volume import volume
 from tools.simulation.world import World
 
-SECONDS = float(os.environ.get("FALCON_SIMULATION_SECONDS", "8"))
+SECONDS = volume("FALCON_SIMULATION_SECONDS", 8, 3)
 
 
 def run(seed: int) -> None:
