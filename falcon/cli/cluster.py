@@ -110,9 +110,9 @@ def restored(
 
 
 def credentials() -> None:
-    """Print a cluster's first accounts and their tokens as a line of JSON.
+    """Print a cluster's owner and the owner's token as a line of JSON.
 
-    FALCON_SECRET_FILE determines the tokens. The first call creates the accounts. The cluster must run.
+    FALCON_SECRET_FILE determines the token. The first call creates the account. The cluster must run.
     """
     import msgspec
 

@@ -21,7 +21,7 @@ def up(
 ) -> None:
     """Start Falcon on this machine, with everything it needs.
 
-    Prints its address and a first account once it accepts commands; Ctrl-C stops it. FALCON_DATA_DIR (./data) names the data folder; FALCON_HOST, FALCON_HTTP_PORT and FALCON_OPS_PORT say where it listens.
+    Prints its address and the owner's token once it accepts commands; Ctrl-C stops it. FALCON_DATA_DIR (./data) names the data folder; FALCON_HOST, FALCON_HTTP_PORT and FALCON_OPS_PORT say where it listens.
 
     \b
     Examples:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from falcon.cli import app
 from falcon.cli.calling import Outside
+from falcon.run.bootstrap.embedded import own_name
 from falcon_chat import FalconClient
 from tests.cli.broken import Break, Broken, Forward, answering, changing, streaming, without
 from tests.cli.fake import FakeClock, Json
@@ -122,7 +123,7 @@ def test_where_the_data_are_the_first_accounts_token_is_too(falcon: Falcon) -> N
     assert "no token for http://localhost" in CliRunner().invoke(app, arguments).stderr
     result = CliRunner().invoke(app, [*arguments, "--first-account"])
     assert result.exit_code == 0, result.output
-    assert "First account" in result.stdout
+    assert own_name() in result.stdout
 
 
 def test_without_data_and_settings_there_is_no_first_account(falcon: Falcon) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from falcon.run.bootstrap.embedded import own_name
 from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
@@ -45,7 +46,7 @@ def test_the_pages_samples_make_a_chat(falcon: Falcon) -> None:
     said = pasted(falcon, lines).splitlines()
     (ben_id, ben_token), (cleo_id, _) = said[0].split(), said[1].split()
     assert said[3].endswith(f"{cleo_id} Cleo: member")
-    assert said[-1].endswith("#1  First account: Who wants some?")
+    assert said[-1].endswith(f"#1  {own_name()}: Who wants some?")
 
     listed = pasted(falcon, "falcon rooms", FALCON_TOKEN=ben_token, FALCON_URL=falcon.info["url"]).splitlines()
     assert listed[1].split()[1:5] == ["1", "1", "Tea", "kitchen"]  # one unread message, one mention

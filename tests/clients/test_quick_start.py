@@ -8,12 +8,13 @@ from typing import Final
 
 import pytest
 
+from falcon.run.bootstrap.embedded import own_name
 from tests.support.samples import environment, program, samples
 from tools.harness.falcon import Falcon
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = (DOCS / "quick-start.md").read_text()
-SAID: Final = {"sh": "event: hello", "python": "First account Who wants some?", "js": "First account Who wants some?"}
+SAID: Final = {"sh": "event: hello", "python": f"{own_name()} Who wants some?", "js": f"{own_name()} Who wants some?"}
 
 
 @pytest.fixture(scope="module")

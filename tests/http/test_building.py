@@ -17,6 +17,7 @@ from falcon.domain import limits
 from falcon.features.catalogue import modules
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.shapes import AUTHORS_MAX
+from falcon.run.bootstrap.embedded import own_name
 from falcon.streams import room_lists
 from falcon.streams.events import LOGGED_EVENTS
 from falcon.streams.frames import Reason
@@ -133,5 +134,5 @@ def test_the_bot_answers(falcon: Falcon, tmp_path: Path, language: str) -> None:
             running.kill()
             running.wait()
     pong = next(each for each in said if each["text"].startswith("pong"))
-    assert pong["text"] == "pong, First account"
+    assert pong["text"] == f"pong, {own_name()}"
     assert said[pong["reply_to"] - 1]["text"] == "ping"

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect
 
 from falcon.run.bootstrap import embedded
+from falcon.run.bootstrap.embedded import own_name
 from falcon.run.settings import Settings
 from tests.web.conftest import Open, Person, Screen, of_the_page
 from tools.harness.falcon import Falcon
@@ -823,7 +824,7 @@ def test_after_a_restore_the_page_shows_what_is_there_and_keeps_what_is_not_sent
 ) -> None:
     falcon = Falcon(tmp_path / "data").start()
     try:
-        anna = Person(falcon.info["url"], falcon.info["token"], 0, "First account")
+        anna = Person(falcon.info["url"], falcon.info["token"], 0, own_name())
         room = anna.makes_room("Tea kitchen")
         hers = Screen(chromium.new_context().new_page(), anna.url).signs_in(anna).opens(room)
         hers.says("Before the copy")
@@ -909,7 +910,7 @@ def test_who_signs_out_while_falcon_is_out_of_reach_is_told_that_the_token_is_va
 
 def test_the_admins_only_token_survives_signing_out(screen: Open, falcon: Falcon) -> None:
     url, token = falcon.info["url"], falcon.info["admin_token"]
-    page = screen().signs_in(Person(url, token, 0, "Admin")).page
+    page = screen().signs_in(Person(url, token, 0, own_name())).page
     signs_out(page)
     expect(page.get_by_role("alert")).to_contain_text("stays valid")
     assert httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}, timeout=60).status_code == 200

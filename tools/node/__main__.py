@@ -95,7 +95,7 @@ def _deploy(chosen: argparse.Namespace) -> None:
     _say(node.kubectl("--namespace", deployment.NAMESPACE, "get", "pods").rstrip())
     _say(
         f"""
-account {made["account_id"]}, token {made["token"]}; the admin's token {made["admin_token"]}
+account {made["account_id"]}, the owner: token {made["token"]}
   python -m tools.node in kubectl --namespace {deployment.NAMESPACE} get pods
   python -m tools.node in curl -H 'Authorization: Bearer {made["token"]}' http://falcon-api.{deployment.NAMESPACE}/v1/rooms
 end it: make k8s-down"""

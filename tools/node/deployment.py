@@ -45,7 +45,7 @@ def deploy(node: Node, overlay: str, say: Say) -> dict[str, Any]:
 
 
 def credentials(node: Node, overlay: str) -> dict[str, Any]:
-    """The first accounts, made when there are none: ``account_id``, ``token``, ``admin_token``. Raises ServerFault."""
+    """The first account, made when there is none: ``account_id``, ``token``, ``admin_token``. Raises ServerFault."""
     command = {
         "local": ("deployment/falcon-api", "--", "falcon", "credentials"),
         "single": ("statefulset/falcon", "--", "cat", "/data/credentials.json"),

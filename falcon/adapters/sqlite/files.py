@@ -30,7 +30,7 @@ from falcon.journal.ports import JournalUnavailable
 
 Report = Callable[[int, int], None]
 
-_CREDENTIALS: Final = "credentials.json"  # written when the log has the first accounts
+_CREDENTIALS: Final = "credentials.json"  # written when the log has the first account
 # In which an earlier Falcon wrote the files of another layout, and the marker that they were complete.
 _MOVING: Final = "falcon.next"
 _MOVED: Final = "complete"

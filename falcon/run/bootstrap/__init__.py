@@ -58,7 +58,8 @@ _CHECKPOINT_EVENTS: Final = 1_000  # of a partition between two checkpoints: the
 
 
 class FirstAccounts(msgspec.Struct, frozen=True):
-    """The first accounts of a new Falcon, for its operator."""
+    """The first account of a new Falcon, its owner, who is its administrator, too. A folder of an older version has
+    two."""
 
     account_id: int
     token: str

@@ -319,23 +319,16 @@ def _following_tables(cluster: KafkaCluster, store: HBaseReadStore, freshness: F
 
 
 async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
-    """The first two accounts. They and their tokens follow from the secret, so every process finds the same ones."""
+    """The first account, the owner. It and its token follow from the secret, so every process finds the same one."""
     secret = server_secret(settings)
-    admin_id, admin_token = await create_account(
+    account_id, token = await create_account(
         edge,
-        "Admin",
+        "Owner",
         role="owner",
         secret=derived_secret(secret, "first admin's token"),
         reference="falcon:first-admin",
     )
-    account_id, token = await create_account(
-        edge,
-        "First account",
-        role="member",
-        secret=derived_secret(secret, "first account's token"),
-        reference="falcon:first-account",
-    )
-    return FirstAccounts(account_id, token, admin_id, admin_token)
+    return FirstAccounts(account_id, token, account_id, token)
 
 
 async def first_credentials(settings: Settings) -> FirstAccounts:

@@ -4,6 +4,7 @@ import asyncio
 import glob
 import logging
 import os
+import pwd
 import secrets
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ from falcon.adapters.sqlite.source import SqliteFilesSource, SqliteSource, Unifo
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.base.process import take_lock
+from falcon.domain import names
 from falcon.domain.ids import partition_of
 from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
@@ -394,16 +396,25 @@ def server_secret(settings: Settings) -> bytes:
 
 
 async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
-    """The credentials of the data folder. In a new one two accounts are made: an administrator, and one to begin
-    with. Raises WrongFile."""
+    """The credentials of the data folder. In a new one an account is made for the person who runs Falcon: its owner.
+    Raises WrongFile."""
     known = _known_credentials(settings)
     if known is not None:
         return known
-    admin_id, admin_token = await create_account(edge, "Admin", role="owner", secret=new_secret(edge.secret))
-    account_id, token = await create_account(edge, "First account", role="member", secret=new_secret(edge.secret))
-    made = FirstAccounts(account_id, token, admin_id, admin_token)
+    account_id, token = await create_account(edge, own_name(), role="owner", secret=new_secret(edge.secret))
+    made = FirstAccounts(account_id, token, account_id, token)
     _write_private(settings, _CREDENTIALS, msgspec.json.encode(made))
     return made
+
+
+def own_name() -> str:
+    """The name of the person who runs Falcon, as the machine knows it."""
+    try:
+        user = pwd.getpwuid(os.getuid())
+    except KeyError:  # a container may run as a user without a name
+        return "Owner"
+    known = [names.normalized(name) for name in (user.pw_gecos.partition(",")[0], user.pw_name)]
+    return next((name for name in known if names.broken_rule(name) is None), "Owner")
 
 
 def _known_credentials(settings: Settings) -> FirstAccounts | None:
@@ -414,7 +425,7 @@ def _known_credentials(settings: Settings) -> FirstAccounts | None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WrongFile(
             f"{path} is not as Falcon writes it ({error}): put it back from a copy, or move it away, and Falcon makes "
-            "two more accounts to begin with"
+            "one more account to begin with"
         ) from error
 
 
@@ -443,7 +454,8 @@ async def issue_token(settings: Settings, account_id: int) -> str:
         async with serving(alone, place=owner) as edge:
             token = await issue_token_of(edge, account_id)
         if known is not None and account_id in (known.admin_account_id, known.account_id):
-            changed = {"admin_token" if account_id == known.admin_account_id else "token": token}
+            fields = {"token": known.account_id, "admin_token": known.admin_account_id}
+            changed = {field: token for field, account in fields.items() if account == account_id}
             _write_private(settings, _CREDENTIALS, msgspec.json.encode(msgspec.structs.replace(known, **changed)))
     return token
 

@@ -36,7 +36,7 @@ def announce(settings: Settings, command: str, line: dict[str, Any], ready: dict
         sys.stdout,
     )
     if command == "up":  # others may read a journal or a log file: tokens must not be in it
-        _print(f"The first accounts' tokens are in {settings.data_dir}/credentials.json.", sys.stdout)
+        _print(f"The owner's token is in {settings.data_dir}/credentials.json.", sys.stdout)
 
 
 class Address:
@@ -95,8 +95,7 @@ Falcon is up at {url}   (documentation: {url}/docs, operations: {ops_url}, data:
 
   in a browser: {browser}
 
-  account {account_id}   token {token}
-  admin token (for creating accounts): {admin_token}
+  your account, the owner: {account_id}   token {token}
 
 Try it:
 
