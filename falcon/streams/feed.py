@@ -97,6 +97,7 @@ class Feed:
         self._running: asyncio.Task[None] | None = None
         self._read_at = time.monotonic()
         metrics.streams_stalled.set_function(self._stalled)
+        metrics.streams_remembered.set_function(lambda: remembered_bytes - self._records.room_bytes())
         metrics.stream_cuts.begin(("written",), ("failed",))
         metrics.stream_cuts_read.begin(("found",), ("missing",))
 

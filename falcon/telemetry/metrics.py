@@ -170,6 +170,9 @@ streams_ended = counter("falcon_streams_ended", "Streams that Falcon has ended, 
 streams_queued = gauge(
     "falcon_streams_queued_bytes", "Bytes that wait for clients that read their streams slowly."
 ).labels()
+streams_remembered = gauge(
+    "falcon_streams_remembered_bytes", "Memory of the events from which streams resume, about."
+).labels()
 stream_deliveries = counter(
     "falcon_stream_deliveries", "Events sent to streams, each counted once for each stream."
 ).labels()

@@ -295,6 +295,14 @@ def test_events_of_rooms_that_nobody_listens_to_are_not_decoded(
     assert (after[0] - before[0], after[1] - before[1]) == (20, 2)
 
 
+def test_falcon_measures_the_memory_of_what_streams_resume_from(anna: Person, room: Room, listen: Listen) -> None:
+    stream = begun(listen(anna))
+    before = metrics.streams_remembered.value
+    anna.says(room, "x" * 10_000)
+    stream.next("message.posted")
+    assert 10_000 < metrics.streams_remembered.value - before < 11_000
+
+
 def test_read_marks_of_those_who_do_not_listen_are_not_decoded(
     anna: Person, ben: Person, room: Room, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ import uvloop
 from tools.attack.attacks import Counts, Target, attack
 from tools.attack.catalogue import ATTACKS
 
-_NICENESS = 5  # the machine's cores are the server's and the others', as if the attack came from elsewhere
+# The cores are the server's and the others', as if the attack came from elsewhere: it has what is left of one of them.
+_NICENESS = 5
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ async def _obey(orders: Orders) -> dict[str, Counts]:
 
 def main() -> None:
     os.nice(_NICENESS)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     orders = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)

@@ -3,10 +3,12 @@
 import asyncio
 import dataclasses
 import math
+import re
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,12 +29,14 @@ _LARGE: Final = 18  # messages in the hostile account's room, more than a page m
 _SLOWER: Final = 2.0
 _SOON_SECONDS: Final = 0.060
 _GROWTH_BYTES_MAX: Final = 128 << 20
+_REMEMBERED: Final = re.compile(rb"^falcon_streams_remembered_bytes (\S+)$", re.MULTILINE)
 _TOKENS: Final = 100_000
 _FULL_SECONDS: Final = 600.0
 
 
 class Phase(NamedTuple):
-    """``resident``: the largest resident size of the server in bytes. ``counts``: what attackers met, by attack."""
+    """``resident``: the largest resident size of the server in bytes, without the events from which streams resume:
+    they have a bound of their own. ``counts``: what attackers met, by attack."""
 
     name: str
     asked: list[Operation]
@@ -136,6 +140,7 @@ async def lay_siege(folder: Path, seconds: float, attacks: Sequence[str]) -> Rep
 class _Siege:
     def __init__(self, falcon: Falcon, folder: Path, seconds: float, limited: bool) -> None:
         self._falcon = falcon
+        self._ops = f"http://127.0.0.1:{falcon.settings['ops_port']}"
         self._seconds = seconds
         self._limited = limited
         self._others = Others(falcon, folder)
@@ -177,6 +182,13 @@ class _Siege:
                 (await client.post(path, json={"text": "x" * 65_000})).raise_for_status()
         return Target(self._falcon.settings["http_port"], mallory["token"], room, info["account_id"])
 
+    async def _remembered(self) -> int:
+        """Bytes of the events from which streams resume."""
+        page = await asyncio.to_thread(urllib.request.urlopen, f"{self._ops}/metrics", timeout=10)
+        with page:
+            found = _REMEMBERED.search(page.read())
+        return int(float(found[1])) if found else 0
+
     async def _phase(self, name: str, target: Target, attacks: Sequence[str], seconds: float) -> None:
         self._resident = 0
         began = self._others.history.now()
@@ -192,15 +204,18 @@ class _Siege:
     async def _watching(self) -> AsyncIterator[None]:
         async def watch() -> None:
             while True:
-                self._resident = max(self._resident, sum(_resident(pid) for pid in self._falcon.pids("serve")))
-                await asyncio.sleep(0.25)
+                remembered = await self._remembered()
+                resident = sum(_resident(pid) for pid in self._falcon.pids("serve"))
+                self._resident = max(self._resident, resident - remembered)
+                await asyncio.sleep(0.5)
 
         watching = asyncio.create_task(watch())
         try:
             yield
         finally:
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await watching
 
 
 async def _attackers(orders: Orders) -> dict[str, Counts]:

@@ -85,6 +85,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_streams_opened": "Do many come at once, and do they get what they missed or have to catch up by page?",
         "falcon_streams_ended": "Are listeners sent away, since they read too slowly, or because a process ends?",
         "falcon_streams_queued_bytes": "Are there listeners who do not read what they are sent?",
+        "falcon_streams_remembered_bytes": "How much memory do they take?",
         "falcon_stream_deliveries": "How much is sent, each event to each of its listeners?",
         "falcon_signals": "How much is said of who types and who is there?",
         "falcon_presence_repairs": "Do processes find that they lacked something about presence?",
