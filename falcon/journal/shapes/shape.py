@@ -42,6 +42,19 @@ def earlier(name: str, version: int, value: type[D], stored: type[S], restore: C
     return Shape(name, version, value, stored, store, restore)
 
 
+def event(name: str, value: type[D], /, *, critical: bool = True, **fields: Any) -> Shape[D, Any]:
+    """Version 1 of an event of plain ``fields``, with the types that stand in the log. As :func:`alike`."""
+    return alike(
+        name, value, msgspec.defstruct(f"{value.__name__}V1", [*fields.items()], frozen=True), critical=critical
+    )
+
+
+def answer(name: str, value: type[D], /, **fields: Any) -> Shape[D, Any]:
+    """Version 1 of an answer or a refusal of plain ``fields``. As :func:`alike`."""
+    kind = msgspec.defstruct(f"{value.__name__}V1", [*fields.items()], frozen=True, tag=f"{name}.v1")
+    return alike(name, value, kind)
+
+
 def _copy(kind: type[Any]) -> Callable[[Any], Any]:
     fields = msgspec.structs.astuple
     return lambda value: kind(*fields(value))
