@@ -251,7 +251,7 @@ def everything(client: Client, room: int) -> list[str]:
 def test_the_probes_say_that_it_serves(falcon: Falcon) -> None:
     for probe in ("livez", "readyz", "startupz"):
         assert httpx.get(f"{falcon.info['ops_url']}/{probe}", timeout=20).status_code == 200
-    assert "falcon_build_info" in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=20).text
+    assert until(lambda: "falcon_build_info" in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=20).text)
 
 
 def test_it_is_ready_only_while_every_process_serves(victim: Falcon) -> None:

@@ -236,9 +236,11 @@ def test_a_port_in_use_is_named(falcon: Falcon, tmp_path: Path) -> None:
 def test_it_measures_where_shared_memory_is_small() -> None:
     with tempfile.TemporaryDirectory() as folder:  # not in shared memory, where tests' folders may be
         falcon = Falcon(Path(folder), within=on_small_disk(Path("/dev/shm"), "64k")).start()
-        assert (
-            'falcon_process_uptime_seconds{process="serve-0"}'
-            in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=60).text
+        until(  # a process shows what it has measured once a second
+            lambda: (
+                'falcon_process_uptime_seconds{process="serve-0"}'
+                in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=60).text
+            )
         )
         falcon.stop()
     assert falcon.left() == []
