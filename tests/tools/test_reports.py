@@ -45,7 +45,9 @@ def test_a_long_list_says_how_many_more_there_are() -> None:
 
 
 def test_the_report_of_chaos_shows_how_long_each_fault_kept_people_waiting() -> None:
-    report = Report(seed=1, faults={"kill serve": Recoveries(3, [0.5, 2.0, 1.0], [0.25]), "fill disk": Recoveries(1)})
+    faults = {"kill serve": Recoveries(3, [0.5, 2.0, 1.0], [0.25]), "fill disk": Recoveries(1)}
+    report = Report(seed=1, faults=faults, load=12.34)
     lines = [line.split() for line in str(report).splitlines()]
     assert ["kill", "serve", "3", "1.0", "2.0", "0.2", "0.2"] in lines
     assert ["fill", "disk", "1", "–", "–", "–", "–"] in lines
+    assert "load of the machine at most 12.3 for each processor" in str(report)

@@ -21,11 +21,14 @@ class Recoveries:
 
 @dataclass
 class Report:
+    """``load``: the highest of the machine, for each processor. Where it is high, answers come late for want of one."""
+
     seed: int
     faults: dict[str, Recoveries] = field(default_factory=lambda: defaultdict(Recoveries))
     counts: Counts = field(default_factory=Counts)
     heard: Heard = field(default_factory=Heard)
     seconds: float = 0.0
+    load: float = 0.0
     verified: str = ""
     exports: int = 0
     violations: list[str] = field(default_factory=list)
@@ -45,7 +48,8 @@ class Report:
             f"refused {counts.refused:,}, unknown {counts.unknown:,}",
             f"of the unknown outcomes, {counts.were_done:,} were found done, {counts.were_not:,} not done, "
             f"{counts.never_settled:,} never settled; refused though done {counts.refused_though_done:,}",
-            f"longest refusal {counts.longest_refusal:.1f} s, longest answer {counts.longest_answer:.1f} s",
+            f"longest refusal {counts.longest_refusal:.1f} s, longest answer {counts.longest_answer:.1f} s; "
+            f"load of the machine at most {self.load:.1f} for each processor",
             f"{counts.messages:,} messages in {counts.rooms:,} rooms, read back at each API and from the log",
             f"{self.heard.deliveries:,} deliveries to listeners; connected {counts_in_words(self.heard.connections)}; "
             f"refused {counts_in_words(self.heard.refused)}, sent away {counts_in_words(self.heard.byes)}",

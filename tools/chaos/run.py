@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -201,6 +202,7 @@ class Chaos(Generic[F]):
         except NotInTime as fault:
             self._violation(f"after {name}: {fault}")
         self._note_recovery(chosen, name, since)
+        self._report.load = max(self._report.load, os.getloadavg()[0] / (os.cpu_count() or 1))
         self._history.note(Operation(kind="fault", name=name, started=started, ended=self._history.now()))
         await asyncio.sleep(self._chance.uniform(*self._pauses))
 
