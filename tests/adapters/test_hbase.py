@@ -436,7 +436,7 @@ def test_all_rooms_are_walked_through_in_order_past_those_that_are_gone(store: _
 @pytest.mark.processes
 def test_how_many_there_are_is_estimated_where_there_are_many(store: _SpaceStore) -> None:
     many = 8_000
-    advance(store.tables, "accounts", 1, *(UpsertAccount(each, "Ann", False, NOON) for each in range(1, many + 1)))
+    advance(store.tables, "accounts", 1, *(UpsertAccount(each, "Ann", "member", NOON) for each in range(1, many + 1)))
     accounts, rooms, messages = asyncio.run(store.reads.totals())
     assert abs(accounts - many) < many / 10
     assert (rooms, messages) == (0, 0)

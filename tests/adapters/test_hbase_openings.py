@@ -56,8 +56,8 @@ def ann_is_in(store: HBaseStore, count: int) -> Sequence[int]:
     rooms = ROOMS[:count]
     newest = rooms[-200:]
     peers = {room_id: _PEERS + room_id for room_id in rooms[::2]}
-    store.apply("accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertToken(ANN, 1, "hash", NOON))
-    store.apply("accounts", *(UpsertAccount(peer, f"Peer {peer}", False, NOON) for peer in peers.values()))
+    store.apply("accounts", UpsertAccount(ANN, "Ann", "member", NOON), UpsertToken(ANN, 1, "hash", NOON))
+    store.apply("accounts", *(UpsertAccount(peer, f"Peer {peer}", "member", NOON) for peer in peers.values()))
     store.apply("rooms", *(_room(room_id, peers.get(room_id)) for room_id in rooms))
     store.apply("rooms", *(SetRoomActivity(room_id, 2, LATER) for room_id in newest))
     store.apply("memberships", *(UpsertMember(room_id, ANN, "member", 1) for room_id in rooms))

@@ -320,7 +320,7 @@ def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behi
 
 def test_many_accounts_or_rooms_or_messages_cost_a_call_for_each_table(talk: HBaseStore) -> None:
     rooms = [ROOM * n for n in range(2, 27)]
-    talk.apply("accounts", *(UpsertAccount(each, "Guest", False, NOON) for each in rooms))
+    talk.apply("accounts", *(UpsertAccount(each, "Guest", "member", NOON) for each in rooms))
     talk.apply("rooms", *(UpsertRoom(each, "direct", "", "", NOON, ANN, each) for each in rooms))
     talk.apply("timeline", *(UpsertMessage(each, 1, b"Hello") for each in rooms))
     assert talk.calls_of(talk.reads.names_of(rooms)) == ["accounts"]

@@ -51,7 +51,7 @@ EVERY_WRITE: tuple[Write, ...] = (
     SetReadMark(256, 77, 3),
     DropMember(256, 77),
     SetMention(77, 256, 1_001, True),
-    UpsertAccount(77, "Ann", False, NOON_TEXT),
+    UpsertAccount(77, "Ann", "member", NOON_TEXT),
     UpsertToken(77, 1, "hash", NOON_TEXT),
     DropToken(77, 1),
     PutReaction(256, 30, 4, "👍", 77, NOON_TEXT),

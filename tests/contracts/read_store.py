@@ -8,8 +8,10 @@ from unittest.mock import ANY
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from falcon.features.accounts.table import AccountRow, DropToken, UpsertAccount, UpsertToken
+from falcon.features.accounts.rules import AccountRole
+from falcon.features.accounts.table import AccountRow, DropToken, SetTokenUse, TokenRow, UpsertAccount, UpsertToken
 from falcon.features.messages.bodies import missing_message
 from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.features.reactions.rules import KnownReactions
@@ -240,7 +242,9 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.access(ROOM, ANN)) is None
 
     def test_members_are_listed_by_account_with_their_names(self, store: Store) -> None:
-        self.put(store, "accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertAccount(BOB, "Bob", False, NOON))
+        self.put(
+            store, "accounts", UpsertAccount(ANN, "Ann", "member", NOON), UpsertAccount(BOB, "Bob", "member", NOON)
+        )
         self.put(store, "memberships", UpsertMember(ROOM, BOB, "member", 2), UpsertMember(ROOM, ANN, "admin", 1))
         rows = asyncio.run(store.reads.members(ROOM, 0, 10))
         assert [(row.account_id, row.name, row.role, row.read_seq) for row in rows] == [
@@ -357,7 +361,9 @@ class ReadStoreContract(ABC):
         assert (row.last_message, row.unread) == (None, 0)
 
     def test_names_of_accounts_are_known(self, store: Store) -> None:
-        self.put(store, "accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertAccount(BOB, "Bob", False, NOON))
+        self.put(
+            store, "accounts", UpsertAccount(ANN, "Ann", "member", NOON), UpsertAccount(BOB, "Bob", "member", NOON)
+        )
         assert asyncio.run(store.reads.names_of({ANN, BOB, OTHER})) == {ANN: "Ann", BOB: "Bob"}
         assert asyncio.run(store.reads.names_of([])) == {}
 
@@ -432,10 +438,37 @@ class ReadStoreContract(ABC):
             counted = asyncio.run(store.reads.mentions(ANN, ROOM, after, through))
             assert counted == sum(after < seq <= through for seq in seqs)
 
+    def test_accounts_show_their_newest_profiles_and_are_found_by_role(self, store: Store) -> None:
+        bob = AccountRow(BOB, "Bob", "guest", NOON, "Taster", "Tea", "bob", "b@example.org", True, True, 2)
+        bobby = UpsertAccount(BOB, "Bob", "guest", NOON, "Taster", "Tea", "bob", "b@example.org", True, True, 2)
+        self.put(
+            store, "accounts", UpsertAccount(ANN, "Ann", "owner", NOON), UpsertAccount(BOB, "Bobby", "admin", NOON)
+        )
+        self.put(store, "accounts", bobby)
+        ann = AccountRow(ANN, "Ann", "owner", NOON)
+        assert asyncio.run(store.reads.accounts(0, 9)) == [ann, bob]
+        assert asyncio.run(store.reads.accounts_of([BOB, ANN, 999])) == {ANN: ann, BOB: bob}
+        asked: list[tuple[AccountRole | None, bool | None, list[AccountRow]]] = [
+            ("guest", None, [bob]),
+            ("member", None, []),
+            (None, True, [bob]),
+            (None, False, [ann]),
+            ("owner", True, []),
+        ]
+        for role, deactivated, found in asked:
+            assert asyncio.run(store.reads.accounts(0, 9, role, deactivated)) == found
+        assert asyncio.run(store.reads.accounts(ANN, 9, "owner")) == []
+
+    def test_a_token_keeps_what_it_is_for_and_the_day_of_its_last_use(self, store: Store) -> None:
+        phone = UpsertToken(ANN, 2, "hash", NOON, "session", "Phone", '["read"]', 99, BOB, "Browser/1", "::1")
+        self.put(store, "accounts", UpsertAccount(ANN, "Ann", "owner", NOON), phone, SetTokenUse(ANN, 2, 20_000))
+        (token,) = asyncio.run(store.reads.tokens(ANN))
+        assert token == TokenRow(2, NOON, "session", "Phone", ("read",), 99, BOB, "Browser/1", "::1", 20_000)
+
     def test_a_token_is_good_for_its_own_account_until_it_is_dropped(self, store: Store) -> None:
-        ann = AccountRow(ANN, "Ann", True, NOON)
-        self.put(store, "accounts", UpsertAccount(ANN, "Ann", True, NOON), UpsertToken(ANN, 1, "hash", NOON))
-        assert asyncio.run(store.reads.bearer(ANN, "hash")) == ann
+        ann = AccountRow(ANN, "Ann", "owner", NOON)
+        self.put(store, "accounts", UpsertAccount(ANN, "Ann", "owner", NOON), UpsertToken(ANN, 1, "hash", NOON))
+        assert asyncio.run(store.reads.bearer(ANN, "hash")) == replace(ann, token=TokenRow(1, NOON))
         assert asyncio.run(store.reads.bearer(BOB, "hash")) is None
         assert asyncio.run(store.reads.bearer(ANN, "other")) is None
         assert [token.token_id for token in asyncio.run(store.reads.tokens(ANN))] == [1]
@@ -532,7 +565,9 @@ class ReadStoreContract(ABC):
         assert (known.count, known.accounts, known.reacted) == (60, accounts[:52], ((accounts[7], 8),))
 
     def test_everything_can_be_walked_through(self, store: Store) -> None:
-        self.put(store, "accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertAccount(BOB, "Bob", False, NOON))
+        self.put(
+            store, "accounts", UpsertAccount(ANN, "Ann", "member", NOON), UpsertAccount(BOB, "Bob", "member", NOON)
+        )
         self.room(store)
         self.put(store, "rooms", SetRoomActivity(ROOM, 3, NOON))
         assert [row.account_id for row in asyncio.run(store.reads.accounts(ANN, 10))] == [BOB]

@@ -19,7 +19,7 @@ from falcon.adapters.hbase.schema import FORMAT
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import TCell
 from falcon.domain.ids import partition_of
-from falcon.features.accounts.table import AccountRow
+from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.messages.ranges import MessageRange
 from falcon.features.rooms.table import RoomRow
 from falcon.journal.envelope import Cursor, Envelope, Position
@@ -80,6 +80,20 @@ async def _direct_room(store: HBaseReadStore, smaller: int, larger: int) -> Room
     return rooms[0] if rooms else None
 
 
+def _of_then(answer: Any) -> Any:
+    """Accounts and tokens as the rows of format 1 had them."""
+    if isinstance(answer, list):
+        return [_of_then(each) for each in answer]
+    if isinstance(answer, AccountRow):
+        assert answer.role == ("owner" if answer.is_admin else "member")
+        fields = (answer.account_id, answer.name, answer.is_admin, answer.created_at)
+        return dict(zip(("account_id", "name", "is_admin", "created_at"), fields, strict=True))
+    if isinstance(answer, TokenRow):
+        assert answer == TokenRow(answer.token_id, answer.created_at)
+        return {"token_id": answer.token_id, "created_at": answer.created_at}
+    return answer
+
+
 # Queries that there are no more, made of others.
 _FORMER: Final[dict[str, Callable[..., Awaitable[Any]]]] = {"account": _account, "direct_room": _direct_room}
 
@@ -94,7 +108,7 @@ def answers(hbase: FakeHBase) -> list[Shown]:
             ask = partial(_FORMER[query], store) if query in _FORMER else getattr(store, query)
             answer = await ask(*arguments)
             answer = answer.messages if isinstance(answer, MessageRange) else answer
-            told = msgspec.to_builtins(answer)
+            told = msgspec.to_builtins(_of_then(answer))
             if query == "access" and told is not None:
                 del told["reactions"]  # HBase's tables do not tell
             shown.append(Shown(query, arguments, told))

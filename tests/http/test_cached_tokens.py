@@ -49,7 +49,7 @@ def test_ten_thousand_accounts_are_looked_up_once_each(falcon: Falcon, monkeypat
 
     async def bearer(account_id: int, token_hash: str) -> AccountRow:
         asked.append(account_id)
-        return AccountRow(account_id, "", False, "")
+        return AccountRow(account_id, "", "member", "")
 
     async def requests_of_all() -> None:
         for account_id, secret in tokens:

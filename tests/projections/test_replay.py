@@ -43,7 +43,7 @@ def test_what_can_be_read_is_what_was_decided(busy: BusyFalcon, falcon: Embedded
         for account_id, member in room.members.items()
     )
     assert [row[:3] for row in rows["accounts"]] == sorted(
-        (a.account_id, a.name, a.is_admin) for a in world.accounts.values()
+        (a.account_id, a.name, a.role) for a in world.accounts.values()
     )
     assert [row[:3] for row in rows["tokens"]] == sorted(
         (a.account_id, token_id, token.token_hash)

@@ -127,7 +127,7 @@ def test_a_commit_that_a_projection_fails_at_is_not_half_applied(tmp_path: Path)
 
 def test_a_write_that_the_tables_refuse_is_undone_alone(tmp_path: Path) -> None:
     def nameless(envelope: Envelope) -> tuple[Write, ...]:
-        return (UpsertAccount(1, "Ann", False, ""), UpsertAccount(2, None, False, ""))  # type: ignore[arg-type]
+        return (UpsertAccount(1, "Ann", "member", ""), UpsertAccount(2, None, "member", ""))  # type: ignore[arg-type]
 
     with Embedded(tmp_path / "failing.db", {**projections(), "accounts": nameless}) as falcon:
         falcon.append(a_group(), posted(1, text="Hello"))

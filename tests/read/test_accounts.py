@@ -9,7 +9,7 @@ from tests.support.builders import ANN, BOB, NOW, NOW_TEXT, ROOM, a_group, an_ac
 
 
 def test_an_account_is_put_down() -> None:
-    assert accounts.project(in_the_log(an_account(is_admin=True))) == (UpsertAccount(ANN, "Ann", True, NOW_TEXT),)
+    assert accounts.project(in_the_log(an_account(is_admin=True))) == (UpsertAccount(ANN, "Ann", "owner", NOW_TEXT),)
 
 
 def test_a_token_is_put_down_by_its_hash_and_taken_away_by_its_number() -> None:
@@ -33,7 +33,8 @@ def test_other_events_are_nothing_to_accounts(event: object) -> None:
 
 def test_a_token_opens_its_own_account_until_it_is_revoked(falcon: Embedded) -> None:
     falcon.append(an_account(ANN, "Ann"), an_account(BOB, "Bob"), TokenIssued(ANN, 1, "c0ffee", NOW))
-    assert asked(falcon.store.bearer(ANN, "c0ffee")) == AccountRow(ANN, "Ann", False, NOW_TEXT)
+    ann = AccountRow(ANN, "Ann", "member", NOW_TEXT, token=TokenRow(1, NOW_TEXT))
+    assert asked(falcon.store.bearer(ANN, "c0ffee")) == ann
     assert asked(falcon.store.bearer(BOB, "c0ffee")) is None
     falcon.append(TokenRevoked(ANN, 1, "c0ffee"))
     assert asked(falcon.store.bearer(ANN, "c0ffee")) is None

@@ -10,7 +10,6 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from falcon.features.accounts.rules import RANKS, AccountRole
-from falcon.features.accounts.table import AccountRow
 from falcon.http.problems import account_not_found, not_allowed
 from falcon.http.requests import AuthedRequest
 
@@ -56,12 +55,8 @@ class Permission(msgspec.Struct, frozen=True):
         needed = self.role
         if self.others is not None and request.path_id("account_id", account_not_found) != request.account_id:
             needed = self.others
-        if RANKS[role_of(request.account)] < RANKS[needed]:
+        if RANKS[request.account.role] < RANKS[needed]:
             raise not_allowed("Authorization", _REFUSALS[needed])
-
-
-def role_of(account: AccountRow) -> AccountRole:
-    return "owner" if account.is_admin else "member"
 
 
 EVERYBODY: Final = Permission()
