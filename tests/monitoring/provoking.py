@@ -25,8 +25,6 @@ from tests.monitoring.faults.sitecustomize import __file__ as _FAULTS_FILE
 from tests.monitoring.prometheus import Prometheus
 from tests.support.certificates import Authority, Pair
 from tools.harness.falcon import Falcon
-from tools.monitoring import rules
-from tools.monitoring.thresholds import Thresholds
 
 _POLL_SECONDS: Final = 0.25
 _SECONDS: Final = 300.0  # for each wait: a maximum is that of the last minute, and a busy machine makes more of them
@@ -88,11 +86,11 @@ class Seen:
 
 @dataclass
 class Stage:
-    """A Falcon with a chat, and its Prometheus. ``ending``: set when the tests end before it does.
-    ``tls``: Falcon has a certificate for a month."""
+    """A Falcon with a chat, and its Prometheus. ``rules``: their text. ``ending``: set when the tests end before it
+    does. ``tls``: Falcon has a certificate for a month."""
 
     folder: Path
-    thresholds: Thresholds
+    rules: str
     settings: Mapping[str, Any]
     ending: threading.Event
     tls: bool = False
@@ -111,7 +109,7 @@ class Stage:
         try:
             self.room = _make_room(self.falcon)
             made = self.folder / "rules.yaml"
-            made.write_text(rules.text(self.thresholds))
+            made.write_text(self.rules)
             target = self.falcon.info["ops_url"].removeprefix("http://")
             self.prometheus = Prometheus(self.folder / "prometheus").start([target], [made])
         except BaseException:

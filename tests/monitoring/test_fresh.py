@@ -12,10 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from tests.monitoring.dashboards import every_panel, queries
+from tests.monitoring.rules import ALERTS
 from tools.harness.falcon import Falcon
 from tools.harness.waiting import NotInTime, until
-from tools.monitoring import rules
-from tools.monitoring.thresholds import Thresholds
 
 _SELECTOR: Final = re.compile(r'(?<![\w:])(falcon_\w+)(?:\{((?:[^}"]|"(?:[^"\\]|\\.)*")*)\})?')
 _MATCHER: Final = re.compile(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"')
@@ -38,7 +37,7 @@ def _holds(value: str, operator: str, wanted: str) -> bool:
 def selectors() -> Iterator[tuple[str, Selector]]:
     """Each selector, with its place."""
     asked = [(panel["title"], query) for panel in every_panel() for query in queries(panel)]
-    asked += [(alert.name, alert.expr) for alert in rules.alerts(Thresholds())]
+    asked += [(alert["alert"], alert["expr"]) for alert in ALERTS]
     for where, expr in asked:
         for name, body in _SELECTOR.findall(expr):
             found = (

@@ -3,40 +3,62 @@
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
 from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
-from tools.monitoring import metric_docs
 
-ROOT = Path(__file__).parents[2]
-HEADING = re.compile(r"^# --- (.*?) -+$", re.MULTILINE)
+PAGE: Final = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+SECTIONS: Final = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+ROWS: Final = {row.split("`")[1]: row for row in re.findall(r"^\| `falcon_.*$", PAGE, re.MULTILINE)}
+HEADING: Final = re.compile(r"^# --- (.*?) -+$", re.MULTILINE)
+_ACROSS: Final = {"sum": "sum", "max": "largest", "process": "each"}
 
 
-def test_every_metric_has_a_question_and_every_question_a_metric() -> None:
-    asked = [name for questions in metric_docs.QUESTIONS.values() for name in questions]
-    assert len(asked) == len(set(asked))
-    assert set(asked) == {*REGISTRY, *PROCESS_GAUGES, INFO[0]}
-    for questions in metric_docs.QUESTIONS.values():
-        assert all(question.endswith("?") for question in questions.values())
+def _told() -> dict[str, str]:
+    """The row of each metric without its question, by its name as Prometheus has it."""
+    rows: list[tuple[str, str, str, tuple[str, ...], str]] = []
+    rows += [(name, "gauge", "each", ("process",), meaning) for name, meaning in PROCESS_GAUGES.items()]
+    rows.append((INFO[0], "gauge", "–", INFO[2], INFO[1]))
+    for metric in REGISTRY.values():
+        name = f"{metric.name}_total" if metric.kind == "counter" else metric.name
+        rows.append((name, str(metric.kind), _ACROSS[metric.across], metric.shown_labels, metric.help))
+    told = {}
+    for name, kind, across, labels, meaning in rows:
+        shown = ", ".join(f"`{label}`" for label in labels) or "–"
+        told[name] = f"| `{name}` | {kind} | {across} | {shown} | {meaning} | "
+    return told
+
+
+TOLD: Final = _told()
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_every_metric_has_its_row_with_a_question(name: str) -> None:
+    row = ROWS.get(name, "")
+    assert row.startswith(TOLD[name]), "after this row's beginning write which question the metric answers"
+    assert re.fullmatch(r"[A-Z].*\? \|", row.removeprefix(TOLD[name]))
+
+
+def test_there_are_rows_of_metrics_only() -> None:
+    assert ROWS.keys() == TOLD.keys()
+    assert PAGE.count("\n| `falcon_") == len(TOLD)
 
 
 def test_they_stand_in_the_groups_and_the_order_of_their_declarations() -> None:
     source = Path(str(metrics.__file__)).read_text()
     headings = list(HEADING.finditer(source))
     ends = [*(after.start() for _, after in pairwise(headings)), len(source)]
-    declared = {
-        heading[1]: re.findall(r'"(falcon_\w+)"', source[heading.end() : end])
-        for heading, end in zip(headings, ends, strict=True)
-    }
-    assert {group: list(names) for group, names in list(metric_docs.QUESTIONS.items())[: len(declared)]} == declared
+    for heading, end in zip(headings, ends, strict=True):
+        declared = re.findall(r'"(falcon_\w+)"', source[heading.end() : end])
+        section = SECTIONS[heading[1][0].upper() + heading[1][1:]]
+        assert [name.removesuffix("_total") for name in re.findall(r"^\| `(\w+)`", section, re.MULTILINE)] == declared
 
 
 def test_every_label_is_explained_and_is_in_use() -> None:
     declared = {label for metric in REGISTRY.values() for label in metric.label_names}
-    assert metric_docs.LABELS.keys() == {*declared, "process", *INFO[2]}
-
-
-def test_the_file_is_as_the_code_makes_it() -> None:
-    for name, text in metric_docs.files().items():
-        assert (ROOT / name).read_text() == text, f"{name}: run python -m tools.monitoring.generate"
+    explained = re.findall(r"^\| `(\w+)`", SECTIONS["Labels"], re.MULTILINE)
+    assert sorted(explained) == sorted({*declared, "process", *INFO[2]})

@@ -4,14 +4,12 @@ A real Prometheus scrapes a real ``falcon up`` with a chat each second. The rule
 in them shortened. The cases wait most of the time, so some of them run side by side.
 """
 
-import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,19 +18,13 @@ import pytest
 from tests.monitoring import provoking
 from tests.monitoring.prometheus import prometheus_or_skip
 from tests.monitoring.provoking import Cause, Seen, Stage, fault, killed
-from tools.monitoring import rules
-from tools.monitoring.thresholds import Thresholds
+from tests.monitoring.rules import ALERT_NAMES, faster
 
 log = logging.getLogger("tests.provoked")
 
 _AT_ONCE: Final = 4
-# All windows are as short as may be, and the longest of all, of three days, is a minute and twelve seconds.
-_FASTEST: Final = Thresholds().faster(3_600)
-
-
-def _faster(factor: float) -> Thresholds:
-    """Windows that are long enough for a process to end some times. Those of objectives would be hours still."""
-    return dataclasses.replace(Thresholds().faster(factor), burn_rates=_FASTEST.burn_rates)
+# All windows are as short as may be.
+_FASTEST: Final = 3_600
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ class Case:
     """Causes that are provoked in one Falcon, one after the other."""
 
     name: str
-    thresholds: Thresholds
+    rules: str
     causes: tuple[Cause, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     people: int = 4
@@ -52,7 +44,7 @@ CASES: Final = (
     Case(
         "the log is slow or cannot be written",
         # Commands that wait for the file end together, when their time is over; later ones are refused at once.
-        dataclasses.replace(_FASTEST, max_window=timedelta(seconds=20), max_windows=1),
+        faster(_FASTEST, {"min_over_time": "20s"}),
         (
             Cause(
                 "another process writes into the file most of the time",
@@ -93,7 +85,7 @@ CASES: Final = (
     ),
     Case(
         "processes end or stand still",
-        _faster(45),
+        faster(45),  # long enough for a process to end some times
         (
             Cause("a handler does not let the event loop go on", fault("handler-blocks"), ("FalconEventLoopStuck",)),
             Cause("the process that serves is stopped", provoking.standing_still, ("FalconProcessHung",)),
@@ -105,7 +97,7 @@ CASES: Final = (
     ),
     Case(
         "the code has a fault",
-        dataclasses.replace(_FASTEST, max_window=timedelta(seconds=12)),  # the actor is slow every five seconds
+        faster(_FASTEST, {"min_over_time": 10}),  # windows of 12 s: the actor is slow every five seconds
         (
             Cause(
                 "an actor is busy with one message for long",
@@ -128,7 +120,7 @@ CASES: Final = (
     Case(
         "blocking calls do not come back",
         # The share of busy threads is sampled once a second, which is much of three seconds but little of thirty.
-        dataclasses.replace(_FASTEST, window=timedelta(seconds=30)),
+        faster(_FASTEST, {"falcon_dispatcher_": 10}),
         (
             Cause(
                 "the threads of a dispatcher hang",
@@ -144,7 +136,7 @@ CASES: Final = (
     ),
     Case(
         "shards end",
-        _faster(40),
+        faster(40),  # long enough for a process to end some times
         (
             Cause(
                 "another owner takes the partitions again and again",
@@ -155,7 +147,7 @@ CASES: Final = (
     ),
     Case(
         "streams are late or slow",
-        _faster(30),
+        faster(30),
         (
             Cause("what is sent is written late", provoking.late_for_listeners, ("FalconPushedLate",)),
             Cause("clients do not read what they are sent", provoking.slow_listeners, ("FalconStreamsSlow",)),
@@ -164,7 +156,7 @@ CASES: Final = (
     ),
     Case(
         "the disk fills",
-        _FASTEST,
+        faster(_FASTEST),
         (
             Cause(
                 "64 MiB are written each second",
@@ -176,12 +168,12 @@ CASES: Final = (
     Case(
         "memory leaks",
         # A Falcon of a test is small; how much memory a process must have at least to be looked at is no time.
-        dataclasses.replace(Thresholds().faster(2_400), memory_bytes_min=32 << 20),
+        faster(2_400).replace(f" {256 << 20}", f" {32 << 20}"),
         (Cause("requests leave something behind", fault("memory-leaks"), ("FalconMemoryGrowth",)),),
     ),
     Case(
         "a certificate ends, and the table of messages loses one",
-        _faster(60),
+        faster(60),
         (
             Cause("nothing renews the certificate", provoking.certificate_ends_soon, ("FalconCertificateEnds",)),
             Cause("the table of messages has lost one", provoking.message_lost, ("FalconLostMessages",)),
@@ -190,7 +182,7 @@ CASES: Final = (
     ),
     Case(
         "a projection stops",
-        _FASTEST,
+        faster(_FASTEST),
         (
             Cause(
                 "the table of messages is gone",
@@ -221,7 +213,7 @@ class Plays:
         }
 
     def _play(self, number: int, case: Case) -> list[Seen]:
-        with Stage(self._folder / str(number), case.thresholds, case.settings, self._ending, case.tls) as stage:
+        with Stage(self._folder / str(number), case.rules, case.settings, self._ending, case.tls) as stage:
             with stage.chat(case.people):
                 for cause in case.causes:
                     stage.undergo(cause)
@@ -252,12 +244,11 @@ def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_nothing_fires_while_nothing_is_wrong(tmp_path: Path) -> None:
     prometheus_or_skip()
     # Moments in which this machine has other things to do are nothing.
-    moments = timedelta(seconds=15)
-    thresholds = dataclasses.replace(
-        _FASTEST, max_for=moments, down_for=moments, hung_for=moments, loop_stuck_window=moments
-    )
+    late = ("min_over_time", "up == 0", "falcon_process_sampled_seconds >")
+    loops = "rate(falcon_event_loop_delay_seconds_count"
+    rules = faster(_FASTEST, {loops: "15s"}, dict.fromkeys(late, "15s"))
     began = time.time()
-    with Stage(tmp_path, thresholds, {}, threading.Event()) as stage:
+    with Stage(tmp_path, rules, {}, threading.Event()) as stage:
         looked_at = "count_over_time(falcon_build_info[10m]) >= 25"
         stage.until(lambda: bool(stage.prometheus.query(looked_at)), lambda: "25 looks at it")
         assert stage.fired(began) == set()
@@ -273,4 +264,4 @@ def test_it_is_said_when_and_for_as_long_as(case: Case, plays: Plays) -> None:
 
 def test_every_alert_has_been_provoked() -> None:
     provoked = {alert for case in CASES for cause in case.causes for alert in (*cause.alerts, *cause.afterwards)}
-    assert provoked == {alert.name for alert in rules.alerts(Thresholds())}
+    assert provoked == ALERT_NAMES

@@ -17,7 +17,7 @@ _ABOUT: Final = {
         "falcon/telemetry",
         "tests/monitoring",
         "tests/support/left_out.py",
-        "tools/monitoring",
+        "tools/monitoring.py",
     ),
     "cluster/test_restore": ("docs/backups.md", "falcon/adapters", "tests/cluster", "tools/servers"),
     "web/": ("clients/javascript", "falcon/http/web.py", "falcon/web", "tests/web"),
