@@ -16,7 +16,7 @@ import pytest
 from falcon.base.process import descendants
 from tests.cluster.conftest import PARTITIONS
 from tests.cluster.shared.test_cluster import Caller
-from tools.bench.cluster.metrics import scrape
+from tools.harness.scraped import scrape
 from tools.harness.waiting import eventually
 from tools.servers.cluster import Cluster
 from tools.servers.daemon import Daemon

@@ -1,4 +1,4 @@
-"""Large journals: filling them, importing, rebuilding a projection, and starting again after everything was killed."""
+"""Large journals: filling them, importing, rebuilding a projection, and starting, also after everything was killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 
 from tools.bench import wrk
 from tools.bench.bench import Bench
-from tools.bench.report import Section, Table, Target, at_least, at_most, numbers
+from tools.bench.figures import Figure
 from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import register
@@ -26,6 +26,7 @@ LINES_PER_REQUEST = 2000
 PARTITIONS = 64
 _IMPORTED, _REBUILT = 20_000, 50_000  # a second, at the least
 _FIRST_SECONDS, _MORE_SECONDS = 5, 0.3
+_START_SECONDS = 1.5
 Item = TypeVar("Item")
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder().encode
@@ -137,7 +138,7 @@ def write_export(file: Path, rooms: int, messages: int) -> None:
                 write(_message_line(room * per_room + seq, seq, room=f"room-{room}", author=refs[seq % 2]))
 
 
-def imports(bench: Bench) -> Section:
+def imports(bench: Bench) -> list[Figure]:
     """`falcon import` of a file into a server that has those of the earlier runs already; sources differ. Raises
     ServerFailed."""
     messages = max(bench.sizes["messages"] // 5, 1)
@@ -153,12 +154,10 @@ def imports(bench: Bench) -> Section:
             rates.append(messages / seconds)
             say(f"{turn + 1}/{runs} falcon import of {messages:,} messages: {rates[-1]:,.0f}/s")
             wait_until_quiet(server, 30)
-    row = (f"`falcon import`, {messages:,} messages in {rooms:,} rooms", numbers(rates, "{:,.0f}") + "/s")
-    target = at_least("falcon import, messages/s", rates, _IMPORTED, "", "{:,.0f}")
-    return Section("import", [Table("Importing", ("", "found"), [row])], [target])
+    return [Figure(f"falcon import, {messages:,} messages in {rooms:,} rooms", rates, "messages/s", least=_IMPORTED)]
 
 
-def journals(bench: Bench) -> Section:
+def journals(bench: Bench) -> list[Figure]:
     """Journals of two sizes. Raises ServerFailed, LoadFailed, CallRefused."""
     messages, rooms = bench.sizes["messages"], bench.sizes["journal_rooms"]
     recovered: dict[int, list[RecoveryRun]] = {}
@@ -168,30 +167,44 @@ def journals(bench: Bench) -> Section:
         with running([server], bench.cores):
             filled = fill(server, min(rooms, size), size)
             say(f"{filled.messages:,} messages imported in {filled.seconds:.0f} s")
-            recovered[filled.messages] = _recover(server, filled, bench.runs, bench.cores, bench.folder)
+            recovered[size] = _recover(server, filled, bench.runs, bench.cores, bench.folder)
             if size == messages:
                 rebuilt = _rebuild(server, filled.messages, bench.fewer_runs)
         shutil.rmtree(server.data, ignore_errors=True)
-    rows = [(f"`falcon rebuild timeline`, {messages:,} messages", numbers(rebuilt, "{:,.0f}") + "/s")]
-    for size, runs in recovered.items():
-        what = f"{size:,} messages in {rooms:,} rooms"
-        for words, figure in (("first command accepted", "accepted"), ("accepted in every partition", "everywhere")):
-            times = numbers((getattr(run, figure) for run in runs), "{:.2f}")
-            rows.append((f"kill -9 under load → {words}, {what}", f"{times} s"))
-    note = "The times count from the start of the process and so include Python's own start."
-    rate = at_least("falcon rebuild, messages/s", rebuilt, _REBUILT, "", "{:,.0f}")
-    return Section("journals", [Table("Large journals", ("", "found"), rows, note)], [rate, *judged(recovered)])
-
-
-def judged(recovered: dict[int, list[RecoveryRun]]) -> list[Target]:
-    accepted = {size: [run.accepted for run in runs] for size, runs in recovered.items()}
-    small, large = min(accepted), max(accepted)
+    small, large = ([run.accepted for run in runs] for runs in recovered.values())
     # Starting the processes takes most of it and varies by tenths of a second from run to run.
-    more = [b - a for a, b in zip(accepted[small], accepted[large], strict=True)]
+    more = [b - a for a, b in zip(small, large, strict=True)]
+    everywhere = [run.everywhere for run in recovered[messages]]
+    first = "kill -9 under load → first command accepted"
     return [
-        at_most(f"kill -9 → first command, {large:,} messages", accepted[large], _FIRST_SECONDS, " s"),
-        at_most(f"the same, more than with {small:,} messages", more, _MORE_SECONDS, " s", "{:+.2f}"),
+        Figure(f"falcon rebuild timeline, {messages:,} messages", rebuilt, "messages/s", least=_REBUILT),
+        Figure(f"{first}, {messages // 10:,} messages", small, "s"),
+        Figure(f"{first}, {messages:,} messages", large, "s", most=_FIRST_SECONDS),
+        Figure("the same, more than with a tenth", more, "s", most=_MORE_SECONDS),
+        Figure(f"the same in every partition, {messages:,} messages", everywhere, "s"),
     ]
+
+
+def starts(bench: Bench) -> list[Figure]:
+    """From the start of the process to the first accepted message, on no data and again on what that left. Raises
+    ServerFailed, CallRefused."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(bench.runs):
+        server = bench.falcon(f"start-{turn}")
+        for of_state in times:
+            with running([server], bench.cores):
+                of_state.append(_first_message(server))
+    what = "cold start → first accepted message"
+    return [Figure(what, times[0], "s", most=_START_SECONDS), Figure(f"{what}, on older data", times[1], "s")]
+
+
+def _first_message(server: FalconServer) -> float:
+    caller = Caller(server.address, server.announcement.token)
+    room = caller.must("POST", "/v1/rooms", {"name": "first"}).json()["room_id"]
+    caller.must("POST", f"/v1/rooms/{room}/messages", {"text": "first"})
+    seconds = time.perf_counter() - server.started_at
+    caller.close()
+    return seconds
 
 
 def _rebuild(server: FalconServer, messages: int, runs: int) -> list[float]:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import median
 from typing import Final
 
-import msgspec
-
 from tools.bench import wrk
-from tools.bench.bench import Bench
-from tools.bench.report import Section, at_least
-from tools.bench.throughput import ACCOUNTS, in_turn
+from tools.bench.bench import Bench, in_turn
+from tools.bench.figures import Figure
+from tools.bench.throughput import ACCOUNTS
 from tools.harness.calls import Address
 from tools.harness.machine import Cores
 from tools.harness.progress import say
@@ -28,28 +26,19 @@ IN_FLIGHT: Final = 64
 SENDS, PAGES = "sends/s", "pages/s"
 _ON, _OFF = "measured", "unmeasured"
 _PAIRS: Final = 4
-_BOUND: Final = 98  # % of what it does unmeasured
+_BOUND: Final = 0.98
 _ASK: Final[dict[str, Callable[[int, Address, Path, int, int], wrk.Load]]] = {SENDS: wrk.send, PAGES: wrk.read}
 
 
-def section(bench: Bench) -> Section:
+def section(bench: Bench) -> list[Figure]:
     """Each of the two Falcons is on each folder and in each place as often. Raises ServerFailed, LoadFailed."""
     folders = (bench.folder / "measuring-a", bench.folder / "measuring-b")
-    return judged(_measure(folders, bench.runs * 4, bench.sizes["chat_rooms"], bench.cores))
-
-
-def judged(found: dict[str, list[list[float]]]) -> Section:
-    """Judges the mean of the rounds. Shows the least and the most of them."""
-    targets = []
-    for what, rounds in found.items():
-        middles = [median(each) * 100 for each in rounds]
-        name = f"{what}, 64 in flight, of its own with FALCON_TELEMETRY=off"
-        words = at_least(name, middles, _BOUND, " %", "{:.1f}")
-        mean = geometric_mean(middles)
-        spread = words.found.partition(" % ")[2]
-        shown = f"{mean:.1f} % {spread}".rstrip()
-        targets.append(msgspec.structs.replace(words, found=shown, met=mean >= _BOUND))
-    return Section("measuring", targets=targets)
+    found = _measure(folders, bench.runs * 4, bench.sizes["chat_rooms"], bench.cores)
+    name = "64 in flight, of its own with FALCON_TELEMETRY=off"
+    return [
+        Figure(f"{what}, {name}", [median(each) for each in rounds], "×", least=_BOUND)
+        for what, rounds in found.items()
+    ]
 
 
 def _measure(folders: tuple[Path, Path], rounds: int, rooms: int, cores: Cores) -> dict[str, list[list[float]]]:

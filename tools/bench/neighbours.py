@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.bench.bench import Bench
 from tools.bench.peers import crud
 from tools.bench.peers.postgres import DatabaseServer
-from tools.bench.samples import CRUD
 from tools.harness.calls import Caller
 from tools.harness.servers import (
     ProcessServer,
@@ -55,7 +53,7 @@ class CrudServer(DatabaseServer):
     """The neighbour: the hand-written chat and its PostgreSQL, both on the core."""
 
     def __init__(self, core: int, folder: Path) -> None:
-        super().__init__(CRUD, core, folder / f"{CRUD}.log", folder / "postgres")
+        super().__init__("crud", core, folder / "crud.log", folder / "postgres")
 
     def start(self) -> None:
         self.start_database()
@@ -66,19 +64,12 @@ class CrudServer(DatabaseServer):
         return pick_targets(room_ids, tokens)
 
 
-def crud_server(bench: Bench, purpose: str) -> Iterator[CrudServer]:
-    """The one of the run, if it was chosen."""
-    if CRUD in bench.servers:
-        server = CrudServer(bench.cores.server, fresh(bench.folder / f"{purpose}-{CRUD}"))
-        bench.facts["PostgreSQL"] = server.database.version
-        yield server
-
-
-def fresh(folder: Path) -> Path:
-    """An empty folder, which PostgreSQL's user may pass through."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o711)
-    return folder
+def crud_server(bench: Bench, purpose: str) -> CrudServer:
+    folder = bench.folder / f"{purpose}-crud"
+    folder.mkdir(mode=0o711)  # PostgreSQL's user has to pass through
+    server = CrudServer(bench.cores.server, folder)
+    bench.facts["PostgreSQL"] = server.database.version
+    return server
 
 
 def prove(server: Server, targets: Targets) -> bytes:

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import msgspec
 
 from tools.bench import wrk
 from tools.bench.bench import Bench
-from tools.bench.report import Section, Table, Target, at_most, numbers
-from tools.bench.samples import FALCON, NAMES
+from tools.bench.figures import Figure
 from tools.bench.throughput import ACCOUNTS
 from tools.harness.calls import Address, Answer, Caller
 from tools.harness.machine import Cores
@@ -28,7 +28,6 @@ from tools.harness.running import running
 from tools.harness.servers import FalconServer, ServerFailed
 
 CONNECTIONS = 64
-_BOUNDS = ("p50", 10.0), ("p99", 50.0)  # ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +36,8 @@ class ReadableRun:
 
     full_rate: float
     half_rate: float
-    accepted_p50: float
-    accepted_p99: float
     polled_p50: float
     polled_p99: float
-    positioned_p50: float
     positioned_p99: float
     unseen: int  # reads that named the position of a write and did not show the write
 
@@ -63,42 +59,20 @@ class Pace:
     pause_ms: float
 
 
-def section(bench: Bench) -> Section:
+def section(bench: Bench) -> list[Figure]:
     """Raises ServerFailed, LoadFailed, CallRefused."""
-    found = {name: _measure(bench, bench.falcon(f"readable-{name}", name)) for name in bench.falcons}
-    table = Table(
-        "Accepted → readable at half load",
-        ("", "p50, ms", "p99, ms"),
-        [row for name, runs in found.items() for row in rows(runs, f"{NAMES[name]}, ", "{:.2f}")],
-        " ".join(f"{NAMES[name]}: {note(runs)}" for name, runs in found.items()),
-    )
-    targets: list[Target] = []
-    for quantile, bound in _BOUNDS if FALCON in found else ():
-        ours = [getattr(run, f"polled_{quantile}") for run in found[FALCON]]
-        targets.append(at_most(f"accepted → readable at half load, {quantile}", ours, bound, " ms", "{:.1f}"))
-    return Section("readable", [table], targets)
+    return told(_measure(bench, bench.falcon("readable")), 10.0, 50.0)
 
 
-def rows(runs: Sequence[ReadableRun], who: str, form: str) -> list[tuple[str, ...]]:
-    """p50 and p99 of each way to ask, and of the sends beside it."""
-    ways = {
-        "read until it is there": "polled",
-        "one read with its position": "positioned",
-        "the answer to the sends beside it": "accepted",
-    }
+def told(runs: Sequence[ReadableRun], p50_max: float | None, p99_max: float | None) -> list[Figure]:
+    """From the answer of a send to the answer of the read that shows it, so a read's round trip is part of each."""
+    what = f"accepted → readable at {median(run.half_rate for run in runs):,.0f} sends a second, half of the most"
     return [
-        (who + words, *(numbers((getattr(run, f"{way}_{q}") for run in runs), form) for q in ("p50", "p99")))
-        for words, way in ways.items()
+        Figure(f"{what}, p50", [run.polled_p50 for run in runs], "ms", most=p50_max),
+        Figure(f"{what}, p99", [run.polled_p99 for run in runs], "ms", most=p99_max),
+        Figure("the same by one read with its position, p99", [run.positioned_p99 for run in runs], "ms"),
+        Figure("reads with a position that did not show its message", [sum(run.unseen for run in runs)], most=0),
     ]
-
-
-def note(runs: Sequence[ReadableRun]) -> str:
-    load, full = (numbers((getattr(run, name) for run in runs), "{:,.0f}") for name in ("half_rate", "full_rate"))
-    return (
-        f"At {load} sends a second; {full} are the most with {CONNECTIONS} in flight. From the answer of a send to the "
-        "answer of the read that shows it, so a read's round trip is part of each. Reads with a position that did not "
-        f"show its message: {sum(run.unseen for run in runs)}."
-    )
 
 
 def _measure(bench: Bench, server: FalconServer) -> list[ReadableRun]:
@@ -121,8 +95,7 @@ def _measure(bench: Bench, server: FalconServer) -> list[ReadableRun]:
 def in_words(run: ReadableRun) -> str:
     return (
         f"at {run.half_rate:,.0f}/s of {run.full_rate:,.0f}/s: "
-        f"p50 {run.polled_p50:.2f} p99 {run.polled_p99:.2f} ms by polling, p50 {run.positioned_p50:.2f} "
-        f"p99 {run.positioned_p99:.2f} ms by position"
+        f"p50 {run.polled_p50:.2f} p99 {run.polled_p99:.2f} ms by polling, p99 {run.positioned_p99:.2f} ms by position"
     )
 
 
@@ -177,11 +150,8 @@ def probe_under_load(
     return ReadableRun(
         full_rate=pace.full,
         half_rate=beside.rate,
-        accepted_p50=beside.p50 / 1000,
-        accepted_p99=beside.p99 / 1000,
         polled_p50=percentile(polled, 0.5),
         polled_p99=percentile(polled, 0.99),
-        positioned_p50=percentile(positioned, 0.5),
         positioned_p99=percentile(positioned, 0.99),
         unseen=unseen,
     )

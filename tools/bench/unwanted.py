@@ -23,7 +23,7 @@ from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
 from falcon.streams.feed import Feed
 from tools.bench.bench import Bench
-from tools.bench.report import Section, at_most
+from tools.bench.figures import Figure
 from tools.harness.machine import Cores
 from tools.harness.processes import spawn
 from tools.harness.progress import say
@@ -36,13 +36,11 @@ _PARTITIONS: Final = 4
 _APPEND: Final = 1_000
 
 
-def section(bench: Bench) -> Section:
+def figure(bench: Bench) -> Figure:
     """Raises ServerFailed."""
     found = [_measure_once(bench.cores, bench.folder / f"unwanted-{turn}") for turn in range(bench.runs)]
     say(f"an event that nobody here wants: {', '.join(f'{each:.1f}' for each in found)} µs of CPU")
-    return Section(
-        "unwanted", targets=[at_most("CPU of an event that nobody here wants", found, _BOUND, " µs", "{:.1f}")]
-    )
+    return Figure("CPU of an event that nobody here wants", found, "µs", most=_BOUND)
 
 
 def _measure_once(cores: Cores, folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""The machine that a benchmark runs on: its cores, its disk, its speed at this moment, and what to call it."""
+"""The machine that a benchmark runs on: its cores, its disk, and what to call it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import platform
 import resource
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -38,12 +37,6 @@ def choose_cores() -> Cores:
     return Cores(server=server, generator=generator)
 
 
-def only_core() -> Cores:
-    """The same core for everything, if no server is put under load."""
-    core = min(os.sched_getaffinity(0))
-    return Cores(server=core, generator=core)
-
-
 def _siblings(core: int) -> set[int]:
     try:
         text = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
@@ -54,31 +47,6 @@ def _siblings(core: int) -> set[int]:
         first, _, last = part.partition("-")
         siblings.update(range(int(first), int(last or first) + 1))
     return siblings
-
-
-def speed(core: int) -> float:
-    """Millions of steps a second of a fixed loop on that core, over 50 ms: shows when the machine itself got slower."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        steps = 0
-        start = time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < 0.05:
-            for _ in range(1000):
-                steps += 1
-        return steps / elapsed / 1e6
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def busy_seconds(core: int) -> float:
-    """How long the core has been busy since the machine started, with the work of all processes."""
-    for line in Path("/proc/stat").read_text().splitlines():
-        fields = line.split()
-        if fields[0] == f"cpu{core}":
-            user, nice, system, _idle, _waiting, irq, softirq, *_ = map(int, fields[1:])
-            return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-    raise MachineUnfit(f"/proc/stat does not count core {core}")
 
 
 def work_folder_parent(chosen: Path | None) -> Path:
@@ -101,27 +69,6 @@ def filesystem(folder: Path) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, type_
     return kind
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """The block device under a folder."""
-
-    major: int
-    minor: int
-
-    @staticmethod
-    def under(folder: Path) -> Disk:
-        device = folder.stat().st_dev
-        return Disk(os.major(device), os.minor(device))
-
-    def flushes(self) -> int | None:
-        """How often the device has been told to make its cache durable; None if the kernel does not count it."""
-        for line in Path("/proc/diskstats").read_text().splitlines():
-            fields = line.split()
-            if (int(fields[0]), int(fields[1])) == (self.major, self.minor):
-                return int(fields[18]) if len(fields) > 18 else None
-        return None
 
 
 def raise_open_files() -> int:

@@ -25,7 +25,7 @@ def main() -> int:
     if unknown := [each for each in arguments.names if not _chosen([each])]:
         parser.error(f"no proof is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     right = arguments.report or _run(_chosen(arguments.names), arguments.seconds)
-    report.write(say)
+    report.write()
     say(f"written: {report.DOCUMENT}")
     return 0 if right else 1
 

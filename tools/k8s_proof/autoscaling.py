@@ -14,7 +14,7 @@ import httpx
 
 from falcon.client import FalconClient
 from tools.harness.reports import markdown_table
-from tools.k8s_proof.course import Course, Request, Sample, keep
+from tools.k8s_proof.course import Course, Request, Sample
 from tools.k8s_proof.kubectl import Kubectl, until
 from tools.k8s_proof.objects import MANIFESTS, on_top
 from tools.k8s_proof.results import Proof
@@ -60,7 +60,6 @@ async def prove(kubectl: Kubectl, target: Target) -> Proof:
     finally:
         await kubectl("delete", "horizontalpodautoscaler", "--all")
         await kubectl("apply", f"--kustomize={MANIFESTS / 'overlays' / 'local'}")
-    keep(course)
     return _judged(course)
 
 

@@ -1,10 +1,10 @@
 """build/k8s-proof/report.md, from the last findings of each proof."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from tools.harness.reports import markdown_table
-from tools.k8s_proof import course, results
+from tools.k8s_proof import results
 from tools.k8s_proof.autoscaling import API_CPU, API_MOST, GOES_SECONDS, NEXT_SECONDS, WRITE_MOST
 from tools.k8s_proof.disturbances import DISTURBANCES
 from tools.k8s_proof.figures import DEADLINE_SECONDS, Figures
@@ -75,13 +75,7 @@ _NOT_SHOWN: Final = """## What one node cannot show
 """
 
 
-def write(say: Callable[[str], None]) -> None:
-    """With a picture of the autoscaler's course if matplotlib is installed."""
-    if found := course.kept():
-        try:
-            course.draw(found)
-        except ImportError:
-            say("no picture was drawn: matplotlib is missing; pip install -r requirements/load.lock, then --report")
+def write() -> None:
     DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
     DOCUMENT.write_text("\n".join(_lines()))
 
@@ -109,8 +103,6 @@ def _lines() -> Iterator[str]:
         yield from _proof(name, proofs.get(name))
     yield from _under_load(rows)
     yield from _proof("hpa", proofs.get("hpa"))
-    if course.PICTURE.exists():
-        yield f"![Pods, CPU, load and latency]({course.PICTURE.name})\n"
     yield from _proof("wrong", proofs.get("wrong"))
     yield _NOT_SHOWN
 

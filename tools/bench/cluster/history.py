@@ -1,7 +1,8 @@
 """Fills a log through a shard of this process: imported rooms and their messages, as fast as they can be decided.
 
-``python -m tools.bench.cluster.history --note FILE --rooms 4000 --to 100``: with Falcon's settings in the environment,
-and no ``falcon write`` running on that log. The rooms that are made are noted in FILE, and found there by the next one.
+``python -m tools.bench.cluster.history --file FILE --rooms 4000 --first 1 --last 100 --author ID``: messages 1 to 100
+of each room, with Falcon's settings in the environment, and no ``falcon write`` running on that log. The rooms that are
+made are noted in FILE, and found there by the next one.
 """
 
 from __future__ import annotations
@@ -104,14 +105,14 @@ def make_rooms(host: Host, count: int, authors: tuple[int, int]) -> list[int]:
     return [answer.room_id for answer in host.answers() if isinstance(answer, RoomAnswer)]
 
 
-def post(host: Host, rooms: list[int], first: int, last: int, chunk: int, authors: tuple[int, int]) -> None:
-    """Messages ``first`` to ``last`` of each room: ``chunk`` at a time of one room, then of the next."""
+def post(host: Host, rooms: list[int], first: int, last: int, authors: tuple[int, int]) -> None:
+    """Messages ``first`` to ``last`` of each room: some of one room, then of the next."""
     commands = (
-        ImportMessages(room, tuple(_message(room, seq, authors) for seq in range(start, min(start + chunk, last + 1))))
-        for start in range(first, last + 1, chunk)
+        ImportMessages(room, tuple(_message(room, seq, authors) for seq in range(start, min(start + _CHUNK, last + 1))))
+        for start in range(first, last + 1, _CHUNK)
         for room in rooms
     )
-    for batch in _batches(commands, max(1, _BATCH_EVENTS // chunk)):
+    for batch in _batches(commands, max(1, _BATCH_EVENTS // _CHUNK)):
         host.submit(list(batch))
     host.answers()
 
@@ -131,38 +132,36 @@ def _batches(commands: Iterable[Command], size: int) -> Iterator[list[Command]]:
         yield batch
 
 
-class Note(msgspec.Struct):
-    """The log's contents: each room has as many messages as ``filled`` says."""
-
-    rooms: list[int] = []
-    filled: int = 0
+class FilledLog(msgspec.Struct, frozen=True):
+    events: int
+    seconds: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--note", type=Path, required=True)
+    parser.add_argument("--file", type=Path, required=True)
     parser.add_argument("--rooms", type=int, required=True)
-    parser.add_argument("--to", type=int, required=True, help="messages that each room is to have afterwards")
-    parser.add_argument("--author", type=int, default=1)
+    parser.add_argument("--first", type=int, required=True)
+    parser.add_argument("--last", type=int, required=True)
+    parser.add_argument("--author", type=int, required=True)
     given = parser.parse_args()
-    note = msgspec.json.decode(given.note.read_bytes(), type=Note) if given.note.exists() else Note()
-    settings = replace(Settings.from_env(), data_dir=given.note.parent / "shard")
+    settings = replace(Settings.from_env(), data_dir=given.file.parent / "shard")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     asyncio.run(topics.prepare(kafka_cluster(settings), settings.kafka_replicas))
     host = Host(settings)
     authors = (given.author, given.author + settings.partitions)
     begun = time.perf_counter()
     events = 0
-    if not note.rooms:
-        note.rooms = make_rooms(host, given.rooms, authors)
-        events += len(note.rooms)
-    post(host, note.rooms, note.filled + 1, given.to, _CHUNK, authors)
-    events += len(note.rooms) * (given.to - note.filled)
-    seconds = time.perf_counter() - begun
-    note.filled = given.to
-    given.note.write_bytes(msgspec.json.encode(note))
+    if not given.file.exists():
+        rooms = make_rooms(host, given.rooms, authors)
+        given.file.write_bytes(msgspec.json.encode(rooms))
+        events += len(rooms)
+    rooms = msgspec.json.decode(given.file.read_bytes(), type=list[int])
+    post(host, rooms, given.first, given.last, authors)
+    events += len(rooms) * (given.last - given.first + 1)
+    filled = FilledLog(events, time.perf_counter() - begun)
     host.close()
-    print(msgspec.json.encode({"events": events, "seconds": seconds}).decode(), flush=True)
+    print(msgspec.json.encode(filled).decode(), flush=True)
     os._exit(0)
 
 

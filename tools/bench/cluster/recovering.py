@@ -18,10 +18,9 @@ from aiokafka import AIOKafkaProducer
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.base.process import descendants
-from tools.bench.cluster.plan import Plan
+from tools.bench.bench import Bench
 from tools.bench.cluster.running import RunningCluster, on_core, port_of
-from tools.bench.report import Section, Table, Target, at_most, numbers
-from tools.bench.samples import ratios
+from tools.bench.figures import Figure, beside
 from tools.harness.calls import Address, Caller, CallRefused
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
@@ -36,30 +35,18 @@ _BROKER_BOUND = 2.0
 _BARE_BOUND = 1.25
 
 
-def measure(running: RunningCluster, plan: Plan) -> Section:
-    session = running.settings().session_seconds
-    gaps = _gaps(running, plan)
-    rows = [
-        ("kill -9 of the owner, another one runs: gap, s", numbers(gaps.killed, "{:.2f}")),
-        ("SIGSTOP to the owner, another one runs: gap, s", numbers(gaps.frozen, "{:.2f}")),
-        ("SIGTERM to the owner, another one runs: gap, s", numbers(gaps.moved, "{:.2f}")),
-        ("kill -9 of the broker that leads the partition: gap, s", numbers(gaps.broken, "{:.2f}")),
-        ("the same, for a bare producer to a partition that the broker leads, s", numbers(gaps.bare, "{:.2f}")),
+def measure(running: RunningCluster, bench: Bench) -> list[Figure]:
+    """The gap is the longest time between two accepted messages of a client that sends one to the same room every
+    10 ms and tries each again until it is accepted. The bare producer is aiokafka's alone, in the same runs."""
+    gaps = _gaps(running, bench)
+    return [
+        Figure("gap at kill -9 of a partition's owner", gaps.killed, "s", most=_KILL_BOUND),
+        Figure("gap when a partition's owner freezes", gaps.frozen, "s", most=_FREEZE_BOUND),
+        Figure("gap at a planned move", gaps.moved, "s", most=_MOVE_BOUND),
+        Figure("gap at kill -9 of the broker that leads the partition", gaps.broken, "s", most=_BROKER_BOUND),
+        Figure("the same for a bare producer", gaps.bare, "s"),
+        *beside("the gap of that of a bare producer", gaps.broken, gaps.bare, most=_BARE_BOUND),
     ]
-    note = (
-        f"The gap is the longest time between two accepted messages of a client that sends one to the same room every "
-        f"{_PULSE_SECONDS * 1000:.0f} ms and tries each again until it is accepted. Sessions last {session:g} s. "
-        "Brokers and controllers count as dead when they are silent for 1.5 s. The bare producer is aiokafka's "
-        "alone, with acks=all, in the same runs."
-    )
-    targets: list[Target] = [
-        at_most("gap at kill -9 of a partition's owner", gaps.killed, _KILL_BOUND, " s"),
-        at_most("gap when a partition's owner freezes", gaps.frozen, _FREEZE_BOUND, " s"),
-        at_most("gap at a planned move", gaps.moved, _MOVE_BOUND, " s"),
-        at_most("gap at kill -9 of the broker that leads the partition", gaps.broken, _BROKER_BOUND, " s"),
-        at_most("the same, of a bare producer's", ratios(gaps.broken, gaps.bare), _BARE_BOUND, "×"),
-    ]
-    return Section("recovery", [Table("Losing and moving partitions", ("", "found"), rows, note)], targets)
 
 
 # --- gaps -------------------------------------------------------------------------------------------------------------
@@ -152,14 +139,14 @@ def longest_gap(accepted: list[float], since: float) -> float:
     return max((b - a for a, b in pairwise(accepted) if b > since), default=0.0)
 
 
-def _gaps(running: RunningCluster, plan: Plan) -> Gaps:
+def _gaps(running: RunningCluster, bench: Bench) -> Gaps:
     (room, token), *_ = running.fill(1, 1)
     running.scale_write(2)
     bare = msgspec.structs.replace(running.kafka_cluster(), prefix="bare.")
     asyncio.run(topics.prepare(bare, running.settings().kafka_replicas))
     gaps = Gaps([], [], [], [], [])
     try:
-        for turn in range(plan.runs):
+        for turn in range(bench.runs):
             gaps.killed.append(_owner_gap(running, room, token, Daemon.kill))
             gaps.frozen.append(_owner_gap(running, room, token, _freeze))
             gaps.moved.append(_owner_gap(running, room, token, Daemon.ask_to_end))
@@ -167,12 +154,12 @@ def _gaps(running: RunningCluster, plan: Plan) -> Gaps:
             gaps.broken.append(ours)
             gaps.bare.append(theirs)
             say(
-                f"{turn + 1}/{plan.runs} gap at kill -9 {gaps.killed[-1]:.2f} s, at SIGSTOP {gaps.frozen[-1]:.2f} s, "
+                f"{turn + 1}/{bench.runs} gap at kill -9 {gaps.killed[-1]:.2f} s, at SIGSTOP {gaps.frozen[-1]:.2f} s, "
                 f"at a planned move {gaps.moved[-1]:.2f} s, at kill -9 of a broker {ours:.2f} s, "
                 f"of a bare producer then {theirs:.2f} s"
             )
     finally:
-        running.write_with({})
+        running.scale_write(1)
     return gaps
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,17 +20,17 @@ from falcon.adapters.kafka.owners import Owners
 from falcon.read.catalogue import READ_MODELS
 from falcon.run.bootstrap.servers import kafka_cluster
 from falcon.run.settings import Settings
-from tools.bench.cluster.figures import FALCON, SERVERS, Work
-from tools.bench.cluster.metrics import Scraped, scrape
 from tools.harness.calls import Address, Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import descendants, scan, spawn, thread_seconds
 from tools.harness.progress import say
+from tools.harness.scraped import Scraped, scrape
 from tools.harness.servers import ServerFailed, Targets, pick_targets
 from tools.harness.waiting import eventually_within, until
 from tools.servers.cluster import Cluster, Ports
 
-ROOT: Final = Path(__file__).resolve().parents[3]
+FALCON: Final = ("api", "write", "project")
+SERVERS: Final = ("Kafka", "HBase")
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PROJECTED: Final = "falcon_projected_events_total"
 _COMPILER: Final = "Compiler"  # in the name of a JVM's thread that compiles
@@ -63,21 +63,15 @@ class RunningCluster:
     def __init__(self, folder: Path, cores: Cores, partitions: int, ports: Ports) -> None:
         self.cores = cores
         self.partitions = partitions
-        self.folder = folder
-        self._ports = ports
-        self.cluster = self._with({})
-        self._described: dict[str, Any] = {}
-
-    def _with(self, settings: Mapping[str, str], partitions: int | None = None) -> Cluster:
-        """The same servers, with other settings for those of Falcon's processes that it starts."""
-        return Cluster(
-            self.folder,
-            ports=self._ports,
-            partitions=partitions or self.partitions,
+        self.cluster = Cluster(
+            folder,
+            ports=ports,
+            partitions=partitions,
             region_servers=1,
-            settings={"FALCON_LOG_LEVEL": "warning", **settings},
+            settings={"FALCON_LOG_LEVEL": "warning"},
             dedicated=True,
         )
+        self._described: dict[str, Any] = {}
 
     # --- beginning and end --------------------------------------------------------------------------------------------
 
@@ -115,10 +109,6 @@ class RunningCluster:
 
     def fill(self, rooms: int, accounts: int) -> Targets:
         """Make accounts and rooms with all of them as members; gives the rooms with tokens to send to them."""
-        return pick_targets(*self.members(rooms, accounts))
-
-    def members(self, rooms: int, accounts: int) -> tuple[list[int], list[str]]:
-        """Make accounts and rooms with all of them as members; gives the rooms and the accounts' tokens."""
         admin = Caller(self.address, self.admin_token)
         made = [admin.until_accepted("POST", "/v1/accounts", {"name": f"account {n}"}).json() for n in range(accounts)]
         for account in made:
@@ -131,7 +121,7 @@ class RunningCluster:
         ]
         admin.close()
         owner.close()
-        return room_ids, [account["token"] for account in made]
+        return pick_targets(room_ids, [account["token"] for account in made])
 
     def _await_known(self, token: str) -> None:
         caller = Caller(self.address, token)
@@ -140,14 +130,9 @@ class RunningCluster:
 
     # --- Falcon's processes -------------------------------------------------------------------------------------------
 
-    def write_with(self, settings: Mapping[str, str], count: int = 1) -> None:
-        """Restart so many ``falcon write`` with these settings. They own all partitions."""
-        self.stop("write")
-        self.scale_write(count, settings)
-
-    def scale_write(self, count: int, settings: Mapping[str, str] | None = None) -> None:
+    def scale_write(self, count: int) -> None:
         """Run so many, and wait until each owns some partitions and together they own all."""
-        cluster = self._with(settings or {})
+        cluster = self.cluster
         with on_core(self.cores.server):
             cluster.scale("write", count)
         ports = {process.port for process in cluster.processes("write")}
@@ -163,20 +148,19 @@ class RunningCluster:
             caller.until_accepted("POST", "/v1/accounts", {"name": "probe"})
         caller.close()
 
-    def start_role(self, role: str) -> float:
-        """One of it; gives the seconds until it said that it does its work."""
-        begun = time.perf_counter()
+    def start_role(self, role: str) -> None:
+        """One of it; returns when it says that it does its work."""
         with on_core(self.cores.server):
             process = self.cluster.start(role, 1)
         self.cluster.await_ready(process)
-        return time.perf_counter() - begun
 
     def repair(self) -> None:
         """Run one of each role, as by default, after a section that failed."""
         for role in ("project", "api"):
             if not self.cluster.processes(role):
                 self.start_role(role)
-        self.write_with({})
+        self.stop("write")
+        self.scale_write(1)
 
     def stop(self, role: str) -> None:
         for process in self.cluster.processes(role):
@@ -208,9 +192,9 @@ class RunningCluster:
             self.cluster.falcon(*arguments)
         return time.perf_counter() - begun
 
-    def run(self, module: str, *arguments: str, cluster: Cluster | None = None, seconds: float = 900) -> Any:
+    def run(self, module: str, *arguments: str, seconds: float = 900) -> Any:
         """Run one of our programs on Falcon's core; gives the JSON of its last line. Raises ServerFailed."""
-        environment = {**os.environ, **(cluster or self.cluster).environment()}
+        environment = {**os.environ, **self.cluster.environment()}
         command = [sys.executable, "-m", f"tools.bench.cluster.{module}", *arguments]
         process = spawn(command, self.cores.server, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
@@ -224,15 +208,13 @@ class RunningCluster:
 
     # --- what they use ------------------------------------------------------------------------------------------------
 
-    def work(self) -> Work:
-        """CPU seconds so far of what runs now. Between two of these nothing may start or end."""
+    def work(self) -> dict[str, float]:
+        """CPU seconds so far, by role, of what runs now. Between two of these nothing may start or end."""
         processes = scan()
-        return Work(
-            {
-                role: sum(processes[pid].ticks for pid in descendants(roots, processes)) / _TICK
-                for role, roots in self._roots().items()
-            }
-        )
+        return {
+            role: sum(processes[pid].ticks for pid in descendants(roots, processes)) / _TICK
+            for role, roots in self._roots().items()
+        }
 
     def _roots(self) -> dict[str, list[int]]:
         roots = {role: [pid for each in self.cluster.processes(role) if (pid := each.pid())] for role in FALCON}

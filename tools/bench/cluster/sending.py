@@ -1,271 +1,214 @@
-"""Sends through one ``falcon api``, beside embedded Falcon and a producer."""
+"""Sends through one ``falcon api``, beside embedded Falcon and a producer, and with up to three ``falcon write``; and
+how soon a message can be read, and is pushed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from tools.bench import wrk
+from tools.bench import readable, subscribers, wrk
+from tools.bench.bench import Bench
 from tools.bench.cluster.bare import Measured
-from tools.bench.cluster.figures import FALCON, SERVERS, medians
-from tools.bench.cluster.metrics import mean_since
-from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.running import RunningCluster
-from tools.bench.readable import pause_for
-from tools.bench.report import Section, Table, Target, at_most, numbers
-from tools.bench.samples import Spread, ratios
-from tools.harness.machine import busy_seconds
+from tools.bench.cluster.running import FALCON, RunningCluster
+from tools.bench.figures import Figure, beside, ratios
+from tools.bench.readable import CONNECTIONS, pause_for
+from tools.bench.streams import listen
+from tools.bench.throughput import ACCOUNTS
+from tools.harness.processes import Tree
 from tools.harness.progress import say
-from tools.harness.running import wait_until_quiet
+from tools.harness.running import running, wait_until_quiet
 from tools.harness.servers import FalconServer
 
-ACCOUNTS: Final = 20
-FLIGHTS: Final = (1, 16, 64, 256)
-COMPARED: Final = (64, 256)  # in which a cluster is compared with ``falcon up``
-CLUSTER: Final = "cluster"
-EMBEDDED: Final = "falcon up"
-PACED: Final = "falcon up, as many a second"
-CPU_BOUND: Final = 2.0
-P50_BOUND: Final = 6.0  # ms more than the bare producer
+_FLIGHTS: Final = (1, 16, 64, 256)
+_COMPARED: Final = (64, 256)  # in which a cluster is compared with ``falcon up``
+_CPU_BOUND: Final = 2.0
+_P50_BOUND: Final = 6.0  # ms more than the bare producer
+_GROWTH_BOUND: Final = 1.05  # smaller growth may be noise
+_LISTENERS: Final = 20
+_PUSHES: Final = 20.0  # a second
+_PUSHED_MS: Final = 20.0
 _COMMIT: Final = "falcon_journal_commit_events"
 
 
-@dataclass(frozen=True, slots=True)
-class SendSample:
-    """``micros``: CPU by role, each message. ``batch``: events a commit, where the process tells. ``busy``: both cores'
-    share of time at work, the server's first."""
-
-    load: wrk.Load
-    micros: Mapping[str, float]
-    batch: float | None
-    busy: tuple[float, float]
-
-    @property
-    def falcon(self) -> float:
-        return sum(self.micros.get(role, 0.0) for role in (*FALCON, EMBEDDED, PACED))
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{role} {each:.0f}" for role, each in self.micros.items())
-        failed = f", {self.load.refused} refused, {self.load.broken} broken"
-        return (
-            f"{self.load.rate:,.0f}/s, p50 {self.load.p50 / 1000:.2f} p99 {self.load.p99 / 1000:.2f} ms, µs: {parts}"
-            + (failed if self.load.refused or self.load.broken else "")
-        )
+def _targets(cluster: RunningCluster, bench: Bench) -> tuple[Path, tuple[int, str]]:
+    """A file of rooms with tokens, after the servers have warmed up; and the first of them."""
+    chosen = cluster.fill(bench.sizes["chat_rooms"], ACCOUNTS)
+    targets = wrk.write_targets(bench.folder / "send.targets", chosen)
+    cluster.warm(lambda: [_send(cluster, targets, flight, 4) for flight in _COMPARED], bench.sizes["warm_seconds"])
+    return targets, chosen[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """A bare producer's figures with batches as large as Falcon's."""
-
-    batch: int
-    at_once: int
-    measured: Measured
+def _send(cluster: RunningCluster, targets: Path, flight: int, seconds: int, pause_ms: float = 0.0) -> wrk.Load:
+    return wrk.send(cluster.cores.generator, cluster.address, targets, flight, seconds, pause_ms)
 
 
-class Sends:
-    """Samples by way and connections, in the order of the rounds."""
-
-    def __init__(self) -> None:
-        self.samples: dict[tuple[str, int], list[SendSample]] = {}
-        self.bare: dict[int, list[Beside]] = {}
-
-    def add(self, name: str, flight: int, sample: SendSample) -> None:
-        self.samples.setdefault((name, flight), []).append(sample)
-        say(f"send, {flight} in flight, {name}: {sample}")
-
-
-def measure(running: RunningCluster, plan: Plan) -> Section:
-    targets = wrk.write_targets(plan.folder / "send.targets", running.fill(plan.rooms, ACCOUNTS))
-    embedded = _Embedded(running, plan)
-    found = Sends()
-    warm(running, plan, targets)
-    for _ in range(plan.runs):
-        wrk.send(running.cores.generator, running.address, targets, 64, 1)
-        for flight in FLIGHTS:
-            sample = _sample(running, plan, targets, flight)
-            found.add(CLUSTER, flight, sample)
-            if sample.batch is not None:
-                found.bare.setdefault(flight, []).append(_produce(running, plan, flight, sample.batch))
-        embedded.measure(found, {flight: found.samples[CLUSTER, flight][-1].load.rate for flight in COMPARED})
-    return Section("send", _tables(found), _judge(found), _notes(found))
+def _sample(
+    cluster: RunningCluster, targets: Path, flight: int, seconds: int, pause_ms: float = 0.0
+) -> tuple[wrk.Load, Mapping[str, float]]:
+    """A load, and the CPU in µs of each role for a message, what is projected after the answer included."""
+    cluster.settle()
+    before = cluster.work()
+    load = _send(cluster, targets, flight, seconds, pause_ms)
+    cluster.settle()
+    sent = max(1, load.requests - load.refused)
+    return load, {role: (used - before[role]) / sent * 1e6 for role, used in cluster.work().items()}
 
 
-def warm(running: RunningCluster, plan: Plan, targets: Path) -> None:
-    """Send for a while before measuring."""
+def sends(cluster: RunningCluster, bench: Bench) -> list[Figure]:
+    targets, _ = _targets(cluster, bench)
+    embedded = _Embedded(cluster, bench)
+    loads: dict[int, list[wrk.Load]] = {flight: [] for flight in _FLIGHTS}
+    cpu: dict[int, list[float]] = {flight: [] for flight in _FLIGHTS}
+    roles: dict[str, list[float]] = {}
+    of_embedded: dict[str, list[float]] = {}
+    above_bare: list[float] = []
+    for _ in range(bench.runs):
+        _send(cluster, targets, 64, 1)
+        for flight in _FLIGHTS:
+            committed = _commits(cluster)
+            load, micros = _sample(cluster, targets, flight, bench.seconds)
+            loads[flight].append(load)
+            cpu[flight].append(sum(micros[role] for role in FALCON))
+            say(f"send, {flight} in flight: {load.rate:,.0f}/s, p50 {load.p50 / 1000:.2f} ms, {cpu[flight][-1]:.0f} µs")
+            if flight == 64:
+                events, commits = (now - then for now, then in zip(_commits(cluster), committed, strict=True))
+                bare = _produce(cluster, bench, flight, events / max(1, commits))
+                above_bare.append(load.p50 / 1000 - bare.p50)
+                for role, each in micros.items():
+                    roles.setdefault(role, []).append(each)
+        paces = {flight: loads[flight][-1].rate for flight in _COMPARED}
+        for name, each in embedded.measure(paces).items():
+            of_embedded.setdefault(name, []).append(each)
+    return [
+        *(
+            Figure(f"send, {flight} in flight", [load.rate for load in loads[flight]], "a second")
+            for flight in _FLIGHTS
+        ),
+        *(Figure(f"p50, {flight} in flight", [load.p50 / 1000 for load in loads[flight]], "ms") for flight in _FLIGHTS),
+        *(Figure(f"p99, {flight} in flight", [load.p99 / 1000 for load in loads[flight]], "ms") for flight in _FLIGHTS),
+        *(Figure(f"Falcon's CPU a message, {flight} in flight", cpu[flight], "µs") for flight in _FLIGHTS),
+        *(Figure(f"CPU of {role} a message, 64 in flight", found, "µs") for role, found in roles.items()),
+        *(
+            Figure(
+                f"CPU a message, {flight} in flight, of `falcon up`'s{way}",
+                ratios(cpu[flight], of_embedded[key]),
+                "×",
+                most=_CPU_BOUND,
+            )
+            for flight in _COMPARED
+            for way, key in (("", f"{flight}"), (" at the same rate", f"{flight} paced"))
+        ),
+        Figure("p50 of a send, 64 in flight, above a bare producer's batch", above_bare, "ms", most=_P50_BOUND),
+        Figure(
+            "sends that failed", [sum(load.refused + load.broken for some in loads.values() for load in some)], most=0
+        ),
+    ]
 
-    def load() -> None:
-        for flight in COMPARED:
-            wrk.send(running.cores.generator, running.address, targets, flight, 4)
 
-    running.warm(load, plan.warm_seconds)
-
-
-def _sample(running: RunningCluster, plan: Plan, targets: Path, flight: int) -> SendSample:
-    wrk.send(running.cores.generator, running.address, targets, flight, 1)
-    running.settle()
-    scraped, busy, before = running.scrape("write"), _busy(running), running.work()
-    load = wrk.send(running.cores.generator, running.address, targets, flight, plan.seconds)
-    busy = tuple(now - then for now, then in zip(_busy(running), busy, strict=True))
-    running.settle()
-    work = running.work().since(before)
-    return SendSample(
-        load,
-        work.micros_each(load.requests - load.refused),
-        mean_since(scraped, running.scrape("write"), _COMMIT),
-        (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6),
-    )
+def _commits(cluster: RunningCluster) -> tuple[float, float]:
+    """Events that were committed, and commits."""
+    scraped = cluster.scrape("write")
+    return scraped.total(f"{_COMMIT}_sum"), scraped.total(f"{_COMMIT}_count")
 
 
-def _busy(running: RunningCluster) -> tuple[float, ...]:
-    return busy_seconds(running.cores.server), busy_seconds(running.cores.generator)
-
-
-def _produce(running: RunningCluster, plan: Plan, flight: int, batch: float) -> Beside:
-    size, at_once = max(1, round(batch)), min(running.partitions, flight)
-    options = (f"--batch={size}", f"--threads={at_once}", f"--seconds={min(plan.seconds, 3)}")
-    measured = msgspec.convert(running.run("bare", "producer", *options), Measured)
+def _produce(cluster: RunningCluster, bench: Bench, flight: int, batch: float) -> Measured:
+    """aiokafka alone, idempotent with acks=all, with records from the log in batches of the mean size of Falcon's."""
+    size, at_once = max(1, round(batch)), min(cluster.partitions, flight)
+    options = (f"--batch={size}", f"--threads={at_once}", f"--seconds={min(bench.seconds, 3)}")
+    measured = msgspec.convert(cluster.run("bare", "producer", *options), Measured)
     say(f"bare producer, {size} a batch, {at_once} at once: p50 {measured.p50:.2f} p99 {measured.p99:.2f} ms")
-    return Beside(size, at_once, measured)
+    return measured
 
 
 class _Embedded:
     """``falcon up`` on the same core, with the same load; it runs only while it is measured."""
 
-    def __init__(self, running: RunningCluster, plan: Plan) -> None:
-        self._site = running
-        self._plan = plan
-        self._targets = plan.folder / "embedded.targets"
-        settings = {"FALCON_PARTITIONS": str(running.partitions)}
-        self._server = FalconServer(EMBEDDED, running.cores.server, plan.folder / "embedded", settings)
+    def __init__(self, cluster: RunningCluster, bench: Bench) -> None:
+        self._cores, self._bench = cluster.cores, bench
+        self._targets = bench.folder / "embedded.targets"
+        settings = {"FALCON_PARTITIONS": str(cluster.partitions)}
+        self._server = FalconServer("falcon up", cluster.cores.server, bench.folder / "embedded", settings)
         self._filled = False
 
-    def measure(self, found: Sends, paces: Mapping[int, float]) -> None:
-        """``paces``: by connections, a rate with which it is asked as well: few messages a second share less."""
-        # It has no strays to claim: all of its processes descend from its launcher.
-        cores, server = self._site.cores, self._server
-        server.start()
-        try:
+    def measure(self, paces: Mapping[int, float]) -> dict[str, float]:
+        """µs of CPU a message, as fast as it can and at that rate: few messages a second share less. ``paces``: by
+        connections."""
+        found: dict[str, float] = {}
+        with running([self._server], self._cores):
             if not self._filled:
-                wrk.write_targets(self._targets, server.fill(self._plan.rooms, ACCOUNTS))
+                wrk.write_targets(self._targets, self._server.fill(self._bench.sizes["chat_rooms"], ACCOUNTS))
                 self._filled = True
-            for flight in FLIGHTS:
-                wrk.send(cores.generator, server.address, self._targets, flight, 1)
-                found.add(EMBEDDED, flight, self._sample(EMBEDDED, flight))
             for flight, rate in paces.items():
+                self._send(flight, 1)
+                found[f"{flight}"] = self._cpu(flight)
                 pause_ms = pause_for(rate, flight, partial(self._rate, flight))
-                found.add(PACED, flight, self._sample(PACED, flight, pause_ms))
-        finally:
-            server.stop()
+                found[f"{flight} paced"] = self._cpu(flight, pause_ms)
+        return found
 
-    def _sample(self, name: str, flight: int, pause_ms: float = 0.0) -> SendSample:
+    def _cpu(self, flight: int, pause_ms: float = 0.0) -> float:
         server = self._server
         wait_until_quiet(server)
-        cpu, busy = server.tree.cpu_seconds(), _busy(self._site)
-        load = self._send(flight, self._plan.seconds, pause_ms)
-        busy = tuple(now - then for now, then in zip(_busy(self._site), busy, strict=True))
+        cpu = server.tree.cpu_seconds()
+        load = self._send(flight, self._bench.seconds, pause_ms)
         wait_until_quiet(server)
-        used = (server.tree.cpu_seconds() - cpu) / max(1, load.requests - load.refused) * 1e6
-        return SendSample(load, {name: used}, None, (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6))
+        return (server.tree.cpu_seconds() - cpu) / max(1, load.requests - load.refused) * 1e6
 
     def _rate(self, flight: int, pause_ms: float) -> float:
         return self._send(flight, 1, pause_ms).rate
 
-    def _send(self, flight: int, seconds: int, pause_ms: float) -> wrk.Load:
-        return wrk.send(self._site.cores.generator, self._server.address, self._targets, flight, seconds, pause_ms)
+    def _send(self, flight: int, seconds: int, pause_ms: float = 0.0) -> wrk.Load:
+        return wrk.send(self._cores.generator, self._server.address, self._targets, flight, seconds, pause_ms)
 
 
-# --- in words ---------------------------------------------------------------------------------------------------------
-
-
-def _tables(found: Sends) -> list[Table]:
-    columns = ("", "a second", "p50, ms", "p99, ms", *FALCON, "Falcon, µs", "of falcon up's", *SERVERS)
-    rows = [
-        _row(found, name, found.samples[name, flight], flight)
-        for flight in FLIGHTS
-        for name in (CLUSTER, EMBEDDED, PACED)
-        if (name, flight) in found.samples
-    ]
-    note = (
-        "CPU in µs a message, of all processes of a role, what is projected after the answer included. The fewer "
-        "messages come in a second, the fewer share a wake-up, a batch and a flush: so embedded Falcon is asked at the "
-        "cluster's rate, too."
+def soon(cluster: RunningCluster, bench: Bench) -> list[Figure]:
+    """How long after its answer a message can be read at half load, and is pushed without."""
+    targets, first = _targets(cluster, bench)
+    runs: list[readable.ReadableRun] = []
+    for turn in range(bench.runs):
+        pace = readable.find_pace(cluster, cluster.cores, targets, bench.seconds)
+        cluster.settle()
+        runs.append(readable.probe_under_load(cluster, pace, first, bench.seconds, cluster.cores, targets))
+        say(f"{turn + 1}/{bench.runs} readable {readable.in_words(runs[-1])}")
+    room, token = first
+    plan = subscribers.SubscribersPlan(
+        "falcon-sse", cluster.address.port, _LISTENERS, float(bench.seconds), _PUSHES, token, room
     )
-    beside = [
-        (
-            f"{flight} in flight",
-            numbers((each.batch for each in besides), "{:.0f}"),
-            f"{besides[0].at_once}",
-            numbers((each.measured.p50 for each in besides), "{:.2f}"),
-            numbers((sample.load.p50 / 1000 for sample in found.samples[CLUSTER, flight]), "{:.2f}"),
-            numbers(_more_than_bare(found, flight), "{:+.2f}"),
-        )
-        for flight, besides in found.bare.items()
+    pushed = [listen(plan, Tree(), cluster.cores)[1] for _ in range(bench.runs)]
+    what = f"request → pushed to {_LISTENERS} who listen, at {_PUSHES:.0f} a second and no other load"
+    return [
+        *readable.told(runs, None, None),
+        Figure(f"{what}, p50", [each.p50 for each in pushed], "ms", most=_PUSHED_MS),
+        Figure(f"{what}, p99", [each.p99 for each in pushed], "ms"),
+        Figure("lost of what was pushed", [sum(each.expected - each.delivered for each in pushed)], most=0),
     ]
-    bare = Table(
-        "Sending, beside a bare producer",
-        ("", "records a batch", "partitions at once", "bare, p50 ms", "Falcon, p50 ms", "more, ms"),
-        beside,
-        "The bare producer is aiokafka's alone, idempotent with acks=all, with records from Falcon's log in batches of "
-        "the mean size of Falcon's.",
-    )
-    return [Table("Sending a message, durable on two brokers when answered", columns, rows, note), bare]
 
 
-def _row(found: Sends, name: str, samples: Sequence[SendSample], flight: int) -> tuple[str, ...]:
-    micros = [sample.micros for sample in samples]
-    embedded = [sample.falcon for sample in found.samples.get((EMBEDDED, flight), [])]
-    times = ratios([sample.falcon for sample in samples], embedded)
-    return (
-        f"{flight} in flight, {name}",
-        numbers((sample.load.rate for sample in samples), "{:,.0f}"),
-        numbers((sample.load.p50 / 1000 for sample in samples), "{:.2f}"),
-        numbers((sample.load.p99 / 1000 for sample in samples), "{:.2f}"),
-        *(medians(micros, role) for role in FALCON),
-        numbers((sample.falcon for sample in samples), "{:,.0f}"),
-        numbers(times, "{:.2f}×") if times else "–",
-        *(medians(micros, role) for role in SERVERS),
-    )
-
-
-def _more_than_bare(found: Sends, flight: int) -> list[float]:
-    ours = found.samples[CLUSTER, flight]
-    return [a.load.p50 / 1000 - b.measured.p50 for a, b in zip(ours, found.bare[flight], strict=False)]
-
-
-def _judge(found: Sends) -> list[Target]:
-    judged: list[Target] = []
-    for flight in FLIGHTS:
-        ours = [sample.falcon for sample in found.samples.get((CLUSTER, flight), [])]
-        for name, way in ((EMBEDDED, ""), (PACED, " at the same rate")) if flight in COMPARED else ():
-            times = ratios(ours, [sample.falcon for sample in found.samples.get((name, flight), [])])
-            what = f"Falcon's CPU a message, {flight} in flight, of `falcon up`'s{way}"
-            if times:
-                judged.append(at_most(what, times, CPU_BOUND, "×"))
-    if 64 in found.bare:
-        more = _more_than_bare(found, 64)
-        judged.append(at_most("p50 of a send, 64 in flight, above a bare producer's batch", more, P50_BOUND, " ms"))
-    return judged
-
-
-def _notes(found: Sends) -> list[str]:
-    notes: list[str] = []
-    samples = found.samples.get((CLUSTER, 64), [])
-    if samples:
-        server, generator = (Spread.of([sample.busy[i] for sample in samples]).middle for i in (0, 1))
-        notes.append(
-            f"With 64 in flight Falcon's core was at work for {server * 100:.0f} % of the time, the core of the "
-            f"servers and of the load generator for {generator * 100:.0f} %. Where a core is at its limit, the median "
-            "is the time in its queue: messages in flight divided by messages a second."
-        )
-    failed = [
-        f"{flight} in flight, {name}: {refused:,} refused, {broken:,} broken"
-        for (name, flight), each in found.samples.items()
-        if (refused := sum(s.load.refused for s in each)) + (broken := sum(s.load.broken for s in each))
+def scale(cluster: RunningCluster, bench: Bench) -> list[Figure]:
+    """One, two and three ``falcon write``, offered half of what one can do. The more share it, the fewer messages share
+    a wake-up, a batch and a flush."""
+    targets, _ = _targets(cluster, bench)
+    half = _send(cluster, targets, CONNECTIONS, min(bench.seconds, 3)).rate / 2
+    found: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    try:
+        for _ in range(bench.runs):
+            for count, micros in found.items():
+                cluster.scale_write(count)
+                rate = partial(_rate, cluster, targets)
+                _, used = _sample(cluster, targets, CONNECTIONS, bench.seconds, pause_for(half, CONNECTIONS, rate))
+                micros.append(sum(used[role] for role in FALCON))
+                say(f"scale, {count}: {micros[-1]:.0f} µs a message")
+    finally:
+        cluster.scale_write(1)
+    what = "Falcon's CPU a message at the same load"
+    return [
+        *(Figure(f"{what}, {count} `falcon write`", micros, "µs") for count, micros in found.items()),
+        *beside(f"{what}, three `falcon write`, of that with one", found[3], found[1], most=_GROWTH_BOUND),
     ]
-    notes.append("Failed sends: " + ("; ".join(failed) if failed else "none") + ".")
-    return notes
+
+
+def _rate(cluster: RunningCluster, targets: Path, pause_ms: float) -> float:
+    return _send(cluster, targets, CONNECTIONS, 1, pause_ms).rate

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from falcon.journal.ports import JournalUnavailable
 from tools.bench.bench import ROOT, Bench, Measures, Size, Suite
-from tools.bench.cluster import projecting, reading, recovering, scaling, sending, visible
+from tools.bench.cluster import recovering, sending
 from tools.bench.cluster.past import ClusterPast
-from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.running import RunningCluster
-from tools.bench.report import Section
+from tools.bench.figures import Figure
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
 from tools.servers.cluster import free_ports
@@ -24,20 +23,6 @@ from tools.servers.jars import ToolMissing
 from tools.servers.kafka import VERSION as KAFKA_VERSION
 
 FOLDER: Final = ROOT / "build" / "bench-cluster" / "cluster"
-_SHAPE: Final = ("partitions", "runs", "seconds", "chat_rooms")
-
-
-def plan_of(bench: Bench) -> Plan:
-    sizes = bench.sizes
-    return Plan(
-        runs=bench.runs,
-        seconds=bench.seconds,
-        warm_seconds=sizes["warm_seconds"],
-        rooms=sizes["chat_rooms"],
-        history_rooms=sizes["history_rooms"],
-        history_messages=204,
-        folder=bench.folder,
-    )
 
 
 @contextmanager
@@ -46,33 +31,30 @@ def _open(bench: Bench) -> Iterator[Measures]:
     for name in [name for name in os.environ if name.startswith("FALCON_")] + ["PYTHONDONTWRITEBYTECODE"]:
         os.environ.pop(name, None)  # these would make this cluster another one, or each start slower
     bench.facts["Servers"] = f"Kafka {KAFKA_VERSION}, HBase {HBASE_VERSION}"
-    sizes = ", ".join(f"{bench.sizes[name]} {name.replace('_', ' ')}" for name in _SHAPE)
-    bench.facts["Size"] = f"{sizes}, {sending.ACCOUNTS} members in each"
     running = RunningCluster(
         FOLDER, bench.cores, bench.sizes["partitions"], free_ports(range(bench.sizes["port"], 31_000, 600))
     )
-    plan = plan_of(bench)
-    past = ClusterPast(running, plan)
+    past = ClusterPast(running, bench)
     try:
         running.start()
         measures = {
-            "send": lambda: sending.measure(running, plan),
-            "readable": lambda: visible.measure(running, plan),
-            "scale": lambda: scaling.measure(running, plan),
+            "send": lambda: sending.sends(running, bench),
+            "readable": lambda: sending.soon(running, bench),
+            "scale": lambda: sending.scale(running, bench),
             # The backlog is what is read afterwards.
-            "project": lambda: projecting.measure(running, plan, past),
-            "read": lambda: reading.measure(running, plan, past),
-            "recovery": lambda: recovering.measure(running, plan),
+            "project": past.project,
+            "read": past.read,
+            "recovery": lambda: recovering.measure(running, bench),
         }
         yield {name: _repairing(running, measure) for name, measure in measures.items()}
     finally:
         running.end()
 
 
-def _repairing(running: RunningCluster, measure: Callable[[], Section]) -> Callable[[], Section]:
+def _repairing(running: RunningCluster, measure: Callable[[], Sequence[Figure]]) -> Callable[[], Sequence[Figure]]:
     """Run one of each role again after a section that failed, so that the others can continue."""
 
-    def measured() -> Section:
+    def measured() -> Sequence[Figure]:
         try:
             return measure()
         except Exception:
@@ -86,16 +68,15 @@ def _repairing(running: RunningCluster, measure: Callable[[], Section]) -> Calla
 
 
 SUITE: Final = Suite(
-    name="cluster",
     title="Benchmarks of a cluster",
     method=Path(__file__).with_name("method.md"),
-    sections=("send", "read", "project", "readable", "recovery", "scale"),
+    sections=("send", "readable", "scale", "project", "read", "recovery"),
     sizes={
         "warm_seconds": Size(180, 2, "the most that the servers are given to warm up"),
-        "partitions": Size(8, 8, "of the log; one for each falcon write at least", 3),
+        "partitions": Size(8, 8, "of the log; one for each falcon write at least"),
         "chat_rooms": Size(100, 20, "rooms that sends are spread over"),
         "history_rooms": Size(4_000, 200, "rooms that are read, of 204 messages each"),
-        "port": Size(27_500, 27_500, "where to look for free ports", 1_024),
+        "port": Size(27_500, 27_500, "where to look for free ports"),
     },
     open=_open,
     failures=(ServerFault, ToolMissing, JournalUnavailable),

@@ -26,8 +26,6 @@ from typing import Final
 
 import msgspec
 
-from tools.harness.histogram import Histogram
-
 TALLY_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 5.0  # then a client has given up, and its connection is of no use
 _SOURCES: Final = 100
@@ -63,24 +61,15 @@ class Setup(msgspec.Struct, frozen=True):
     seed: int = 1
 
 
-class Times(msgspec.Struct):
-    """Packed as histograms are."""
-
-    longest: float = 0.0
-    buckets: list[int] = []
-
-    def histogram(self) -> Histogram:
-        return Histogram.unpacked(self.longest, self.buckets)
-
-
 class Tally(msgspec.Struct):
-    """For a tenth of a second. ``offered``: requests meant for it. All others were answered in it. ``unanswered``:
-    given up; ``broken``: connections that ended; ``bare``: refusals without Retry-After; ``waiting``: the most that
-    waited for a connection; ``late``: the most by which one was sent late though a connection was free, in s."""
+    """For a tenth of a second. ``offered``: requests meant for it. All others were answered in it. ``accepted``,
+    ``refused``: their times in s; ``unanswered``: given up; ``broken``: connections that ended; ``bare``: refusals
+    without Retry-After; ``waiting``: the most that waited for a connection; ``late``: the most by which one was sent
+    late though a connection was free, in s."""
 
     offered: int = 0
-    accepted: Times = msgspec.field(default_factory=Times)
-    refused: Times = msgspec.field(default_factory=Times)
+    accepted: list[float] = []
+    refused: list[float] = []
     unanswered: int = 0
     broken: int = 0
     bare: int = 0
@@ -96,39 +85,6 @@ class Pushed(msgspec.Struct, frozen=True):
     tallies: list[Tally]
     connections: int
     cpu: float
-
-
-class _Cell:
-    """A tally while it is made: appending to a list is all that is done for each answer."""
-
-    __slots__ = ("accepted", "bare", "broken", "late", "offered", "others", "refused", "unanswered", "waiting")
-
-    def __init__(self) -> None:
-        self.accepted: list[float] = []
-        self.refused: list[float] = []
-        self.others: dict[str, int] = {}
-        self.offered = self.unanswered = self.broken = self.bare = self.waiting = 0
-        self.late = 0.0
-
-    def tally(self) -> Tally:
-        return Tally(
-            offered=self.offered,
-            accepted=_times(self.accepted),
-            refused=_times(self.refused),
-            unanswered=self.unanswered,
-            broken=self.broken,
-            bare=self.bare,
-            others=self.others,
-            waiting=self.waiting,
-            late=self.late,
-        )
-
-
-def _times(seconds: list[float]) -> Times:
-    histogram = Histogram()
-    for each in seconds:
-        histogram.add(each)
-    return Times(*histogram.packed())
 
 
 class _Connection:
@@ -183,7 +139,7 @@ class Pusher:
         self._under_way: deque[tuple[_Connection, int]] = deque()
         self._busy = 0
         self._sources = 0
-        self._cells: list[_Cell] = []
+        self._cells: list[Tally] = []
         self._began = 0.0
 
     def connect(self) -> None:
@@ -218,7 +174,7 @@ class Pusher:
             for handle, event in self._epoll.poll(wait):
                 self._happened(self._all.get(handle), event)
             self._give_up(time.monotonic())
-        return Pushed(wall, [cell.tally() for cell in self._cells], len(self._all), time.process_time() - cpu)
+        return Pushed(wall, self._cells, len(self._all), time.process_time() - cpu)
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -366,10 +322,10 @@ class Pusher:
             self._waiting.popleft()
             self._cell(now).unanswered += 1
 
-    def _cell(self, now: float) -> _Cell:
+    def _cell(self, now: float) -> Tally:
         index = int((now - self._began) / TALLY_SECONDS)
         while len(self._cells) <= index:
-            self._cells.append(_Cell())
+            self._cells.append(Tally())
         return self._cells[index]
 
 

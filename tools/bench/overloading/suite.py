@@ -6,10 +6,12 @@ a minute, and looks at what happens.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -17,22 +19,36 @@ import msgspec
 
 from load_tests.users.target import settings
 from tools.bench.bench import Bench, Measures, Size, Suite
-from tools.bench.overloading import judge
-from tools.bench.overloading.limit import Limit, NoLimit, find
-from tools.bench.overloading.push import TALLY_SECONDS, Job, Pushed, Segment, Setup
-from tools.bench.overloading.stages import Stage, between, stage
-from tools.bench.report import Section, Table
+from tools.bench.figures import Figure
+from tools.bench.overloading.push import TALLY_SECONDS, Job, Pushed, Segment, Setup, Tally
 from tools.harness.processes import spawn, terminate
 from tools.harness.progress import say
-from tools.harness.reports import figure
+from tools.harness.reports import percentile
 from tools.harness.running import running
 from tools.harness.servers import FalconServer, ServerFailed
-from tools.harness.watching import Watch
+from tools.harness.watching import Look, Watch
 
 _ROOMS, _ACCOUNTS = 100, 20
+_CONNECTIONS, _CONNECTIONS_MAX = 3_000, 12_000  # open from the beginning, and that may be opened
+P99_MS: Final = 250.0  # in which nearly all must be answered
+_TIMES: Final = 3
 _AFTER_SHARE: Final = 0.7  # of the limit
 _AFTER_SECONDS: Final = 10.0
-_LATE_MS: Final = 20.0
+_SETTLE_SECONDS: Final = 1.0  # in which queues fill
+_WELL_WINDOW: Final = 0.5
+# Beyond what as many accepted messages cost at the limit: what waits in mailboxes and connections.
+_MEMORY_MIB: Final = 192.0
+_FIRST: Final = 1_000.0
+_RAISED_BY: Final = 1.4
+_HALVINGS: Final = 4
+_TRIED_SECONDS: Final = 5.0
+_REACHED: Final = 0.98  # of what was offered: in time
+_LOWERED_BY: Final = 0.95
+_ATTEMPTS: Final = 8
+
+
+class NoLimit(Exception):
+    """None was found; the text says why."""
 
 
 class Generator:
@@ -69,96 +85,153 @@ class Generator:
             raise ServerFailed("the load generator has ended; what it said is above") from ended
 
 
-def _section(bench: Bench) -> Section:
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of time at one rate. Rates a second, times in ms; ``lost``: given up, or on connections that broke, or
+    answered with another status; ``bare``: refusals without Retry-After; ``late``: the generator itself, at most."""
+
+    accepted: float
+    refused: float
+    p99: float
+    refused_p99: float
+    bare: int
+    lost: int
+    late: float
+
+
+def stage(tallies: Sequence[Tally]) -> Stage:
+    accepted, refused = (
+        [time for each in found for time in each]
+        for found in zip(*((t.accepted, t.refused) for t in tallies), strict=True)
+    )
+    seconds = len(tallies) * TALLY_SECONDS
+    return Stage(
+        accepted=len(accepted) / seconds,
+        refused=len(refused) / seconds,
+        p99=percentile(accepted, 0.99) * 1000 if accepted else math.inf,
+        refused_p99=percentile(refused, 0.99) * 1000 if refused else 0.0,
+        bare=sum(tally.bare for tally in tallies),
+        lost=sum(tally.unanswered + tally.broken + sum(tally.others.values()) for tally in tallies),
+        late=max(tally.late for tally in tallies) * 1000,
+    )
+
+
+def between(tallies: Sequence[Tally], begin: float, end: float) -> Sequence[Tally]:
+    """From ``begin`` to ``end``, in s."""
+    return tallies[round(begin / TALLY_SECONDS) : round(end / TALLY_SECONDS)]
+
+
+def is_well(found: Stage) -> bool:
+    return not found.refused and not found.lost and found.p99 <= P99_MS
+
+
+def carries(push: Callable[[Job], Pushed], rate: float, seconds: float) -> tuple[Stage, Pushed] | None:
+    """What was met at a rate; None if it is too much."""
+    pushed = push(Job([Segment(rate, seconds)]))
+    found = stage(between(pushed.tallies, _SETTLE_SECONDS, seconds))
+    is_held = is_well(found) and found.accepted >= rate * _REACHED
+    say(f"{rate:,.0f}/s: p99 {found.p99:,.1f} ms{'' if is_held else ': too much'}")
+    return (found, pushed) if is_held else None
+
+
+def limit(push: Callable[[Job], Pushed], seconds: float) -> tuple[float, Stage, Pushed]:
+    """The largest rate that is carried: up in steps until it is too much, closer by halves, and then for ``seconds`` at
+    what held. Raises NoLimit."""
+    held, beyond = 0.0, _FIRST
+    while carries(push, beyond, _TRIED_SECONDS):
+        held, beyond = beyond, beyond * _RAISED_BY
+    for _ in range(_HALVINGS if held else 0):
+        middle = (held + beyond) / 2
+        if carries(push, middle, _TRIED_SECONDS):
+            held = middle
+        else:
+            beyond = middle
+    for _ in range(_ATTEMPTS if held else 0):
+        if met := carries(push, held, seconds):
+            return held, *met
+        held *= _LOWERED_BY
+    raise NoLimit(f"no rate from {_FIRST:,.0f}/s on held for {seconds:g} s")
+
+
+def well_after(after: Sequence[Tally]) -> float:
+    """Seconds until nothing was refused or lost any more and p99 was as it should be, up to the end."""
+    width = round(_WELL_WINDOW / TALLY_SECONDS)
+    ill = [
+        begin for begin in range(0, len(after) - width + 1, width) if not is_well(stage(after[begin : begin + width]))
+    ]
+    return ill[-1] * TALLY_SECONDS + _WELL_WINDOW if ill else 0.0
+
+
+def memory_beyond(at_limit: Sequence[Look], under: Sequence[Look]) -> float:
+    """MiB. Messages themselves cost memory for a while, their keys and answers do, so it is compared with what they
+    cost at the limit; what is more than that must be bounded by what may wait."""
+    calm = (at_limit[-1].memory - at_limit[0].memory) / max(1.0, at_limit[-1].at - at_limit[0].at)
+    grown = max(look.memory for look in under) - under[0].memory
+    return (grown - max(0.0, calm) * (under[-1].at - under[0].at)) / 2**20
+
+
+def _measure(bench: Bench) -> list[Figure]:
     """Raises ServerFailed, NoLimit, CallRefused."""
     server = FalconServer("Falcon", bench.cores.server, bench.folder / "data", settings())
     bench.facts.update(settings())
     with running([server], bench.cores):
         say(f"{_ROOMS} rooms with {_ACCOUNTS} members each …")
-        setup = Setup(
-            server.address.host,
-            server.address.port,
-            server.fill(_ROOMS, _ACCOUNTS),
-            bench.sizes["connections"],
-            bench.sizes["connections_max"],
-        )
+        targets = server.fill(_ROOMS, _ACCOUNTS)
+        setup = Setup(server.address.host, server.address.port, targets, _CONNECTIONS, _CONNECTIONS_MAX)
         generator = Generator(setup, bench.cores.generator)
         try:
             with Watch([server.announcement.ops_url]) as watch:
-                return _measured(bench, generator, watch)
+                return _figures(bench, generator, watch)
         finally:
             generator.stop()
 
 
-def _measured(bench: Bench, generator: Generator, watch: Watch) -> Section:
-    p99, seconds, times = bench.sizes["p99"], bench.seconds, bench.sizes["times"]
-    limit_seconds = bench.sizes["limit_seconds"]
-    limit = _limit(bench.sizes["rate"], p99, limit_seconds, generator)
-    at_limit = watch.between(limit.began, limit.began + limit_seconds)
-    after_rate = limit.stage.accepted * _AFTER_SHARE
-    over = Segment(limit.stage.accepted * times, seconds)
-    say(f"{over.rate:,.0f}/s for {seconds} s, then {after_rate:,.0f}/s …")
-    pushed = generator.push(Job([over, Segment(after_rate, _AFTER_SECONDS)]))
-    during = between(pushed.tallies, 0.0, seconds)
-    after = between(pushed.tallies, seconds, seconds + _AFTER_SECONDS)
+def _figures(bench: Bench, generator: Generator, watch: Watch) -> list[Figure]:
+    seconds, limit_seconds = bench.seconds, bench.sizes["limit_seconds"]
+    rate, calm, met = limit(generator.push, limit_seconds)
+    at_limit = watch.between(met.began, met.began + limit_seconds)
+    over = Segment(rate * _TIMES, seconds)
+    say(f"{over.rate:,.0f}/s for {seconds} s, then {rate * _AFTER_SHARE:,.0f}/s …")
+    pushed = generator.push(Job([over, Segment(rate * _AFTER_SHARE, _AFTER_SECONDS)]))
     under = watch.between(pushed.began, pushed.began + seconds)
-    found = {"at the limit": limit.stage, "in the overload": stage(during), "after": stage(after)}
+    found = stage(between(pushed.tallies, _SETTLE_SECONDS, seconds))
+    after = between(pushed.tallies, seconds, seconds + _AFTER_SECONDS)
     share = pushed.cpu / (len(pushed.tallies) * TALLY_SECONDS)
-    notes = [
-        f"More than the limit of {limit.stage.accepted:,.0f} sends a second was too much: {limit.reason}.",
-        f"Then {times} times as much was sent for {seconds} s, and {after_rate:,.0f} a second after that. The load "
-        f"generator took {share * 100:.0f} % of its core.",
+    return [
+        Figure("sends that Falcon carries", [calm.accepted], "a second"),
+        Figure("p99 at this limit", [calm.p99], "ms", most=P99_MS),
+        Figure(
+            f"accepted while {_TIMES:g} times as many are sent", [found.accepted], "a second", least=0.9 * calm.accepted
+        ),
+        Figure("p99 of these", [found.p99], "ms", most=3 * calm.p99),
+        Figure("refused", [found.refused], "a second", least=1),
+        Figure("p99 of a refusal", [found.refused_p99], "ms", most=50),
+        Figure("refusals without Retry-After", [found.bare], most=0),
+        Figure("not answered, or with something else", [found.lost], most=0),
+        Figure(
+            "memory beyond that of as many messages at the limit",
+            [memory_beyond(at_limit, under)],
+            "MiB",
+            most=_MEMORY_MIB,
+        ),
+        Figure("well again after", [well_after(after)], "s", most=2),
+        Figure("the load generator was late by", [found.late], "ms"),
+        Figure("the load generator's share of its core", [share], most=1),
     ]
-    if (late := found["in the overload"].late) > _LATE_MS:
-        notes.append(f"It was up to {late:.0f} ms late, so the times are in part its own.")
-    targets = judge.verdicts(limit, during, after, p99, at_limit, under)
-    return Section("overload", [_table(found)], targets, notes)
-
-
-def _table(found: Mapping[str, Stage]) -> Table:
-    rows = [
-        (
-            name,
-            *(f"{value:,.0f}" for value in (each.offered, each.accepted, each.refused)),
-            *map(figure, (each.p50, each.p99, each.refused_p99)),
-            f"{each.lost:,}",
-            f"{each.late:,.1f}",
-        )
-        for name, each in found.items()
-    ]
-    columns = (
-        *("", "offered/s", "accepted/s", "refused/s", "p50, ms", "p99, ms", "refused p99, ms", "lost"),
-        "generator late, ms",
-    )
-    return Table("What was met", columns, rows)
-
-
-def _limit(rate: int, p99: int, seconds: int, generator: Generator) -> Limit:
-    if not rate:
-        return find(generator.push, p99, seconds, say)
-    pushed = generator.push(Job([Segment(rate, seconds)]))
-    found = stage(between(pushed.tallies, 1.0, seconds))
-    return Limit(rate, found, "a larger rate was not tried", pushed.began)
 
 
 @contextmanager
 def _open(bench: Bench) -> Iterator[Measures]:
-    yield {"overload": lambda: _section(bench)}
+    yield {"overload": lambda: _measure(bench)}
 
 
 SUITE: Final = Suite(
-    name="overload",
     title="Falcon under more than it can carry",
     method=Path(__file__).with_name("method.md"),
     sections=("overload",),
     sizes={
         "seconds": Size(60, 5, "of the overload"),
-        "times": Size(round(judge.TIMES), round(judge.TIMES), "of the limit that is sent"),
-        "p99": Size(250, 250, "ms, in which nearly all must be answered"),
         "limit_seconds": Size(30, 5, "for which the limit must hold"),
-        "rate": Size(0, 0, "take this for the limit, a second, and look only whether it holds; 0: look for it", 0),
-        "connections": Size(3_000, 3_000, "that are open from the beginning"),
-        "connections_max": Size(12_000, 12_000, "that may be opened"),
     },
     open=_open,
     must_hold=True,

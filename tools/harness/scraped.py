@@ -30,10 +30,3 @@ def scrape(ops_url: str) -> Scraped:
     """Raises OSError."""
     with urllib.request.urlopen(f"{ops_url}/metrics", timeout=10) as answer:
         return Scraped(answer.read().decode())
-
-
-def mean_since(before: Scraped, after: Scraped, histogram: str) -> float | None:
-    """The mean of a histogram's values between the two. None if there were none."""
-    count = after.total(f"{histogram}_count") - before.total(f"{histogram}_count")
-    total = after.total(f"{histogram}_sum") - before.total(f"{histogram}_sum")
-    return total / count if count else None
