@@ -51,7 +51,6 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--rooms", type=int, default=400, help="likewise (400)")
     parser.add_argument("--messages", type=int, default=20_000, help="likewise (20,000)")
     parser.add_argument("--url", default=env("FALCON_URL", ""), metavar="URL[,URL..]", help="FALCON_URL")
-    parser.add_argument("--ops-url", default=env("FALCON_OPS_URL", ""), metavar="URL[,URL..]", help="FALCON_OPS_URL")
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS, metavar="FILE")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "load", metavar="FOLDER")
     parser.add_argument("--folder", type=Path, help="where the data of a Falcon that is started may lie (/var/tmp)")
@@ -62,7 +61,6 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument(
         "--wait", type=float, default=60, help="seconds for Falcon to be ready and workers to join (60)"
     )
-    parser.add_argument("--print-json", action="store_true", help="print the figures, as the last line")
     given = parser.parse_args(arguments)
     if given.join is not None:
         from load_tests.users import worker
@@ -95,7 +93,6 @@ def parse(arguments: list[str]) -> Options:
         past=past,
         seed=given.seed,
         urls=urls,
-        ops_urls=_several(given.ops_url),
         token=env("FALCON_TOKEN") or None,
         admin_token=env("FALCON_ADMIN_TOKEN") or None,
         thresholds=given.thresholds,
@@ -103,7 +100,6 @@ def parse(arguments: list[str]) -> Options:
         folder=given.folder,
         listen=given.listen,
         wait_seconds=given.wait,
-        print_json=given.print_json,
     )
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import gevent
 import gevent.event
@@ -20,14 +19,11 @@ import uvloop
 
 T = TypeVar("T")
 
-_TICK_SECONDS: Final = 0.05
-
 
 class AsyncioThread:
-    """To be made on gevent's thread. ``delay``: hears how much later than asked for the loop called, in s."""
+    """To be made on gevent's thread."""
 
-    def __init__(self, delay: Callable[[float], None] = lambda _: None) -> None:
-        self._delay = delay
+    def __init__(self) -> None:
         self._to_gevent: deque[Callable[[], None]] = deque()
         self._wake = gevent.get_hub().loop.async_()
         self._wake.start(self._run_on_gevent)
@@ -74,14 +70,8 @@ class AsyncioThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.call_soon(self._tick, time.monotonic())
         self.loop.run_forever()
         self.loop.close()
-
-    def _tick(self, due: float) -> None:
-        now = time.monotonic()
-        self._delay(max(0.0, now - due))
-        self.loop.call_later(_TICK_SECONDS, self._tick, now + _TICK_SECONDS)
 
 
 def _hand_over(task: asyncio.Task[Any], result: Any) -> None:

@@ -11,16 +11,18 @@ import gevent
 import msgspec
 from locust import LoadTestShape
 from locust.env import Environment
+from locust.stats import stats_history
 
 from load_tests.users.locust_users import CLASSES
-from load_tests.users.recorder import Part, Timeline
+from load_tests.users.recorder import Met, by_kind
 from load_tests.users.stage import World
-from load_tests.users.worker import AUDIT, AUDITED, PART, STAGE, STAGED, Place
+from load_tests.users.worker import AUDIT, AUDITED, STAGE, STAGED, Place
+from tools.harness.progress import say
 
 _JOIN_SECONDS: Final = 60.0
 _STAGE_SECONDS: Final = 30.0
 _AUDIT_SECONDS: Final = 180.0
-_PROGRESS_SECONDS: Final = 1.0
+_PROGRESS_SECONDS: Final = 5.0
 _AT_WORK: Final = ("spawning", "running")
 
 
@@ -31,47 +33,43 @@ class RunFailed(Exception):
 class Leader:
     """Workers join it at ``host`` and ``port``."""
 
-    def __init__(self, host: str, port: int, timeline: Timeline) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Raises RunFailed if another leader has the port."""
-        self.begun = self.ended = 0.0  # of the shape, by the machine's monotonic clock
-        self._timeline = timeline
         self._staged: set[str] = set()
         self._audited: set[str] = set()
-        self._environment = Environment(user_classes=list(CLASSES))
-        self._environment.events.worker_report.add_listener(self._reported)
+        self.environment = Environment(user_classes=list(CLASSES))
         try:
-            self._runner = self._environment.create_master_runner("*" if host == "0.0.0.0" else host, port)
+            self._runner = self.environment.create_master_runner("*" if host == "0.0.0.0" else host, port)
         except Exception as fault:  # locust lets through what zmq and it raise, which has no type in common
             raise RunFailed(f"workers cannot join at {host}:{port}: {fault}") from fault
         self._runner.register_message(STAGED, lambda environment, msg: self._staged.add(msg.node_id))
-        self._runner.register_message(AUDITED, self._was_audited)
+        self._runner.register_message(AUDITED, lambda environment, msg: self._audited.add(msg.node_id))
 
     def run(
         self,
         world: World,
         shape: LoadTestShape,
         workers: int,
-        progress: Callable[[], None],
         alive: Callable[[], str | None],
         join_seconds: float = _JOIN_SECONDS,
     ) -> None:
         """Run until the shape ends, then read all confirmed messages once more.
 
-        ``progress`` is called each second; ``alive`` names processes that have ended and must not. Raises RunFailed.
+        ``alive`` names processes that have ended and must not. Raises RunFailed.
         """
-        self._environment.shape_class = shape
+        self.environment.shape_class = shape
         shape.runner = self._runner
+        remembering = gevent.spawn(stats_history, self._runner)
         try:
             self._wait(lambda: self._runner.worker_count >= workers, join_seconds, alive, "joined", workers)
             self._give(world, workers, alive)
-            self.begun = time.time()
             self._runner.start_shape()
-            self._follow(self._runner.shape_greenlet, workers, progress, alive)
-            self.ended = time.time()
+            self._follow(self._runner.shape_greenlet, workers, alive)
             self._wait(lambda: self._runner.worker_count >= workers, _STAGE_SECONDS, alive, "stopped", workers)
             self._runner.send_message(AUDIT)
             self._wait(lambda: len(self._audited) >= workers, _AUDIT_SECONDS, alive, "read everything again", workers)
         finally:
+            remembering.kill()
             self._runner.quit()
 
     def _give(self, world: World, workers: int, alive: Callable[[], str | None]) -> None:
@@ -87,17 +85,20 @@ class Leader:
 
         self._wait(all_staged, _STAGE_SECONDS, alive, "taken its place", workers)
 
-    def _follow(
-        self, running: Any, workers: int, progress: Callable[[], None], alive: Callable[[], str | None]
-    ) -> None:
+    def _follow(self, running: Any, workers: int, alive: Callable[[], str | None]) -> None:
+        told = time.monotonic()
         while not running.ready():
-            running.join(timeout=_PROGRESS_SECONDS)
+            running.join(timeout=1.0)
             if (ended := alive()) is not None:
                 raise RunFailed(ended)
             # While they stop, locust takes each off its list and puts it there again.
             if self._runner.state in _AT_WORK and self._runner.worker_count < workers:
                 raise RunFailed(f"of {workers} workers {self._runner.worker_count} are left")
-            progress()
+            if time.monotonic() - told >= _PROGRESS_SECONDS:
+                told = time.monotonic()
+                all_of_them = self._runner.stats.total
+                rate, failed = all_of_them.current_rps, all_of_them.num_failures
+                say(f"{self._runner.user_count:,} people, {rate:,.0f}/s, {failed:,} failed")
         if running.exception is not None:
             raise RunFailed(f"the shape failed: {running.exception!r}")
 
@@ -117,16 +118,13 @@ class Leader:
             gevent.sleep(0.2)
         raise RunFailed(f"not all of {workers} workers have {what} within {seconds:g} s")
 
-    def _reported(self, client_id: str, data: dict[str, Any]) -> None:
-        self._add(data)
+    def met(self) -> dict[str, Met]:
+        """What the users of all workers have met so far."""
+        return by_kind(self._runner.stats)
 
-    def _was_audited(self, environment: Any, msg: Any) -> None:
-        self._add(msg.data)
-        self._audited.add(msg.node_id)
-
-    def _add(self, data: dict[str, Any]) -> None:
-        if PART in data:
-            self._timeline.add(msgspec.msgpack.decode(data[PART], type=Part))
+    def failures(self) -> dict[str, int]:
+        """Their texts, with how often they came."""
+        return {f"{each.name}: {each.error}": each.occurrences for each in self._runner.stats.errors.values()}
 
 
 def quiet() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from load_tests.users.recorder import PUSHED, Sum
+from load_tests.users.recorder import AUDIT, FAULT, PROMISE, PUSHED, Met
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -64,50 +64,49 @@ class Objectives:
             merged = _merged(merged, tables.get(name, _Table()))
         return cls(merged)
 
-    def judge(self, sums: Mapping[str, Sum], violations: int) -> list[Verdict]:
+    def judge(self, met: Mapping[str, Met]) -> list[Verdict]:
         """Each of them. One for which nothing was measured is not held, unless it is for all kinds (``*``)."""
         table = self._table
         # Pushes are not requests, and are so many that failures of requests would be lost among them.
-        asked = [each for kind, each in sums.items() if kind != PUSHED]
-        answered = sum(each.times.count - each.failed for each in asked)
+        asked = [each for kind, each in met.items() if kind not in (PUSHED, PROMISE, FAULT)]
+        answered = sum(each.count - each.failed for each in asked)
         failed = sum(each.failed for each in asked)
         found: list[Verdict] = []
         if table.answered_min is not None:
             found.append(Verdict("answers", f"≥ {table.answered_min}", f"{answered:,}", answered >= table.answered_min))
-        if table.violations is not None:
-            held = violations <= table.violations
-            found.append(Verdict("broken promises", f"≤ {table.violations}", f"{violations:,}", held))
+        found += self._promises(met)
         if table.failed_share is not None:
             share = failed / (answered + failed) if answered + failed else 1.0
             wanted = f"≤ {table.failed_share * 100:g} %"
             found.append(Verdict("failed", wanted, f"{share * 100:.3g} %", share <= table.failed_share))
         for name, share in _QUANTILES:
-            found += self._quantiles(name, share, sums)
+            found += self._quantiles(name, share, met)
         return found
 
-    def judge_limit(self, rate: float, violations: int) -> list[Verdict]:
+    def judge_limit(self, rate: float, met: Mapping[str, Met]) -> list[Verdict]:
         """The objectives that hold even in a run that continues until something breaks."""
-        table = self._table
         found = []
-        if table.rate_min is not None:
-            held = rate >= table.rate_min
-            found.append(Verdict("limit", f"≥ {table.rate_min:g} acts/s", f"{rate:,.0f} acts/s", held))
-        if table.violations is not None:
-            held = violations <= table.violations
-            found.append(Verdict("broken promises", f"≤ {table.violations}", f"{violations:,}", held))
-        return found
+        if (least := self._table.rate_min) is not None:
+            found.append(Verdict("limit", f"≥ {least:g} acts/s", f"{rate:,.0f} acts/s", rate >= least))
+        return [*found, *self._promises(met)]
 
-    def _quantiles(self, name: str, share: float, sums: Mapping[str, Sum]) -> list[Verdict]:
+    def _promises(self, met: Mapping[str, Met]) -> list[Verdict]:
+        if (most := self._table.violations) is None:
+            return []
+        violations = met[PROMISE].failed if PROMISE in met else 0
+        return [Verdict("broken promises", f"≤ {most}", f"{violations:,}", violations <= most)]
+
+    def _quantiles(self, name: str, share: float, met: Mapping[str, Met]) -> list[Verdict]:
         bounds: dict[str, float] = getattr(self._table, name)
         kinds = {kind: bound for kind, bound in bounds.items() if kind != "*"}
         if "*" in bounds:
-            kinds = {**dict.fromkeys(sorted(sums), bounds["*"]), **kinds}
+            asked = sorted(met.keys() - {AUDIT, PROMISE, FAULT})
+            kinds = {**dict.fromkeys(asked, bounds["*"]), **kinds}
         found = []
         for kind, bound in kinds.items():
-            value = sums[kind].times.quantile(share) if kind in sums else None
-            shown = "nothing measured" if value is None else f"{value * 1000:.3g} ms"
-            held = value is not None and value * 1000 <= bound
-            found.append(Verdict(f"{kind}, {name}", f"≤ {bound:g} ms", shown, held))
+            value = met[kind].quantile(share) if kind in met else None
+            shown = "nothing measured" if value is None else f"{value:.3g} ms"
+            found.append(Verdict(f"{kind}, {name}", f"≤ {bound:g} ms", shown, value is not None and value <= bound))
         return found
 
 

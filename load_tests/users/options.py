@@ -21,7 +21,6 @@ class Options:
     past: Past
     seed: int
     urls: tuple[str, ...]
-    ops_urls: tuple[str, ...]
     token: str | None
     admin_token: str | None
     thresholds: Path
@@ -29,4 +28,3 @@ class Options:
     folder: Path | None
     listen: str | None
     wait_seconds: float
-    print_json: bool

@@ -46,15 +46,11 @@ class Person:
 
     async def live(self) -> None:
         """Act until cancelled."""
-        self.stage.people += 1
-        try:
-            async with AsyncExitStack() as stack:
-                self.falcon = await stack.enter_async_context(self.client(self.identity.token))
-                # Users must not act in step with their start.
-                await self.pause(self.chance.random() / self.acts)
-                await self.act(stack)
-        finally:
-            self.stage.people -= 1
+        async with AsyncExitStack() as stack:
+            self.falcon = await stack.enter_async_context(self.client(self.identity.token))
+            # Users must not act in step with their start.
+            await self.pause(self.chance.random() / self.acts)
+            await self.act(stack)
 
     async def act(self, stack: AsyncExitStack) -> None:
         """The acts of this kind of user. ``stack`` is closed when it goes."""

@@ -8,6 +8,7 @@ from locust import LoadTestShape
 
 from load_tests.users.limit import Search
 from load_tests.users.plans import Plan
+from load_tests.users.recorder import by_kind
 
 
 class Planned(LoadTestShape):
@@ -35,5 +36,6 @@ class FindLimit(LoadTestShape):
         self._search = search
 
     def tick(self) -> tuple[int, float] | None:
-        people = self._search.people(time.time())
+        busiest = max((client.cpu_usage for client in self.runner.clients.values()), default=0) / 100
+        people = self._search.people(time.monotonic(), by_kind(self.runner.stats), busiest)
         return None if people is None else (people, float(people))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
 from dataclasses import dataclass
 from random import Random
@@ -48,7 +47,6 @@ class Stage:
         self.recorder = recorder
         self.checker = Checker(alone=False)
         self.sessions = itertools.count()
-        self.people = 0
         self._worker = worker
         self._workers = workers
         self._numbers = itertools.count()
@@ -101,9 +99,3 @@ class Stage:
     def sent(self, name: str) -> float | None:
         """When it was meant to be; None for one of another process, or of long ago."""
         return self._sent.get(name)
-
-
-def own_cpu_seconds() -> float:
-    """User and system time that this process has used so far."""
-    times = os.times()
-    return times.user + times.system

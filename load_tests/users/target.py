@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,7 +28,6 @@ class Target:
     """``ended``: its processes that have ended and must not, as far as this process can see them."""
 
     urls: tuple[str, ...]
-    ops_urls: tuple[str, ...]
     admin_token: str
     token: str | None
     own: bool
@@ -40,7 +38,7 @@ class Target:
 def target(options: Options) -> Iterator[Target]:
     """Raises NoTarget."""
     if options.urls:
-        yield Target(options.urls, options.ops_urls, options.admin_token or "", options.token, own=False)
+        yield Target(options.urls, options.admin_token or "", options.token, own=False)
     else:
         with _started(options) as falcon:
             yield falcon
@@ -66,7 +64,7 @@ def _started(options: Options) -> Iterator[Target]:
         server.start()
         os.sched_setaffinity(0, os.sched_getaffinity(0) - {chosen.server} or {chosen.server})
         told = server.announcement
-        yield Target((told.url,), (told.ops_url,), told.admin_token, None, own=True, ended=ended)
+        yield Target((told.url,), told.admin_token, None, own=True, ended=ended)
     except ServerFailed as fault:
         raise NoTarget(str(fault)) from fault
     finally:
@@ -89,14 +87,3 @@ def settings() -> dict[str, str]:
 
     known = {f"FALCON_{name.upper()}" for name in Settings.__slots__}
     return {name: os.environ[name] for name in known if name in os.environ and name not in _NOT_PASSED_ON}
-
-
-def machine() -> dict[str, str]:
-    """The machine of the load generator, and of Falcon if it is the same."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    processor = models[0].partition(":")[2].strip() if models else platform.machine()
-    return {
-        "Processor": f"{processor}, {os.cpu_count()} cores visible",
-        "System": f"{platform.system()} {platform.release()}",
-        "Python": platform.python_version(),
-    }

@@ -17,11 +17,10 @@ from load_tests.users.audit import audit
 from load_tests.users.beside import AsyncioThread
 from load_tests.users.locust_users import CLASSES
 from load_tests.users.recorder import Recorder
-from load_tests.users.stage import Stage, World, own_cpu_seconds
+from load_tests.users.stage import Stage, World
 
 # Messages between leader and workers, beside locust's own.
 STAGE, STAGED, AUDIT, AUDITED = "falcon-stage", "falcon-staged", "falcon-audit", "falcon-audited"
-PART: Final = "falcon-part"
 
 _REPORT_SECONDS: Final = 1.0
 _LOCUST_SECONDS: Final = 0.1
@@ -45,11 +44,9 @@ class Worker:
         locust.runners.WORKER_REPORT_INTERVAL = _REPORT_SECONDS
         self._recorder = Recorder()
         self._stage: Stage | None = None
-        self._cpu = own_cpu_seconds()
-        self._thread = AsyncioThread(self._was_late)
+        self._thread = AsyncioThread()
         self._environment = Environment(user_classes=list(CLASSES))
         self._environment.falcon_thread = self._thread
-        self._environment.events.report_to_master.add_listener(self._report)
         self._environment.events.user_error.add_listener(self._failed)
         self._runner = self._environment.create_worker_runner(host, port)
         self._runner.register_message(STAGE, self._enter)
@@ -73,37 +70,31 @@ class Worker:
     def _audit(self, environment: Any, msg: Any) -> None:
         if self._stage is not None:
             self._thread.run(audit(self._stage))
-        part = self._recorder.take(everything=True)
-        self._runner.send_message(AUDITED, {PART: msgspec.msgpack.encode(part)})
-
-    def _report(self, client_id: str, data: dict[str, Any]) -> None:
-        data[PART] = msgspec.msgpack.encode(self._recorder.take())
+        self._tell()
+        self._runner._send_stats()
+        self._runner.send_message(AUDITED)
 
     def _failed(self, user_instance: Any, exception: BaseException, tb: TracebackType) -> None:
         """People record what Falcon does to them; what ends them otherwise is a fault in here."""
         log.error("%s", "".join(traceback.format_exception(exception)))
         self._recorder.faulted(f"{type(exception).__name__}: {exception}")
 
-    def _was_late(self, seconds: float) -> None:
-        """Called by the people's loop, many times a second."""
-        cpu = own_cpu_seconds()
-        self._recorder.ran(self._stage.people if self._stage is not None else 0, seconds, cpu - self._cpu)
-        self._cpu = cpu
-
     def _tell_locust(self) -> None:
         """Its statistics are locust's own affair, and on gevent's thread."""
-        fire = self._environment.events.request.fire
         while True:
             gevent.sleep(_LOCUST_SECONDS)
-            for kind, seconds, failure in self._recorder.take_for_locust():
-                fire(
-                    request_type="Falcon",
-                    name=kind,
-                    response_time=seconds * 1000,
-                    response_length=0,
-                    exception=None if failure is None else Failed(failure),
-                    context={},
-                )
+            self._tell()
+
+    def _tell(self) -> None:
+        for kind, seconds, failure in self._recorder.take():
+            self._environment.events.request.fire(
+                request_type="Falcon",
+                name=kind,
+                response_time=seconds * 1000,
+                response_length=0,
+                exception=None if failure is None else Failed(failure),
+                context={},
+            )
 
 
 class Failed(Exception):

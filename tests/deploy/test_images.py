@@ -37,7 +37,7 @@ for name in names:
             raise
 """
 # Only the load test's image has these; where `make load` has not run, modules that need them are not imported.
-LOAD_LIBRARIES = ("locust", "gevent", "matplotlib")
+LOAD_LIBRARIES = ("locust", "gevent")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def test_the_load_test_understands_what_it_is_told(
             monkeypatch.setenv(each["name"], each["value"])
     options = parse(container["args"])
     assert (options.shape, options.workers, options.urls) == ("step", 2, ("http://falcon-api",))
-    assert len(options.ops_urls) == 4 and options.listen == "0.0.0.0:5557"
+    assert options.listen == "0.0.0.0:5557"
 
 
 def test_the_thresholds_there_are_those_that_there_are_here() -> None:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
@@ -39,7 +38,7 @@ def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
 @pytest.fixture(scope="module")
 def locust() -> None:
     """In CI it is there; elsewhere `make load` installs it."""
-    missing = [name for name in ("locust", "matplotlib") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("locust",) if importlib.util.find_spec(name) is None]
     if missing and os.environ.get("CI") == "true":
         pytest.fail(f"missing: {', '.join(missing)}")
     if missing:
@@ -72,13 +71,11 @@ def lenient(folder: Path) -> str:
 def test_people_use_a_falcon_of_their_own_and_all_is_reported(locust: None, tmp_path: Path) -> None:
     ran = load(tmp_path / "out", "--seconds=8", "--shape=step", "--workers=2", lenient(tmp_path), *SIZES)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    report: dict[str, Any] = msgspec.json.decode((tmp_path / "out" / "report.json").read_bytes())
-    assert report["held"] and report["violations"] == {} == report["faults"]
-    assert {"list rooms", "read page", "send", "mark read", "open stream", "pushed", "audit"} <= set(report["kinds"])
-    assert max(moment["people"] for moment in report["timeline"]) == 12
-    assert max(moment["memory"] or 0 for moment in report["timeline"]) > 0
+    assert "BROKEN" not in ran.stdout and "×" not in ran.stdout
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<svg" in page and "http://www.w3.org" in page and "src=" not in page
+    assert all(
+        kind in page for kind in ("list rooms", "read page", "send", "mark read", "open stream", "pushed", "audit")
+    )
 
 
 @contextmanager
@@ -127,8 +124,7 @@ def test_a_server_that_loses_a_message_does_not_pass(locust: None, falcon: Falco
         ran = load(tmp_path / "out", "--seconds=6", "--shape=soak", lenient(tmp_path), *SIZES, **tokens)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert re.search("BROKEN +broken promises", ran.stdout)
-    report: dict[str, Any] = msgspec.json.decode((tmp_path / "out" / "report.json").read_bytes())
-    assert any("went backwards: knew of" in text for text in report["violations"])
+    assert "went backwards: knew of" in ran.stdout
 
 
 # --- no run -----------------------------------------------------------------------------------------------------------

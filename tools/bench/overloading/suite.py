@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import msgspec
 
@@ -25,8 +27,8 @@ from tools.harness.processes import spawn, terminate
 from tools.harness.progress import say
 from tools.harness.reports import percentile
 from tools.harness.running import running
+from tools.harness.scraped import scrape
 from tools.harness.servers import FalconServer, ServerFailed
-from tools.harness.watching import Look, Watch
 
 _ROOMS, _ACCOUNTS = 100, 20
 _CONNECTIONS, _CONNECTIONS_MAX = 3_000, 12_000  # open from the beginning, and that may be opened
@@ -49,6 +51,39 @@ _ATTEMPTS: Final = 8
 
 class NoLimit(Exception):
     """None was found; the text says why."""
+
+
+class Look(NamedTuple):
+    """Falcon's memory at a time, in bytes and seconds since 1970."""
+
+    at: float
+    memory: float
+
+
+class MemoryWatch:
+    """Looks once a second, from a thread of its own."""
+
+    def __init__(self, ops_url: str) -> None:
+        self._ops_url = ops_url
+        self._looks: list[Look] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def between(self, begin: float, end: float) -> list[Look]:
+        return [look for look in self._looks if begin <= look.at < end]
+
+    def _run(self) -> None:
+        while not self._ended.wait(1.0):
+            with suppress(OSError):  # under load it may not answer in time
+                self._looks.append(Look(time.time(), scrape(self._ops_url).total("falcon_process_pss_bytes")))
 
 
 class Generator:
@@ -180,13 +215,13 @@ def _measure(bench: Bench) -> list[Figure]:
         setup = Setup(server.address.host, server.address.port, targets, _CONNECTIONS, _CONNECTIONS_MAX)
         generator = Generator(setup, bench.cores.generator)
         try:
-            with Watch([server.announcement.ops_url]) as watch:
+            with MemoryWatch(server.announcement.ops_url) as watch:
                 return _figures(bench, generator, watch)
         finally:
             generator.stop()
 
 
-def _figures(bench: Bench, generator: Generator, watch: Watch) -> list[Figure]:
+def _figures(bench: Bench, generator: Generator, watch: MemoryWatch) -> list[Figure]:
     seconds, limit_seconds = bench.seconds, bench.sizes["limit_seconds"]
     rate, calm, met = limit(generator.push, limit_seconds)
     at_limit = watch.between(met.began, met.began + limit_seconds)
