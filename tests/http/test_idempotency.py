@@ -80,10 +80,6 @@ def test_a_retry_at_the_same_time_is_done_once(falcon: Falcon, scene: Scene, key
 # --- what is done once ------------------------------------------------------------------------------------------------
 
 
-def test_a_message_is_sent_once(anna: Person, room: Room) -> None:
-    for _ in range(3):
-        assert anna.post(f"{room}/messages", {"text": "Hi"}, key="hi").json()["seq"] == 1
-    assert texts(anna.reads(room)) == ["Hi"]
 
 
 def test_without_a_key_each_request_counts(anna: Person, room: Room) -> None:
@@ -92,10 +88,6 @@ def test_without_a_key_each_request_counts(anna: Person, room: Room) -> None:
     assert texts(anna.reads(room)) == ["Hi"] * 3
 
 
-def test_a_room_is_made_once(anna: Person) -> None:
-    made = [anna.post("/v1/rooms", {"name": "Tea kitchen"}, key="room").json() for _ in range(3)]
-    assert made[0] == made[1] == made[2]
-    assert len(anna.rooms()) == 1
 
 
 def test_a_retried_account_creation_shows_the_token_again_and_it_works(falcon: Falcon, admin: Person) -> None:
@@ -212,12 +204,6 @@ def test_refusals_that_are_remembered(
     the_same(first, command.send(key=key))
 
 
-def test_an_invitation_by_a_stranger_is_refused_again_as_it_was(scene: Scene) -> None:
-    inviting = Command(scene.cleo, "PUT", f"{scene.room}/members/{scene.ben.account_id}", {"role": "readonly"})
-    refused = inviting.send(key="k")
-    problem(refused, 404, "room_not_found")
-    scene.anna.put(f"{scene.room}/members/{scene.cleo.account_id}", {"role": "admin"})
-    the_same(refused, inviting.send(key="k"))
 
 
 def test_what_was_not_understood_uses_up_no_key(anna: Person, room: Room) -> None:

@@ -6,7 +6,7 @@ import emoji as unicode
 import httpx
 import pytest
 
-from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN
 from falcon.features.reactions.table import ShownReactions
 from tests.support.http import Falcon, Json, Person, Room, problem
 
@@ -62,31 +62,6 @@ def test_a_reaction_is_answered_with_how_many_there_are(anna: Person, ben: Perso
     assert shown(anna, said) == [{"emoji": LIKE, "count": 2, "accounts": [ben.account_id, anna.account_id]}]
 
 
-def test_reacting_again_changes_nothing(falcon: Falcon, ben: Person, said: str) -> None:
-    first, length = reacts(ben, said), falcon.log_length()
-    again = reacts(ben, said)
-    assert (again.status_code, again.json()) == (200, first.json())
-    assert falcon.log_length() == length
-
-
-def test_emoji_are_shown_in_the_order_in_which_each_came_up(anna: Person, ben: Person, said: str) -> None:
-    for person, emoji in ((ben, LIKE), (ben, HEART), (anna, LIKE)):
-        reacts(person, said, emoji)
-    assert [(each["emoji"], each["count"]) for each in shown(anna, said)] == [(LIKE, 2), (HEART, 1)]
-    removes(anna, said), removes(ben, said)
-    reacts(anna, said)
-    assert [(each["emoji"], each["count"]) for each in shown(anna, said)] == [(HEART, 1), (LIKE, 1)]
-
-
-def test_a_reaction_is_removed_and_removing_it_again_is_fine(anna: Person, ben: Person, said: str) -> None:
-    reacts(ben, said), reacts(anna, said)
-    assert removes(ben, said).status_code == 204
-    assert removes(ben, said).status_code == 204
-    assert shown(anna, said) == [{"emoji": LIKE, "count": 1, "accounts": [anna.account_id]}]
-    assert removes(anna, said).status_code == 204
-    assert shown(anna, said) == []
-
-
 def test_a_retry_gets_the_same_answer(anna: Person, ben: Person, said: str) -> None:
     first = reacts(ben, said, key="like")
     reacts(anna, said), removes(ben, said)
@@ -135,17 +110,6 @@ def test_an_emoji_of_more_than_32_bytes_is_refused(ben: Person, said: str) -> No
     assert "32 bytes" in refused["detail"]
 
 
-def test_a_message_has_a_bounded_number_of_emoji(anna: Person, ben: Person, said: str) -> None:
-    for emoji in SOME[:REACTION_KINDS_MAX]:
-        assert reacts(ben, said, emoji).status_code == 200
-    refused = problem(reacts(ben, said, SOME[REACTION_KINDS_MAX]), 422, "invalid", "emoji")
-    assert str(REACTION_KINDS_MAX) in refused["detail"]
-    assert reacts(anna, said, SOME[7]).json()["count"] == 2
-    removes(ben, said, SOME[0])
-    assert reacts(ben, said, SOME[REACTION_KINDS_MAX]).status_code == 200
-    assert [each["emoji"] for each in shown(anna, said)] == SOME[1 : REACTION_KINDS_MAX + 1]
-
-
 def test_only_members_who_may_write_react(falcon: Falcon, anna: Person, cleo: Person, room: Room, said: str) -> None:
     for refuse in (reacts, removes):
         problem(refuse(cleo, said), 404, "room_not_found")
@@ -176,17 +140,6 @@ def test_a_body_is_refused(ben: Person, said: str) -> None:
 
 
 # --- beside messages --------------------------------------------------------------------------------------------------
-
-
-def test_reactions_neither_make_an_edit_stale_nor_are_lost_by_it(
-    anna: Person, ben: Person, room: Room, said: str
-) -> None:
-    reacts(ben, said)
-    edited = anna.patch(said, {"text": "Coffee?"})
-    assert edited.status_code == 200
-    assert "reactions" not in edited.json()
-    assert [each["emoji"] for each in shown(anna, said)] == [LIKE]
-    assert anna.message(room, 1)["text"] == "Coffee?"
 
 
 @pytest.mark.usefixtures("ticking")
