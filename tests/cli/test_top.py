@@ -163,10 +163,6 @@ def test_ctrl_c_ends_it_in_order() -> None:
     assert result.stderr == ""
 
 
-def test_its_help_has_examples() -> None:
-    assert "falcon top --json | jq" in run_top(Ops(), "--help").stdout
-
-
 def test_an_address_that_goes_and_comes_back_does_not_end_the_view() -> None:
     ops = Ops(p8081=[commands(0)], p9081=[commands(0), None, commands(8)])
     result = run_top(ops, OPS, OTHER, clock=FakeClock(patience=2))
@@ -207,8 +203,3 @@ def test_without_an_address_it_shows_the_processes_of_make_cluster(
     monkeypatch.chdir(tmp_path)
     result = run_top(Ops(p8081=[""], p9081=[""]), "--once")
     assert "2 of 2 addresses up" in result.stdout
-
-
-def test_what_cannot_be_an_address_is_one_line() -> None:
-    result = run_top(Ops(), "localhost:8081")
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)

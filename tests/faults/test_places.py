@@ -7,15 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tools.harness.falcon import Falcon, alive
+from tools.harness.falcon import Falcon
 from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
@@ -58,21 +56,6 @@ class Client(httpx.Client):
         return [message["text"] for message in page.json()["messages"]]
 
 
-@contextmanager
-def at(falcon: Falcon, place: int) -> Iterator[Client]:
-    """A client of the process at this place: all others are stopped while it connects."""
-    others = [pid for pid in falcon.pids("serve") if pid != falcon.place(place)]
-    with Client(falcon) as client:
-        for pid in others:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            assert client.get("/v1/me").status_code == 200
-        finally:
-            for pid in others:
-                os.kill(pid, signal.SIGCONT)
-        yield client
-
-
 def room_at(falcon: Falcon, client: Client, place: int) -> int:
     """A room that the process at this place owns."""
     while True:
@@ -89,31 +72,6 @@ def test_each_process_owns_its_share_of_the_partitions_in_a_file_of_its_own(falc
     assert owners == {partition: f"serve-{partition % 2}" for partition in range(PARTITIONS)}
     assert {row["state"] for row in rows} == {"serving"}
     assert {path.name for path in falcon.data_dir.glob("*.db")} == {"falcon.db", "falcon-1.db"}
-
-
-@pytest.mark.parametrize("owner", [0, 1])
-def test_what_is_posted_at_one_place_is_read_at_the_other_by_its_position(falcon: Falcon, owner: int) -> None:
-    with at(falcon, 0) as ann, at(falcon, 1) as ben:
-        room = room_at(falcon, ann, owner)
-        sent: list[str] = []
-        for number in range(20):
-            for writer, reader in ((ann, ben), (ben, ann)):
-                posted = writer.post_message(room, f"{len(sent)}")
-                assert posted.status_code == 201, posted.text
-                sent.append(f"{number * 2 + (writer is ben)}")
-                assert reader.texts(room, posted.headers["falcon-position"]) == sent
-
-
-@pytest.mark.parametrize("owner", [0, 1])
-def test_a_stream_at_one_place_tells_what_is_posted_at_the_other(falcon: Falcon, owner: int) -> None:
-    with at(falcon, 0) as ann, at(falcon, 1) as ben:
-        room = room_at(falcon, ann, owner)
-        for listener, writer in ((ann, ben), (ben, ann)):
-            with listener.stream("GET", "/v1/stream") as stream:
-                lines = stream.iter_lines()
-                assert "hello" in next(line for line in lines if line.startswith("event: "))
-                assert writer.post_message(room, "Hi").status_code == 201
-                assert "message.posted" in next(line for line in lines if line.startswith("event: message"))
 
 
 class Sender:
@@ -154,89 +112,6 @@ class Sender:
         elif answer.status_code != 503 or "retry-after" not in answer.headers:
             self.wrong.append(f"{answer.status_code} {answer.text}")
         return answer.status_code == 201
-
-
-class Listener:
-    """Follows a stream, and resumes it when it ends. ``heard``: by room, the seqs of the messages that came."""
-
-    def __init__(self, falcon: Falcon) -> None:
-        self.heard: dict[int, list[int]] = {}
-        self.wrong: list[str] = []
-        self._falcon = falcon
-        self._last = ""
-        self._ending = threading.Event()
-        self._began = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._began.wait(20)
-
-    def end(self) -> None:
-        self._ending.set()
-        self._thread.join()
-        assert self.wrong == []
-
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            with suppress(httpx.TransportError), Client(self._falcon) as client:
-                headers = {"Last-Event-ID": self._last} if self._last else {}
-                with client.stream("GET", "/v1/stream", headers=headers) as stream:
-                    self._follow(stream)
-            self._ending.wait(0.05)
-
-    def _follow(self, stream: httpx.Response) -> None:
-        name = place = ""
-        for line in stream.iter_lines():
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "id":
-                place = value
-            elif field == "data":
-                self._take(name, json.loads(value))
-                self._last = place
-            if self._ending.is_set():
-                return
-
-    def _take(self, name: str, data: dict[str, Any]) -> None:
-        if name == "message.posted":
-            self.heard.setdefault(data["room_id"], []).append(data["seq"])
-        elif name in ("hello", "catch_up") and self._began.is_set():
-            self.wrong.append(f"{name} in place of a resumed stream")
-        self._began.set()
-
-
-@pytest.mark.timeout(180)
-def test_no_message_is_lost_or_doubled_whatever_process_is_killed(tmp_path: Path) -> None:
-    falcon = Falcon(tmp_path, {"processes": 3}).start()
-    with Client(falcon) as client:
-        rooms = [room_at(falcon, client, place) for place in (0, 1, 2) for _ in range(2)]
-    listener = Listener(falcon)
-    senders = [Sender(falcon, room) for room in rooms]
-    for place in (0, 1, 2, 1):
-        until_all_send(senders)
-        pid = falcon.place(place)
-        os.kill(pid, signal.SIGKILL)
-        until(partial(is_replaced, falcon, pid))
-    until_all_send(senders)
-    for sender in senders:
-        sender.end()
-    until(lambda: all(len(listener.heard[each.room]) >= len(each.acknowledged) for each in senders))
-    listener.end()
-    with Client(falcon) as client:
-        for sender in senders:
-            assert listener.heard[sender.room] == sender.acknowledged
-            assert everything(client, sender.room) == [f"{number}" for number in range(len(sender.acknowledged))]
-    falcon.stop()
-    assert until(lambda: falcon.left() == [])
-
-
-def until_all_send(senders: list[Sender]) -> None:
-    goals = [(sender, len(sender.acknowledged) + 5) for sender in senders]
-    until(lambda: all(len(sender.acknowledged) >= goal for sender, goal in goals))
-
-
-def is_replaced(falcon: Falcon, killed: int) -> bool:
-    return not alive(killed) and len(falcon.pids("serve")) == falcon.settings["processes"]
 
 
 def everything(client: Client, room: int) -> list[str]:

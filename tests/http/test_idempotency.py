@@ -80,14 +80,10 @@ def test_a_retry_at_the_same_time_is_done_once(falcon: Falcon, scene: Scene, key
 # --- what is done once ------------------------------------------------------------------------------------------------
 
 
-
-
 def test_without_a_key_each_request_counts(anna: Person, room: Room) -> None:
     for _ in range(3):
         anna.post(f"{room}/messages", {"text": "Hi"})
     assert texts(anna.reads(room)) == ["Hi"] * 3
-
-
 
 
 def test_a_retried_account_creation_shows_the_token_again_and_it_works(falcon: Falcon, admin: Person) -> None:
@@ -202,8 +198,6 @@ def test_refusals_that_are_remembered(
     first = command.send(key=key)
     problem(first, status, code)
     the_same(first, command.send(key=key))
-
-
 
 
 def test_what_was_not_understood_uses_up_no_key(anna: Person, room: Room) -> None:
