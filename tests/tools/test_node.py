@@ -16,6 +16,7 @@ from tools.node import (
     trial,
 )
 from tools.node.node import Node
+from tools.node.process import Process
 from tools.servers import jars
 from tools.servers.daemon import ServerFault
 
@@ -78,6 +79,17 @@ def test_without_a_node_there_is_nowhere_to_run_a_command(
     monkeypatch.setattr(network, "exists", lambda: False)
     assert command.main(["in", "kubectl", "get", "pods"]) == 1
     assert capsys.readouterr().err == "node: no node runs here; start it with python -m tools.node up\n"
+
+
+def test_a_node_of_which_a_program_has_ended_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(network, "exists", lambda: True)
+    monkeypatch.setattr(Process, "running", lambda process: process.name != "kube-controller-manager")
+    assert command.main(["in", "kubectl", "get", "pods"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("node: the node's kube-controller-manager has ended (see ")
+    assert said.count("\n") == 1
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

@@ -100,8 +100,13 @@ class Node:
         return [*network.INSIDE, str(programs.folder() / "kubectl"), f"--kubeconfig={KUBECONFIG}", *arguments]
 
     def _check(self) -> None:
-        if not self.runs():
+        if not network.exists():
             raise ServerFault("no node runs here; start it with python -m tools.node up")
+        if ended := [name for name, process in self._processes.items() if not process.running()]:
+            raise ServerFault(
+                f"the node's {' and '.join(ended)} has ended (see {FOLDER / 'log'}); "
+                "python -m tools.node up starts the node again"
+            )
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -122,8 +127,10 @@ class Node:
             self._processes[name].run(program, *arguments[name])
         self._await("containerd", lambda: succeeds(*_CTR, "version"), "answered")
         run(*_CTR, "images", "import", str(built / "pause.tar"))
+        # Ready: it has made its roles too, for which the controller manager waits ten seconds and then ends.
+        healthy = self._kubectl("get", "--raw=/readyz")
         namespaces = self._kubectl("get", "namespace", "default", "kube-system")
-        self._await("kube-apiserver", lambda: succeeds(*namespaces), "was ready")
+        self._await("kube-apiserver", lambda: succeeds(*healthy) and succeeds(*namespaces), "was ready")
         for name in _THEN:
             self._processes[name].run(built / name, *arguments[name])
         self.kubectl("apply", "--filename=-", feed=json.dumps(objects.all_of_them(FOLDER)))
