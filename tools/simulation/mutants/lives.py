@@ -3,8 +3,11 @@
 from typing import Any, Final
 
 from falcon.adapters.sqlite.tail import SqliteStarts
+from falcon.domain.rejections import KeyReused
+from falcon.http import command_client
 from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge
+from falcon.http.problems import from_rejection
 from tools.simulation.mutants.mutant import mutant
 from tools.simulation.schedules import LIVES
 
@@ -19,8 +22,22 @@ async def _refuses_first(
     return await _dispatch(self, request, command, size)
 
 
+async def _notes_first(
+    self: CommandClient, request: Any, command: Any, size: int | None = None, refusal: Any = None
+) -> Any:
+    key = request.headers.get(b"idempotency-key")
+    if key is not None:
+        text, fingerprint = command_client._checked(request, key)
+        now = command_client.time.monotonic()
+        if not self._keys.is_free(request.account_id, text, fingerprint, now):
+            raise from_rejection(KeyReused())
+        self._keys.note(request.account_id, text, fingerprint, now)
+    return await _dispatch(self, request, command, size, refusal)
+
+
 MUTANTS: Final = (
     mutant("a token does not say in which history it was given", SqliteStarts, "number", lambda *_: 7, LIVES),
     mutant("an ETag does not say in which history it was given", Edge, "history_of", lambda *_: 7, LIVES),
     mutant("a limit refuses before the owner has looked for the key", CommandClient, "dispatch", _refuses_first, LIVES),
+    mutant("an edge notes a key before the owner has looked for it", CommandClient, "dispatch", _notes_first, LIVES),
 )
