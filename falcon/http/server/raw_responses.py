@@ -46,28 +46,22 @@ class LastResponse:
         return problem_bytes(self._problem, closes=True)
 
 
-def _last(reason: str, status: int, code: str, detail: str, field: str, rule: str) -> LastResponse:
-    return LastResponse(reason, Problem(status, code, detail, broken(field, rule)))
+def _last(code: str, status: int, detail: str, field: str, rule: str) -> LastResponse:
+    return LastResponse(code, Problem(status, code, detail, broken(field, rule)))
 
 
 _LIMITS: Final = ConnectionLimits()
-MALFORMED: Final = _last("malformed", 400, "malformed", "This is not an HTTP request.", "request", "must be HTTP/1.1")
+MALFORMED: Final = _last("malformed", 400, "This is not an HTTP request.", "request", "must be HTTP/1.1")
 TWICE: Final = _last(
     "malformed",
     400,
-    "malformed",
     "A request has one Host, one Authorization and one Transfer-Encoding.",
     "header",
     "must be sent once",
 )
-NO_HOST: Final = _last("malformed", 400, "malformed", "A request of HTTP/1.1 has a Host.", "host", "must be sent")
+NO_HOST: Final = _last("malformed", 400, "A request of HTTP/1.1 has a Host.", "host", "must be sent")
 ENCODED: Final = _last(
-    "malformed",
-    400,
-    "malformed",
-    "Falcon knows no Transfer-Encoding but chunked.",
-    "transfer-encoding",
-    "must be chunked, alone",
+    "malformed", 400, "Falcon knows no Transfer-Encoding but chunked.", "transfer-encoding", "must be chunked, alone"
 )
 NO_WEBSOCKET: Final = LastResponse(
     "malformed",
@@ -79,16 +73,11 @@ NO_WEBSOCKET: Final = LastResponse(
         headers=((b"sec-websocket-version", b"13"),),
     ),
 )
-HEAD_TOO_SLOW: Final = _last(
-    "timeout", 408, "timeout", "The request's head did not come in time.", "head", "must come in time"
-)
-BODY_TOO_SLOW: Final = _last(
-    "timeout", 408, "timeout", "The request's body did not come in time.", "body", "must come in time"
-)
+HEAD_TOO_SLOW: Final = _last("timeout", 408, "The request's head did not come in time.", "head", "must come in time")
+BODY_TOO_SLOW: Final = _last("timeout", 408, "The request's body did not come in time.", "body", "must come in time")
 BODY_UNREAD: Final = _last(
     "too_large",
     413,
-    "too_large",
     "The request was answered before the end of its body.",
     "body",
     "must end soon after an early answer",
@@ -96,7 +85,6 @@ BODY_UNREAD: Final = _last(
 TARGET_TOO_LONG: Final = _last(
     "too_large",
     414,
-    "too_large",
     f"The path and the query are longer than {_LIMITS.target_bytes:,} bytes.",
     "path",
     f"must have at most {_LIMITS.target_bytes:,} bytes, with the query",
@@ -104,7 +92,6 @@ TARGET_TOO_LONG: Final = _last(
 HEAD_TOO_LARGE: Final = _last(
     "too_large",
     431,
-    "too_large",
     f"The request's head is larger than {_LIMITS.head_bytes:,} bytes.",
     "head",
     f"must have at most {_LIMITS.head_bytes:,} bytes",
@@ -112,7 +99,6 @@ HEAD_TOO_LARGE: Final = _last(
 TOO_MANY_FIELDS: Final = _last(
     "too_large",
     431,
-    "too_large",
     f"The request has more than {_LIMITS.fields:,} headers.",
     "head",
     f"must have at most {_LIMITS.fields:,} headers",
