@@ -225,7 +225,13 @@ class Settings(Constants):
                 self.processes == 1 or not self.kafka,
                 "FALCON_PROCESSES: more than one is for falcon up, which uses no FALCON_KAFKA",
             ),
-            ((self.tls_cert is None) == (self.tls_key is None), "FALCON_TLS_CERT: must be set with FALCON_TLS_KEY"),
+            *(
+                (
+                    (getattr(self, f"{whose}_cert") is None) == (getattr(self, f"{whose}_key") is None),
+                    f"FALCON_{whose.upper()}_CERT: must be set with FALCON_{whose.upper()}_KEY",
+                )
+                for whose in ("tls", "kafka", "hbase")
+            ),
             (
                 _are_networks(self.trusted_proxies),
                 "FALCON_TRUSTED_PROXIES: must be networks such as 10.4.0.0/16,fd00::/8, with commas between",
@@ -262,16 +268,8 @@ class Settings(Constants):
                 "FALCON_KAFKA_SECURITY_PROTOCOL=SASL_SSL, all three or none",
             ),
             (
-                (self.kafka_cert is None) == (self.kafka_key is None),
-                "FALCON_KAFKA_CERT: must be set with FALCON_KAFKA_KEY",
-            ),
-            (
                 has_tls or (self.kafka_ca is None and self.kafka_cert is None),
                 "FALCON_KAFKA_CA, FALCON_KAFKA_CERT: need FALCON_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL",
-            ),
-            (
-                (self.hbase_cert is None) == (self.hbase_key is None),
-                "FALCON_HBASE_CERT: must be set with FALCON_HBASE_KEY",
             ),
             (
                 self.hbase_cert is None or self.hbase_ca is not None,

@@ -64,38 +64,6 @@ class ExportFailed(Exception):
     """The export cannot be complete. Its last line says so, and the connection is cut after it."""
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
-
-
-class _HeaderOut(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-export"):
-    """``position``: the changes begin there, and no row is older. It ends with a checksum, by which a log that was
-    restored from an older copy since refuses it. The counts were read when the export began."""
-
-    version: int
-    source: str
-    accounts: int
-    rooms: int
-    messages: int
-    position: str
-
-
-class _ChangesOut(msgspec.Struct, frozen=True, tag_field="type", tag="changes"):
-    """The lines that follow are events after ``position``, up to ``through``."""
-
-    position: str
-    through: str
-
-
-class _EndOut(msgspec.Struct, frozen=True, tag_field="type", tag="end"):
-    """The export is complete. One without this line is not."""
-
-    position: str
-
-
-class _FailedOut(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
-    detail: str
-
-
 # --- the request ------------------------------------------------------------------------------------------------------
 
 
@@ -198,15 +166,18 @@ class Export:
             async for chunk in self._changes():
                 yield chunk
         except (ExportFailed, ReadStoreUnavailable, JournalUnavailable, WrongPlace) as error:
-            yield encoded(_FailedOut(str(error)))
+            yield encoded({"type": "failed", "detail": str(error)})
             raise
 
     async def _rows(self, start: _From | None) -> AsyncIterator[bytes]:
         if start is None:
             start = _From()
             accounts, rooms, messages = await self._edge.store.totals()
+            # The changes begin there, and no row is older. Its checksum has a log that was restored since refuse it.
             position = _text(self._since) + _CHECKED + await _check(self._edge, self._since)
-            yield encoded(_HeaderOut(_VERSION, self._edge.instance, accounts, rooms, messages, position))
+            counts = {"accounts": accounts, "rooms": rooms, "messages": messages}
+            header = {"type": "falcon-export", "version": _VERSION, "source": self._edge.instance}
+            yield encoded({**header, **counts, "position": position})
         if start.section == _ExportSection.ACCOUNTS:
             async for account in _all_accounts(self._edge, start.identity):
                 yield encoded(account_line(account.account_id, account.name))
@@ -230,13 +201,13 @@ class Export:
         """
         through = await self._ends()
         accounts_through = await self._ends()
-        yield encoded(_ChangesOut(_text(self._since), _text(through)))
+        yield encoded({"type": "changes", "position": _text(self._since), "through": _text(through)})
         stops = self._by_segment(accounts_through, max)
         for segment, start in self._by_segment(self._positions, min).items():
             deleted = await self._deleted(segment, start, stops[segment], through)
             async for located in self._read(segment, start, stops[segment]):
                 yield b"".join(self._change_lines(located, through, deleted))
-        yield encoded(_EndOut(_text(through)))
+        yield encoded({"type": "end", "position": _text(through)})
 
     async def _ends(self) -> dict[Partition, int]:
         """The brokers may report a stale end; the tables may be ahead of it, and of what is known of them."""

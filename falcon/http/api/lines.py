@@ -188,7 +188,7 @@ class LineKind(NamedTuple):
     check_all: Callable[[Checks], Awaitable[None]] = _no_check_of_all
 
 
-def encoded(line: msgspec.Struct) -> bytes:
+def encoded(line: msgspec.Struct | Mapping[str, Any]) -> bytes:
     return _encode(line) + b"\n"
 
 
