@@ -12,7 +12,6 @@ from typing import Final
 # As gc.set_threshold has them: each 20th look takes the middle-aged objects too, and each 50th of those takes all.
 _THRESHOLDS: Final = (5_000, 20, 50)
 _SECONDS: Final = 0.05
-_MIDDLE_AGED_EVERY: Final = 3
 _ALL_AFTER: Final = _THRESHOLDS[0] * _THRESHOLDS[1] * _THRESHOLDS[2]
 _NEVER: Final = 2**31 - 1
 
@@ -29,25 +28,25 @@ def look_seldom() -> None:
 
 
 def look_often(seconds: float = _SECONDS, all_after: int = _ALL_AFTER) -> None:
-    """Let the running event loop look at new objects, each so many seconds. Each third look takes middle-aged ones too.
+    """Let the running event loop look at new objects, each so many seconds. An object that stays is old then: a second
+    look at it would cost as much again, and finds next to nothing.
 
     A look takes all objects, which may last 200 ms, when the process has made ``all_after`` more than it has freed
     between looks. Python looks by itself only while something keeps the loop from it.
     """
     gc.set_threshold(*_THRESHOLDS[:2], _NEVER)
     loop = asyncio.get_running_loop()
-    looks = made = 0
+    made = 0
     before = _looks()
 
     def look() -> None:
-        nonlocal looks, made, before
-        looks += 1
+        nonlocal made, before
         made += gc.get_count()[0] + _THRESHOLDS[0] * (_looks() - before)
         if made >= all_after:
             made = 0
             gc.collect()
         else:
-            gc.collect(1 if looks % _MIDDLE_AGED_EVERY == 0 else 0)
+            gc.collect(1)
         before = _looks()
         loop.call_later(seconds, look)
 
