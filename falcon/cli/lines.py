@@ -64,7 +64,7 @@ class _SentLine(msgspec.Struct, frozen=True):
                 sent[name] = [refs.account(ref, name) for ref in value]
             elif name == "members":
                 sent[name] = [{"account_id": refs.account(each.account, name), "role": each.role} for each in value]
-            elif name != "at":
+            elif name != "at" and value is not msgspec.UNSET:
                 sent[name] = utc(value) if isinstance(value, datetime) else value
         return sent
 
@@ -110,6 +110,8 @@ class RoomLine(_SentLine, frozen=True, tag="room", forbid_unknown_fields=True):
     description: str = ""
     members: tuple[MemberRef, ...] = ()
     at: str | None = None
+    open: bool | msgspec.UnsetType = msgspec.UNSET
+    default: bool | msgspec.UnsetType = msgspec.UNSET
 
     def as_sent(self, refs: Refs) -> Json:
         return super().as_sent(refs) | {"source": refs.source}
@@ -192,6 +194,8 @@ class Change(msgspec.Struct):
     emoji: str = ""
     edited_at: str | None = None
     deleted: bool = False
+    open: bool | msgspec.UnsetType = msgspec.UNSET
+    default: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def identity_of(line: FollowingLine | Change) -> tuple[str, ...]:

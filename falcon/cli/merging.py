@@ -137,7 +137,8 @@ class _Changes:
             elif change.type == "member-left":
                 members.pop(change.account, None)
             if isinstance(change, RoomLine) or change.type == "room-changed":
-                room = msgspec.structs.replace(room, name=change.name, description=change.description)
+                fields = {name: getattr(change, name) for name in ("name", "description", "open", "default")}
+                room = msgspec.structs.replace(room, **fields)
         return msgspec.structs.replace(room, members=tuple(members.values()))
 
 

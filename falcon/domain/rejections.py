@@ -22,6 +22,14 @@ class NotAMember(msgspec.Struct, frozen=True, tag="not-a-member"):
     account_id: AccountId
 
 
+class NotJoined(msgspec.Struct, frozen=True, tag="not-joined"):
+    """The room is open: the account may read it, and has to join it first for this. To a guest it looks the same as
+    RoomNotFound."""
+
+    room_id: RoomId
+    account_id: AccountId
+
+
 class MemberNotFound(msgspec.Struct, frozen=True, tag="member-not-found"):
     """The account that the command is about is no member. (NotAMember: the account that asks.)"""
 
@@ -112,6 +120,7 @@ class UnknownAccount(AccountNotFound, frozen=True, tag="account-not-found"):
 Rejection: TypeAlias = (
     RoomNotFound
     | NotAMember
+    | NotJoined
     | MemberNotFound
     | AccountNotFound
     | TokenNotFound

@@ -10,10 +10,10 @@ from typing import Final, get_args
 import msgspec
 
 from falcon.domain.ids import Seq
-from falcon.domain.rejections import KeyReused, NotYetReadable, RestsOnView
+from falcon.domain.rejections import KeyReused, NotJoined, NotYetReadable, RestsOnView
 from falcon.features.catalogue import Answer, Command
 from falcon.http.limits.limiter import Limiter
-from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid
+from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.telemetry import metrics
 from falcon.write.answers import UsedKeys
@@ -122,7 +122,7 @@ class CommandClient:
         if text is not None and (isinstance(reply, Accepted) or _is_remembered(reply)):
             self._keys.note(account_id, text, fingerprint, began)
         if not isinstance(reply, Accepted):
-            raise self._refusal(reply, measured)
+            raise self._refusal(request, reply, measured)
         measured.accepted.inc()
         self._on_accepted()
         partition, offset = reply.partition, max(reply.offset, 0)
@@ -130,7 +130,7 @@ class CommandClient:
         headers = (position, _REPLAYED) if reply.replayed else (position,)
         return CommandResult(reply.answer, partition, offset, headers)
 
-    def _refusal(self, reply: Rejected | Unavailable, measured: "_CommandMetrics") -> Exception:
+    def _refusal(self, request: AuthedRequest, reply: Rejected | Unavailable, measured: "_CommandMetrics") -> Exception:
         """The exception to raise for the reply."""
         if isinstance(reply, Rejected):
             measured.rejected.inc()
@@ -138,6 +138,8 @@ class CommandClient:
                 stale = reply.rejection
                 return StaleView(reply.partition, reply.offset, stale.seq, stale.mentions_to)
             problem = from_rejection(reply.rejection)
+            if isinstance(reply.rejection, NotJoined) and request.is_guest:
+                problem = room_not_found(reply.rejection.room_id)
             if reply.replayed:
                 problem.headers = (_REPLAYED,)
             return problem

@@ -153,6 +153,11 @@ def read_only() -> Problem:
     return Problem(403, "read_only", "Your role in this room is readonly.", rule)
 
 
+def not_joined() -> Problem:
+    """The room is open: the caller may read it."""
+    return not_allowed("room_id", "must be a room that you have joined")
+
+
 def token_not_found(token_id: int | str) -> Problem:
     rule = broken("token_id", "must be a token of the account")
     return Problem(404, "token_not_found", f"The account has no token {token_id}.", rule)
@@ -186,6 +191,8 @@ def from_rejection(rejection: Rejection) -> Problem:
     match rejection:
         case rejections.RoomNotFound(room_id=room_id) | rejections.NotAMember(room_id=room_id):
             return room_not_found(room_id)
+        case rejections.NotJoined():
+            return not_joined()
         case rejections.MessageNotFound(seq=seq):
             return message_not_found(seq)
         case rejections.AccountNotFound(account_id=account_id):

@@ -66,12 +66,12 @@ class ReadYourWrites:
     # --- the newest state, where the tables say no --------------------------------------------------------------------
 
     async def access(self, request: AuthedRequest, room_id: RoomId) -> Access:
-        """The caller's membership of the room. Raises Problem 404 if the caller is no member, 503."""
+        """The caller's rights in the room. Raises Problem 404 if the caller may not read it, 503."""
         account_id = request.account_id
         access = await self._store.access(room_id, account_id)
-        if access is None:
+        if access is None or (access.role is None and request.is_guest):
             access = await self.newest(request, room_id, self._store.access, room_id, account_id)
-        if access is None:
+        if access is None or (access.role is None and request.is_guest):
             raise room_not_found(room_id)
         return access
 

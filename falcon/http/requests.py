@@ -51,6 +51,11 @@ class AuthedRequest(msgspec.Struct):
     positions: tuple[tuple[Partition, int], ...] = ()
     wait_until: float = 0.0
 
+    @property
+    def is_guest(self) -> bool:
+        """Guests see the rooms that they were added to, and no open ones."""
+        return self.account.role == "guest"
+
     def path_id(self, name: str, not_found: Callable[[str], Problem]) -> int:
         """An id or seq in the path. Raises the Problem that ``not_found`` makes of a text that cannot be one."""
         return identity(self.scope["path_params"][name], not_found)

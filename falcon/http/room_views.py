@@ -6,6 +6,7 @@ import msgspec
 
 from falcon.domain.ids import AccountId
 from falcon.features.read_marks.table import RoomSummaryRow
+from falcon.features.rooms.rules import Role
 from falcon.features.rooms.table import RoomRow
 from falcon.http import shapes
 from falcon.read.names import AccountNames
@@ -29,6 +30,9 @@ def _summary(names: Mapping[AccountId, str], account_id: AccountId, row: RoomSum
         role=row.role,
         last_seq=room.last_seq,
         created_at=room.created_at,
+        peer_id=room.peer_of(account_id),
+        open=room.open,
+        default=room.default,
         read_seq=row.read_seq,
         unread=row.unread,
         mentions=row.mentions,
@@ -38,20 +42,29 @@ def _summary(names: Mapping[AccountId, str], account_id: AccountId, row: RoomSum
     )
 
 
-async def room_name(names: AccountNames, account_id: AccountId, room: RoomRow) -> str:
-    """The name of a direct room is the other account's. Raises ReadStoreUnavailable."""
-    return _name(await names.look_up(_others(account_id, [room])), account_id, room)
+async def room_shape(names: AccountNames, account_id: AccountId, room: RoomRow, role: Role | None) -> shapes.RoomShape:
+    """Raises ReadStoreUnavailable."""
+    known = await names.look_up(_others(account_id, [room]))
+    return shapes.RoomShape(
+        room.room_id,
+        room.kind,
+        _name(known, account_id, room),
+        room.description,
+        role,
+        room.last_seq,
+        room.created_at,
+        room.peer_of(account_id),
+        room.open,
+        room.default,
+    )
 
 
 def _others(account_id: AccountId, rooms: Sequence[RoomRow]) -> list[AccountId]:
     """The other accounts in direct rooms."""
-    return [_other(account_id, room.peers) for room in rooms if room.peers is not None]
-
-
-def _other(account_id: AccountId, peers: tuple[AccountId, AccountId]) -> AccountId:
-    smaller, larger = peers
-    return larger if account_id == smaller else smaller
+    return [peer for room in rooms if (peer := room.peer_of(account_id)) is not None]
 
 
 def _name(names: Mapping[AccountId, str], account_id: AccountId, room: RoomRow) -> str:
-    return room.name if room.peers is None else names.get(_other(account_id, room.peers), "")
+    """The name of a direct room is the other account's."""
+    peer = room.peer_of(account_id)
+    return room.name if peer is None else names.get(peer, "")

@@ -63,6 +63,8 @@ class NewRoom(RequestShape, frozen=True):
 class RoomChange(RequestShape, frozen=True):
     name: Name | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
+    open: bool | msgspec.UnsetType = msgspec.UNSET
+    default: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class MemberRole(RequestShape, frozen=True):
@@ -169,15 +171,20 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 class RoomShape(msgspec.Struct, frozen=True):
-    """``role`` is the caller's own. A direct room has the name of the other account."""
+    """``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of
+    the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new
+    accounts are members."""
 
     room_id: Id
     kind: RoomKind
     name: str
     description: str
-    role: Role
+    role: Role | None
     last_seq: SeqFrom0
     created_at: Time
+    peer_id: Id | None
+    open: bool
+    default: bool
 
 
 class ReactionSummary(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.features.accounts.rules import TokenRevoked
+from falcon.features.accounts.rules import AccountChanged, TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.messages.stream import MESSAGES, StreamedMessage
@@ -103,6 +103,10 @@ class Delivery:
             case TokenRevoked(token_hash=token_hash):
                 if token_hash == subscription.token_hash:
                     subscription.end("unauthenticated")
+            case AccountChanged(account_id=account_id, role="guest"):
+                if account_id == subscription.account_id:  # guests read no room that they have not joined
+                    for room_id in [each for each, role in subscription.rooms.items() if role is None]:
+                        self._leave(subscription, room_id)
             case _ as event if type(event) in TO_THE_ROOM:
                 self._to_room(subscription, event)  # type: ignore[arg-type]
             case _:
@@ -135,30 +139,47 @@ class Delivery:
         subscription.rooms[event.room_id] = role
         self._index.enter(subscription, event.room_id)
         room = StreamedRoom(
-            event.room_id, event.kind, event.name, event.description, role, 0, rfc3339(event.created_at)
+            event.room_id,
+            event.kind,
+            event.name,
+            event.description,
+            role,
+            0,
+            rfc3339(event.created_at),
+            open=event.open,
+            default=event.default,
         )
         if event.kind == "group":
             subscription.push(self._frame(role, ROOM_CREATED, lambda: encode(room)))
             return
         me = subscription.account_id
-        peer = next((each.account_id for each in event.members if each.account_id != me), me)
-        subscription.push_later(self.id, ROOM_CREATED.name, lambda: self._direct(room, peer))
+        place, peer = next(
+            ((place, each.account_id) for place, each in enumerate(event.members) if each.account_id != me), (0, me)
+        )
+        room = msgspec.structs.replace(room, peer_id=peer)
+        if event.names:
+            named = msgspec.structs.replace(room, name=event.names[place])
+            subscription.push(self._frame(str(peer), ROOM_CREATED, lambda: encode(named)))
+        else:  # an older Falcon wrote no names
+            subscription.push_later(self.id, ROOM_CREATED.name, lambda: self._direct(room, peer))
 
     async def _direct(self, room: StreamedRoom, peer: AccountId) -> bytes:
         """A direct room bears the name of the other member."""
         return encode(msgspec.structs.replace(room, name=await self._lookups.name_of(peer)))
 
     def _changed(self, subscription: Subscription, event: RoomChanged) -> None:
-        role = subscription.rooms.get(event.room_id)
-        if role is None:
+        if event.room_id not in subscription.rooms:
             return
-        subscription.push(self._frame(role, ROOM_CHANGED, lambda: encode(_group(event, role))))
+        role = subscription.rooms[event.room_id]
+        subscription.push(self._frame(role or "", ROOM_CHANGED, lambda: encode(_group(event, role))))
+        if role is None and not event.open:
+            self._leave(subscription, event.room_id)
 
     def _deleted(self, subscription: Subscription, event: RoomDeleted) -> None:
-        role = subscription.rooms.get(event.room_id)
-        if role is None:
+        if event.room_id not in subscription.rooms:
             return
-        subscription.push(self._frame(role, ROOM_DELETED, lambda: encode(_group(event, role))))
+        role = subscription.rooms[event.room_id]
+        subscription.push(self._frame(role or "", ROOM_DELETED, lambda: encode(_group(event, role))))
         self._leave(subscription, event.room_id)
 
     def _read_moved(self, subscription: Subscription, event: ReadMoved) -> None:
@@ -172,14 +193,24 @@ class Delivery:
             subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))
 
     def _leave(self, subscription: Subscription, room_id: RoomId) -> None:
-        if subscription.rooms.pop(room_id, None) is not None:
+        if room_id in subscription.rooms:
+            del subscription.rooms[room_id]
             self._index.leave(subscription, room_id)
 
 
-def _group(event: RoomChanged | RoomDeleted, role: Role) -> StreamedRoom:
+def _group(event: RoomChanged | RoomDeleted, role: Role | None) -> StreamedRoom:
     """Only a group is changed or deleted, never a direct room."""
-    created_at = rfc3339(event.created_at)
-    return StreamedRoom(event.room_id, "group", event.name, event.description, role, event.last_seq, created_at)
+    return StreamedRoom(
+        event.room_id,
+        "group",
+        event.name,
+        event.description,
+        role,
+        event.last_seq,
+        rfc3339(event.created_at),
+        open=event.open,
+        default=event.default,
+    )
 
 
 def show_message(m: Message, withheld: Withheld) -> StreamedMessage:

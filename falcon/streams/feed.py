@@ -10,11 +10,11 @@ from typing import Final
 from falcon.base.shared import Shared
 from falcon.domain.events import PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Partition, RoomId, Seq, partition_of
-from falcon.features.accounts.rules import TokenIssued, TokenRevoked
+from falcon.features.accounts.rules import AccountChanged, TokenIssued, TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.read_marks.rules import ReadMoved
-from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomCreated, RoomDeleted
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
@@ -38,10 +38,18 @@ _HISTORY_SHARE: Final = 8  # a feed with little memory for records has an eighth
 _BACK_SECONDS: Final = 10.0  # the client's resume waits for it; it comes again with a hello if that fails
 TOKEN_GROWN: Final = 44  # characters; a cut that is written now is there before a token has LENGTH_MAX
 _BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
-# Events that a replay needs from the time before it: memberships, deleted messages, tokens. The feed decodes and keeps
-# them even if no subscription here is in their room.
+# Events that a replay needs from the time before it: memberships, open rooms, deleted messages, tokens. The feed
+# decodes and keeps them even if no subscription here is in their room.
 HISTORY_EVENTS: Final = codec.names_of(
-    RoomCreated, RoomDeleted, MemberJoined, MemberChanged, MemberLeft, MessageDeleted, TokenIssued, TokenRevoked
+    RoomCreated,
+    RoomChanged,
+    RoomDeleted,
+    MemberJoined,
+    MemberChanged,
+    MemberLeft,
+    MessageDeleted,
+    TokenIssued,
+    TokenRevoked,
 )
 # Events that may bring a subscription into a room, or end it.
 ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
@@ -199,9 +207,10 @@ class Feed:
         """The feed remembers all HISTORY_EVENTS of the segment from this offset on, as far as it has been read."""
         return self._history.begins(segment)
 
-    def history_about(self, segment: int, account_id: AccountId, offset: int) -> Iterator[tuple[int, Event]]:
-        """The events of a segment about an account's memberships and tokens from an offset on, each with its own."""
-        return self._history.about(segment, account_id, offset)
+    def history_about(self, segment: int, identity: AccountId | RoomId, offset: int) -> Iterator[tuple[int, Event]]:
+        """The events of a segment about an account's memberships and tokens, or about a room's being open, from an
+        offset on, each with its own."""
+        return self._history.about(segment, identity, offset)
 
     def is_deleted(self, room_id: RoomId, seq: Seq) -> bool:
         """True if the feed remembers that the message was deleted."""
@@ -484,7 +493,11 @@ class Feed:
                 about = [member.account_id for member in members]
             case MemberJoined(account_id=account_id) | MemberLeft(account_id=account_id):
                 about = [account_id]
-            case ReadMoved(account_id=account_id) | TokenRevoked(account_id=account_id):
+            case (
+                ReadMoved(account_id=account_id)
+                | TokenRevoked(account_id=account_id)
+                | AccountChanged(account_id=account_id)
+            ):
                 return list(self._accounts.get(account_id, ()))
             case _:
                 return list(here or ())

@@ -11,7 +11,7 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.accounts.rules import TokenIssued, TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessageDeleted
-from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomCreated, RoomDeleted
+from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
 from falcon.journal.record import Record
 from falcon.streams.tail import LocatedRecord
 
@@ -175,33 +175,33 @@ class _Kept(NamedTuple):
     segment: int
     offset: int
     event: Event
-    about: Sequence[AccountId]
+    about: Sequence[AccountId | RoomId]
     bytes: int
 
 
 class HistoryMemory(_Memory):
-    """The last events about members, deletions and tokens."""
+    """The last events about members, open rooms, deletions and tokens."""
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(most_bytes)
         self._order: deque[_Kept] = deque()
-        self._by_account: dict[tuple[int, AccountId], _Stretch[Event]] = {}  # by segment and account
+        self._by_identity: dict[tuple[int, int], _Stretch[Event]] = {}  # by segment, and account or room
         self._deleted: dict[RoomId, dict[Seq, int]] = {}  # the offset of each deletion
 
     def clear(self) -> None:
         super().clear()
         self._order.clear()
-        self._by_account.clear()
+        self._by_identity.clear()
         self._deleted.clear()
 
     def keep(self, raw: LocatedRecord, event: Event) -> None:
         """Remember the next event of a segment, and drop the oldest ones that are too many."""
         kept = _kept(raw, event)
         self._order.append(kept)
-        for account_id in kept.about:
-            run = self._by_account.get((kept.segment, account_id))
+        for identity in kept.about:
+            run = self._by_identity.get((kept.segment, identity))
             if run is None:
-                self._by_account[kept.segment, account_id] = _Stretch(kept.segment, account_id, [kept.offset], [event])
+                self._by_identity[kept.segment, identity] = _Stretch(kept.segment, identity, [kept.offset], [event])
             else:
                 run.offsets.append(kept.offset)
                 run.items.append(event)
@@ -220,9 +220,9 @@ class HistoryMemory(_Memory):
         kept = self._order.popleft()
         self._begins[kept.segment] = kept.offset + 1
         self._bytes -= kept.bytes
-        for account_id in kept.about:
-            if self._by_account[kept.segment, account_id].drop():
-                del self._by_account[kept.segment, account_id]
+        for identity in kept.about:
+            if self._by_identity[kept.segment, identity].drop():
+                del self._by_identity[kept.segment, identity]
         if isinstance(kept.event, MessageDeleted):
             message = kept.event.message
             of_room = self._deleted[message.room_id]
@@ -238,25 +238,25 @@ class HistoryMemory(_Memory):
         if self._bytes + size > self._most_bytes:
             return
         self._order.extendleft(reversed(older))
-        by_account: dict[AccountId, tuple[list[int], list[Event]]] = {}
+        by_identity: dict[int, tuple[list[int], list[Event]]] = {}
         for kept in older:
             self._note_deletion(kept)
-            for account_id in kept.about:
-                offsets, of_account = by_account.setdefault(account_id, ([], []))
+            for identity in kept.about:
+                offsets, of_identity = by_identity.setdefault(identity, ([], []))
                 offsets.append(kept.offset)
-                of_account.append(kept.event)
-        for account_id, (offsets, of_account) in by_account.items():
-            run = self._by_account.get((segment, account_id))
+                of_identity.append(kept.event)
+        for identity, (offsets, of_identity) in by_identity.items():
+            run = self._by_identity.get((segment, identity))
             if run is None:
-                self._by_account[segment, account_id] = _Stretch(segment, account_id, offsets, of_account)
+                self._by_identity[segment, identity] = _Stretch(segment, identity, offsets, of_identity)
             else:
-                run.put_before(offsets, of_account)
+                run.put_before(offsets, of_identity)
         self._bytes += size
         self._begins[segment] = min(offset, self._begins[segment])
 
-    def about(self, segment: int, account_id: AccountId, offset: int) -> Iterator[tuple[int, Event]]:
-        """The events of a segment about an account's memberships and tokens from an offset on, each with its own."""
-        run = self._by_account.get((segment, account_id))
+    def about(self, segment: int, identity: AccountId | RoomId, offset: int) -> Iterator[tuple[int, Event]]:
+        """The events of the history, as :meth:`Feed.history_about` gives them."""
+        run = self._by_identity.get((segment, identity))
         return iter(()) if run is None else run.since(offset)
 
     def is_deleted(self, room_id: RoomId, seq: Seq) -> bool:
@@ -269,11 +269,14 @@ def _kept(raw: LocatedRecord, event: Event) -> _Kept:
     return _Kept(raw.segment, raw.at.offset, event, about, size)
 
 
-def _about(event: Event) -> Sequence[AccountId]:
-    """The accounts whose memberships or tokens the event changes."""
+def _about(event: Event) -> Sequence[AccountId | RoomId]:
+    """The accounts whose memberships or tokens the event changes, and the room that it may open or close. No account
+    has the id of a room."""
     match event:
         case RoomCreated(members=members) | RoomDeleted(members=members):
-            return list(dict.fromkeys(member.account_id for member in members))
+            return [event.room_id, *dict.fromkeys(member.account_id for member in members)]
+        case RoomChanged(room_id=room_id):
+            return (room_id,)
         case MemberJoined() | MemberChanged() | MemberLeft() | TokenIssued() | TokenRevoked():
             return (event.account_id,)
     return ()

@@ -1,7 +1,7 @@
 """A stream starts with the present state, or with what has happened since a token. Then it continues live."""
 
 import asyncio
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from typing import Final
@@ -10,7 +10,15 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.accounts.rules import TokenIssued, TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessageDeleted, MessagePosted
-from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomCreated, RoomDeleted
+from falcon.features.rooms.rules import (
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    Role,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+)
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
@@ -44,8 +52,8 @@ class StreamReplay:
     Call :meth:`prepare` and :meth:`resolve_membership` first. Both may fail. Then send what the stream begins with, and
     call :meth:`run`.
 
-    ``rooms``: the account's rooms and roles at ``since``, once they are resolved. ``seen_since``: rooms that the
-    account joined or left after them.
+    ``rooms``: the account's rooms and roles at ``since``, once they are resolved; None for an open room that it reads
+    (:meth:`read_open`). ``seen_since``: rooms that the account joined or left after them.
     """
 
     def __init__(
@@ -65,7 +73,7 @@ class StreamReplay:
         self._history = _History(0, {})
         # By segment: up to here the history was read from the log. The feed remembers what follows.
         self._covered = {segment: min(offset, tables[segment].offset) for segment, offset in self._offsets.items()}
-        self.rooms = dict(roles)
+        self.rooms: dict[RoomId, Role | None] = dict(roles)
         self.seen_since: frozenset[RoomId] = frozenset()
 
     @property
@@ -111,21 +119,38 @@ class StreamReplay:
         JournalUnavailable."""
         return await self._feed.remember(self._offsets)
 
-    async def resolve_membership(self, account_id: AccountId) -> None:
-        """Find out in which rooms the account was at the offsets, and which messages have been deleted since. Raises
-        JournalUnavailable, WrongPlace."""
+    async def resolve_membership(self, account_id: AccountId, asked: Collection[RoomId] = ()) -> None:
+        """Find out in which rooms the account was at the offsets, which of the rooms that were ``asked`` for are open,
+        and which messages have been deleted since. Raises JournalUnavailable, WrongPlace."""
         self._history = _History(account_id, dict(self._offsets))
         while uncovered := [segment for segment in self._covered if not self._is_covered(segment)]:
             for segment in uncovered:
                 await self._load_until(segment)
         for segment, offset in self._covered.items():
             self._history.add(segment, self._feed.history_about(segment, account_id, offset))
+        for room_id in asked:
+            segment = self._feed.segment_with(room_id)
+            self._history.add(segment, self._feed.history_about(segment, room_id, self._covered[segment]))
         for room_id, role in self._history.roles.items():
             self.rooms.pop(room_id, None)
             if role is not None:
                 self.rooms[room_id] = role
         self.seen_since = frozenset(self._history.seen_since)
         self._positions = dict(self._tables)
+
+    def read_open(self, room_id: RoomId, *, open_in_tables: bool) -> bool:
+        """Show the room, if it is open, though the account was no member at the offsets. Returns False if it is not
+        open. The tables may be behind, and then the log says it."""
+        is_open = self._history.open.get(room_id, open_in_tables)
+        if is_open:
+            self.rooms.setdefault(room_id, None)
+        return is_open
+
+    def ends_in(self, room_id: RoomId) -> bool:
+        """True if the account has left the room after the offsets, or the room was closed to it: a stream shows
+        nothing of the room after that, also if the account may read it again."""
+        history = self._history
+        return room_id in history.left or (self.rooms.get(room_id) is None and room_id in history.closed)
 
     def _is_covered(self, segment: int) -> bool:
         return self._covered[segment] >= self._feed.history_begins(segment)
@@ -313,6 +338,9 @@ class _History:
     event mentions the account. ``seen_since``: those of them where such an event lies after the offsets. ``joined``:
     by segment, the rooms that the account joined, with the offset of the first time. ``deleted``: messages, as far as
     the log tells it and not the feed. ``issued``, ``revoked``: hashes of the account's tokens.
+
+    ``open``: what the last event about it says of a room. ``closed``: rooms that were closed after the offsets.
+    ``left``: rooms that the account left after them, and has not joined again.
     """
 
     def __init__(self, account_id: AccountId, offsets: Mapping[int, int]) -> None:
@@ -324,6 +352,9 @@ class _History:
         self.deleted: set[tuple[RoomId, Seq]] = set()
         self.issued: set[str] = set()
         self.revoked: set[str] = set()
+        self.open: dict[RoomId, bool] = {}
+        self.closed: set[RoomId] = set()
+        self.left: set[RoomId] = set()
 
     def add(self, segment: int, events: Iterable[tuple[int, Event]]) -> None:
         """Add the next events of a segment, each with its offset."""
@@ -339,6 +370,7 @@ class _History:
                     self.revoked.add(token_hash)
                 case _:
                     self._change(event, before_offsets=offset < self._offsets[segment])
+                    self._note_open(event, before_offsets=offset < self._offsets[segment])
 
     def note_joins(self, segment: int, events: Iterable[tuple[int, Event]]) -> None:
         for offset, event in events:
@@ -353,9 +385,22 @@ class _History:
             room_id, before, after = change
             if before_offsets:
                 self.roles[room_id] = after
+                return
+            self.roles.setdefault(room_id, before)
+            self.seen_since.add(room_id)
+            if after is None:
+                self.left.add(room_id)
             else:
-                self.roles.setdefault(room_id, before)
-                self.seen_since.add(room_id)
+                self.left.discard(room_id)
+
+    def _note_open(self, event: Event, *, before_offsets: bool) -> None:
+        match event:
+            case RoomCreated(room_id=room_id) | RoomChanged(room_id=room_id):
+                self.open[room_id] = event.open
+                if isinstance(event, RoomChanged) and event.was_open and not event.open and not before_offsets:
+                    self.closed.add(room_id)
+            case RoomDeleted(room_id=room_id):
+                self.open[room_id] = False
 
     def _roles_around(self, event: Event) -> tuple[RoomId, Role | None, Role | None] | None:
         """The room, and the account's role there before and after the event. None if the event does not change the

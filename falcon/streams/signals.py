@@ -247,9 +247,11 @@ class Signals:
         self._send_soon()
 
     def _tell_here(self, account_id: AccountId) -> None:
-        newest = (islice(reversed(each.rooms), ROOMS_MAX) for each in self._mine[account_id])
-        rooms = dict.fromkeys(chain.from_iterable(newest))
-        self._presence.tell_here(account_id, islice(rooms, ROOMS_MAX))
+        # An account is not in the open rooms that it only reads.
+        joined = ((room for room in reversed(each.rooms) if each.rooms[room]) for each in self._mine[account_id])
+        newest = (islice(rooms, ROOMS_MAX) for rooms in joined)
+        here = dict.fromkeys(chain.from_iterable(newest))
+        self._presence.tell_here(account_id, islice(here, ROOMS_MAX))
 
     def _stop_listening(self, subscription: Subscription, room_id: RoomId) -> None:
         here = self._feed.in_room(room_id)

@@ -33,8 +33,9 @@ class Sink(Protocol):
 class Subscription:
     """``only``: the rooms that the client asked for; None for all, also the ones that the account joins later.
 
-    ``rooms``: the account's rooms among them with its roles, as of the last event that was pushed. ``signals``: the
-    kinds that the client wants. ``watched``: the accounts whose presence it wants. ``queued``: bytes that wait.
+    ``rooms``: the account's rooms among them with its roles, as of the last event that was pushed. The role is None in
+    an open room that it only reads. ``signals``: the kinds that the client wants. ``watched``: the accounts whose
+    presence it wants. ``queued``: bytes that wait.
 
     A frame goes straight to the connection. While the connection is busy frames wait, up to ``bound``. A client that
     reads too slowly is ended, and resumes from its last frame.
@@ -73,7 +74,7 @@ class Subscription:
         self.account_id = account_id
         self.token_hash = token_hash
         self.only = only
-        self.rooms: dict[RoomId, Role] = {}
+        self.rooms: dict[RoomId, Role | None] = {}
         self.signals = signals
         self.watched = array("Q", watched - {account_id})  # most streams watch many
         self.open = True

@@ -30,6 +30,7 @@ from falcon.features.messages.rules import EditMessage, MessageAnswer, PostMessa
 from falcon.features.rooms.rules import (
     CreateRoom,
     ImportRoom,
+    JoinDefault,
     OpenDirect,
     PutMember,
     Room,
@@ -302,7 +303,7 @@ class PartitionAggregates:
             return decision
         if self._rates is not None and isinstance(command, _TEXTS):
             return self._rates.refusal(command) or decision
-        if isinstance(command, PutMember):
+        if isinstance(command, PutMember | JoinDefault):
             return self._within_members(room, decision)
         return decision
 

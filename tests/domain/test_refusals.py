@@ -17,6 +17,7 @@ from falcon.domain.rejections import (
     MessageNotFound,
     NotAllowed,
     NotAMember,
+    NotJoined,
     NotTheAuthor,
     NotYetReadable,
     OutOfDate,
@@ -56,6 +57,7 @@ HELLO: Final = a_message(1)
 EXAMPLES: Final[list[tuple[Sequence[Event], Command, Rejection]]] = [
     ([], PostMessage(ANN, ROOM, "Hi"), RoomNotFound(ROOM)),
     ([ROOM_OF_THREE], PostMessage(DAN, ROOM, "Hi"), NotAMember(ROOM, DAN)),
+    ([a_group(is_open=True)], PostMessage(DAN, ROOM, "Hi"), NotJoined(ROOM, DAN)),
     ([ROOM_OF_THREE], RemoveMember(ANN, ROOM, DAN), MemberNotFound(ROOM, DAN)),
     ([an_account(BOB)], OpenDirect(BOB, ANN), AccountNotFound(ANN)),
     ([an_account(ANN)], RevokeToken(ANN, 1), TokenNotFound(ANN, 1)),

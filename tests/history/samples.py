@@ -109,14 +109,35 @@ SAMPLES: Final[dict[str, Envelope]] = {
         KEYED,
         RoomAnswer(ROOM, "group", "Coffee", "", "admin", 42, AT),
     ),
+    "room-created.v2": _record(
+        RoomCreated(ROOM, "group", "Tea", "", AT, (Membership(ANN, "admin"),), open=True, default=True),
+    ),
+    "room-created.v2.direct": _record(
+        RoomCreated(
+            ROOM, "direct", "", "", AT, (Membership(ANN, "member"), Membership(BOB, "member")), names=("Ann", "Bob")
+        ),
+        KEYED,
+        RoomAnswer(ROOM, "direct", "", "", "member", 0, AT, BOB, True),
+    ),
+    "room-changed.v2": _record(
+        RoomChanged(ROOM, "Coffee", "", AT, 42, True, True, "Tea", False, 3),
+        KEYED,
+        RoomAnswer(ROOM, "group", "Coffee", "", None, 42, AT, open=True, default=True),
+    ),
+    "room-changed.v2.closed": _record(RoomChanged(ROOM, "Coffee", "", AT, 42, was_name="Coffee", was_open=True)),
     "room-deleted.v1": _record(
         RoomDeleted(ROOM, (Membership(ANN, "admin"), Membership(BOB, "readonly")), "Tea", "All about it", AT, 42),
         KEYED,
         answers.Done(),
     ),
+    "room-deleted.v2": _record(
+        RoomDeleted(ROOM, (Membership(ANN, "admin"),), "Tea", "All about it", AT, 42, True, True), KEYED, answers.Done()
+    ),
+    "member-joined.v2": _record(MemberJoined(ROOM, BOB, "member", 42, 7), KEYED, MemberAnswer(BOB, "member", 42)),
     "member-joined.v1": _record(MemberJoined(ROOM, BOB, "readonly", 42), KEYED, MemberAnswer(BOB, "readonly", 42)),
     "member-changed.v1": _record(MemberChanged(ROOM, BOB, "admin", "readonly")),
     "member-left.v1": _record(MemberLeft(ROOM, BOB, "member"), KEYED, answers.Done()),
+    "member-left.v2": _record(MemberLeft(ROOM, BOB, "member", 6), KEYED, answers.Done()),
     "message-posted.v1": _record(MessagePosted(MESSAGE, 42), KEYED),
     "message-posted.v1.without-a-key": _record(
         MessagePosted(Message(ROOM, 1, ANN, "Who wants tea?", AT, None, False, None, ()))
@@ -175,6 +196,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     # Every answer that a retry may get.
     "command-answered.v1.message-answer": _answered(MessageAnswer(MESSAGE)),
     "command-answered.v1.room-answer": _answered(RoomAnswer(ROOM, "direct", "", "", "member", 42, AT, BOB, False)),
+    "command-answered.v1.room-answer.v2": _answered(RoomAnswer(ROOM, "direct", "", "", "member", 42, AT, BOB, False)),
     "command-answered.v1.member-answer": _answered(MemberAnswer(BOB, "member", 41)),
     "command-answered.v1.read-answer": _answered(ReadAnswer(ROOM, 41, 3, 2)),
     "command-answered.v1.pin-answer": _answered(PinAnswer(ROOM, 42, ANN, AT)),
@@ -187,6 +209,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     # Every refusal that a retry may get.
     "command-answered.v1.room-not-found": _answered(rejections.RoomNotFound(ROOM)),
     "command-answered.v1.not-a-member": _answered(rejections.NotAMember(ROOM, BOB)),
+    "command-answered.v1.not-joined": _answered(rejections.NotJoined(ROOM, BOB)),
     "command-answered.v1.member-not-found": _answered(rejections.MemberNotFound(ROOM, BOB)),
     "command-answered.v1.account-not-found": _answered(rejections.AccountNotFound(BOB)),
     "command-answered.v1.token-not-found": _answered(rejections.TokenNotFound(ANN, 9)),
@@ -207,6 +230,10 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.out-of-date": _answered(rejections.OutOfDate(ANN)),
     "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),
 }
+
+
+# The event is of its newest version, but not its answer.
+OLD_ANSWERS: Final = {"command-answered.v1.room-answer"}
 
 
 def path_of(sample: str) -> Path:

@@ -83,8 +83,10 @@ def rejected(command: type) -> set[str]:
         for each in vars(rules).values()
         if is_function_of(rules, each) and command in taken(each)
     ]
-    rules = [each for function in taking for each in named(function) if is_rule(each)]
-    rejections = {each for function in (*taking, *rules) for each in named(function) if each in REJECTIONS}
+    found = list(taking)
+    for function in found:
+        found += [each for each in named(function) if is_rule(each) and each not in found]
+    rejections = {each for function in found for each in named(function) if each in REJECTIONS}
     return {problems.from_rejection(each(*("" for _ in each.__struct_fields__))).code for each in rejections}
 
 

@@ -43,6 +43,9 @@ def test_who_makes_a_room_is_its_admin(anna: Person) -> None:
         "description": "For tea",
         "role": "admin",
         "last_seq": 0,
+        "peer_id": None,
+        "open": False,
+        "default": False,
     }
     assert anna.get(f"/v1/rooms/{made.json()['room_id']}").json() == made.json()
 
@@ -270,11 +273,14 @@ def test_two_people_have_one_room_for_ever(anna: Person, ben: Person) -> None:
         "role": "member",
         "last_seq": 0,
         "created_at": room["created_at"],
+        "peer_id": ben.account_id,
+        "open": False,
+        "default": False,
     }
     again = anna.put(f"/v1/direct/{ben.account_id}")
     assert (again.status_code, again.json()) == (200, room)
     other_side = ben.put(f"/v1/direct/{anna.account_id}")
-    assert (other_side.status_code, other_side.json()) == (200, room | {"name": "Anna"})
+    assert (other_side.status_code, other_side.json()) == (200, room | {"name": "Anna", "peer_id": anna.account_id})
 
 
 def test_a_direct_room_bears_the_other_s_name_everywhere(anna: Person, ben: Person) -> None:

@@ -76,10 +76,14 @@ def a_group(
     name: str = "Tea",
     description: str = "",
     imported_as: str | None = None,
+    is_open: bool = False,
+    default: bool = False,
 ) -> RoomCreated:
     roles: list[tuple[Role, Sequence[AccountId]]] = [("admin", admins), ("member", members), ("readonly", readers)]
     memberships = tuple(Membership(account_id, role) for role, accounts in roles for account_id in accounts)
-    return RoomCreated(room_id, "group", name, description, NOW, memberships, imported_as)
+    return RoomCreated(
+        room_id, "group", name, description, NOW, memberships, imported_as, open=is_open, default=default
+    )
 
 
 def a_direct_room(smaller: AccountId = ANN, larger: AccountId = BOB, room_id: RoomId = DIRECT) -> RoomCreated:

@@ -45,6 +45,8 @@ ROOM = Room(
     admins=1,
     member_left=True,
     last_mention=7,
+    open=True,
+    default=True,
     features=Map({"reactions": RoomReactions(9, (ReactionChange(5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9),), 8)}),
 )
 ACCOUNT = Account(
@@ -59,14 +61,14 @@ ACCOUNT = Account(
 CLAIMS = Claims({"ann": TextClaim(1_000, 3)})
 OWNERS = FormerOwners({1_000: 1})
 # The version of the states below. If VERSION differs, all that owners have stored is void, and they read the whole log.
-STORED_VERSION = 1970403874
+STORED_VERSION = 1126747247
 STORED_REACTIONS_VERSION = 1398731215
 STORED_REACTIONS = msgspec.msgpack.encode([9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8])
 STORED_ROOM = [
     "room",
     [
         *(64, "group", "Tea kitchen", "All about tea", 1_700_000_000_000, 7, 2, [[3, 1], [5, 2]], 1),
-        *(True, False, 1, True),
+        *(True, False, 1, True, True, True),
     ],
     [[1_000, ["admin", 5]], [1_001, ["member", 3]]],
     None,

@@ -195,22 +195,27 @@ export interface ReadState {
   mentions: number;
 }
 
-/** ``role`` is the caller's own. A direct room has the name of the other account. */
+/** ``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new accounts are members. */
 export interface Room {
   room_id: number;
   kind: "direct" | "group";
   name: string;
   description: string;
-  role: "admin" | "member" | "readonly";
+  role: "admin" | "member" | "readonly" | null;
   last_seq: number;
   /** RFC 3339, UTC */
   created_at: string;
+  peer_id: number | null;
+  open: boolean;
+  default: boolean;
 }
 
 export interface RoomChange {
   /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
   name?: string;
   description?: string;
+  open?: boolean;
+  default?: boolean;
 }
 
 /** A room in the caller's list. */
@@ -219,10 +224,13 @@ export interface RoomSummary {
   kind: "direct" | "group";
   name: string;
   description: string;
-  role: "admin" | "member" | "readonly";
+  role: "admin" | "member" | "readonly" | null;
   last_seq: number;
   /** RFC 3339, UTC */
   created_at: string;
+  peer_id: number | null;
+  open: boolean;
+  default: boolean;
   read_seq: number;
   unread: number;
   mentions: number;

@@ -96,8 +96,9 @@ export class FalconClient {
   }
 
   /** ``changes``: ``{ name, description }``. What is left out stays as it is. */
-  changeRoom(roomId, { name, description }, options) {
-    return this.#command("PATCH", `/v1/rooms/${roomId}`, { name, description }, options);
+  changeRoom(roomId, { name, description, open, default: isDefault }, options) {
+    const changes = { name, description, open, default: isDefault };
+    return this.#command("PATCH", `/v1/rooms/${roomId}`, changes, options);
   }
 
   deleteRoom(roomId, options) {
@@ -120,6 +121,7 @@ export class FalconClient {
   }
 
   /** Bring an account in, or change its role. */
+  /** With your own account and the role ``member``: join an open room. */
   putMember(roomId, accountId, role, options) {
     return this.#command("PUT", `/v1/rooms/${roomId}/members/${accountId}`, { role }, options);
   }

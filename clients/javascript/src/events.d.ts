@@ -72,15 +72,18 @@ export interface StreamedReadMark {
   mentions: number;
 }
 
-/** A room as one member sees it. ``role`` is this member's. */
+/** A room as one account sees it. ``role``: the account's own; None in an open room that it has not joined. */
 export interface StreamedRoom {
   room_id: number;
   kind: "direct" | "group";
   name: string;
   description: string;
-  role: "admin" | "member" | "readonly";
+  role: "admin" | "member" | "readonly" | null;
   last_seq: number;
   created_at: string;
+  peer_id: number | null;
+  open: boolean;
+  default: boolean;
 }
 
 export interface TypingShown {
@@ -113,7 +116,7 @@ export interface EventData {
   "read.moved": StreamedReadMark;
   /** A room of yours is created, or another account opens a direct room with you. */
   "room.created": StreamedRoom;
-  /** The name or the description of a room changes. */
+  /** The name or the description of a room changes, or it is opened or closed. If it is closed and you have not joined it, no event of this room follows. */
   "room.changed": StreamedRoom;
   /** A room is deleted. No event of this room follows. */
   "room.deleted": StreamedRoom;

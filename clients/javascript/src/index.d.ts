@@ -17,6 +17,7 @@ import type {
   ReadState,
   Room,
   Rooms,
+  RoomChange,
   ShownMessage,
   Token,
 } from "./api.js";
@@ -111,7 +112,7 @@ export class FalconClient {
   directRoom(accountId: number, options?: CommandOptions): Promise<Room>;
   rooms(options?: PageOptions): Promise<Rooms>;
   room(roomId: number, options?: CallOptions): Promise<Room>;
-  changeRoom(roomId: number, changes: { name?: string; description?: string }, options?: CommandOptions): Promise<Room>;
+  changeRoom(roomId: number, changes: RoomChange, options?: CommandOptions): Promise<Room>;
   deleteRoom(roomId: number, options?: CommandOptions): Promise<void>;
   members(roomId: number, options?: PageOptions): Promise<Members>;
   authors(roomId: number, accountIds: Iterable<number>, options?: CallOptions): Promise<Author[]>;

@@ -143,12 +143,18 @@ class FalconClient:
         return await self._get(f"/v1/rooms/{room_id}", Room)
 
     async def change_room(
-        self, room_id: int, *, name: str | None = None, description: str | None = None, key: str | None = None
+        self,
+        room_id: int,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        open: bool | None = None,
+        default: bool | None = None,
+        key: str | None = None,
     ) -> Room:
         """Fields that are None stay as they are."""
-        return await self._command(
-            "PATCH", f"/v1/rooms/{room_id}", _given(name=name, description=description), Room, key
-        )
+        changes = _given(name=name, description=description, open=open, default=default)
+        return await self._command("PATCH", f"/v1/rooms/{room_id}", changes, Room, key)
 
     async def delete_room(self, room_id: int, *, key: str | None = None) -> None:
         await self._connection.command("DELETE", f"/v1/rooms/{room_id}", key=key)
@@ -167,7 +173,7 @@ class FalconClient:
         return tuple(found)
 
     async def put_member(self, room_id: int, account_id: int, role: Role, *, key: str | None = None) -> Member:
-        """Bring an account in, or change its role."""
+        """Bring an account in, or change its role. With your own account and the role ``member``: join an open room."""
         path = f"/v1/rooms/{room_id}/members/{account_id}"
         return await self._command("PUT", path, {"role": role}, Member, key)
 

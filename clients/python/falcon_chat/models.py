@@ -163,15 +163,20 @@ class ReadState(msgspec.Struct, frozen=True):
 
 
 class Room(msgspec.Struct, frozen=True):
-    """``role`` is the caller's own. A direct room has the name of the other account."""
+    """``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of
+    the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new
+    accounts are members."""
 
     room_id: int
     kind: RoomKind
     name: str
     description: str
-    role: Role
+    role: Role | None
     last_seq: int
     created_at: datetime
+    peer_id: int | None
+    open: bool
+    default: bool
 
 
 class RoomSummary(Room, frozen=True):

@@ -449,7 +449,7 @@ OPERATIONS: Final = (
         {201: examples.MESSAGE},
         shapes.NewMessage("Who wants some?", mentions=(examples.BEN,)),
         command=True,
-        problems=("read_only", "room_not_found"),
+        problems=("not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "GET",
@@ -486,7 +486,14 @@ OPERATIONS: Final = (
         {200: examples.EDITED},
         shapes.MessageChange("Who wants some tea?"),
         command=True,
-        problems=("message_deleted", "message_not_found", "not_the_author", "read_only", "room_not_found"),
+        problems=(
+            "message_deleted",
+            "message_not_found",
+            "not_allowed",
+            "not_the_author",
+            "read_only",
+            "room_not_found",
+        ),
     ),
     ApiOperation(
         "DELETE",
@@ -498,6 +505,6 @@ OPERATIONS: Final = (
         "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
         {204: None},
         command=True,
-        problems=("message_not_found", "not_the_author", "read_only", "room_not_found"),
+        problems=("message_not_found", "not_allowed", "not_the_author", "read_only", "room_not_found"),
     ),
 )

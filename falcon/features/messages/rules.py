@@ -14,12 +14,11 @@ from falcon.domain.rejections import (
     MessageIsDeleted,
     MessageNotFound,
     NotAllowed,
-    NotAMember,
     NotTheAuthor,
     NotYetReadable,
     ReadOnly,
 )
-from falcon.features.rooms.rules import Member, Room
+from falcon.features.rooms.rules import Member, Room, not_a_member
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -104,7 +103,7 @@ class MessageAnswer(msgspec.Struct, frozen=True, tag="message-answer"):
 def post_message(room: Room, command: PostMessage, at: Millis) -> Decision:
     author = room.members.get(command.by)
     if author is None:
-        return NotAMember(room.room_id, command.by)
+        return not_a_member(room, command.by)
     if author.role == "readonly":
         return ReadOnly(room.room_id)
     if command.reply_to is not None and command.reply_to > room.last_seq:
@@ -121,7 +120,7 @@ def post_message(room: Room, command: PostMessage, at: Millis) -> Decision:
 def edit_message(room: Room, command: EditMessage, at: Millis) -> Decision:
     member = room.members.get(command.by)
     if member is None:
-        return NotAMember(room.room_id, command.by)
+        return not_a_member(room, command.by)
     if member.role == "readonly":
         return ReadOnly(room.room_id)
     message = current_message(room, command)
@@ -142,7 +141,7 @@ def edit_message(room: Room, command: EditMessage, at: Millis) -> Decision:
 def delete_message(room: Room, command: DeleteMessage, _: Millis) -> Decision:
     member = room.members.get(command.by)
     if member is None:
-        return NotAMember(room.room_id, command.by)
+        return not_a_member(room, command.by)
     message = current_message(room, command)
     if not isinstance(message, Message):
         return message

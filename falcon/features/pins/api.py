@@ -188,7 +188,7 @@ OPERATIONS: Final = (
         "A room has at most 100 pins. The same request again, and that of another member, change nothing.",
         {200: Pin(examples.ROOM, 1, examples.BEN, examples.SAID)},
         command=True,
-        problems=("message_deleted", "message_not_found", "read_only", "room_not_found"),
+        problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
@@ -200,7 +200,7 @@ OPERATIONS: Final = (
         "Without a pin nothing changes. Deleting a message removes its pin.",
         {204: None},
         command=True,
-        problems=("message_not_found", "read_only", "room_not_found"),
+        problems=("message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "GET",

@@ -8,9 +8,9 @@ from falcon.domain.aggregates import FeatureState
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
 from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq
-from falcon.domain.rejections import Invalid, MessageIsDeleted, NotAllowed, NotAMember, ReadOnly
+from falcon.domain.rejections import Invalid, MessageIsDeleted, NotAllowed, NotAMember, NotJoined, ReadOnly
 from falcon.features.messages.rules import DeleteMessage, Message, current_message
-from falcon.features.rooms.rules import Room
+from falcon.features.rooms.rules import Room, not_a_member
 
 PINS_MAX = 100  # of a room: as many as one answer lists, and a reader looks through
 
@@ -109,10 +109,10 @@ def import_pin(room: Room, command: ImportPin, _: Millis) -> Decision:
     return Decided((pinned,), ImportAnswer(1, 0)) if isinstance(pinned, PinAdded) else pinned
 
 
-def _refusal(room: Room, account_id: AccountId) -> NotAMember | ReadOnly | None:
+def _refusal(room: Room, account_id: AccountId) -> NotAMember | NotJoined | ReadOnly | None:
     member = room.members.get(account_id)
     if member is None:
-        return NotAMember(room.room_id, account_id)
+        return not_a_member(room, account_id)
     return ReadOnly(room.room_id) if member.role == "readonly" else None
 
 

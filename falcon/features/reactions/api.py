@@ -258,7 +258,7 @@ OPERATIONS: Final = (
         {200: ReactionCount(examples.ROOM, 1, "👍", 1)},
         command=True,
         parameters=_EMOJI,
-        problems=("message_deleted", "message_not_found", "read_only", "room_not_found"),
+        problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
@@ -271,7 +271,7 @@ OPERATIONS: Final = (
         {204: None},
         command=True,
         parameters=_EMOJI,
-        problems=("message_deleted", "message_not_found", "read_only", "room_not_found"),
+        problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "GET",

@@ -19,11 +19,12 @@ from falcon.domain.rejections import (
     MessageNotFound,
     NotAllowed,
     NotAMember,
+    NotJoined,
     NotYetReadable,
     ReadOnly,
 )
 from falcon.features.messages.rules import Message, current_message
-from falcon.features.rooms.rules import Room
+from falcon.features.rooms.rules import Room, not_a_member
 
 REACTION_KINDS_MAX = 50  # different emoji that a message has
 
@@ -311,10 +312,10 @@ def import_reactions(room: Room, command: ImportReactions, _: Millis) -> Decisio
 
 def _reactions_for(
     room: Room, command: AddReaction | RemoveReaction
-) -> MessageReactions | NotAMember | ReadOnly | MessageNotFound | NotYetReadable | MessageIsDeleted:
+) -> MessageReactions | NotAMember | NotJoined | ReadOnly | MessageNotFound | NotYetReadable | MessageIsDeleted:
     member = room.members.get(command.by)
     if member is None:
-        return NotAMember(room.room_id, command.by)
+        return not_a_member(room, command.by)
     if member.role == "readonly":
         return ReadOnly(room.room_id)
     return _reactions(room, command)

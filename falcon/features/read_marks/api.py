@@ -61,6 +61,6 @@ OPERATIONS: Final = (
         {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
         shapes.ReadMarkShape(1),
         command=True,
-        problems=("room_not_found",),
+        problems=("not_allowed", "room_not_found"),
     ),
 )

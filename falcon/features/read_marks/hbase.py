@@ -183,14 +183,14 @@ def _table(view: HBaseQueryContext) -> str:
 
 def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     member = view.calls.row(_table(view), member_key(room_id, account_id))
-    if not _is_member(member):
-        return None
+    is_member = _is_member(member)
     found = rooms.room(view, room_id)
-    if found is None:
+    if found is None or not (is_member or found.open):
         return None
     # Read the versions first: what is read after them is at least as new.
     reacted = reactions.version(view, room_id)
-    return Access(_role(member), _read_seq(member), found.last_seq, timeline.version(view, room_id), reacted)
+    role, read_seq = (_role(member), _read_seq(member)) if is_member else (None, found.last_seq)
+    return Access(role, read_seq, found.last_seq, timeline.version(view, room_id), reacted)
 
 
 def rooms_of(

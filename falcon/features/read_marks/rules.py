@@ -6,8 +6,8 @@ import msgspec
 
 from falcon.domain.decision import Decided, Decision
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.rejections import Invalid, NotAMember, NotYetReadable
-from falcon.features.rooms.rules import Member, Room, with_member
+from falcon.domain.rejections import Invalid, NotYetReadable
+from falcon.features.rooms.rules import Member, Room, not_a_member, with_member
 
 
 class MoveRead(msgspec.Struct, frozen=True, tag=True):
@@ -45,7 +45,7 @@ class ReadAnswer(msgspec.Struct, frozen=True, tag="read-answer"):
 def move_read(room: Room, command: MoveRead, _: Millis) -> Decision:
     reader = room.members.get(command.by)
     if reader is None:
-        return NotAMember(room.room_id, command.by)
+        return not_a_member(room, command.by)
     if command.seq > room.last_seq:
         return Invalid("seq", f"must be at most {room.last_seq}, the room's newest message")
     read_seq = command.seq if command.force else max(command.seq, reader.read_seq)

@@ -57,9 +57,10 @@ MODEL: Final = SqliteModel(
 
 def access(view: SqliteQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     row: Any = view.execute(
-        "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0), coalesce(w.revision, 0) FROM memberships m"
-        " JOIN rooms r USING (room_id) LEFT JOIN revisions v USING (room_id)"
-        " LEFT JOIN reaction_revisions w USING (room_id) WHERE m.room_id = ? AND m.account_id = ?",
+        "SELECT m.role, coalesce(m.read_seq, r.last_seq), r.last_seq, coalesce(v.revision, 0), coalesce(w.revision, 0)"
+        " FROM rooms r LEFT JOIN memberships m ON m.room_id = r.room_id AND m.account_id = ?2"
+        " LEFT JOIN revisions v ON v.room_id = r.room_id LEFT JOIN reaction_revisions w ON w.room_id = r.room_id"
+        " WHERE r.room_id = ?1 AND (m.role IS NOT NULL OR r.open)",
         (room_id, account_id),
     ).fetchone()
     if row is None:

@@ -17,13 +17,13 @@ from falcon.read.write import Write
 
 
 class Access(msgspec.Struct, frozen=True):
-    """A member's rights in a room, and its newest message.
+    """An account's rights in a room, and its newest message. ``role``: None in an open room that it has not joined.
 
     ``version``: changes whenever messages that could be read before may read otherwise. ``reactions``: likewise for the
     reactions to all messages of the room, 0 if there has never been one; None if the tables do not tell.
     """
 
-    role: Role
+    role: Role | None
     read_seq: Seq
     last_seq: Seq
     version: int
@@ -38,10 +38,10 @@ class MemberRow(msgspec.Struct, frozen=True):
 
 
 class MemberRoom(NamedTuple):
-    """A room, with the role and the read mark of one of its members."""
+    """A room, with the role and the read mark of one of its members, or of an account that reads an open room."""
 
     room: RoomRow
-    role: Role
+    role: Role | None
     read_seq: Seq
 
     @property
@@ -56,7 +56,7 @@ class RoomSummaryRow(msgspec.Struct, frozen=True):
     """
 
     room: RoomRow
-    role: Role
+    role: Role | None
     read_seq: Seq
     mentions: int
     last_message: bytes | None
@@ -67,7 +67,7 @@ class RoomSummaryRow(msgspec.Struct, frozen=True):
 
 
 def room_summary(
-    room: RoomRow, role: Role, read_seq: Seq, mentions: int, newest: tuple[Seq, bytes] | None
+    room: RoomRow, role: Role | None, read_seq: Seq, mentions: int, newest: tuple[Seq, bytes] | None
 ) -> RoomSummaryRow:
     """A summary whose numbers belong to one place in the log, although they come from tables with different positions.
 
@@ -83,9 +83,10 @@ def room_summary(
 
 
 class MembershipAt(NamedTuple):
-    """A member's role in a room, the time of the room's newest activity, and the number of its newest message."""
+    """A role in a room as in MemberRoom, the time of the room's newest activity, and the number of its newest
+    message."""
 
-    role: Role
+    role: Role | None
     updated_at: str
     last_seq: Seq
 
@@ -105,7 +106,7 @@ class MembershipQueries(Protocol):
     """Every method may raise ReadStoreUnavailable, and BeingFilled."""
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        """None if the account is no member, or the room does not exist."""
+        """None if the account is no member and the room is not open, or the room does not exist."""
 
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         """A room as in :meth:`rooms_of`. None if the account is no member, or the room does not exist."""

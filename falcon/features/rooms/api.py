@@ -50,7 +50,7 @@ from falcon.http.edge import Edge
 from falcon.http.problems import Problem, account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import JSON, BytesResponse, json_response
-from falcon.http.room_views import room_name, room_summaries
+from falcon.http.room_views import room_shape, room_summaries
 from falcon.http.shapes import ListQuery, NewRoom, RoomChange
 from falcon.read.times import parse_rfc3339, rfc3339
 
@@ -100,7 +100,9 @@ async def open_direct(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def _opened(
     edge: Edge, request: AuthedRequest, peer_id: AccountId, name: str, refusal: Problem | None
 ) -> BytesResponse:
-    result = await edge.commands.dispatch(request, OpenDirect(request.account_id, peer_id), refusal=refusal)
+    result = await edge.commands.dispatch(
+        request, OpenDirect(request.account_id, peer_id, (request.account.name, name)), refusal=refusal
+    )
     assert isinstance(result.answer, RoomAnswer)
     if result.answer.created and not result.is_replayed:
         edge.limiter.made_room(request.account_id)
@@ -134,23 +136,31 @@ async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     row = await edge.store.room_of(account_id, room_id)
     if row is None:
         row = await edge.reads.newest(request, room_id, edge.store.room_of, account_id, room_id)
-    if row is None:
+    if row is not None:
+        room, role = row.room, row.role
+    else:
+        room, role = await _open_room(edge, request, room_id), None
+    return json_response(200, await room_shape(edge.names, account_id, room, role))
+
+
+async def _open_room(edge: Edge, request: AuthedRequest, room_id: RoomId) -> RoomRow:
+    """The room, which the caller has not joined. Raises Problem 404 unless the caller may read it."""
+    room = await edge.store.room(room_id)
+    if room is None or not room.open or request.is_guest:
         raise room_not_found(room_id)
-    room = row.room
-    name = await room_name(edge.names, account_id, room)
-    answer = shapes.RoomShape(room_id, room.kind, name, room.description, row.role, room.last_seq, room.created_at)
-    return json_response(200, answer)
+    return room
 
 
 async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     change: RoomChange = await request.json(_room_change)
-    if change.name is msgspec.UNSET and change.description is msgspec.UNSET:
-        raise invalid("body", "must have name or description")
-    name = None if isinstance(change.name, msgspec.UnsetType) else read_name(change.name)
-    description = None if isinstance(change.description, msgspec.UnsetType) else change.description
-    result = await edge.commands.dispatch(request, ChangeRoom(request.account_id, room_id, name, description))
-    return _room_response(200, result)
+    fields = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
+    if not fields:
+        raise invalid("body", "must have name, description, open or default")
+    if "name" in fields:
+        fields["name"] = read_name(fields["name"])
+    command = ChangeRoom(request.account_id, room_id, **fields, by_manager=request.account.is_admin)
+    return _room_response(200, await edge.commands.dispatch(request, command))
 
 
 async def delete_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -176,6 +186,9 @@ def _room_response(status: int, result: CommandResult, name: str | None = None) 
         answer.role,
         answer.last_seq,
         rfc3339(answer.created_at),
+        answer.peer_id,
+        answer.open,
+        answer.default,
     )
     return json_response(status, room, *result.headers)
 
@@ -202,6 +215,8 @@ class RoomLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="roo
     description: shapes.Description
     created_at: shapes.Time
     members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
+    open: bool = False
+    default: bool = False
 
 
 class MembersLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="members"):
@@ -224,13 +239,17 @@ class RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room", omit_de
     created_at: str
     members: list[MemberOut]
     at: str | None = None
+    open: bool = False
+    default: bool = False
 
 
-class RoomChangedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-changed"):
+class RoomChangedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-changed", omit_defaults=True):
     room: str
     name: str
     description: str
     at: str
+    open: bool = False
+    default: bool = False
 
 
 class RoomDeletedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-deleted"):
@@ -257,17 +276,36 @@ async def room_line(edge: Edge, room: RoomRow) -> RoomOut:
     while rows := await edge.store.members(room.room_id, after, _MEMBERS_READ):
         members += [MemberOut(str(row.account_id), row.role) for row in rows]
         after = rows[-1].account_id
-    return RoomOut(str(room.room_id), room.kind, room.name, room.description, room.created_at, members)
+    return RoomOut(
+        str(room.room_id),
+        room.kind,
+        room.name,
+        room.description,
+        room.created_at,
+        members,
+        open=room.open,
+        default=room.default,
+    )
 
 
 def _created_line(event: RoomCreated, at: str) -> RoomOut:
     members = [MemberOut(str(member.account_id), member.role) for member in event.members]
     created_at = rfc3339(event.created_at)
-    return RoomOut(str(event.room_id), event.kind, event.name, event.description, created_at, members, at)
+    return RoomOut(
+        str(event.room_id),
+        event.kind,
+        event.name,
+        event.description,
+        created_at,
+        members,
+        at,
+        event.open,
+        event.default,
+    )
 
 
 def _changed_line(event: RoomChanged, at: str) -> RoomChangedOut:
-    return RoomChangedOut(str(event.room_id), event.name, event.description, at)
+    return RoomChangedOut(str(event.room_id), event.name, event.description, at, event.open, event.default)
 
 
 def _member_line(event: MemberJoined | MemberChanged, at: str) -> MemberChangeOut:
@@ -276,6 +314,10 @@ def _member_line(event: MemberJoined | MemberChanged, at: str) -> MemberChangeOu
 
 def _rules(line: RoomLineShape, at: str) -> None:
     check_time(line.created_at, f"{at}created_at")
+    if line.open and line.kind == "direct":
+        raise invalid(f"{at}open", "must be false: a direct room is for its two accounts")
+    if line.default and not line.open:
+        raise invalid(f"{at}default", "must be false unless the room is open")
 
 
 async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
@@ -315,7 +357,12 @@ async def _check_pairs(checks: Checks) -> None:
 
 
 async def _import_rooms(commands: ImportCommands, lines: Sequence[RoomLineShape]) -> ImportedLines:
+    names_of = await commands.edge.names.look_up(
+        member.account_id for line in lines if line.kind == "direct" for member in line.members
+    )
+
     async def imported(line: RoomLineShape) -> tuple[str, RoomId]:
+        pair = dict.fromkeys(member.account_id for member in line.members) if line.kind == "direct" else ()
         command = ImportRoom(
             imported_as=reference("room", line.source, line.ref),
             kind=line.kind,
@@ -323,6 +370,9 @@ async def _import_rooms(commands: ImportCommands, lines: Sequence[RoomLineShape]
             description=line.description,
             created_at=parse_rfc3339(line.created_at),
             members=tuple(map(_invitation, line.members)),
+            open=line.open,
+            default=line.default,
+            names=tuple(names_of[account_id] for account_id in pair),
         )
         answer = (await commands.dispatch(command)).answer
         assert isinstance(answer, RoomAnswer)
@@ -375,7 +425,9 @@ LINES: Final = (ROOM_LINES, MEMBER_LINES)
 
 ROOMS: Final = Group("Rooms", "Start here: create a room, and list yours.", learned=1)
 CHANGES: Final = Group("Changing rooms", "For admins of a room.", learned=7)
-_ROOM: Final = shapes.RoomShape(examples.ROOM, "group", "Tea kitchen", "For a break", "admin", 0, examples.MADE)
+_ROOM: Final = shapes.RoomShape(
+    examples.ROOM, "group", "Tea kitchen", "For a break", "admin", 0, examples.MADE, None, False, False
+)
 _SUMMARY: Final = shapes.RoomSummary(
     room_id=examples.ROOM,
     kind="group",
@@ -384,6 +436,9 @@ _SUMMARY: Final = shapes.RoomSummary(
     role="admin",
     last_seq=1,
     created_at=examples.MADE,
+    peer_id=None,
+    open=False,
+    default=False,
     read_seq=1,
     unread=0,
     mentions=0,
@@ -422,7 +477,8 @@ OPERATIONS: Final = (
         ROOMS,
         permissions.READERS,
         "Get a room",
-        "`role` is the caller's own role in the room. A direct room has the name of the other account.",
+        "`role` is the caller's own role in the room, or null in an open room that the caller has not joined. A direct "
+        "room has the name of the other account.",
         {200: _ROOM},
         problems=("room_not_found",),
     ),
@@ -431,11 +487,12 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}",
         change_room,
         CHANGES,
-        permissions.ROOM_ADMINS,
-        "Change the name or the description of a room",
-        "Requires an admin of the room. Send only the fields that change.",
+        permissions.Permission(room=("admin",), more="`default`: administrators and owners of Falcon"),
+        "Change the name or the description of a room, or open it",
+        "Requires an admin of the room. Send only the fields that change. Everybody but guests may find, read and join "
+        "an open room. Owners and admins of Falcon make an open room a default room: new accounts are members of it.",
         {200: _ROOM},
-        shapes.RoomChange(name="Coffee kitchen"),
+        shapes.RoomChange(name="Coffee kitchen", open=True),
         command=True,
         problems=("not_allowed", "room_not_found"),
     ),

@@ -10,7 +10,15 @@ import msgspec
 from falcon.domain.ids import AccountId, RoomId
 from falcon.features.accounts import hbase as accounts
 from falcon.features.rooms.rules import RoomKind
-from falcon.features.rooms.table import DropRoom, RoomRow, SetRoomActivity, SetRoomName, UpsertRoom
+from falcon.features.rooms.table import (
+    DropRoom,
+    RoomRow,
+    SetRoomActivity,
+    SetRoomMembers,
+    SetRoomName,
+    SetRoomOpen,
+    UpsertRoom,
+)
 from falcon.read.hbase import (
     INDEXED,
     NO,
@@ -38,11 +46,16 @@ ROOM_LAST_SEQ: Final = b"d:s"
 ROOM_UPDATED_AT: Final = b"d:u"
 ROOM_GONE: Final = b"d:g"
 ROOM_CELLS: Final = frozenset((ROOM_MADE, ROOM_NAME, ROOM_LAST_SEQ, ROOM_UPDATED_AT, ROOM_GONE))  # a room has all
+# Only a room that has ever been open has these.
+ROOM_OPEN: Final = b"d:o"  # open, default
+ROOM_MEMBERS: Final = b"d:c"  # how many
+_CLOSED: Final = b"[false,false]"
 PAIR_ROOM: Final = b"d:r"
 
 _Made = tuple[RoomKind, str, bool, AccountId | None, AccountId | None]
 _decode_made = msgspec.json.Decoder(_Made).decode
 _decode_name = msgspec.json.Decoder(tuple[str, str]).decode
+_decode_open = msgspec.json.Decoder(tuple[bool, bool]).decode
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -92,6 +105,15 @@ def _set_room_activity(write: SetRoomActivity) -> Cells:
     )
 
 
+def _set_room_open(write: SetRoomOpen) -> Cells:
+    row = room_key(write.room_id)
+    return (row, ROOM_OPEN, encode((write.open, write.default))), (row, ROOM_MEMBERS, b"%d" % write.members)
+
+
+def _set_room_members(write: SetRoomMembers) -> Cells:
+    return ((room_key(write.room_id), ROOM_MEMBERS, b"%d" % write.members),)
+
+
 def _drop_room(write: DropRoom) -> Cells:
     return ((room_key(write.room_id), ROOM_GONE, YES),)
 
@@ -107,6 +129,8 @@ MODEL: Final = HBaseModel(
         UpsertRoom: (0, _put_room),
         SetRoomName: (0, _set_room_name),
         SetRoomActivity: (0, _set_room_activity),
+        SetRoomOpen: (0, _set_room_open),
+        SetRoomMembers: (0, _set_room_members),
         DropRoom: (0, _drop_room),
     },
     identity=attrgetter("room_id"),
@@ -155,6 +179,7 @@ def _room(room_id: RoomId, row: Row) -> RoomRow | None:
         return None
     kind, created_at, imported, smaller, larger = _decode_made(row[ROOM_MADE])
     name, description = _decode_name(row[ROOM_NAME])
+    is_open, default = _decode_open(row.get(ROOM_OPEN, _CLOSED))
     return RoomRow(
         room_id,
         kind,
@@ -165,6 +190,9 @@ def _room(room_id: RoomId, row: Row) -> RoomRow | None:
         row[ROOM_UPDATED_AT].decode(),
         imported,
         None if smaller is None or larger is None else (smaller, larger),
+        is_open,
+        default,
+        int(row.get(ROOM_MEMBERS, b"0")),
     )
 
 

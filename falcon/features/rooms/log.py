@@ -15,7 +15,7 @@ from falcon.features.rooms.rules import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.journal.shapes.shape import Shape, alike
+from falcon.journal.shapes.shape import Shape, alike, earlier, grown
 
 RoleV1: TypeAlias = Literal["admin", "member", "readonly"]
 
@@ -39,12 +39,39 @@ class RoomCreatedV1(msgspec.Struct, frozen=True, omit_defaults=True):
     imported_as: str | None = None
 
 
+class RoomCreatedV2(msgspec.Struct, frozen=True, omit_defaults=True):
+    organization_id: int
+    room_id: int
+    kind: RoomKindV1
+    name: str
+    description: str
+    created_at: int
+    members: tuple[MembershipV1, ...]
+    imported_as: str | None = None
+    open: bool = False
+    default: bool = False
+    names: tuple[str, ...] = ()
+
+
 class RoomChangedV1(msgspec.Struct, frozen=True):
     room_id: int
     name: str
     description: str
     created_at: int
     last_seq: int
+
+
+class RoomChangedV2(msgspec.Struct, frozen=True, omit_defaults=True):
+    room_id: int
+    name: str
+    description: str
+    created_at: int
+    last_seq: int
+    open: bool = False
+    default: bool = False
+    was_name: str = ""
+    was_open: bool = False
+    members: int | None = None
 
 
 class RoomDeletedV1(msgspec.Struct, frozen=True):
@@ -56,11 +83,30 @@ class RoomDeletedV1(msgspec.Struct, frozen=True):
     last_seq: int
 
 
+class RoomDeletedV2(msgspec.Struct, frozen=True, omit_defaults=True):
+    room_id: int
+    members: tuple[MembershipV1, ...]
+    name: str
+    description: str
+    created_at: int
+    last_seq: int
+    open: bool = False
+    default: bool = False
+
+
 class MemberJoinedV1(msgspec.Struct, frozen=True):
     room_id: int
     account_id: int
     role: RoleV1
     read_seq: int
+
+
+class MemberJoinedV2(msgspec.Struct, frozen=True, omit_defaults=True):
+    room_id: int
+    account_id: int
+    role: RoleV1
+    read_seq: int
+    members: int | None = None
 
 
 class MemberChangedV1(msgspec.Struct, frozen=True):
@@ -76,6 +122,13 @@ class MemberLeftV1(msgspec.Struct, frozen=True):
     role: RoleV1
 
 
+class MemberLeftV2(msgspec.Struct, frozen=True, omit_defaults=True):
+    room_id: int
+    account_id: int
+    role: RoleV1
+    members: int | None = None
+
+
 class RoomAnswerV1(msgspec.Struct, frozen=True, tag="room-answer.v1", omit_defaults=True):
     room_id: int
     kind: RoomKindV1
@@ -88,14 +141,28 @@ class RoomAnswerV1(msgspec.Struct, frozen=True, tag="room-answer.v1", omit_defau
     created: bool = False
 
 
+class RoomAnswerV2(msgspec.Struct, frozen=True, tag="room-answer.v2", omit_defaults=True):
+    room_id: int
+    kind: RoomKindV1
+    name: str
+    description: str
+    role: RoleV1 | None
+    last_seq: int
+    created_at: int
+    peer_id: int | None = None
+    created: bool = False
+    open: bool = False
+    default: bool = False
+
+
 class MemberAnswerV1(msgspec.Struct, frozen=True, tag="member-answer.v1"):
     account_id: int
     role: RoleV1
     read_seq: int
 
 
-def _created_v1(event: RoomCreated) -> RoomCreatedV1:
-    return RoomCreatedV1(
+def _created_v2(event: RoomCreated) -> RoomCreatedV2:
+    return RoomCreatedV2(
         event.organization_id,
         event.room_id,
         event.kind,
@@ -104,10 +171,14 @@ def _created_v1(event: RoomCreated) -> RoomCreatedV1:
         event.created_at,
         _members_v1(event.members),
         event.imported_as,
+        event.open,
+        event.default,
+        event.names,
     )
 
 
-def _created(stored: RoomCreatedV1) -> RoomCreated:
+def _created(stored: RoomCreatedV1 | RoomCreatedV2) -> RoomCreated:
+    later = (stored.open, stored.default, stored.names) if isinstance(stored, RoomCreatedV2) else ()
     return RoomCreated(
         stored.room_id,
         stored.kind,
@@ -117,17 +188,27 @@ def _created(stored: RoomCreatedV1) -> RoomCreated:
         _members(stored.members),
         stored.imported_as,
         stored.organization_id,
+        *later,
     )
 
 
-def _deleted_v1(event: RoomDeleted) -> RoomDeletedV1:
+def _deleted_v2(event: RoomDeleted) -> RoomDeletedV2:
     members = _members_v1(event.members)
-    return RoomDeletedV1(event.room_id, members, event.name, event.description, event.created_at, event.last_seq)
+    return RoomDeletedV2(
+        event.room_id,
+        members,
+        event.name,
+        event.description,
+        event.created_at,
+        event.last_seq,
+        event.open,
+        event.default,
+    )
 
 
-def _deleted(stored: RoomDeletedV1) -> RoomDeleted:
-    members = _members(stored.members)
-    return RoomDeleted(stored.room_id, members, stored.name, stored.description, stored.created_at, stored.last_seq)
+def _deleted(stored: RoomDeletedV1 | RoomDeletedV2) -> RoomDeleted:
+    room_id, _, *rest = msgspec.structs.astuple(stored)
+    return RoomDeleted(room_id, _members(stored.members), *rest)
 
 
 def _members_v1(members: tuple[Membership, ...]) -> tuple[MembershipV1, ...]:
@@ -139,16 +220,18 @@ def _members(stored: tuple[MembershipV1, ...]) -> tuple[Membership, ...]:
 
 
 EVENTS: Final = (
-    Shape("room-created", 1, RoomCreated, RoomCreatedV1, _created_v1, _created),
-    alike("room-changed", RoomChanged, RoomChangedV1),
-    Shape("room-deleted", 1, RoomDeleted, RoomDeletedV1, _deleted_v1, _deleted),
-    alike("member-joined", MemberJoined, MemberJoinedV1),
+    earlier("room-created", 1, RoomCreated, RoomCreatedV1, _created),
+    Shape("room-created", 2, RoomCreated, RoomCreatedV2, _created_v2, _created),
+    *grown("room-changed", RoomChanged, RoomChangedV1, RoomChangedV2),
+    earlier("room-deleted", 1, RoomDeleted, RoomDeletedV1, _deleted),
+    Shape("room-deleted", 2, RoomDeleted, RoomDeletedV2, _deleted_v2, _deleted),
+    *grown("member-joined", MemberJoined, MemberJoinedV1, MemberJoinedV2),
     alike("member-changed", MemberChanged, MemberChangedV1),
-    alike("member-left", MemberLeft, MemberLeftV1),
+    *grown("member-left", MemberLeft, MemberLeftV1, MemberLeftV2),
 )
 
 
 ANSWERS: Final = (
-    alike("room-answer", RoomAnswer, RoomAnswerV1),
+    *grown("room-answer", RoomAnswer, RoomAnswerV1, RoomAnswerV2),
     alike("member-answer", MemberAnswer, MemberAnswerV1),
 )

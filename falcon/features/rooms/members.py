@@ -47,7 +47,7 @@ async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
     name = await edge.reads.name(request, account_id)
     # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
     # learn here which accounts exist.
-    command = PutMember(request.account_id, room_id, account_id, change.role, name is not None)
+    command = PutMember(request.account_id, room_id, account_id, change.role, name is not None, request.is_guest)
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, MemberAnswer)
     member = shapes.MemberShape(account_id, name or "", result.answer.role, result.answer.read_seq)
@@ -95,9 +95,10 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/members/{account_id}",
         put_member,
         MEMBERS,
-        permissions.ROOM_ADMINS,
-        "Add a member, or change a member's role",
-        "Requires an admin of the room. A group room keeps at least one admin.",
+        permissions.Permission(room=("admin",), more="an open room: every account but guests for itself"),
+        "Add a member, change a member's role, or join an open room",
+        "Requires an admin of the room. Everybody but guests joins an open room with their own account id and the role "
+        "`member`. A group room keeps at least one admin.",
         {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
         shapes.MemberRole("member"),
         command=True,

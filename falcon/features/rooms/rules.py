@@ -23,6 +23,7 @@ from falcon.domain.rejections import (
     MemberNotFound,
     NotAllowed,
     NotAMember,
+    NotJoined,
     RoomNotFound,
     UnknownAccount,
 )
@@ -53,18 +54,26 @@ class CreateRoom(msgspec.Struct, frozen=True, tag=True):
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
     """The room of two accounts. It is decided where the smaller of their ids lives, so there is one for ever.
 
-    The sender has made sure that the peer is an account.
+    The sender has made sure that the peer is an account. ``names``: of both, the caller's first, as the sender has read
+    them.
     """
 
     by: AccountId
     peer: AccountId
+    names: tuple[str, str] = ("", "")
 
 
 class ChangeRoom(msgspec.Struct, frozen=True, tag=True):
+    """``by_manager``: an owner or admin of Falcon asks. They alone change ``default``, also in rooms that they have not
+    joined."""
+
     by: AccountId
     room_id: RoomId
     name: str | None = None
     description: str | None = None
+    open: bool | None = None
+    default: bool | None = None
+    by_manager: bool = False
 
 
 class DeleteRoom(msgspec.Struct, frozen=True, tag=True):
@@ -75,7 +84,8 @@ class DeleteRoom(msgspec.Struct, frozen=True, tag=True):
 class PutMember(msgspec.Struct, frozen=True, tag=True):
     """Add an account to the room, or change its role. ``account_exists``: as the sender has read.
 
-    The sender does not refuse by itself: only members of the room may learn which accounts there are.
+    The sender does not refuse by itself: only members of the room may learn which accounts there are. ``by_guest``:
+    the caller is a guest, who joins no room by itself.
     """
 
     by: AccountId
@@ -83,6 +93,14 @@ class PutMember(msgspec.Struct, frozen=True, tag=True):
     account_id: AccountId
     role: Role
     account_exists: bool = True
+    by_guest: bool = False
+
+
+class JoinDefault(msgspec.Struct, frozen=True, tag=True):
+    """Make an account that has just been created a member, if the room is still a default room."""
+
+    room_id: RoomId
+    account_id: AccountId
 
 
 class RemoveMember(msgspec.Struct, frozen=True, tag=True):
@@ -94,7 +112,8 @@ class RemoveMember(msgspec.Struct, frozen=True, tag=True):
 
 
 class ImportRoom(msgspec.Struct, frozen=True, tag=True):
-    """A room with its members from elsewhere. The same ``imported_as`` is the same room, for ever."""
+    """A room with its members from elsewhere. The same ``imported_as`` is the same room, for ever. ``names``: of the
+    accounts of a direct room, in the order of ``members``."""
 
     imported_as: str
     kind: RoomKind
@@ -102,6 +121,9 @@ class ImportRoom(msgspec.Struct, frozen=True, tag=True):
     description: str
     created_at: Millis
     members: tuple[Invitation, ...]
+    open: bool = False
+    default: bool = False
+    names: tuple[str, ...] = ()
 
 
 class ImportMembers(msgspec.Struct, frozen=True, tag=True):
@@ -118,6 +140,10 @@ class Membership(msgspec.Struct, frozen=True):
 
 
 class RoomCreated(msgspec.Struct, frozen=True):
+    """``open``: each account that is no guest may find, read and join the room. ``default``: new accounts are members.
+    ``names``: of the accounts of a direct room then, in the order of ``members``; none in what an older Falcon wrote.
+    """
+
     room_id: RoomId
     kind: RoomKind
     name: str
@@ -126,17 +152,28 @@ class RoomCreated(msgspec.Struct, frozen=True):
     members: tuple[Membership, ...]
     imported_as: str | None = None
     organization_id: OrganizationId = DEFAULT_ORGANIZATION
+    open: bool = False
+    default: bool = False
+    names: tuple[str, ...] = ()
 
 
 class RoomChanged(msgspec.Struct, frozen=True):
-    """Name and description as they now stand. ``created_at``, ``last_seq``: the room's, so that streams look nothing
-    up."""
+    """The fields as they now stand. ``created_at``, ``last_seq``: the room's, so that streams look nothing up.
+
+    ``was_open``, and ``was_name`` of an open room: before it, so that read models look nothing up. ``members``: how
+    many an open room has.
+    """
 
     room_id: RoomId
     name: str
     description: str
     created_at: Millis
     last_seq: Seq
+    open: bool = False
+    default: bool = False
+    was_name: str = ""
+    was_open: bool = False
+    members: int | None = None
 
 
 class RoomDeleted(msgspec.Struct, frozen=True):
@@ -149,15 +186,19 @@ class RoomDeleted(msgspec.Struct, frozen=True):
     description: str
     created_at: Millis
     last_seq: Seq
+    open: bool = False
+    default: bool = False
 
 
 class MemberJoined(msgspec.Struct, frozen=True):
-    """All earlier messages count as read: ``read_seq`` is the newest of them."""
+    """All earlier messages count as read: ``read_seq`` is the newest of them. ``members``: how many an open room has
+    then; None in any other room."""
 
     room_id: RoomId
     account_id: AccountId
     role: Role
     read_seq: Seq
+    members: int | None = None
 
 
 class MemberChanged(msgspec.Struct, frozen=True):
@@ -170,25 +211,29 @@ class MemberChanged(msgspec.Struct, frozen=True):
 
 
 class MemberLeft(msgspec.Struct, frozen=True):
-    """``role``: that the account had."""
+    """``role``: that the account had. ``members`` as in MemberJoined."""
 
     room_id: RoomId
     account_id: AccountId
     role: Role
+    members: int | None = None
 
 
 class RoomAnswer(msgspec.Struct, frozen=True, tag="room-answer"):
-    """``role`` is the caller's own; ``peer_id`` the other account of a direct room; ``created``: by this command."""
+    """``role`` is the caller's own, None without a membership; ``peer_id`` the other account of a direct room;
+    ``created``: by this command."""
 
     room_id: RoomId
     kind: RoomKind
     name: str
     description: str
-    role: Role
+    role: Role | None
     last_seq: Seq
     created_at: Millis
     peer_id: AccountId | None = None
     created: bool = False
+    open: bool = False
+    default: bool = False
 
 
 class MemberAnswer(msgspec.Struct, frozen=True, tag="member-answer"):
@@ -241,6 +286,8 @@ class Room(msgspec.Struct, frozen=True):
     admins: int = 0
     member_left: bool = False
     last_mention: Seq = 0
+    open: bool = False
+    default: bool = False
     features: "Map[str, msgspec.Struct]" = Map()
 
     def changed_at(self, seq: Seq) -> int:
@@ -281,6 +328,8 @@ def created_room(_: None, event: RoomCreated) -> Room:
         members=members,
         imported=event.imported_as is not None,
         admins=sum(member.role == "admin" for member in members.values()),
+        open=event.open,
+        default=event.default,
     )
 
 
@@ -308,7 +357,7 @@ def _left(room: Room, event: MemberLeft) -> Room:
 
 
 def _changed(room: Room, event: RoomChanged) -> Room:
-    return replace(room, name=event.name, description=event.description)
+    return replace(room, name=event.name, description=event.description, open=event.open, default=event.default)
 
 
 def _deleted(room: Room, _: RoomDeleted) -> Room:
@@ -336,7 +385,9 @@ def open_direct(
     if room is not None:
         return Decided((), _room_answer(room, command.by))
     members = (Membership(smaller, "member"), Membership(larger, "member"))
-    created = RoomCreated(room_id, "direct", "", "", at, members)
+    by_first = command.by == smaller
+    names = () if command.names == ("", "") else command.names if by_first else command.names[::-1]
+    created = RoomCreated(room_id, "direct", "", "", at, members, names=names)
     answer = RoomAnswer(room_id, "direct", "", "", "member", 0, at, command.peer, created=True)
     return Decided((created, DirectRoomOpened(smaller, larger, room_id)), answer)
 
@@ -347,7 +398,16 @@ def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, a
     if command.kind == "direct":
         members = tuple(Membership(member.account_id, "member") for member in members)
     created = RoomCreated(
-        room_id, command.kind, command.name, command.description, command.created_at, members, command.imported_as
+        room_id,
+        command.kind,
+        command.name,
+        command.description,
+        command.created_at,
+        members,
+        command.imported_as,
+        open=command.open,
+        default=command.default,
+        names=command.names,
     )
     answer = RoomAnswer(room_id, command.kind, command.name, command.description, "admin", 0, command.created_at)
     if command.kind == "group":
@@ -365,15 +425,45 @@ def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, a
 
 
 def change_room(room: Room, command: ChangeRoom, _: Millis) -> Decision:
-    if (refusal := refuse_unless_admin(room, command.by, "change the room")) is not None:
+    """A room that is closed is no default room any more."""
+    if (refusal := _refuse_change(room, command)) is not None:
         return refusal
     name = room.name if command.name is None else command.name
     description = room.description if command.description is None else command.description
-    answer = msgspec.structs.replace(_room_answer(room, command.by), name=name, description=description)
-    if (name, description) == (room.name, room.description):
+    is_open = room.open if command.open is None else command.open
+    if command.default and not is_open:
+        return Invalid("default", "must be false unless the room is open")
+    default = is_open and (room.default if command.default is None else command.default)
+    after = replace(room, name=name, description=description, open=is_open, default=default)
+    answer = _room_answer(after, command.by)
+    if (name, description, is_open, default) == (room.name, room.description, room.open, room.default):
         return Decided((), answer)
-    changed = RoomChanged(room.room_id, name, description, room.created_at, room.last_seq)
+    changed = RoomChanged(
+        room.room_id,
+        name,
+        description,
+        room.created_at,
+        room.last_seq,
+        is_open,
+        default,
+        room.name if room.open else "",
+        room.open,
+        len(room.members) if is_open else None,
+    )
     return Decided((changed,), answer)
+
+
+def _refuse_change(room: Room, command: ChangeRoom) -> NotAMember | NotJoined | NotAllowed | None:
+    """An owner or admin of Falcon may make an open room a default room, and change nothing else of a room that is
+    not its own."""
+    only_default = command.name is None and command.description is None and command.open is None
+    if command.by_manager and only_default and room.open:
+        return None
+    if (refusal := refuse_unless_admin(room, command.by, "change the room")) is not None:
+        return refusal
+    if command.default is not None and not command.by_manager:
+        return NotAllowed("only an owner or admin of Falcon may say which rooms new accounts join")
+    return None
 
 
 def delete_room(room: Room, command: DeleteRoom, _: Millis) -> Decision:
@@ -386,19 +476,25 @@ def delete_room(room: Room, command: DeleteRoom, _: Millis) -> Decision:
         room.description,
         room.created_at,
         room.last_seq,
+        room.open,
+        room.default,
     )
     return Decided((deleted,), Done())
 
 
 def put_member(room: Room, command: PutMember, _: Millis) -> Decision:
+    member = room.members.get(command.account_id)
+    if room.open and command.by == command.account_id and command.role == "member" and not command.by_guest:
+        if member is None:
+            return _join(room, command.account_id, "member")
+        if member.role == "member":
+            return Decided((), MemberAnswer(command.account_id, "member", member.read_seq))
     if (refusal := refuse_unless_admin(room, command.by, "change members")) is not None:
         return refusal
-    member = room.members.get(command.account_id)
     if member is None:
         if not command.account_exists:
             return UnknownAccount(command.account_id)
-        joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq)
-        return Decided((joined,), MemberAnswer(command.account_id, command.role, room.last_seq))
+        return _join(room, command.account_id, command.role)
     answer = MemberAnswer(command.account_id, command.role, member.read_seq)
     if member.role == command.role:
         return Decided((), answer)
@@ -406,6 +502,23 @@ def put_member(room: Room, command: PutMember, _: Millis) -> Decision:
         return LastAdmin(room.room_id)
     changed = MemberChanged(room.room_id, command.account_id, command.role, member.role)
     return Decided((changed,), answer)
+
+
+def join_default(room: Room, command: JoinDefault, _: Millis) -> Decision:
+    """Does nothing for an account that is a member, so that the step may be repeated, and in a room that is no default
+    room any more."""
+    member = room.members.get(command.account_id)
+    if member is not None:
+        return Decided((), MemberAnswer(command.account_id, member.role, member.read_seq))
+    if not room.default:
+        return NotAllowed("new accounts do not join this room")
+    return _join(room, command.account_id, "member")
+
+
+def _join(room: Room, account_id: AccountId, role: Role) -> Decided:
+    members = len(room.members) + 1 if room.open else None
+    joined = MemberJoined(room.room_id, account_id, role, room.last_seq, members)
+    return Decided((joined,), MemberAnswer(account_id, role, room.last_seq))
 
 
 def members_after(room: Room | None, events: Sequence[object]) -> int:
@@ -421,7 +534,7 @@ def members_after(room: Room | None, events: Sequence[object]) -> int:
 
 def remove_member(room: Room, command: RemoveMember, _: Millis) -> Decision:
     if command.by not in room.members:
-        return NotAMember(room.room_id, command.by)
+        return not_a_member(room, command.by)
     if room.kind == "direct":
         return NotAllowed("a member cannot leave a direct room")
     if command.by != command.account_id and (
@@ -433,7 +546,8 @@ def remove_member(room: Room, command: RemoveMember, _: Millis) -> Decision:
         return MemberNotFound(room.room_id, command.account_id)
     if _is_last_admin(room, member):
         return LastAdmin(room.room_id)
-    return Decided((MemberLeft(room.room_id, command.account_id, member.role),), Done())
+    members = len(room.members) - 1 if room.open else None
+    return Decided((MemberLeft(room.room_id, command.account_id, member.role, members),), Done())
 
 
 def import_members(room: Room, command: ImportMembers, _: Millis) -> Decision:
@@ -445,7 +559,10 @@ def import_members(room: Room, command: ImportMembers, _: Millis) -> Decision:
     new = () if room.member_left else _memberships(missing)
     if len(room.members) + len(new) > limits.MEMBERS_MAX:
         return Invalid("members", f"a room has at most {limits.MEMBERS_MAX:,} members")
-    joined = tuple(MemberJoined(room.room_id, member.account_id, member.role, 0) for member in new)
+    joined = tuple(
+        MemberJoined(room.room_id, member.account_id, member.role, 0, number if room.open else None)
+        for number, member in enumerate(new, len(room.members) + 1)
+    )
     left_out = len(missing) if room.member_left else 0
     return Decided(joined, ImportAnswer(len(new), len(command.members) - len(new) - left_out))
 
@@ -457,22 +574,30 @@ def _memberships(invitations: Sequence[Invitation]) -> tuple[Membership, ...]:
 
 
 def _room_answer(room: Room, account_id: AccountId) -> RoomAnswer:
+    member = room.members.get(account_id)
     return RoomAnswer(
         room.room_id,
         room.kind,
         room.name,
         room.description,
-        room.members[account_id].role,
+        None if member is None else member.role,
         room.last_seq,
         room.created_at,
         room.peer_of(account_id),
+        open=room.open,
+        default=room.default,
     )
 
 
-def refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMember | NotAllowed | None:
+def not_a_member(room: Room, account_id: AccountId) -> NotAMember | NotJoined:
+    """The refusal of a command for members only."""
+    return NotJoined(room.room_id, account_id) if room.open else NotAMember(room.room_id, account_id)
+
+
+def refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMember | NotJoined | NotAllowed | None:
     member = room.members.get(account_id)
     if member is None:
-        return NotAMember(room.room_id, account_id)
+        return not_a_member(room, account_id)
     if room.kind == "direct":
         return NotAllowed("a direct room cannot be changed: it is the one room of its two accounts")
     if member.role != "admin":
@@ -488,6 +613,7 @@ RULES: Final = {
     ChangeRoom: change_room,
     DeleteRoom: delete_room,
     PutMember: put_member,
+    JoinDefault: join_default,
     RemoveMember: remove_member,
     ImportMembers: import_members,
 }
@@ -499,6 +625,6 @@ EVOLVES: Final = {
     MemberChanged: _role_changed,
     MemberLeft: _left,
 }
-RoomsCommand: TypeAlias = ChangeRoom | DeleteRoom | PutMember | RemoveMember | ImportMembers
+RoomsCommand: TypeAlias = ChangeRoom | DeleteRoom | PutMember | JoinDefault | RemoveMember | ImportMembers
 RoomsEvent: TypeAlias = RoomCreated | RoomChanged | RoomDeleted | MemberJoined | MemberChanged | MemberLeft
 FREEING: Final = (DeleteRoom, RemoveMember)  # taken while the disk is nearly full

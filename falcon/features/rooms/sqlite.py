@@ -5,11 +5,20 @@ from operator import attrgetter
 from typing import Any, Final
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.features.rooms.table import DropRoom, RoomRow, SetRoomActivity, SetRoomName, UpsertRoom
+from falcon.features.rooms.table import (
+    DropRoom,
+    RoomRow,
+    SetRoomActivity,
+    SetRoomMembers,
+    SetRoomName,
+    SetRoomOpen,
+    UpsertRoom,
+)
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, json_of, query
 
 COLUMNS: Final = (
-    "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
+    "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger,"
+    " r.open, r.is_default, r.members"
 )
 
 MODEL: Final = SqliteModel(
@@ -17,7 +26,8 @@ MODEL: Final = SqliteModel(
         "rooms": """CREATE TABLE rooms{} (
         room_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
         created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, imported INTEGER NOT NULL,
-        last_seq INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT ''
+        last_seq INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT '',
+        open INTEGER NOT NULL DEFAULT 0, is_default INTEGER NOT NULL DEFAULT 0, members INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX rooms_{unique} ON rooms{} (smaller, larger) WHERE smaller IS NOT NULL""",
     },
@@ -29,6 +39,8 @@ MODEL: Final = SqliteModel(
         ),
         SetRoomName: ("UPDATE rooms{} SET name = ?2, description = ?3, updated_at = ?4 WHERE room_id = ?1",),
         SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),
+        SetRoomOpen: ("UPDATE rooms{} SET open = ?2, is_default = ?3, members = ?4 WHERE room_id = ?1",),
+        SetRoomMembers: ("UPDATE rooms{} SET members = ?2 WHERE room_id = ?1",),
         DropRoom: ("DELETE FROM rooms{} WHERE room_id = ?1",),
     },
     folded={SetRoomActivity: attrgetter("room_id")},
@@ -68,9 +80,10 @@ def totals(view: SqliteQueryContext) -> tuple[int, int, int]:
 
 
 def room_in(row: Any) -> RoomRow:
-    *fields, imported, smaller, larger = row
+    *fields, imported, smaller, larger, is_open, default, members = row
     peers = None if smaller is None else (smaller, larger)
-    return RoomRow(*fields, bool(imported), peers)  # type: ignore[call-arg]  # COLUMNS are its fields
+    flags = bool(imported), peers, bool(is_open), bool(default), members
+    return RoomRow(*fields, *flags)  # type: ignore[call-arg]  # COLUMNS are its fields
 
 
 class SqliteRoomQueries:

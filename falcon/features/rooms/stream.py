@@ -10,21 +10,29 @@ from falcon.streams.event import StreamEvent, ToTheRoom
 
 
 class StreamedRoom(msgspec.Struct, frozen=True):
-    """A room as one member sees it. ``role`` is this member's."""
+    """A room as one account sees it. ``role``: the account's own; None in an open room that it has not joined."""
 
     room_id: RoomId
     kind: RoomKind
     name: str
     description: str
-    role: Role
+    role: Role | None
     last_seq: Seq
     created_at: str
+    peer_id: AccountId | None = None
+    open: bool = False
+    default: bool = False
 
 
 ROOM_CREATED: Final = StreamEvent(
     "room.created", "A room of yours is created, or another account opens a direct room with you.", StreamedRoom
 )
-ROOM_CHANGED: Final = StreamEvent("room.changed", "The name or the description of a room changes.", StreamedRoom)
+ROOM_CHANGED: Final = StreamEvent(
+    "room.changed",
+    "The name or the description of a room changes, or it is opened or closed. If it is "
+    "closed and you have not joined it, no event of this room follows.",
+    StreamedRoom,
+)
 ROOM_DELETED: Final = StreamEvent("room.deleted", "A room is deleted. No event of this room follows.", StreamedRoom)
 
 

@@ -8,14 +8,14 @@ import msgspec
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessagePosted
-from falcon.features.rooms.rules import RoomChanged, RoomCreated, RoomDeleted, RoomKind
+from falcon.features.rooms.rules import MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted, RoomKind
 from falcon.journal.envelope import Envelope
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
 
 class RoomRow(msgspec.Struct, frozen=True):
-    """``peers``: the pair of a direct room."""
+    """``peers``: the pair of a direct room. ``members``: how many an open room has."""
 
     room_id: RoomId
     kind: RoomKind
@@ -26,6 +26,16 @@ class RoomRow(msgspec.Struct, frozen=True):
     updated_at: str
     imported: bool
     peers: tuple[AccountId, AccountId] | None
+    open: bool = False
+    default: bool = False
+    members: int = 0
+
+    def peer_of(self, account_id: AccountId) -> AccountId | None:
+        """The other account of a direct room."""
+        if self.peers is None:
+            return None
+        smaller, larger = self.peers
+        return larger if account_id == smaller else smaller
 
 
 class RoomQueries(Protocol):
@@ -71,6 +81,22 @@ class SetRoomActivity(NamedTuple):
     updated_at: str
 
 
+class SetRoomOpen(NamedTuple):
+    """Written when a room is opened, or an open one changes."""
+
+    room_id: RoomId
+    open: bool
+    default: bool
+    members: int
+
+
+class SetRoomMembers(NamedTuple):
+    """How many members an open room has."""
+
+    room_id: RoomId
+    members: int
+
+
 class DropRoom(NamedTuple):
     room_id: RoomId
 
@@ -80,9 +106,17 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
         case MessagePosted(message=message):
             return (SetRoomActivity(message.room_id, message.seq, rfc3339(message.posted_at)),)
         case RoomCreated() as created:
-            return (_row(created), SetRoomActivity(created.room_id, 0, rfc3339(created.created_at)))
-        case RoomChanged(room_id=room_id, name=name, description=description):
-            return (SetRoomName(room_id, name, description, rfc3339(envelope.at)),)
+            made = (_row(created), SetRoomActivity(created.room_id, 0, rfc3339(created.created_at)))
+            if not created.open:
+                return made
+            return (*made, SetRoomOpen(created.room_id, True, created.default, len(created.members)))
+        case RoomChanged(room_id=room_id, name=name, description=description) as changed:
+            named = SetRoomName(room_id, name, description, rfc3339(envelope.at))
+            if not (changed.open or changed.was_open):
+                return (named,)
+            return named, SetRoomOpen(room_id, changed.open, changed.default, changed.members or 0)
+        case MemberJoined(room_id=room_id, members=int(members)) | MemberLeft(room_id=room_id, members=int(members)):
+            return (SetRoomMembers(room_id, members),)
         case RoomDeleted(room_id=room_id):
             return (DropRoom(room_id),)
         case _:
@@ -112,7 +146,12 @@ def loss(event: Event) -> str | None:
         case RoomCreated(room_id=room_id):
             return f"room {room_id} is in no list, and nobody can read it"
         case RoomChanged(room_id=room_id):
-            return f"room {room_id} keeps its old name and description in lists until it is changed again"
+            return (
+                f"room {room_id} keeps its old name and description in lists until it is changed again, and stays open "
+                "or closed to accounts that have not joined it"
+            )
+        case MemberJoined(room_id=room_id, members=int()) | MemberLeft(room_id=room_id, members=int()):
+            return f"the number of members of room {room_id} in the directory, until another joins or leaves"
         case RoomDeleted(room_id=room_id):
             return f"room {room_id} stays in its members' lists, though nothing can be done in it any more"
         case MessagePosted(message=m):

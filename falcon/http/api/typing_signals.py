@@ -6,7 +6,7 @@ from falcon.http.api import permissions, tickets
 from falcon.http.api.operation import ApiOperation
 from falcon.http.edge import Edge
 from falcon.http.limits.limiter import refused
-from falcon.http.problems import read_only, room_not_found
+from falcon.http.problems import not_joined, read_only, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse
 
@@ -16,12 +16,14 @@ async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
     await request.no_body()
     account_id = request.account_id
     access = await edge.reads.access(request, room_id)
-    if access.role == "readonly":
+    if access.role not in ("admin", "member"):
         newest = await edge.reads.newest(request, room_id, edge.store.access, room_id, account_id)
         if newest is None:
             raise room_not_found(room_id)
         if newest.role == "readonly":
             raise read_only()
+        if newest.role is None:
+            raise room_not_found(room_id) if request.is_guest else not_joined()
     if not edge.streams.signals.typing(room_id, account_id):
         raise refused(edge.limiter.policies.typing)
     return BytesResponse(204, b"")
@@ -39,6 +41,6 @@ OPERATIONS: Final = (
         "Send a typing signal",
         "Send it every few seconds while the user types. Delivery is best effort.",
         {204: None},
-        problems=("read_only", "room_not_found"),
+        problems=("not_allowed", "read_only", "room_not_found"),
     ),
 )

@@ -12,6 +12,7 @@ from falcon.base.shared import Shared
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.features.read_marks.table import MemberRoom, roles_in_parts
 from falcon.features.rooms.rules import Role
+from falcon.features.rooms.table import RoomRow
 from falcon.http import room_views
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, broken, room_not_found, unauthenticated
@@ -176,6 +177,7 @@ class Opener:
         async with tables.turn() as positions:
             known = await self._is_known(caller, positions)
             roles = await self._roles(caller.account_id)
+            open_rooms = await self._open_rooms(caller, only)
         segments = self._segments(positions.applied, caller.account_id, only)
         # A token does not name segments that had nothing for the account then.
         since = {segment: place.offsets.get(segment, position.offset) for segment, position in segments.items()}
@@ -183,7 +185,8 @@ class Opener:
         await replay.prepare()
         if replay.length > self._feed.remembered or not await replay.remember():
             return None
-        await self._check_access(replay, caller, only, known)
+        if not await self._check_access(replay, caller, only, known, open_rooms):
+            return None
         size = replay.size(caller.account_id, only, _REPLAY_BYTES_MAX)
         if size > _REPLAY_BYTES_MAX:
             return None
@@ -207,13 +210,15 @@ class Opener:
         some tables show already."""
         async with tables.turn() as positions:
             known = await self._is_known(caller, positions)
-            newest = await self._rooms(caller.account_id, only)
+            open_rooms = await self._open_rooms(caller, only)
+            newest = await self._rooms(caller.account_id, only, open_rooms or {})
         segments = self._segments(positions.applied, caller.account_id, only)
         place = self._feed.beginning({segment: position.offset for segment, position in segments.items()})
-        roles = {room_id: membership.role for room_id, membership in newest.memberships.items()}
+        roles = {room_id: at.role for room_id, at in newest.memberships.items() if at.role is not None}
         replay = StreamReplay(self._feed, self._lookups, place, segments, roles)
         await replay.prepare()
-        await self._check_access(replay, caller, only, known)
+        if not await self._check_access(replay, caller, only, known, open_rooms):
+            raise NotReached  # the room was closed and opened within this moment; the client comes again
         seqs = await replay.newest_before()
         if name == "catch_up":
             last = {room_id: at.last_seq for room_id, at in newest.memberships.items() if room_id in replay.rooms}
@@ -226,11 +231,23 @@ class Opener:
         hello = Hello(caller.account_id, rooms, len(newest.memberships) > len(newest.rooms))
         return PendingStream(caller, only, replay, "hello", encode(hello))
 
-    async def _rooms(self, account_id: AccountId, only: Rooms) -> NewestRooms:
+    async def _rooms(self, account_id: AccountId, only: Rooms, open_rooms: Mapping[RoomId, RoomRow]) -> NewestRooms:
         """The rooms that a hello shows, and the account's membership of all its rooms, as the tables have them."""
         if only is None:
             return await self._room_lists.newest(account_id, _HELLO_ROOMS_MAX)
-        return room_lists.newest_first(await self._store.member_rooms_among(account_id, only), len(only))
+        joined = await self._store.member_rooms_among(account_id, only)
+        others = open_rooms.keys() - {each.room.room_id for each in joined}
+        read = [MemberRoom(open_rooms[room_id], None, open_rooms[room_id].last_seq) for room_id in others]
+        return room_lists.newest_first([*joined, *read], len(only))
+
+    async def _open_rooms(self, caller: StreamCaller, only: Rooms) -> dict[RoomId, RoomRow] | None:
+        """The open ones of the rooms that were asked for. None if the account reads only rooms that it is in."""
+        if only is None:
+            return None
+        accounts = await self._store.accounts_of([caller.account_id])
+        if caller.account_id not in accounts or accounts[caller.account_id].role == "guest":
+            return None
+        return {room.room_id: room for room in await self._store.rooms_among(only) if room.open}
 
     # --- shared -------------------------------------------------------------------------------------------------------
 
@@ -253,13 +270,27 @@ class Opener:
             partitions = {partition_of(each, feed.partitions) for each in (account_id, *only)}
         return {feed.segment_of(partition): applied[partition] for partition in partitions}
 
-    async def _check_access(self, replay: StreamReplay, caller: StreamCaller, only: Rooms, known: bool) -> None:
-        """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
-        await replay.resolve_membership(caller.account_id)
+    async def _check_access(
+        self,
+        replay: StreamReplay,
+        caller: StreamCaller,
+        only: Rooms,
+        known: bool,
+        open_rooms: Mapping[RoomId, RoomRow] | None,
+    ) -> bool:
+        """Returns False if the account may read a room of which the replay shows only a part. Raises Problem 401 for a
+        token that has been revoked, 404 for a room that the account may not read and was not in."""
+        asked = only or frozenset()
+        await replay.resolve_membership(caller.account_id, asked)
         if caller.token_hash in self._revocations or not replay.is_good(caller.token_hash, known=known):
             raise wrong_ticket() if caller.by_ticket else unauthenticated("The token is revoked.")
-        for room_id in (only or frozenset()) - replay.rooms.keys() - replay.seen_since:
-            raise room_not_found(room_id, "rooms")
+        is_whole = True
+        for room_id in asked:
+            is_open = open_rooms is not None and replay.read_open(room_id, open_in_tables=room_id in open_rooms)
+            if not (is_open or room_id in replay.rooms or room_id in replay.seen_since):
+                raise room_not_found(room_id, "rooms")
+            is_whole = is_whole and not (is_open and replay.ends_in(room_id))
+        return is_whole
 
 
 def _as_of(replay: StreamReplay, seqs: Mapping[RoomId, Seq], member: MemberRoom) -> MemberRoom:

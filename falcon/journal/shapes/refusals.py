@@ -16,6 +16,7 @@ from falcon.domain.rejections import (
     MessageNotFound,
     NotAllowed,
     NotAMember,
+    NotJoined,
     NotTheAuthor,
     NotYetReadable,
     OutOfDate,
@@ -35,6 +36,7 @@ class NotYetReadableV1(msgspec.Struct, frozen=True, tag="not-yet-readable.v1"):
 REFUSALS: Final = (
     answer("room-not-found", RoomNotFound, room_id=int),
     answer("not-a-member", NotAMember, room_id=int, account_id=int),
+    answer("not-joined", NotJoined, room_id=int, account_id=int),
     answer("member-not-found", MemberNotFound, room_id=int, account_id=int),
     answer("account-not-found", AccountNotFound, account_id=int),
     answer("token-not-found", TokenNotFound, account_id=int, token_id=int),

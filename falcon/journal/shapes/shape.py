@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 D = TypeVar("D")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -53,6 +54,14 @@ def answer(name: str, value: type[D], /, **fields: Any) -> Shape[D, Any]:
     """Version 1 of an answer or a refusal of plain ``fields``. As :func:`alike`."""
     kind = msgspec.defstruct(f"{value.__name__}V1", [*fields.items()], frozen=True, tag=f"{name}.v1")
     return alike(name, value, kind)
+
+
+def grown(name: str, value: type[D], first: type[Any], second: type[Any]) -> tuple[Shape[D, Any], Shape[D, Any]]:
+    """Both versions of a value whose fields are those of the second shape. The first lacks the last of them, which have
+    defaults. The import fails when one of the three changes."""
+    fields = second.__struct_fields__
+    assert first.__struct_fields__ == fields[: len(first.__struct_fields__)], f"{name} has lost a field"
+    return earlier(name, 1, value, first, _copy(value)), replace(alike(name, value, second), version=2)
 
 
 def _copy(kind: type[Any]) -> Callable[[Any], Any]:
