@@ -3,8 +3,9 @@
 Otherwise a missing right would show only when it is needed, as an error that does not name the operation.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -46,54 +47,45 @@ class Rights(msgspec.Struct, frozen=True):
 _UNDESCRIBED: Final = ~(1 << AclOperation.Read | 1 << AclOperation.Write | 1 << AclOperation.Describe)
 _LOOK: Final = (AclOperation.Describe, AclOperation.DescribeConfigs)
 _MEMBER: Final = (AclOperation.Read,)
-_SIGNALS_SEEN: Final = dict.fromkeys(("signals", "inboxes"), _LOOK)
+_TOPICS: Final = ("journal", "snapshots", "owners", "applied", "cuts", "signals", "inboxes")
+
+
+def _rights(
+    reads: Collection[str],
+    writes: Collection[str],
+    groups: Mapping[str, tuple[AclOperation, ...]] = MappingProxyType({}),
+) -> Rights:
+    """Each role looks at all topics. ``reads``, ``writes``: the topics that it reads or writes, too."""
+    read, write = (AclOperation.Read,), (AclOperation.Write,)
+    topics = {
+        topic: (*(read if topic in reads else ()), *(write if topic in writes else ()), *_LOOK) for topic in _TOPICS
+    }
+    return Rights(topics, groups)
 
 
 def of_write(group: str) -> Rights:
     """``group``: the group of the owners."""
-    both = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    topics = {"journal": both, "snapshots": both, "owners": both, "applied": _LOOK, "cuts": _LOOK, **_SIGNALS_SEEN}
-    return Rights(topics, {group: _MEMBER})
+    own = ("journal", "snapshots", "owners")
+    return _rights(own, own, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
-    reads = (AclOperation.Read, *_LOOK)
-    applied = (AclOperation.Write, *_LOOK)
-    topics = {
-        "journal": reads,
-        "snapshots": _LOOK,
-        "owners": reads,
-        "applied": applied,
-        "cuts": _LOOK,
-        **_SIGNALS_SEEN,
-    }
-    return Rights(topics, dict.fromkeys(groups, _MEMBER))
+    return _rights(("journal", "owners"), ("applied",), dict.fromkeys(groups, _MEMBER))
 
 
 def of_api() -> Rights:
-    reads = (AclOperation.Read, *_LOOK)
-    both = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    told = dict.fromkeys(_SIGNALS_SEEN, both)
-    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "applied": reads, "cuts": both, **told})
+    told = ("cuts", "signals", "inboxes")
+    return _rights(("journal", "owners", "applied", *told), told)
 
 
 def of_prepare() -> Rights:
     """Leaves out Create: only a missing topic needs it."""
-    topics = {
-        "journal": _LOOK,
-        "snapshots": _LOOK,
-        "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
-        "applied": _LOOK,
-        "cuts": _LOOK,
-        **_SIGNALS_SEEN,
-    }
-    return Rights(topics)
+    return _rights(("owners",), ("owners",))
 
 
 def of_restored(groups: Iterable[str]) -> Rights:
     """``groups``: the ones that must not have members."""
-    topics = {**of_prepare().topics, "signals": (AclOperation.Read, *_LOOK)}
-    return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
+    return _rights(("owners", "signals"), ("owners",), dict.fromkeys(groups, (AclOperation.Describe,)))
 
 
 async def check(cluster: KafkaCluster, rights: Rights) -> None:
