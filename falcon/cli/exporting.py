@@ -47,8 +47,6 @@ def repair(file: BinaryIO, name: str) -> Partial:
         header = msgspec.json.decode(first, type=ExportHeader)
     except msgspec.DecodeError as fault:
         raise _no_export(name) from fault
-    if header.position is None:
-        raise Fault(f"{name} is an export of the first version, which cannot be continued; give another name")
     end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
     last = _read(file, _end_of_last_line(file, end - 1), end)
     if is_end(last):

@@ -81,7 +81,7 @@ def test_an_export_of_the_first_version_is_not_gone_on_with(run: Run, server: Fa
     file.write_bytes(old)
     result = run(server, "export", "backup.jsonl")
     assert result.exit_code == 1
-    assert result.stderr.startswith("backup.jsonl is an export of the first version")
+    assert result.stderr.startswith("backup.jsonl exists and is not an export of Falcon")
     assert file.read_bytes() == old
 
 

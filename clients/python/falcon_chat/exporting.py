@@ -16,16 +16,16 @@ _END = b'{"type":"end"'
 class ExportHeader(msgspec.Struct, frozen=True):
     """The first line of an export. ``source`` names where it comes from; the counts are of when it began, or 0.
 
-    ``position``: what came later stands as changes at the export's end. The first version had no such thing.
+    ``position``: what came later stands as changes at the export's end.
     """
 
     type: Literal["falcon-export"]
     version: int
     source: str
+    position: str
     accounts: int = 0
     rooms: int = 0
     messages: int = 0
-    position: str | None = None
 
 
 class _Line(msgspec.Struct):
@@ -94,8 +94,6 @@ async def export_blocks(
                         return
                     resume = resume_token(last)
                     patience.renew()
-            if header is not None and header.position is None:
-                return  # the first version has no last line
             raise httpx.RemoteProtocolError("the export ended before its last line")
         except httpx.RequestError as fault:
             await patience.wait(ConnectionError(why(fault)))
@@ -106,7 +104,7 @@ async def export_blocks(
 def _params(header: ExportHeader | None, resume: str | None) -> dict[str, str]:
     if header is None or resume is None:
         return {}
-    return {"resume": resume} if header.position is None else {"resume": resume, "since": header.position}
+    return {"resume": resume, "since": header.position}
 
 
 def _last_line(block: bytes) -> bytes:
