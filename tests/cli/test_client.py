@@ -141,11 +141,6 @@ def test_an_export_without_its_last_line_is_not_taken_for_whole() -> None:
     assert server.requests[1].url.params["resume"] == "message:64:3"
 
 
-def test_an_export_of_a_falcon_that_knows_no_changes_ends_with_its_rows() -> None:
-    rows = [ROWS[0].replace(b',"position":"0:9"', b"").replace(b'"version":2', b'"version":1'), *ROWS[1:]]
-    assert talk(Script(httpx.Response(200, content=b"".join(rows))), export_of) == b"".join(rows)
-
-
 @pytest.mark.parametrize("rows", [ROWS, []])
 def test_an_export_that_the_server_cannot_make_whole_fails_with_the_servers_words(rows: list[bytes]) -> None:
     failed = b'{"type":"failed","detail":"room 64 has 3 messages, but the timeline ends at 2"}\n'
