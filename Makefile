@@ -102,7 +102,7 @@ image:           ## the container image localhost/falcon:dev, with buildah or do
 k8s-up:          ## a real Kubernetes node on this machine and Falcon on it, OVERLAY=local|single (needs root and Go; tools/node/README.md)
 	@$(PYTHON) -m tools.node deploy $(or $(OVERLAY),local)
 
-k8s-test: $(VENV)/.dev       ## proofs on that node, under load; written to build/k8s-proof/
+k8s-test: $(VENV)/.dev       ## proofs on that node, under load
 	$(BIN)/python -m tools.k8s_proof $(ARGS)
 
 k8s-trial:       ## all images, k8s-up, a smoke test, k8s-down: if their files have changed since that last passed

@@ -191,7 +191,7 @@ def _judged(course: Course) -> Proof:
         ("from the end of the load to as few api pods as before, s", f"{back - course.busy[1]:.0f}"),
         ("requests, retries, failed after retries", f"{len(course.requests):,}, {course.retries:,}, {course.failed}"),
     ]
-    return Proof.now("hpa", [markdown_table(("", "found"), rows)], wrong)
+    return Proof("hpa", [markdown_table(("", "found"), rows)], wrong)
 
 
 def _first_change(course: Course, fewest: int) -> float:

@@ -33,7 +33,7 @@ async def prove_local(kubectl: Kubectl) -> Proof:
     wrong += [f"{pod.name} is not ready" for each in pods.values() for pod in each if not pod.ready]
     counts = ", ".join(f"{len(each)} {role}" for role, each in pods.items())
     lines = [f"`kubectl apply -k deploy/k8s/overlays/local`: {counts} ready after {ready:.0f} s, on servers that ran."]
-    return Proof.now("local", [*lines, "A message went in through the Service and was read back."], wrong)
+    return Proof("local", [*lines, "A message went in through the Service and was read back."], wrong)
 
 
 async def prove_single(kubectl: Kubectl) -> Proof:
@@ -51,7 +51,7 @@ async def prove_single(kubectl: Kubectl) -> Proof:
         found = [message.text for message in (await falcon.messages(room.room_id)).messages]
     wrong = [] if found == ["before", "after"] else [f"before and after the pod was deleted: {found}"]
     await scale_single(kubectl, 0)
-    return Proof.now(
+    return Proof(
         "single",
         [
             f"`kubectl apply -k deploy/k8s/overlays/single`: ready after {ready:.0f} s.",

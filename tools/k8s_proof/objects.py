@@ -51,7 +51,7 @@ async def prove(kubectl: Kubectl) -> Proof:
         except KubectlFailed:
             continue
         violations.append(f"{name} was not noticed")
-    return Proof.now("objects", [markdown_table(("what", "objects"), rows)], violations)
+    return Proof("objects", [markdown_table(("what", "objects"), rows)], violations)
 
 
 async def make_namespace(kubectl: Kubectl) -> None:

@@ -1,68 +1,40 @@
-"""The findings of each proof, kept until its next run."""
+"""The findings of proofs."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
-
-import msgspec
+from dataclasses import dataclass
 
 from tools.k8s_proof.figures import Figures
-from tools.servers.cluster import ROOT
-
-FOLDER: Final = ROOT / "build" / "kubernetes" / "results"
 
 
-class Proof(msgspec.Struct):
-    """``lines``: the findings as Markdown. ``violations``: empty if it was proven."""
+@dataclass(frozen=True)
+class Proof:
+    """``lines``: the findings. ``violations``: empty if it was proven."""
 
     name: str
-    at: str
-    lines: list[str]
-    violations: list[str]
-
-    @classmethod
-    def now(cls, name: str, lines: Sequence[str], violations: Sequence[str]) -> "Proof":
-        return cls(name, _now(), list(lines), list(violations))
+    lines: Sequence[str]
+    violations: Sequence[str]
 
 
-class Row(msgspec.Struct):
-    """One disturbance of pods under load. ``seconds``: how long it took; ``note``: the cluster's message."""
+@dataclass(frozen=True)
+class Row:
+    """One disturbance of pods under load. ``note``: the cluster's message."""
 
-    name: str
     what: str
-    at: str
-    seconds: float
     note: str
     figures: Figures
 
-    @classmethod
-    def now(cls, name: str, what: str, seconds: float, note: str, figures: Figures) -> "Row":
-        return cls(name, what, _now(), seconds, note, figures)
+    @property
+    def lines(self) -> list[str]:
+        figures = self.figures
+        return [
+            f"{self.what}: {figures.acknowledged:,} messages acknowledged, lost {figures.lost}, doubled "
+            f"{figures.doubled}; {figures.requests:,} requests, failed {figures.failed}, retries "
+            f"{sum(figures.retried.values())} {figures.retried}; a room not written for {figures.unwritable:.1f} s, a "
+            f"request {figures.longest:.1f} s; {figures.deliveries:,} deliveries over {figures.reconnections} "
+            f"reconnections. {self.note}"
+        ]
 
     @property
-    def is_right(self) -> bool:
-        return not self.figures.violations and not self.figures.failed
-
-
-def keep(found: Proof | Row) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    _file(found.name).write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-
-
-def proof(name: str) -> Proof | None:
-    """The last one, if there was any."""
-    return msgspec.json.decode(_file(name).read_bytes(), type=Proof) if _file(name).exists() else None
-
-
-def row(name: str) -> Row | None:
-    """The last one, if there was any."""
-    return msgspec.json.decode(_file(name).read_bytes(), type=Row) if _file(name).exists() else None
-
-
-def _file(name: str) -> Path:
-    return FOLDER / f"{name.replace(' ', '-')}.json"
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    def violations(self) -> list[str]:
+        failed = [f"{self.figures.failed} requests failed"] if self.figures.failed else []
+        return [*self.figures.violations, *failed]

@@ -12,7 +12,7 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.client import Problem, Unreachable
 from falcon.journal.ports import JournalUnavailable
 from tools.harness.waiting import NotInTime
-from tools.k8s_proof import autoscaling, deployed, jobs, machine, objects, report, results, wrong
+from tools.k8s_proof import autoscaling, deployed, jobs, objects, wrong
 from tools.k8s_proof.disturbances import DISTURBANCES, USUAL, Disturbance
 from tools.k8s_proof.journal import Journal
 from tools.k8s_proof.kubectl import Kubectl, KubectlFailed, Unexpected
@@ -35,9 +35,8 @@ class Run:
         self._target: Target | None = None
 
     async def all(self) -> bool:
-        """Returns True if each was proven. The findings are kept, and written down."""
+        """Returns True if each was proven. The findings are printed."""
         right = True
-        results.keep(machine.describe())
         try:
             for name in self._names:
                 right &= await self._one(name)
@@ -51,13 +50,10 @@ class Run:
         say(f"--- {name}")
         disturbance = next((each for each in DISTURBANCES if each.name == name), None)
         found = await (self._under_load(disturbance) if disturbance else self._proof(name))
-        results.keep(found)
-        for violation in found.figures.violations if isinstance(found, Row) else found.violations:
-            say(f"VIOLATION {violation}")
-        for line in [report.told(found)] if isinstance(found, Row) else found.lines:
+        for line in (*found.lines, *(f"VIOLATION {violation}" for violation in found.violations)):
             say(line)
         say(f"    {time.monotonic() - began:.0f} s")
-        return found.is_right if isinstance(found, Row) else not found.violations
+        return not found.violations
 
     async def _proof(self, name: str) -> Proof:
         try:
@@ -75,7 +71,7 @@ class Run:
                 case _:
                     return await autoscaling.prove(self._kubectl, await self._falcon())
         except _FAULTS as fault:
-            return Proof.now(name, [], [f"{type(fault).__name__}: {fault}"])
+            return Proof(name, [], [f"{type(fault).__name__}: {fault}"])
 
     async def _under_load(self, disturbance: Disturbance) -> Row:
         """Load begins, something is done to pods, and load ends when every room could be written again."""
@@ -104,7 +100,7 @@ class Run:
         finally:
             await traffic.abandon()
         figures.violations += faults
-        return Row.now(disturbance.name, disturbance.what, ended - began, note, figures)
+        return Row(disturbance.what, note, figures)
 
     async def _falcon(self) -> Target:
         """The one that runs in overlays/local, as many pods of it as usual."""

@@ -151,7 +151,7 @@ async def prove(kubectl: Kubectl, target: Target) -> Proof:
     wrong += [] if after == before else [f"something was harmed: {before} before, {after} after"]
     rows = [(each.mistake.name, f"`{_shown(each.line)}`", f"{each.restarts}") for each in told]
     shown = markdown_table(("mistake", "what the pod says", "restarts meanwhile"), rows, words=2)
-    return Proof.now("wrong", [shown], wrong)
+    return Proof("wrong", [shown], wrong)
 
 
 async def _state(kubectl: Kubectl, target: Target) -> dict[str, Any]:
