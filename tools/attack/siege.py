@@ -1,7 +1,6 @@
 """A real Falcon under attack: each attack alone, then all of them at once; and what that did to the others."""
 
 import asyncio
-import dataclasses
 import math
 import re
 import sys
@@ -15,7 +14,6 @@ from typing import Final, NamedTuple
 import httpx
 import msgspec
 
-from falcon.run.settings import Settings
 from tools.attack.attackers import Orders
 from tools.attack.attacks import Counts, Target
 from tools.attack.others import Others
@@ -61,10 +59,9 @@ class Phase(NamedTuple):
 
 
 class Report(NamedTuple):
-    """``phases``: the quiet one first. ``limited``: rates were on. ``wrong``: what else went wrong."""
+    """``phases``: the quiet one first. ``wrong``: what else went wrong."""
 
     seconds: float
-    limited: bool
     phases: list[Phase]
     streamed: int
     streams_ended: int
@@ -117,7 +114,7 @@ class Report(NamedTuple):
             for phase in self.phases
         ]
         lines = [
-            f"rates: {'on' if self.limited else 'there are none'}; {self.tokens:,} wrong tokens; "
+            f"{self.tokens:,} wrong tokens; "
             f"{self.streamed:,} events by streams, which ended {self.streams_ended} times",
             text_table(("phase", "asked", "refused", "p50", "p99", "grown"), rows),
         ]
@@ -129,20 +126,18 @@ class Report(NamedTuple):
 
 
 async def lay_siege(folder: Path, seconds: float, attacks: Sequence[str]) -> Report:
-    limited = "limits" in {field.name for field in dataclasses.fields(Settings)}
-    falcon = Falcon(folder, {"limits": "on"} if limited else {}).start()
+    falcon = Falcon(folder, {"limits": "on"}).start()
     try:
-        return await _Siege(falcon, folder, seconds, limited).run(attacks)
+        return await _Siege(falcon, folder, seconds).run(attacks)
     finally:
         falcon.stop()
 
 
 class _Siege:
-    def __init__(self, falcon: Falcon, folder: Path, seconds: float, limited: bool) -> None:
+    def __init__(self, falcon: Falcon, folder: Path, seconds: float) -> None:
         self._falcon = falcon
         self._ops = f"http://127.0.0.1:{falcon.settings['ops_port']}"
         self._seconds = seconds
-        self._limited = limited
         self._others = Others(falcon, folder)
         self._phases: list[Phase] = []
         self._resident = 0
@@ -168,7 +163,7 @@ class _Siege:
         wrong += [f"the log has {len(faults)} faults"] if faults else []
         heard = self._others.crowd.heard
         wrong += self._others.wrong
-        return Report(self._seconds, self._limited, self._phases, heard.deliveries, heard.byes.total(), wrong)
+        return Report(self._seconds, self._phases, heard.deliveries, heard.byes.total(), wrong)
 
     async def _prepare(self) -> Target:
         """The hostile account, its room with large messages, and a stranger."""
