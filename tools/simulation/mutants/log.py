@@ -8,14 +8,12 @@ import msgspec
 
 from falcon.adapters.kafka import fence, journal, snapshots, tail, topics
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS
-from falcon.adapters.kafka.owners import Owners, _owner
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.journal.envelope import Position
 from falcon.journal.ports import AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.journal.snapshot_record import SnapshotStamp
-from falcon.write.recovery import Recovery
 from tools.simulation.mutants.mutant import mutant
 from tools.simulation.schedules import CALM, ELECTIONS, HOURS, MOVES, NIGHTS, OWNERS, TWICE
 
@@ -125,29 +123,6 @@ async def _as_stated(end: Any, offset: int) -> bool:
     return bool(await end() >= offset)
 
 
-def _last_one_told(self: Owners, key: bytes | None, value: bytes | None) -> None:
-    """The owner that published last counts, whatever its epoch."""
-    if key is None or value is None or not key.isdigit():
-        return
-    owner, partition = _owner.decode(value), int(key)
-    before = self.address(partition)
-    self._known[partition] = owner
-    if owner.address != before:
-        self.moved(partition, before)
-
-
-_begun = Recovery._begun
-
-
-def _number_goes_on(self: Recovery, partition: Any, end: Position) -> Any:
-    """An owner continues in the epoch that it found, and not in its own."""
-    epoch, n = partition.epoch, partition.n
-    begun = _begun(self, partition, end)
-    if epoch:
-        begun.epoch, begun.n, begun._confirmed_n = epoch, n, n
-    return begun
-
-
 async def _saves_late(self: KafkaSnapshots, checkpoint: Checkpoint) -> bool:
     """A late checkpoint is put into the local copy, though the partition has been elsewhere meanwhile."""
     partition, opened = checkpoint.partition, self._open.get(checkpoint.partition)
@@ -191,11 +166,6 @@ async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Pos
     if position is not None:
         return position
     return Position(offset) if witness is None else fence.position_from(witness, before)
-
-
-async def _without_looking(self: KafkaTail, segment: int, witness: Any, most: int) -> bool:
-    """Any event of the highest epoch near is taken for a valid one."""
-    return True
 
 
 _topics = topics.topics

@@ -110,10 +110,6 @@ async def _keeps_all(
     return self._kept[name]
 
 
-def _nothing_behind_a_hole(view: Any, room_id: int, hole: int, last: int) -> list[bytes]:
-    return []
-
-
 def _loosely(query: bytes, query_type: Any) -> Any:
     """Everything that msgspec takes for a number is one."""
     parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
