@@ -418,12 +418,19 @@ class Beating:
         self.break_connections()
 
 
+@asynccontextmanager
+async def a_watched_owner() -> AsyncIterator[tuple[Group, Beating]]:
+    """An owner that has beaten, in a group that is watched."""
+    group, owner = Group(), Beating()
+    group.members_by_process[await owner.start()] = "the owner"
+    async with watching(group):
+        await owner.beaten()
+        yield group, owner
+
+
 def test_an_owner_that_was_killed_is_removed_from_the_group_at_once() -> None:
     async def scenario() -> None:
-        group, owner = Group(), Beating()
-        group.members_by_process[await owner.start()] = "the owner"
-        async with watching(group):
-            await owner.beaten()
+        async with a_watched_owner() as (group, owner):
             owner.end()
             assert await eventually(lambda: bool(group.removed)) < 1.0
             asked = group.asked
@@ -435,10 +442,7 @@ def test_an_owner_that_was_killed_is_removed_from_the_group_at_once() -> None:
 
 def test_an_owner_that_is_frozen_is_removed_from_the_group() -> None:
     async def scenario() -> None:
-        group, owner = Group(), Beating()
-        group.members_by_process[await owner.start()] = "the owner"
-        async with watching(group):
-            await owner.beaten()
+        async with a_watched_owner() as (group, owner):
             await eventually(lambda: metrics.owners_heard.value == 1)
             owner.silent = True
             assert 1.0 < await eventually(lambda: bool(group.removed)) < 2.5
@@ -451,10 +455,7 @@ def test_an_owner_that_is_frozen_is_removed_from_the_group() -> None:
 
 def test_an_owner_whose_connections_break_again_and_again_is_not_removed() -> None:
     async def scenario() -> None:
-        group, owner = Group(), Beating()
-        group.members_by_process[await owner.start()] = "the owner"
-        async with watching(group):
-            await owner.beaten()
+        async with a_watched_owner() as (group, owner):
             asked = group.asked
             while group.asked < asked + 3:
                 owner.break_connections()
@@ -467,10 +468,7 @@ def test_an_owner_whose_connections_break_again_and_again_is_not_removed() -> No
 
 def test_nobody_is_removed_by_a_watcher_that_cannot_reach_the_brokers_nor_when_it_comes_back() -> None:
     async def scenario() -> None:
-        group, owner = Group(), Beating()
-        group.members_by_process[await owner.start()] = "the owner"
-        async with watching(group):
-            await owner.beaten()
+        async with a_watched_owner() as (group, owner):
             group.reachable = False
             owner.silent = True  # to this watcher: its network is down
             failed = group.failed
@@ -488,10 +486,7 @@ def test_nobody_is_removed_by_a_watcher_that_cannot_reach_the_brokers_nor_when_i
 
 def test_an_owner_that_ended_while_the_brokers_were_away_is_removed_once_they_are_back() -> None:
     async def scenario() -> None:
-        group, owner = Group(), Beating()
-        group.members_by_process[await owner.start()] = "the owner"
-        async with watching(group):
-            await owner.beaten()
+        async with a_watched_owner() as (group, owner):
             group.reachable = False
             await eventually(lambda: group.failed >= 1)
             owner.end()

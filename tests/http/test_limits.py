@@ -88,6 +88,18 @@ def start(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> 
         yield begin
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds for which refusals wait. They take no time."""
+    seconds: list[float] = []
+
+    async def sleep(waited: float) -> None:
+        seconds.append(waited)
+
+    monkeypatch.setattr(responses, "sleep", sleep)
+    return seconds
+
+
 def limited(answer: httpx.Response, limit: str, policy: str) -> int:
     """Checks every field of a refusal by this limit; gives the seconds until a retry."""
     body = problem(answer, 429, "rate_limited")
@@ -137,14 +149,8 @@ def test_an_account_sends_so_many_reads_a_second(start: Start, clock: FakeClock)
 
 
 def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, waits: list[float]
 ) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(responses, "sleep", sleep)
     falcon = start(account_reads=1)
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     assert anna.get("/v1/me").status_code == 200
@@ -162,14 +168,8 @@ def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
 
 
 def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_may(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(responses, "sleep", sleep)
     falcon = start(account_reads=1)
     anna = falcon.account("Anna")
     full = Problem(429, "rate_limited", "Too many bytes.", broken("account", "must hold less"))
@@ -266,14 +266,8 @@ def test_a_refusal_waits_for_its_client_and_not_for_the_proxy() -> None:
 
 
 def test_clients_without_a_good_token_wait_for_refusals_when_a_process_gives_many(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, waits: list[float]
 ) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(responses, "sleep", sleep)
     falcon = start(address_requests=1_000, address_burst=1_000)
     stranger = Person(falcon, 7, "Nobody", WRONG)
     assert statuses(*(stranger.get("/v1/me") for _ in range(100))) == [401] * 100
