@@ -22,7 +22,7 @@ from falcon.features.accounts.rules import (
     TokenAnswer,
     WishAnswer,
 )
-from falcon.features.claims.rules import CLAIMS, ClaimsCommand, ClaimsEvent
+from falcon.features.claims.rules import CLAIMS, ClaimAnswer, ClaimsCommand, ClaimsEvent
 from falcon.features.messages.rules import MessageAnswer, MessagesCommand, MessagesEvent
 from falcon.features.owners.rules import OWNERS, OwnersCommand, OwnersEvent
 from falcon.features.pins.rules import PinAnswer, PinsCommand, PinsEvent
@@ -38,9 +38,16 @@ from falcon.features.rooms.rules import (
     RoomsCommand,
     RoomsEvent,
 )
+from falcon.features.sign_in.rules import (
+    LinkAnswer,
+    PasswordAnswer,
+    SessionAnswer,
+    SignInCommand,
+    SignInEvent,
+)
 
 # Routes are tried in this order: the most frequent ones come first.
-FEATURES: Final = ("messages", "reactions", "pins", "read_marks", "rooms", "accounts", "claims", "owners")
+FEATURES: Final = ("messages", "reactions", "pins", "read_marks", "rooms", "accounts", "sign_in", "claims", "owners")
 
 
 def modules(name: str) -> list[Any]:
@@ -52,17 +59,17 @@ def modules(name: str) -> list[Any]:
 # isinstance goes through these in their order: the most frequent ones come first.
 RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | PinsCommand | RoomsCommand
 CreatingCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition
-OtherCommand: TypeAlias = CreatingCommand | AccountCommand | ClaimsCommand | OwnersCommand
+OtherCommand: TypeAlias = CreatingCommand | AccountCommand | SignInCommand | ClaimsCommand | OwnersCommand
 Command: TypeAlias = OtherCommand | RoomCommand
 
 
 RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | PinsEvent | RoomsEvent
-Event: TypeAlias = RoomEvent | AccountEvent | ClaimsEvent | OwnersEvent | CommandAnswered | PassedOver
+Event: TypeAlias = RoomEvent | AccountEvent | SignInEvent | ClaimsEvent | OwnersEvent | CommandAnswered | PassedOver
 
 # The kinds of aggregates, each with the commands that are decided on one that is there, and with its events.
 AGGREGATES: Final[tuple[tuple[AggregateKind, Any, Any], ...]] = (
     (ROOM, RoomCommand, RoomEvent),
-    (ACCOUNT, AccountCommand, AccountEvent),
+    (ACCOUNT, AccountCommand | SignInCommand, AccountEvent | SignInEvent),
     (CLAIMS, ClaimsCommand, ClaimsEvent),
     (OWNERS, OwnersCommand, OwnersEvent),
 )
@@ -78,6 +85,10 @@ Answer: TypeAlias = (
     | TokenAnswer
     | ProfileAnswer
     | WishAnswer
+    | SessionAnswer
+    | PasswordAnswer
+    | LinkAnswer
+    | ClaimAnswer
     | ImportAnswer
     | Done
     | PositionAnswer

@@ -10,6 +10,7 @@ from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.rooms import RoomCounts
+from falcon.http.passwords import Passwords
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.read.catalogue import ReadStore
@@ -41,6 +42,7 @@ class Edge:
     limiter: Limiter
     room_counts: RoomCounts
     streams: Streams
+    passwords: Passwords
     _log: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -57,6 +57,7 @@ KINDS: Final = {
     "message_not_found": Kind((404,), "the room has no such message"),
     "account_not_found": Kind((404,), "the account does not exist, or is not a member"),
     "token_not_found": Kind((404,), "the account has no such token"),
+    "item_not_found": Kind((404,), "there is no such thing; `errors` names it"),
     "method_not_allowed": Kind((405,), "the path has no such method"),
     "timeout": Kind((408,), "the request arrived too slowly"),
     "last_admin": Kind((409,), "a room needs one admin, and an admin needs one token"),
@@ -161,6 +162,11 @@ def not_joined() -> Problem:
 def token_not_found(token_id: int | str) -> Problem:
     rule = broken("token_id", "must be a token of the account")
     return Problem(404, "token_not_found", f"The account has no token {token_id}.", rule)
+
+
+def item_not_found(field: str, rule: str) -> Problem:
+    """``rule``: what the item must be, such as a session of one's own."""
+    return Problem(404, "item_not_found", f"There is none: it {rule}.", broken(field, rule))
 
 
 def token_unreadable(what: str, account_id: int) -> Problem:

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from falcon.domain import limits
 from falcon.domain.ids import ID_MAX
+from falcon.features.accounts.rules import ADMINS, AccountRole, ProfileAnswer
 from falcon.features.messages.rules import Message
 from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
 from falcon.features.rooms.rules import Role, RoomKind
@@ -149,6 +150,38 @@ class AccountShape(msgspec.Struct, frozen=True):
     name: str
     is_admin: bool
     created_at: Time
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """An account as it sees itself."""
+
+    account_id: Id
+    name: str
+    handle: str | None
+    title: str
+    about: str
+    bot: bool
+    role: AccountRole
+    deactivated: bool
+    is_admin: bool
+    created_at: Time
+    email: str | None
+
+
+def profile(account: ProfileAnswer) -> Profile:
+    return Profile(
+        account.account_id,
+        account.name,
+        account.handle,
+        account.title,
+        account.about,
+        account.role == "bot",
+        account.role,
+        account.deactivated,
+        account.role in ADMINS,
+        rfc3339(account.created_at),
+        account.email,
+    )
 
 
 class Accounts(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from falcon.features.accounts.rules import (
     WishAnswer,
 )
 from falcon.features.catalogue import Answer, Event
-from falcon.features.claims.rules import TextClaimed, TextReleased
+from falcon.features.claims.rules import ClaimAnswer, TextClaimed, TextReleased
 from falcon.features.messages.rules import Message, MessageAnswer, MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.owners.rules import SteppedDown
 from falcon.features.pins.rules import PinAdded, PinAnswer, PinRemoved
@@ -44,6 +44,14 @@ from falcon.features.rooms.rules import (
     RoomChanged,
     RoomCreated,
     RoomDeleted,
+)
+from falcon.features.sign_in.rules import (
+    LinkAnswer,
+    LinkIssued,
+    LinkUsed,
+    PasswordAnswer,
+    PasswordSet,
+    SessionAnswer,
 )
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope
@@ -190,6 +198,9 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "token-used.v1": _record(TokenUsed(ANN, 2, 20_782)),
     "text-claimed.v1": _record(TextClaimed("handle", "anna", ANN, 3)),
     "text-released.v1": _record(TextReleased("email", "ann@example.org", ANN, 2)),
+    "password-set.v1": _record(PasswordSet(ANN, 2, "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA")),
+    "link-issued.v1": _record(LinkIssued(ANN, "11bc", LATER)),
+    "link-used.v1": _record(LinkUsed(ANN, "11bc")),
     "owner-stepped-down.v1": _record(SteppedDown(ANN, 1)),
     "direct-room-opened.v1": _record(DirectRoomOpened(ANN, BOB, ROOM)),
     "command-answered.v1": _answered(answers.Done()),
@@ -205,6 +216,8 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.token-answer": _answered(TokenAnswer(2)),
     "command-answered.v1.profile-answer": _answered(PROFILE),
     "command-answered.v1.wish-answer": _answered(WishAnswer(3, (("handle", "anna"),), (("email", "a@example.org"),))),
+    "command-answered.v1.session-answer": _answered(SessionAnswer(2, PROFILE)),
+    "command-answered.v1.link-answer": _answered(LinkAnswer("Ann", LATER, "c2VhbGVk")),
     "command-answered.v1.import-answer": _answered(answers.ImportAnswer(250, 3)),
     # Every refusal that a retry may get.
     "command-answered.v1.room-not-found": _answered(rejections.RoomNotFound(ROOM)),
@@ -228,6 +241,8 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
     "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
     "command-answered.v1.out-of-date": _answered(rejections.OutOfDate(ANN)),
+    "command-answered.v1.password-answer": _answered(PasswordAnswer("$argon2id$", 1)),
+    "command-answered.v1.claim-answer": _answered(ClaimAnswer(ANN)),
     "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),
 }
 

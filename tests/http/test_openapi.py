@@ -64,6 +64,8 @@ class Scene:
             "seq": 1,
             "token_id": token_ids[-1]["token_id"] if token_ids else 1,
             "emoji": "👍",
+            "session_id": 1,
+            "code": f"1_{'x' * 43}",
         }
 
     def send(self, case: "schemathesis.Case[Any]") -> None:

@@ -27,7 +27,18 @@ from falcon.http.stream.endpoints import open_stream
 COMMANDS = frozenset(get_args(Command))
 REJECTIONS = frozenset(get_args(Rejection)) - {NotYetReadable}  # the edge reads again and retries
 # Codes that an operation shares a rule with, and never answers with.
-NEVER = {("DELETE", "/v1/rooms/{room_id}/messages/{seq}"): {"message_deleted"}}  # deleting again changes nothing
+NEVER = {
+    ("DELETE", "/v1/rooms/{room_id}/messages/{seq}"): {"message_deleted"},  # deleting again changes nothing
+    # Each cause gets one and the same answer.
+    ("POST", "/v1/sign-in"): {"account_not_found", "not_allowed"},
+    ("GET", "/v1/sign-in/by-code/{code}"): {"account_not_found", "not_allowed"},
+    ("POST", "/v1/sign-in/by-code/{code}"): {"account_not_found", "not_allowed"},
+    ("DELETE", "/v1/sessions/{session_id}"): {"token_not_found"},
+    ("DELETE", "/v1/session"): {"token_not_found"},
+    # All of an account's tokens are at least none.
+    ("DELETE", "/v1/sessions"): {"item_not_found", "token_not_found"},
+    ("POST", "/v1/accounts/{account_id}/sign-out"): {"item_not_found", "token_not_found"},
+}
 
 
 def operation_of(method: str, path: str) -> ApiOperation:

@@ -33,6 +33,9 @@ EVENTS = {
     "TextClaimed": "text-claimed",
     "TextReleased": "text-released",
     "SteppedDown": "owner-stepped-down",
+    "PasswordSet": "password-set",
+    "LinkIssued": "link-issued",
+    "LinkUsed": "link-used",
 }
 
 ANSWERS = [
@@ -49,6 +52,10 @@ ANSWERS = [
     "position-answer",
     "profile-answer",
     "wish-answer",
+    "session-answer",
+    "password-answer",
+    "link-answer",
+    "claim-answer",
 ]
 
 REFUSALS = [

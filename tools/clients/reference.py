@@ -27,6 +27,8 @@ _METHODS: Final = {
     "read_room": "room",
     "issue_token": "create_token",
     "export_lines": "export",
+    "issue_sign_in_link": "create_sign_in_link",
+    "read_sign_in_link": "sign_in_link",
 }
 _SPELLED: Final = {"aclose": "close"}
 _PROTOCOL: Final = {"constructor", "next", "return"}  # of every class, or of every iterator

@@ -49,6 +49,16 @@ export interface IssuedToken {
   token: string;
 }
 
+export interface LinkOwner {
+  name: string;
+}
+
+export interface LinkPassword {
+  /** 10 to 256 characters, and none of the 10,000 commonest passwords */
+  password: string;
+  bearer?: boolean;
+}
+
 export interface Me {
   account_id: number;
   name: string;
@@ -124,6 +134,21 @@ export interface NewRoom {
   members?: Array<NewMember>;
 }
 
+/** ``current``: needed if the account has a password. */
+export interface PasswordChange {
+  /** 10 to 256 characters, and none of the 10,000 commonest passwords */
+  password: string;
+  current?: string | null;
+}
+
+/** ``login``: an e-mail or a handle. ``bearer``: answer with the token, and set no cookie. */
+export interface PasswordSignIn {
+  login: string;
+  /** At most 256 characters; a longer one is wrong */
+  password: string;
+  bearer?: boolean;
+}
+
 /** ``pinned_by``: the account that has pinned the message. */
 export interface Pin {
   room_id: number;
@@ -153,6 +178,28 @@ export interface ProblemBody {
   detail: string;
   code: string;
   errors?: Array<FieldError>;
+}
+
+/** An account as it sees itself. */
+export interface Profile {
+  account_id: number;
+  name: string;
+  handle: string | null;
+  title: string;
+  about: string;
+  bot: boolean;
+  role: "admin" | "bot" | "guest" | "member" | "owner";
+  deactivated: boolean;
+  is_admin: boolean;
+  /** RFC 3339, UTC */
+  created_at: string;
+  email: string | null;
+}
+
+/** An OpenID Connect provider: ``/v1/sign-in/{provider}`` begins there. */
+export interface Provider {
+  provider: string;
+  name: string;
 }
 
 /** ``count``: how many accounts have reacted with the emoji. */
@@ -245,6 +292,21 @@ export interface Rooms {
   next_cursor: string | null;
 }
 
+/** ``last_used_at``: to the day. ``address``: of the client that signed in. ``current``: the request's own. */
+export interface Session {
+  session_id: number;
+  /** RFC 3339, UTC */
+  created_at: string;
+  last_used_at: string | null;
+  user_agent: string;
+  address: string;
+  current: boolean;
+}
+
+export interface Sessions {
+  sessions: Array<Session>;
+}
+
 /** A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and its author_id is 0. */
 export interface ShownMessage {
   room_id: number;
@@ -259,6 +321,27 @@ export interface ShownMessage {
   mentions: Array<number>;
   reactions?: Array<ReactionSummary>;
   missing?: boolean;
+}
+
+/** The address is shown this once. */
+export interface SignInLink {
+  url: string;
+  /** RFC 3339, UTC */
+  expires_at: string;
+}
+
+export interface SignInWays {
+  password: boolean;
+  providers: Array<Provider>;
+}
+
+/** ``token``: if the request asked for it; else the answer sets the cookie. */
+export interface SignedIn {
+  account: Profile;
+  session_id: number;
+  /** RFC 3339, UTC */
+  expires_at: string;
+  token: string | null;
 }
 
 /** Good for a minute, and once. */

@@ -9,6 +9,9 @@ const PAGE_MAX = 200;
 /**
  * Falcon's API for one account. ``urls`` is one address or several of the same deployment, which take turns.
  *
+ * ``token`` is a token, that of a session, or a function that gives the token of now; null for signing in, and in a
+ * browser for the cookie of a session.
+ *
  * Every command takes ``options.key``, its idempotency key. A caller that may crash and try again gives its own and
  * stores it before; otherwise each call makes one, and its retries use it. Every method takes ``options.signal``,
  * ``options.timeoutMs`` and ``options.retry``, and throws Problem and Unreachable.
@@ -73,6 +76,56 @@ export class FalconClient {
   /** For admins and the account itself. */
   revokeToken(accountId, tokenId, options) {
     return this.#command("DELETE", `/v1/accounts/${accountId}/tokens/${tokenId}`, undefined, options);
+  }
+
+  // --- signing in
+
+  waysToSignIn(options) {
+    return this.#connection.query("/v1/sign-in", {}, options);
+  }
+
+  /** The browser gets a cookie; with ``bearer`` the answer has the token of the session. */
+  signIn(login, password, { bearer = false, ...options } = {}) {
+    return this.#command("POST", "/v1/sign-in", { login, password, bearer }, options);
+  }
+
+  setPassword(password, { current, ...options } = {}) {
+    return this.#command("PUT", "/v1/me/password", { password, current }, options);
+  }
+
+  async sessions(options) {
+    return (await this.#connection.query("/v1/sessions", {}, options)).sessions;
+  }
+
+  endSession(sessionId, options) {
+    return this.#command("DELETE", `/v1/sessions/${sessionId}`, undefined, options);
+  }
+
+  endOtherSessions(options) {
+    return this.#command("DELETE", "/v1/sessions", undefined, options);
+  }
+
+  endCurrentSession(options) {
+    return this.#command("DELETE", "/v1/session", undefined, options);
+  }
+
+  /** For admins and the account itself. */
+  signOutEverywhere(accountId, options) {
+    return this.#command("POST", `/v1/accounts/${accountId}/sign-out`, {}, options);
+  }
+
+  /** For admins. */
+  createSignInLink(accountId, options) {
+    return this.#command("POST", `/v1/accounts/${accountId}/sign-in-link`, {}, options);
+  }
+
+  signInLink(code, options) {
+    return this.#connection.query(`/v1/sign-in/by-code/${encodeURIComponent(code)}`, {}, options);
+  }
+
+  /** As signIn. */
+  useSignInLink(code, password, { bearer = false, ...options } = {}) {
+    return this.#command("POST", `/v1/sign-in/by-code/${encodeURIComponent(code)}`, { password, bearer }, options);
   }
 
   // --- rooms and their members

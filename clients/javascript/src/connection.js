@@ -29,7 +29,7 @@ export class Connection {
 
   constructor(urls, token, { timeoutMs = 30_000, attemptMs = null, readOwnWrites = true, onFailure = null, fetch = null } = {}) {
     this.#addresses = new Addresses(Array.isArray(urls) ? urls : [urls]);
-    this.#token = visibleAscii(token, "a token");
+    this.#token = typeof token === "function" || token === null ? token : visibleAscii(token, "a token");
     this.#timeoutMs = timeoutMs;
     this.#attemptMs = attemptMs;
     this.#readOwnWrites = readOwnWrites;
@@ -86,14 +86,16 @@ export class Connection {
     return position ? { "Falcon-Position": position } : {};
   }
 
+  /** Without a token the browser sends the cookie of a session, to its own origin only. */
   #request(url, method, path, headers, body, signal) {
+    const token = typeof this.#token === "function" ? visibleAscii(this.#token(), "a token") : this.#token;
     return this.#fetch(url + path, {
       method,
-      headers: { Authorization: `Bearer ${this.#token}`, ...headers },
+      headers: token === null ? headers : { Authorization: `Bearer ${token}`, ...headers },
       body,
       signal,
       cache: "no-store",
-      credentials: "omit",
+      credentials: token === null ? "same-origin" : "omit",
       redirect: "error",
     });
   }

@@ -4,6 +4,7 @@ import type {
   CreatedAccount,
   FieldError,
   IssuedToken,
+  LinkOwner,
   Me,
   Member,
   Members,
@@ -18,7 +19,11 @@ import type {
   Room,
   Rooms,
   RoomChange,
+  Session,
   ShownMessage,
+  SignedIn,
+  SignInLink,
+  SignInWays,
   Token,
 } from "./api.js";
 import type { Event } from "./events.js";
@@ -95,7 +100,7 @@ export interface StreamOptions {
 /** Falcon's API for one account. Each method throws Problem and Unreachable. */
 export class FalconClient {
   /** ``urls``: one address or several of the same deployment. Throws TypeError for an address or token that cannot be one. */
-  constructor(urls: string | readonly string[], token: string, options?: ClientOptions);
+  constructor(urls: string | readonly string[], token: string | (() => string) | null, options?: ClientOptions);
   readonly position: string;
   onFailure: ((failure: Error) => void) | null;
   close(): void;
@@ -107,6 +112,18 @@ export class FalconClient {
   createToken(accountId: number, options?: CommandOptions): Promise<IssuedToken>;
   tokens(accountId: number, options?: CallOptions): Promise<Token[]>;
   revokeToken(accountId: number, tokenId: number, options?: CommandOptions): Promise<void>;
+
+  waysToSignIn(options?: CallOptions): Promise<SignInWays>;
+  signIn(login: string, password: string, options?: CallOptions & { bearer?: boolean }): Promise<SignedIn>;
+  setPassword(password: string, options?: CommandOptions & { current?: string }): Promise<void>;
+  sessions(options?: CallOptions): Promise<Session[]>;
+  endSession(sessionId: number, options?: CommandOptions): Promise<void>;
+  endOtherSessions(options?: CommandOptions): Promise<void>;
+  endCurrentSession(options?: CommandOptions): Promise<void>;
+  signOutEverywhere(accountId: number, options?: CommandOptions): Promise<void>;
+  createSignInLink(accountId: number, options?: CommandOptions): Promise<SignInLink>;
+  signInLink(code: string, options?: CallOptions): Promise<LinkOwner>;
+  useSignInLink(code: string, password: string, options?: CallOptions & { bearer?: boolean }): Promise<SignedIn>;
 
   createRoom(name: string, options?: CommandOptions & { description?: string; members?: readonly NewMember[] }): Promise<Room>;
   directRoom(accountId: number, options?: CommandOptions): Promise<Room>;

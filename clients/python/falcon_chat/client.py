@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from falcon_chat.connection import Connection
+from falcon_chat.connection import Token as GivenToken
 from falcon_chat.errors import Problem
 from falcon_chat.exporting import ExportHeader, export_blocks
 from falcon_chat.models import (
@@ -19,6 +20,7 @@ from falcon_chat.models import (
     CreatedAccount,
     Imported,
     IssuedToken,
+    LinkOwner,
     Me,
     Member,
     Members,
@@ -32,6 +34,11 @@ from falcon_chat.models import (
     Role,
     Room,
     Rooms,
+    Session,
+    Sessions,
+    SignedIn,
+    SignInLink,
+    SignInWays,
     Token,
     Tokens,
 )
@@ -54,13 +61,15 @@ class FalconClient:
     Every command takes a ``key``, its idempotency key. A caller that may crash and try again gives its own, and
     stores it before; otherwise each call makes one, and its retries use it.
 
+    ``token`` is a token, that of a session, or a function that gives the token of now; None for signing in.
+
     Each method raises Problem and Unreachable, see :mod:`falcon_chat`.
     """
 
     def __init__(
         self,
         urls: str | Sequence[str],
-        token: str,
+        token: GivenToken = None,
         *,
         timeout: float = 30.0,
         read_own_writes: bool = True,
@@ -121,6 +130,50 @@ class FalconClient:
     async def sign_out(self, *, key: str | None = None) -> None:
         """Revoke the token of this client."""
         await self._connection.command("DELETE", "/v1/me/token", key=key)
+
+    # Signing in
+
+    async def ways_to_sign_in(self) -> SignInWays:
+        """Needs no token."""
+        return await self._get("/v1/sign-in", SignInWays)
+
+    async def sign_in(self, login: str, password: str) -> SignedIn:
+        """Needs no token. The answer has the token of the session, for another client."""
+        body = {"login": login, "password": password, "bearer": True}
+        return await self._command("POST", "/v1/sign-in", body, SignedIn, None)
+
+    async def set_password(self, password: str, *, current: str | None = None, key: str | None = None) -> None:
+        content = msgspec.json.encode(_given(password=password, current=current))
+        await self._connection.command("PUT", "/v1/me/password", content, key=key)
+
+    async def sessions(self) -> tuple[Session, ...]:
+        return (await self._get("/v1/sessions", Sessions)).sessions
+
+    async def end_session(self, session_id: int, *, key: str | None = None) -> None:
+        await self._connection.command("DELETE", f"/v1/sessions/{session_id}", key=key)
+
+    async def end_other_sessions(self, *, key: str | None = None) -> None:
+        await self._connection.command("DELETE", "/v1/sessions", key=key)
+
+    async def end_current_session(self, *, key: str | None = None) -> None:
+        await self._connection.command("DELETE", "/v1/session", key=key)
+
+    async def sign_out_everywhere(self, account_id: int, *, key: str | None = None) -> None:
+        """Admins and the account itself only."""
+        await self._connection.command("POST", f"/v1/accounts/{account_id}/sign-out", b"{}", key=key)
+
+    async def create_sign_in_link(self, account_id: int, *, key: str | None = None) -> SignInLink:
+        """Admins only."""
+        return await self._command("POST", f"/v1/accounts/{account_id}/sign-in-link", {}, SignInLink, key)
+
+    async def sign_in_link(self, code: str) -> LinkOwner:
+        """Needs no token."""
+        return await self._get(f"/v1/sign-in/by-code/{quote(code)}", LinkOwner)
+
+    async def use_sign_in_link(self, code: str, password: str) -> SignedIn:
+        """Needs no token. The answer has the token of the session, for another client."""
+        body = {"password": password, "bearer": True}
+        return await self._command("POST", f"/v1/sign-in/by-code/{quote(code)}", body, SignedIn, None)
 
     # Rooms and their members
 

@@ -5,7 +5,7 @@ import itertools
 import math
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -16,6 +16,8 @@ from falcon_chat.addresses import Addresses
 from falcon_chat.errors import FieldError, Problem, Unreachable
 from falcon_chat.patience import Clock, Patience
 
+# None: for what needs no token. A function is called before each request, and gives the token of now.
+Token: TypeAlias = str | Callable[[], str] | None
 Params: TypeAlias = Mapping[str, str | int]
 
 # 408 also comes from a proxy that closes an idle connection. Retrying is safe for each: a command keeps its key.
@@ -32,7 +34,7 @@ class Connection:
     def __init__(
         self,
         urls: Sequence[str],
-        token: str,
+        token: Token,
         *,
         timeout: float,
         read_own_writes: bool,
@@ -44,9 +46,10 @@ class Connection:
         self._timeout = timeout
         self._read_own_writes = read_own_writes
         self._clock = clock
+        self._token = token if token is None or callable(token) else _visible_ascii(token, "a token")
         attempt = timeout / 3  # a server that hangs leaves time for other attempts
         self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {_visible_ascii(token, 'a token')}", "User-Agent": "falcon-client"},
+            headers={"User-Agent": "falcon-client"},
             timeout=httpx.Timeout(attempt, connect=min(attempt, _CONNECT_SECONDS)),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=1000),
             verify=self._addresses.verification(),
@@ -98,7 +101,7 @@ class Connection:
         url = self._addresses.next()
         usual = self._http.timeout
         timeout = usual if silence is None else httpx.Timeout(silence, connect=usual.connect)
-        sent = {**self._query_headers(), **(headers or {})}
+        sent = {**self._authorization(), **self._query_headers(), **(headers or {})}
         try:
             async with self._http.stream("GET", url + path, params=params, headers=sent, timeout=timeout) as response:
                 if not response.is_success:
@@ -108,6 +111,10 @@ class Connection:
         except httpx.RequestError:
             self._addresses.shun(url)
             raise
+
+    def _authorization(self) -> dict[str, str]:
+        token = _visible_ascii(self._token(), "a token") if callable(self._token) else self._token
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def _query_headers(self) -> dict[str, str]:
         position = str(self.positions)
@@ -120,7 +127,8 @@ class Connection:
             url = self._addresses.next()
             try:
                 async with asyncio.timeout(patience.left):
-                    response = await self._http.request(method, url + path, headers=headers, **request)
+                    sent = {**self._authorization(), **headers}
+                    response = await self._http.request(method, url + path, headers=sent, **request)
             except (httpx.RequestError, TimeoutError) as fault:
                 another = self._addresses.shun(url)
                 if not (attempt or another) and (untrusted := _untrusted(fault)):

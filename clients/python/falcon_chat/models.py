@@ -60,6 +60,10 @@ class IssuedToken(msgspec.Struct, frozen=True):
     token: str
 
 
+class LinkOwner(msgspec.Struct, frozen=True):
+    name: str
+
+
 class Me(msgspec.Struct, frozen=True):
     account_id: int
     name: str
@@ -133,6 +137,29 @@ class Pins(msgspec.Struct, frozen=True):
     pins: tuple[PinnedMessage, ...]
 
 
+class Profile(msgspec.Struct, frozen=True):
+    """An account as it sees itself."""
+
+    account_id: int
+    name: str
+    handle: str | None
+    title: str
+    about: str
+    bot: bool
+    role: Literal["admin", "bot", "guest", "member", "owner"]
+    deactivated: bool
+    is_admin: bool
+    created_at: datetime
+    email: str | None
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """An OpenID Connect provider: ``/v1/sign-in/{provider}`` begins there."""
+
+    provider: str
+    name: str
+
+
 class ReactionCount(msgspec.Struct, frozen=True):
     """``count``: how many accounts have reacted with the emoji."""
 
@@ -194,6 +221,42 @@ class Rooms(msgspec.Struct, frozen=True):
 
     rooms: tuple[RoomSummary, ...]
     next_cursor: str | None
+
+
+class Session(msgspec.Struct, frozen=True):
+    """``last_used_at``: to the day. ``address``: of the client that signed in. ``current``: the request's own."""
+
+    session_id: int
+    created_at: datetime
+    last_used_at: datetime | None
+    user_agent: str
+    address: str
+    current: bool
+
+
+class Sessions(msgspec.Struct, frozen=True):
+    sessions: tuple[Session, ...]
+
+
+class SignInLink(msgspec.Struct, frozen=True):
+    """The address is shown this once."""
+
+    url: str
+    expires_at: datetime
+
+
+class SignInWays(msgspec.Struct, frozen=True):
+    password: bool
+    providers: tuple[Provider, ...]
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """``token``: if the request asked for it; else the answer sets the cookie."""
+
+    account: Profile
+    session_id: int
+    expires_at: datetime
+    token: str | None = None
 
 
 class Token(msgspec.Struct, frozen=True):

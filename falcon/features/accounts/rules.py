@@ -107,12 +107,14 @@ class UseToken(msgspec.Struct, frozen=True, tag=True):
 
 
 class RevokeToken(msgspec.Struct, frozen=True, tag=True):
-    """``token_hash``: names the token if ``token_id`` is 0. ``by_role`` as in CreateAccount."""
+    """``token_hash``: names the token if ``token_id`` is 0. ``by_role`` as in CreateAccount. ``kind``: of the token;
+    None for either."""
 
     account_id: AccountId
     token_id: int = 0
     token_hash: str = ""
     by_role: AccountRole | None = None
+    kind: TokenKind | None = None
 
 
 class RevokeTokens(msgspec.Struct, frozen=True, tag=True):
@@ -386,7 +388,7 @@ def _opened_direct(account: Account, event: DirectRoomOpened) -> Account:
 
 
 def create_account(command: CreateAccount, account_id: AccountId, at: Millis) -> Decision:
-    if (refusal := _refuse_above(command.by_role, command.role)) is not None:
+    if (refusal := refuse_above(command.by_role, command.role)) is not None:
         return refusal
     created = AccountCreated(
         account_id,
@@ -406,7 +408,7 @@ def create_account(command: CreateAccount, account_id: AccountId, at: Millis) ->
 
 def change_account(account: Account, command: ChangeAccount, _: Millis) -> Decision:
     role = command.role or account.role
-    if (refusal := _refuse_above(command.by_role, account.role, role)) is not None:
+    if (refusal := refuse_above(command.by_role, account.role, role)) is not None:
         return refusal
     if command.refusal is not None:
         return command.refusal
@@ -463,7 +465,7 @@ def profile_answer(account: Account, replaced: tuple[tuple[Space, str], ...] = (
 
 
 def want_texts(account: Account, command: WantTexts, _: Millis) -> Decision:
-    if (refusal := _refuse_above(command.by_role, account.role)) is not None:
+    if (refusal := refuse_above(command.by_role, account.role)) is not None:
         return refusal
     texts = {space: text for space, text in command.texts.items() if text != account.text(space)}
     if not texts:
@@ -476,7 +478,7 @@ def want_texts(account: Account, command: WantTexts, _: Millis) -> Decision:
 
 
 def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
-    if (refusal := _refuse_above(command.by_role, account.role)) is not None:
+    if (refusal := refuse_above(command.by_role, account.role)) is not None:
         return refusal
     if account.deactivated:
         return NotAllowed("a deactivated account gets no token")
@@ -508,19 +510,19 @@ def use_token(account: Account, command: UseToken, _: Millis) -> Decision:
 
 def revoke_token(account: Account, command: RevokeToken, _: Millis) -> Decision:
     """An admin keeps one token: the last admin without any could issue none, neither to itself nor to others."""
-    if (refusal := _refuse_above(command.by_role, account.role)) is not None:
+    if (refusal := refuse_above(command.by_role, account.role)) is not None:
         return refusal
     token_id = command.token_id or token_number(account, command.token_hash)
     token = account.tokens.get(token_id)
-    if token is None:
+    if token is None or command.kind not in (None, token.kind):
         return TokenNotFound(account.account_id, token_id)
-    if account.is_admin and len(account.tokens) == 1:
+    if account.is_admin and token.kind == "token" and len(account.tokens) == 1:
         return LastToken(account.account_id)
     return Decided((TokenRevoked(account.account_id, token_id, token.token_hash),), Done())
 
 
 def revoke_tokens(account: Account, command: RevokeTokens, _: Millis) -> Decision:
-    if (refusal := _refuse_above(command.by_role, account.role)) is not None:
+    if (refusal := refuse_above(command.by_role, account.role)) is not None:
         return refusal
     return Decided(revocations(account, command.kept, command.kind), Done())
 
@@ -539,7 +541,7 @@ def token_number(account: Account, token_hash: str) -> int:
     return next((n for n, token in account.tokens.items() if token.token_hash == token_hash), 0)
 
 
-def _refuse_above(by_role: AccountRole | None, *roles: AccountRole) -> NotAllowed | None:
+def refuse_above(by_role: AccountRole | None, *roles: AccountRole) -> NotAllowed | None:
     """Refuse to change an account with a role above one's own, or to give such a role."""
     if by_role is not None and any(RANKS[role] > RANKS[by_role] for role in roles):
         return NotAllowed("changes no account with a role above the own one, and gives no such role")

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from falcon.features.claims.rules import TextClaimed, TextReleased
+from falcon.features.claims.rules import ClaimAnswer, TextClaimed, TextReleased
 from falcon.journal.shapes.shape import alike
 
 
@@ -23,8 +23,12 @@ class TextReleasedV1(_TextV1, frozen=True):
     pass
 
 
+class ClaimAnswerV1(msgspec.Struct, frozen=True, tag="claim-answer.v1"):
+    account_id: int
+
+
 EVENTS: Final = (
     alike("text-claimed", TextClaimed, TextClaimedV1),
     alike("text-released", TextReleased, TextReleasedV1),
 )
-ANSWERS: Final = ()
+ANSWERS: Final = (alike("claim-answer", ClaimAnswer, ClaimAnswerV1),)

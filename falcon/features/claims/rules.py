@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from falcon.domain.aggregates import AggregateKind, id_of_text
 from falcon.domain.answers import Done
 from falcon.domain.decision import Decided, Decision
-from falcon.domain.ids import AccountId, Millis
+from falcon.domain.ids import NOBODY, AccountId, Millis
 from falcon.domain.rejections import TextTaken
 from falcon.features.accounts.rules import Space
 
@@ -37,12 +37,29 @@ class ReleaseText(_OfText, frozen=True, tag=True):
     """Nothing happens if another account has the text, or this one for a later wish."""
 
 
+class FindClaim(msgspec.Struct, frozen=True, tag=True):
+    """Ask which account has claimed the text. It may not show it."""
+
+    space: Space
+    text: str
+
+    @property
+    def claims_id(self) -> int:
+        return id_of_text(self.space, self.text)
+
+
 class TextClaimed(_OfText, frozen=True):
     """``wish``: the newest of the account that it is for."""
 
 
 class TextReleased(_OfText, frozen=True):
     pass
+
+
+class ClaimAnswer(msgspec.Struct, frozen=True, tag="claim-answer"):
+    """``account_id``: NOBODY if no account has it."""
+
+    account_id: AccountId
 
 
 class TextClaim(msgspec.Struct, frozen=True, array_like=True):
@@ -73,6 +90,11 @@ def release_text(claims: Claims, command: ReleaseText, _: Millis) -> Decision:
     return Decided((TextReleased(command.space, command.text, command.account_id, command.wish),), Done())
 
 
+def find_claim(claims: Claims, command: FindClaim, _: Millis) -> Decision:
+    claim = claims.texts.get(command.text)
+    return Decided((), ClaimAnswer(NOBODY if claim is None else claim.account_id))
+
+
 def _claimed(claims: Claims | None, event: TextClaimed) -> Claims:
     texts = {} if claims is None else claims.texts
     return Claims({**texts, event.text: TextClaim(event.account_id, event.wish)})
@@ -82,8 +104,8 @@ def _released(claims: Claims, event: TextReleased) -> Claims:
     return replace(claims, texts={text: claim for text, claim in claims.texts.items() if text != event.text})
 
 
-RULES: Final = {ClaimText: claim_text, ReleaseText: release_text}
+RULES: Final = {ClaimText: claim_text, ReleaseText: release_text, FindClaim: find_claim}
 EVOLVES: Final = {TextClaimed: _claimed, TextReleased: _released}
-ClaimsCommand: TypeAlias = ClaimText | ReleaseText
+ClaimsCommand: TypeAlias = ClaimText | ReleaseText | FindClaim
 ClaimsEvent: TypeAlias = TextClaimed | TextReleased
-FREEING: Final = (ReleaseText,)  # taken while the disk is nearly full
+FREEING: Final = (ReleaseText, FindClaim)  # taken while the disk is nearly full

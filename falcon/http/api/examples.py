@@ -14,6 +14,8 @@ MADE: Final = "2026-11-25T09:30:00.000Z"
 SAID: Final = "2026-11-25T09:31:07.250Z"
 TOKEN: Final = "falcon_130_V2hvIHdhbnRzIHNvbWU_"  # noqa: S105 - an invented one
 
+PROFILE: Final = shapes.Profile(BEN, "Ben", "ben", "Tea taster", "", False, "member", False, False, MADE, None)
+
 MESSAGE: Final = shapes.MessageShape(ROOM, 1, ALICE, "Who wants some?", SAID, mentions=(BEN,))
 EDITED: Final = shapes.MessageShape(
     ROOM, 1, ALICE, "Who wants some tea?", SAID, "2026-11-25T09:32:10.500Z", mentions=(BEN,)

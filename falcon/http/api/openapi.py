@@ -126,6 +126,8 @@ def _operation(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, schemas),
     }
+    if operation.permission.is_public:
+        described["security"] = []
     if operation.body is not None:
         content = {"schema": schemas[_name(operation.body_type)], "example": as_sent(operation.body)}
         described["requestBody"] = {

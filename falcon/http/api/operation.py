@@ -98,6 +98,8 @@ class ApiOperation(msgspec.Struct, frozen=True):
         # With a cookie, a command and the upgrade of the stream come from pages of Falcon only.
         foreign = self.method != "GET" or self.handler is None
         refused = {"not_allowed"} if foreign or not self.permission.for_all else set()
+        if self.permission.is_public:
+            return {*_ANY_REQUEST, "outcome_unknown", *body, *self.problems} - ({"unauthenticated"} - {*self.problems})
         return {*_ANY_REQUEST, *(_ANY_COMMAND if self.command else ()), *body, *refused, *self.problems}
 
     def codes_by_status(self) -> dict[int, list[str]]:

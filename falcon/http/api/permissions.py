@@ -23,20 +23,22 @@ _REFUSALS: Final = {
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """``role``: the lowest that may. ``others``: the lowest that may if the path names another account than the
-    caller's. ``room``: the roles in the room of the path that may; none if the path has no room. ``more``: what
-    else must be true, for readers."""
+    """``role``: the lowest that may; None if no token is needed. ``others``: the lowest that may if the path names
+    another account than the caller's. ``room``: the roles in the room of the path that may; none if the path has no
+    room. ``more``: what else must be true, for readers."""
 
-    role: AccountRole = "guest"
+    role: AccountRole | None = "guest"
     others: AccountRole | None = None
     room: tuple[RoomRole, ...] = ()
     more: str = ""
 
     def allow(self, role: AccountRole) -> bool:
-        return RANKS[role] >= RANKS[self.role]
+        return self.role is None or RANKS[role] >= RANKS[self.role]
 
     def said(self) -> str:
         """The row in words."""
+        if self.role is None:
+            return "everybody, without a token"
         who = {"guest": "every account", "member": "every account but guests", "admin": "administrators and owners"}
         parts = [
             "their own account; others: " + who[self.others] if self.others else who[self.role],
@@ -48,10 +50,16 @@ class Permission(msgspec.Struct, frozen=True):
     @property
     def for_all(self) -> bool:
         """Every account may, whatever its role."""
-        return self.role == "guest" and self.others is None
+        return self.role in ("guest", None) and self.others is None
+
+    @property
+    def is_public(self) -> bool:
+        """The operation needs no token, and does not look at one."""
+        return self.role is None
 
     def check(self, request: AuthedRequest) -> None:
         """Raises Problem 403; 404 for a text that is no account."""
+        assert self.role is not None, "an operation without a token has no account to check"
         needed = self.role
         if self.others is not None and request.path_id("account_id", account_not_found) != request.account_id:
             needed = self.others
@@ -59,6 +67,7 @@ class Permission(msgspec.Struct, frozen=True):
             raise not_allowed("Authorization", _REFUSALS[needed])
 
 
+STRANGERS: Final = Permission(None)
 EVERYBODY: Final = Permission()
 MEMBERS: Final = Permission("member")
 ADMINS: Final = Permission("admin")

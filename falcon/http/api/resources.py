@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from falcon.domain.ids import NOBODY
 from falcon.features.accounts.table import AccountRow
 from falcon.http.api.operation import Handler
 from falcon.http.api.operations import OPERATIONS
@@ -30,6 +31,8 @@ _SMALL_BYTES: Final = 4 << 10  # answers to which the rate of reads is bound eno
 _UNDER_WAY: Final = "falcon.under_way"
 _SENT: Final = "falcon.sent"
 
+_STRANGER: Final = AccountRow(NOBODY, "", "guest", "")  # who asks without a token
+
 T = TypeVar("T")
 
 
@@ -44,6 +47,7 @@ class Resource:
     def __init__(self, path: str, app: HasEdge) -> None:
         self.path = path
         self.handlers: dict[str, Handler] = {}
+        self.public: set[str] = set()  # methods that need no token
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +57,8 @@ class Resource:
             await measured(self(scope, receive, send), partial(_charge, edge.limiter, scope))
             return
         method = scope["method"]
-        handler = self.handlers.get("GET" if method == "HEAD" else method)
+        kind = "GET" if method == "HEAD" else method
+        handler = self.handlers.get(kind)
         response: ASGIApp
         try:
             try:
@@ -62,7 +67,10 @@ class Resource:
                     raise method_not_allowed(
                         method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
                     )
-                request = await authenticated(edge, scope, receive)
+                if kind in self.public:
+                    request = unauthenticated(edge, scope, receive)
+                else:
+                    request = await authenticated(edge, scope, receive)
                 response = await handler(edge, request)
                 if method == "GET":
                     size = len(getattr(response, "body", b""))
@@ -97,9 +105,10 @@ def resources(app: HasEdge) -> dict[str, Resource]:
     found: dict[str, Resource] = {}
     for operation in OPERATIONS:
         if operation.handler is not None:
-            found.setdefault(operation.path, Resource(operation.path, app)).handlers[operation.method] = _guarded(
-                operation.handler, operation.permission
-            )
+            resource = found.setdefault(operation.path, Resource(operation.path, app))
+            resource.handlers[operation.method] = _guarded(operation.handler, operation.permission)
+            if operation.permission.is_public:
+                resource.public.add(operation.method)
     return found
 
 
@@ -113,6 +122,15 @@ def _guarded(handler: Handler, permission: Permission) -> Handler:
         return await handler(edge, request)
 
     return guarded
+
+
+def unauthenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedRequest:
+    """A request that needs no token, as one of no account. It counts for its address. An Idempotency-Key does not
+    apply, since keys belong to accounts. Raises Problem 429."""
+    edge.authenticator.count_public(scope)
+    headers: Headers = dict(scope["headers"])
+    headers.pop(b"idempotency-key", None)
+    return AuthedRequest(scope, receive, headers, _STRANGER, NOBODY)
 
 
 async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedRequest:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Final, TypeAlias
 
 # An IPv4 address, or the first 64 bits of an IPv6 address: one network may use all addresses that begin with them.
@@ -41,6 +41,12 @@ class Addresses:
                 if not self._is_trusted(address):
                     break
         return _key(address)
+
+    def text_of(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The address of :meth:`of_request` for people to read; of an IPv6 address the network. Empty if it is
+        unknown."""
+        key = self.of_request(client, headers)
+        return str(ip_address(key.ljust(16, b"\0") if len(key) == _PREFIX_BYTES else key)) if key else ""
 
     def behind_proxy(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey | None:
         """Like :meth:`of_request`, but None if the other end is no trusted proxy."""

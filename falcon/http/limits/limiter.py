@@ -235,6 +235,10 @@ class Limiter:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
         self._sign_ins.count(login_key(login), address, -1)
 
+    def address_of(self, scope: Scope) -> str:
+        """The address of the client, for people to read."""
+        return self._addresses.text_of(scope.get("client"), scope["headers"])
+
     def count_document(self, scope: Scope) -> None:
         """Count a page or file that is the same for all. It needs no token: many people of one address load the web
         client at the same time, before anything tells them apart. Raises Problem 429."""

@@ -30,6 +30,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.http.limits.rooms import RoomCounts
+from falcon.http.passwords import Passwords
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import JournalUnavailable, Wake
@@ -212,6 +213,7 @@ def start_edge(
         limiter=allowed,
         room_counts=RoomCounts(allowed, store),
         streams=streams,
+        passwords=Passwords(),
     )
 
 
