@@ -78,6 +78,9 @@ def room(room_id: int, name: str, **fields: Any) -> Json:
         "role": "admin",
         "last_seq": 0,
         "created_at": TIME,
+        "peer_id": None,
+        "open": False,
+        "default": False,
     } | fields
 
 
