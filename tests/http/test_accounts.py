@@ -141,12 +141,7 @@ def test_an_admin_lists_the_accounts(admin: Person, anna: Person) -> None:
 
 def test_the_list_walked_by_cursor_has_each_account_once_by_id(falcon: Falcon, admin: Person) -> None:
     made = {falcon.account(str(i)).account_id for i in range(10)}
-    walked: list[int] = []
-    query: Json = {"limit": 7}
-    while "cursor" not in query or query["cursor"] is not None:
-        page = admin.get("/v1/accounts", params=query).json()
-        walked += [each["account_id"] for each in page["accounts"]]
-        query["cursor"] = page["next_cursor"]
+    walked = [each["account_id"] for each in admin.walks("/v1/accounts", "accounts", 7)]
     assert walked == sorted(set(walked)) and made <= set(walked)
 
 

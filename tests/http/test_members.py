@@ -30,13 +30,7 @@ def test_the_list_of_members_says_who_and_how_far_each_has_read(anna: Person, be
 def test_the_list_walked_by_cursor_has_each_member_once(falcon: Falcon, anna: Person, limit: int) -> None:
     people = [falcon.account(f"Person {i}") for i in range(5)]
     room = anna.makes_room("Many", *people)
-    walked: list[Json] = []
-    query: Json = {"limit": limit}
-    while "cursor" not in query or query["cursor"] is not None:
-        page = anna.get(f"{room}/members", params=query).json()
-        assert len(page["members"]) == limit or page["next_cursor"] is None
-        walked += page["members"]
-        query["cursor"] = page["next_cursor"]
+    walked = anna.walks(f"{room}/members", "members", limit)
     assert sorted(each["account_id"] for each in walked) == sorted(each.account_id for each in [anna, *people])
 
 

@@ -233,27 +233,14 @@ def test_the_newest_activity_comes_first(anna: Person) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 200])
 def test_the_list_walked_by_cursor_has_each_room_once(anna: Person, limit: int) -> None:
     rooms = [anna.makes_room(str(i)) for i in range(7)]
-    walked: list[Json] = []
-    query: Json = {"limit": limit}
-    while True:
-        page = anna.get("/v1/rooms", params=query).json()
-        walked += page["rooms"]
-        assert len(page["rooms"]) == limit or page["next_cursor"] is None
-        if page["next_cursor"] is None:
-            break
-        query["cursor"] = page["next_cursor"]
+    walked = anna.walks("/v1/rooms", "rooms", limit)
     assert sorted(each["room_id"] for each in walked) == sorted(room.room_id for room in rooms)
     assert walked == anna.rooms()
 
 
 def test_rooms_of_the_same_moment_are_neither_skipped_nor_repeated(falcon: Falcon, anna: Person) -> None:
     falcon.together(*(anna.request("POST", "/v1/rooms", {"name": str(i)}) for i in range(20)))
-    walked: list[int] = []
-    query: Json = {"limit": 3}
-    while "cursor" not in query or query["cursor"] is not None:
-        page = anna.get("/v1/rooms", params=query).json()
-        walked += [each["room_id"] for each in page["rooms"]]
-        query["cursor"] = page["next_cursor"]
+    walked = [each["room_id"] for each in anna.walks("/v1/rooms", "rooms", 3)]
     assert len(walked) == len(set(walked)) == 20
 
 

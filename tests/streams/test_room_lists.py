@@ -46,15 +46,7 @@ def by_table(person: Person) -> list[int]:
 
 def listed(person: Person, limit: int = 4) -> list[int]:
     """The same, page by page."""
-    ids: list[int] = []
-    query: dict[str, Any] = {"limit": limit}
-    while True:
-        page = person.get("/v1/rooms", params=query).json()
-        assert len(page["rooms"]) <= limit
-        ids += [room["room_id"] for room in page["rooms"]]
-        if page["next_cursor"] is None:
-            return ids
-        query["cursor"] = page["next_cursor"]
+    return [room["room_id"] for room in person.walks("/v1/rooms", "rooms", limit)]
 
 
 def test_a_list_is_in_the_order_of_what_has_happened_last(anna: Person, ben: Person, rooms: list[Room]) -> None:

@@ -17,7 +17,7 @@ from falcon.run.bootstrap import FirstAccounts, embedded
 from falcon.run.settings import Settings
 from tests.http.test_backup import merged
 from tests.streams.reader import Event, Listen
-from tests.support.http import Falcon, Json, Person, Room
+from tests.support.http import Falcon, Person, Room
 
 ROOMS = 12
 
@@ -163,9 +163,9 @@ def test_every_list_is_the_same_from_any_number_of_files(tmp_path: Path) -> None
 
 def _all_lists(falcon: Falcon, person: Known, admin: Known, rooms: list[Room]) -> list[Any]:
     anna = person.at(falcon)
-    found: list[Any] = [_pages(anna, "/v1/rooms", "rooms", limit) for limit in (1, 7, 200)]
+    found: list[Any] = [anna.walks("/v1/rooms", "rooms", limit) for limit in (1, 7, 200)]
     for room in rooms:
-        found += [anna.get(str(room)).json(), anna.reads(room), _pages(anna, f"{room}/members", "members", 2)]
+        found += [anna.get(str(room)).json(), anna.reads(room), anna.walks(f"{room}/members", "members", 2)]
     export = admin.at(falcon).get("/v1/export")
     lines = [msgspec.json.decode(line) for line in export.text.splitlines()]
     assert lines[-1]["type"] == "end"
@@ -173,19 +173,6 @@ def _all_lists(falcon: Falcon, person: Known, admin: Known, rooms: list[Room]) -
         [{**line, "position": None, "source": None} for line in lines if line["type"] not in ("changes", "end")]
     )
     return found
-
-
-def _pages(person: Person, path: str, name: str, limit: int) -> list[Json]:
-    listed: list[Json] = []
-    query: Json = {"limit": limit}
-    while True:
-        page = person.get(path, params=query)
-        assert page.status_code == 200, page.text
-        listed += page.json()[name]
-        following = page.json().get("next_cursor")
-        if following is None:
-            return listed
-        query["cursor"] = following
 
 
 def test_the_page_caches_of_several_files_take_as_much_as_that_of_one(tmp_path: Path) -> None:

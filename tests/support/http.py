@@ -256,6 +256,20 @@ class Person:
         assert moved.status_code == 200, moved.text
         return dict(moved.json())
 
+    def walks(self, path: str, items: str, limit: int) -> list[Json]:
+        """A list by its cursors. Each page but the last is as long as it may be."""
+        walked: list[Json] = []
+        query: Json = {"limit": limit}
+        while True:
+            answer = self.get(path, params=query)
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            walked += page[items]
+            if page.get("next_cursor") is None:
+                return walked
+            assert len(page[items]) == limit
+            query["cursor"] = page["next_cursor"]
+
     def rooms(self) -> list[Json]:
         """All of one's own rooms, as the list has them."""
         listed: list[Json] = []
