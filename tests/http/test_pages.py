@@ -162,30 +162,6 @@ def test_a_page_has_at_most_a_mebibyte_and_says_that_there_is_more(anna: Person,
     assert (first["has_before"], first["has_after"]) == (False, True)
 
 
-@pytest.mark.parametrize("seq", [0, 1, 2, 20, 39, 40, 1_000])
-def test_a_page_of_large_messages_has_the_one_it_is_around(anna: Person, heavy_room: Room, seq: int) -> None:
-    page = page_of(anna, heavy_room, limit=200, around=seq)
-    assert min(max(seq, 1), 40) in seqs(page)
-    assert seqs(page) == list(range(seqs(page)[0], seqs(page)[-1] + 1))
-    assert (page["has_before"], page["has_after"]) == (seqs(page)[0] > 1, seqs(page)[-1] < 40)
-
-
-@pytest.mark.parametrize("limit", [1, 17, 200])
-def test_a_walk_through_large_messages_gives_each_once(anna: Person, heavy_room: Room, limit: int) -> None:
-    page = page_of(anna, heavy_room, limit=limit, after=0)
-    walked = seqs(page)
-    while page["has_after"]:
-        page = page_of(anna, heavy_room, limit=limit, after=walked[-1])
-        walked += seqs(page)
-    assert walked == list(range(1, 41))
-    page = page_of(anna, heavy_room, limit=limit)
-    walked = seqs(page)
-    while page["has_before"]:
-        page = page_of(anna, heavy_room, limit=limit, before=walked[0])
-        walked = seqs(page) + walked
-    assert walked == list(range(1, 41))
-
-
 def test_a_page_that_lacks_a_part_has_no_etag(anna: Person, heavy_room: Room) -> None:
     """Two pages between the same two messages: one may have the first message, and one the last."""
     for query in ({"after": 0}, {"before": 31}, {"around": 16}):
