@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 
 from falcon.adapters.hbase.client import HBase
@@ -215,11 +215,7 @@ def _on_dispatcher(dispatcher: Dispatcher, wake: Wake) -> Background:
     """Run work of which a shard has one at a time on a thread, and wake the shard when it is done."""
 
     def run(job: Callable[[], None]) -> None:
-        try:
-            job()
-        except BaseException:
-            log.exception("%s failed as nothing may; the process ends, to be started again", dispatcher.name)
-            instruments.end_process(70)
+        _unfailing(dispatcher.name, job)
         wake()
 
     return lambda job: dispatcher.submit(partial(run, job))
@@ -352,24 +348,30 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     """Run every projection until ``ending``, each as a consumer with a group of its own."""
     cluster = kafka_cluster(settings)
     groups = [*map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
-    with closing(LoopThread()) as loop, hbase_gateways(settings) as hbase:
+    with closing(LoopThread()) as loop, hbase_gateways(settings) as hbase, ExitStack() as stack:
         loop.call(rights.check(cluster, rights.of_project(groups)))
         instance = loop.call(topics.check(cluster))
         _check_tables(settings, hbase, instance)
-        shared = SharedLogReader(_projected_log(settings, loop))
-        publisher = AppliedPublisher(cluster, loop)
-        streams = [_Projecting(settings, name, hbase, loop, shared, publisher) for name in READ_MODELS]
-        rebuilds = _SharingRebuilds(settings, hbase, loop)
-        threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
-        threads.append(start_thread("rebuilds", partial(rebuilds.run, ending)))
+        shared = stack.enter_context(closing(SharedLogReader(_projected_log(settings, loop))))
+        publisher = stack.enter_context(closing(AppliedPublisher(cluster, loop)))
+        running: dict[str, Callable[[threading.Event], None]] = {
+            name: stack.enter_context(_projecting(settings, name, hbase, loop, shared, publisher)).run
+            for name in READ_MODELS
+        }
+        running["rebuilds"] = stack.enter_context(_sharing_rebuilds(settings, hbase, loop)).run
+        threads = [start_thread(name, partial(_unfailing, name, partial(run, ending))) for name, run in running.items()]
         started()
         for thread in threads:
             thread.join()
-        for stream in streams:
-            stream.close()
-        rebuilds.close()
-        publisher.close()
-        shared.close()
+
+
+def _unfailing(name: str, work: Callable[[], None]) -> None:
+    """Do the work of a thread or dispatcher of this name. If it fails the process ends, to be started again."""
+    try:
+        work()
+    except BaseException:
+        log.exception("%s failed as nothing may; the process ends, to be started again", name)
+        instruments.end_process(70)
 
 
 def _group(projection: str) -> str:
@@ -385,67 +387,40 @@ def _projected_log(settings: Settings, loop: LoopThread) -> KafkaSource:
     return KafkaSource(kafka_cluster(settings), loop, _IDLE_SECONDS, rests=True)
 
 
-class _Projecting:
-    """A projection's consumer with its source, tables and group membership."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        name: str,
-        hbase: HBase,
-        loop: LoopThread,
-        shared: SharedLogReader,
-        publisher: AppliedPublisher,
-    ) -> None:
-        self.name = name
-        self._loop = loop
-        self._member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
-        self._source = ProjectionSource(shared, partial(_projected_log, settings, loop))
-        self._tables = hbase_tables(settings, hbase, f"hbase-{name}", publisher.publish)
-        self._consumer = ProjectionConsumer(
-            name,
-            READ_MODELS[name].project,
-            self._source,
-            self._tables,
-            lambda: self._member.assigned,
-            events=settings.project_events,
-            pace_seconds=_PACE_SECONDS,
-            confirms=confirmed() if name == CONFIRMING else {},
-            is_confirmed=name in confirmed(),
-        )
-        loop.call(self._member.join())
-
-    def run(self, ending: threading.Event) -> None:
-        try:
-            self._consumer.run(ending)
-        except BaseException:
-            log.exception("projection %s failed as none may; the process ends, to be started again", self.name)
-            instruments.end_process(70)
-
-    def close(self) -> None:
-        self._loop.call(self._member.leave())
-        self._source.close()
-        self._tables.close()
+@contextmanager
+def _projecting(
+    settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedLogReader, publisher: AppliedPublisher
+) -> Iterator[ProjectionConsumer]:
+    """A projection's consumer, with its source, tables and group membership."""
+    member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
+    source = ProjectionSource(shared, partial(_projected_log, settings, loop))
+    tables = hbase_tables(settings, hbase, f"hbase-{name}", publisher.publish)
+    consumer = ProjectionConsumer(
+        name,
+        READ_MODELS[name].project,
+        source,
+        tables,
+        lambda: member.assigned,
+        events=settings.project_events,
+        pace_seconds=_PACE_SECONDS,
+        confirms=confirmed() if name == CONFIRMING else {},
+        is_confirmed=name in confirmed(),
+    )
+    loop.call(member.join())
+    yield consumer
+    loop.call(member.leave())
+    source.close()
+    tables.close()
 
 
-class _SharingRebuilds:
+@contextmanager
+def _sharing_rebuilds(settings: Settings, hbase: HBase, loop: LoopThread) -> Iterator[RebuildShare]:
     """A projector's share of rebuilds, with its source and tables."""
-
-    def __init__(self, settings: Settings, hbase: HBase, loop: LoopThread) -> None:
-        self._source = KafkaSource(kafka_cluster(settings), loop)
-        self._tables = hbase_tables(settings, hbase, "hbase-rebuilds")
-        self._share = RebuildShare(projections(), self._source, self._tables, partial(_sharing, settings, loop))
-
-    def run(self, ending: threading.Event) -> None:
-        try:
-            self._share.run(ending)
-        except BaseException:
-            log.exception("sharing a rebuild failed as nothing may; the process ends, to be started again")
-            instruments.end_process(70)
-
-    def close(self) -> None:
-        self._source.close()
-        self._tables.close()
+    source = KafkaSource(kafka_cluster(settings), loop)
+    tables = hbase_tables(settings, hbase, "hbase-rebuilds")
+    yield RebuildShare(projections(), source, tables, partial(_sharing, settings, loop))
+    source.close()
+    tables.close()
 
 
 @contextmanager
