@@ -4,10 +4,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from falcon.domain import ids
 from falcon.domain.aggregates import FeatureState
 from falcon.domain.answers import Done, ImportAnswer
 from falcon.domain.decision import Decided, Decision
-from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq
+from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.rejections import Invalid, MessageIsDeleted, NotAllowed, NotAMember, NotJoined, ReadOnly
 from falcon.features.messages.rules import DeleteMessage, Message, current_message
 from falcon.features.rooms.rules import Room, not_a_member
@@ -102,7 +103,7 @@ def import_pin(room: Room, command: ImportPin, _: Millis) -> Decision:
         return NotAllowed("pins can only be imported into a room that was imported")
     if STATE.of(room).of(command.seq) is not None:
         return Decided((), ImportAnswer(0, 1))
-    number = command.pinned_at - ID_MAX  # times are smaller
+    number = command.pinned_at - ids.ID_MAX  # times are smaller
     pinned = _pinned(room, command, command.account_id, command.pinned_at, number)
     if isinstance(pinned, MessageIsDeleted):
         return Decided((), ImportAnswer(0, 1))
