@@ -1,8 +1,8 @@
 """People who do one thing at a time, and so know exactly what each answer must say.
 
-They share some rooms that no other client writes to. The model beside them has messages, mentions, roles and read
-marks; ``Exact`` compares each answer with it. If no answer comes, or one that says that it cannot be given now, they
-ask again with the same key.
+They share some rooms that no other client writes to. The model beside them has messages, mentions, pins, roles and
+read marks; ``Exact`` compares each answer with it. If no answer comes, or one that says that it cannot be given now,
+they ask again with the same key.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ _PATIENCE_SECONDS: Final = 120.0  # after which a command must have an answer, a
 _KEY_SECONDS: Final = 540.0  # less than the ten minutes in which a key must be known
 _PAGE: Final = 50
 _KEPT: Final = 12  # pages with their ETag, for later
+_PINS_MAX: Final = 100  # of a room, as docs/building.md has it
 _DONE: Final = 40  # commands that may be asked again
 
 
@@ -63,11 +64,13 @@ class Message:
 
 @dataclass
 class Room:
-    """``members``: their roles. ``marks``: read up to where, also of members who have left."""
+    """``members``: their roles. ``marks``: read up to where, also of members who have left. ``pins``: who has pinned
+    each message, the oldest pin first."""
 
     members: dict[int, str]
     marks: dict[int, int]
     messages: list[Message] = field(default_factory=list)
+    pins: dict[int, int] = field(default_factory=dict)
 
     def counts(self, account_id: int) -> tuple[int, int, int]:
         """Read mark, unread, and unread mentions."""
@@ -206,10 +209,13 @@ class Exact:
             self._edit: 10,
             self._delete: 5,
             self._mark: 14,
+            self._pin: 8,
+            self._unpin: 3,
             self._join_or_leave: 6,
             self._change_role: 4,
             self._read_page: 10,
             self._list: 7,
+            self._list_pins: 4,
             self._retry: 8,
             self._misuse_a_key: 3,
             self._open_another: 4 if self._rooms_max is not None else 0,
@@ -268,16 +274,48 @@ class Exact:
                 message.mentions = frozenset(mentions)
 
     async def _delete(self) -> None:
+        """Often a message that is pinned. Then another one, who has not seen that, pins it."""
         person, room_id, room = self._member()
         if not room.messages:
             return
-        seq = self.chance.randint(1, len(room.messages))
+        seq = self.chance.choice([*[*room.pins][-1:], self.chance.randint(1, len(room.messages))])
         message = room.messages[seq - 1]
         role = room.members[person.account_id]
         may = role == "admin" or (role == "member" and message.author == person.account_id)
         reply = await self._command(person, "DELETE", f"/v1/rooms/{room_id}/messages/{seq}", None, 204 if may else 403)
         if may and reply is not None:
             message.deleted, message.text, message.mentions = True, "", frozenset()
+            if room.pins.pop(seq, None) is not None:
+                await self._pin_one(self._member_of(room), room_id, room, seq)
+
+    async def _pin(self) -> None:
+        """Often a message that is pinned already."""
+        person, room_id, room = self._member()
+        if room.messages:
+            seq = self.chance.choice([*[*room.pins][-1:], self.chance.randint(1, len(room.messages))])
+            await self._pin_one(person, room_id, room, seq)
+
+    async def _pin_one(self, person: Account, room_id: int, room: Room, seq: int) -> None:
+        by = room.pins.get(seq, person.account_id)
+        path = f"/v1/rooms/{room_id}/pins/{seq}"
+        if room.members[person.account_id] == "readonly":
+            await self._command(person, "PUT", path, None, 403)
+        elif room.messages[seq - 1].deleted:
+            await self._command(person, "PUT", path, None, 409)
+        elif len(room.pins) >= _PINS_MAX and seq not in room.pins:
+            await self._command(person, "PUT", path, None, 422)
+        elif await self._command(person, "PUT", path, None, 200, {"seq": seq, "pinned_by": by}) is not None:
+            room.pins[seq] = by
+
+    async def _unpin(self) -> None:
+        person, room_id, room = self._member()
+        if not room.messages:
+            return
+        seq = self.chance.choice([*room.pins, self.chance.randint(1, len(room.messages))])
+        may = room.members[person.account_id] != "readonly"
+        reply = await self._command(person, "DELETE", f"/v1/rooms/{room_id}/pins/{seq}", None, 204 if may else 403)
+        if may and reply is not None:
+            room.pins.pop(seq, None)
 
     async def _mark(self) -> None:
         """Often directly behind a message of another one, which the tables may not have yet."""
@@ -433,6 +471,20 @@ class Exact:
             if found != expected or (shown["last_message"] or {}).get("text") != last:
                 self._say(f"room {room_id} is listed with {found}, not {expected}; last message {last!r}")
 
+    async def _list_pins(self) -> None:
+        person, room_id, room = self._member()
+        path = f"/v1/rooms/{room_id}/pins"
+        reply = await self._query(person, path)
+        if reply is None:
+            return
+        if reply.status != 200:
+            self._say(f"GET {path} was answered {reply.status} {reply.body}")
+            return
+        found = [(each["message"]["seq"], each["message"]["text"], each["pinned_by"]) for each in reply.body["pins"]]
+        wanted = [(seq, room.messages[seq - 1].text, by) for seq, by in reversed(room.pins.items())]
+        if found != wanted:
+            self._say(f"room {room_id} lists the pins {found}, not {wanted}")
+
     # --- asking -------------------------------------------------------------------------------------------------------
 
     async def _command(
@@ -507,7 +559,10 @@ class Exact:
 
     def _member(self) -> tuple[Account, int, Room]:
         room_id, room = self._room()
-        return self.chance.choice([each for each in self._people if each.account_id in room.members]), room_id, room
+        return self._member_of(room), room_id, room
+
+    def _member_of(self, room: Room) -> Account:
+        return self.chance.choice([each for each in self._people if each.account_id in room.members])
 
     def _some(self, room: Room) -> list[int]:
         """Members to mention."""

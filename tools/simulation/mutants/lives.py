@@ -5,11 +5,15 @@ from typing import Any, Final
 
 from falcon.adapters.sqlite.tail import SqliteStarts
 from falcon.domain.rejections import KeyReused
+from falcon.features import decider
+from falcon.features.messages import rules as messages
+from falcon.features.pins.rules import RoomPins
 from falcon.http import command_client
 from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge
 from falcon.http.problems import from_rejection
-from tools.simulation.mutants.mutant import mutant
+from falcon.write import snapshots
+from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tools.simulation.schedules import LIVES
 
 _dispatch = CommandClient.dispatch
@@ -36,9 +40,19 @@ async def _notes_first(
     return await _dispatch(self, request, command, size, refusal)
 
 
+_ALONE: Final[dict[Any, Any]] = {**decider._RULES, messages.DeleteMessage: messages.RULES[messages.DeleteMessage]}
+_feature = snapshots._feature
+
+
+def _without_pins(name: str, version: int, data: bytes) -> Any:
+    return RoomPins() if name == "pins" else _feature(name, version, data)
+
+
 MUTANTS: Final = (
     mutant("a token does not say in which history it was given", SqliteStarts, "number", lambda *_: 7, LIVES),
     mutant("an ETag does not say in which history it was given", Edge, "history_of", lambda *_: 7, LIVES),
+    Mutant("a pin outlives its message", (Replaced(decider, "_RULES", _ALONE),), LIVES),
+    mutant("a stored room has forgotten its pins", snapshots, "_feature", _without_pins, LIVES),
     mutant("a limit refuses before the owner has looked for the key", CommandClient, "dispatch", _refuses_first, LIVES),
     mutant("an edge notes a key before the owner has looked for it", CommandClient, "dispatch", _notes_first, LIVES),
 )
