@@ -313,7 +313,7 @@ def test_a_revoked_token_is_refused(falcon: Falcon, anna: Person, behind: Tables
     problem(again.get("/v1/me"), 401, "unauthenticated")
 
 
-@pytest.mark.parametrize("secret", ["A" * 43, secrets.token_urlsafe(32)])
+@pytest.mark.parametrize("secret", ["A" * 43, secrets.token_urlsafe(32)], ids=["one letter", "random"])
 def test_a_token_that_was_never_issued_is_refused_without_asking_the_log(
     falcon: Falcon, anna: Person, behind: Tables, secret: str
 ) -> None:
