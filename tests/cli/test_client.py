@@ -86,11 +86,6 @@ def test_fields_that_are_not_given_are_not_sent() -> None:
     assert server.requests[0].content == b'{"description":""}'
 
 
-def test_fields_that_a_newer_server_adds_are_passed_over() -> None:
-    server = Script(httpx.Response(200, json=room(64, "Tea", colour="green")))
-    assert talk(server, lambda falcon: falcon.room(64)).name == "Tea"
-
-
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://falcon.test", "http://", ""])
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="not an address"):
