@@ -17,6 +17,8 @@ BASE_URL: Final = "https://falcon.example/"
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 # In a range, after `offset` or `for`, and in the name of a recorded series.
 _TIME: Final = re.compile(r"(?:(?<=rate)|(?<!\w))(\d+)([smhd])\b")
+# Of how many windows of which length a least value is taken.
+_WINDOWS: Final = re.compile(r"\[(\d+)m:(\d+)m\]")
 # Seconds in which a disk fills, a process is young or its memory grows. Other numbers of seconds are measured times.
 _NUMBER: Final = re.compile(r"\b(86400|1209600|180|259200|108000)\b")
 # A range with fewer than two scrapes in it has no rate, and the fastest scrape is one a second.
@@ -34,19 +36,23 @@ def faster(
     a part of an expression, how long it must hold.
     """
 
-    def shortened(text: str, own: float | str) -> str:
+    def shortened(text: str, usual: float, own: float | str | None = None) -> str:
         if isinstance(own, str):
-            return _TIME.sub(own, text)
-        text = _TIME.sub(lambda found: _text(int(found[1]) * _SECONDS[found[2]] / own), text)
-        return _NUMBER.sub(lambda found: f"{max(float(found[1]) / own, _SHORTEST):g}", text)
+            text = _TIME.sub(own, text)
+        else:
+            by = own or usual
+            text = _WINDOWS.sub(lambda found: _windows(int(found[1]) // int(found[2]), int(found[2]) * 60 / by), text)
+            text = _TIME.sub(lambda found: _text(int(found[1]) * _SECONDS[found[2]] / by), text)
+        return _NUMBER.sub(lambda found: f"{max(float(found[1]) / usual, _SHORTEST):g}", text)
 
     groups = []
     for group in GROUPS:
-        usual = _OBJECTIVES if group["name"] == "falcon-objectives" else factor
+        objectives = group["name"] == "falcon-objectives"
+        usual = _OBJECTIVES if objectives else factor
         rules: dict[str, dict[str, Any]] = {}
         for rule in group["rules"]:
             expr = rule["expr"]
-            made = {**rule, "expr": shortened(expr, _first(windows, expr) or usual)}
+            made = {**rule, "expr": shortened(expr, usual, None if objectives else _first(windows, expr))}
             if "for" in rule:
                 made["for"] = _first(held, expr) or shortened(rule["for"], usual)
             if "record" in rule:
@@ -58,6 +64,11 @@ def faster(
 
 def _first(by_part: Mapping[str, Any] | None, expr: str) -> Any:
     return next((value for part, value in (by_part or {}).items() if part in expr), None)
+
+
+def _windows(count: int, seconds: float) -> str:
+    seconds = max(seconds, _SHORTEST)
+    return f"[{_text(count * seconds)}:{_text(seconds)}]"
 
 
 def _text(seconds: float) -> str:

@@ -120,7 +120,7 @@ CASES: Final = (
     Case(
         "blocking calls do not come back",
         # The share of busy threads is sampled once a second, which is much of three seconds but little of thirty.
-        faster(_FASTEST, {"falcon_dispatcher_": 10}),
+        faster(_FASTEST, {"[5m]": 10}),
         (
             Cause(
                 "the threads of a dispatcher hang",
