@@ -13,7 +13,8 @@ import msgspec
 from starlette.types import Scope
 
 from falcon.domain.ids import AccountId, partition_of
-from falcon.features.accounts.table import AccountRow
+from falcon.features.accounts.rules import AccountChanged
+from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.http import bearer_tokens
 from falcon.http.cookies import Origins
 from falcon.http.limits.limiter import Limiter
@@ -22,7 +23,7 @@ from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
-from falcon.streams.revocations import Revocations
+from falcon.streams.revocations import Revocations, after
 
 _FRESH_SECONDS: Final = 1.0  # while the log does not confirm a token, its revocation is noticed this soon
 _USABLE_SECONDS: Final = 600.0  # through an outage of the read tables for so long people can still send
@@ -37,7 +38,7 @@ class _Cached(msgspec.Struct, frozen=True, gc=False):
     ``usable_until`` while the log confirms it, or the tables are away. Times on CLOCK_MONOTONIC. ``confirmed``: no
     event of the account's partition up to this offset has revoked it.
 
-    The fields of the account never change."""
+    The account is kept as the log changes it."""
 
     account: AccountRow
     asked_at: float
@@ -70,6 +71,11 @@ class _Cache(OrderedDict[bytes, _Cached]):
         if not self._headers[account_id]:
             del self._headers[account_id]
 
+    def change_account(self, event: AccountChanged) -> None:
+        for authorization in self._headers.get(event.account_id, ()):
+            cached = self[authorization]
+            self[authorization] = msgspec.structs.replace(cached, account=after(cached.account, event))
+
     def drop_account(self, account_id: AccountId) -> None:
         for authorization in self._headers.pop(account_id, ()):
             del self[authorization]
@@ -97,6 +103,7 @@ class Authenticator:
         self.origins = origins
         self._cache = _Cache()
         revocations.revoked = self.forget
+        revocations.changed.append(self._changed)
         self._store_is_away = False
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -164,6 +171,9 @@ class Authenticator:
         assert parsed is not None
         return bearer_tokens.hash_of(parsed[1])
 
+    def _changed(self, event: AccountChanged) -> None:
+        self._cache.change_account(event)
+
     def forget(self, account_id: AccountId) -> None:
         """Look up the account's tokens again, because one was revoked."""
         self._cache.drop_account(account_id)
@@ -200,7 +210,8 @@ class Authenticator:
             now = time.monotonic()
             before = self._cache.get(authorization)
             confirmed = -1 if before is None else before.confirmed  # these tables are newer than the earlier ones
-            cached = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS, confirmed)
+            usable = _USABLE_SECONDS if account.token is None else min(_USABLE_SECONDS, _seconds_left(account.token))
+            cached = _Cached(account, asked_at, now + min(usable, _FRESH_SECONDS), now + usable, confirmed)
             self._cache.keep(authorization, cached)
         return account
 
@@ -226,7 +237,11 @@ class Authenticator:
                 await self._reads.catch_up(account_id, self._reads.wait_seconds(headers))
                 account = await self._bearer(account_id, token_hash)
         # A revocation may have been read meanwhile.
-        return None if token_hash in self.revocations else account, asked_at
+        if account is None or token_hash in self.revocations:
+            return None, asked_at
+        if account.token is not None and _seconds_left(account.token) <= 0:
+            return None, asked_at
+        return self.revocations.newest(account), asked_at
 
     async def _bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
         """Like ``AccountQueries.bearer``. Only its own answer or error says if the table of tokens is away: others may
@@ -258,6 +273,11 @@ class Authenticator:
 
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.get_running_loop().create_task(refresh())
+
+
+def _seconds_left(token: TokenRow) -> float:
+    """How long the token is good."""
+    return math.inf if token.expires_at is None else token.expires_at / 1_000 - time.time()
 
 
 def _has_no_spare_space(authorization: bytes) -> bool:

@@ -10,7 +10,7 @@ from typing import Final, get_args
 import msgspec
 
 from falcon.domain.ids import Seq
-from falcon.domain.rejections import KeyReused, NotJoined, NotYetReadable, RestsOnView
+from falcon.domain.rejections import KeyReused, NotJoined, NotYetReadable, OutOfDate, RestsOnView
 from falcon.features.catalogue import Answer, Command
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
@@ -53,6 +53,10 @@ class StaleView(Exception):
         self.mentions_to = mentions_to
 
 
+class AccountOutOfDate(Exception):
+    """The account has changed since the sender looked at it: look again, and send another command."""
+
+
 class CommandClient:
     """Dispatches the commands of one event loop.
 
@@ -80,17 +84,24 @@ class CommandClient:
         metrics.command_seconds.begin(("PostMessage",))
 
     async def dispatch(
-        self, request: AuthedRequest, command: Command, size: int | None = None, refusal: Problem | None = None
+        self,
+        request: AuthedRequest,
+        command: Command,
+        size: int | None = None,
+        refusal: Problem | None = None,
+        *,
+        keyed: bool = True,
     ) -> CommandResult:
         """Send the command to its owner and wait for the decision.
 
         ``size``: the command's in bytes, if it is not that of the request's body. ``refusal``: raised unless the
-        request has a key that the owner knows; its retry gets the answer that it had.
-        Raises Problem for a refusal, 503 if the command cannot be decided in time, and StaleView.
+        request has a key that the owner knows; its retry gets the answer that it had. ``keyed``: the request's key, if
+        it has one, is this command's; False for a step that may be repeated.
+        Raises Problem for a refusal, 503 if the command cannot be decided in time, StaleView and AccountOutOfDate.
         """
         account_id = request.account_id
         began = time.monotonic()
-        key = request.headers.get(b"idempotency-key")
+        key = request.headers.get(b"idempotency-key") if keyed else None
         text, fingerprint = (None, 0) if key is None else _checked(request, key)
         if text is None:
             if refusal is not None:
@@ -137,6 +148,8 @@ class CommandClient:
             if isinstance(reply.rejection, NotYetReadable):
                 stale = reply.rejection
                 return StaleView(reply.partition, reply.offset, stale.seq, stale.mentions_to)
+            if isinstance(reply.rejection, OutOfDate):
+                return AccountOutOfDate()
             problem = from_rejection(reply.rejection)
             if isinstance(reply.rejection, NotJoined) and request.is_guest:
                 problem = room_not_found(reply.rejection.room_id)

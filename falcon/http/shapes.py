@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from falcon.domain import limits
 from falcon.domain.ids import ID_MAX
-from falcon.features.accounts.rules import ADMINS, AccountRole, ProfileAnswer
+from falcon.features.accounts.rules import ADMINS, AccountRole, ProfileAnswer, Scope
 from falcon.features.messages.rules import Message
 from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
 from falcon.features.rooms.rules import Role, RoomKind
@@ -30,6 +30,20 @@ Description: TypeAlias = Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS
 Text: TypeAlias = Annotated[
     str, Meta(min_length=1, description=f"1 to {limits.TEXT_BYTES_MAX} bytes of UTF-8, stored byte for byte")
 ]
+Handle: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=32,
+        description="Unique among all accounts",
+        extra_json_schema={"pattern": "^[a-z0-9._-]{1,32}$"},
+    ),
+]
+Email: TypeAlias = Annotated[
+    str, Meta(min_length=3, max_length=254, description="Has an @. Unique among all accounts, and stored in lower case")
+]
+Title: TypeAlias = Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)]
+About: TypeAlias = Annotated[str, Meta(max_length=limits.ABOUT_CHARS_MAX)]
 Mentions: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=limits.MENTIONS_MAX)]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=200, description="How many entries the page has at most")]
 Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-25T09:30:00.123Z"])]
@@ -47,7 +61,35 @@ class Nothing(RequestShape, frozen=True):
 
 
 class NewAccount(RequestShape, frozen=True):
+    """``bot``: the same as the role bot."""
+
     name: Name
+    role: AccountRole = "member"
+    handle: Handle | None = None
+    email: Email | None = None
+    title: Title = ""
+    bot: bool = False
+
+
+class MyProfile(RequestShape, frozen=True):
+    """``email``: owners and admins only."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    handle: Handle | msgspec.UnsetType | None = msgspec.UNSET
+    email: Email | msgspec.UnsetType | None = msgspec.UNSET
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    about: About | msgspec.UnsetType = msgspec.UNSET
+    hide_reads: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class AccountChange(RequestShape, frozen=True):
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    handle: Handle | msgspec.UnsetType | None = msgspec.UNSET
+    email: Email | msgspec.UnsetType | None = msgspec.UNSET
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    about: About | msgspec.UnsetType = msgspec.UNSET
+    role: AccountRole | msgspec.UnsetType = msgspec.UNSET
+    deactivated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class NewMember(RequestShape, frozen=True):
@@ -105,6 +147,13 @@ class ListQuery(RequestShape, frozen=True):
 AUTHORS_MAX: Final = 50  # a page of messages has fewer authors mostly; each is a look-up
 
 
+class AccountsQuery(ListQuery, frozen=True):
+    role: Annotated[AccountRole | None, Meta(description="Only accounts with this role")] = None
+    deactivated: Annotated[bool | None, Meta(description="Only accounts that are deactivated, or only active ones")] = (
+        None
+    )
+
+
 class AuthorsQuery(RequestShape, frozen=True):
     """``ids``: account ids, separated by commas."""
 
@@ -130,31 +179,7 @@ class ExportQuery(RequestShape, frozen=True):
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-class Me(msgspec.Struct, frozen=True):
-    account_id: Id
-    name: str
-    organization_id: Id | None
-    is_admin: bool
-
-
-class CreatedAccount(msgspec.Struct, frozen=True):
-    """The token is shown only once."""
-
-    account_id: Id
-    name: str
-    token: str
-
-
-class AccountShape(msgspec.Struct, frozen=True):
-    account_id: Id
-    name: str
-    is_admin: bool
-    created_at: Time
-
-
-class Profile(msgspec.Struct, frozen=True):
-    """An account as it sees itself."""
-
+class _SeenByAll(msgspec.Struct, frozen=True):
     account_id: Id
     name: str
     handle: str | None
@@ -165,6 +190,11 @@ class Profile(msgspec.Struct, frozen=True):
     deactivated: bool
     is_admin: bool
     created_at: Time
+
+
+class Profile(_SeenByAll, frozen=True):
+    """An account as it sees itself."""
+
     email: str | None
 
 
@@ -182,6 +212,26 @@ def profile(account: ProfileAnswer) -> Profile:
         rfc3339(account.created_at),
         account.email,
     )
+
+
+class AccountShape(_SeenByAll, frozen=True):
+    """``email``: for the account itself, owners and admins. ``is_admin``: the role is owner or admin."""
+
+    email: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Me(Profile, frozen=True):
+    """``scopes``: what the token may do."""
+
+    organization_id: Id
+    hide_reads: bool
+    scopes: tuple[Scope, ...]
+
+
+class CreatedAccount(Profile, frozen=True):
+    """The token is shown only once."""
+
+    token: str
 
 
 class Accounts(msgspec.Struct, frozen=True):

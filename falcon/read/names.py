@@ -1,32 +1,53 @@
 """Names of accounts, as rooms and streams show them."""
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from falcon.domain.ids import AccountId
 from falcon.features.accounts.table import AccountQueries
 
+_KEPT_SECONDS: Final = 1.0  # as long as a token is trusted there
 _KNOWN_MAX: Final = 50_000  # names, of 200 bytes each
 
 
 class AccountNames:
-    """Keeps the names that were looked up: an account is never renamed. Nor is one ever removed, so a known name also
-    says that the account exists. One instance for each event loop."""
+    """Keeps the names that were looked up. An account is never removed, so a known name also says that the account
+    exists. The log tells each new name (:meth:`know`), and older tables never replace it. Where the log is not followed
+    a name is kept for a second. One instance for each event loop."""
 
-    def __init__(self, store: AccountQueries) -> None:
+    def __init__(self, store: AccountQueries, is_told: Callable[[], bool] = lambda: True) -> None:
+        """``is_told``: True while the log tells new names."""
         self._store = store
+        self._is_told = is_told
         self._known: dict[AccountId, str] = {}
+        self._forgot = 0
+        self._forgot_at = time.monotonic()
 
     async def look_up(self, account_ids: Iterable[AccountId]) -> Mapping[AccountId, str]:
-        """The names of the accounts that the tables know; one query for the ones that were never looked up. Raises
+        """The names of the accounts that the tables know; one query for the ones that are not known here. Raises
         ReadStoreUnavailable."""
+        if time.monotonic() - self._forgot_at > _KEPT_SECONDS and not self._is_told():
+            self.forget()
         wanted = set(account_ids)
         found = {account_id: self._known[account_id] for account_id in wanted & self._known.keys()}
         unknown = wanted - found.keys()
         if unknown:
+            forgot = self._forgot
             looked_up = await self._store.names_of(unknown)
-            if len(self._known) + len(looked_up) > _KNOWN_MAX:
-                self._known.clear()
-            self._known |= looked_up
-            found |= looked_up
+            found |= looked_up | {each: self._known[each] for each in unknown & self._known.keys()}
+            if forgot == self._forgot:  # else a name may have changed since the tables were asked
+                if len(self._known) + len(looked_up) > _KNOWN_MAX:
+                    self.forget()
+                self._known = looked_up | self._known
         return found
+
+    def know(self, account_id: AccountId, name: str) -> None:
+        """The account is called so from now on."""
+        self._known[account_id] = name
+
+    def forget(self) -> None:
+        """Look all names up again: some may have changed unseen."""
+        self._known = {}
+        self._forgot += 1
+        self._forgot_at = time.monotonic()

@@ -53,6 +53,8 @@ HISTORY_EVENTS: Final = codec.names_of(
 )
 # Events that may bring a subscription into a room, or end it.
 ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
+# Events that change what processes keep of an account.
+_PROFILE_EVENTS: Final = codec.names_of(AccountChanged)
 # Events that only the account itself receives. In a room that many read there are more of them than messages.
 READER_EVENTS: Final = codec.names_of(ReadMoved)
 
@@ -98,6 +100,7 @@ class Feed:
         self.moved: Callable[[Subscription, RoomId], None] | None = None  # called when one has entered or left a room
         # called with segment, offset and event of each token that is revoked
         self.token_revoked: Callable[[int, int, TokenRevoked], None] = lambda segment, offset, event: None
+        self.account_changed: Callable[[int, int, AccountChanged], None] = lambda segment, offset, event: None
         self.every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
         self._ends = Shared(lambda: tail.ends(dict.fromkeys(self.every_segment)))
         self._moved = asyncio.Condition()
@@ -428,7 +431,10 @@ class Feed:
             # Decide by key and type alone: on a busy Falcon most records are of rooms that have no subscription here.
             key = raw.record.key
             is_history = raw.record.type in HISTORY_EVENTS
-            if not (is_history or key in self._rooms or key in self._accounts) or self._is_of_absent_reader(raw):
+            is_profile = raw.record.type in _PROFILE_EVENTS
+            if not (
+                is_history or is_profile or key in self._rooms or key in self._accounts
+            ) or self._is_of_absent_reader(raw):
                 unwanted += 1
                 continue
             try:
@@ -440,6 +446,8 @@ class Feed:
                 self._history.keep(raw, envelope.event)
                 if isinstance(envelope.event, TokenRevoked):
                     self.token_revoked(raw.segment, raw.at.offset, envelope.event)
+            if is_profile and isinstance(envelope.event, AccountChanged):
+                self.account_changed(raw.segment, raw.at.offset, envelope.event)
             passed_on += self._pass_on(raw, envelope)
             audience = self._rooms.get(key, ())
             if passed_on > _TURN_BYTES or _is_crowded(audience):

@@ -1,8 +1,8 @@
-"""Remembers the tokens that the log has revoked, so that a process may continue trusting tokens that the read tables
-once knew.
+"""Remembers the tokens that the log has revoked and the profiles that it has changed, so that a process may continue
+trusting tokens, roles and names that the read tables once knew.
 
 The tables are asked first where they stand, and the log is read from there on. So a token that they know from then on
-is good until the log revokes it: each revocation is either shown by the tables or read here.
+is good until the log revokes it: each revocation is either shown by the tables or read here. Roles and names likewise.
 """
 
 import asyncio
@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from falcon.domain.ids import AccountId, Partition
-from falcon.features.accounts.rules import TokenRevoked
+from falcon.features.accounts.rules import AccountChanged, TokenRevoked
+from falcon.features.accounts.table import AccountRow
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
@@ -37,18 +40,39 @@ class _Place(NamedTuple):
     read_at: float
 
 
+def after(account: AccountRow, event: AccountChanged) -> AccountRow:
+    """The account after the change."""
+    return msgspec.structs.replace(
+        account,
+        name=event.name,
+        role=event.role,
+        title=event.title,
+        about=event.about,
+        handle=event.handle,
+        email=event.email,
+        deactivated=event.deactivated,
+        hide_reads=event.hide_reads,
+        role_changes=event.role_changes,
+    )
+
+
 class Revocations:
     """One instance per event loop. Before it is started and after it is stopped, the log confirms nothing."""
 
     def __init__(
         self, store: ReadStore, feed: Feed, revoked: Callable[[AccountId], None] = lambda account_id: None
     ) -> None:
-        """``revoked`` is called with the account of each token that the log revokes."""
+        """``revoked`` is called with the account of each token that the log revokes, each of ``changed`` with each
+        change of an account, and each of ``began`` when some may have been missed."""
         self._store = store
         self._feed = feed
         self.revoked = revoked
+        self.changed: list[Callable[[AccountChanged], None]] = []
+        self.began: list[Callable[[], None]] = []
         self._revoked: dict[str, _Place] = {}
+        self._changed: dict[AccountId, tuple[_Place, AccountChanged]] = {}
         self._forgot_at = -math.inf
+        feed.account_changed = self._remember_change
         self._since = math.inf  # tables that were asked later lack no revocation that is not remembered here
         self._complete_from: dict[int, int] = {}  # by segment: all revocations from this offset on are remembered
         self._read_at = -math.inf  # what was durable by then has been read
@@ -69,6 +93,11 @@ class Revocations:
         on CLOCK_MONOTONIC."""
         return checked_at >= self._since and self._is_fresh(now)
 
+    def is_following(self) -> bool:
+        """True while this process hears of each change within about a second."""
+        now = time.monotonic()
+        return now >= self._since and self._is_fresh(now)
+
     async def reach(self, asked_at: float, partition: Partition, offset: int, seconds: float) -> bool:
         """Wait until the log has been read beyond the offset. Then each revocation up to there is remembered, or tables
         that were asked at ``asked_at`` showed it. False if that is not so within the time."""
@@ -88,11 +117,26 @@ class Revocations:
         """True if the log is known to have revoked the token. The tables may not show it yet."""
         return token_hash in self._revoked
 
-    def _remember(self, segment: int, offset: int, event: TokenRevoked) -> None:
-        if len(self._revoked) >= _REMEMBERED_MAX:  # the tables have been away for long
+    def newest(self, account: AccountRow) -> AccountRow:
+        """The account as the log has it, if that has changed what the tables show."""
+        _, event = self._changed.get(account.account_id, (None, None))
+        return account if event is None or event.role_changes < account.role_changes else after(account, event)
+
+    def _remember_change(self, segment: int, offset: int, event: AccountChanged) -> None:
+        self._make_room()
+        self._changed[event.account_id] = (_Place(segment, offset, time.monotonic()), event)
+        for changed in self.changed:
+            changed(event)
+
+    def _make_room(self) -> None:
+        if len(self._revoked) + len(self._changed) >= _REMEMBERED_MAX:  # the tables have been away for long
             self._complete_from = self._feed.reached_everywhere()
             self._since = math.inf
             self._revoked.clear()
+            self._changed.clear()
+
+    def _remember(self, segment: int, offset: int, event: TokenRevoked) -> None:
+        self._make_room()
         self._revoked[event.token_hash] = _Place(segment, offset, time.monotonic())
         self.revoked(event.account_id)
 
@@ -116,7 +160,7 @@ class Revocations:
         async with asyncio.timeout(_REACH_SECONDS):
             await self._feed.reach(await self._feed.ends(self._feed.every_segment))
         self._read_at = asked_at
-        if len(self._revoked) >= _REMEMBERED and asked_at - self._forgot_at >= _FORGET_SECONDS:
+        if len(self._revoked) + len(self._changed) >= _REMEMBERED and asked_at - self._forgot_at >= _FORGET_SECONDS:
             self._forgot_at = asked_at
             await self._forget()
 
@@ -125,15 +169,18 @@ class Revocations:
         shown = await self._shown()
         if all(shown[segment] >= offset for segment, offset in self._complete_from.items()):
             self._since = time.monotonic()
+            for began in self.began:
+                began()
 
     async def _forget(self) -> None:
         """Forget what the tables show. Raises ReadStoreUnavailable."""
         shown, before = await self._shown(), time.monotonic() - _FORGET_SECONDS
-        self._revoked = {
-            token_hash: place
-            for token_hash, place in self._revoked.items()
-            if place.offset >= shown[place.segment] or place.read_at > before
-        }
+
+        def is_needed(place: _Place) -> bool:
+            return place.offset >= shown[place.segment] or place.read_at > before
+
+        self._revoked = {token_hash: place for token_hash, place in self._revoked.items() if is_needed(place)}
+        self._changed = {account_id: each for account_id, each in self._changed.items() if is_needed(each[0])}
 
     async def _shown(self) -> dict[int, int]:
         """The offset of each segment up to which the tables show revocations. The feed follows each segment at least

@@ -17,6 +17,7 @@ import msgspec
 
 from falcon.base.once import Once
 from falcon.domain.ids import AccountId, RoomId
+from falcon.features.accounts.rules import AccountChanged
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
 from falcon.streams.presence import ROOMS_MAX, Presence
@@ -26,7 +27,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.streams")
 
-SIGNALS: Final = ("typing", "presence")
+SIGNALS: Final = ("typing", "presence", "accounts")
 WATCHED_MAX: Final = 500  # accounts that a stream may watch
 AUDIENCE_MAX: Final = 500  # connections of a process that hear of typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
@@ -44,7 +45,9 @@ _STOPPED_SECONDS: Final = 2.0
 _CATCHES_UP_SECONDS: Final = 2.0
 _TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 
-Kind: TypeAlias = Literal["typing", "presence"]
+Kind: TypeAlias = Literal["typing", "presence", "account"]
+_ACCOUNTS_ONLY: Final = frozenset({"accounts"})
+_SHOWN_FIELDS: Final = frozenset({"name", "handle", "title", "deactivated"})
 _Watching: TypeAlias = tuple[Subscription, ...] | set[Subscription]
 
 
@@ -127,6 +130,16 @@ class TypingShown(msgspec.Struct, frozen=True):
 class PresenceShown(msgspec.Struct, frozen=True):
     account_id: AccountId
     online: bool
+
+
+class AccountShown(msgspec.Struct, frozen=True):
+    """The account as people see it now."""
+
+    account_id: AccountId
+    name: str
+    handle: str | None
+    title: str
+    deactivated: bool
 
 
 class Signals:
@@ -329,6 +342,13 @@ class Signals:
             ]
             self._push(wanting, "typing", TypingShown(room_id, account_id))
 
+    def show_account(self, event: AccountChanged) -> None:
+        """Tell the streams that watch the account what it shows now."""
+        watching = [each for each in self._watching.get(event.account_id, ()) if "accounts" in each.signals]
+        if watching and not _SHOWN_FIELDS.isdisjoint(event.changed):
+            shown = AccountShown(event.account_id, event.name, event.handle, event.title, event.deactivated)
+            self._push(watching, "account", shown)
+
     def _show_changed(self) -> None:
         for account_id in self._presence.changed():
             self._show_presence(account_id, self._watching.get(account_id, ()))
@@ -342,7 +362,7 @@ class Signals:
         for subscription in watching:
             shown = self._shown.get(subscription)
             online = rooms is not None and not subscription.rooms.keys().isdisjoint(rooms)
-            if shown is None or online == (account_id in shown):
+            if shown is None or online == (account_id in shown) or subscription.signals == _ACCOUNTS_ONLY:
                 continue
             if subscription.busy:
                 self._late.setdefault(account_id, set()).add(subscription)

@@ -255,8 +255,8 @@ class _JavaScriptClient:
         self._number = number
 
     async def call(self, method: str, *args: Any, **options: Any) -> Any:
-        if method == "change_room":
-            changes = {name: options.pop(name) for name in ("name", "description") if name in options}
+        if method in ("change_room", "change_me", "change_account"):
+            changes = {name: options.pop(name) for name in [*options] if name not in ("key", "timeout")}
             args = (*args, changes)
         return await self._ask("call", method=_camel(method), args=[*args, _camels(options)])
 

@@ -190,12 +190,14 @@ async def reactions_are_made_and_taken_back_once_when_everything_is_killed(world
 async def every_request_has_a_method(world: World) -> None:
     admin, anna, ben = await world.admin(), await world.person("Anna"), await world.person("Ben")
     call = anna.client.call
-    assert (await call("me")) == {
-        "account_id": anna.account_id,
-        "name": "Anna",
-        "organization_id": (await call("me"))["organization_id"],
-        "is_admin": False,
-    }
+    me = await call("me")
+    assert (me["account_id"], me["name"], me["is_admin"]) == (anna.account_id, "Anna", False)
+    handle = f"anna-{anna.account_id}"
+    assert (await call("change_me", title="Tea taster", handle=handle))["handle"] == handle
+    assert (await ben.client.call("account", anna.account_id))["title"] == "Tea taster"
+    assert (await admin.call("change_account", anna.account_id, about="Mornings"))["about"] == "Mornings"
+    assert (await admin.call("create_account", "Robo", bot=True))["role"] == "bot"
+    assert {each["role"] for each in (await admin.call("accounts", role="bot"))["accounts"]} == {"bot"}
     assert (await admin.call("me"))["is_admin"]
     assert len((await admin.call("accounts", limit=1))["accounts"]) == 1
 

@@ -28,12 +28,8 @@ def tokens(person: Person, account_id: int) -> list[int]:
 
 
 def test_everybody_learns_who_it_is(anna: Person, admin: Person) -> None:
-    assert anna.get("/v1/me").json() == {
-        "account_id": anna.account_id,
-        "name": "Anna",
-        "organization_id": None,
-        "is_admin": False,
-    }
+    shown = {"account_id": anna.account_id, "name": "Anna", "organization_id": 1, "role": "member", "is_admin": False}
+    assert anna.get("/v1/me").json().items() >= shown.items()
     assert admin.get("/v1/me").json()["is_admin"] is True
 
 
@@ -89,14 +85,10 @@ def test_an_admin_makes_an_account_and_gets_its_token(falcon: Falcon, admin: Per
     made = admin.post("/v1/accounts", {"name": "Dora"})
     assert made.status_code == 201
     body = made.json()
-    assert set(body) == {"account_id", "name", "token"} and body["name"] == "Dora"
+    assert body["name"] == "Dora" and body["role"] == "member"
     dora = Person(falcon, body["account_id"], "Dora", body["token"])
-    assert dora.get("/v1/me").json() | {"organization_id": None} == {
-        "account_id": body["account_id"],
-        "name": "Dora",
-        "organization_id": None,
-        "is_admin": False,
-    }
+    me = dora.get("/v1/me").json()
+    assert (me["account_id"], me["name"], me["is_admin"]) == (body["account_id"], "Dora", False)
 
 
 def test_names_need_not_differ(admin: Person) -> None:
@@ -136,7 +128,7 @@ def test_an_admin_lists_the_accounts(admin: Person, anna: Person) -> None:
     assert listed.status_code == 200 and set(listed.json()) == {"accounts", "next_cursor"}
     account = next(each for each in listed.json()["accounts"] if each["account_id"] == anna.account_id)
     assert TIME.fullmatch(account.pop("created_at"))
-    assert account == {"account_id": anna.account_id, "name": "Anna", "is_admin": False}
+    assert account.items() >= {"account_id": anna.account_id, "name": "Anna", "is_admin": False}.items()
 
 
 def test_the_list_walked_by_cursor_has_each_account_once_by_id(falcon: Falcon, admin: Person) -> None:

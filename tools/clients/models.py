@@ -76,14 +76,20 @@ def _class(name: str, schemas: dict[str, Any], short: dict[str, str]) -> str:
     said = " ".join(schema.get("description", "").split())
     docstring = textwrap.indent(textwrap.fill(f'"""{said}"""', 115), "    ") + "\n\n" if said else ""
     lines = "".join(
-        f"    {key}: {_type(field, short)}"
-        f"{' | msgspec.UnsetType' if defaults[key] == _UNSET else ''}{defaults[key] and f' = {defaults[key]}'}\n"
+        f"    {key}: {_or_unset(_type(field, short), defaults[key])}{defaults[key] and f' = {defaults[key]}'}\n"
         for key, field in fields.items()
     )
     return f"\n\nclass {_NAMES.get(name, name)}({base}, frozen=True):\n{docstring}{lines}"
 
 
 _UNSET: Final = "msgspec.UNSET"
+
+
+def _or_unset(type: str, default: str) -> str:
+    """The type of a field that answers may leave out; None comes last."""
+    if default != _UNSET:
+        return type
+    return f"{type.removesuffix(' | None')} | msgspec.UnsetType{' | None' if type.endswith(' | None') else ''}"
 
 
 def _default(key: str, field: dict[str, Any], schema: dict[str, Any]) -> str:

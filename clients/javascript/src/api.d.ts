@@ -1,11 +1,30 @@
 // Made by `python -m tools.clients.types`. Do not edit.
 
+/** ``email``: for the account itself, owners and admins. ``is_admin``: the role is owner or admin. */
 export interface Account {
   account_id: number;
   name: string;
+  handle: string | null;
+  title: string;
+  about: string;
+  bot: boolean;
+  role: "admin" | "bot" | "guest" | "member" | "owner";
+  deactivated: boolean;
   is_admin: boolean;
   /** RFC 3339, UTC */
   created_at: string;
+  email: string | null;
+}
+
+export interface AccountChange {
+  /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
+  name?: string;
+  handle?: string | null;
+  email?: string | null;
+  title?: string;
+  about?: string;
+  role?: "admin" | "bot" | "guest" | "member" | "owner";
+  deactivated?: boolean;
 }
 
 export interface Accounts {
@@ -27,6 +46,16 @@ export interface Authors {
 export interface CreatedAccount {
   account_id: number;
   name: string;
+  handle: string | null;
+  title: string;
+  about: string;
+  bot: boolean;
+  role: "admin" | "bot" | "guest" | "member" | "owner";
+  deactivated: boolean;
+  is_admin: boolean;
+  /** RFC 3339, UTC */
+  created_at: string;
+  email: string | null;
   token: string;
 }
 
@@ -59,11 +88,23 @@ export interface LinkPassword {
   bearer?: boolean;
 }
 
+/** ``scopes``: what the token may do. */
 export interface Me {
   account_id: number;
   name: string;
-  organization_id: number | null;
+  handle: string | null;
+  title: string;
+  about: string;
+  bot: boolean;
+  role: "admin" | "bot" | "guest" | "member" | "owner";
+  deactivated: boolean;
   is_admin: boolean;
+  /** RFC 3339, UTC */
+  created_at: string;
+  email: string | null;
+  organization_id: number;
+  hide_reads: boolean;
+  scopes: Array<"admin" | "export" | "read" | "tokens" | "write">;
 }
 
 export interface Member {
@@ -110,9 +151,26 @@ export interface Messages {
   has_after: boolean;
 }
 
+/** ``email``: owners and admins only. */
+export interface MyProfile {
+  /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
+  name?: string;
+  handle?: string | null;
+  email?: string | null;
+  title?: string;
+  about?: string;
+  hide_reads?: boolean;
+}
+
+/** ``bot``: the same as the role bot. */
 export interface NewAccount {
   /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
   name: string;
+  role?: "admin" | "bot" | "guest" | "member" | "owner";
+  handle?: string | null;
+  email?: string | null;
+  title?: string;
+  bot?: boolean;
 }
 
 export interface NewMember {

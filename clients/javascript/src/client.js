@@ -53,14 +53,28 @@ export class FalconClient {
     return this.#command("DELETE", "/v1/me/token", undefined, options);
   }
 
-  /** For admins. */
-  createAccount(name, options) {
-    return this.#command("POST", "/v1/accounts", { name }, options);
+  /** ``changes``: ``{ name, handle, title, about, hide_reads }``. What is left out stays; null takes a handle away. */
+  changeMe(changes, options) {
+    return this.#command("PATCH", "/v1/me", changes, options);
+  }
+
+  /** For admins. ``options``: ``role``, ``handle``, ``email``, ``title``, ``bot``, too. */
+  createAccount(name, { role, handle, email, title, bot, ...options } = {}) {
+    return this.#command("POST", "/v1/accounts", { name, role, handle, email, title, bot }, options);
   }
 
   /** For admins. */
-  accounts({ limit, cursor, ...options } = {}) {
-    return this.#connection.query("/v1/accounts", { limit, cursor }, options);
+  accounts({ role, deactivated, limit, cursor, ...options } = {}) {
+    return this.#connection.query("/v1/accounts", { role, deactivated, limit, cursor }, options);
+  }
+
+  account(accountId, options) {
+    return this.#connection.query(`/v1/accounts/${accountId}`, {}, options);
+  }
+
+  /** For admins. ``changes``: as in changeMe, and ``email``, ``role``, ``deactivated``. */
+  changeAccount(accountId, changes, options) {
+    return this.#command("PATCH", `/v1/accounts/${accountId}`, changes, options);
   }
 
   /** For admins and the account itself. */

@@ -1,6 +1,15 @@
 // Made by `python -m tools.clients.types`. Do not edit.
 import type { ReactionSummary, RoomSummary, ShownMessage } from "./api.js";
 
+/** The account as people see it now. */
+export interface AccountShown {
+  account_id: number;
+  name: string;
+  handle: string | null;
+  title: string;
+  deactivated: boolean;
+}
+
 export interface CatchUp {
   rooms: Array<RoomReach>;
 }
@@ -130,11 +139,13 @@ export interface EventData {
   "typing": TypingShown;
   /** An account that the stream watches comes online or goes offline. */
   "presence": PresenceShown;
+  /** The name, handle or title of an account that the stream watches has changed, or it was deactivated. */
+  "account": AccountShown;
   /** The server closes this stream. Reconnect with the last id after retry_after_ms. */
   "bye": StreamEnd;
 }
 
-export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "pin.added" | "pin.removed" | "read.moved" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "bye";
+export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "pin.added" | "pin.removed" | "read.moved" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "account" | "bye";
 
 /** An event of the stream. ``id`` is the token to resume after it. */
 export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

@@ -1,4 +1,6 @@
 import type {
+  Account,
+  AccountChange,
   Accounts,
   Author,
   CreatedAccount,
@@ -10,6 +12,8 @@ import type {
   Members,
   Message,
   Messages,
+  MyProfile,
+  NewAccount,
   NewMember,
   Pin,
   Pins,
@@ -89,7 +93,7 @@ export interface StreamOptions {
   rooms?: Iterable<number>;
   /** The id of the last event that was processed. */
   resume?: string | null;
-  signals?: Iterable<"typing" | "presence">;
+  signals?: Iterable<"typing" | "presence" | "accounts">;
   /** The accounts whose presence to tell, at most 500. */
   watch?: Iterable<number>;
   onState?: (state: StreamState) => void;
@@ -107,8 +111,11 @@ export class FalconClient {
 
   me(options?: CallOptions): Promise<Me>;
   signOut(options?: CommandOptions): Promise<void>;
-  createAccount(name: string, options?: CommandOptions): Promise<CreatedAccount>;
-  accounts(options?: PageOptions): Promise<Accounts>;
+  changeMe(changes: MyProfile, options?: CommandOptions): Promise<Account>;
+  createAccount(name: string, options?: Omit<NewAccount, "name"> & CommandOptions): Promise<CreatedAccount>;
+  accounts(options?: { role?: Account["role"]; deactivated?: boolean } & PageOptions): Promise<Accounts>;
+  account(accountId: number, options?: CallOptions): Promise<Account>;
+  changeAccount(accountId: number, changes: AccountChange, options?: CommandOptions): Promise<Account>;
   createToken(accountId: number, options?: CommandOptions): Promise<IssuedToken>;
   tokens(accountId: number, options?: CallOptions): Promise<Token[]>;
   revokeToken(accountId: number, tokenId: number, options?: CommandOptions): Promise<void>;

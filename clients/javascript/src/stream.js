@@ -32,6 +32,7 @@ export const EVENTS = Object.freeze([
   "member.left",
   "typing",
   "presence",
+  "account",
   "bye",
 ]);
 const KNOWN = new Set(EVENTS);

@@ -17,6 +17,7 @@ A call ends with an answer, with :class:`Problem` (refused; the same request wou
 from falcon_chat.client import FalconClient
 from falcon_chat.errors import ExportFailed, FieldError, Problem, ResumeRefused, Unreachable
 from falcon_chat.events import (
+    AccountShown,
     Bye,
     CatchUp,
     CaughtUp,
@@ -83,6 +84,7 @@ from falcon_chat.streaming import Stream
 
 __all__ = [
     "Account",
+    "AccountShown",
     "Accounts",
     "Author",
     "Bye",

@@ -14,6 +14,7 @@ from falcon_chat.connection import Token as GivenToken
 from falcon_chat.errors import Problem
 from falcon_chat.exporting import ExportHeader, export_blocks
 from falcon_chat.models import (
+    Account,
     Accounts,
     Author,
     Authors,
@@ -107,13 +108,33 @@ class FalconClient:
     async def me(self) -> Me:
         return await self._get("/v1/me", Me)
 
-    async def create_account(self, name: str, *, key: str | None = None) -> CreatedAccount:
-        """Admins only."""
-        return await self._command("POST", "/v1/accounts", {"name": name}, CreatedAccount, key)
+    async def change_me(self, *, key: str | None = None, **changes: Any) -> Account:
+        """``changes``: name, handle, title, about, hide_reads. What is left out stays as it is; None takes a handle
+        away."""
+        return await self._command("PATCH", "/v1/me", changes, Account, key)
 
-    async def accounts(self, *, limit: int | None = None, cursor: str | None = None) -> Accounts:
-        """Admins only."""
-        return await self._get("/v1/accounts", Accounts, limit=limit, cursor=cursor)
+    async def create_account(self, name: str, *, key: str | None = None, **more: Any) -> CreatedAccount:
+        """Admins only. ``more``: role, handle, email, title, bot."""
+        return await self._command("POST", "/v1/accounts", {"name": name, **more}, CreatedAccount, key)
+
+    async def accounts(
+        self,
+        *,
+        role: str | None = None,
+        deactivated: bool | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Accounts:
+        """Admins only. ``role``, ``deactivated``: only these."""
+        shown = None if deactivated is None else str(deactivated).lower()
+        return await self._get("/v1/accounts", Accounts, role=role, deactivated=shown, limit=limit, cursor=cursor)
+
+    async def account(self, account_id: int) -> Account:
+        return await self._get(f"/v1/accounts/{account_id}", Account)
+
+    async def change_account(self, account_id: int, *, key: str | None = None, **changes: Any) -> Account:
+        """Admins only. ``changes``: as in :meth:`change_me`, and email, role, deactivated."""
+        return await self._command("PATCH", f"/v1/accounts/{account_id}", changes, Account, key)
 
     async def create_token(self, account_id: int, *, key: str | None = None) -> IssuedToken:
         """Admins and the account itself only."""
@@ -340,7 +361,7 @@ class FalconClient:
         rooms: Iterable[int] | None = None,
         resume: str | None = None,
         *,
-        signals: Iterable[Literal["typing", "presence"]] = (),
+        signals: Iterable[Literal["typing", "presence", "accounts"]] = (),
         watch: Iterable[int] = (),
     ) -> Stream:
         """Events of these rooms, or of all rooms of the account, also those it joins later.

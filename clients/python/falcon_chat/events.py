@@ -10,7 +10,7 @@ from falcon_chat.models import Message, ReadState, Role, Room, RoomSummary
 _Itself = TypeVar(
     "_Itself",
     bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Typing | Presence"
-    " | Bye | ReactionAdded | ReactionRemoved | PinAdded | PinRemoved",
+    " | AccountShown | Bye | ReactionAdded | ReactionRemoved | PinAdded | PinRemoved",
 )
 _OfMessage = TypeVar("_OfMessage", bound="MessagePosted | MessageEdited | MessageDeleted")
 _OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
@@ -170,6 +170,17 @@ class Presence(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class AccountShown(msgspec.Struct, frozen=True):
+    """The name, handle or title of an account that the stream watches has changed, or it was deactivated."""
+
+    account_id: int
+    name: str
+    handle: str | None
+    title: str
+    deactivated: bool
+    id: str = ""
+
+
 class Bye(msgspec.Struct, frozen=True):
     """The server closes the connection. There is nothing to do: the stream reconnects by itself."""
 
@@ -199,6 +210,7 @@ Event: TypeAlias = (
     | ReadMoved
     | Typing
     | Presence
+    | AccountShown
     | Bye
 )
 
@@ -247,5 +259,6 @@ _READERS: Final[dict[str, _Reader]] = {
     "read.moved": _itself(ReadMoved),
     "typing": _itself(Typing),
     "presence": _itself(Presence),
+    "account": _itself(AccountShown),
     "bye": _itself(Bye),
 }

@@ -13,10 +13,19 @@ RoomKind: TypeAlias = Literal["direct", "group"]
 
 
 class Account(msgspec.Struct, frozen=True):
+    """``email``: for the account itself, owners and admins. ``is_admin``: the role is owner or admin."""
+
     account_id: int
     name: str
+    handle: str | None
+    title: str
+    about: str
+    bot: bool
+    role: Literal["admin", "bot", "guest", "member", "owner"]
+    deactivated: bool
     is_admin: bool
     created_at: datetime
+    email: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Accounts(msgspec.Struct, frozen=True):
@@ -40,6 +49,15 @@ class CreatedAccount(msgspec.Struct, frozen=True):
 
     account_id: int
     name: str
+    handle: str | None
+    title: str
+    about: str
+    bot: bool
+    role: Literal["admin", "bot", "guest", "member", "owner"]
+    deactivated: bool
+    is_admin: bool
+    created_at: datetime
+    email: str | None
     token: str
 
 
@@ -65,10 +83,22 @@ class LinkOwner(msgspec.Struct, frozen=True):
 
 
 class Me(msgspec.Struct, frozen=True):
+    """``scopes``: what the token may do."""
+
     account_id: int
     name: str
-    organization_id: int | None
+    handle: str | None
+    title: str
+    about: str
+    bot: bool
+    role: Literal["admin", "bot", "guest", "member", "owner"]
+    deactivated: bool
     is_admin: bool
+    created_at: datetime
+    email: str | None
+    organization_id: int
+    hide_reads: bool
+    scopes: tuple[Literal["admin", "export", "read", "tokens", "write"], ...]
 
 
 class Member(msgspec.Struct, frozen=True):

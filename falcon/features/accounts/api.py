@@ -1,52 +1,186 @@
 """Accounts and their tokens. Admins manage all of them, an account its own tokens."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import Meta
 
 from falcon.domain import limits, names
-from falcon.domain.ids import AccountId
+from falcon.domain.ids import DEFAULT_ORGANIZATION, AccountId
 from falcon.features.accounts.rules import (
+    ADMINS,
     AccountAnswer,
     AccountCreated,
+    AccountRole,
+    ChangeAccount,
     CreateAccount,
     IssueToken,
+    ProfileAnswer,
     RevokeToken,
+    Scope,
+    Space,
     TokenAnswer,
 )
+from falcon.features.accounts.table import AccountRow
+from falcon.features.accounts.wishes import change_profile
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_of, reference
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import account_not_found, token_not_found, token_unreadable
+from falcon.http.problems import account_not_found, invalid, not_allowed, token_not_found, token_unreadable
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
-from falcon.http.shapes import ListQuery, NewAccount
+from falcon.http.shapes import AccountChange, AccountsQuery, MyProfile, NewAccount
+from falcon.read.store import ReadStoreUnavailable
+from falcon.read.times import rfc3339
 
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+SPACES: Final[tuple[Space, ...]] = get_args(Space)
+_HANDLE: Final = re.compile(r"[a-z0-9._-]{1,32}")
 _new_account: Final = msgspec.json.Decoder(NewAccount)
+_my_profile: Final = msgspec.json.Decoder(MyProfile)
+_account_change: Final = msgspec.json.Decoder(AccountChange)
 
 
 async def me(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    account = request.account
-    return json_response(200, shapes.Me(account.account_id, account.name, None, account.is_admin))
+    """The tables show the newest profile that the request may ask for; while they are away, the one that is known."""
+    row = request.account
+    try:
+        row = (await edge.store.accounts_of([row.account_id])).get(row.account_id, row)
+    except ReadStoreUnavailable:
+        row = request.account
+    token = request.account.token
+    scopes = SCOPES if token is None or token.scopes is None else token.scopes
+    return json_response(200, _me(row, scopes))
+
+
+def _me(row: AccountRow, scopes: tuple[Scope, ...]) -> shapes.Me:
+    return shapes.Me(
+        **_shown(row),
+        email=row.email,
+        organization_id=DEFAULT_ORGANIZATION,
+        hide_reads=row.hide_reads,
+        scopes=scopes,
+    )
+
+
+def _shown(row: AccountRow | ProfileAnswer) -> dict[str, Any]:
+    """The fields that everybody sees."""
+    return {
+        "account_id": row.account_id,
+        "name": row.name,
+        "handle": row.handle,
+        "title": row.title,
+        "about": row.about,
+        "bot": row.role == "bot",
+        "role": row.role,
+        "deactivated": row.deactivated,
+        "is_admin": row.role in ADMINS,
+        "created_at": row.created_at if isinstance(row, AccountRow) else rfc3339(row.created_at),
+    }
+
+
+def account_shape(row: AccountRow | ProfileAnswer, caller: AccountRow) -> shapes.AccountShape:
+    """The account as the caller sees it."""
+    if caller.is_admin or caller.account_id == row.account_id:
+        return shapes.AccountShape(**_shown(row), email=row.email)
+    return shapes.AccountShape(**_shown(row))
+
+
+async def account(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    account_id = request.path_id("account_id", account_not_found)
+    row = (await edge.store.accounts_of([account_id])).get(account_id)
+    if row is None:
+        row = (await edge.reads.newest(request, account_id, edge.store.accounts_of, [account_id])).get(account_id)
+    if row is None:
+        raise account_not_found(account_id)
+    return json_response(200, account_shape(row, request.account))
+
+
+async def change_me(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    change: MyProfile = await request.json(_my_profile)
+    if change.email is not msgspec.UNSET and not request.account.is_admin:
+        raise not_allowed("email", "is changed by owners and admins")
+    return await _change(edge, request, change, request.account_id)
+
+
+async def change_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    account_id = request.path_id("account_id", account_not_found)
+    return await _change(edge, request, await request.json(_account_change), account_id)
+
+
+async def _change(
+    edge: Edge, request: AuthedRequest, change: MyProfile | AccountChange, account_id: AccountId
+) -> BytesResponse:
+    given: dict[str, Any] = {
+        field: value for field, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET
+    }
+    asked: dict[Space, str | None] = {space: given.pop(space) for space in SPACES if space in given}
+    if "name" in given:
+        given["name"] = read_name(given["name"])
+    texts = _read_texts(asked)
+    command = ChangeAccount(account_id, _role_over(request, account_id), **given)
+    result = await change_profile(edge, request, command, texts)
+    assert isinstance(result.answer, ProfileAnswer)
+    return json_response(200, account_shape(result.answer, request.account), *result.headers)
+
+
+def _read_texts(texts: Mapping[Space, str | None]) -> dict[Space, str | None]:
+    """The texts in the form that is stored. Raises Problem 422."""
+    return {space: None if text is None else _READ[space](text) for space, text in texts.items()}
+
+
+def read_handle(handle: str) -> str:
+    """Raises Problem 422."""
+    if _HANDLE.fullmatch(handle) is None:
+        raise invalid("handle", "must have 1 to 32 of the characters a to z, 0 to 9, '.', '_' and '-'")
+    return handle
+
+
+def read_email(email: str) -> str:
+    """The e-mail in the form that is stored, and that a sign-in is compared with. Raises Problem 422."""
+    email = names.normalized(email).casefold()
+    if not 0 < email.find("@") < len(email) - 1 or any(each.isspace() or not each.isprintable() for each in email):
+        raise invalid("email", "must have an @ between other characters, and no spaces")
+    return email
+
+
+_READ: Final[Mapping[Space, Callable[[str], str]]] = {"handle": read_handle, "email": read_email}
 
 
 async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """An account whose handle or e-mail is taken is there without it: a retry with another one changes that account."""
     new: NewAccount = await request.json(_new_account)
+    asked: dict[Space, str | None] = {"handle": new.handle, "email": new.email}
+    texts = _read_texts({space: text for space, text in asked.items() if text is not None})
+    if new.bot and new.role not in ("member", "bot"):
+        raise invalid("role", "must be bot, or left out, for a bot")
+    role: AccountRole = "bot" if new.bot else new.role
     secret = bearer_tokens.new_secret(edge.secret)
     sealed = bearer_tokens.seal(edge.secret, secret)
-    command = CreateAccount(read_name(new.name), token_hash=bearer_tokens.hash_of(secret), sealed=sealed)
+    command = CreateAccount(
+        read_name(new.name),
+        role,
+        bearer_tokens.hash_of(secret),
+        sealed,
+        title=new.title,
+        by_role=request.account.role,
+    )
     result = await edge.commands.dispatch(request, command)
     answer = result.answer
     assert isinstance(answer, AccountAnswer)
+    change = ChangeAccount(answer.account_id, request.account.role)
+    shown = await change_profile(edge, request, change, texts, keyed=False)
+    assert isinstance(shown.answer, ProfileAnswer)
     token = _token(edge, answer.account_id, answer.sealed, f"Account {answer.account_id}")
-    created = shapes.CreatedAccount(answer.account_id, answer.name, token)
-    return json_response(201, created, *result.headers)
+    created = shapes.CreatedAccount(**_shown(shown.answer), email=shown.answer.email, token=token)
+    replayed = result.headers[1:]
+    return json_response(201, created, *shown.headers[:1], *replayed)
 
 
 def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
@@ -60,24 +194,33 @@ def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
 
 
 async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    query = request.query(ListQuery)
-    rows = await edge.store.accounts(start_of(query), query.limit + 1)
+    query = request.query(AccountsQuery)
+    rows = await edge.store.accounts(start_of(query), query.limit + 1, query.role, query.deactivated)
     page, next_cursor = page_of(rows, query.limit, attrgetter("account_id"))
-    accounts = [shapes.AccountShape(row.account_id, row.name, row.is_admin, row.created_at) for row in page]
-    return json_response(200, shapes.Accounts(accounts, next_cursor))
+    return json_response(200, shapes.Accounts([account_shape(row, request.account) for row in page], next_cursor))
 
 
 async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.path_id("account_id", account_not_found)
     await request.no_body()
     secret = bearer_tokens.new_secret(edge.secret)
-    command = IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
+    command = IssueToken(
+        account_id,
+        bearer_tokens.hash_of(secret),
+        bearer_tokens.seal(edge.secret, secret),
+        by_role=_role_over(request, account_id),
+    )
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, TokenAnswer)
     token_id = result.answer.token_id
     token = _token(edge, account_id, result.answer.sealed, f"Token {token_id} of account {account_id}")
     issued = shapes.IssuedToken(token_id, token)
     return json_response(201, issued, *result.headers)
+
+
+def _role_over(request: AuthedRequest, account_id: AccountId) -> AccountRole | None:
+    """The role by which the caller changes the account; None for the own one."""
+    return None if account_id == request.account_id else request.account.role
 
 
 async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -92,7 +235,9 @@ async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.path_id("account_id", account_not_found)
     token_id = request.path_id("token_id", token_not_found)
     await request.no_body()
-    result = await edge.commands.dispatch(request, RevokeToken(account_id, token_id))
+    result = await edge.commands.dispatch(
+        request, RevokeToken(account_id, token_id, by_role=_role_over(request, account_id))
+    )
     edge.authenticator.forget(account_id)
     return BytesResponse(204, b"", *result.headers)
 
@@ -148,6 +293,8 @@ LINES: Final = (
 # --- operations -------------------------------------------------------------------------------------------------------
 
 GROUP: Final = Group("Accounts and tokens", "For admins of Falcon, and for your own account.", learned=8)
+_BEN: Final = _shown(AccountRow(examples.BEN, "Ben", "member", examples.MADE, "Tea taster", handle="ben"))
+_ALICE: Final = AccountRow(examples.ALICE, "Alice", "owner", examples.MADE, handle="alice", email="alice@example.org")
 OPERATIONS: Final = (
     ApiOperation(
         "POST",
@@ -157,10 +304,10 @@ OPERATIONS: Final = (
         permissions.ADMINS,
         "Create an account",
         "Requires an administrator. The answer has the first token of the account, which is shown only once.",
-        {201: shapes.CreatedAccount(examples.BEN, "Ben", examples.TOKEN)},
-        shapes.NewAccount("Ben"),
+        {201: shapes.CreatedAccount(**_BEN, email=None, token=examples.TOKEN)},
+        shapes.NewAccount("Ben", handle="ben"),
         command=True,
-        problems=("token_unreadable",),
+        problems=("account_not_found", "email_taken", "handle_taken", "last_owner", "token_unreadable"),
     ),
     ApiOperation(
         "GET",
@@ -170,8 +317,33 @@ OPERATIONS: Final = (
         permissions.ADMINS,
         "List all accounts",
         "Requires an administrator.",
-        {200: shapes.Accounts([shapes.AccountShape(examples.BEN, "Ben", False, examples.MADE)], None)},
-        query=shapes.ListQuery,
+        {200: shapes.Accounts([shapes.AccountShape(**_BEN, email=None)], None)},
+        query=shapes.AccountsQuery,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/accounts/{account_id}",
+        account,
+        GROUP,
+        permissions.EVERYBODY,
+        "Get an account",
+        "The e-mail is shown to the account itself and to administrators.",
+        {200: shapes.AccountShape(**_BEN)},
+        problems=("account_not_found",),
+    ),
+    ApiOperation(
+        "PATCH",
+        "/v1/accounts/{account_id}",
+        change_account,
+        GROUP,
+        permissions.ADMINS,
+        "Change an account",
+        "Requires an administrator. No account with a role above your own is changed, and no such role is given. A "
+        "deactivated account loses its tokens and keeps its name, messages and rooms.",
+        {200: shapes.AccountShape(**_BEN, email="ben@example.org")},
+        shapes.AccountChange(handle="ben", email="ben@example.org"),
+        command=True,
+        problems=("account_not_found", "email_taken", "handle_taken", "last_owner"),
     ),
     ApiOperation(
         "POST",
@@ -217,8 +389,21 @@ OPERATIONS: Final = (
         GROUP,
         permissions.EVERYBODY,
         "Get the account of the token",
-        "Use it to check a token, and to find out whether the account is an administrator.",
-        {200: shapes.Me(examples.ALICE, "Alice", None, True)},
+        "Use it to check a token, and to find out what the account and the token may do.",
+        {200: _me(_ALICE, SCOPES)},
+    ),
+    ApiOperation(
+        "PATCH",
+        "/v1/me",
+        change_me,
+        GROUP,
+        permissions.EVERYBODY,
+        "Change your own account",
+        "Fields that are left out stay as they are. Your handle is yours alone; null takes it away.",
+        {200: shapes.AccountShape(**_BEN, email=None)},
+        shapes.MyProfile(handle="ben", title="Tea taster"),
+        command=True,
+        problems=("account_not_found", "email_taken", "handle_taken", "last_owner"),
     ),
     ApiOperation(
         "DELETE",

@@ -71,7 +71,7 @@ class AccountQueries(Protocol):
         """``role``, ``deactivated``: only these; all if None."""
 
     async def accounts_of(self, account_ids: Collection[AccountId]) -> dict[AccountId, AccountRow]:
-        """Those of these accounts that exist."""
+        """The accounts among these that exist."""
 
     async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
         """The account with the token, if that is its own and not revoked."""

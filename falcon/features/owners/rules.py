@@ -20,11 +20,11 @@ _ID: Final = id_of_text("owners", "")
 
 
 class StepDown(msgspec.Struct, frozen=True, tag=True):
-    """``known``: the owners that the sender has read, this one among them, and how often the role of each has
+    """``owners``: the ones that the sender has read, this one among them, and how often the role of each has
     changed."""
 
     account_id: AccountId
-    known: Mapping[AccountId, int]
+    owners: Mapping[AccountId, int]
 
     @property
     def owners_id(self) -> int:
@@ -54,12 +54,12 @@ OWNERS: Final = AggregateKind("owners", FormerOwners, "owners_id", lambda _: For
 def step_down(owners: FormerOwners, command: StepDown, _: Millis) -> Decision:
     stay = (
         account_id
-        for account_id, changes in command.known.items()
+        for account_id, changes in command.owners.items()
         if account_id != command.account_id and changes > owners.stepped_down.get(account_id, -1)
     )
     if next(stay, None) is None:
         return LastOwner(command.account_id)
-    changes = command.known.get(command.account_id, 0)
+    changes = command.owners.get(command.account_id, 0)
     if owners.stepped_down.get(command.account_id, -1) >= changes:
         return Decided((), Done())
     return Decided((SteppedDown(command.account_id, changes),), Done())

@@ -29,10 +29,12 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rooms: Annotated[
         str | None, Meta(description=f"Ids of the rooms to listen to, at most {_ROOMS_MAX}, separated by commas")
     ] = None
-    signals: Annotated[str | None, Meta(description="Signals to receive: typing, presence, or typing,presence")] = None
+    signals: Annotated[
+        str | None, Meta(description="Signals to receive: typing, presence and accounts, separated by commas")
+    ] = None
     watch: Annotated[
         str | None,
-        Meta(description=f"Ids of the accounts whose presence to tell, at most {WATCHED_MAX}, separated by commas"),
+        Meta(description=f"Ids of accounts whose presence and changes to tell: at most {WATCHED_MAX}, by commas"),
     ] = None
     resume: Annotated[str | None, Meta(description="The id of the last event that you processed")] = None
     ticket: Annotated[str | None, Meta(description="Replaces Authorization; from POST /v1/stream/tickets")] = None
@@ -123,7 +125,7 @@ def _no_ids(field: str, things: str) -> Problem:
 def _signals(text: str) -> frozenset[str]:
     asked = frozenset(part.strip() for part in text.split(","))
     if not asked <= set(SIGNALS):
-        raise invalid("signals", f"must be {' or '.join(SIGNALS)}, or both separated by a comma")
+        raise invalid("signals", f"must be some of {', '.join(SIGNALS)}, separated by commas")
     return asked
 
 

@@ -47,5 +47,11 @@ STREAM_EVENTS: Final = (
         signals.PresenceShown,
         signal=True,
     ),
+    StreamEvent(
+        "account",
+        "The name, handle or title of an account that the stream watches has changed, or it was deactivated.",
+        signals.AccountShown,
+        signal=True,
+    ),
     StreamEvent("bye", "The server closes this stream. Reconnect with the last id after retry_after_ms.", StreamEnd),
 )

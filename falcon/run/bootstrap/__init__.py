@@ -166,7 +166,7 @@ def start_edge(
     """
     allowed = limiter(settings)
     partitions = settings.partitions
-    names = AccountNames(store)
+    names = AccountNames(store, lambda: revocations.is_following())
     lookups = StoreLookups(names)
     feed = Feed(
         tail,
@@ -177,11 +177,13 @@ def start_edge(
         remembered_bytes=settings.stream_events_bytes,
         cuts=cuts,
     )
+    revocations = Revocations(store, feed)
+    revocations.changed.append(lambda event: names.know(event.account_id, event.name))
+    revocations.began.append(names.forget)
     signals = Signals(transport, feed)
+    revocations.changed.append(signals.show_account)
     reads = ReadYourWrites(store, names, freshness, partitions)
-    authenticator = Authenticator(
-        store, reads, allowed, Revocations(store, feed), secret, Origins(settings.allowed_origins)
-    )
+    authenticator = Authenticator(store, reads, allowed, revocations, secret, Origins(settings.allowed_origins))
     keys = UsedKeys(_KEYS_REMEMBERED, settings.answer_window_seconds)
     streams = Streams(
         store,

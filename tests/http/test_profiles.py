@@ -1,0 +1,181 @@
+"""Profiles of accounts: names, handles, roles, and accounts that are deactivated."""
+
+import pytest
+
+from tests.support.http import Falcon, Json, Person, problem
+from tools.harness.waiting import holds_within
+
+
+def account(person: Person, account_id: int) -> Json:
+    answer = person.get(f"/v1/accounts/{account_id}")
+    assert answer.status_code == 200, answer.text
+    shown: Json = answer.json()
+    return shown
+
+
+def changed(person: Person, path: str, **change: object) -> Json:
+    answer = person.patch(path, change)
+    assert answer.status_code == 200, answer.text
+    shown: Json = answer.json()
+    return shown
+
+
+def test_a_person_changes_their_own_profile_and_others_see_it(anna: Person, ben: Person) -> None:
+    profile = {"name": "Anna Maria", "title": "Tea taster", "about": "Mornings", "handle": "anna.maria"}
+    mine = changed(anna, "/v1/me", **profile)
+    assert mine.items() >= profile.items() and mine["email"] is None
+    theirs = account(ben, anna.account_id)
+    assert theirs.items() >= profile.items() and "email" not in theirs
+    me = anna.get("/v1/me").json()
+    assert me.items() >= profile.items() and (me["organization_id"], me["role"], me["bot"]) == (1, "member", False)
+    assert me["scopes"] == ["read", "write", "tokens", "export", "admin"]
+    changed(anna, "/v1/me", handle=None, name="Anna")
+
+
+def test_a_direct_room_and_the_list_of_members_show_the_name_of_now(falcon: Falcon, anna: Person) -> None:
+    dora = falcon.account("Dora")
+    room = anna.put(f"/v1/direct/{dora.account_id}").json()
+    assert room["name"] == "Dora"
+    changed(dora, "/v1/me", name="Dorothea")
+    assert anna.get(f"/v1/rooms/{room['room_id']}").json()["name"] == "Dorothea"
+    members = anna.get(f"/v1/rooms/{room['room_id']}/members").json()["members"]
+    assert "Dorothea" in {member["name"] for member in members}
+
+
+def test_a_handle_belongs_to_one_account(falcon: Falcon, admin: Person) -> None:
+    one, other = falcon.account("One"), falcon.account("Other")
+    changed(one, "/v1/me", handle="tea")
+    problem(other.patch("/v1/me", {"handle": "tea", "title": "No"}), 409, "handle_taken", "handle")
+    assert account(other, other.account_id)["title"] == "", "all of a change or nothing"
+    changed(one, "/v1/me", handle="tea-2")
+    assert changed(other, "/v1/me", handle="tea")["handle"] == "tea"
+    changed(other, "/v1/me", handle=None)
+    assert changed(one, "/v1/me", handle="tea")["handle"] == "tea"
+
+
+def test_of_those_who_wish_for_a_handle_together_one_gets_it(falcon: Falcon) -> None:
+    people = [falcon.account(f"Racer {number}") for number in range(6)]
+    answers = falcon.together(*(person.request("PATCH", "/v1/me", {"handle": "first"}) for person in people))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409, 409]
+    shown = [account(people[0], person.account_id)["handle"] for person in people]
+    assert sorted(map(str, shown)) == ["None"] * 5 + ["first"]
+
+
+def test_a_retry_of_a_change_gets_the_first_answer(falcon: Falcon) -> None:
+    one, other = falcon.account("One"), falcon.account("Other")
+    first = one.patch("/v1/me", {"handle": "milk"}, headers={"Idempotency-Key": "milk"})
+    changed(one, "/v1/me", handle="cream")
+    again = one.patch("/v1/me", {"handle": "milk"}, headers={"Idempotency-Key": "milk"})
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert account(one, one.account_id)["handle"] == "cream"
+    problem(other.patch("/v1/me", {"handle": "cream"}, headers={"Idempotency-Key": "cream"}), 409, "handle_taken")
+    changed(one, "/v1/me", handle=None)
+    problem(other.patch("/v1/me", {"handle": "cream"}, headers={"Idempotency-Key": "cream"}), 409, "handle_taken")
+    problem(
+        other.patch("/v1/me", {"handle": "milk"}, headers={"Idempotency-Key": "cream"}), 422, "idempotency_key_reused"
+    )
+
+
+def test_an_e_mail_is_compared_without_case_and_changed_by_admins(falcon: Falcon, admin: Person) -> None:
+    one, other = falcon.account("One"), falcon.account("Other")
+    problem(one.patch("/v1/me", {"email": "one@example.org"}), 403, "not_allowed", "email")
+    shown = changed(admin, f"/v1/accounts/{one.account_id}", email="One@Example.org")
+    assert shown["email"] == one.get("/v1/me").json()["email"] == "one@example.org"
+    problem(admin.patch(f"/v1/accounts/{other.account_id}", {"email": "ONE@example.org"}), 409, "email_taken", "email")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"handle": "Tea"}, "handle"),
+        ({"handle": ""}, "handle"),
+        ({"handle": "tea\n"}, "handle"),
+        ({"handle": "x" * 33}, "handle"),
+        ({"name": None}, "name"),
+        ({"title": "x" * 101}, "title"),
+        ({"about": "x" * 501}, "about"),
+        ({"role": "member"}, "role"),
+    ],
+)
+def test_a_profile_that_cannot_be_names_the_field(anna: Person, body: Json, field: str) -> None:
+    problem(anna.patch("/v1/me", body), 422, "invalid", field)
+
+
+@pytest.mark.parametrize("email", ["none", "@example.org", "one@", "one two@example.org"])
+def test_an_e_mail_has_an_at_and_no_spaces(admin: Person, anna: Person, email: str) -> None:
+    problem(admin.patch(f"/v1/accounts/{anna.account_id}", {"email": email}), 422, "invalid", "email")
+
+
+def test_an_account_is_made_with_role_handle_and_title(falcon: Falcon, admin: Person) -> None:
+    made = admin.post("/v1/accounts", {"name": "Robo", "bot": True, "handle": "robo", "title": "Counts cups"})
+    assert made.status_code == 201, made.text
+    body = made.json()
+    assert (body["role"], body["bot"], body["handle"], body["title"]) == ("bot", True, "robo", "Counts cups")
+    assert Person(falcon, body["account_id"], "Robo", body["token"]).get("/v1/me").json()["role"] == "bot"
+    listed = admin.get("/v1/accounts", params={"role": "bot"}).json()["accounts"]
+    assert body["account_id"] in {each["account_id"] for each in listed}
+    assert {each["role"] for each in listed} == {"bot"}
+    problem(admin.post("/v1/accounts", {"name": "Robo", "handle": "robo"}), 409, "handle_taken")
+    problem(admin.patch(f"/v1/accounts/{body['account_id']}", {"role": "member"}), 422, "invalid", "role")
+
+
+# --- roles ------------------------------------------------------------------------------------------------------------
+
+
+def made(falcon: Falcon, admin: Person, role: str) -> Person:
+    body = admin.post("/v1/accounts", {"name": role, "role": role}).json()
+    return Person(falcon, body["account_id"], role, body["token"])
+
+
+def test_a_role_that_falls_counts_within_two_seconds(falcon: Falcon, admin: Person) -> None:
+    helper = made(falcon, admin, "admin")
+    assert helper.get("/v1/accounts").status_code == 200
+    changed(admin, f"/v1/accounts/{helper.account_id}", role="member")
+    assert holds_within(lambda: helper.get("/v1/accounts").status_code == 403, 2)
+
+
+def test_an_admin_changes_no_owner_and_makes_none(falcon: Falcon, admin: Person, anna: Person) -> None:
+    helper = made(falcon, admin, "admin")
+    for body in ({"name": "No"}, {"role": "member"}, {"deactivated": True}, {"handle": "no"}):
+        problem(helper.patch(f"/v1/accounts/{admin.account_id}", body), 403, "not_allowed")
+    problem(helper.patch(f"/v1/accounts/{anna.account_id}", {"role": "owner"}), 403, "not_allowed")
+    problem(helper.post("/v1/accounts", {"name": "No", "role": "owner"}), 403, "not_allowed")
+    problem(helper.post(f"/v1/accounts/{admin.account_id}/tokens"), 403, "not_allowed")
+    problem(anna.patch(f"/v1/accounts/{helper.account_id}", {"name": "No"}), 403, "not_allowed")
+
+
+def test_the_last_owner_stays(falcon: Falcon, admin: Person) -> None:
+    for body in ({"role": "admin"}, {"deactivated": True}):
+        problem(admin.patch(f"/v1/accounts/{admin.account_id}", body), 409, "last_owner")
+    second = made(falcon, admin, "owner")
+    assert changed(second, f"/v1/accounts/{second.account_id}", role="admin")["role"] == "admin"
+    problem(admin.patch(f"/v1/accounts/{admin.account_id}", {"role": "admin"}), 409, "last_owner")
+    changed(admin, f"/v1/accounts/{second.account_id}", role="owner")
+    assert changed(admin, f"/v1/accounts/{second.account_id}", deactivated=True)["deactivated"]
+
+
+# --- deactivated ------------------------------------------------------------------------------------------------------
+
+
+def test_a_deactivated_account_is_signed_out_and_its_name_stays(falcon: Falcon, admin: Person, anna: Person) -> None:
+    leaver = falcon.account("Leaver")
+    changed(leaver, "/v1/me", handle="leaver")
+    path = f"/v1/accounts/{leaver.account_id}"
+    assert changed(admin, path, deactivated=True)["deactivated"]
+    assert holds_within(lambda: leaver.get("/v1/me").status_code == 401, 2)
+    assert account(anna, leaver.account_id)["name"] == "Leaver"
+    problem(anna.patch("/v1/me", {"handle": "leaver"}), 409, "handle_taken")
+    problem(admin.post(f"{path}/tokens"), 403, "not_allowed")
+    assert [each["account_id"] for each in admin.get("/v1/accounts?deactivated=true").json()["accounts"]].count(
+        leaver.account_id
+    )
+    changed(admin, path, deactivated=False)
+    token = admin.post(f"{path}/tokens").json()["token"]
+    assert Person(falcon, leaver.account_id, "Leaver", token).get("/v1/me").status_code == 200
+
+
+def test_an_account_that_is_not_there_is_not_found(admin: Person) -> None:
+    problem(admin.get("/v1/accounts/9999999"), 404, "account_not_found")
+    problem(admin.patch("/v1/accounts/9999999", {"name": "No"}), 404, "account_not_found")
+    problem(admin.patch("/v1/accounts/9999999", {"handle": "no"}), 404, "account_not_found")
