@@ -21,6 +21,10 @@ BUDGET: Final = "falcon.budget"
 # In scope["state"], if the server has one: a function that writes a whole response at once, or returns False.
 WRITE_WHOLE: Final = "falcon.write_whole"
 
+# In scope["state"], if the server has one: a function that lets go of a request's body, and reads no more of it before
+# the response.
+DROP_BODY: Final = "falcon.drop_body"
+
 # Refusals that wait at a time, by the address of the other end: behind a proxy each of them holds one of the proxy's
 # connections, of which it often has 1,024. And so many for each client behind a proxy.
 _waiting: Final = Counts(500)
@@ -65,8 +69,8 @@ class BytesResponse:
 
 
 class _DelayedResponse(BytesResponse):
-    """The refusal of a client that continues in spite of refusals. It goes out at once if its client holds all it may,
-    since a body would be held meanwhile, or if as many from the same address wait as may."""
+    """The refusal of a client that continues in spite of refusals. It waits without its body if the client holds all
+    it may. It goes out at once if as many from the same address wait as may."""
 
     __slots__ = ("_behind_proxy", "_delay_seconds")
 
@@ -76,11 +80,12 @@ class _DelayedResponse(BytesResponse):
         self._behind_proxy = problem.behind_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        budget = scope.get("state", {}).get(BUDGET)
-        if budget is None:
-            await self._wait(scope, sleep)
-        elif budget.may_wait():
-            await self._wait(scope, budget.wait)
+        state = scope.get("state", {})
+        budget = state.get(BUDGET)
+        if budget is not None and not budget.may_wait():
+            state[DROP_BODY](send)
+            budget.set_bodies(0)
+        await self._wait(scope, sleep if budget is None else budget.wait)
         await super().__call__(scope, receive, send)
 
     async def _wait(self, scope: Scope, wait: Callable[[float], Awaitable[None]]) -> None:

@@ -29,7 +29,6 @@ from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Policy, Quotas
 from falcon.http.problems import Problem, broken
 from falcon.http.server import memory_budget
-from falcon.http.server.memory_budget import ConnectionBudget, MemoryBudget
 from falcon.http.server.request_metrics import Meter
 from falcon.http.web import address
 from falcon.run import bootstrap
@@ -193,17 +192,6 @@ async def delayed_refusal(scope: dict[str, Any], behind_proxy: bytes | None = No
     problem.behind_proxy = behind_proxy
     await responses.problem_response(problem)(scope, receive, send)
     return int(sent[0]["status"])
-
-
-def test_a_refusal_does_not_wait_while_its_client_holds_all_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sleep(seconds: float) -> None:
-        raise AssertionError("it waits")
-
-    monkeypatch.setattr(responses, "sleep", sleep)
-    share = ConnectionBudget(MemoryBudget(1_000_000, 10_000))
-    share.start_request(b"")
-    share.set_bodies(20_000)
-    assert asyncio.run(delayed_refusal({"state": {responses.BUDGET: share}})) == 429
 
 
 def test_so_many_refusals_of_a_peer_wait_and_those_beyond_are_given_at_once(

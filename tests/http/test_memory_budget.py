@@ -166,6 +166,26 @@ def test_a_refusal_keeps_no_body() -> None:
 # --- at a server ------------------------------------------------------------------------------------------------------
 
 
+def test_a_refusal_that_waits_holds_no_body_of_an_account_that_holds_all_it_may() -> None:
+    async def ask(server: Server) -> None:
+        hog, other = await server.connect(), await server.connect()
+        await hog.send(b"POST /as/7 HTTP/1.1\r\nHost: falcon\r\nContent-Length: 999999\r\n\r\n" + b"x" * 420 * KIB)
+        await eventually(lambda: server.held() >= 420 * KIB)
+        time = asyncio.get_running_loop().time
+        began, body = time(), b"y" * 400 * KIB
+        head = b"POST /refused-as/7 HTTP/1.1\r\nHost: falcon\r\nContent-Length: %d\r\n\r\n" % len(body)
+        sending = asyncio.create_task(other.send(head + body))
+        await eventually(lambda: time() - began > 0.5)
+        assert server.held() <= 420 * KIB
+        answer = await other.answer()
+        assert (answer.status, answer.closes) == (429, False)
+        assert time() - began >= 1.0
+        await sending
+        assert (await other.asks(GET)).status == 201, "the connection serves on"
+
+    at_a_server(ask, replace(PATIENT, held_bytes=2_000 * KIB, holder_bytes=500 * KIB))
+
+
 def test_a_body_too_many_is_refused_and_there_is_room_again_when_one_ends() -> None:
     async def ask(server: Server) -> None:
         waiting = [await server.connect() for _ in range(3)]

@@ -11,7 +11,8 @@ from typing import Any, Final
 import uvloop
 
 from falcon.http.limits.per_address import ConnectionsPerAddress
-from falcon.http.responses import BUDGET
+from falcon.http.problems import Problem
+from falcon.http.responses import BUDGET, problem_response
 from falcon.http.server import memory_budget
 from falcon.http.server.connection_limits import ConnectionLimits
 from falcon.http.server.connections import ConnectionSweeper
@@ -141,8 +142,8 @@ async def serving(
 ) -> AsyncIterator[Server]:
     """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
     end, those of /large and /document have 16 MB, and all clients share the latter; /broken raises; /as/7 has a good
-    token of account 7. A WebSocket is accepted, and sent as much; on /refused its refusal waits; /refused-at-once needs
-    no wait."""
+    token of account 7, and on /refused-as/7 it is refused after a second. A WebSocket is accepted, and sent as much; on
+    /refused its refusal waits; /refused-at-once needs no wait."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -160,6 +161,12 @@ async def serving(
             while (await receive())["type"] != "websocket.disconnect":
                 pass
             server.gone += 1
+            return
+        if scope["path"].startswith("/refused-as/"):
+            memory_budget.charge_to(scope, int(scope["path"][12:]))
+            problem = Problem(429, "rate_limited", "Too many.")
+            problem.delay_seconds = 1.0
+            await problem_response(problem)(scope, receive, send)
             return
         if scope["path"] == "/broken":
             raise RuntimeError("a fault")

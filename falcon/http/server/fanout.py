@@ -49,6 +49,14 @@ def abort(send: Send) -> None:
         transport.abort()
 
 
+def drop_body(send: Send) -> None:
+    """Let go of what has come of the request's body. No more of it is read until the response is complete."""
+    cycle = owner_of(send)
+    if cycle is not None:
+        cycle.body = b""
+        cycle.flow.pause_reading()
+
+
 # --- frames -----------------------------------------------------------------------------------------------------------
 
 

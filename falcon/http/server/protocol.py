@@ -17,11 +17,12 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from falcon.http.limits.addresses import UNKNOWN, AddressKey
-from falcon.http.responses import BUDGET, WRITE_WHOLE
+from falcon.http.responses import BUDGET, DROP_BODY, WRITE_WHOLE
 from falcon.http.server import raw_responses, unknown_requests
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import ConnectionSweeper
+from falcon.http.server.fanout import drop_body
 from falcon.http.server.fast_lane import FastLane, LaneRequest
 from falcon.http.server.memory_budget import ConnectionBudget
 from falcon.http.server.raw_responses import LastResponse
@@ -219,6 +220,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             BUDGET: self.budget,
             unknown_requests.KEY: sweeper.unknown_requests,
             WRITE_WHOLE: write_whole,
+            DROP_BODY: drop_body,
         }
         self._admission = admission
         self._sweeper = sweeper
