@@ -10,7 +10,6 @@ from aiokafka import AIOKafkaConsumer
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.features.read_marks.rules import ReadMoved
 from falcon.journal.envelope import Position
 from falcon.journal.ports import AppendOutcome
 from falcon.streams.feed import Feed
@@ -95,9 +94,6 @@ class Unasked:
         raise AssertionError
 
     async def room(self, room_id: int) -> tuple[str, int] | None:
-        raise AssertionError
-
-    async def left_to_read(self, moved: ReadMoved) -> tuple[int, int]:
         raise AssertionError
 
 

@@ -238,19 +238,6 @@ def test_events_twice_late_or_missing_make_one_history(screen: Open, anna: Perso
     assert asked == [2]
 
 
-IN_PIECES = """async text => {
-  const { Parser } = await import('/web/client/sse.js');
-  const ways = new Set();
-  for (let size = 1; size <= text.length; size++) {
-    const parser = new Parser();
-    const found = [];
-    for (let at = 0; at < text.length; at += size) found.push(...parser.feed(text.slice(at, at + size)));
-    ways.add(JSON.stringify(found.map(({ id, name, data }) => [id, name, data])));
-  }
-  return [...ways].map(each => JSON.parse(each));
-}"""
-
-
 OUTBOX: Final = """async mine => {
   const { Outbox } = await import('/web/outbox.js');
   const { Problem, Unreachable } = await import('/web/client/index.js');
