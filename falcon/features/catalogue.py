@@ -23,6 +23,13 @@ from falcon.features.accounts.rules import (
     WishAnswer,
 )
 from falcon.features.claims.rules import CLAIMS, ClaimAnswer, ClaimsCommand, ClaimsEvent
+from falcon.features.invitations.rules import (
+    INVITATIONS,
+    InvitationAnswer,
+    InvitationsAnswer,
+    InvitationsCommand,
+    InvitationsEvent,
+)
 from falcon.features.messages.rules import MessageAnswer, MessagesCommand, MessagesEvent
 from falcon.features.owners.rules import OWNERS, OwnersCommand, OwnersEvent
 from falcon.features.pins.rules import PinAnswer, PinsCommand, PinsEvent
@@ -47,7 +54,10 @@ from falcon.features.sign_in.rules import (
 )
 
 # Routes are tried in this order: the most frequent ones come first.
-FEATURES: Final = ("messages", "reactions", "pins", "read_marks", "rooms", "accounts", "sign_in", "claims", "owners")
+FEATURES: Final = (
+    *("messages", "reactions", "pins", "read_marks", "rooms", "accounts"),
+    *("sign_in", "invitations", "claims", "owners"),
+)
 
 
 def modules(name: str) -> list[Any]:
@@ -59,17 +69,21 @@ def modules(name: str) -> list[Any]:
 # isinstance goes through these in their order: the most frequent ones come first.
 RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | PinsCommand | RoomsCommand
 CreatingCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition
-OtherCommand: TypeAlias = CreatingCommand | AccountCommand | SignInCommand | ClaimsCommand | OwnersCommand
+OtherCommand: TypeAlias = (
+    CreatingCommand | AccountCommand | SignInCommand | InvitationsCommand | ClaimsCommand | OwnersCommand
+)
 Command: TypeAlias = OtherCommand | RoomCommand
 
 
 RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | PinsEvent | RoomsEvent
-Event: TypeAlias = RoomEvent | AccountEvent | SignInEvent | ClaimsEvent | OwnersEvent | CommandAnswered | PassedOver
+OtherEvent: TypeAlias = AccountEvent | SignInEvent | InvitationsEvent | ClaimsEvent | OwnersEvent
+Event: TypeAlias = RoomEvent | OtherEvent | CommandAnswered | PassedOver
 
 # The kinds of aggregates, each with the commands that are decided on one that is there, and with its events.
 AGGREGATES: Final[tuple[tuple[AggregateKind, Any, Any], ...]] = (
     (ROOM, RoomCommand, RoomEvent),
     (ACCOUNT, AccountCommand | SignInCommand, AccountEvent | SignInEvent),
+    (INVITATIONS, InvitationsCommand, InvitationsEvent),
     (CLAIMS, ClaimsCommand, ClaimsEvent),
     (OWNERS, OwnersCommand, OwnersEvent),
 )
@@ -89,6 +103,8 @@ Answer: TypeAlias = (
     | PasswordAnswer
     | LinkAnswer
     | ClaimAnswer
+    | InvitationAnswer
+    | InvitationsAnswer
     | ImportAnswer
     | Done
     | PositionAnswer

@@ -196,6 +196,14 @@ def account_not_found(account_id: int | str) -> Problem:
     return Problem(404, "account_not_found", f"Account {account_id} does not exist.", rule)
 
 
+def text_taken(field: str) -> Problem:
+    """``field``: handle or email."""
+    rule = broken(field, "must be one that no other account has")
+    if field == "handle":
+        return Problem(409, "handle_taken", "Another account has this handle.", rule)
+    return Problem(409, "email_taken", "Another account has this e-mail.", rule)
+
+
 def from_rejection(rejection: Rejection) -> Problem:
     match rejection:
         case rejections.RoomNotFound(room_id=room_id) | rejections.NotAMember(room_id=room_id):
@@ -233,10 +241,7 @@ def from_rejection(rejection: Rejection) -> Problem:
             rule = broken("Idempotency-Key", "must be new for each request, and the same for its retries")
             return Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.", rule)
         case rejections.TextTaken(field=field):
-            rule = broken(field, "must be one that no other account has")
-            if field == "handle":
-                return Problem(409, "handle_taken", "Another account has this handle.", rule)
-            return Problem(409, "email_taken", "Another account has this e-mail.", rule)
+            return text_taken(field)
         case rejections.LastOwner():
             rule = broken("account_id", "must not be the last owner")
             return Problem(409, "last_owner", "One owner remains: make another account owner first.", rule)

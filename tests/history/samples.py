@@ -29,6 +29,14 @@ from falcon.features.accounts.rules import (
 )
 from falcon.features.catalogue import Answer, Event
 from falcon.features.claims.rules import ClaimAnswer, TextClaimed, TextReleased
+from falcon.features.invitations.rules import (
+    InvitationAnswer,
+    InvitationEnded,
+    InvitationIssued,
+    InvitationsAnswer,
+    InvitationUsed,
+    OpenInvitation,
+)
 from falcon.features.messages.rules import Message, MessageAnswer, MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.owners.rules import SteppedDown
 from falcon.features.pins.rules import PinAdded, PinAnswer, PinRemoved
@@ -77,6 +85,7 @@ KEYED: Final = CommandRef(ANN, "a-key~of:64!", 2**64 - 1)
 
 TEXT: Final = 'Who wants tea? \0 "☕" e\u0301 👩🏽\u200d🚀 </script>\n\u2028'
 MESSAGE: Final = Message(ROOM, 42, ANN, TEXT, AT, None, False, 7, (BOB, ANN))
+INVITATION: Final = OpenInvitation("11bc", "guest", "ben@example.org", (ROOM,), 3, LATER, ANN, AT)
 EDITED: Final = Message(ROOM, 42, ANN, "Coffee?", AT, LATER, False, 7, (ANN,))
 DELETED: Final = Message(ROOM, 42, ANN, "", AT, LATER, True, 7, ())
 PROFILE: Final = ProfileAnswer(
@@ -201,6 +210,9 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "password-set.v1": _record(PasswordSet(ANN, 2, "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA")),
     "link-issued.v1": _record(LinkIssued(ANN, "11bc", LATER)),
     "link-used.v1": _record(LinkUsed(ANN, "11bc")),
+    "invitation-issued.v1": _record(InvitationIssued(7, INVITATION)),
+    "invitation-used.v1": _record(InvitationUsed(7, 1, "c1a1")),
+    "invitation-ended.v1": _record(InvitationEnded(7)),
     "owner-stepped-down.v1": _record(SteppedDown(ANN, 1)),
     "direct-room-opened.v1": _record(DirectRoomOpened(ANN, BOB, ROOM)),
     "command-answered.v1": _answered(answers.Done()),
@@ -218,6 +230,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.wish-answer": _answered(WishAnswer(3, (("handle", "anna"),), (("email", "a@example.org"),))),
     "command-answered.v1.session-answer": _answered(SessionAnswer(2, PROFILE)),
     "command-answered.v1.link-answer": _answered(LinkAnswer("Ann", LATER, "c2VhbGVk")),
+    "command-answered.v1.invitation-answer": _answered(InvitationAnswer(7, INVITATION, 0, "c2VhbGVk")),
     "command-answered.v1.import-answer": _answered(answers.ImportAnswer(250, 3)),
     # Every refusal that a retry may get.
     "command-answered.v1.room-not-found": _answered(rejections.RoomNotFound(ROOM)),
@@ -241,6 +254,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
     "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
     "command-answered.v1.out-of-date": _answered(rejections.OutOfDate(ANN)),
+    "command-answered.v1.invitations-answer": _answered(InvitationsAnswer({7: INVITATION})),
     "command-answered.v1.password-answer": _answered(PasswordAnswer("$argon2id$", 1)),
     "command-answered.v1.claim-answer": _answered(ClaimAnswer(ANN)),
     "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),

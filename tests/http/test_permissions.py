@@ -10,7 +10,11 @@ from falcon.http.api.operations import OPERATIONS
 from tests.support.http import Falcon, Person
 
 IN_A_ROOM: Final = [each for each in OPERATIONS if each.permission.room]
-FOR_SOME: Final = [each for each in OPERATIONS if not each.permission.for_all and each.permission.others is None]
+FOR_SOME: Final = [
+    each
+    for each in OPERATIONS
+    if not (each.permission.for_all or each.permission.others or each.permission.more)  # handlers decide the rest
+]
 OF_AN_ACCOUNT: Final = [each for each in OPERATIONS if each.permission.others is not None]
 
 QUERIES: Final = {"/v1/rooms/{room_id}/authors": "?ids=65"}  # of operations that need one

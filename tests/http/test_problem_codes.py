@@ -35,6 +35,11 @@ NEVER = {
     ("POST", "/v1/sign-in/by-code/{code}"): {"account_not_found", "not_allowed"},
     ("DELETE", "/v1/sessions/{session_id}"): {"token_not_found"},
     ("DELETE", "/v1/session"): {"token_not_found"},
+    ("GET", "/v1/invitations/by-code/{code}"): {"not_allowed"},
+    # A newcomer is no owner yet, and joins what rooms there are.
+    ("POST", "/v1/invitations/by-code/{code}"): {
+        *("account_not_found", "last_admin", "last_owner", "not_allowed", "room_not_found")
+    },
     # All of an account's tokens are at least none.
     ("DELETE", "/v1/sessions"): {"item_not_found", "token_not_found"},
     ("POST", "/v1/accounts/{account_id}/sign-out"): {"item_not_found", "token_not_found"},

@@ -36,6 +36,9 @@ EVENTS = {
     "PasswordSet": "password-set",
     "LinkIssued": "link-issued",
     "LinkUsed": "link-used",
+    "InvitationIssued": "invitation-issued",
+    "InvitationUsed": "invitation-used",
+    "InvitationEnded": "invitation-ended",
 }
 
 ANSWERS = [
@@ -56,6 +59,8 @@ ANSWERS = [
     "password-answer",
     "link-answer",
     "claim-answer",
+    "invitation-answer",
+    "invitations-answer",
 ]
 
 REFUSALS = [

@@ -61,7 +61,7 @@ ACCOUNT = Account(
 CLAIMS = Claims({"ann": TextClaim(1_000, 3)})
 OWNERS = FormerOwners({1_000: 1})
 # The version of the states below. If VERSION differs, all that owners have stored is void, and they read the whole log.
-STORED_VERSION = 1126747247
+STORED_VERSION = 672821939
 STORED_REACTIONS_VERSION = 1398731215
 STORED_REACTIONS = msgspec.msgpack.encode([9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8])
 STORED_ROOM = [

@@ -73,6 +73,42 @@ export interface Imported {
   left_out: Record<string, number>;
 }
 
+/** ``by``: the account that invites. */
+export interface Invitation {
+  invitation_id: number;
+  role: "admin" | "guest" | "member" | "owner";
+  email: string | null;
+  rooms: Array<number>;
+  uses_left: number;
+  /** RFC 3339, UTC */
+  expires_at: string;
+  /** RFC 3339, UTC */
+  created_at: string;
+  by: number;
+}
+
+export interface InvitationList {
+  invitations: Array<Invitation>;
+}
+
+/** An invitation as a person sees it who has no account yet. ``rooms``: their names. ``by``: who invites. */
+export interface InvitationView {
+  role: "admin" | "guest" | "member" | "owner";
+  rooms: Array<string>;
+  by: string;
+  email: string | null;
+}
+
+/** The address is shown this once. */
+export interface IssuedInvitation {
+  invitation_id: number;
+  url: string;
+  role: "admin" | "guest" | "member" | "owner";
+  uses_left: number;
+  /** RFC 3339, UTC */
+  expires_at: string;
+}
+
 export interface IssuedToken {
   token_id: number;
   token: string;
@@ -173,6 +209,15 @@ export interface NewAccount {
   bot?: boolean;
 }
 
+/** ``rooms``: whose admin the caller is. ``expires_in``: seconds. */
+export interface NewInvitation {
+  role?: "admin" | "guest" | "member" | "owner";
+  email?: string | null;
+  rooms?: Array<number>;
+  uses?: number;
+  expires_in?: number;
+}
+
 export interface NewMember {
   account_id: number;
   role?: "admin" | "member" | "readonly";
@@ -190,6 +235,17 @@ export interface NewRoom {
   name: string;
   description?: string;
   members?: Array<NewMember>;
+}
+
+/** ``email``: by default the one that was invited. People sign in with the handle or the e-mail. */
+export interface Newcomer {
+  /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
+  name: string;
+  /** 10 to 256 characters, and none of the 10,000 commonest passwords */
+  password: string;
+  handle?: string | null;
+  email?: string | null;
+  bearer?: boolean;
 }
 
 /** ``current``: needed if the account has a password. */

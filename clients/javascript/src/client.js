@@ -142,6 +142,30 @@ export class FalconClient {
     return this.#command("POST", `/v1/sign-in/by-code/${encodeURIComponent(code)}`, { password, bearer }, options);
   }
 
+  // --- invitations
+
+  /** For admins; members invite guests of rooms that they administer. ``expiresIn``: seconds. */
+  createInvitation({ role, email, rooms, uses, expiresIn, ...options } = {}) {
+    return this.#command("POST", "/v1/invitations", { role, email, rooms, uses, expires_in: expiresIn }, options);
+  }
+
+  invitations(options) {
+    return this.#connection.query("/v1/invitations", {}, options);
+  }
+
+  deleteInvitation(invitationId, options) {
+    return this.#command("DELETE", `/v1/invitations/${invitationId}`, undefined, options);
+  }
+
+  readInvitation(code, options) {
+    return this.#connection.query(`/v1/invitations/by-code/${encodeURIComponent(code)}`, {}, options);
+  }
+
+  /** The browser gets a cookie; with ``bearer`` the answer has the token of the session. */
+  acceptInvitation(code, name, password, { handle, email, bearer = false, ...options } = {}) {
+    return this.#command("POST", `/v1/invitations/by-code/${encodeURIComponent(code)}`, { name, password, handle, email, bearer }, options);
+  }
+
   // --- rooms and their members
 
   /** ``members``: ``[{ account_id, role }]``. The caller becomes admin without being named. */

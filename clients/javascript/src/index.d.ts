@@ -5,6 +5,10 @@ import type {
   Author,
   CreatedAccount,
   FieldError,
+  Invitation,
+  InvitationList,
+  InvitationView,
+  IssuedInvitation,
   IssuedToken,
   LinkOwner,
   Me,
@@ -131,6 +135,14 @@ export class FalconClient {
   createSignInLink(accountId: number, options?: CommandOptions): Promise<SignInLink>;
   signInLink(code: string, options?: CallOptions): Promise<LinkOwner>;
   useSignInLink(code: string, password: string, options?: CallOptions & { bearer?: boolean }): Promise<SignedIn>;
+
+  createInvitation(
+    options?: CommandOptions & { role?: Invitation["role"]; email?: string; rooms?: readonly number[]; uses?: number; expiresIn?: number },
+  ): Promise<IssuedInvitation>;
+  invitations(options?: CallOptions): Promise<InvitationList>;
+  deleteInvitation(invitationId: number, options?: CommandOptions): Promise<void>;
+  readInvitation(code: string, options?: CallOptions): Promise<InvitationView>;
+  acceptInvitation(code: string, name: string, password: string, options?: CallOptions & { handle?: string; email?: string; bearer?: boolean }): Promise<SignedIn>;
 
   createRoom(name: string, options?: CommandOptions & { description?: string; members?: readonly NewMember[] }): Promise<Room>;
   directRoom(accountId: number, options?: CommandOptions): Promise<Room>;

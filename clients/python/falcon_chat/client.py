@@ -20,6 +20,9 @@ from falcon_chat.models import (
     Authors,
     CreatedAccount,
     Imported,
+    InvitationList,
+    InvitationView,
+    IssuedInvitation,
     IssuedToken,
     LinkOwner,
     Me,
@@ -195,6 +198,39 @@ class FalconClient:
         """Needs no token. The answer has the token of the session, for another client."""
         body = {"password": password, "bearer": True}
         return await self._command("POST", f"/v1/sign-in/by-code/{quote(code)}", body, SignedIn, None)
+
+    # Invitations
+
+    async def create_invitation(
+        self,
+        *,
+        role: Literal["owner", "admin", "member", "guest"] = "member",
+        email: str | None = None,
+        rooms: Iterable[int] = (),
+        uses: int = 1,
+        expires_in: int | None = None,
+        key: str | None = None,
+    ) -> IssuedInvitation:
+        """Admins only; members invite guests of rooms that they administer. ``expires_in``: seconds."""
+        body = _given(role=role, email=email, rooms=list(rooms), uses=uses, expires_in=expires_in)
+        return await self._command("POST", "/v1/invitations", body, IssuedInvitation, key)
+
+    async def invitations(self) -> InvitationList:
+        return await self._get("/v1/invitations", InvitationList)
+
+    async def delete_invitation(self, invitation_id: int, *, key: str | None = None) -> None:
+        await self._connection.command("DELETE", f"/v1/invitations/{invitation_id}", key=key)
+
+    async def read_invitation(self, code: str) -> InvitationView:
+        """Needs no token."""
+        return await self._get(f"/v1/invitations/by-code/{quote(code)}", InvitationView)
+
+    async def accept_invitation(
+        self, code: str, name: str, password: str, *, handle: str | None = None, email: str | None = None
+    ) -> SignedIn:
+        """Needs no token. The answer has the token of the session, for another client."""
+        body = _given(name=name, password=password, handle=handle, email=email, bearer=True)
+        return await self._command("POST", f"/v1/invitations/by-code/{quote(code)}", body, SignedIn, None)
 
     # Rooms and their members
 

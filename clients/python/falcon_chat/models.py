@@ -73,6 +73,42 @@ class Imported(msgspec.Struct, frozen=True):
     left_out: dict[str, int] = {}
 
 
+class Invitation(msgspec.Struct, frozen=True):
+    """``by``: the account that invites."""
+
+    invitation_id: int
+    role: Literal["admin", "guest", "member", "owner"]
+    email: str | None
+    rooms: tuple[int, ...]
+    uses_left: int
+    expires_at: datetime
+    created_at: datetime
+    by: int
+
+
+class InvitationList(msgspec.Struct, frozen=True):
+    invitations: tuple[Invitation, ...]
+
+
+class InvitationView(msgspec.Struct, frozen=True):
+    """An invitation as a person sees it who has no account yet. ``rooms``: their names. ``by``: who invites."""
+
+    role: Literal["admin", "guest", "member", "owner"]
+    rooms: tuple[str, ...]
+    by: str
+    email: str | None
+
+
+class IssuedInvitation(msgspec.Struct, frozen=True):
+    """The address is shown this once."""
+
+    invitation_id: int
+    url: str
+    role: Literal["admin", "guest", "member", "owner"]
+    uses_left: int
+    expires_at: datetime
+
+
 class IssuedToken(msgspec.Struct, frozen=True):
     token_id: int
     token: str

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from falcon.domain import names
 from falcon.domain.aggregates import id_of_text
 from falcon.domain.ids import ID_MAX, NOBODY, AccountId, Millis
 from falcon.features.accounts.rules import RevokeToken, RevokeTokens, Space
@@ -148,7 +149,7 @@ async def sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def _password_of(edge: Edge, request: AuthedRequest, login: str) -> tuple[AccountId, PasswordAnswer]:
     """The owners are asked, who know the newest. An unknown login costs as many questions as a known one."""
     space: Space = "email" if "@" in login else "handle"
-    text = login.lower()
+    text = names.normalized(login).casefold()
     claim = (await edge.commands.dispatch(request, FindClaim(space, text))).answer
     assert isinstance(claim, ClaimAnswer)
     account_id = claim.account_id
@@ -211,7 +212,7 @@ async def set_password(edge: Edge, request: AuthedRequest) -> BytesResponse:
     change: PasswordChange = await request.json(_password_change)
     request.body = b""  # the log keeps a digest of a keyed request: not of one with a password
     check_new(change.password)
-    answer = (await edge.commands.dispatch(_unkeyed(request), ReadPassword(request.account_id))).answer
+    answer = (await edge.commands.dispatch(request, ReadPassword(request.account_id), keyed=False)).answer
     assert isinstance(answer, PasswordAnswer)
     refusal = None
     if answer.password_hash and not await _is_current(edge, request, answer.password_hash, change.current):
@@ -235,12 +236,6 @@ async def _is_current(edge: Edge, request: AuthedRequest, password_hash: str, cu
         return False
     edge.limiter.signed_in(login, request.scope)
     return True
-
-
-def _unkeyed(request: AuthedRequest) -> AuthedRequest:
-    """The request without its key, for a question that comes before its command."""
-    headers = {name: value for name, value in request.headers.items() if name != b"idempotency-key"}
-    return AuthedRequest(request.scope, request.receive, headers, request.account, request.account_id)
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

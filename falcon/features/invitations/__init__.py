@@ -1,0 +1,1 @@
+"""Invitations: links by which people make accounts of their own."""
