@@ -1,12 +1,15 @@
 """Problems by RFC 9457, with stable codes. Rejections and unavailability are translated here."""
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
 
 from falcon.domain import rejections
 from falcon.domain.rejections import Rejection
+from falcon.features.accounts.rules import Scope
+from falcon.features.accounts.table import TokenRow
 from falcon.http.shapes import FieldError, ProblemBody
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.write.protocol import Reason, Unavailable
@@ -50,6 +53,7 @@ KINDS: Final = {
     "not_allowed": Kind(
         (403,), "only an admin of the room, or of Falcon, may do this; with a cookie, only pages of Falcon"
     ),
+    "scope_missing": Kind((403,), "the token lacks the scope for this"),
     "read_only": Kind((403,), "your role in this room is `readonly`"),
     "not_the_author": Kind((403,), "the message is by another account"),
     "not_found": Kind((404,), "there is no such path"),
@@ -150,6 +154,15 @@ def unauthenticated(
 
 def not_allowed(field: str, rule: str) -> Problem:
     return Problem(403, "not_allowed", f"Not allowed: {rule}.", broken(field, rule))
+
+
+def check_scopes(token: TokenRow | None, needed: Iterable[Scope]) -> None:
+    """Refuse a token that lacks one of these scopes. Raises Problem 403."""
+    if token is not None and token.scopes is not None:
+        for scope in needed:
+            if scope not in token.scopes:
+                rule = broken("Authorization", f"must be a token with the scope {scope}")
+                raise Problem(403, "scope_missing", f"This token lacks the scope {scope}.", rule)
 
 
 def read_only() -> Problem:

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from falcon.domain import limits
 from falcon.domain.ids import ID_MAX
-from falcon.features.accounts.rules import ADMINS, AccountRole, ProfileAnswer, Scope
+from falcon.features.accounts.rules import ADMINS, AccountRole, ProfileAnswer, Scope, TokenKind
 from falcon.features.messages.rules import Message
 from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
 from falcon.features.rooms.rules import Role, RoomKind
@@ -44,6 +44,7 @@ Email: TypeAlias = Annotated[
 ]
 Title: TypeAlias = Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)]
 About: TypeAlias = Annotated[str, Meta(max_length=limits.ABOUT_CHARS_MAX)]
+_TOKEN_SECONDS_MAX: Final = 100 * 365 * 24 * 3_600  # a hundred years: its end stays a time that can be written
 Mentions: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=limits.MENTIONS_MAX)]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=200, description="How many entries the page has at most")]
 Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-25T09:30:00.123Z"])]
@@ -69,6 +70,14 @@ class NewAccount(RequestShape, frozen=True):
     email: Email | None = None
     title: Title = ""
     bot: bool = False
+
+
+class NewToken(RequestShape, frozen=True):
+    """``scopes``: by default those of the token that asks. ``expires_in``: seconds."""
+
+    name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)] = ""
+    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1)] | None = None
+    expires_in: Annotated[int, Meta(ge=1, le=_TOKEN_SECONDS_MAX)] | None = None
 
 
 class MyProfile(RequestShape, frozen=True):
@@ -242,11 +251,22 @@ class Accounts(msgspec.Struct, frozen=True):
 class IssuedToken(msgspec.Struct, frozen=True):
     token_id: int
     token: str
+    name: str
+    scopes: tuple[Scope, ...]
+    expires_at: Time | None
 
 
 class TokenShape(msgspec.Struct, frozen=True):
+    """``last_used_at``: to the day."""
+
     token_id: int
     created_at: Time
+    kind: TokenKind
+    name: str
+    scopes: tuple[Scope, ...]
+    expires_at: Time | None
+    last_used_at: Time | None
+    issued_by: Id | None
 
 
 class Tokens(msgspec.Struct, frozen=True):

@@ -17,11 +17,11 @@ from falcon.domain import limits
 from falcon.features.catalogue import modules
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.shapes import AUTHORS_MAX
+from falcon.http.stream.events import STREAM_EVENTS
 from falcon.run.bootstrap.embedded import own_name
 from falcon.streams import room_lists
 from falcon.streams.events import LOGGED_EVENTS
 from falcon.streams.frames import Reason
-from falcon.streams.signals import SIGNALS
 from falcon_chat import Imported
 from falcon_chat.events import read_event
 from tests.support.samples import environment, program, samples
@@ -47,7 +47,7 @@ def sources(*folders: str) -> str:
 
 def test_every_event_is_in_the_page() -> None:
     sent = {event.name for event in LOGGED_EVENTS}
-    of_the_stream = {"hello", "caught_up", "catch_up", "bye", *SIGNALS}
+    of_the_stream = {"hello", "caught_up", "catch_up", "bye", *(event.name for event in STREAM_EVENTS if event.signal)}
     reasons = set(Reason.__args__)  # type: ignore[attr-defined]  # a Literal
     assert table(section("The stream")) == sent | of_the_stream | reasons
 

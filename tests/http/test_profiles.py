@@ -179,3 +179,64 @@ def test_an_account_that_is_not_there_is_not_found(admin: Person) -> None:
     problem(admin.get("/v1/accounts/9999999"), 404, "account_not_found")
     problem(admin.patch("/v1/accounts/9999999", {"name": "No"}), 404, "account_not_found")
     problem(admin.patch("/v1/accounts/9999999", {"handle": "no"}), 404, "account_not_found")
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def token(person: Person, **what: object) -> Json:
+    answer = person.post(f"/v1/accounts/{person.account_id}/tokens", what)
+    assert answer.status_code == 201, answer.text
+    made: Json = answer.json()
+    return made
+
+
+def with_token(person: Person, made: Json) -> Person:
+    return Person(person.falcon, person.account_id, person.name, made["token"])
+
+
+def test_a_token_has_a_name_and_the_scopes_that_were_asked_for(anna: Person) -> None:
+    made = token(anna, name="Reports", scopes=["read"])
+    assert (made["name"], made["scopes"], made["expires_at"]) == ("Reports", ["read"], None)
+    listed = anna.get(f"/v1/accounts/{anna.account_id}/tokens").json()["tokens"]
+    (entry,) = (each for each in listed if each["token_id"] == made["token_id"])
+    assert (entry["name"], entry["scopes"], entry["issued_by"]) == ("Reports", ["read"], anna.account_id)
+    reader = with_token(anna, made)
+    assert reader.get("/v1/me").json()["scopes"] == ["read"]
+    assert reader.get("/v1/rooms").status_code == 200
+    assert reader.post("/v1/stream/tickets").status_code == 201
+    problem(reader.post("/v1/rooms", {"name": "No"}), 403, "scope_missing", "Authorization")
+    problem(reader.get(f"/v1/accounts/{anna.account_id}/tokens"), 403, "scope_missing")
+    writer = with_token(anna, token(anna, scopes=["write"]))
+    assert writer.post("/v1/rooms", {"name": "Yes"}).status_code == 201
+    problem(writer.get("/v1/rooms"), 403, "scope_missing")
+
+
+def test_no_token_makes_one_that_may_do_more(anna: Person) -> None:
+    maker = with_token(anna, token(anna, scopes=["write", "tokens"]))
+    problem(maker.post(f"/v1/accounts/{anna.account_id}/tokens", {"scopes": ["read"]}), 403, "scope_missing")
+    assert token(maker)["scopes"] == ["write", "tokens"]
+    assert token(maker, scopes=["tokens"])["scopes"] == ["tokens"]
+
+
+def test_an_admins_token_without_the_scope_administers_nothing(admin: Person, anna: Person) -> None:
+    plain = with_token(admin, token(admin, scopes=["read", "write", "tokens"]))
+    problem(plain.get("/v1/accounts"), 403, "scope_missing")
+    problem(plain.patch(f"/v1/accounts/{anna.account_id}", {"title": "No"}), 403, "scope_missing")
+    problem(plain.get(f"/v1/accounts/{anna.account_id}/tokens"), 403, "scope_missing")
+    problem(plain.get("/v1/export"), 403, "scope_missing")
+
+
+def test_a_token_that_has_expired_is_refused(anna: Person) -> None:
+    short = with_token(anna, token(anna, expires_in=1))
+    assert short.get("/v1/me").status_code == 200
+    assert holds_within(lambda: short.get("/v1/me").status_code == 401, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({"scopes": []}, "scopes"), ({"scopes": ["all"]}, "scopes"), ({"expires_in": 0}, "expires_in")],
+)
+def test_a_token_that_cannot_be_names_the_field(anna: Person, body: Json, field: str) -> None:
+    answer = anna.post(f"/v1/accounts/{anna.account_id}/tokens", body)
+    assert problem(answer, 422, "invalid")["errors"][0]["field"].startswith(field)

@@ -112,6 +112,9 @@ export interface IssuedInvitation {
 export interface IssuedToken {
   token_id: number;
   token: string;
+  name: string;
+  scopes: Array<"admin" | "export" | "read" | "tokens" | "write">;
+  expires_at: string | null;
 }
 
 export interface LinkOwner {
@@ -235,6 +238,13 @@ export interface NewRoom {
   name: string;
   description?: string;
   members?: Array<NewMember>;
+}
+
+/** ``scopes``: by default those of the token that asks. ``expires_in``: seconds. */
+export interface NewToken {
+  name?: string;
+  scopes?: Array<"admin" | "export" | "read" | "tokens" | "write"> | null;
+  expires_in?: number | null;
 }
 
 /** ``email``: by default the one that was invited. People sign in with the handle or the e-mail. */
@@ -463,10 +473,17 @@ export interface Ticket {
   ticket: string;
 }
 
+/** ``last_used_at``: to the day. */
 export interface Token {
   token_id: number;
   /** RFC 3339, UTC */
   created_at: string;
+  kind: "session" | "token";
+  name: string;
+  scopes: Array<"admin" | "export" | "read" | "tokens" | "write">;
+  expires_at: string | null;
+  last_used_at: string | null;
+  issued_by: number | null;
 }
 
 export interface Tokens {

@@ -77,9 +77,9 @@ export class FalconClient {
     return this.#command("PATCH", `/v1/accounts/${accountId}`, changes, options);
   }
 
-  /** For admins and the account itself. */
-  createToken(accountId, options) {
-    return this.#command("POST", `/v1/accounts/${accountId}/tokens`, {}, options);
+  /** For admins and the account itself. ``options``: ``name``, ``scopes``, ``expires_in`` (seconds), too. */
+  createToken(accountId, { name, scopes, expires_in, ...options } = {}) {
+    return this.#command("POST", `/v1/accounts/${accountId}/tokens`, { name, scopes, expires_in }, options);
   }
 
   /** For admins and the account itself. */

@@ -19,6 +19,7 @@ import type {
   MyProfile,
   NewAccount,
   NewMember,
+  NewToken,
   Pin,
   Pins,
   ReactionCount,
@@ -120,7 +121,7 @@ export class FalconClient {
   accounts(options?: { role?: Account["role"]; deactivated?: boolean } & PageOptions): Promise<Accounts>;
   account(accountId: number, options?: CallOptions): Promise<Account>;
   changeAccount(accountId: number, changes: AccountChange, options?: CommandOptions): Promise<Account>;
-  createToken(accountId: number, options?: CommandOptions): Promise<IssuedToken>;
+  createToken(accountId: number, options?: NewToken & CommandOptions): Promise<IssuedToken>;
   tokens(accountId: number, options?: CallOptions): Promise<Token[]>;
   revokeToken(accountId: number, tokenId: number, options?: CommandOptions): Promise<void>;
 

@@ -139,9 +139,9 @@ class FalconClient:
         """Admins only. ``changes``: as in :meth:`change_me`, and email, role, deactivated."""
         return await self._command("PATCH", f"/v1/accounts/{account_id}", changes, Account, key)
 
-    async def create_token(self, account_id: int, *, key: str | None = None) -> IssuedToken:
-        """Admins and the account itself only."""
-        return await self._command("POST", f"/v1/accounts/{account_id}/tokens", {}, IssuedToken, key)
+    async def create_token(self, account_id: int, *, key: str | None = None, **more: Any) -> IssuedToken:
+        """Admins and the account itself only. ``more``: name, scopes, expires_in (seconds)."""
+        return await self._command("POST", f"/v1/accounts/{account_id}/tokens", more, IssuedToken, key)
 
     async def tokens(self, account_id: int) -> tuple[Token, ...]:
         """Admins and the account itself only."""

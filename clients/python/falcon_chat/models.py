@@ -112,6 +112,9 @@ class IssuedInvitation(msgspec.Struct, frozen=True):
 class IssuedToken(msgspec.Struct, frozen=True):
     token_id: int
     token: str
+    name: str
+    scopes: tuple[Literal["admin", "export", "read", "tokens", "write"], ...]
+    expires_at: datetime | None
 
 
 class LinkOwner(msgspec.Struct, frozen=True):
@@ -326,8 +329,16 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 
 class Token(msgspec.Struct, frozen=True):
+    """``last_used_at``: to the day."""
+
     token_id: int
     created_at: datetime
+    kind: Literal["session", "token"]
+    name: str
+    scopes: tuple[Literal["admin", "export", "read", "tokens", "write"], ...]
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    issued_by: int | None
 
 
 class Tokens(msgspec.Struct, frozen=True):

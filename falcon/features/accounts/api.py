@@ -1,6 +1,7 @@
 """Accounts and their tokens. Admins manage all of them, an account its own tokens."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Annotated, Any, Final, get_args
@@ -24,7 +25,7 @@ from falcon.features.accounts.rules import (
     Space,
     TokenAnswer,
 )
-from falcon.features.accounts.table import AccountRow
+from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.accounts.wishes import change_profile
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples, permissions
@@ -32,15 +33,24 @@ from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_o
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import account_not_found, invalid, not_allowed, token_not_found, token_unreadable
+from falcon.http.problems import (
+    account_not_found,
+    check_scopes,
+    invalid,
+    not_allowed,
+    token_not_found,
+    token_unreadable,
+)
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
-from falcon.http.shapes import AccountChange, AccountsQuery, MyProfile, NewAccount
+from falcon.http.shapes import AccountChange, AccountsQuery, MyProfile, NewAccount, NewToken
 from falcon.read.store import ReadStoreUnavailable
 from falcon.read.times import rfc3339
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 SPACES: Final[tuple[Space, ...]] = get_args(Space)
+_DAY_MILLIS: Final = 24 * 3_600_000  # the log notes the day of a use
+_new_token: Final = msgspec.json.Decoder(NewToken)
 _HANDLE: Final = re.compile(r"[a-z0-9._-]{1,32}")
 _new_account: Final = msgspec.json.Decoder(NewAccount)
 _my_profile: Final = msgspec.json.Decoder(MyProfile)
@@ -202,19 +212,30 @@ async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.path_id("account_id", account_not_found)
-    await request.no_body()
+    new: NewToken = await request.json(_new_token)
+    own = request.account.token
+    check_scopes(own, new.scopes or ())
+    scopes = new.scopes or (None if own is None else own.scopes)
     secret = bearer_tokens.new_secret(edge.secret)
     command = IssueToken(
         account_id,
         bearer_tokens.hash_of(secret),
         bearer_tokens.seal(edge.secret, secret),
+        name=read_name(new.name) if new.name else "",
+        scopes=scopes,
+        expires_at=None if new.expires_in is None else round(1_000 * (time.time() + new.expires_in)),
+        issued_by=request.account_id,
         by_role=_role_over(request, account_id),
     )
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, TokenAnswer)
-    token_id = result.answer.token_id
+    token_id, expires_at = result.answer.token_id, command.expires_at
     token = _token(edge, account_id, result.answer.sealed, f"Token {token_id} of account {account_id}")
-    issued = shapes.IssuedToken(token_id, token)
+    if result.is_replayed and expires_at is not None:  # the first request's time counts
+        rows = await edge.reads.newest(request, account_id, edge.store.tokens, account_id)
+        expires_at = next((row.expires_at for row in rows if row.token_id == token_id), expires_at)
+    shown = None if expires_at is None else rfc3339(expires_at)
+    issued = shapes.IssuedToken(token_id, token, command.name, scopes or SCOPES, shown)
     return json_response(201, issued, *result.headers)
 
 
@@ -228,7 +249,20 @@ async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if await edge.reads.name(request, account_id) is None:
         raise account_not_found(account_id)
     rows = await edge.store.tokens(account_id)
-    return json_response(200, shapes.Tokens([shapes.TokenShape(row.token_id, row.created_at) for row in rows]))
+    return json_response(200, shapes.Tokens([_token_shape(row) for row in rows]))
+
+
+def _token_shape(row: TokenRow) -> shapes.TokenShape:
+    return shapes.TokenShape(
+        row.token_id,
+        row.created_at,
+        row.kind,
+        row.name,
+        SCOPES if row.scopes is None else row.scopes,
+        None if row.expires_at is None else rfc3339(row.expires_at),
+        rfc3339(_DAY_MILLIS * row.used_on) if row.used_on else None,
+        row.issued_by or None,
+    )
 
 
 async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -353,8 +387,8 @@ OPERATIONS: Final = (
         permissions.ONESELF,
         "Issue a token",
         "For your own account. An administrator can issue tokens for any account. The token is shown only once.",
-        {201: shapes.IssuedToken(2, examples.TOKEN)},
-        shapes.Nothing(),
+        {201: shapes.IssuedToken(2, examples.TOKEN, "Reports", ("read",), examples.SAID)},
+        shapes.NewToken("Reports", ("read",), 86_400),
         command=True,
         problems=("account_not_found", "token_unreadable"),
     ),
@@ -366,7 +400,7 @@ OPERATIONS: Final = (
         permissions.ONESELF,
         "List the tokens of an account",
         "Shows ids and times, never the tokens. For your own account; an administrator can list those of any account.",
-        {200: shapes.Tokens([shapes.TokenShape(1, examples.MADE), shapes.TokenShape(2, examples.SAID)])},
+        {200: shapes.Tokens([_token_shape(TokenRow(1, examples.MADE, name="Reports", scopes=("read",)))])},
         problems=("account_not_found",),
     ),
     ApiOperation(

@@ -8,6 +8,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from falcon.domain.ids import ID_MAX
+from falcon.features.accounts.rules import ADMINS, Scope
 from falcon.http.api import examples
 from falcon.http.api.permissions import Permission
 from falcon.http.edge import Edge
@@ -51,11 +52,15 @@ _ANY_REQUEST: Final = (
     "invalid",
     "rate_limited",
     "internal",
+    "scope_missing",
     "overloaded",
     "unavailable",
 )
 _ANY_COMMAND: Final = ("idempotency_key_reused", "outcome_unknown")
 _TOO_LARGE_BODY: Final = 413
+
+
+_READING: Final = ("/v1/stream/tickets",)  # commands that change nothing
 
 
 class ApiOperation(msgspec.Struct, frozen=True):
@@ -89,6 +94,20 @@ class ApiOperation(msgspec.Struct, frozen=True):
         """The type that validates the body; None for no body."""
         return None if self.body is None else self.one_of or type(self.body)
 
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The scopes that a token needs for it."""
+        if self.permission.is_public:
+            return ()
+        needed: list[Scope] = ["read" if self.method == "GET" or self.path in _READING else "write"]
+        if self.path.startswith("/v1/accounts/{account_id}/tokens"):
+            needed.append("tokens")
+        if self.path == "/v1/export":
+            needed.append("export")
+        if self.permission.role in ADMINS:
+            needed.append("admin")
+        return tuple(needed)
+
     def parameter(self, name: str) -> PathParameter:
         return self.parameters.get(name) or _PATH_PARAMETERS[name]
 
@@ -99,7 +118,9 @@ class ApiOperation(msgspec.Struct, frozen=True):
         foreign = self.method != "GET" or self.handler is None
         refused = {"not_allowed"} if foreign or not self.permission.for_all else set()
         if self.permission.is_public:
-            return {*_ANY_REQUEST, "outcome_unknown", *body, *self.problems} - ({"unauthenticated"} - {*self.problems})
+            return {*_ANY_REQUEST, "outcome_unknown", *body, *self.problems} - (
+                {"unauthenticated", "scope_missing"} - {*self.problems}
+            )
         return {*_ANY_REQUEST, *(_ANY_COMMAND if self.command else ()), *body, *refused, *self.problems}
 
     def codes_by_status(self) -> dict[int, list[str]]:

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from falcon.features.accounts.rules import RANKS, AccountRole
-from falcon.http.problems import account_not_found, not_allowed
+from falcon.http.problems import account_not_found, check_scopes, not_allowed
 from falcon.http.requests import AuthedRequest
 
 RoomRole: TypeAlias = Literal["admin", "member", "readonly"]
@@ -65,6 +65,8 @@ class Permission(msgspec.Struct, frozen=True):
             needed = self.others
         if RANKS[request.account.role] < RANKS[needed]:
             raise not_allowed("Authorization", _REFUSALS[needed])
+        if needed in ("owner", "admin"):
+            check_scopes(request.account.token, ("admin",))
 
 
 STRANGERS: Final = Permission(None)

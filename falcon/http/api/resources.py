@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.domain.ids import NOBODY
+from falcon.features.accounts.rules import Scope as TokenScope
 from falcon.features.accounts.table import AccountRow
 from falcon.http.api.operation import Handler
 from falcon.http.api.operations import OPERATIONS
@@ -15,7 +16,7 @@ from falcon.http.api.permissions import Permission
 from falcon.http.edge import Edge
 from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
-from falcon.http.problems import Problem, broken, tables_away
+from falcon.http.problems import Problem, broken, check_scopes, tables_away
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.http.responses import BytesResponse, problem_response
 from falcon.http.server import memory_budget, unknown_requests
@@ -48,6 +49,7 @@ class Resource:
         self.path = path
         self.handlers: dict[str, Handler] = {}
         self.public: set[str] = set()  # methods that need no token
+        self.scopes: dict[str, tuple[TokenScope, ...]] = {}
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +73,8 @@ class Resource:
                     request = unauthenticated(edge, scope, receive)
                 else:
                     request = await authenticated(edge, scope, receive)
+                    if request.account.token is not None and request.account.token.scopes is not None:
+                        check_scopes(request.account.token, self.scopes[kind])
                 response = await handler(edge, request)
                 if method == "GET":
                     size = len(getattr(response, "body", b""))
@@ -107,6 +111,7 @@ def resources(app: HasEdge) -> dict[str, Resource]:
         if operation.handler is not None:
             resource = found.setdefault(operation.path, Resource(operation.path, app))
             resource.handlers[operation.method] = _guarded(operation.handler, operation.permission)
+            resource.scopes[operation.method] = operation.scopes
             if operation.permission.is_public:
                 resource.public.add(operation.method)
     return found

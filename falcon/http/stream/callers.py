@@ -9,7 +9,7 @@ from falcon.domain.ids import AccountId
 from falcon.http import bearer_tokens
 from falcon.http.authenticator import Authenticator, Turn
 from falcon.http.limits.limiter import Limiter
-from falcon.http.problems import Problem, unauthenticated
+from falcon.http.problems import Problem, check_scopes, unauthenticated
 from falcon.http.requests import Headers
 from falcon.http.server import memory_budget
 from falcon.streams.signals import Signals
@@ -41,6 +41,7 @@ class StreamCallers:
             self._authenticator.origins.authorize(headers, scope)
         if ticket is None or b"authorization" in headers:
             account = await self._authenticator.authenticate(headers, turn, scope)
+            check_scopes(account.token, ("read",))
             self._admit(scope, account.account_id)
             token_hash = self._authenticator.token_hash(headers)
             return StreamCaller(account.account_id, token_hash, self._authenticator.asked_at(headers))
