@@ -18,7 +18,7 @@ from falcon.features.accounts.rules import (
     TokenUsed,
     WishAnswer,
 )
-from falcon.journal.shapes.shape import Shape, alike, earlier
+from falcon.journal.shapes.shape import Shape, alike, earlier, event
 
 RoleV2: TypeAlias = Literal["owner", "admin", "member", "guest", "bot"]
 SpaceV1: TypeAlias = Literal["handle", "email"]
@@ -45,31 +45,6 @@ class AccountCreatedV2(msgspec.Struct, frozen=True, omit_defaults=True):
     deactivated: bool = False
 
 
-class AccountChangedV1(msgspec.Struct, frozen=True):
-    account_id: int
-    name: str
-    role: RoleV2
-    title: str
-    about: str
-    handle: str | None
-    email: str | None
-    deactivated: bool
-    hide_reads: bool
-    wish: int
-    role_changes: int
-    created_at: int
-    was_name: str
-    was_role: RoleV2
-    was_handle: str | None
-    changed: tuple[str, ...]
-
-
-class TextsWantedV1(msgspec.Struct, frozen=True):
-    account_id: int
-    wish: int
-    texts: dict[SpaceV1, str | None]
-
-
 class TokenIssuedV1(msgspec.Struct, frozen=True):
     organization_id: int
     account_id: int
@@ -93,27 +68,11 @@ class TokenIssuedV2(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str = ""
 
 
-class TokenUsedV1(msgspec.Struct, frozen=True):
-    account_id: int
-    token_id: int
-    day: int
-
-
 class TokenRevokedV1(msgspec.Struct, frozen=True):
     organization_id: int
     account_id: int
     token_id: int
     token_hash: str
-
-
-class DirectRoomOpenedV1(msgspec.Struct, frozen=True):
-    account_id: int
-    peer: int
-    room_id: int
-
-
-class CommandAnsweredV1(msgspec.Struct, frozen=True):
-    pass
 
 
 class AccountAnswerV1(msgspec.Struct, frozen=True, tag="account-answer.v1", omit_defaults=True):
@@ -203,14 +162,33 @@ def _revoked(stored: TokenRevokedV1) -> TokenRevoked:
 EVENTS: Final = (
     earlier("account-created", 1, AccountCreated, AccountCreatedV1, _created_v1),
     Shape("account-created", 2, AccountCreated, AccountCreatedV2, _created_v2, _created),
-    alike("account-changed", AccountChanged, AccountChangedV1),
-    alike("account-texts-wanted", TextsWanted, TextsWantedV1),
+    event(
+        "account-changed",
+        AccountChanged,
+        account_id=int,
+        name=str,
+        role=RoleV2,
+        title=str,
+        about=str,
+        handle=str | None,
+        email=str | None,
+        deactivated=bool,
+        hide_reads=bool,
+        wish=int,
+        role_changes=int,
+        created_at=int,
+        was_name=str,
+        was_role=RoleV2,
+        was_handle=str | None,
+        changed=tuple[str, ...],
+    ),
+    event("account-texts-wanted", TextsWanted, account_id=int, wish=int, texts=dict[SpaceV1, str | None]),
     earlier("token-issued", 1, TokenIssued, TokenIssuedV1, _issued_v1),
     Shape("token-issued", 2, TokenIssued, TokenIssuedV2, _issued_v2, _issued),
-    alike("token-used", TokenUsed, TokenUsedV1, critical=False),
+    event("token-used", TokenUsed, critical=False, account_id=int, token_id=int, day=int),
     Shape("token-revoked", 1, TokenRevoked, TokenRevokedV1, _revoked_v1, _revoked),
-    alike("direct-room-opened", DirectRoomOpened, DirectRoomOpenedV1),
-    alike("command-answered", CommandAnswered, CommandAnsweredV1),
+    event("direct-room-opened", DirectRoomOpened, account_id=int, peer=int, room_id=int),
+    event("command-answered", CommandAnswered),
 )
 
 

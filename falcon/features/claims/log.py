@@ -5,7 +5,7 @@ from typing import Final, Literal
 import msgspec
 
 from falcon.features.claims.rules import ClaimAnswer, TextClaimed, TextReleased
-from falcon.journal.shapes.shape import alike
+from falcon.journal.shapes.shape import alike, answer
 
 
 class _TextV1(msgspec.Struct, frozen=True):
@@ -23,12 +23,8 @@ class TextReleasedV1(_TextV1, frozen=True):
     pass
 
 
-class ClaimAnswerV1(msgspec.Struct, frozen=True, tag="claim-answer.v1"):
-    account_id: int
-
-
 EVENTS: Final = (
     alike("text-claimed", TextClaimed, TextClaimedV1),
     alike("text-released", TextReleased, TextReleasedV1),
 )
-ANSWERS: Final = (alike("claim-answer", ClaimAnswer, ClaimAnswerV1),)
+ANSWERS: Final = (answer("claim-answer", ClaimAnswer, account_id=int),)

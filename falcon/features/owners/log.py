@@ -2,16 +2,8 @@
 
 from typing import Final
 
-import msgspec
-
 from falcon.features.owners.rules import SteppedDown
-from falcon.journal.shapes.shape import alike
+from falcon.journal.shapes.shape import event
 
-
-class SteppedDownV1(msgspec.Struct, frozen=True):
-    account_id: int
-    role_changes: int
-
-
-EVENTS: Final = (alike("owner-stepped-down", SteppedDown, SteppedDownV1),)
+EVENTS: Final = (event("owner-stepped-down", SteppedDown, account_id=int, role_changes=int),)
 ANSWERS: Final = ()

@@ -15,7 +15,7 @@ from falcon.features.rooms.rules import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.journal.shapes.shape import Shape, alike, earlier, grown
+from falcon.journal.shapes.shape import Shape, answer, earlier, event, grown
 
 RoleV1: TypeAlias = Literal["admin", "member", "readonly"]
 
@@ -109,13 +109,6 @@ class MemberJoinedV2(msgspec.Struct, frozen=True, omit_defaults=True):
     members: int | None = None
 
 
-class MemberChangedV1(msgspec.Struct, frozen=True):
-    room_id: int
-    account_id: int
-    role: RoleV1
-    was: RoleV1
-
-
 class MemberLeftV1(msgspec.Struct, frozen=True):
     room_id: int
     account_id: int
@@ -153,12 +146,6 @@ class RoomAnswerV2(msgspec.Struct, frozen=True, tag="room-answer.v2", omit_defau
     created: bool = False
     open: bool = False
     default: bool = False
-
-
-class MemberAnswerV1(msgspec.Struct, frozen=True, tag="member-answer.v1"):
-    account_id: int
-    role: RoleV1
-    read_seq: int
 
 
 def _created_v2(event: RoomCreated) -> RoomCreatedV2:
@@ -226,12 +213,12 @@ EVENTS: Final = (
     earlier("room-deleted", 1, RoomDeleted, RoomDeletedV1, _deleted),
     Shape("room-deleted", 2, RoomDeleted, RoomDeletedV2, _deleted_v2, _deleted),
     *grown("member-joined", MemberJoined, MemberJoinedV1, MemberJoinedV2),
-    alike("member-changed", MemberChanged, MemberChangedV1),
+    event("member-changed", MemberChanged, room_id=int, account_id=int, role=RoleV1, was=RoleV1),
     *grown("member-left", MemberLeft, MemberLeftV1, MemberLeftV2),
 )
 
 
 ANSWERS: Final = (
     *grown("room-answer", RoomAnswer, RoomAnswerV1, RoomAnswerV2),
-    alike("member-answer", MemberAnswer, MemberAnswerV1),
+    answer("member-answer", MemberAnswer, account_id=int, role=RoleV1, read_seq=int),
 )

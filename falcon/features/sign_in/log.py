@@ -14,29 +14,7 @@ from falcon.features.sign_in.rules import (
     PasswordSet,
     SessionAnswer,
 )
-from falcon.journal.shapes.shape import Shape, alike
-
-
-class PasswordSetV1(msgspec.Struct, frozen=True):
-    account_id: int
-    number: int
-    password_hash: str
-
-
-class LinkIssuedV1(msgspec.Struct, frozen=True):
-    account_id: int
-    code_hash: str
-    expires_at: int
-
-
-class LinkUsedV1(msgspec.Struct, frozen=True):
-    account_id: int
-    code_hash: str
-
-
-class PasswordAnswerV1(msgspec.Struct, frozen=True, tag="password-answer.v1"):
-    password_hash: str
-    number: int
+from falcon.journal.shapes.shape import Shape, alike, answer, event
 
 
 class SessionAnswerV1(msgspec.Struct, frozen=True, tag="session-answer.v1"):
@@ -59,12 +37,12 @@ def _session(stored: SessionAnswerV1) -> SessionAnswer:
 
 
 EVENTS: Final = (
-    alike("password-set", PasswordSet, PasswordSetV1),
-    alike("link-issued", LinkIssued, LinkIssuedV1),
-    alike("link-used", LinkUsed, LinkUsedV1),
+    event("password-set", PasswordSet, account_id=int, number=int, password_hash=str),
+    event("link-issued", LinkIssued, account_id=int, code_hash=str, expires_at=int),
+    event("link-used", LinkUsed, account_id=int, code_hash=str),
 )
 ANSWERS: Final = (
-    alike("password-answer", PasswordAnswer, PasswordAnswerV1),
+    answer("password-answer", PasswordAnswer, password_hash=str, number=int),
     Shape("session-answer", 1, SessionAnswer, SessionAnswerV1, _session_v1, _session),
     alike("link-answer", LinkAnswer, LinkAnswerV1),
 )
