@@ -180,6 +180,14 @@ def certificate(files: "TlsFiles", now: float | None = None) -> Finding:
     return Finding("Certificate", FindingState.WARN if left > 0 else FindingState.FAIL, found, advice)
 
 
+def provider(name: str, issuer: str, fault: str) -> Finding:
+    """A provider of sign-ins answers as one. ``fault``: empty if it does."""
+    if not fault:
+        return Finding(f"Provider {name}", FindingState.OK, f"{issuer} answers")
+    advice = "people cannot sign in with it: compare the issuer in FALCON_OIDC_FILE, and look for a firewall"
+    return Finding(f"Provider {name}", FindingState.FAIL, fault, advice)
+
+
 def trusted_proxies(networks: Sequence[str]) -> Finding:
     """The networks whose clients may claim any address are some proxies', and not those of half the company."""
     found = ", ".join(networks)

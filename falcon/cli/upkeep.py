@@ -1,5 +1,6 @@
 """Maintains an installation."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from falcon.cli.read_models import check_read_model, read_models_beginning_with
 
 if TYPE_CHECKING:
     from falcon.cli.doctor import Finding
+    from falcon.http.providers import Provider
     from falcon.run.settings import Settings
 
 
@@ -186,11 +188,37 @@ def _examine(data_dir: Path) -> "list[Finding]":
         *_database(settings),
         *_certificate(settings),
         *([look.trusted_proxies(settings.trusted_proxies)] if settings.trusted_proxies else []),
+        *_providers(settings),
         *look.unnamed_proxies(running),
         look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
         look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),
         look.cluster() if settings.kafka and running is None else look.server(running),
+    ]
+
+
+def _providers(settings: "Settings") -> "list[Finding]":
+    """One for each OpenID Connect provider."""
+    if settings.oidc_file is None:
+        return []
+    from falcon.cli import doctor as look
+    from falcon.http.providers import ProviderAway
+    from falcon.run.bootstrap import providers
+    from falcon.run.settings import WrongSettings
+
+    async def asked(provider: "Provider") -> str:
+        try:
+            await provider.metadata()
+        except ProviderAway as away:
+            return str(away)
+        return ""
+
+    try:
+        found = providers(settings)
+    except WrongSettings as error:
+        return [look.Finding("Providers", look.FindingState.FAIL, str(error), "correct the file")]
+    return [
+        look.provider(each.settings.name, each.settings.issuer, asyncio.run(asked(each))) for each in found.values()
     ]
 
 

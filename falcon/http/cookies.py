@@ -65,14 +65,16 @@ class Origins:
         host = headers.get(b"host", b"").decode("latin-1")
         return origin == f"https://{host}" or (origin == f"http://{host}" and _is_loopback(host))
 
-    def cookie(self, token: str, seconds: int, headers: Headers, scope: Scope) -> tuple[bytes, bytes]:
-        """The header that sets the cookie; with 0 seconds it takes it away. Raises Problem 403."""
+    def cookie(
+        self, value: str, seconds: int, headers: Headers, scope: Scope, name: str = _ON_LOOPBACK
+    ) -> tuple[bytes, bytes]:
+        """The header that sets the cookie; with 0 seconds it takes it away. ``name``: as it is without TLS on loopback.
+        Raises Problem 403."""
+        secure = ""
         if self.url(headers, scope).startswith("https:"):
-            name, secure = _SECURE, "; Secure"
-        else:
-            name, secure = _ON_LOOPBACK, ""
-        value = f"{name}={token}; Path=/; Max-Age={seconds}{secure}; HttpOnly; SameSite=Lax"
-        return b"set-cookie", value.encode()
+            name, secure = f"__Host-{name}", "; Secure"
+        header = f"{name}={value}; Path=/; Max-Age={seconds}{secure}; HttpOnly; SameSite=Lax"
+        return b"set-cookie", header.encode()
 
 
 def _token_in(cookie: bytes, headers: Headers) -> bytes | None:

@@ -11,6 +11,7 @@ from falcon.http.command_client import CommandClient
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.rooms import RoomCounts
 from falcon.http.passwords import Passwords
+from falcon.http.providers import Provider
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.read.catalogue import ReadStore
@@ -24,7 +25,7 @@ class Edge:
     """One for each event loop. Every part has one job; ``bootstrap`` puts them together.
 
     ``instance`` names the log. ``secret``: the server's own, from which tokens and tickets are made. ``tail``
-    reads the log for exports.
+    reads the log for exports. ``providers`` by their names.
     """
 
     instance: str
@@ -43,6 +44,7 @@ class Edge:
     room_counts: RoomCounts
     streams: Streams
     passwords: Passwords
+    providers: dict[str, Provider]
     _log: int = field(init=False)
 
     def __post_init__(self) -> None:

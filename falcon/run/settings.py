@@ -94,6 +94,7 @@ class Settings(Constants):
     stream_events: Annotated[int, Meta(ge=100)] = 600_000
     cors_origins: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    oidc_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()

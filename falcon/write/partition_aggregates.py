@@ -17,7 +17,7 @@ from falcon.domain.decision import Decided, Decision
 from falcon.domain.events import CommandAnswered, PassedOver
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
 from falcon.domain.limits import MEMBERS_MAX
-from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
+from falcon.domain.rejections import AccountNotFound, KeyReused, Rejection, RestsOnView
 from falcon.features.accounts.rules import (
     Account,
     AccountAnswer,
@@ -284,7 +284,7 @@ class PartitionAggregates:
             case CreateAccount(imported_as=reference):
                 if reference is not None and (existing := self._imported(reference)) is not None:
                     return Decided((), AccountAnswer(existing, command.name))
-                return create_account(command, self._next_id(), at)
+                return AccountNotFound(NOBODY) if command.existing else create_account(command, self._next_id(), at)
             case ImportRoom():
                 return self._decide_import(command, at)
             case ReadPosition():

@@ -27,7 +27,8 @@ JAVASCRIPT: Final = ROOT / "clients" / "javascript"
 SOURCES: Final = sorted((JAVASCRIPT / "src").glob("*.js"))
 GZIPPED_MAX: Final = 20_000
 
-NOT_FOR_CLIENTS: Final = {"issue_ticket"}  # both can set Authorization
+# Both can set Authorization; browsers go to providers and come back.
+NOT_FOR_CLIENTS: Final = {"issue_ticket", "begin_provider_sign_in", "end_provider_sign_in"}
 PYTHON_ALONE: Final = {"import_lines", "export"}  # of the command line
 
 

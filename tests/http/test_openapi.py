@@ -65,6 +65,7 @@ class Scene:
             "token_id": token_ids[-1]["token_id"] if token_ids else 1,
             "emoji": "👍",
             "session_id": 1,
+            "provider": "idp",
             "invitation_id": 1,
             "code": f"1_{'x' * 43}",
         }

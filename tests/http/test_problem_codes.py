@@ -40,6 +40,10 @@ NEVER = {
     ("POST", "/v1/invitations/by-code/{code}"): {
         *("account_not_found", "last_admin", "last_owner", "not_allowed", "room_not_found")
     },
+    # What is refused is said by the page.
+    ("GET", "/v1/sign-in/{provider}/callback"): {
+        *("account_not_found", "email_taken", "handle_taken", "last_owner", "not_allowed", "unsupported_media_type")
+    },
     # All of an account's tokens are at least none.
     ("DELETE", "/v1/sessions"): {"item_not_found", "token_not_found"},
     ("POST", "/v1/accounts/{account_id}/sign-out"): {"item_not_found", "token_not_found"},

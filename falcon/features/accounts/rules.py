@@ -37,7 +37,7 @@ class CreateAccount(msgspec.Struct, frozen=True, tag=True):
     """``token_hash`` of the first token; an imported account has none. ``imported_as`` names where it comes from.
 
     ``sealed``: the token's secret, readable to the edge alone, for the answer. ``by_role``: of the account that asks;
-    None for Falcon itself.
+    None for Falcon itself. ``existing``: only ask for the account that ``imported_as`` has made.
     """
 
     name: str
@@ -49,6 +49,7 @@ class CreateAccount(msgspec.Struct, frozen=True, tag=True):
     about: str = ""
     deactivated: bool = False
     by_role: AccountRole | None = None
+    existing: bool = False
 
 
 class ChangeAccount(msgspec.Struct, frozen=True, tag=True):

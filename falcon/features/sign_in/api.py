@@ -69,7 +69,7 @@ class LinkPassword(shapes.RequestShape, frozen=True):
     bearer: bool = False
 
 
-class Provider(msgspec.Struct, frozen=True):
+class ProviderShape(msgspec.Struct, frozen=True):
     """An OpenID Connect provider: ``/v1/sign-in/{provider}`` begins there."""
 
     provider: str
@@ -78,7 +78,7 @@ class Provider(msgspec.Struct, frozen=True):
 
 class SignInWays(msgspec.Struct, frozen=True):
     password: bool
-    providers: list[Provider]
+    providers: list[ProviderShape]
 
 
 class SignedIn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,7 +125,8 @@ _link_password: Final = msgspec.json.Decoder(LinkPassword)
 
 
 async def ways_to_sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    return json_response(200, SignInWays(True, []))
+    providers = [ProviderShape(name, each.settings.name) for name, each in edge.providers.items()]
+    return json_response(200, SignInWays(True, providers))
 
 
 async def sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -384,7 +385,7 @@ OPERATIONS: Final = (
         permissions.STRANGERS,
         "List the ways to sign in",
         "What a page needs before it knows who asks.",
-        {200: SignInWays(True, [Provider("keycloak", "Our company")])},
+        {200: SignInWays(True, [ProviderShape("keycloak", "Our company")])},
     ),
     ApiOperation(
         "POST",

@@ -72,7 +72,12 @@ _WAITING: Final[list[dict[str, Any]]] = [
         "schema": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS},
     },
 ]
-_SUCCESSES: Final = {200: "Done", 201: "Created", 204: "Done; the answer has no body"}
+_SUCCESSES: Final = {
+    200: "Done",
+    201: "Created",
+    204: "Done; the answer has no body",
+    303: "See the address in Location",
+}
 
 
 def document() -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from typing import Final
 
 from falcon.features.catalogue import modules
-from falcon.http.api import exporting, importing, tickets, typing_signals
+from falcon.http.api import exporting, importing, provider_sign_in, tickets, typing_signals
 from falcon.http.api.operation import ApiOperation, Group
 
 OPERATIONS: Final[tuple[ApiOperation, ...]] = tuple(
     operation
-    for api in (*modules("api"), tickets, typing_signals, importing, exporting)
+    for api in (*modules("api"), provider_sign_in, tickets, typing_signals, importing, exporting)
     for operation in api.OPERATIONS
 )
 GROUPS: Final[list[Group]] = sorted(

@@ -13,6 +13,7 @@ import msgspec
 
 from falcon.base.account_factors import AccountFactors
 from falcon.base.buckets import Switch
+from falcon.base.secret_files import WrongSecret
 from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
@@ -31,13 +32,14 @@ from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.http.limits.rooms import RoomCounts
 from falcon.http.passwords import Passwords
+from falcon.http.providers import Provider, read_providers
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
-from falcon.run.settings import Settings
+from falcon.run.settings import Settings, WrongSettings
 from falcon.streams.cuts import Cuts
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations
@@ -216,6 +218,7 @@ def start_edge(
         room_counts=RoomCounts(allowed, store),
         streams=streams,
         passwords=Passwords(),
+        providers=providers(settings),
     )
 
 
@@ -243,6 +246,18 @@ async def create_account(
         if time.monotonic() > deadline:
             raise RuntimeError(f"the first account could not be made: {reply}")
         await asyncio.sleep(0.1)
+
+
+def providers(settings: Settings) -> dict[str, Provider]:
+    """The OpenID Connect providers by their names. Raises WrongSettings."""
+    if settings.oidc_file is None:
+        return {}
+    from falcon.http.oidc import OidcProvider  # takes 15 MB
+
+    try:
+        return {each.provider: OidcProvider(each) for each in read_providers(settings.oidc_file)}
+    except (OSError, ValueError, WrongSecret) as error:
+        raise WrongSettings(f"FALCON_OIDC_FILE: {error}") from error
 
 
 class NotIssued(Exception):
