@@ -6,7 +6,7 @@ reactions, come last. A new kind of them is declared here alone.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -91,10 +91,22 @@ class AccountLine(_SentLine, frozen=True, tag="account", forbid_unknown_fields=T
 
     ref: str
     name: str
+    role: str = "member"
+    title: str = ""
+    about: str = ""
+    handle: str | None = None
+    email: str | None = None
+    deactivated: bool = False
+    _SAYS_NOTHING: ClassVar[Json] = {
+        "role": "member", "title": "", "about": "",
+        "handle": None, "email": None, "deactivated": False,
+    }
     at: str | None = None
 
     def as_sent(self, refs: Refs) -> Json:
-        return super().as_sent(refs) | {"source": refs.source}
+        """The fields that say something: an older Falcon does not know the others."""
+        sent = super().as_sent(refs) | {"source": refs.source}
+        return {field: value for field, value in sent.items() if value != self._SAYS_NOTHING.get(field, ...)}
 
 
 class MemberRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,7 +201,7 @@ class Change(msgspec.Struct):
     name: str = ""
     description: str = ""
     account: str = ""
-    role: Role = "member"
+    role: Any = "member"  # in a room, or of an account
     seq: int = 0
     emoji: str = ""
     edited_at: str | None = None

@@ -54,8 +54,9 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
             if recorded.offset >= through[envelope.partition]:
                 continue
             match envelope.event:
-                case AccountCreated(account_id=account_id, name=name):
-                    accounts[str(account_id)] = {"type": "account", "ref": str(account_id), "name": name}
+                case AccountCreated(account_id=account_id, name=name, role=role):
+                    shown = {} if role == "member" else {"role": role}
+                    accounts[str(account_id)] = {"type": "account", "ref": str(account_id), "name": name, **shown}
                 case RoomCreated() as made:
                     rooms[str(made.room_id)] = {
                         "type": "room",

@@ -1,5 +1,7 @@
 """Profiles of accounts: names, handles, roles, and accounts that are deactivated."""
 
+import httpx
+import msgspec
 import pytest
 
 from tests.support.http import Falcon, Json, Person, problem
@@ -240,3 +242,32 @@ def test_a_token_that_has_expired_is_refused(anna: Person) -> None:
 def test_a_token_that_cannot_be_names_the_field(anna: Person, body: Json, field: str) -> None:
     answer = anna.post(f"/v1/accounts/{anna.account_id}/tokens", body)
     assert problem(answer, 422, "invalid")["errors"][0]["field"].startswith(field)
+
+
+# --- exports and imports ----------------------------------------------------------------------------------------------
+
+
+def imports(person: Person, line: Json) -> httpx.Response:
+    headers = {"Content-Type": "application/x-ndjson"}
+    return person.post("/v1/import", content=msgspec.json.encode(line) + b"\n", headers=headers)
+
+
+def test_an_export_has_profiles_and_an_import_gives_them(falcon: Falcon, admin: Person) -> None:
+    whole = admin.post("/v1/accounts", {"name": "Whole", "role": "guest", "handle": "whole", "title": "All"}).json()
+    changed(admin, f"/v1/accounts/{whole['account_id']}", email="w@example.org", about="Of it", deactivated=True)
+    lines = [msgspec.json.decode(line) for line in admin.get("/v1/export").content.splitlines()]
+    (line,) = (each for each in lines if each.get("ref") == str(whole["account_id"]) and each["type"] == "account")
+    profile = {"role": "guest", "title": "All", "about": "Of it", "handle": "whole", "email": "w@example.org"}
+    assert line == {"type": "account", "ref": line["ref"], "name": "Whole", **profile, "deactivated": True}
+
+    brought = line | {"source": "there", "handle": "whole-2", "email": "w2@example.org"}
+    for _ in range(2):  # the second time changes nothing
+        answer = imports(admin, brought)
+        assert answer.status_code == 200, answer.text
+    shown = account(admin, answer.json()["accounts"][line["ref"]])
+    assert shown.items() >= (profile | {"handle": "whole-2", "email": "w2@example.org", "deactivated": True}).items()
+    taken = brought | {"ref": "other"}
+    problem(imports(admin, taken), 409, "handle_taken")
+    helper = made(falcon, admin, "admin")
+    owner = brought | {"ref": "boss", "role": "owner", "handle": None, "email": None}
+    problem(imports(helper, owner), 403, "not_allowed")

@@ -14,6 +14,7 @@ from falcon.domain.ids import DEFAULT_ORGANIZATION, AccountId
 from falcon.features.accounts.rules import (
     ADMINS,
     AccountAnswer,
+    AccountChanged,
     AccountCreated,
     AccountRole,
     ChangeAccount,
@@ -291,6 +292,12 @@ class AccountLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="
     source: shapes.Reference
     ref: shapes.Reference
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+    role: AccountRole = "member"
+    title: shapes.Title = ""
+    about: shapes.About = ""
+    handle: shapes.Handle | None = None
+    email: shapes.Email | None = None
+    deactivated: bool = False
 
 
 class AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account", omit_defaults=True):
@@ -298,28 +305,75 @@ class AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account", o
 
     ref: str
     name: str
+    role: AccountRole | msgspec.UnsetType = msgspec.UNSET  # a member
+    title: str = ""
+    about: str = ""
+    handle: str | None = None
+    email: str | None = None
+    deactivated: bool = False
     at: str | None = None
 
 
-def account_line(account_id: AccountId, name: str, at: str | None = None) -> AccountOut:
-    return AccountOut(str(account_id), name, at)
+def account_line(row: AccountRow | AccountChanged | AccountCreated, at: str | None = None) -> AccountOut:
+    texts = (None, None) if isinstance(row, AccountCreated) else (row.handle, row.email)
+    return AccountOut(
+        str(row.account_id),
+        row.name,
+        msgspec.UNSET if row.role == "member" else row.role,
+        row.title,
+        row.about,
+        *texts,
+        row.deactivated,
+        at,
+    )
 
 
 async def _import_accounts(commands: ImportCommands, lines: Sequence[AccountLineShape]) -> ImportedLines:
+    """An account that was imported before stays as it is, but gets the handle and the e-mail of its line if it has
+    none: they are given after it was made."""
+
     async def imported(line: AccountLineShape) -> tuple[str, AccountId]:
-        command = CreateAccount(names.cleaned(line.name), imported_as=reference("account", line.source, line.ref))
+        command = CreateAccount(
+            names.cleaned(line.name),
+            line.role,
+            imported_as=reference("account", line.source, line.ref),
+            title=line.title,
+            about=line.about,
+            deactivated=line.deactivated,
+            by_role=commands.request.account.role,
+        )
         answer = (await commands.dispatch(command)).answer
         assert isinstance(answer, AccountAnswer)
+        asked: dict[Space, str | None] = {"handle": line.handle, "email": line.email}
+        if any(asked.values()):
+            await _give_texts(commands, answer.account_id, asked)
         return line.ref, answer.account_id
 
     return ImportedLines(dict(await all_of(map(imported, lines))))
+
+
+async def _give_texts(commands: ImportCommands, account_id: AccountId, asked: Mapping[Space, str | None]) -> None:
+    change = ChangeAccount(account_id, commands.request.account.role)
+    shown = (await commands.dispatch(change)).answer
+    assert isinstance(shown, ProfileAnswer)
+    shows: dict[Space, str | None] = {"handle": shown.handle, "email": shown.email}
+    texts = _read_texts({space: text for space, text in asked.items() if text is not None and shows[space] is None})
+    if texts:
+        commands.reach(await change_profile(commands.edge, commands.request, change, texts, keyed=False))
+
+
+def _check_line(line: AccountLineShape, at: str) -> None:
+    """Raises Problem 422."""
+    if line.handle is not None and _HANDLE.fullmatch(line.handle) is None:
+        raise invalid(f"{at}handle", "must have 1 to 32 of the characters a to z, 0 to 9, '.', '_' and '-'")
 
 
 LINES: Final = (
     LineKind(
         AccountLineShape,
         _import_accounts,
-        {AccountCreated: lambda event, at: account_line(event.account_id, event.name, at)},
+        {AccountCreated: account_line, AccountChanged: account_line},
+        rules=_check_line,
     ),
 )
 

@@ -180,7 +180,7 @@ class Export:
             yield encoded({**header, **counts, "position": position})
         if start.section == _ExportSection.ACCOUNTS:
             async for account in _all_accounts(self._edge, start.identity):
-                yield encoded(account_line(account.account_id, account.name))
+                yield encoded(account_line(account))
         if start.section <= _ExportSection.ROOMS:
             async for room in _all_rooms(self._edge, start.identity if start.section == _ExportSection.ROOMS else 0):
                 yield encoded(await room_line(self._edge, room))

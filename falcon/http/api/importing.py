@@ -111,6 +111,9 @@ OPERATIONS: Final = (
         media_type="application/x-ndjson",
         problems=(
             "account_not_found",
+            "email_taken",
+            "handle_taken",
+            "last_owner",
             "message_deleted",
             "message_not_found",
             "outcome_unknown",

@@ -115,7 +115,7 @@ class ImportCommands:
 
     def __init__(self, edge: Edge, request: AuthedRequest) -> None:
         self.edge = edge
-        self._request = request
+        self.request = request
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._until = time.monotonic() + _PATIENCE_SECONDS
         self._positions: dict[int, int] = {}
@@ -126,14 +126,18 @@ class ImportCommands:
         while True:
             try:
                 async with self._free:
-                    result = await self.edge.commands.dispatch(self._request, command, size)
+                    result = await self.edge.commands.dispatch(self.request, command, size)
             except Problem as problem:
                 if problem.code != "overloaded" or time.monotonic() > self._until:
                     raise
                 await asyncio.sleep(0.05)
             else:
-                self._positions[result.partition] = max(result.offset, self._positions.get(result.partition, 0))
+                self.reach(result)
                 return result
+
+    def reach(self, result: CommandResult) -> None:
+        """The answer to the import speaks of this result."""
+        self._positions[result.partition] = max(result.offset, self._positions.get(result.partition, 0))
 
     def seconds_left(self) -> float:
         """Seconds for which a command may wait for the read tables."""
