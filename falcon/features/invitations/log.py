@@ -15,7 +15,7 @@ from falcon.features.invitations.rules import (
 from falcon.journal.shapes.shape import Shape, event
 
 
-class InvitationV1(msgspec.Struct, frozen=True):
+class InvitationV1(msgspec.Struct, frozen=True, omit_defaults=True):
     code_hash: str
     role: Literal["owner", "admin", "member", "guest"]
     email: str | None
@@ -24,6 +24,7 @@ class InvitationV1(msgspec.Struct, frozen=True):
     expires_at: int
     by: int
     created_at: int
+    claimants: dict[str, int] = {}
 
 
 class InvitationIssuedV1(msgspec.Struct, frozen=True):
@@ -43,9 +44,7 @@ class InvitationsAnswerV1(msgspec.Struct, frozen=True, tag="invitations-answer.v
 
 
 def _stored(invitation: OpenInvitation) -> InvitationV1:
-    """Leaves out its uses, which are events of their own."""
-    *fields, _ = msgspec.structs.astuple(invitation)
-    return InvitationV1(*fields)
+    return InvitationV1(*msgspec.structs.astuple(invitation))
 
 
 def _restored(stored: InvitationV1) -> OpenInvitation:
