@@ -192,6 +192,15 @@ def identity(text: str, not_found: Callable[[str], Problem]) -> int:
     return value
 
 
+def read_ids(text: str, most: int) -> list[AccountId]:
+    """Account ids of a query, without duplicates. Raises Problem 422."""
+    parts = text.split(",")
+    if len(parts) > most:
+        raise invalid("ids", f"must have at most {most} account ids")
+    wrong = invalid("ids", f"must be 1 to {most} account ids, separated by commas")
+    return list(dict.fromkeys(identity(part, lambda _: wrong) for part in parts))
+
+
 def check_text(text: str, field: str = "text") -> None:
     """Raises Problem 422 for a text of too many bytes."""
     size = len(text) if text.isascii() else len(text.encode())

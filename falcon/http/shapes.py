@@ -156,7 +156,18 @@ class ListQuery(RequestShape, frozen=True):
 AUTHORS_MAX: Final = 50  # a page of messages has fewer authors mostly; each is a look-up
 
 
+ACCOUNTS_MAX: Final = 200  # as many as a page of a list; HBase reads them in one call
+
+
 class AccountsQuery(ListQuery, frozen=True):
+    ids: Annotated[
+        str | None,
+        Meta(
+            description=f"1 to {ACCOUNTS_MAX} account ids, separated by commas: these accounts, in this order",
+            examples=["65,130"],
+            extra_json_schema={"pattern": rf"^[0-9]+(,[0-9]+){{0,{ACCOUNTS_MAX - 1}}}$"},
+        ),
+    ] = None
     role: Annotated[AccountRole | None, Meta(description="Only accounts with this role")] = None
     deactivated: Annotated[bool | None, Meta(description="Only accounts that are deactivated, or only active ones")] = (
         None

@@ -14,6 +14,10 @@ from falcon.features.messages import hbase as timeline_hbase
 from falcon.features.messages import sqlite as timeline_sqlite
 from falcon.features.messages import table as timeline
 from falcon.features.messages.table import TimelineQueries
+from falcon.features.people import hbase as directory_hbase
+from falcon.features.people import sqlite as directory_sqlite
+from falcon.features.people import table as directory
+from falcon.features.people.table import DirectoryQueries
 from falcon.features.reactions import hbase as reactions_hbase
 from falcon.features.reactions import sqlite as reactions_sqlite
 from falcon.features.reactions import table as reactions
@@ -88,6 +92,12 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         sqlite=reactions_sqlite.MODEL,
         hbase=reactions_hbase.MODEL,
     ),
+    "directory": ReadModel(
+        project=directory.project,
+        loss=directory.loss,
+        sqlite=directory_sqlite.MODEL,
+        hbase=directory_hbase.MODEL,
+    ),
     **{
         table.ITEMS.name: ReadModel(table.project, table.loss, table.ITEMS.sqlite, table.ITEMS.hbase)
         for table in modules("table")
@@ -97,7 +107,14 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
 
 
 class ReadStore(
-    TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, ReactionQueries, RoomItemQueries, Protocol
+    TimelineQueries,
+    RoomQueries,
+    MembershipQueries,
+    AccountQueries,
+    ReactionQueries,
+    DirectoryQueries,
+    RoomItemQueries,
+    Protocol,
 ):
     """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
     it reads tables that are being filled. Lists are bounded by ``limit``."""
@@ -124,6 +141,7 @@ class SqliteQueries(
     memberships_sqlite.SqliteMembershipQueries,
     accounts_sqlite.SqliteAccountQueries,
     reactions_sqlite.SqliteReactionQueries,
+    directory_sqlite.SqliteDirectoryQueries,
     SqliteRoomItemQueries,
 ):
     """The queries as methods of the read store on SQLite."""
@@ -135,6 +153,7 @@ class SqliteFilesQueries(
     memberships_sqlite.SqliteFilesMembershipQueries,
     accounts_sqlite.SqliteFilesAccountQueries,
     reactions_sqlite.SqliteFilesReactionQueries,
+    directory_sqlite.SqliteFilesDirectoryQueries,
     SqliteFilesRoomItemQueries,
 ):
     """The queries as methods of the read store on several files."""
@@ -146,6 +165,7 @@ class HBaseQueries(
     memberships_hbase.HBaseMembershipQueries,
     accounts_hbase.HBaseAccountQueries,
     reactions_hbase.HBaseReactionQueries,
+    directory_hbase.HBaseDirectoryQueries,
     HBaseRoomItemQueries,
 ):
     """The queries as methods of the read store on HBase."""

@@ -10,10 +10,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from falcon.features.accounts.rules import AccountRole
+from falcon.features.accounts.rules import AccountChanged, AccountRole
 from falcon.features.accounts.table import AccountRow, DropToken, SetTokenUse, TokenRow, UpsertAccount, UpsertToken
+from falcon.features.catalogue import Event
 from falcon.features.messages.bodies import missing_message
 from falcon.features.messages.table import SetRevision, UpsertMessage
+from falcon.features.people import search
+from falcon.features.people.table import Kind
+from falcon.features.people.table import project as directory_writes
 from falcon.features.reactions.rules import KnownReactions
 from falcon.features.reactions.table import (
     DropReaction,
@@ -36,18 +40,60 @@ from falcon.features.read_marks.table import (
     SetRole,
     UpsertMember,
 )
-from falcon.features.rooms.table import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
+from falcon.features.rooms.rules import RoomChanged, RoomDeleted
+from falcon.features.rooms.table import (
+    DropRoom,
+    SetRoomActivity,
+    SetRoomMembers,
+    SetRoomName,
+    SetRoomOpen,
+    UpsertRoom,
+)
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS, ReadStore
 from falcon.read.room_items import DropItem, Item, PutItem
 from falcon.read.store import ConsumerTables, ProjectionTables, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
+from tests.support.builders import NOW, a_group, an_account, in_the_log
 
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"
 ROOM, OTHER = 64, 128
 ANN, BOB, CAT = 65, 66, 67
+
+
+def changed_account(
+    account_id: int,
+    name: str,
+    *,
+    handle: str | None = None,
+    was: str | None = None,
+    deactivated: bool = False,
+    changed: tuple[str, ...] = ("name", "handle"),
+) -> AccountChanged:
+    return AccountChanged(
+        account_id=account_id,
+        name=name,
+        role="member",
+        title="",
+        about="",
+        handle=handle,
+        email=None,
+        deactivated=deactivated,
+        hide_reads=False,
+        wish=0,
+        role_changes=0,
+        created_at=NOW,
+        was_name=was or name,
+        was_role="member",
+        was_handle=None,
+        changed=changed,
+    )
+
+
+def gone_room(room_id: int, name: str) -> RoomDeleted:
+    return RoomDeleted(room_id, (), name, "", NOW, 0, True)
 
 
 class Store(Protocol):
@@ -77,6 +123,77 @@ class ReadStoreContract(ABC):
             partition: asyncio.run(store.reads.applied(partition)) for partition in (0, 1)
         }
         assert asyncio.run(store.reads.applied_in([])) == {}
+
+    def test_an_open_room_is_read_by_accounts_that_have_not_joined_it(self, store: Store) -> None:
+        self.put(store, "rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 3, NOON))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 2))
+        assert asyncio.run(store.reads.access(ROOM, BOB)) is None
+        self.put(store, "rooms", SetRoomOpen(ROOM, True, False, 1), SetRoomMembers(ROOM, 2))
+        access = asyncio.run(store.reads.access(ROOM, BOB))
+        assert access is not None and (access.role, access.read_seq, access.last_seq) == (None, 3, 3)
+        member = asyncio.run(store.reads.access(ROOM, ANN))
+        assert member is not None and (member.role, member.read_seq) == ("member", 2)
+        (room,) = asyncio.run(store.reads.rooms_among([ROOM]))
+        assert (room.open, room.default, room.members) == (True, False, 2)
+        self.put(store, "rooms", SetRoomOpen(ROOM, False, False, 0))
+        assert asyncio.run(store.reads.access(ROOM, BOB)) is None
+
+    def test_members_are_told_from_others(self, store: Store) -> None:
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 0), UpsertMember(OTHER, BOB, "member", 0))
+        self.put(store, "memberships", UpsertMember(ROOM, CAT, "member", 0), DropMember(ROOM, CAT))
+        assert asyncio.run(store.reads.members_among(ROOM, [ANN, BOB, CAT])) == {ANN}
+        assert asyncio.run(store.reads.members_among(ROOM, [])) == set()
+
+    def found(self, store: Store, text: str, kind: Kind = "person") -> set[int]:
+        return set(asyncio.run(search.find(store.reads, kind, text)).entries)
+
+    def happened(self, store: Store, *events: Event) -> None:
+        writes = [write for event in events for write in directory_writes(in_the_log(event))]
+        self.put(store, "directory", *writes)
+
+    def test_people_are_found_by_the_beginnings_of_their_words(self, store: Store) -> None:
+        self.happened(
+            store, an_account(ANN, "Ann Smith"), an_account(BOB, "Bob Smithers"), an_account(CAT, "タナカ ハナコ")
+        )
+        assert self.found(store, "smi") == {ANN, BOB}
+        assert self.found(store, "SMI bo") == self.found(store, "bob smithers") == {BOB}
+        assert self.found(store, "ﾀﾅ") == self.found(store, "たな は") == {CAT}
+        assert self.found(store, "mith") == self.found(store, "ann bob") == self.found(store, "") == set()
+
+    def test_people_are_found_by_what_they_are_called_now(self, store: Store) -> None:
+        self.happened(
+            store, an_account(ANN, "Ann Smith"), changed_account(ANN, "Ann Miller", handle="ann.m", was="Ann Smith")
+        )
+        assert self.found(store, "smith") == set()
+        assert self.found(store, "miller") == self.found(store, "m ann") == {ANN}
+        assert asyncio.run(search.with_handle(store.reads, "@ann.m")) == ANN
+        assert asyncio.run(search.with_handle(store.reads, "ann")) is None
+
+    def test_one_who_is_deactivated_is_not_found(self, store: Store) -> None:
+        gone = changed_account(ANN, "Ann", deactivated=True, changed=("deactivated",))
+        self.happened(store, an_account(ANN, "Ann"), gone)
+        assert self.found(store, "ann") == set()
+        self.happened(store, changed_account(ANN, "Ann", changed=("deactivated",)))
+        assert self.found(store, "ann") == {ANN}
+
+    def test_open_rooms_are_listed_by_name(self, store: Store) -> None:
+        tea, coffee, closed = (
+            a_group(room, name=name) for room, name in ((64, "Tea kitchen"), (128, "Coffee"), (192, "Own"))
+        )
+        self.happened(store, *(replace(room, open=True) for room in (tea, coffee)), closed)
+        listed = asyncio.run(search.all_by_name(store.reads, "room", b"", 10))
+        assert [entry.identity for _, entry in listed] == [128, 64]
+        after = asyncio.run(search.all_by_name(store.reads, "room", listed[0][0], 10))
+        assert [entry.identity for _, entry in after] == [64]
+        assert self.found(store, "kit", "room") == {64}
+        assert asyncio.run(search.default_rooms(store.reads)) == []
+        opened = RoomChanged(128, "Coffee", "", NOW, 0, True, True, "Coffee", True, 1)
+        self.happened(store, opened, replace(opened, room_id=64, name="Tea", was_name="Tea kitchen", default=False))
+        assert asyncio.run(search.default_rooms(store.reads)) == [128]
+        assert self.found(store, "kit", "room") == set()
+        self.happened(store, replace(opened, open=False, default=False), gone_room(64, "Tea"))
+        assert asyncio.run(search.all_by_name(store.reads, "room", b"", 10)) == []
+        assert asyncio.run(search.default_rooms(store.reads)) == []
 
     def test_a_page_is_a_run_of_a_rooms_messages(self, store: Store) -> None:
         self.put(store, "timeline", *(UpsertMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)))

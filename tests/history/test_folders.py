@@ -69,6 +69,7 @@ def test_a_folder_of_the_first_format_says_what_it_said(tmp_path: Path, name: st
     path = tmp_path / "falcon.db"
     shutil.copy(FOLDERS / name, path)
     with Embedded(path) as falcon:
+        falcon.rebuild("directory")  # it is newer than these folders, and falcon up fills it
         rows = falcon.rows()
         for projection in READ_MODELS:
             assert falcon.rebuild(projection) == 44

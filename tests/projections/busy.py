@@ -20,7 +20,13 @@ from falcon.features.messages.rules import (
 )
 from falcon.features.owners.rules import StepDown
 from falcon.features.pins.rules import AddPin, ImportPin, RemovePin
-from falcon.features.reactions.rules import AddReaction, ImportedReaction, ImportReactions, RemoveReaction
+from falcon.features.reactions.rules import (
+    AddReaction,
+    ImportedReaction,
+    ImportReactions,
+    ReactionAdded,
+    RemoveReaction,
+)
 from falcon.features.read_marks.rules import MoveRead
 from falcon.features.rooms.rules import (
     ChangeRoom,
@@ -123,6 +129,7 @@ class BusyFalcon:
             StepDown(by, {by: number(4), other: number(4)}),
             self._change_of(by),
         ]
+        seldom += [self._remove(each) for each in self.events[-50:] if isinstance(each, ReactionAdded)]
         rare: list[Command] = [
             DeleteRoom(by, room_id),
             CreateRoom(by, "More", "", (Invitation(other),)),
@@ -141,6 +148,12 @@ class BusyFalcon:
             texts=pick([{}, {"handle": f"{account_id}"}, {"handle": None, "email": f"{account_id}@example.org"}]),
             wish=wish,
         )
+
+    def _remove(self, added: ReactionAdded) -> RemoveReaction:
+        room_id, seq, emoji, by = added.room_id, added.seq, added.emoji, added.account_id
+        known = reactions_known(self.events, room_id, seq, emoji, [by])
+        revision = self.world.rooms[room_id].revision
+        return RemoveReaction(by, room_id, seq, emoji, self.messages.get((room_id, seq)), revision, known)
 
     def _somebody(self) -> int:
         return nth_id(self._random.randrange(1, _PEOPLE + 1))

@@ -64,6 +64,10 @@ export interface FieldError {
   rule: string;
 }
 
+export interface FoundAccounts {
+  accounts: Array<Account>;
+}
+
 /** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before. ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have left it. */
 export interface Imported {
   accounts: Record<string, number>;
@@ -125,6 +129,22 @@ export interface LinkPassword {
   /** 10 to 256 characters, and none of the 10,000 commonest passwords */
   password: string;
   bearer?: boolean;
+}
+
+/** An open room. ``members``: how many it has; ``joined``: the caller is one of them. */
+export interface ListedRoom {
+  room_id: number;
+  name: string;
+  description: string;
+  members: number;
+  joined: boolean;
+  /** RFC 3339, UTC */
+  updated_at: string;
+}
+
+export interface ListedRooms {
+  rooms: Array<ListedRoom>;
+  next_cursor: string | null;
 }
 
 /** ``scopes``: what the token may do. */

@@ -68,6 +68,18 @@ export class FalconClient {
     return this.#connection.query("/v1/accounts", { role, deactivated, limit, cursor }, options);
   }
 
+  /** Accounts in the order of the ids, at most 200. An id that no account has is left out. */
+  async accountsOf(accountIds, options) {
+    const { accounts } = await this.#connection.query("/v1/accounts", { ids: [...accountIds].join(",") }, options);
+    return accounts;
+  }
+
+  /** People by the beginnings of words of names and handles. Members of the room come first. */
+  async searchAccounts(q, { room, limit, ...options } = {}) {
+    const { accounts } = await this.#connection.query("/v1/accounts/search", { q, room, limit }, options);
+    return accounts;
+  }
+
   account(accountId, options) {
     return this.#connection.query(`/v1/accounts/${accountId}`, {}, options);
   }
@@ -180,6 +192,11 @@ export class FalconClient {
 
   rooms({ limit, cursor, ...options } = {}) {
     return this.#connection.query("/v1/rooms", { limit, cursor }, options);
+  }
+
+  /** Rooms that you may join, by name, or by the beginnings of words of it. */
+  openRooms({ q, limit, cursor, ...options } = {}) {
+    return this.#connection.query("/v1/rooms/directory", { q, limit, cursor }, options);
   }
 
   room(roomId, options) {

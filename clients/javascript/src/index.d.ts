@@ -13,6 +13,7 @@ import type {
   LinkOwner,
   Me,
   Member,
+  ListedRooms,
   Members,
   Message,
   Messages,
@@ -118,6 +119,8 @@ export class FalconClient {
   signOut(options?: CommandOptions): Promise<void>;
   changeMe(changes: MyProfile, options?: CommandOptions): Promise<Account>;
   createAccount(name: string, options?: Omit<NewAccount, "name"> & CommandOptions): Promise<CreatedAccount>;
+  accountsOf(accountIds: Iterable<number>, options?: CallOptions): Promise<Account[]>;
+  searchAccounts(q: string, options?: { room?: number; limit?: number } & CallOptions): Promise<Account[]>;
   accounts(options?: { role?: Account["role"]; deactivated?: boolean } & PageOptions): Promise<Accounts>;
   account(accountId: number, options?: CallOptions): Promise<Account>;
   changeAccount(accountId: number, changes: AccountChange, options?: CommandOptions): Promise<Account>;
@@ -148,6 +151,7 @@ export class FalconClient {
   createRoom(name: string, options?: CommandOptions & { description?: string; members?: readonly NewMember[] }): Promise<Room>;
   directRoom(accountId: number, options?: CommandOptions): Promise<Room>;
   rooms(options?: PageOptions): Promise<Rooms>;
+  openRooms(options?: { q?: string } & PageOptions): Promise<ListedRooms>;
   room(roomId: number, options?: CallOptions): Promise<Room>;
   changeRoom(roomId: number, changes: RoomChange, options?: CommandOptions): Promise<Room>;
   deleteRoom(roomId: number, options?: CommandOptions): Promise<void>;

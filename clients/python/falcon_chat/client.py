@@ -19,12 +19,14 @@ from falcon_chat.models import (
     Author,
     Authors,
     CreatedAccount,
+    FoundAccounts,
     Imported,
     InvitationList,
     InvitationView,
     IssuedInvitation,
     IssuedToken,
     LinkOwner,
+    ListedRooms,
     Me,
     Member,
     Members,
@@ -131,6 +133,18 @@ class FalconClient:
         """Admins only. ``role``, ``deactivated``: only these."""
         shown = None if deactivated is None else str(deactivated).lower()
         return await self._get("/v1/accounts", Accounts, role=role, deactivated=shown, limit=limit, cursor=cursor)
+
+    async def accounts_of(self, account_ids: Iterable[int]) -> tuple[Account, ...]:
+        """Accounts in the order of the ids, at most 200. An id that no account has is left out."""
+        ids = ",".join(map(str, account_ids))
+        return (await self._get("/v1/accounts", Accounts, ids=ids)).accounts
+
+    async def search_accounts(
+        self, q: str, *, room_id: int | None = None, limit: int | None = None
+    ) -> tuple[Account, ...]:
+        """People by the beginnings of words of names and handles. Members of the room come first."""
+        found = await self._get("/v1/accounts/search", FoundAccounts, q=q, room=room_id, limit=limit)
+        return found.accounts
 
     async def account(self, account_id: int) -> Account:
         return await self._get(f"/v1/accounts/{account_id}", Account)
@@ -248,6 +262,12 @@ class FalconClient:
 
     async def rooms(self, *, limit: int | None = None, cursor: str | None = None) -> Rooms:
         return await self._get("/v1/rooms", Rooms, limit=limit, cursor=cursor)
+
+    async def open_rooms(
+        self, q: str | None = None, *, limit: int | None = None, cursor: str | None = None
+    ) -> ListedRooms:
+        """Rooms that you may join, by name, or by the beginnings of words of it."""
+        return await self._get("/v1/rooms/directory", ListedRooms, q=q, limit=limit, cursor=cursor)
 
     async def room(self, room_id: int) -> Room:
         return await self._get(f"/v1/rooms/{room_id}", Room)

@@ -61,6 +61,10 @@ class CreatedAccount(msgspec.Struct, frozen=True):
     token: str
 
 
+class FoundAccounts(msgspec.Struct, frozen=True):
+    accounts: tuple[Account, ...]
+
+
 class Imported(msgspec.Struct, frozen=True):
     """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before.
     ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have
@@ -119,6 +123,22 @@ class IssuedToken(msgspec.Struct, frozen=True):
 
 class LinkOwner(msgspec.Struct, frozen=True):
     name: str
+
+
+class ListedRoom(msgspec.Struct, frozen=True):
+    """An open room. ``members``: how many it has; ``joined``: the caller is one of them."""
+
+    room_id: int
+    name: str
+    description: str
+    members: int
+    joined: bool
+    updated_at: datetime
+
+
+class ListedRooms(msgspec.Struct, frozen=True):
+    rooms: tuple[ListedRoom, ...]
+    next_cursor: str | None
 
 
 class Me(msgspec.Struct, frozen=True):

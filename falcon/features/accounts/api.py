@@ -28,6 +28,8 @@ from falcon.features.accounts.rules import (
 )
 from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.accounts.wishes import change_profile
+from falcon.features.people.search import people_near
+from falcon.features.rooms.joining import join_default_rooms
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_of, reference
@@ -42,9 +44,9 @@ from falcon.http.problems import (
     token_not_found,
     token_unreadable,
 )
-from falcon.http.requests import AuthedRequest, read_name
+from falcon.http.requests import AuthedRequest, read_ids, read_name
 from falcon.http.responses import BytesResponse, json_response
-from falcon.http.shapes import AccountChange, AccountsQuery, MyProfile, NewAccount, NewToken
+from falcon.http.shapes import ACCOUNTS_MAX, AccountChange, AccountsQuery, MyProfile, NewAccount, NewToken
 from falcon.read.store import ReadStoreUnavailable
 from falcon.read.times import rfc3339
 
@@ -188,10 +190,12 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     change = ChangeAccount(answer.account_id, request.account.role)
     shown = await change_profile(edge, request, change, texts, keyed=False)
     assert isinstance(shown.answer, ProfileAnswer)
+    joined = b"" if role in ("guest", "bot") else await join_default_rooms(edge, request, answer.account_id)
     token = _token(edge, answer.account_id, answer.sealed, f"Account {answer.account_id}")
     created = shapes.CreatedAccount(**_shown(shown.answer), email=shown.answer.email, token=token)
     replayed = result.headers[1:]
-    return json_response(201, created, *shown.headers[:1], *replayed)
+    (name, position), *_ = shown.headers
+    return json_response(201, created, (name, position + joined), *replayed)
 
 
 def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
@@ -206,9 +210,28 @@ def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
 
 async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
     query = request.query(AccountsQuery)
+    if query.ids is not None:
+        return await _accounts_by_id(edge, request, read_ids(query.ids, ACCOUNTS_MAX))
+    if not request.account.is_admin:
+        raise not_allowed("ids", "must be given, unless the account is an administrator")
     rows = await edge.store.accounts(start_of(query), query.limit + 1, query.role, query.deactivated)
     page, next_cursor = page_of(rows, query.limit, attrgetter("account_id"))
     return json_response(200, shapes.Accounts([account_shape(row, request.account) for row in page], next_cursor))
+
+
+async def _accounts_by_id(edge: Edge, request: AuthedRequest, account_ids: Sequence[AccountId]) -> BytesResponse:
+    """The accounts in the order of the ids, also ones that have left a room. A guest knows of people with whom it
+    shares a room."""
+    rows = await edge.store.accounts_of(account_ids)
+    missing = [account_id for account_id in account_ids if account_id not in rows]
+    if missing:
+        await edge.reads.names(request, missing)  # catches up with them
+        rows |= await edge.store.accounts_of(missing)
+    if request.is_guest:
+        near = await people_near(edge.store, request.account_id)
+        rows = {account_id: row for account_id, row in rows.items() if account_id in near}
+    accounts = [account_shape(rows[each], request.account) for each in account_ids if each in rows]
+    return json_response(200, shapes.Accounts(accounts, None))
 
 
 async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -402,11 +425,13 @@ OPERATIONS: Final = (
         "/v1/accounts",
         list_accounts,
         GROUP,
-        permissions.ADMINS,
-        "List all accounts",
-        "Requires an administrator.",
+        permissions.Permission(more="without `ids`: administrators"),
+        "List accounts",
+        "All of them, for administrators. With `ids` these accounts, in the order of the ids, also people who have "
+        "left a room; guests see those with whom they share a room.",
         {200: shapes.Accounts([shapes.AccountShape(**_BEN, email=None)], None)},
         query=shapes.AccountsQuery,
+        problems=("not_allowed",),
     ),
     ApiOperation(
         "GET",

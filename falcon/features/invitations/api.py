@@ -26,6 +26,7 @@ from falcon.features.invitations.rules import (
     RevokeInvitation,
     UseInvitation,
 )
+from falcon.features.rooms.joining import join_default_rooms
 from falcon.features.rooms.rules import PutMember
 from falcon.features.sign_in.api import SIGNED_IN, new_session, now_millis, signed_in
 from falcon.features.sign_in.rules import PasswordAnswer, ReadPassword, SessionAnswer, SetPassword, SignIn
@@ -220,6 +221,8 @@ async def accept_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse
             if problem.code not in _TAKEN:  # in the last moment: the newcomer chooses another one later
                 raise
     await _join(edge, _as(request, inviter), account_id, invitation)
+    if invitation.role not in ("guest", "bot"):
+        await join_default_rooms(edge, member, account_id)
     number = await _password(edge, member, newcomer.password)
     session, secret = new_session(edge, request)
     signed = (await edge.commands.dispatch(member, SignIn(account_id, session, number))).answer

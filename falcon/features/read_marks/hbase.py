@@ -282,6 +282,11 @@ def members(view: HBaseQueryContext, room_id: RoomId, after: AccountId, limit: i
     return [MemberRow(each, names.get(each, ""), _role(row), _read_seq(row)) for each, row in rows.items()]
 
 
+def members_among(view: HBaseQueryContext, room_id: RoomId, account_ids: Collection[AccountId]) -> set[AccountId]:
+    keys = {member_key(room_id, account_id): account_id for account_id in account_ids}
+    return {keys[key] for key, row in view.calls.rows(_table(view), keys).items() if _is_member(row)}
+
+
 def mentions(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
     return _mentions(view, account_id, {room_id: (after, through)})[room_id]
 
@@ -342,4 +347,5 @@ class HBaseMembershipQueries:
     summaries = query(summaries)
     summaries_of = query(summaries_of)
     members = query(members)
+    members_among = query(members_among)
     mentions = query(mentions)

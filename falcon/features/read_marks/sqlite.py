@@ -156,6 +156,14 @@ def members(view: SqliteQueryContext, room_id: RoomId, after: AccountId, limit: 
     return [MemberRow(*row) for row in rows]
 
 
+def members_among(view: SqliteQueryContext, room_id: RoomId, account_ids: Collection[AccountId]) -> set[AccountId]:
+    rows: Any = view.execute(
+        "SELECT account_id FROM json_each(?) e JOIN memberships m ON m.room_id = ? AND m.account_id = e.value",
+        (json_of(account_ids), room_id),
+    )
+    return {account_id for (account_id,) in rows}
+
+
 def mentions(view: SqliteQueryContext, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
     row: Any = view.execute(
         "SELECT count(*) FROM mentions WHERE account_id = ? AND room_id = ? AND seq > ? AND seq <= ?",
@@ -200,6 +208,7 @@ class SqliteMembershipQueries:
     summaries = query(summaries, "memberships", "timeline")
     summaries_of = query(summaries_of, "memberships", "rooms", "timeline")
     members = query(members, "memberships", "accounts")
+    members_among = query(members_among, "memberships")
     mentions = query(mentions, "memberships")
 
 
@@ -208,6 +217,7 @@ class SqliteFilesMembershipQueries:
 
     access = in_file_of(SqliteMembershipQueries.access)
     room_of = in_file_of(SqliteMembershipQueries.room_of, 1)
+    members_among = in_file_of(SqliteMembershipQueries.members_among)
     mentions = in_file_of(SqliteMembershipQueries.mentions, 1)
 
     async def rooms_of(

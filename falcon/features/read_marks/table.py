@@ -144,6 +144,9 @@ class MembershipQueries(Protocol):
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         """Members by account id, from ``after`` (excluded) on."""
 
+    async def members_among(self, room_id: RoomId, account_ids: Collection[AccountId]) -> set[AccountId]:
+        """The members of the room among these accounts."""
+
     async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
         """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
 

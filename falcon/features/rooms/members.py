@@ -11,8 +11,8 @@ from falcon.http.api import examples, permissions
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, invalid, room_not_found
-from falcon.http.requests import AuthedRequest, identity
+from falcon.http.problems import account_not_found, room_not_found
+from falcon.http.requests import AuthedRequest, read_ids
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole
 
@@ -32,7 +32,7 @@ async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """Names for a room's history. Authors who have left the room are not among its members."""
     room_id = request.path_id("room_id", room_not_found)
-    account_ids = _account_ids(request.query(AuthorsQuery).ids)
+    account_ids = read_ids(request.query(AuthorsQuery).ids, AUTHORS_MAX)
     await edge.reads.access(request, room_id)
     names = await edge.reads.names(request, account_ids)
     authors = [shapes.Author(account_id, names[account_id]) for account_id in account_ids if account_id in names]
@@ -60,18 +60,6 @@ async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.path_id("account_id", account_not_found)
     result = await edge.commands.dispatch(request, RemoveMember(request.account_id, room_id, account_id))
     return BytesResponse(204, b"", *result.headers)
-
-
-def _account_ids(text: str) -> list[int]:
-    """Removes duplicates. Raises Problem 422."""
-    parts = text.split(",")
-    if len(parts) > AUTHORS_MAX:
-        raise invalid("ids", f"must have at most {AUTHORS_MAX} account ids")
-    return list(dict.fromkeys(identity(part, _wrong_ids) for part in parts))
-
-
-def _wrong_ids(_: str) -> Problem:
-    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, separated by commas")
 
 
 # --- operations -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""People and open rooms are found by the words of their names."""
