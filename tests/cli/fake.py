@@ -66,7 +66,9 @@ def message(room_id: int, seq: int, text: str, **fields: Any) -> Json:
 
 
 def account(account_id: int, name: str, *, is_admin: bool = False) -> Json:
-    return {"account_id": account_id, "name": name, "is_admin": is_admin, "created_at": TIME}
+    role = "admin" if is_admin else "member"
+    profile: Json = {"handle": None, "title": "", "about": "", "bot": False, "role": role, "deactivated": False}
+    return {"account_id": account_id, "name": name, **profile, "is_admin": is_admin, "created_at": TIME}
 
 
 def room(room_id: int, name: str, **fields: Any) -> Json:
@@ -269,13 +271,22 @@ class FakeFalcon:
     def _accounts(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             name = msgspec.json.decode(request.content)["name"]
-            return httpx.Response(201, json={"account_id": 130, "name": name, "token": "secret"})
+            return httpx.Response(201, json=account(130, name) | {"email": None, "token": "secret"})
         return httpx.Response(200, json={"accounts": self.accounts, "next_cursor": None})
 
     def _tokens(self, request: httpx.Request, __: int) -> httpx.Response:
         if request.method == "POST":
-            return httpx.Response(201, json={"token_id": 2, "token": "another secret"})
-        tokens = [{"token_id": token_id, "created_at": TIME} for token_id in self.tokens]
+            made: Json = {"token_id": 2, "token": "another secret", "name": "", "scopes": [], "expires_at": None}
+            return httpx.Response(201, json=made)
+        more: Json = {
+            "kind": "token",
+            "name": "",
+            "scopes": [],
+            "expires_at": None,
+            "last_used_at": None,
+            "issued_by": None,
+        }
+        tokens = [{"token_id": token_id, "created_at": TIME, **more} for token_id in self.tokens]
         return httpx.Response(200, json={"tokens": tokens})
 
     def _token(self, _: httpx.Request, __: int, token_id: int) -> httpx.Response:
