@@ -98,8 +98,12 @@ class AccountLine(_SentLine, frozen=True, tag="account", forbid_unknown_fields=T
     email: str | None = None
     deactivated: bool = False
     _SAYS_NOTHING: ClassVar[Json] = {
-        "role": "member", "title": "", "about": "",
-        "handle": None, "email": None, "deactivated": False,
+        "role": "member",
+        "title": "",
+        "about": "",
+        "handle": None,
+        "email": None,
+        "deactivated": False,
     }
     at: str | None = None
 
