@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,14 +64,14 @@ def test_a_method_that_a_path_has_not_is_refused_with_those_it_has(falcon: Falco
     if "GET" in has:
         has.add("HEAD")
     for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"} - has:
-        refused = anna.send(method, path.format(room_id=1, seq=1, account_id=1, token_id=1, emoji="x"))
+        refused = anna.send(method, re.sub(r"{\w+}", "1", path))
         problem(refused, 405, "method_not_allowed")
         allowed = set(refused.headers["allow"].split(", "))
         assert allowed - {"HEAD"} == has - {"HEAD"}
 
 
 def test_head_is_among_the_methods_that_are_allowed(anna: Person) -> None:
-    assert set(anna.put("/v1/me").headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert set(anna.put("/v1/me").headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH"}
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json"])
