@@ -108,6 +108,13 @@ class ReadYourWrites:
         """The account's name. None only if there is no such account. Raises Problem 503, ReadStoreUnavailable."""
         return (await self.names(request, [account_id])).get(account_id)
 
+    async def is_active(self, request: AuthedRequest, account_id: AccountId) -> bool:
+        """False if the account is deactivated. Raises Problem 503, ReadStoreUnavailable."""
+        row = (await self._store.accounts_of([account_id])).get(account_id)
+        if row is not None and row.deactivated:
+            row = (await self.newest(request, account_id, self._store.accounts_of, [account_id])).get(account_id)
+        return row is None or not row.deactivated
+
     async def newest(
         self, request: AuthedRequest, identity: int, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:

@@ -158,3 +158,13 @@ def test_new_accounts_are_members_of_default_rooms(falcon: Falcon, hire: Callabl
     assert (again.status_code, again.json()) == (201, made.json())
     falcon.admin.send("PATCH", str(lobby), {"default": False})
     assert hire("Later").get("/v1/rooms").json()["rooms"] == []
+
+
+def test_one_who_is_deactivated_comes_into_no_room(falcon: Falcon, hire: Callable[..., Person]) -> None:
+    ann, gone = hire("Ann"), hire("Gone")
+    room, old = ann.makes_room("Tea kitchen"), ann.makes_room("Old", gone)
+    falcon.admin.send("PATCH", f"/v1/accounts/{gone.account_id}", {"deactivated": True})
+    problem(ann.put(f"{room}/members/{gone.account_id}", {"role": "member"}), 422, "invalid", "account_id")
+    problem(ann.put(f"/v1/direct/{gone.account_id}"), 422, "invalid", "account_id")
+    assert ann.put(f"{old}/members/{gone.account_id}", {"role": "readonly"}).status_code == 200, "it is a member"
+    problem(hire("Ben").put(f"{room}/members/{gone.account_id}", {"role": "member"}), 404, "room_not_found")

@@ -67,6 +67,7 @@ def test_the_accounts_of_all_members_are_looked_up_at_once(
     falcon: Falcon, anna: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invited = [{"account_id": falcon.account(f"Guest {number}").account_id} for number in range(20)]
+    falcon.edge.names.forget()
     calls = StoreCalls(falcon, monkeypatch)
     assert anna.post("/v1/rooms", {"name": "Tea kitchen", "members": invited}).status_code == 201
     assert [name for name in calls.made if name not in ("bearer", "roles_of")] == ["names_of"]

@@ -15,6 +15,7 @@ from falcon.features.read_marks.table import RoomCursor, RoomSummaryRow
 from falcon.features.rooms import members
 from falcon.features.rooms.members import MEMBERS
 from falcon.features.rooms.rules import (
+    NOT_ACTIVE,
     ChangeRoom,
     CreateRoom,
     DeleteRoom,
@@ -47,7 +48,14 @@ from falcon.http.api.lines import (
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
+from falcon.http.problems import (
+    Problem,
+    account_not_found,
+    invalid,
+    not_allowed,
+    room_not_found,
+    wrong_cursor,
+)
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import JSON, BytesResponse, json_response
 from falcon.http.room_views import room_shape, room_summaries
@@ -90,6 +98,8 @@ async def open_direct(edge: Edge, request: AuthedRequest) -> BytesResponse:
     name = await edge.reads.name(request, peer_id)
     if name is None:
         raise account_not_found(peer_id)
+    if not await edge.reads.is_active(request, peer_id):
+        raise invalid(NOT_ACTIVE.field, NOT_ACTIVE.rule)
     account_id = request.account_id
     refusal = None
     if not await edge.store.direct_rooms([(min(account_id, peer_id), max(account_id, peer_id))]):

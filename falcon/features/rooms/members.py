@@ -47,7 +47,10 @@ async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
     name = await edge.reads.name(request, account_id)
     # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
     # learn here which accounts exist.
-    command = PutMember(request.account_id, room_id, account_id, change.role, name is not None, request.is_guest)
+    is_active = await edge.reads.is_active(request, account_id)
+    command = PutMember(
+        request.account_id, room_id, account_id, change.role, name is not None, request.is_guest, is_active
+    )
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, MemberAnswer)
     member = shapes.MemberShape(account_id, name or "", result.answer.role, result.answer.read_seq)

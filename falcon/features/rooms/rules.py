@@ -85,7 +85,7 @@ class PutMember(msgspec.Struct, frozen=True, tag=True):
     """Add an account to the room, or change its role. ``account_exists``: as the sender has read.
 
     The sender does not refuse by itself: only members of the room may learn which accounts there are. ``by_guest``:
-    the caller is a guest, who joins no room by itself.
+    the caller is a guest, who joins no room by itself. ``is_active``: the account is not deactivated.
     """
 
     by: AccountId
@@ -94,6 +94,7 @@ class PutMember(msgspec.Struct, frozen=True, tag=True):
     role: Role
     account_exists: bool = True
     by_guest: bool = False
+    is_active: bool = True
 
 
 class JoinDefault(msgspec.Struct, frozen=True, tag=True):
@@ -217,6 +218,9 @@ class MemberLeft(msgspec.Struct, frozen=True):
     account_id: AccountId
     role: Role
     members: int | None = None
+
+
+NOT_ACTIVE: Final = Invalid("account_id", "must be an active account")
 
 
 class RoomAnswer(msgspec.Struct, frozen=True, tag="room-answer"):
@@ -494,6 +498,8 @@ def put_member(room: Room, command: PutMember, _: Millis) -> Decision:
     if member is None:
         if not command.account_exists:
             return UnknownAccount(command.account_id)
+        if not command.is_active:
+            return NOT_ACTIVE
         return _join(room, command.account_id, command.role)
     answer = MemberAnswer(command.account_id, command.role, member.read_seq)
     if member.role == command.role:
