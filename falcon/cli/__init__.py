@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from falcon import __version__
-from falcon.cli import accounts, chat, cluster, health, rooms, smoke, top, transfer, upkeep
+from falcon.cli import accounts, chat, cluster, health, rooms, signing, smoke, top, transfer, upkeep
 from falcon.cli.faults import FaultTellingGroup
 
 
@@ -62,6 +62,9 @@ app.command(rich_help_panel=_MACHINE)(upkeep.up)
 for command in chat.COMMANDS:
     app.command(rich_help_panel=_CHAT)(command)
 
+app.command("sign-in", rich_help_panel=_CHAT)(signing.sign_in)
+app.command(rich_help_panel=_CHAT)(signing.invite)
+
 _GROUPS = {
     "room": (
         "Create and change rooms, and manage their members.",
@@ -79,6 +82,10 @@ _GROUPS = {
     "account": (
         "Create accounts and manage their tokens: for admins.",
         {"add": accounts.add, "list": accounts.list_all, "token": accounts.new_token, "revoke": accounts.revoke},
+    ),
+    "session": (
+        "See where you are signed in, and end it.",
+        {"list": signing.sessions, "end": signing.end_session},
     ),
 }
 for _name, (_help, _commands) in _GROUPS.items():

@@ -45,6 +45,12 @@ class Naming:
     async def account(self, person: str) -> int:
         return (await self.accounts([person]))[0]
 
+    async def own_or_other(self, person: str | None) -> int | None:
+        return None if person is None else await self.account(person)
+
+    async def rooms(self, rooms: Sequence[str]) -> list[int]:
+        return [await self.room(each) for each in rooms]
+
     async def accounts(self, people: Sequence[str]) -> list[int]:
         """Any accounts. Only an admin can list all accounts, so this uses an admin's token if there is one, and else
         the members of the caller's rooms."""

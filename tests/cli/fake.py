@@ -146,6 +146,7 @@ class FakeFalcon:
     leaves_out: bool = False  # the further members of rooms
     refuse_import: Callable[[Json], Json | None] = lambda line: None
     tokens: list[int] = field(default_factory=list)
+    sessions: list[int] = field(default_factory=list)  # the first is the caller's own
     requests: list[httpx.Request] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)
     streams: list[Respond] = field(default_factory=list)  # connections of the stream, in turn
@@ -171,6 +172,11 @@ class FakeFalcon:
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/(\d+)/tokens", self._tokens),
             (r"/v1/accounts/(\d+)/tokens/(\d+)", self._token),
+            (r"/v1/accounts/(\d+)/sign-in-link", self._link),
+            (r"/v1/invitations", self._invite),
+            (r"/v1/me", self._me),
+            (r"/v1/sessions", self._sessions),
+            (r"/v1/sessions/(\d+)", self._session),
             (r"/v1/stream", self._stream),
             (r"/v1/import", self._import),
             (r"/v1/export", self._export),
@@ -291,6 +297,31 @@ class FakeFalcon:
 
     def _token(self, _: httpx.Request, __: int, token_id: int) -> httpx.Response:
         self.tokens.remove(token_id)
+        return httpx.Response(204)
+
+    def _link(self, _: httpx.Request, account_id: int) -> httpx.Response:
+        return httpx.Response(201, json={"url": f"http://tea/#sign-in={account_id}_code", "expires_at": TIME})
+
+    def _invite(self, request: httpx.Request) -> httpx.Response:
+        asked = msgspec.json.decode(request.content)
+        shown = {"invitation_id": 1, "url": "http://tea/#invitation=1_code", "expires_at": TIME}
+        return httpx.Response(201, json={**shown, "role": asked["role"], "uses_left": asked["uses"]})
+
+    def _me(self, _: httpx.Request) -> httpx.Response:
+        own = {"account_id": 130, "name": "Alice", "handle": None, "title": "", "about": "", "bot": False}
+        role = {"role": "owner", "deactivated": False, "is_admin": True, "created_at": TIME, "email": None}
+        return httpx.Response(200, json={**own, **role, "organization_id": 1, "hide_reads": False, "scopes": ["read"]})
+
+    def _sessions(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            del self.sessions[1:]
+            return httpx.Response(204)
+        seen = {"created_at": TIME, "last_used_at": None, "user_agent": "Firefox", "address": "192.0.2.7"}
+        listed = [{"session_id": each, "current": each == self.sessions[0], **seen} for each in self.sessions]
+        return httpx.Response(200, json={"sessions": listed})
+
+    def _session(self, _: httpx.Request, session_id: int) -> httpx.Response:
+        self.sessions.remove(session_id)
         return httpx.Response(204)
 
     def _import(self, request: httpx.Request) -> httpx.Response:

@@ -50,13 +50,15 @@ def test_every_argument_and_option_says_what_it_is(name: str, command: Any) -> N
     assert [each.name for each in command.params if not each.help] == []
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if re.match("room |account |send|tail|read|rooms", name)])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if re.match("room |account |session |sign-in|invite|send|tail|read|rooms", name)]
+)
 def test_the_page_lists_every_command_of_chat(name: str) -> None:
     assert f"| `falcon {name}" in PAGE
 
 
 def test_the_page_lists_no_command_that_is_not_there() -> None:
-    listed = re.findall(r"^\| `falcon ((?:room|account) \w+|\w+)", PAGE, re.MULTILINE)
+    listed = re.findall(r"^\| `falcon ((?:room|account|session) \w+|[\w-]+)", PAGE, re.MULTILINE)
     assert listed
     assert set(listed) <= set(NAMES)
 
