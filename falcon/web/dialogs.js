@@ -1,5 +1,6 @@
 import { Problem, Unreachable } from "./client/index.js";
 import { h, icon, iconButton } from "./dom.js";
+import { PeoplePicker } from "./people.js";
 import { has, t } from "./strings.js";
 
 /** The reason of a failure, for people. */
@@ -88,7 +89,7 @@ function form(title, fields, label, send) {
             await send();
             dialog.close();
           } catch (failure) {
-            error.textContent = failure instanceof Nameless ? failure.message : reason(failure);
+            error.textContent = reason(failure);
           }
           submit.disabled = false;
         },
@@ -103,23 +104,6 @@ function form(title, fields, label, send) {
   return dialog;
 }
 
-class Nameless extends Error {}
-
-/** Account ids from numbers and known names, separated by commas. Throws Nameless. */
-function ids(chat, text) {
-  const parts = text.split(/[,、，]/).map((part) => part.trim()).filter(Boolean);
-  return [...new Set(parts.map((part) => idOf(chat, part)))];
-}
-
-function idOf(chat, part) {
-  const number = /^#?([1-9]\d{0,15})$/.exec(part);
-  if (number) return Number(number[1]);
-  const called = [...chat.people].filter(([, name]) => name.toLocaleLowerCase() === part.toLocaleLowerCase());
-  if (called.length === 1) return called[0][0];
-  const numbers = called.map(([accountId]) => accountId).join(", ");
-  throw new Nameless(called.length ? t("error.ambiguous", { name: part, ids: numbers }) : t("error.nameless", { name: part }));
-}
-
 function field(id, label, input, hint = null) {
   return [
     h("label", { for: id }, label),
@@ -128,36 +112,23 @@ function field(id, label, input, hint = null) {
   ];
 }
 
-/** An input for the number or name of an account, which suggests known people. */
-export function accountInput(chat, id) {
-  const list = h(
-    "datalist",
-    { id: `${id}-known` },
-    [...chat.people]
-      .filter(([accountId]) => accountId !== chat.me.account_id)
-      .map(([accountId, name]) => h("option", { value: accountId, label: name })),
-  );
-  const input = h("input", { list: list.id, autocomplete: "off", required: true });
-  return { input, list };
-}
-
 export function newRoom(chat, opened) {
   const name = h("input", { required: true, maxlength: 255, autocomplete: "off" });
   const description = h("input", { maxlength: 4096, autocomplete: "off" });
-  const members = h("input", { autocomplete: "off", inputmode: "text" });
+  const members = new PeoplePicker(chat, "new-members", { many: true });
   form(
     t("new.title"),
     [
       field("new-name", t("new.name"), name),
       field("new-description", t("new.description"), description),
-      field("new-members", t("new.members"), members, t("new.members.hint")),
+      h("label", { for: "new-members" }, t("new.members")),
+      members.element,
     ],
     t("new.make"),
     async () => {
-      const invited = ids(chat, members.value).filter((each) => each !== chat.me.account_id);
       const room = await chat.falcon.createRoom(name.value, {
         description: description.value,
-        members: invited.map((accountId) => ({ account_id: accountId, role: "member" })),
+        members: members.chosen.map(({ account_id }) => ({ account_id, role: "member" })),
       });
       opened(chat.made(room));
     },
@@ -165,11 +136,17 @@ export function newRoom(chat, opened) {
 }
 
 export function newDirect(chat, opened) {
-  const { input, list } = accountInput(chat, "direct-account");
-  form(t("direct.title"), [field("direct-account", t("direct.account"), input), list], t("direct.open"), async () => {
-    const [accountId] = ids(chat, input.value);
-    opened(await openDirect(chat, accountId));
+  const person = new PeoplePicker(chat, "direct-account");
+  form(t("direct.title"), [h("label", { for: "direct-account" }, t("direct.account")), person.element], t("direct.open"), async () => {
+    opened(await openDirect(chat, theOne(person).account_id));
   });
+}
+
+/** The person who was chosen. Throws a Problem if it is nobody. */
+function theOne(picker) {
+  const [person] = picker.chosen;
+  if (!person) throw new Problem(422, "nobody", "");
+  return person;
 }
 
 export async function openDirect(chat, accountId) {
@@ -177,7 +154,7 @@ export async function openDirect(chat, accountId) {
 }
 
 export function addMember(chat, room, added) {
-  const { input, list } = accountInput(chat, "add-account");
+  const person = new PeoplePicker(chat, "add-account");
   const role = h(
     "select",
     {},
@@ -185,11 +162,10 @@ export function addMember(chat, room, added) {
   );
   form(
     t("members.add"),
-    [field("add-account", t("members.account"), input), list, field("add-role", t("members.role"), role)],
+    [h("label", { for: "add-account" }, t("members.account")), person.element, field("add-role", t("members.role"), role)],
     t("members.add"),
     async () => {
-      const [accountId] = ids(chat, input.value);
-      const member = await chat.falcon.putMember(room.roomId, accountId, role.value);
+      const member = await chat.falcon.putMember(room.roomId, theOne(person).account_id, role.value);
       chat.people.set(member.account_id, member.name);
       added(member);
     },

@@ -33,6 +33,7 @@ const PATHS = {
   quote: "M5 5v14M10 8h9M10 12h9M10 16h6",
   list: "M9 6h11M9 12h11M9 18h11M4.500 6h.01M4.500 12h.01M4.500 18h.01",
   numbers: "M10 6h10M10 12h10M10 18h10M4 5l1.500-1v5M3.500 14.500c1-1 3-.6 2.500.8L3.500 18.500h3",
+  find: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5",
   out: "M10 5H5v14h5M14 8l4 4-4 4M18 12H9",
 };
 
@@ -71,7 +72,7 @@ export function announce(text) {
   while (announcer.childElementCount > 3) announcer.firstElementChild.remove();
 }
 
-/** A circle with the initial of a person, in the colour of the name. A direct room has the same name and colour. */
+/** A circle with the initials of a person, in the colour of the name. A direct room has the same name and colour. */
 export const avatar = (name, shape = "") => circle(name, shape, hueOf(name));
 
 /** The avatar of a room. A direct room has that of the other person; a group keeps its colour when it is renamed. */
@@ -83,8 +84,15 @@ export function roomAvatar({ roomId, name, kind }) {
 const HUES = 8;
 
 function circle(name, shape, hue) {
-  const letter = [...(name || "?").trim()][0] ?? "?";
-  return h("span", { class: `avatar hue-${hue} ${shape}`, "aria-hidden": "true" }, letter.toUpperCase());
+  return h("span", { class: `avatar hue-${hue} ${shape}`, "aria-hidden": "true" }, initials(name));
+}
+
+/** Two letters, or one kanji or kana, tell more people apart than one letter. */
+function initials(name) {
+  const words = (name || "?").trim().split(/[\s._-]+/).filter(Boolean);
+  const letters = [words[0], words.length > 1 ? words.at(-1) : ""].map((word) => [...(word ?? "")][0] ?? "");
+  const both = /^[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]{2}$/u.test(letters.join(""));
+  return (both ? letters.join("") : letters[0]).toUpperCase();
 }
 
 /** FNV-1a, folded, so that names that differ in one letter mostly differ in colour. */

@@ -4,7 +4,9 @@ import { Problem } from "./client/index.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { connect } from "./connecting.js";
+import { managePeople } from "./admin.js";
 import { ask, roomSettings } from "./dialogs.js";
+import { openDirectory } from "./directory.js";
 import { avatar, h, ICON, iconButton, roomAvatar } from "./dom.js";
 import { Listening } from "./listening.js";
 import { Members } from "./members.js";
@@ -13,9 +15,11 @@ import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
 import { withLinks } from "./richtext.js";
 import { RoomList } from "./roomlist.js";
-import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
+import { accountSettings } from "./settings.js";
+import { forget, isOffer, keptToken, noteSession, onForgotten, takeOffer } from "./session.js";
 import { signIn } from "./signin.js";
 import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
+import { showTheme } from "./theme.js";
 import { Timeline } from "./timeline.js";
 import { Typing } from "./typing.js";
 import { Watching } from "./watching.js";
@@ -38,6 +42,7 @@ class App {
 
   constructor(falcon, me) {
     this.falcon = falcon;
+    this.hasSession = keptToken() === null; // then a cookie says who it is
     this.chat = new Chat(falcon, me);
     this.outbox = new Outbox(this.chat);
     this.stream = new Listening(falcon, {
@@ -63,6 +68,7 @@ class App {
     this.outbox.addEventListener("change", soon);
     const { signal } = this.#listeners;
     window.addEventListener("hashchange", () => this.#route(), { signal });
+    window.addEventListener("keydown", (event) => this.#key(event), { signal });
     window.addEventListener("dragover", keepPage, { signal });
     window.addEventListener("online", () => this.#nudge(), { signal });
     window.addEventListener("offline", () => this.stream.doubt(), { signal });
@@ -101,10 +107,20 @@ class App {
       "div",
       { class: "account", role: "group", "aria-label": t("account.menu") },
       avatar(me.name),
-      h("span", { class: "name" }, h("span", { dir: "auto" }, me.name), h("small", { class: "quiet" }, t("account.id", { id: me.account_id }))),
+      h("span", { class: "name" }, h("span", { dir: "auto" }, me.name), h("small", { class: "quiet" }, me.handle ? `@${me.handle}` : t(`account.role.${me.role}`))),
+      me.is_admin ? iconButton("people", t("admin.title"), () => managePeople(this)) : null,
+      iconButton("settings", t("account.settings"), () => void accountSettings(this)),
       noticesButton(this),
       iconButton("out", t("account.out"), () => void this.#signOut()),
     );
+  }
+
+  /** One's own profile was changed here. */
+  meChanged(me) {
+    Object.assign(this.chat.me, me);
+    this.chat.people.set(me.account_id, me.name);
+    this.list.element.querySelector(".account").replaceWith(this.#account());
+    this.schedule();
   }
 
   #speak(name) {
@@ -193,6 +209,12 @@ class App {
     this.timeline?.visibilityChanged();
   }
 
+  #key(event) {
+    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "k" || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    openDirectory(this);
+  }
+
   // --- which room is open -------------------------------------------------------------------------------------------------
 
   go(hash) {
@@ -201,7 +223,7 @@ class App {
   }
 
   #route() {
-    if (location.hash.startsWith("#token=")) return begin();
+    if (isOffer()) return begin();
     const match = /^#\/rooms\/(\d{1,16})(?:\/(\d{1,16}))?$/.exec(location.hash);
     const roomId = match ? Number(match[1]) : null;
     const seq = match?.[2] ? Number(match[2]) : null;
@@ -341,7 +363,7 @@ class App {
   // --- the end ------------------------------------------------------------------------------------------------------
 
   async #signOut() {
-    const way = await ask(t("account.out.ask"), t("account.out.text"), [
+    const way = this.hasSession ? "end" : await ask(t("account.out.ask"), t("account.out.text"), [
       ["end", t("account.out.end"), "danger"],
       ["here", t("account.out.here"), "primary"],
     ]);
@@ -358,12 +380,12 @@ class App {
     this.#end(way === "end" ? await this.#endToken() : null, true);
   }
 
-  /** Revokes the token. Shows a note if that failed. */
+  /** Ends the session, or revokes the token. Shows a note if that failed. */
   async #endToken() {
     this.stream.stop();
     this.falcon.onFailure = null;
     try {
-      await this.falcon.signOut();
+      await (this.hasSession ? this.falcon.endCurrentSession() : this.falcon.signOut());
     } catch (failure) {
       if (failure instanceof Problem && failure.status === 401) return null; // it is ended
       return t(failure instanceof Problem && failure.status === 409 ? "signin.kept" : "signin.unended");
@@ -373,7 +395,7 @@ class App {
 
   #end(note, leaving = false) {
     this.leave();
-    forgetToken();
+    forget();
     if (leaving) {
       for (const key of Object.keys(sessionStorage)) if (key.startsWith("falcon.draft.")) sessionStorage.removeItem(key);
       history.replaceState(null, "", location.pathname);
@@ -382,7 +404,7 @@ class App {
   }
 
   #unauthenticated() {
-    this.#end(t("signin.ended"));
+    this.#end(t(this.hasSession ? "signin.session.ended" : "signin.ended"));
   }
 
   leave() {
@@ -405,25 +427,25 @@ function keepPage(event) {
 
 let app = null;
 
-/** Signs in with the stored token, with the token in the address, or by hand. */
+/** Signs in by the cookie of a session, by the stored token, by what the address offers, or by hand. */
 async function begin(note = null) {
   app?.leave();
-  const offered = offeredToken();
+  const offer = takeOffer();
   const kept = keptToken();
   const enter = (falcon, me) => (app = new App(falcon, me));
-  if (!kept || (offered && offered !== kept)) {
-    signIn(root, { offered, note, done: enter });
-    return;
-  }
+  if (offer && offer.value !== kept) return void signIn(root, { offer, note, done: enter });
+  if (note !== null) return void signIn(root, { note, done: enter }); // signed out just now
   root.replaceChildren(h("p", { class: "choose quiet", role: "status" }, t("signin.checking")));
   const falcon = connect(kept);
   for (;;) {
     try {
-      return void enter(falcon, await falcon.me({ timeoutMs: FIRST_MS }));
+      const me = await falcon.me({ timeoutMs: FIRST_MS });
+      if (kept === null) noteSession();
+      return void enter(falcon, me);
     } catch (error) {
       if (error instanceof Problem && error.status === 401) {
-        forgetToken();
-        return void signIn(root, { note: t("signin.ended"), done: enter });
+        forget();
+        return void signIn(root, { note: kept === null ? null : t("signin.ended"), done: enter });
       }
       root.firstElementChild.textContent = t("signin.unreachable");
       await new Promise((done) => setTimeout(done, 2_000));
@@ -432,8 +454,9 @@ async function begin(note = null) {
 }
 
 setLanguage(chosenLanguage());
+showTheme();
 onForgotten(() => void begin());
 window.addEventListener("hashchange", () => {
-  if (!app && location.hash.startsWith("#token=")) void begin();
+  if (!app && isOffer()) void begin();
 });
 void begin();

@@ -1,5 +1,6 @@
 import { addMember, ask, openDirect, reason } from "./dialogs.js";
 import { avatar, h, icon, iconButton } from "./dom.js";
+import { profileCard } from "./people.js";
 import { withLinks } from "./richtext.js";
 import { t } from "./strings.js";
 
@@ -58,11 +59,11 @@ export class Members {
           h(
             "span",
             { class: "who" },
-            h("span", { class: "name", dir: "auto", title: member.name }, member.name),
+            h("button", { type: "button", class: "name", dir: "auto", title: member.name, on: { click: () => void profileCard(this.#app, member.account_id) } }, member.name),
             mine ? h("small", { class: "quiet" }, `(${t("members.you")})`) : null,
             this.#app.chat.online.has(member.account_id) ? h("small", { class: "online" }, t("members.online")) : null,
           ),
-          h("small", { class: "quiet id" }, `#${member.account_id} · `, admin && !mine ? this.#roles(member) : t(`role.${member.role}`)),
+          h("small", { class: "quiet id" }, admin && !mine ? this.#roles(member) : t(`role.${member.role}`)),
           mine ? null : iconButton("chat", t("direct.with", { name: member.name }), () => void this.#direct(member)),
           admin && !mine ? iconButton("close", t("members.remove", { name: member.name }), () => void this.#remove(member), { class: "icon-button danger" }) : null,
         );

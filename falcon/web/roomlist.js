@@ -1,3 +1,4 @@
+import { openDirectory } from "./directory.js";
 import { h, ICON, iconButton, roomAvatar } from "./dom.js";
 import { plain } from "./formatting.js";
 import { newDirect, newRoom } from "./dialogs.js";
@@ -8,6 +9,7 @@ export class RoomList {
   #app;
   #items = new Map();
   #list = h("ul", { class: "room-list" });
+  #heading = h("li", { class: "heading quiet", role: "presentation", hidden: true }, t("room.direct"));
   #note = h("p", { class: "quiet note" });
   #orphans = h("div", { class: "note orphans", hidden: true });
   #find = h("input", { type: "search", autocomplete: "off" });
@@ -27,6 +29,7 @@ export class RoomList {
         {},
         h("img", { src: ICON, alt: "", width: "28", height: "28" }),
         h("h1", {}, t("app.name")),
+        iconButton("find", t("directory.title"), () => openDirectory(app)),
         iconButton("chat", t("direct.title"), () => newDirect(app.chat, go)),
         iconButton("plus", t("rooms.new"), () => newRoom(app.chat, go)),
       ),
@@ -71,11 +74,14 @@ export class RoomList {
     this.#note.hidden = !this.#note.textContent;
 
     const kept = new Set();
+    const direct = rooms.filter((room) => room.kind === "direct");
+    const groups = rooms.filter((room) => room.kind !== "direct");
+    this.#heading.hidden = !direct.length;
     let at = this.#list.firstElementChild;
     const focused = this.#list.contains(document.activeElement) ? document.activeElement.dataset.room : null;
-    for (const room of rooms) {
-      kept.add(room.roomId);
-      const item = this.#item(room, failed.has(room.roomId));
+    for (const room of [...groups, null, ...direct]) {
+      if (room) kept.add(room.roomId);
+      const item = room ? this.#item(room, failed.has(room.roomId)) : this.#heading;
       if (item === at) at = at.nextElementSibling;
       else this.#list.insertBefore(item, at);
     }

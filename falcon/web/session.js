@@ -1,34 +1,46 @@
-// The token, stored for this tab or on this device.
+// How this browser is signed in: by the cookie of a session, which no script can read, or by a token that is stored for
+// this tab or on this device.
 
 const KEPT = "falcon.token";
-const OFFER = "#token=";
+const SESSION = "falcon.session"; // tells other tabs that the session ended; it is no secret
+const OFFERS = ["token", "sign-in", "invitation"];
 
 export function keptToken() {
   return sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT);
 }
 
 export function keepToken(token, stay) {
-  forgetToken();
+  forget();
   (stay ? localStorage : sessionStorage).setItem(KEPT, token);
 }
 
-export function forgetToken() {
-  sessionStorage.removeItem(KEPT);
-  localStorage.removeItem(KEPT);
+export function noteSession() {
+  forget();
+  localStorage.setItem(SESSION, "yes");
 }
 
-/** A token in the address, which is removed from there at once. It does not sign in by itself: a link must not choose
- * the account. */
-export function offeredToken() {
-  if (!location.hash.startsWith(OFFER)) return null;
-  const token = location.hash.slice(OFFER.length);
+export function forget() {
+  sessionStorage.removeItem(KEPT);
+  localStorage.removeItem(KEPT);
+  localStorage.removeItem(SESSION);
+}
+
+/** Whether the address offers a way in. */
+export const isOffer = () => OFFERS.some((kind) => location.hash.startsWith(`#${kind}=`));
+
+/** The token or code in the address, as { kind, value }, which is removed from there at once. It does not sign in by
+ * itself: a link must not choose the account. */
+export function takeOffer() {
+  const kind = OFFERS.find((each) => location.hash.startsWith(`#${each}=`));
+  if (!kind) return null;
+  const value = location.hash.slice(kind.length + 2);
   history.replaceState(null, "", location.pathname + location.search);
-  return token;
+  return { kind, value };
 }
 
 /** Calls the listener when another tab signs out. */
 export function onForgotten(listener) {
   window.addEventListener("storage", (event) => {
-    if (event.key === KEPT && event.newValue === null && keptToken() === null) listener();
+    if ((event.key === KEPT || event.key === SESSION) && event.newValue === null && keptToken() === null) listener();
   });
 }

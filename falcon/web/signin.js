@@ -1,90 +1,245 @@
 import { Problem } from "./client/index.js";
 import { connect } from "./connecting.js";
+import { reason } from "./dialogs.js";
 import { h, ICON } from "./dom.js";
-import { keepToken } from "./session.js";
+import { keepToken, noteSession } from "./session.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 
-/** The page for signing in. ``offered``: a token that came with the address. ``done(falcon, me)`` is called once its account is known. */
-export function signIn(root, { offered = null, note = null, done }) {
-  const again = (changes) => signIn(root, { offered, note, done, ...changes });
-  const error = h("p", { class: "error", role: "alert" }, note);
-  const stay = h("input", { type: "checkbox", id: "stay", "aria-describedby": "stay-hint" });
-  const button = h("button", { class: "primary", type: "submit" }, offered ? t("signin.checking") : t("signin.go"));
-  const token = h("input", {
-    id: "token",
-    type: "password",
-    autocomplete: "current-password",
-    spellcheck: "false",
-    autocapitalize: "off",
-    required: true,
-    "aria-describedby": "token-intro",
-  });
+const CODE = /^[\w-]{1,100}$/; // of a link: another text is not sent
 
-  async function submit(event) {
-    event.preventDefault();
-    const value = (offered ?? token.value).trim();
-    button.disabled = true;
-    error.textContent = "";
-    try {
-      if (!/^[\w-]+$/.test(value)) throw new Problem(401, "unauthenticated", ""); // a header cannot have such a value
-      const falcon = connect(value);
-      const me = await falcon.me();
-      keepToken(value, stay.checked);
-      done(falcon, me);
-    } catch (failure) {
-      button.disabled = false;
-      error.textContent = t(failure instanceof Problem && failure.status === 401 ? "signin.wrong" : "signin.unreachable");
-      token.focus();
+/** The page for signing in. ``offer``: what came with the address, see session.js. ``done(falcon, me)`` is called once
+ * the account is known. */
+export async function signIn(root, { offer = null, note = null, done }) {
+  const page = new Page(root, note, done);
+  if (offer?.kind === "token") await page.offerToken(offer.value);
+  else if (offer?.kind === "sign-in") await page.useLink(offer.value);
+  else if (offer?.kind === "invitation") await page.acceptInvitation(offer.value);
+  else await page.choose();
+}
+
+class Page {
+  #root;
+  #note;
+  #done;
+  #ways = { password: false, providers: [] };
+  #shown = () => this.choose(); // shows the same again in another language
+
+  constructor(root, note, done) {
+    this.#root = root;
+    this.#note = note;
+    this.#done = done;
+  }
+
+  // --- ways in ------------------------------------------------------------------------------------------------------
+
+  /** By password, by a provider or by a token, as Falcon offers them. */
+  async choose() {
+    this.#shown = () => this.choose();
+    const refused = new URLSearchParams(location.search).get("sign_in") === "refused";
+    if (refused) {
+      this.#note ??= t("signin.refused");
+      history.replaceState(null, "", location.pathname);
     }
+    try {
+      this.#ways = await connect(null).waysToSignIn({ retry: false });
+    } catch {
+      // A token is a way in as long as this page can be loaded.
+    }
+    if (this.#ways.password) this.#askPassword();
+    else this.#askToken();
   }
 
-  const language = h(
-    "select",
-    {
-      "aria-label": t("account.language"),
-      on: {
-        change: (event) => {
-          setLanguage(event.target.value, true);
-          again({ note: null });
-        },
+  #askPassword() {
+    this.#shown = () => this.#askPassword();
+    const login = field("signin.login", { autocomplete: "username", autocapitalize: "off", spellcheck: "false", maxlength: 320 });
+    const password = field("signin.password", { type: "password", autocomplete: "current-password", maxlength: 256 });
+    this.#card("signin.intro.password", [login, password], {
+      label: t("signin.go"),
+      send: async () => {
+        const falcon = connect(null);
+        await falcon.signIn(login.value.trim(), password.value);
+        await this.#begin(falcon);
       },
-    },
-    Object.entries(LANGUAGES).map(([name, title]) =>
-      h("option", { value: name, lang: name, selected: name === currentLanguage() }, title),
-    ),
-  );
-
-  const form = h(
-    "form",
-    { class: "card", on: { submit } },
-    h("img", { src: ICON, alt: "", width: "56", height: "56" }),
-    h("h1", {}, t("app.name")),
-    h("p", { id: "token-intro", class: "quiet" }, t(offered ? "signin.as.intro" : "signin.intro")),
-    offered ? null : [h("label", { for: "token" }, t("signin.token")), token],
-    h("label", { class: "check" }, stay, h("span", {}, t("signin.stay"), h("small", { id: "stay-hint" }, t("signin.stay.hint")))),
-    error,
-    button,
-    offered ? h("button", { type: "button", on: { click: () => again({ offered: null }) } }, t("signin.other")) : null,
-  );
-  root.replaceChildren(
-    h("main", { class: "signin" }, form, h("p", { class: "below" }, language, h("a", { href: "/docs" }, t("signin.docs")))),
-  );
-  document.title = `${t("signin.title")} — ${t("app.name")}`;
-
-  if (!offered) {
-    token.focus();
-    return;
+      wrong: t("signin.mistaken"),
+      more: [this.#providers(), this.#other("signin.by.token", () => this.#askToken())],
+    });
   }
-  button.disabled = true;
-  connect(offered).me().then(
-    (me) => {
+
+  #askToken() {
+    this.#shown = () => this.#askToken();
+    const token = field("signin.token", { type: "password", autocomplete: "off", spellcheck: "false", autocapitalize: "off" });
+    const stay = this.#stay();
+    this.#card("signin.intro", [token], {
+      label: t("signin.go"),
+      below: [stay.label],
+      send: () => this.#byToken(token.value.trim(), stay.input.checked),
+      wrong: t("signin.wrong"),
+      more: [
+        this.#ways.password ? null : this.#providers(),
+        this.#ways.password ? this.#other("signin.by.password", () => this.#askPassword()) : null,
+      ],
+    });
+  }
+
+  async offerToken(offered) {
+    this.#shown = () => this.offerToken(offered);
+    const stay = this.#stay();
+    const button = this.#card("signin.as.intro", [], {
+      label: t("signin.checking"),
+      below: [stay.label],
+      send: () => this.#byToken(offered, stay.input.checked),
+      wrong: t("signin.wrong"),
+      more: [this.#other("signin.other", () => this.choose())],
+    });
+    button.disabled = true;
+    try {
+      const me = await connect(offered).me();
       button.textContent = t("signin.as", { name: me.name });
       button.disabled = false;
       button.focus();
-    },
-    (failure) => {
-      const wrong = failure instanceof Problem && failure.status === 401;
-      again({ offered: wrong ? null : offered, note: t(wrong ? "signin.wrong" : "signin.unreachable") });
-    },
-  );
+    } catch (failure) {
+      this.#note = t(failure instanceof Problem && failure.status === 401 ? "signin.wrong" : "signin.unreachable");
+      await this.choose();
+    }
+  }
+
+  /** A link from an administrator lets its account choose a password. */
+  async useLink(code) {
+    const link = await this.#opened(code, (falcon) => falcon.signInLink(code));
+    if (!link) return;
+    this.#shown = () => this.useLink(code);
+    const password = newPassword();
+    this.#card("signin.link.intro", [password], {
+      greeting: t("signin.hello", { name: link.name }),
+      label: t("signin.link.go"),
+      send: async () => {
+        const falcon = connect(null);
+        await falcon.useSignInLink(code, password.value);
+        await this.#begin(falcon);
+      },
+    });
+  }
+
+  async acceptInvitation(code) {
+    const invitation = await this.#opened(code, (falcon) => falcon.readInvitation(code));
+    if (!invitation) return;
+    this.#shown = () => this.acceptInvitation(code);
+    const name = field("signin.name", { autocomplete: "name", maxlength: 255 });
+    const handle = field("signin.handle", { autocomplete: "username", maxlength: 32, pattern: "[a-z0-9._\\-]{1,32}", required: false, autocapitalize: "off", spellcheck: "false", title: t("signin.handle.hint") });
+    const email = field("signin.email", { type: "email", autocomplete: "email", maxlength: 320, required: false, value: invitation.email ?? "" });
+    const password = newPassword();
+    const rooms = invitation.rooms.length ? t("signin.invited.rooms", { rooms: invitation.rooms.join(t("list.comma")) }) : "";
+    this.#card("signin.invited.intro", [name, handle, email, password], {
+      greeting: t("signin.invited", { name: invitation.by }),
+      about: rooms,
+      label: t("signin.invited.go"),
+      send: async () => {
+        const falcon = connect(null);
+        const given = { name: name.value.trim(), handle: handle.value.trim() || undefined, email: email.value.trim() || undefined };
+        await falcon.acceptInvitation(code, { ...given, password: password.value });
+        await this.#begin(falcon);
+      },
+    });
+  }
+
+  // --- parts --------------------------------------------------------------------------------------------------------
+
+  /** What a link is for; null if it is good no longer, which the page then says. */
+  async #opened(code, read) {
+    try {
+      if (!CODE.test(code)) throw new Problem(404, "item_not_found", "");
+      return await read(connect(null));
+    } catch (failure) {
+      this.#note = t(failure instanceof Problem && failure.status === 404 ? "signin.link.ended" : "signin.unreachable");
+      await this.choose();
+      return null;
+    }
+  }
+
+  async #byToken(token, stay) {
+    if (!/^[\w-]+$/.test(token)) throw new Problem(401, "unauthenticated", ""); // a header cannot have such a value
+    const falcon = connect(token);
+    const me = await falcon.me();
+    keepToken(token, stay);
+    this.#done(falcon, me);
+  }
+
+  /** The browser has the cookie of a session. */
+  async #begin(falcon) {
+    const me = await falcon.me();
+    noteSession();
+    this.#done(falcon, me);
+  }
+
+  #stay() {
+    const input = h("input", { type: "checkbox", "aria-describedby": "stay-hint" });
+    return { input, label: h("label", { class: "check" }, input, h("span", {}, t("signin.stay"), h("small", { id: "stay-hint" }, t("signin.stay.hint")))) };
+  }
+
+  #providers() {
+    return this.#ways.providers.map(({ provider, name }) =>
+      h("a", { class: "button", href: `/v1/sign-in/${encodeURIComponent(provider)}?return_to=/` }, t("signin.with", { name })),
+    );
+  }
+
+  #other(label, show) {
+    return h("button", { type: "button", on: { click: () => { this.#note = null; void show(); } } }, t(label));
+  }
+
+  /** Shows a form. Returns its button. */
+  #card(intro, fields, { greeting = null, about = "", label, below = [], send, wrong = null, more = [] }) {
+    const error = h("p", { class: "error", role: "alert" }, this.#note);
+    this.#note = null;
+    const button = h("button", { class: "primary", type: "submit" }, label);
+    const submit = async (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      error.textContent = "";
+      try {
+        await send();
+      } catch (failure) {
+        button.disabled = false;
+        const mistaken = wrong && failure instanceof Problem && failure.status === 401;
+        error.textContent = mistaken ? wrong : failure instanceof Problem ? reason(failure) : t("signin.unreachable");
+        fields.at(-1)?.focus();
+      }
+    };
+    const form = h(
+      "form",
+      { class: "card", on: { submit } },
+      h("img", { src: ICON, alt: "", width: "56", height: "56" }),
+      h("h1", {}, greeting ?? t("app.name")),
+      h("p", { class: "quiet" }, t(intro)),
+      about ? h("p", { class: "quiet", dir: "auto" }, about) : null,
+      fields.map((input) => [h("label", { for: input.id }, input.dataset.label), input]),
+      below,
+      error,
+      button,
+      more,
+    );
+    this.#root.replaceChildren(
+      h("main", { class: "signin" }, form, h("p", { class: "below" }, this.#languages(), h("a", { href: "/docs" }, t("signin.docs")))),
+    );
+    document.title = `${t("signin.title")} — ${t("app.name")}`;
+    fields[0]?.focus();
+    return button;
+  }
+
+  #languages() {
+    const change = (event) => {
+      setLanguage(event.target.value, true);
+      void this.#shown();
+    };
+    return h(
+      "select",
+      { "aria-label": t("account.language"), on: { change } },
+      Object.entries(LANGUAGES).map(([name, title]) => h("option", { value: name, lang: name, selected: name === currentLanguage() }, title)),
+    );
+  }
 }
+
+function field(label, props = {}) {
+  return h("input", { id: label.replaceAll(".", "-"), required: true, data: { label: t(label) }, ...props });
+}
+
+const newPassword = () => field("signin.password.new", { type: "password", autocomplete: "new-password", minlength: 10, maxlength: 256 });

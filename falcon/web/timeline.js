@@ -3,6 +3,7 @@
 import { Problem } from "./client/index.js";
 import { ask, reason } from "./dialogs.js";
 import { announce, avatar, h, icon, iconButton, roomAvatar } from "./dom.js";
+import { profileCard } from "./people.js";
 import { plain } from "./formatting.js";
 import { pickEmoji } from "./picker.js";
 import { richText, withLinks } from "./richtext.js";
@@ -356,7 +357,7 @@ export class Timeline {
       h(
         "div",
         { class: "line" },
-        head ? h("span", { class: "author", dir: "auto" }, name) : null,
+        head ? h("button", { type: "button", class: "author", dir: "auto", on: { click: () => void profileCard(this.#app, message.author_id) } }, name) : null,
         h("a", { class: "time", href, title: fullTime(message.posted_at), tabindex: "-1" }, h("time", { datetime: message.posted_at }, time(message.posted_at))),
         message.edited_at && !message.deleted ? h("span", { class: "edited", title: fullTime(message.edited_at) }, t("message.edited")) : null,
       ),

@@ -41,7 +41,7 @@ def unknown(route: Route) -> None:
 
 
 def is_ready(page: Page) -> None:
-    expect(page.get_by_label("Token")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     expect(page.locator("#failed")).to_be_hidden()
     page.wait_for_function("history.state === null")  # the next trouble has all its tries
 
@@ -71,9 +71,9 @@ def test_a_page_without_its_style_gets_it_and_keeps_what_it_shows(screen: Open) 
     seen = screen()
     fails_first(seen.page, "**/web/*/style.css", refused)
     seen.page.goto(seen.url)
-    seen.page.get_by_label("Token").fill("falcon_half_of_a_tok")
+    seen.page.get_by_label("E-mail or handle").fill("anna@exam")
     seen.page.wait_for_function("document.styleSheets.length === 1")
-    expect(seen.page.get_by_label("Token")).to_have_value("falcon_half_of_a_tok")
+    expect(seen.page.get_by_label("E-mail or handle")).to_have_value("anna@exam")
 
 
 def test_a_page_whose_server_is_away_meanwhile_stays_and_loads_when_it_is_back(screen: Open) -> None:

@@ -1,0 +1,128 @@
+"""People sign in, find each other and are managed, in a browser."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.conftest import Open, Person, Screen
+from tools.harness.falcon import Falcon
+
+PASSWORD = "tea for the whole kitchen"
+
+
+@pytest.fixture
+def owner(falcon: Falcon) -> Person:
+    return Person(falcon.info["url"], falcon.info["token"], falcon.info["account_id"], "")
+
+
+def signs_in(screen: Screen, login: str, password: str = PASSWORD) -> Screen:
+    screen.page.goto(f"{screen.url}/")
+    screen.page.get_by_label("E-mail or handle").fill(login)
+    screen.page.get_by_label("Password").fill(password)
+    screen.page.get_by_role("button", name="Sign in").click()
+    return screen
+
+
+def is_out(page: Page) -> None:
+    expect(page.get_by_label("E-mail or handle")).to_be_visible()
+
+
+def test_a_new_colleague_comes_by_an_invitation_and_writes_in_an_open_room(
+    screen: Open, owner: Person, anna: Person
+) -> None:
+    room = anna.makes_room("Tea for all")
+    anna.call("PATCH", f"/v1/rooms/{room}", {"open": True})
+    url = owner.call("POST", "/v1/invitations", {})["url"]
+
+    hers = screen()
+    hers.page.goto(url)
+    expect(hers.page).not_to_have_url(url)  # a code in the address would be in the history
+    handle = f"yuko{room}"
+    hers.page.get_by_label("Your name").fill("鈴木 ゆうこ")
+    hers.page.get_by_label("Handle").fill(handle)
+    hers.page.get_by_label("New password").fill(PASSWORD)
+    hers.page.get_by_role("button", name="Join").click()
+    hers.is_connected()
+    assert hers.page.evaluate("document.cookie") == ""  # no script can read the cookie
+    assert "falcon_" not in hers.page.evaluate("JSON.stringify([localStorage, sessionStorage])")
+
+    hers.page.keyboard.press("Control+k")
+    hers.page.get_by_role("searchbox", name="Name or handle").fill("tea for")
+    hers.page.get_by_role("button", name="Tea for all").click()
+    hers.says("はじめまして")
+    hers.sees("はじめまして")
+    assert anna.log_of(room) == ["はじめまして"]
+
+    found = screen().signs_in(anna)
+    found.page.keyboard.press("Control+k")
+    found.page.get_by_role("searchbox", name="Name or handle").fill("ゆう")
+    expect(found.page.get_by_role("button", name="鈴木 ゆうこ")).to_be_visible()
+
+    used = screen().page
+    used.goto(url)
+    expect(used.get_by_role("alert")).to_contain_text("was used")
+
+
+def test_a_person_signs_in_on_two_devices_and_out_of_one(screen: Open, owner: Person, anna: Person) -> None:
+    link = owner.call("POST", f"/v1/accounts/{anna.account_id}/sign-in-link")["url"]
+    handle = f"anna{anna.account_id}"
+    anna.call("PATCH", "/v1/me", {"handle": handle})
+    laptop = screen()
+    laptop.page.goto(link)
+    expect(laptop.page.get_by_role("heading", name=anna.name)).to_be_visible()
+    laptop.page.get_by_label("New password").fill(PASSWORD)
+    laptop.page.get_by_role("button", name="Save and sign in").click()
+    laptop.is_connected()
+
+    phone = signs_in(screen(), handle)
+    phone.is_connected()
+    phone.page.get_by_role("button", name="Your account").click()
+    expect(phone.page.locator(".sessions li")).to_have_count(2)
+    phone.page.get_by_role("button", name="Sign out everywhere else").click()
+    expect(phone.page.locator(".sessions li")).to_have_count(1)
+    is_out(laptop.page)
+    phone.page.get_by_role("button", name="Cancel").click()
+    phone.page.get_by_role("button", name="Sign out").click()
+    is_out(phone.page)
+    phone.page.reload()
+    is_out(phone.page)
+
+
+def test_a_wrong_password_is_said_without_saying_what_is_wrong(screen: Open, anna: Person) -> None:
+    page = signs_in(screen(), "nobody", "not the password").page
+    expect(page.get_by_role("alert")).to_have_text("E-mail or handle and password do not fit together.")
+
+
+def test_one_changes_the_own_name_and_others_see_it(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    hers, his = screen().signs_in(anna).opens(room), screen().signs_in(ben).opens(room)
+    hers.page.get_by_role("button", name="Your account").click()
+    hers.page.get_by_label("Your name").fill("Anna Schmidt")
+    hers.page.get_by_label("Title").fill("Tea sommelier")
+    hers.page.get_by_role("button", name="Save").click()
+    expect(hers.page.locator(".part").first.get_by_role("status")).to_have_text("Saved.")
+    hers.page.get_by_role("button", name="Cancel").click()
+    hers.says("Hello")
+    his.sees("Hello")
+    his.page.reload()
+    his.page.get_by_role("button", name="Anna Schmidt").first.click()
+    expect(his.page.get_by_role("dialog")).to_contain_text("Tea sommelier")
+
+
+def test_an_administrator_deactivates_somebody_whose_page_signs_out(
+    screen: Open, falcon: Falcon, owner: Person, person: Callable[[str], Person]
+) -> None:
+    leaver = person("Leaver")
+    his = screen().signs_in(leaver)
+    owners = screen()
+    owners.page.goto(f"{owner.url}/#token={owner.token}")
+    owners.page.get_by_role("button", name="Continue as").click()
+    owners.is_connected()
+    owners.page.get_by_role("button", name="People and invitations").click()
+    owners.page.get_by_role("searchbox", name="Find somebody").fill(leaver.name)
+    owners.page.locator(".people li", has_text=leaver.name).get_by_role("button", name="Deactivate").click()
+    owners.page.get_by_role("dialog", name=f"Deactivate {leaver.name}?").get_by_role(
+        "button", name="Deactivate"
+    ).click()
+    expect(owners.page.locator(".people")).to_contain_text("Deactivated")
+    is_out(his.page)
