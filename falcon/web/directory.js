@@ -45,7 +45,7 @@ export function openDirectory(app) {
     const guest = chat.me.role === "guest";
     const [people, rooms] = await Promise.all([
       chat.falcon.searchAccounts(text, { limit: 10 }),
-      guest ? { rooms: [] } : chat.falcon.directory({ q: text, limit: 10 }),
+      guest ? { rooms: [] } : chat.falcon.openRooms({ q: text, limit: 10 }),
     ]);
     return { text, people, rooms: rooms.rooms.filter(({ room_id }) => !chat.rooms.has(room_id)) };
   }

@@ -16,7 +16,7 @@ import { Pins } from "./pins.js";
 import { withLinks } from "./richtext.js";
 import { RoomList } from "./roomlist.js";
 import { accountSettings } from "./settings.js";
-import { forget, isOffer, keptToken, noteSession, onForgotten, takeOffer } from "./session.js";
+import { forget, isOffer, keptToken, mayHaveSession, noteSession, onForgotten, takeOffer } from "./session.js";
 import { signIn } from "./signin.js";
 import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 import { showTheme } from "./theme.js";
@@ -434,7 +434,7 @@ async function begin(note = null) {
   const kept = keptToken();
   const enter = (falcon, me) => (app = new App(falcon, me));
   if (offer && offer.value !== kept) return void signIn(root, { offer, note, done: enter });
-  if (note !== null) return void signIn(root, { note, done: enter }); // signed out just now
+  if (kept === null && !mayHaveSession()) return void signIn(root, { note, done: enter });
   root.replaceChildren(h("p", { class: "choose quiet", role: "status" }, t("signin.checking")));
   const falcon = connect(kept);
   for (;;) {

@@ -2,7 +2,8 @@
 // this tab or on this device.
 
 const KEPT = "falcon.token";
-const SESSION = "falcon.session"; // tells other tabs that the session ended; it is no secret
+const SESSION = "falcon.session"; // says that there is a cookie, and tells other tabs when it ends; it is no secret
+const RETURNED = "?signed_in"; // in the address to which a provider sends the browser back
 const OFFERS = ["token", "sign-in", "invitation"];
 
 export function keptToken() {
@@ -17,6 +18,16 @@ export function keepToken(token, stay) {
 export function noteSession() {
   forget();
   localStorage.setItem(SESSION, "yes");
+}
+
+/** Where a provider sends the browser back to. */
+export const RETURN_TO = `/${RETURNED}`;
+
+/** Whether a cookie may say who this is. Without one a page that asks would only be refused. */
+export function mayHaveSession() {
+  if (location.search !== RETURNED) return localStorage.getItem(SESSION) !== null;
+  history.replaceState(null, "", location.pathname + location.hash);
+  return true;
 }
 
 export function forget() {

@@ -2,7 +2,7 @@ import { Problem } from "./client/index.js";
 import { connect } from "./connecting.js";
 import { reason } from "./dialogs.js";
 import { h, ICON } from "./dom.js";
-import { keepToken, noteSession } from "./session.js";
+import { keepToken, noteSession, RETURN_TO } from "./session.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 
 const CODE = /^[\w-]{1,100}$/; // of a link: another text is not sent
@@ -178,7 +178,7 @@ class Page {
 
   #providers() {
     return this.#ways.providers.map(({ provider, name }) =>
-      h("a", { class: "button", href: `/v1/sign-in/${encodeURIComponent(provider)}?return_to=/` }, t("signin.with", { name })),
+      h("a", { class: "button", href: `/v1/sign-in/${encodeURIComponent(provider)}?return_to=${encodeURIComponent(RETURN_TO)}` }, t("signin.with", { name })),
     );
   }
 
