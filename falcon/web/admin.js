@@ -69,7 +69,7 @@ function people(app) {
   let cursor;
   async function load() {
     await attempt(app, async () => {
-      const page = await falcon.accounts({ limit: PAGE, cursor, deactivated: true });
+      const page = await falcon.accounts({ limit: PAGE, cursor });
       list.append(...page.accounts.map((account) => row(app, account)));
       cursor = page.next_cursor ?? undefined;
       more.hidden = !cursor;
