@@ -159,6 +159,18 @@ export class Chat extends EventTarget {
     this.#tell("room", { roomId: room.roomId });
   }
 
+  /** An account that is watched has another name. Direct rooms are called by it. */
+  #renamed({ account_id, name }) {
+    this.people.set(account_id, name);
+    for (const room of this.rooms.values()) {
+      const member = room.members?.get(account_id);
+      if (member) member.name = name;
+      if (room.peerId === account_id) room.name = name;
+    }
+    this.#tell("members");
+    this.#tell("rooms");
+  }
+
   // --- events -------------------------------------------------------------------------------------------------------
 
   take(name, data) {
@@ -171,6 +183,8 @@ export class Chat extends EventTarget {
       case "presence":
         this.online[data.online ? "add" : "delete"](data.account_id);
         return this.#tell("members");
+      case "account":
+        return this.#renamed(data);
       case "catch_up":
         for (const { room_id, last_seq } of data.rooms) {
           const room = this.rooms.get(room_id);
@@ -289,6 +303,9 @@ export class Chat extends EventTarget {
   #roomFields(room, data) {
     room.kind = data.kind;
     room.name = data.name;
+    room.peerId = data.peer_id;
+    room.open = data.open;
+    room.isDefault = data.default;
     room.description = data.description;
     room.role = data.role;
     room.lastSeq = Math.max(room.lastSeq, data.last_seq);

@@ -112,6 +112,8 @@ function field(id, label, input, hint = null) {
   ];
 }
 
+const check = (input, label) => h("label", { class: "check" }, input, h("span", {}, label));
+
 export function newRoom(chat, opened) {
   const name = h("input", { required: true, maxlength: 255, autocomplete: "off" });
   const description = h("input", { maxlength: 4096, autocomplete: "off" });
@@ -176,13 +178,17 @@ export function addMember(chat, room, added) {
 export function roomSettings(chat, room) {
   const name = h("input", { required: true, maxlength: 255, autocomplete: "off", value: room.name });
   const description = h("textarea", { maxlength: 4096, rows: 3, value: room.description });
+  const open = h("input", { type: "checkbox", checked: room.open });
+  const newcomers = h("input", { type: "checkbox", checked: room.isDefault });
   const end = h("button", { type: "button", class: "danger", on: { click: () => void deleteRoom(chat, room, dialog) } }, icon("bin"), t("settings.delete"));
   const dialog = form(
     t("settings.title"),
-    [field("room-name", t("new.name"), name), field("room-description", t("new.description"), description), h("div", { class: "end" }, end)],
+    [field("room-name", t("new.name"), name), field("room-description", t("new.description"), description), check(open, t("settings.open")), chat.me.is_admin ? check(newcomers, t("settings.default")) : null, h("div", { class: "end" }, end)],
     t("settings.save"),
     async () => {
-      chat.made(await chat.falcon.changeRoom(room.roomId, { name: name.value, description: description.value }));
+      const changes = { name: name.value, description: description.value, open: open.checked };
+      if (chat.me.is_admin && newcomers.checked !== room.isDefault) changes.default = newcomers.checked;
+      chat.made(await chat.falcon.changeRoom(room.roomId, changes));
     },
   );
 }

@@ -74,7 +74,7 @@ export class Listening {
 
   async #listen() {
     const stream = this.#falcon.stream({
-      signals: ["typing"],
+      signals: ["typing", "accounts"],
       watch: this.#watched,
       onState: (state) => this.#is(state),
       firstPauseMs: FIRST_MS,
