@@ -43,7 +43,7 @@ class Verdict:
     held: bool
 
 
-_QUANTILES: Final = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
+QUANTILES: Final = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 
 
 class Objectives:
@@ -79,7 +79,7 @@ class Objectives:
             share = failed / (answered + failed) if answered + failed else 1.0
             wanted = f"≤ {table.failed_share * 100:g} %"
             found.append(Verdict("failed", wanted, f"{share * 100:.3g} %", share <= table.failed_share))
-        for name, share in _QUANTILES:
+        for name, share in QUANTILES:
             found += self._quantiles(name, share, met)
         return found
 

@@ -11,15 +11,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from locust.html import get_html_report
 
 from load_tests.users.leader import Leader, quiet
 from load_tests.users.limit import Limit, Search
 from load_tests.users.locust_users import acts_each_second
-from load_tests.users.objectives import Objectives, Verdict
+from load_tests.users.objectives import QUANTILES, Objectives, Verdict
 from load_tests.users.options import Options
 from load_tests.users.plans import LIMIT, PLANS
-from load_tests.users.recorder import FAULT
+from load_tests.users.recorder import FAULT, Met
 from load_tests.users.shapes import FindLimit, Planned
 from load_tests.users.stage import World
 from load_tests.users.target import Target
@@ -54,6 +55,7 @@ def run(options: Options, objectives: Objectives, target: Target) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     page = options.out / "report.html"
     page.write_text(get_html_report(leader.environment, show_download_link=False))
+    (options.out / "report.json").write_bytes(_figures(verdicts, limit, met))
     _tell(verdicts, limit, leader.failures(), page)
     return HELD if all(verdict.held for verdict in verdicts) else BROKEN
 
@@ -103,6 +105,16 @@ def _workers(options: Options, host: str, port: int) -> Iterator[Callable[[], st
 
 
 # --- after ------------------------------------------------------------------------------------------------------------
+
+
+def _figures(verdicts: Sequence[Verdict], limit: Limit | None, met: Mapping[str, Met]) -> bytes:
+    """For programs: what was wanted and found, and each kind of act with its times in ms."""
+    acts = {
+        kind: {"count": each.count, "failed": each.failed, **{name: each.quantile(q) for name, q in QUANTILES}}
+        for kind, each in sorted(met.items())
+    }
+    held = all(verdict.held for verdict in verdicts)
+    return msgspec.json.format(msgspec.json.encode({"held": held, "verdicts": verdicts, "limit": limit, "acts": acts}))
 
 
 def _tell(verdicts: Sequence[Verdict], limit: Limit | None, failures: Mapping[str, int], page: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 import os
 import re
 import socket
@@ -73,9 +74,10 @@ def test_people_use_a_falcon_of_their_own_and_all_is_reported(locust: None, tmp_
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "BROKEN" not in ran.stdout and "×" not in ran.stdout
     page = (tmp_path / "out" / "report.html").read_text()
-    assert all(
-        kind in page for kind in ("list rooms", "read page", "send", "mark read", "open stream", "pushed", "audit")
-    )
+    figures = json.loads((tmp_path / "out" / "report.json").read_text())
+    for kind in ("list rooms", "read page", "send", "mark read", "open stream", "pushed", "audit"):
+        assert kind in page and figures["acts"][kind]["count"] > 0
+    assert figures["held"] and figures["verdicts"]
 
 
 @contextmanager
