@@ -135,8 +135,8 @@ class Page {
       label: t("signin.invited.go"),
       send: async () => {
         const falcon = connect(null);
-        const given = { name: name.value.trim(), handle: handle.value.trim() || undefined, email: email.value.trim() || undefined };
-        await falcon.acceptInvitation(code, { ...given, password: password.value });
+        const given = { handle: handle.value.trim() || undefined, email: email.value.trim() || undefined };
+        await falcon.acceptInvitation(code, name.value.trim(), password.value, given);
         await this.#begin(falcon);
       },
     });
