@@ -27,6 +27,7 @@ _PAGE: Final = "index.html"
 _ICON: Final = "icon.svg"
 _DOCS: Final = "docs.html"
 _OF_DOCS: Final = ("docs.js", "tryit.js")
+_LATER: Final = ("admin.js", "directory.js", "settings.js")  # the page loads them when somebody opens what they show
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -65,7 +66,7 @@ def documents() -> dict[str, Render]:
     files = _files(_FOLDER)
     client = {f"client/{name}": body for name, body in _files(_CLIENT).items()}
     highlighting = {f"highlighting/{name}": body for name, body in _files(_HIGHLIGHTING).items()}
-    modules = [name for name in (*files, *client) if name.endswith(".js") and name not in _OF_DOCS]
+    modules = [name for name in (*files, *client) if name.endswith(".js") and name not in (*_OF_DOCS, *_LATER)]
     page = _page(files.pop(_PAGE).decode(), modules, vary="Accept")
     docs = _page(files.pop(_DOCS).decode(), [*_OF_DOCS, "dom.js"])
     machine = ConstantDocument(_INDEX, "application/json", vary="Accept")
@@ -110,7 +111,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _page(text: str, modules: Sequence[str], vary: str = "") -> ConstantDocument:
-    """The page with the addresses of its files. It names all modules, so that a browser asks for them at once rather
+    """The page with the addresses of its files. It names its modules, so that a browser asks for them at once rather
     than for each when another one has imported it."""
     preloads = "\n".join(f'<link rel="modulepreload" href="/web/{name}">' for name in modules)
     text = text.replace("</head>", f"{preloads}\n</head>")

@@ -4,9 +4,7 @@ import { Problem } from "./client/index.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { connect } from "./connecting.js";
-import { managePeople } from "./admin.js";
 import { ask, roomSettings } from "./dialogs.js";
-import { openDirectory } from "./directory.js";
 import { avatar, h, ICON, iconButton, roomAvatar } from "./dom.js";
 import { Listening } from "./listening.js";
 import { Members } from "./members.js";
@@ -15,7 +13,6 @@ import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
 import { withLinks } from "./richtext.js";
 import { RoomList } from "./roomlist.js";
-import { accountSettings } from "./settings.js";
 import { forget, isOffer, keptToken, mayHaveSession, noteSession, onForgotten, takeOffer } from "./session.js";
 import { signIn } from "./signin.js";
 import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
@@ -108,11 +105,24 @@ class App {
       { class: "account", role: "group", "aria-label": t("account.menu") },
       avatar(me.name),
       h("span", { class: "name" }, h("span", { dir: "auto" }, me.name), h("small", { class: "quiet" }, me.handle ? `@${me.handle}` : t(`account.role.${me.role}`))),
-      me.is_admin ? iconButton("people", t("admin.title"), () => managePeople(this)) : null,
-      iconButton("settings", t("account.settings"), () => void accountSettings(this)),
+      me.is_admin ? iconButton("people", t("admin.title"), () => void this.shows(() => import("./admin.js"), "managePeople")) : null,
+      iconButton("settings", t("account.settings"), () => void this.shows(() => import("./settings.js"), "accountSettings")),
       noticesButton(this),
       iconButton("out", t("account.out"), () => void this.#signOut()),
     );
+  }
+
+  find() {
+    void this.shows(() => import("./directory.js"), "openDirectory");
+  }
+
+  /** Opens what is seldom needed, and loaded when it is. */
+  async shows(load, name) {
+    try {
+      (await load())[name](this);
+    } catch {
+      this.toast(t("signin.unreachable"));
+    }
   }
 
   /** One's own profile was changed here. */
@@ -212,7 +222,7 @@ class App {
   #key(event) {
     if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "k" || document.querySelector("dialog[open]")) return;
     event.preventDefault();
-    openDirectory(this);
+    this.find();
   }
 
   // --- which room is open -------------------------------------------------------------------------------------------------

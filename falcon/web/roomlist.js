@@ -1,4 +1,3 @@
-import { openDirectory } from "./directory.js";
 import { h, ICON, iconButton, roomAvatar } from "./dom.js";
 import { plain } from "./formatting.js";
 import { newDirect, newRoom } from "./dialogs.js";
@@ -29,7 +28,7 @@ export class RoomList {
         {},
         h("img", { src: ICON, alt: "", width: "28", height: "28" }),
         h("h1", {}, t("app.name")),
-        iconButton("find", t("directory.title"), () => openDirectory(app)),
+        iconButton("find", t("directory.title"), () => app.find()),
         iconButton("chat", t("direct.title"), () => newDirect(app.chat, go)),
         iconButton("plus", t("rooms.new"), () => newRoom(app.chat, go)),
       ),

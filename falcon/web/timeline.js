@@ -357,7 +357,7 @@ export class Timeline {
       h(
         "div",
         { class: "line" },
-        head ? h("button", { type: "button", class: "author", dir: "auto", on: { click: () => void profileCard(this.#app, message.author_id) } }, name) : null,
+        head ? h("button", { type: "button", class: "author", dir: "auto", tabindex: "-1", on: { click: () => void profileCard(this.#app, message.author_id) } }, name) : null,
         h("a", { class: "time", href, title: fullTime(message.posted_at), tabindex: "-1" }, h("time", { datetime: message.posted_at }, time(message.posted_at))),
         message.edited_at && !message.deleted ? h("span", { class: "edited", title: fullTime(message.edited_at) }, t("message.edited")) : null,
       ),

@@ -10,7 +10,10 @@ from tests.web.conftest import Open
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
-FROM_THE_NETWORK: Final = "performance.getEntriesByType('resource').filter(each => each.transferSize > 0).length"
+FROM_THE_NETWORK: Final = (
+    "performance.getEntriesByType('resource')"
+    ".filter(each => each.name.includes('/web/') && each.transferSize > 0).length"
+)
 
 
 def fails_first(page: Page, files: str, how: Callable[[Route], None], times: int = 2) -> list[str]:
