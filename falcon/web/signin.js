@@ -35,9 +35,10 @@ class Page {
   /** By password, by a provider or by a token, as Falcon offers them. */
   async choose() {
     this.#shown = () => this.choose();
-    const refused = new URLSearchParams(location.search).get("sign_in") === "refused";
-    if (refused) {
-      this.#note ??= t("signin.refused");
+    const failed = new URLSearchParams(location.search);
+    if (failed.has("sign_in")) {
+      const away = failed.get("sign_in") === "unavailable";
+      this.#note ??= away ? t("signin.provider.away", { name: failed.get("provider") ?? "" }) : t("signin.refused");
       history.replaceState(null, "", location.pathname);
     }
     try {
