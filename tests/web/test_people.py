@@ -120,6 +120,7 @@ def test_an_administrator_deactivates_somebody_whose_page_signs_out(
     owners.is_connected()
     owners.page.get_by_role("button", name="People and invitations").click()
     owners.page.get_by_role("searchbox", name="Find somebody").fill(leaver.name)
+    expect(owners.page.locator(".people li")).to_have_count(1)
     owners.page.locator(".people li", has_text=leaver.name).get_by_role("button", name="Deactivate").click()
     owners.page.get_by_role("dialog", name=f"Deactivate {leaver.name}?").get_by_role(
         "button", name="Deactivate"
