@@ -8,6 +8,7 @@ from falcon.domain.events import CommandAnswered
 from falcon.features.accounts.rules import ChangeAccount, CreateAccount, IssueToken, RevokeToken, UseToken, WantTexts
 from falcon.features.catalogue import Command, Event
 from falcon.features.claims.rules import ClaimText, ReleaseText
+from falcon.features.invitations.rules import Invite, RevokeInvitation, UseInvitation
 from falcon.features.messages.rules import (
     DeleteMessage,
     EditMessage,
@@ -39,11 +40,14 @@ from falcon.features.rooms.rules import (
     PutMember,
     RemoveMember,
 )
+from falcon.features.sign_in.rules import STATE as SIGN_IN
+from falcon.features.sign_in.rules import IssueLink, NewSession, SetPassword, SignIn, UseLink
 from tests.support.builders import AWKWARD_TEXTS, NOW, a_message, nth_id
 from tests.support.given import World
 from tests.support.reactions import reactions_known
 
 _PEOPLE = 6
+_LATE = NOW + 10**9  # after all that happens
 
 
 class BusyFalcon:
@@ -129,13 +133,23 @@ class BusyFalcon:
             StepDown(by, {by: number(4), other: number(4)}),
             self._change_of(by),
         ]
+        code, session = pick(["code 1", "code 2"]), NewSession(f"hash {number(1_000)}", _LATE)
+        signing: list[Command] = [
+            SetPassword(by, "$argon2id$", SIGN_IN.of(self.world.accounts[by]).number),
+            IssueLink(by, code, _LATE),
+            UseLink(by, code, "$argon2id$", session),
+            SignIn(by, session),
+            Invite(code, "guest", None, (room_id,), 2, _LATE, by),
+            UseInvitation(number(1, 4), code, pick(["Carl", "Dora"])),
+            RevokeInvitation(number(1, 4)),
+        ]
         seldom += [self._remove(each) for each in self.events[-50:] if isinstance(each, ReactionAdded)]
         rare: list[Command] = [
             DeleteRoom(by, room_id),
             CreateRoom(by, "More", "", (Invitation(other),)),
             CreateAccount("Another", imported_as=f"account/there/{number(1_000)}"),
         ]
-        return pick(pick([likely, likely, likely, seldom, seldom, rare, people] if number(5) else [likely]))
+        return pick(pick([likely, likely, likely, seldom, seldom, rare, people, signing] if number(5) else [likely]))
 
     def _change_of(self, account_id: int) -> Command:
         pick, wish = self._random.choice, self.world.accounts[account_id].wishes
