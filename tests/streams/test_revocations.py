@@ -1,20 +1,23 @@
 """A process that follows the log knows which tokens were revoked, and knows when it does not."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
-from falcon.features.accounts.rules import TokenRevoked
+from falcon.features.accounts.rules import AccountChanged, TokenRevoked
+from falcon.features.accounts.table import AccountRow
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams import revocations
 from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations
 from falcon.streams.tail import LocatedRecord
-from tests.streams.test_replay import BOB, FakeLookups, FakeTail, posted, raw
+from tests.streams.test_replay import AT_MILLIS, BOB, FakeLookups, FakeTail, posted, raw
 from tools.harness.waiting import eventually
 from tools.simulation.threads import Simulation
 
@@ -23,6 +26,11 @@ PARTITIONS: Final = 4
 
 def revoked(token_hash: str) -> TokenRevoked:
     return TokenRevoked(BOB, 1, token_hash)
+
+
+def demoted(role_changes: int, name: str = "Bob") -> AccountChanged:
+    was: Any = (AT_MILLIS, "Bob", "admin", None, ("role",))
+    return AccountChanged(BOB, name, "member", "", "", None, None, False, False, 0, role_changes, *was)
 
 
 class Log(FakeTail):
@@ -176,5 +184,34 @@ def test_more_revocations_than_are_remembered_are_left_to_the_tables(monkeypatch
         pod.shown = 4
         await eventually(pod.confirms)
         assert not pod.confirms(asked_at), "the tables were asked before they showed it"
+
+    live(work)
+
+
+# --- profiles ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_role_that_the_log_has_changed_counts_until_the_tables_show_it() -> None:
+    admin, member = AccountRow(BOB, "Bob", "admin", ""), AccountRow(BOB, "Robert", "member", "", role_changes=1)
+
+    async def work(pod: Pod) -> None:
+        changed: list[AccountChanged] = []
+        pod.revocations.changed.append(changed.append)
+        pod.log.append(demoted(1, "Robert"))
+        await eventually(lambda: changed)
+        assert pod.revocations.newest(admin) == member, "also while the tables are behind, or away"
+        promoted = replace(admin, role_changes=2)
+        assert pod.revocations.newest(promoted) == promoted, "the tables are ahead"
+        assert pod.revocations.newest(replace(admin, account_id=BOB + 1)).role == "admin"
+
+    live(work)
+
+
+def test_a_process_that_may_have_missed_changes_says_so() -> None:
+    async def work(pod: Pod) -> None:
+        began: list[None] = []
+        pod.revocations.began.append(lambda: began.append(None))
+        pod.revocations._since = math.inf
+        await eventually(lambda: began)
 
     live(work)
