@@ -11,6 +11,7 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
+from falcon.features.rooms.rules import OpenDirect
 from falcon.http import bearer_tokens
 from falcon.http.stream.turns import _TURNS
 from falcon.read.store import ReadStoreUnavailable
@@ -221,12 +222,20 @@ def hash_of(person: Person) -> str:
     return bearer_tokens.hash_of(parsed[1])
 
 
+@pytest.fixture
+def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A direct room is opened as an older Falcon did: its event does not have the names."""
+    monkeypatch.setattr("falcon.features.rooms.api.OpenDirect", lambda by, peer, _: OpenDirect(by, peer))
+
+
+@pytest.mark.usefixtures("no_names")
 def test_a_direct_room_bears_the_other_ones_name_though_the_tables_learn_it_late(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     stream = begun(listen(ben))
+    falcon.edge.names.forget()
     find, asked = falcon.edge.store.names_of, 0
 
     async def names_of(account_ids: Any) -> Any:
@@ -243,6 +252,7 @@ def test_a_direct_room_bears_the_other_ones_name_though_the_tables_learn_it_late
     assert asked == 6, "a name that is known is not looked up again"
 
 
+@pytest.mark.usefixtures("no_names")
 def test_a_name_that_the_tables_never_learn_ends_the_stream_and_not_the_others(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,8 +265,9 @@ def test_a_name_that_the_tables_never_learn_ends_the_stream_and_not_the_others(
     async def names_of(account_ids: Any) -> Any:
         return {}
 
-    monkeypatch.setattr(falcon.edge.store, "names_of", names_of)
     anna.direct_with(ben)
+    falcon.edge.names.forget()
+    monkeypatch.setattr(falcon.edge.store, "names_of", names_of)
     bye = listen.resume(ben, hello).rest()[-1]
     assert (bye.name, bye.data["reason"], bye.id) == ("bye", "draining", hello.id)
     assert anna.says(room, "Still here") == 1

@@ -134,7 +134,8 @@ class FilesTables:
 
     def _of_file(self, place: int, writes: Sequence[Write]) -> Iterable[Write]:
         for write in writes:
-            identity = getattr(write, "room_id", None) or write.account_id  # type: ignore[attr-defined]
+            names = ("room_id", "identity", "account_id")
+            identity = next(getattr(write, name) for name in names if hasattr(write, name))
             if identity % self._partitions % len(self._tables) == place:
                 yield write
 

@@ -57,39 +57,49 @@ class DropEntry(NamedTuple):
     key: bytes
 
 
+class _Change(NamedTuple):
+    """The entries of an account or room before an event, as far as these may be, and after it."""
+
+    identity: AccountId | RoomId
+    before: dict[bytes, bytes]
+    after: dict[bytes, bytes]
+
+
 def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+    change = _change(envelope.event)
+    return () if change is None else _put(*change)
+
+
+def _change(event: Event) -> _Change | None:
+    match event:
         case AccountCreated(account_id=account_id, name=name, deactivated=False):
-            return _put(account_id, {}, _person(account_id, name, None))
+            return _Change(account_id, {}, _person(account_id, name, None))
         case AccountChanged(account_id=account_id) as changed:
             was_deactivated = changed.deactivated != ("deactivated" in changed.changed)
             before = {} if was_deactivated else _person(account_id, changed.was_name, changed.was_handle)
             after = {} if changed.deactivated else _person(account_id, changed.name, changed.handle)
-            return () if before == after else _put(account_id, before, after)
+            return None if before == after else _Change(account_id, before, after)
         case RoomCreated(room_id=room_id, name=name, open=True) as created:
-            return _put(room_id, {}, _room(room_id, name, default=created.default))
+            return _Change(room_id, {}, _room(room_id, name, default=created.default))
         case RoomChanged(room_id=room_id) as changed if changed.open or changed.was_open:
             before = _room(room_id, changed.was_name, default=True) if changed.was_open else {}
             after = _room(room_id, changed.name, default=changed.default) if changed.open else {}
-            return _put(room_id, before, after)
+            return _Change(room_id, before, after)
         case RoomDeleted(room_id=room_id, name=name, open=True):
-            return _put(room_id, _room(room_id, name, default=True), {})
+            return _Change(room_id, _room(room_id, name, default=True), {})
         case _:
-            return ()
+            return None
 
 
 def loss(event: Event) -> str | None:
     """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
     event."""
-    match event:
-        case AccountCreated(account_id=account_id) | AccountChanged(account_id=account_id):
-            return f"account {account_id} is found by its old name and handle, or not found, until they change"
-        case RoomCreated(room_id=room_id, open=True) | RoomDeleted(room_id=room_id, open=True):
-            return f"the directory shows room {room_id} as it was before"
-        case RoomChanged(room_id=room_id) as changed if changed.open or changed.was_open:
-            return f"the directory shows room {room_id} as it was before"
-        case _:
-            return None
+    change = _change(event)
+    if change is None:
+        return None
+    if isinstance(event, AccountCreated | AccountChanged):
+        return f"account {change.identity} is found by its old name and handle, or not found, until they change"
+    return f"the directory shows room {change.identity} as it was before"
 
 
 def _put(identity: int, before: dict[bytes, bytes], after: dict[bytes, bytes]) -> tuple[Write, ...]:
