@@ -75,7 +75,7 @@ class Client(Protocol):
 
 
 class Driver(Protocol):
-    async def client(self, urls: str | list[str], token: str, timeout: float = 60.0) -> Client:
+    async def client(self, urls: str | list[str], token: str | None, timeout: float = 60.0) -> Client:
         """``timeout``: of a call, in seconds."""
 
     async def passes(self, seconds: float) -> None:
@@ -93,7 +93,7 @@ class PythonDriver:
     def __init__(self) -> None:
         self._passed = 0.0
 
-    async def client(self, urls: str | list[str], token: str, timeout: float = 60.0) -> Client:
+    async def client(self, urls: str | list[str], token: str | None, timeout: float = 60.0) -> Client:
         clock = Clock(now=lambda: time.monotonic() + self._passed, wall=lambda: time.time() + self._passed)
         return _PythonClient(FalconClient(urls, token, timeout=timeout, clock=clock))
 
@@ -226,7 +226,7 @@ class JavaScriptDriver:
         for answered in self._waiting.values():
             answered.cancel()
 
-    async def client(self, urls: str | list[str], token: str, timeout: float = 60.0) -> Client:
+    async def client(self, urls: str | list[str], token: str | None, timeout: float = 60.0) -> Client:
         number = next(self._numbers)
         await self.ask("open", client=number, urls=urls, token=token, options={"timeoutMs": timeout * 1000})
         return _JavaScriptClient(self, number)

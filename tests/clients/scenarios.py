@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.clients.drivers import Client, Driver, Events, Json, NoAnswer, Refused, ResumeIsRefused
+from tests.clients.drivers import Client, Driver, Events, JavaScriptDriver, Json, NoAnswer, Refused, ResumeIsRefused
 from tests.clients.scripted import MESSAGE, ScriptedServer, answer, busy, damaged, event, events, hangs_up, refusal
 from tools.harness.falcon import Falcon
 
@@ -243,6 +243,35 @@ async def every_request_has_a_method(world: World) -> None:
     with pytest.raises(Refused) as out:
         await call("me")
     assert (out.value.status, out.value.code) == (401, "unauthenticated")
+
+
+async def a_person_is_invited_signs_in_and_ends_sessions(world: World) -> None:
+    in_a_browser = isinstance(world.driver, JavaScriptDriver)  # where a session is a cookie, unless it asks for a token
+    token_asked: Json = {"bearer": True} if in_a_browser else {}
+    admin = await world.admin()
+    invited = await admin.call("create_invitation", uses=2)
+    assert len((await admin.call("invitations"))["invitations"]) >= 1
+    code = invited["url"].partition("#invitation=")[2]
+    stranger = await world.driver.client(world.url, None)
+    assert (await stranger.call("read_invitation", code))["role"] == "member"
+    handle = "gus.js" if in_a_browser else "gus.py"
+    joined = await stranger.call("accept_invitation", code, "Gus", "tea at four o'clock", handle=handle, **token_asked)
+    gus = await world.driver.client(world.url, joined["token"])
+    assert (await gus.call("me"))["handle"] == handle
+    assert await gus.call("set_password", "coffee at ten past", current="tea at four o'clock") is None
+    again = await stranger.call("sign_in", handle, "coffee at ten past", **token_asked)
+    sessions = await gus.call("sessions")
+    assert [each["current"] for each in sessions] == [True, False]
+    assert await gus.call("end_session", again["session_id"]) is None
+    link = (await admin.call("create_sign_in_link", joined["account"]["account_id"]))["url"].partition("#sign-in=")[2]
+    assert await stranger.call("sign_in_link", link) == {"name": "Gus"}
+    linked = await stranger.call("use_sign_in_link", link, "tea at four o'clock", **token_asked)
+    gus = await world.driver.client(world.url, linked["token"])
+    assert await gus.call("end_other_sessions") is None
+    assert await gus.call("end_current_session") is None
+    assert await admin.call("sign_out_everywhere", joined["account"]["account_id"]) is None
+    assert await admin.call("delete_invitation", invited["invitation_id"]) is None
+    assert (await stranger.call("ways_to_sign_in"))["password"] is True
 
 
 async def a_refusal_names_its_code_and_the_field(world: World) -> None:
@@ -782,6 +811,7 @@ KILLED: Final = (
 )
 SERVED: Final = (
     every_request_has_a_method,
+    a_person_is_invited_signs_in_and_ends_sessions,
     a_refusal_names_its_code_and_the_field,
     to_react_twice_is_to_react_once,
     reactions_are_listed_by_page,
