@@ -184,6 +184,8 @@ def loss(event: Event) -> str | None:
             return f"account {account_id} keeps the profile and the role that it had before"
         case TokenIssued(account_id=account_id, token_id=token_id):
             return f"token {token_id} of account {account_id} is refused: issue another one"
+        case TokenUsed(account_id=account_id, token_id=token_id):
+            return f"on which day token {token_id} of account {account_id} was used last, until it is used again"
         case TokenRevoked(account_id=account_id, token_id=token_id):
             return f"token {token_id} of account {account_id} GOES ON WORKING though it was revoked"
         case _:
