@@ -40,7 +40,7 @@ async def change_profile(
     """The account after the change. ``texts``: the handle, the e-mail or both as they are to be shown. ``keyed``: the
     request's key is this command's. The steps end even if the client goes away. Raises Problem."""
     if not texts and not _may_end_an_owner(command):
-        return _known(edge, await edge.commands.dispatch(request, command, keyed=keyed))
+        return _known(edge, command, await edge.commands.dispatch(request, command, keyed=keyed))
     task = asyncio.create_task(_change(edge, request, command, texts, keyed))
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
@@ -59,14 +59,15 @@ async def _change(
     for _ in range(_TRIES):
         with contextlib.suppress(AccountOutOfDate):
             allowed = await _stepped_down(edge, request, command)
-            return _known(edge, await _shown(edge, request, allowed, texts, keyed))
+            return _known(edge, command, await _shown(edge, request, allowed, texts, keyed))
     raise Problem(503, "unavailable", "The account is being changed by others: try again.", retry_after=1)
 
 
-def _known(edge: Edge, result: CommandResult) -> CommandResult:
+def _known(edge: Edge, command: ChangeAccount, result: CommandResult) -> CommandResult:
     """Have this process show no older name than the answer."""
     assert isinstance(result.answer, ProfileAnswer)
-    edge.names.know(result.answer.account_id, result.answer.name)
+    if command.name is not None:
+        edge.names.know(result.answer.account_id, result.answer.name)
     return result
 
 

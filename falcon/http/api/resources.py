@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.domain.ids import NOBODY
+from falcon.features.accounts.rules import ADMINS
 from falcon.features.accounts.rules import Scope as TokenScope
 from falcon.features.accounts.table import AccountRow
 from falcon.http.api.operation import Handler
@@ -100,7 +101,7 @@ class Resource:
 def _charge(limiter: Limiter, scope: Scope, seconds: float) -> None:
     """The account whose request it was pays. Administrators do not: they export and import all there is."""
     account: AccountRow | None = scope.get(_UNDER_WAY)
-    if account is not None and not account.is_admin:
+    if account is not None and account.role not in ADMINS:
         limiter.charge(account.account_id, seconds, scope[_SENT])
 
 
