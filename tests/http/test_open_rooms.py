@@ -1,5 +1,9 @@
 """Open rooms: everybody but guests reads and joins them."""
 
+import json
+
+import httpx
+
 from tests.support.http import Falcon, Person, problem
 
 
@@ -102,3 +106,22 @@ def test_a_direct_room_says_who_the_other_is(anna: Person, ben: Person) -> None:
     (listed,) = ben.get("/v1/rooms").json()["rooms"]
     assert (listed["peer_id"], listed["name"], listed["open"]) == (anna.account_id, anna.name, False)
     assert anna.makes_room("Tea kitchen") and anna.get("/v1/rooms").json()["rooms"][0]["peer_id"] is None
+
+
+def test_an_imported_room_is_open_and_an_export_says_so(falcon: Falcon, anna: Person) -> None:
+    line = {"type": "room", "source": "there", "ref": "tea", "kind": "group", "name": "Tea", "description": ""}
+    line |= {"created_at": "2026-11-25T09:00:00Z", "members": [{"account_id": anna.account_id, "role": "admin"}]}
+
+    def imported(**flags: bool) -> httpx.Response:
+        body = json.dumps({**line, **flags})
+        headers = {"content-type": "application/x-ndjson"}
+        return falcon.admin.send("POST", "/v1/import", content=body, headers=headers)
+
+    problem(imported(default=True), 422, "invalid", "line 1: default")
+    room_id = imported(open=True, default=True).json()["rooms"]["tea"]
+    shown = anna.get(f"/v1/rooms/{room_id}").json()
+    assert (shown["open"], shown["default"]) == (True, True)
+    exported = [json.loads(each) for each in falcon.admin.get("/v1/export").text.splitlines()]
+    (room,) = (each for each in exported if each["type"] == "room" and each["ref"] == str(room_id))
+    assert (room["open"], room["default"]) == (True, True)
+    falcon.admin.send("PATCH", f"/v1/rooms/{room_id}", {"default": False})  # or all newcomers of these tests join it
