@@ -64,7 +64,7 @@ class Idp:
             "exp": now + 60,
             "nonce": asked["nonce"],
             "name": "Carl",
-            "email": "Carl@Tea.test",
+            "email": "Carl@Idp.test",
             "email_verified": True,
             **self.claims,
         }
@@ -146,7 +146,7 @@ def is_refused(falcon: Falcon, idp: Idp) -> bool:
 def test_the_first_sign_in_makes_an_account_and_the_second_finds_it(falcon: Falcon, idp: Idp) -> None:
     assert falcon.send("GET", "/v1/sign-in").json()["providers"] == [{"provider": "idp", "name": "Our company"}]
     first = signs_in(falcon, idp).me().json()
-    assert (first["name"], first["role"], first["email"]) == ("Carl", "member", "carl@tea.test")
+    assert (first["name"], first["role"], first["email"]) == ("Carl", "member", "carl@idp.test")
     idp.claims = {"name": "Carlo"}
     assert signs_in(falcon, idp).me().json()["account_id"] == first["account_id"]
     for subject in ("2482890", "24828"):
