@@ -4,7 +4,7 @@ import json
 
 import httpx
 
-from tests.support.http import Falcon, Person, problem
+from tests.support.http import Falcon, Json, Person, problem
 
 
 def test_an_account_reads_an_open_room_before_it_joins(anna: Person, ben: Person) -> None:
@@ -109,7 +109,7 @@ def test_a_direct_room_says_who_the_other_is(anna: Person, ben: Person) -> None:
 
 
 def test_an_imported_room_is_open_and_an_export_says_so(falcon: Falcon, anna: Person) -> None:
-    line = {"type": "room", "source": "there", "ref": "tea", "kind": "group", "name": "Tea", "description": ""}
+    line: Json = {"type": "room", "source": "there", "ref": "tea", "kind": "group", "name": "Tea", "description": ""}
     line |= {"created_at": "2026-11-25T09:00:00Z", "members": [{"account_id": anna.account_id, "role": "admin"}]}
 
     def imported(**flags: bool) -> httpx.Response:
