@@ -117,3 +117,13 @@ def test_links_name_the_address_that_the_browser_knows(
 def test_a_host_that_names_none_is_in_no_link(host: bytes) -> None:
     with pytest.raises(Problem, match="403"):
         Origins().url({b"host": host}, {"scheme": "http"})
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+def test_a_stream_ends_when_its_token_expires(
+    falcon: Falcon, anna: Person, listen: Listen, transport: Transport
+) -> None:
+    token = anna.post(f"/v1/accounts/{anna.account_id}/tokens", {"expires_in": 1}).json()["token"]
+    stream = listen.bare(falcon, {"Authorization": f"Bearer {token}"}, transport=transport)
+    assert stream.next().name == "hello"
+    assert stream.next("bye").data["reason"] == "unauthenticated"

@@ -5,7 +5,7 @@ import math
 import msgspec
 from starlette.types import Scope
 
-from falcon.domain.ids import AccountId
+from falcon.domain.ids import AccountId, Millis
 from falcon.http import bearer_tokens
 from falcon.http.authenticator import Authenticator, Turn
 from falcon.http.limits.limiter import Limiter
@@ -16,12 +16,14 @@ from falcon.streams.signals import Signals
 
 
 class StreamCaller(msgspec.Struct, frozen=True):
-    """``asked_at``: when the tables were asked about the token, and knew it; on CLOCK_MONOTONIC."""
+    """``asked_at``: when the tables were asked about the token, and knew it; on CLOCK_MONOTONIC. ``expires_at``: of the
+    token; None if it does not expire, or a ticket stands for it."""
 
     account_id: AccountId
     token_hash: str
     asked_at: float = -math.inf
     by_ticket: bool = False
+    expires_at: Millis | None = None
 
 
 class StreamCallers:
@@ -44,7 +46,9 @@ class StreamCallers:
             check_scopes(account.token, ("read",))
             self._admit(scope, account.account_id)
             token_hash = self._authenticator.token_hash(headers)
-            return StreamCaller(account.account_id, token_hash, self._authenticator.asked_at(headers))
+            expires_at = None if account.token is None else account.token.expires_at
+            asked_at = self._authenticator.asked_at(headers)
+            return StreamCaller(account.account_id, token_hash, asked_at, expires_at=expires_at)
         found = bearer_tokens.read_ticket(self._secret, ticket)
         if found is not None:
             self._admit(scope, found.account_id)  # before the ticket is used up

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -148,6 +149,10 @@ class Streams:
             opening.watched,
         )
         subscription.id = opening.id
+        expiring = None
+        if caller.expires_at is not None:
+            left = caller.expires_at / 1_000 - time.time()
+            expiring = asyncio.get_running_loop().call_later(max(0.0, left), subscription.end, "unauthenticated")
         self._open[sink.transport] += 1
         self._serving.add(subscription)
         if self._draining:  # since it was opened
@@ -170,6 +175,8 @@ class Streams:
             self._serving.discard(subscription)
             listening.cancel()
             leaving.cancel()
+            if expiring is not None:
+                expiring.cancel()
             self.signals.went(subscription)
             self._feed.remove(subscription)
             subscription.lose()
