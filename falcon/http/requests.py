@@ -57,6 +57,12 @@ class AuthedRequest(msgspec.Struct):
         """Guests see the rooms that they were added to, and no open ones."""
         return self.account.role == "guest"
 
+    @property
+    def is_admin(self) -> bool:
+        """The account is an administrator, and its token may act as one."""
+        token = self.account.token
+        return self.account.is_admin and (token is None or token.scopes is None or "admin" in token.scopes)
+
     def path_id(self, name: str, not_found: Callable[[str], Problem]) -> int:
         """An id or seq in the path. Raises the Problem that ``not_found`` makes of a text that cannot be one."""
         return identity(self.scope["path_params"][name], not_found)

@@ -227,6 +227,7 @@ def test_an_admins_token_without_the_scope_administers_nothing(admin: Person, an
     problem(plain.patch(f"/v1/accounts/{anna.account_id}", {"title": "No"}), 403, "scope_missing")
     problem(plain.get(f"/v1/accounts/{anna.account_id}/tokens"), 403, "scope_missing")
     problem(plain.get("/v1/export"), 403, "scope_missing")
+    problem(plain.post("/v1/invitations", {}), 403, "not_allowed", "role")
 
 
 def test_a_token_that_has_expired_is_refused(anna: Person) -> None:

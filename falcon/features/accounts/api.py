@@ -214,6 +214,7 @@ async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
         return await _accounts_by_id(edge, request, read_ids(query.ids, ACCOUNTS_MAX))
     if not request.account.is_admin:
         raise not_allowed("ids", "must be given, unless the account is an administrator")
+    check_scopes(request.account.token, ("admin",))
     rows = await edge.store.accounts(start_of(query), query.limit + 1, query.role, query.deactivated)
     page, next_cursor = page_of(rows, query.limit, attrgetter("account_id"))
     return json_response(200, shapes.Accounts([account_shape(row, request.account) for row in page], next_cursor))

@@ -142,7 +142,7 @@ async def create_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse
 async def _check_may_invite(edge: Edge, request: AuthedRequest, new: NewInvitation) -> None:
     """Raises Problem 403, 404, 503, ReadStoreUnavailable."""
     account = request.account
-    if not account.is_admin and not (new.role == "guest" and new.rooms):
+    if not request.is_admin and not (new.role == "guest" and new.rooms):
         raise not_allowed("role", "only administrators invite others than guests of rooms that they administer")
     if RANKS[new.role] > RANKS[account.role]:
         raise not_allowed("role", "must not be above the own one")
@@ -155,7 +155,7 @@ async def _check_may_invite(edge: Edge, request: AuthedRequest, new: NewInvitati
 
 
 async def list_invitations(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    by = None if request.account.is_admin else request.account_id
+    by = None if request.is_admin else request.account_id
     answer = (await edge.commands.dispatch(request, ListInvitations(by))).answer
     assert isinstance(answer, InvitationsAnswer)
     found = [
@@ -177,7 +177,7 @@ async def list_invitations(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def delete_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse:
     number = request.path_id("invitation_id", lambda text: _no_invitation("invitation_id"))
     await request.no_body()
-    command = RevokeInvitation(number, None if request.account.is_admin else request.account_id)
+    command = RevokeInvitation(number, None if request.is_admin else request.account_id)
     try:
         result = await edge.commands.dispatch(request, command)
     except Problem as problem:

@@ -169,7 +169,7 @@ async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
         raise invalid("body", "must have name, description, open or default")
     if "name" in fields:
         fields["name"] = read_name(fields["name"])
-    command = ChangeRoom(request.account_id, room_id, **fields, by_manager=request.account.is_admin)
+    command = ChangeRoom(request.account_id, room_id, **fields, by_manager=request.is_admin)
     return _room_response(200, await edge.commands.dispatch(request, command))
 
 
