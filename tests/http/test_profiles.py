@@ -118,8 +118,18 @@ def test_an_account_is_made_with_role_handle_and_title(falcon: Falcon, admin: Pe
     listed = admin.get("/v1/accounts", params={"role": "bot"}).json()["accounts"]
     assert body["account_id"] in {each["account_id"] for each in listed}
     assert {each["role"] for each in listed} == {"bot"}
+    before = falcon.log_length()
     problem(admin.post("/v1/accounts", {"name": "Robo", "handle": "robo"}), 409, "handle_taken")
+    assert falcon.log_length() == before  # no account is there without its handle
     problem(admin.patch(f"/v1/accounts/{body['account_id']}", {"role": "member"}), 422, "invalid", "role")
+
+
+def test_a_guest_knows_those_with_whom_it_shares_a_room(falcon: Falcon, admin: Person, anna: Person) -> None:
+    made = admin.post("/v1/accounts", {"name": "Guest", "role": "guest"}).json()
+    guest = Person(falcon, made["account_id"], "Guest", made["token"])
+    problem(guest.get(f"/v1/accounts/{anna.account_id}"), 404, "account_not_found")
+    anna.makes_room("Tea kitchen", guest)
+    assert account(guest, anna.account_id)["name"] == anna.name
 
 
 # --- roles ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain import limits, names
-from falcon.domain.ids import DEFAULT_ORGANIZATION, AccountId
+from falcon.domain.ids import DEFAULT_ORGANIZATION, NOBODY, AccountId
 from falcon.features.accounts.rules import (
     ADMINS,
     AccountAnswer,
@@ -28,6 +28,7 @@ from falcon.features.accounts.rules import (
 )
 from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.accounts.wishes import change_profile
+from falcon.features.claims.rules import ClaimAnswer, FindClaim
 from falcon.features.people.search import people_near
 from falcon.features.rooms.joining import join_default_rooms
 from falcon.http import bearer_tokens, shapes
@@ -37,10 +38,12 @@ from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.problems import (
+    Problem,
     account_not_found,
     check_scopes,
     invalid,
     not_allowed,
+    text_taken,
     token_not_found,
     token_unreadable,
 )
@@ -110,7 +113,7 @@ async def account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     row = (await edge.store.accounts_of([account_id])).get(account_id)
     if row is None:
         row = (await edge.reads.newest(request, account_id, edge.store.accounts_of, [account_id])).get(account_id)
-    if row is None:
+    if row is None or (request.is_guest and account_id not in await people_near(edge.store, request.account_id)):
         raise account_not_found(account_id)
     return json_response(200, account_shape(row, request.account))
 
@@ -167,7 +170,7 @@ _READ: Final[Mapping[Space, Callable[[str], str]]] = {"handle": read_handle, "em
 
 
 async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """An account whose handle or e-mail is taken is there without it: a retry with another one changes that account."""
+    """An account whose handle or e-mail another one takes in the same moment is there without it."""
     new: NewAccount = await request.json(_new_account)
     asked: dict[Space, str | None] = {"handle": new.handle, "email": new.email}
     texts = _read_texts({space: text for space, text in asked.items() if text is not None})
@@ -184,7 +187,7 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
         title=new.title,
         by_role=request.account.role,
     )
-    result = await edge.commands.dispatch(request, command)
+    result = await edge.commands.dispatch(request, command, refusal=await _taken(edge, request, texts))
     answer = result.answer
     assert isinstance(answer, AccountAnswer)
     change = ChangeAccount(answer.account_id, request.account.role)
@@ -196,6 +199,18 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     replayed = result.headers[1:]
     (name, position), *_ = shown.headers
     return json_response(201, created, (name, position + joined), *replayed)
+
+
+async def _taken(edge: Edge, request: AuthedRequest, texts: Mapping[Space, str | None]) -> Problem | None:
+    """The refusal of a new account with texts of which another account has one. A retry finds its own account there,
+    and the owner knows its key first."""
+    for space, text in texts.items():
+        assert text is not None
+        claim = (await edge.commands.dispatch(request, FindClaim(space, text), keyed=False)).answer
+        assert isinstance(claim, ClaimAnswer)
+        if claim.account_id != NOBODY:
+            return text_taken(space)
+    return None
 
 
 def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
