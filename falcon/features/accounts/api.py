@@ -187,7 +187,7 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
         title=new.title,
         by_role=request.account.role,
     )
-    result = await edge.commands.dispatch(request, command, refusal=await _taken(edge, request, texts))
+    result = await edge.commands.dispatch(request, command, refusal=await taken(edge, request, texts))
     answer = result.answer
     assert isinstance(answer, AccountAnswer)
     change = ChangeAccount(answer.account_id, request.account.role)
@@ -201,9 +201,8 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return json_response(201, created, (name, position + joined), *replayed)
 
 
-async def _taken(edge: Edge, request: AuthedRequest, texts: Mapping[Space, str | None]) -> Problem | None:
-    """The refusal of a new account with texts of which another account has one. A retry finds its own account there,
-    and the owner knows its key first."""
+async def taken(edge: Edge, request: AuthedRequest, texts: Mapping[Space, str | None]) -> Problem | None:
+    """The refusal of a new account with texts of which another account has one."""
     for space, text in texts.items():
         assert text is not None
         claim = (await edge.commands.dispatch(request, FindClaim(space, text), keyed=False)).answer

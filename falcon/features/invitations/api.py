@@ -8,11 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain.ids import AccountId
-from falcon.features.accounts.api import read_email, read_handle
+from falcon.features.accounts.api import read_email, read_handle, taken
 from falcon.features.accounts.rules import RANKS, AccountAnswer, ChangeAccount, CreateAccount, Space
 from falcon.features.accounts.table import AccountRow
 from falcon.features.accounts.wishes import change_profile
-from falcon.features.claims.rules import ClaimAnswer, FindClaim
 from falcon.features.invitations.rules import (
     ROOMS_MAX,
     USES_MAX,
@@ -36,7 +35,7 @@ from falcon.http.api.lines import reference
 from falcon.http.api.operation import ApiOperation, Group, PathParameter
 from falcon.http.edge import Edge
 from falcon.http.passwords import NewPassword, check_new
-from falcon.http.problems import Problem, item_not_found, not_allowed, room_not_found, text_taken, token_unreadable
+from falcon.http.problems import Problem, item_not_found, not_allowed, room_not_found, token_unreadable
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
 from falcon.read.times import rfc3339
@@ -208,8 +207,8 @@ async def accept_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse
         texts["handle"] = read_handle(newcomer.handle)
     if email is not None:
         texts["email"] = read_email(email)
-    if not answer.use:
-        await _check_free(edge, request, texts)
+    if not answer.use and (refusal := await taken(edge, request, texts)) is not None:
+        raise refusal
     number, code_hash = _code(request)
     used = await _asked(edge, request, UseInvitation(number, code_hash, claimant))
     account_id = await _account(edge, request, name, invitation, reference("invitation", str(number), str(used.use)))
@@ -252,15 +251,6 @@ async def _asked(edge: Edge, request: AuthedRequest, command: ReadInvitation | U
         raise (_no_invitation("code") if problem.code == "not_allowed" else problem) from None
     assert isinstance(answer, InvitationAnswer)
     return answer
-
-
-async def _check_free(edge: Edge, request: AuthedRequest, texts: dict[Space, str]) -> None:
-    """Raises Problem 409 for a text of another account, before the invitation is used."""
-    for space, text in texts.items():
-        claim = (await edge.commands.dispatch(request, FindClaim(space, text))).answer
-        assert isinstance(claim, ClaimAnswer)
-        if claim.account_id:
-            raise text_taken(space)
 
 
 async def _account(
