@@ -119,9 +119,11 @@ def test_an_imported_room_is_open_and_an_export_says_so(falcon: Falcon, anna: Pe
 
     problem(imported(default=True), 422, "invalid", "line 1: default")
     room_id = imported(open=True, default=True).json()["rooms"]["tea"]
-    shown = anna.get(f"/v1/rooms/{room_id}").json()
-    assert (shown["open"], shown["default"]) == (True, True)
-    exported = [json.loads(each) for each in falcon.admin.get("/v1/export").text.splitlines()]
-    (room,) = (each for each in exported if each["type"] == "room" and each["ref"] == str(room_id))
-    assert (room["open"], room["default"]) == (True, True)
-    falcon.admin.send("PATCH", f"/v1/rooms/{room_id}", {"default": False})  # or all newcomers of these tests join it
+    try:
+        shown = anna.get(f"/v1/rooms/{room_id}").json()
+        assert (shown["open"], shown["default"]) == (True, True)
+        exported = [json.loads(each) for each in falcon.admin.get("/v1/export").content.split(b"\n") if each]
+        (room,) = (each for each in exported if each["type"] == "room" and each["ref"] == str(room_id))
+        assert (room["open"], room["default"]) == (True, True)
+    finally:  # or all newcomers of these tests join it
+        falcon.admin.send("PATCH", f"/v1/rooms/{room_id}", {"default": False})
