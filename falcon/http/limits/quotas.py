@@ -10,10 +10,10 @@ from falcon.http.problems import Problem, broken
 from falcon.streams.signals import TYPING_SECONDS
 
 DAY_SECONDS: Final = 86_400.0  # a day
-# A page of the web client is 40 files at most, so 120 people of one address may load it at once. A file takes 0.1 ms:
+# A page of the web client is 60 files at most, so 120 people of one address may load it at once. A file takes 0.1 ms:
 # at this rate one address takes 3 % of a core.
 _DOCUMENTS_A_SECOND: Final = 300
-_DOCUMENTS_AT_ONCE: Final = 5_000
+_DOCUMENTS_AT_ONCE: Final = 7_500
 # The budgets at once, in seconds of their rates. With the usual rates that are 16 pages of the largest size, as when a
 # client opens many rooms, and two seconds of a core: no client of people comes near.
 _BYTES_SENT_SECONDS: Final = 8
