@@ -34,6 +34,11 @@ class SimulatedAdmin:
         entries = [(resource.name, await self._ask("settings", resource.name)) for resource in resources]
         return [SimpleNamespace(resources=[(0, "", 2, name, list(known.items())) for name, known in entries])]
 
+    async def alter_configs(self, resources: Sequence[Any]) -> list[Any]:
+        for resource in resources:
+            await self._ask("alter_settings", resource.name, resource.configs)
+        return [SimpleNamespace(resources=[(0, "", 2, resource.name) for resource in resources])]
+
     async def create_topics(self, topics: Sequence[Any]) -> Any:
         errors: list[tuple[str, int]] = []
         for topic in topics:

@@ -260,6 +260,14 @@ class Brokers:
             raise UnknownTopicOrPartitionError(name)
         return dict(self._topics[name].settings)
 
+    async def alter_settings(self, name: str, settings: Mapping[str, str]) -> None:
+        """Settings that are not given become the defaults again. Raises UnknownTopicOrPartitionError."""
+        if name not in self._topics:
+            raise UnknownTopicOrPartitionError(name)
+        known = self._topics[name].settings
+        known.clear()
+        known.update({**DEFAULTS, **settings})
+
     async def delete_records(self, at: TopicPartition, before: int) -> None:
         """Raises UnknownTopicOrPartitionError."""
         self.partition(at).log.trim(before)
