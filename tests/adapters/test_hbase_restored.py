@@ -10,15 +10,23 @@ from falcon.adapters.hbase.prepare import WrongTables, check, check_family_of_lo
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.features.accounts.table import DropToken, UpsertAccount, UpsertToken
+from falcon.features.accounts.table import DropToken, SetTokenUse, UpsertAccount, UpsertToken
 from falcon.features.catalogue import Event
 from falcon.features.messages import hbase as timeline_hbase
 from falcon.features.messages.bodies import message_in, row_of
 from falcon.features.messages.rules import Message, MessageEdited, MessagePosted
 from falcon.features.messages.table import SetRevision, UpsertMessage
+from falcon.features.people.table import ALL, DropEntry, PutEntry, key_of
 from falcon.features.reactions.table import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.features.read_marks.table import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
-from falcon.features.rooms.table import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
+from falcon.features.rooms.table import (
+    DropRoom,
+    SetRoomActivity,
+    SetRoomMembers,
+    SetRoomName,
+    SetRoomOpen,
+    UpsertRoom,
+)
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
@@ -45,6 +53,8 @@ EVERY_WRITE: tuple[Write, ...] = (
     UpsertRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
     SetRoomName(256, "Tea", "", NOON_TEXT),
     SetRoomActivity(256, 7, NOON_TEXT),
+    SetRoomOpen(256, True, True, 3),
+    SetRoomMembers(256, 4),
     DropRoom(256),
     UpsertMember(256, 77, "member", 0),
     SetRole(256, 77, "admin"),
@@ -53,7 +63,11 @@ EVERY_WRITE: tuple[Write, ...] = (
     SetMention(77, 256, 1_001, True),
     UpsertAccount(77, "Ann", "member", NOON_TEXT),
     UpsertToken(77, 1, "hash", NOON_TEXT),
+    SetTokenUse(77, 1, 20_787),
     DropToken(77, 1),
+    PutEntry(77, key_of("person", "", "ann", "Ann", 77), b'["ann"]'),
+    PutEntry(256, key_of("default", ALL, "", "Tea", 256), b'["tea"]'),
+    DropEntry(77, key_of("person", "", "ann", "Ann", 77)),
     PutReaction(256, 30, 4, "👍", 77, NOON_TEXT),
     DropReaction(256, 30, 4, "👍", 77),
     ShowReaction(256, 30, "👍", 4, 4, b"{}"),
