@@ -125,10 +125,11 @@ class Browser:
         idp.codes[code] = asked
         return f"/v1/sign-in/idp/callback?code={code}&state={asked['state']}&session_state=x"
 
+    def gets(self, path: str) -> httpx.Response:
+        return self.falcon.send("GET", path, headers={"Cookie": f"__Host-falcon={self.cookies.get('__Host-falcon')}"})
+
     def me(self) -> httpx.Response:
-        return self.falcon.send(
-            "GET", "/v1/me", headers={"Cookie": f"__Host-falcon={self.cookies.get('__Host-falcon')}"}
-        )
+        return self.gets("/v1/me")
 
 
 def signs_in(falcon: Falcon, idp: Idp) -> Browser:
@@ -152,6 +153,22 @@ def test_the_first_sign_in_makes_an_account_and_the_second_finds_it(falcon: Falc
     for subject in ("2482890", "24828"):
         idp.claims = {"sub": subject, "email": f"{subject}@tea.test"}
         assert signs_in(falcon, idp).me().json()["account_id"] != first["account_id"]
+
+
+def test_the_first_sign_in_joins_the_default_rooms_and_a_later_one_does_not(falcon: Falcon, idp: Idp) -> None:
+    def rooms() -> list[str]:
+        return [each["name"] for each in signs_in(falcon, idp).gets("/v1/rooms").json()["rooms"]]
+
+    room = falcon.admin.makes_room("Tea for all")
+    falcon.admin.patch(str(room), {"open": True, "default": True})
+    idp.claims = {"sub": "newcomer", "email": "newcomer@idp.test"}
+    try:
+        assert rooms() == ["Tea for all"]
+        left = signs_in(falcon, idp).me().json()["account_id"]
+        assert falcon.admin.delete(f"{room}/members/{left}").status_code == 204
+        assert rooms() == []
+    finally:  # or all newcomers of these tests join it
+        falcon.admin.patch(str(room), {"default": False})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from falcon.domain import limits, names
 from falcon.domain.ids import NOBODY, AccountId
@@ -15,6 +16,7 @@ from falcon.features.accounts.api import read_email
 from falcon.features.accounts.rules import RANKS, AccountAnswer, AccountRole, ChangeAccount, CreateAccount, Space
 from falcon.features.accounts.wishes import change_profile
 from falcon.features.claims.rules import ClaimAnswer, FindClaim
+from falcon.features.rooms.joining import join_default_rooms
 from falcon.features.sign_in.api import GROUP, SESSION_SECONDS, cookie_of, new_session
 from falcon.features.sign_in.rules import SignIn
 from falcon.http import bearer_tokens, shapes
@@ -122,18 +124,23 @@ async def _account(edge: Edge, request: AuthedRequest, provider: Provider, perso
             return claim.account_id
     made_by = reference("provider", person.issuer, person.subject)
     role = _role(provider, person)
-    domain = (person.email or "").rpartition("@")[2]
-    may_create = settings.create_accounts and (not settings.domains or domain in settings.domains)
     name = names.cleaned(person.name[: limits.NAME_CHARS_MAX])
-    command = CreateAccount(name, role or "member", imported_as=made_by, existing=not may_create)
+    command = CreateAccount(name, role or "member", imported_as=made_by, existing=True)
+    is_new = False
     try:
         answer = (await edge.commands.dispatch(request, command)).answer
     except Problem as problem:
-        if problem.code == "account_not_found":
+        if problem.code != "account_not_found":
+            raise
+        domain = (person.email or "").rpartition("@")[2]
+        if not settings.create_accounts or (settings.domains and domain not in settings.domains):
             raise SignInRefused("the provider's entry makes no account for this person") from None
-        raise
+        answer = (await edge.commands.dispatch(request, replace(command, existing=False))).answer
+        is_new = True
     assert isinstance(answer, AccountAnswer)
     await _follow(edge, request, answer.account_id, person, role)
+    if is_new and role != "guest":
+        await join_default_rooms(edge, request, answer.account_id)
     return answer.account_id
 
 
