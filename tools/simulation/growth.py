@@ -90,7 +90,7 @@ BOUNDED: Final[Mapping[str, str]] = {
     "memory: RecordMemory._order": "256 MiB of events",
     "memory: RecordMemory._by_key": "256 MiB of events",
     "memory: HistoryMemory._order": "32 MiB of events",
-    "memory: HistoryMemory._by_account": "32 MiB of events",
+    "memory: HistoryMemory._by_identity": "32 MiB of events",
     "memory: HistoryMemory._deleted": "32 MiB of events",
     "memory: AccountNames._known": "50,000 names",
 }
