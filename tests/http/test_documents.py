@@ -65,6 +65,12 @@ def values(node: Any, key: str) -> Iterator[Any]:
             yield from values(item, key)
 
 
+def without_examples(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {name: without_examples(value) for name, value in node.items() if name not in ("example", "examples")}
+    return [without_examples(item) for item in node] if isinstance(node, list) else node
+
+
 def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -102,11 +108,18 @@ def test_every_parameter_of_a_path_is_described(document: Json) -> None:
         assert described == set(re.findall(r"{(\w+)}", path))
 
 
-def test_commands_take_a_key_and_all_take_a_position(document: Json) -> None:
+def is_of_strangers(operation: Json) -> bool:
+    """It needs no token."""
+    return operation.get("security") == []
+
+
+def test_commands_of_accounts_take_a_key_and_all_take_a_position(document: Json) -> None:
     for method, path, operation in operations(document):
         headers = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
         if path.startswith("/v1/stream"):
             assert headers == ({"Last-Event-ID"} if method == "GET" else set())
+        elif is_of_strangers(operation):  # keys belong to accounts, and what strangers read does not wait
+            assert headers == set()
         elif method == "GET":
             assert headers == {"Falcon-Position", "Falcon-Wait"}
         elif path not in ("/v1/import", "/v1/rooms/{room_id}/typing"):
@@ -117,8 +130,10 @@ def test_commands_take_a_key_and_all_take_a_position(document: Json) -> None:
 
 
 def test_every_refusal_is_described_with_the_codes_that_it_can_have(document: Json) -> None:
-    for _, _, operation in operations(document):
-        assert {"400", "401", "408", "422", "429", "431", "500", "503"} <= set(operation["responses"])
+    for _, path, operation in operations(document):
+        assert {"400", "408", "422", "429", "431", "500", "503"} <= set(operation["responses"])
+        signs_in = path == "/v1/sign-in" and "requestBody" in operation
+        assert ("401" in operation["responses"]) is (signs_in or not is_of_strangers(operation))
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 (content,) = [response["content"]["application/problem+json"]]
@@ -136,7 +151,7 @@ def test_every_operation_is_described(document: Json) -> None:
         assert operation["operationId"].isidentifier()
         assert operation["summary"] and operation["description"] and set(operation["tags"]) <= tags
         assert not operation["summary"].endswith(".") and operation["description"].endswith(".")
-        assert any(status.startswith("2") for status in operation["responses"])
+        assert any(status.startswith("2") or status == "303" for status in operation["responses"])
         for parameter in operation["parameters"]:
             assert parameter.get("description") or parameter["schema"].get("description"), parameter
     assert all(tag["description"] for tag in document["tags"])
@@ -173,7 +188,8 @@ def test_the_types_say_the_limits(document: Json) -> None:
 
 
 def test_the_document_points_nowhere_outside(document: Json) -> None:
-    assert "://" not in json.dumps(document)
+    assert "://" not in json.dumps(without_examples(document))
+    assert set(re.findall(r'://([^/"]*)', json.dumps(document))) == {"chat.example"}  # a name for examples
 
 
 def test_the_document_is_for_everybody(falcon: Falcon) -> None:

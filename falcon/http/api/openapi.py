@@ -171,7 +171,7 @@ def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
         return [_LAST_EVENT_ID]
     if operation.command:
         return [_KEY, *_WAITING]
-    return _WAITING if operation.method == "GET" else []
+    return _WAITING if operation.method == "GET" and not operation.permission.is_public else []
 
 
 def _text(media_type: str) -> dict[str, Any]:
