@@ -15,7 +15,8 @@ import msgspec
 from falcon.features.accounts.rules import AccountCreated
 from falcon.features.catalogue import Event
 from falcon.features.messages.bodies import stored
-from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.pins.rules import PinAdded, PinRemoved
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomChanged, RoomCreated
 from falcon.journal.envelope import Recorded, aggregate_of
@@ -41,6 +42,8 @@ _SHOWN: Final = {
     RoomCreated: "room.created",
     RoomChanged: "room.changed",
     ReadMoved: "read.moved",
+    PinAdded: "pin.added",
+    PinRemoved: "pin.removed",
 }
 
 
@@ -72,7 +75,8 @@ class Visible(NamedTuple):
     peer: int = 0
 
     def __str__(self) -> str:
-        seq = f" {self.event.message.seq}" if isinstance(self.event, _MESSAGES) else ""
+        of = self.event.message if isinstance(self.event, _MESSAGES) else self.event
+        seq = f" {of.seq}" if isinstance(of, Message | PinAdded | PinRemoved) else ""
         return _SHOWN[type(self.event)] + seq
 
 
@@ -140,13 +144,16 @@ def _data(due: Visible, peer: str) -> Json:
         case RoomCreated() | RoomChanged():
             last_seq = event.last_seq if isinstance(event, RoomChanged) else 0
             kind = event.kind if isinstance(event, RoomCreated) else "group"
-            room = {
+            room: Json = {
                 "room_id": event.room_id,
                 "kind": kind,
                 "name": peer or event.name,
                 "description": event.description,
             }
+            room |= {"peer_id": due.peer or None, "open": event.open, "default": event.default}
             return {**room, "role": due.role, "last_seq": last_seq, "created_at": rfc3339(event.created_at)}
+        case PinAdded() | PinRemoved():
+            return {"room_id": event.room_id, "seq": event.seq, "account_id": event.account_id}
         case ReadMoved():
             left = {"unread": event.unread, "mentions": event.mentions}
             return {"room_id": event.room_id, "read_seq": event.read_seq, **left}
