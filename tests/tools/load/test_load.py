@@ -153,7 +153,9 @@ def test_tokens_that_will_not_do(falcon: Falcon) -> None:
     asyncio.run(look([told["url"]], told["admin_token"], told["token"]))
     assert "does not know the token in FALCON_ADMIN_TOKEN" in said_of(told["url"], "x" * 43)
     assert "does not know the token in FALCON_TOKEN" in said_of(told["url"], told["admin_token"], "x" * 43)
-    assert "who is no admin" in said_of(told["url"], told["token"])
+    headers = {"Authorization": f"Bearer {told['admin_token']}"}
+    made = httpx.post(f"{told['url']}/v1/accounts", json={"name": "Ben"}, headers=headers, timeout=20).json()
+    assert "who is no admin" in said_of(told["url"], made["token"])
 
 
 @pytest.mark.processes
