@@ -32,7 +32,8 @@ def test_nothing_acknowledged_is_lost_and_streams_tell_it_once_whatever_is_kille
         falcon.stop()
     assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"
     assert report.counts.acknowledged > 100
-    assert report.heard.connections["caught_up"] > 10, str(report)
+    resumed = report.heard.connections["caught_up"] + report.heard.connections["catch_up"]
+    assert resumed > 10, str(report)  # after a kill of all processes many have missed too much for a replay
     assert not falcon.left()
     assert not list(errors(falcon))
 
