@@ -790,6 +790,7 @@ def test_sixty_people_of_one_address_load_the_web_client_at_once(start: Start) -
         sent = [{"if-none-match": known[path]} if person % 2 else {} for path in files]
         answers = [falcon.send("GET", path, headers=fields) for path, fields in zip(files, sent, strict=True)]
         assert {answer.status_code for answer in answers} <= {200, 304}
+        assert falcon.send("GET", "/v1/sign-in").status_code == 200  # what each page asks first
     assert statuses(*(unauthenticated(falcon) for _ in range(101))) == [401] * 100 + [429]
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger("falcon.http")
 
 _LARGE_BYTES: Final = 64 << 10  # an answer that a client may leave unread, which its connection then counts
 _SMALL_BYTES: Final = 4 << 10  # answers to which the rate of reads is bound enough
-_FREE: Final = ("GET", "/v1/sign-in")  # every page asks it first, also those of an office behind one address
+_OF_PAGES: Final = ("GET", "/v1/sign-in")  # the same for all, and asked by every page: it counts as the page's files do
 # In a request's scope: the account that it counts for, and the bytes of its answer that the account pays for.
 _UNDER_WAY: Final = "falcon.under_way"
 _SENT: Final = "falcon.sent"
@@ -134,7 +134,9 @@ def _guarded(handler: Handler, permission: Permission) -> Handler:
 def unauthenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedRequest:
     """A request that needs no token, as one of no account. It counts for its address. An Idempotency-Key does not
     apply, since keys belong to accounts. Raises Problem 429."""
-    if (scope["method"], scope["path"]) != _FREE:
+    if (scope["method"], scope["path"]) == _OF_PAGES:
+        edge.limiter.count_document(scope)
+    else:
         edge.authenticator.count_public(scope)
     headers: Headers = dict(scope["headers"])
     headers.pop(b"idempotency-key", None)
