@@ -27,8 +27,7 @@ from falcon.features.accounts.rules import (
     TokenAnswer,
 )
 from falcon.features.accounts.table import AccountRow, TokenRow
-from falcon.features.accounts.wishes import change_profile
-from falcon.features.claims.rules import ClaimAnswer, FindClaim
+from falcon.features.accounts.wishes import change_profile, holder_of
 from falcon.features.people.search import people_near
 from falcon.features.rooms.joining import join_default_rooms
 from falcon.http import bearer_tokens, shapes
@@ -205,9 +204,7 @@ async def taken(edge: Edge, request: AuthedRequest, texts: Mapping[Space, str | 
     """The refusal of a new account with texts of which another account has one."""
     for space, text in texts.items():
         assert text is not None
-        claim = (await edge.commands.dispatch(request, FindClaim(space, text), keyed=False)).answer
-        assert isinstance(claim, ClaimAnswer)
-        if claim.account_id != NOBODY:
+        if await holder_of(edge, request, space, text) != NOBODY:
             return text_taken(space)
     return None
 

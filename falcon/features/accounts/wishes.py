@@ -15,7 +15,7 @@ from falcon.domain.ids import AccountId
 from falcon.domain.rejections import LastOwner, TextTaken
 from falcon.features.accounts.rules import ChangeAccount, ProfileAnswer, Space, WantTexts, WishAnswer
 from falcon.features.accounts.table import AccountRow
-from falcon.features.claims.rules import ClaimText, ReleaseText
+from falcon.features.claims.rules import ClaimAnswer, ClaimText, FindClaim, ReleaseText
 from falcon.features.owners.rules import StepDown
 from falcon.http.command_client import AccountOutOfDate, CommandResult
 from falcon.http.edge import Edge
@@ -27,6 +27,13 @@ _OWNERS_SHOWN: Final = 10  # one that has not stepped down is enough
 _UNKNOWN: Final = Problem(404, "", "")
 
 _under_way: Final = set[asyncio.Task[CommandResult]]()
+
+
+async def holder_of(edge: Edge, request: AuthedRequest, space: Space, text: str) -> AccountId:
+    """The account that has claimed the text, which may not show it; NOBODY if there is none. Raises Problem."""
+    answer = (await edge.commands.dispatch(request, FindClaim(space, text), keyed=False)).answer
+    assert isinstance(answer, ClaimAnswer)
+    return answer.account_id
 
 
 async def change_profile(

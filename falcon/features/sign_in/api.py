@@ -10,7 +10,7 @@ from falcon.domain import names
 from falcon.domain.aggregates import id_of_text
 from falcon.domain.ids import ID_MAX, NOBODY, AccountId, Millis
 from falcon.features.accounts.rules import RevokeToken, RevokeTokens, Space
-from falcon.features.claims.rules import ClaimAnswer, FindClaim
+from falcon.features.accounts.wishes import holder_of
 from falcon.features.sign_in.rules import (
     IssueLink,
     LinkAnswer,
@@ -151,9 +151,7 @@ async def _password_of(edge: Edge, request: AuthedRequest, login: str) -> tuple[
     """The owners are asked, who know the newest. An unknown login costs as many questions as a known one."""
     space: Space = "email" if "@" in login else "handle"
     text = names.normalized(login).casefold()
-    claim = (await edge.commands.dispatch(request, FindClaim(space, text))).answer
-    assert isinstance(claim, ClaimAnswer)
-    account_id = claim.account_id
+    account_id = await holder_of(edge, request, space, text)
     if account_id == NOBODY:
         account_id = id_of_text("login", text) % ID_MAX + 1  # no account is likely to have it; its owner says so
     try:

@@ -14,8 +14,7 @@ from falcon.domain import limits, names
 from falcon.domain.ids import NOBODY, AccountId
 from falcon.features.accounts.api import read_email
 from falcon.features.accounts.rules import RANKS, AccountAnswer, AccountRole, ChangeAccount, CreateAccount, Space
-from falcon.features.accounts.wishes import change_profile
-from falcon.features.claims.rules import ClaimAnswer, FindClaim
+from falcon.features.accounts.wishes import change_profile, holder_of
 from falcon.features.rooms.joining import join_default_rooms
 from falcon.features.sign_in.api import GROUP, SESSION_SECONDS, cookie_of, new_session
 from falcon.features.sign_in.rules import SignIn
@@ -118,10 +117,9 @@ async def _account(edge: Edge, request: AuthedRequest, provider: Provider, perso
     """The person's account, which the first sign-in makes if it may. Raises SignInRefused, Problem."""
     settings = provider.settings
     if settings.match_email and person.email is not None:
-        claim = (await edge.commands.dispatch(request, FindClaim("email", person.email))).answer
-        assert isinstance(claim, ClaimAnswer)
-        if claim.account_id != NOBODY:
-            return claim.account_id
+        holder = await holder_of(edge, request, "email", person.email)
+        if holder != NOBODY:
+            return holder
     made_by = reference("provider", person.issuer, person.subject)
     role = _role(provider, person)
     name = names.cleaned(person.name[: limits.NAME_CHARS_MAX])
