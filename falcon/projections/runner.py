@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from falcon.journal.envelope import Envelope
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.filling import Filling
 from falcon.projections.lag import READABLE, TIMELINE, Lag
 from falcon.projections.skipping import SkippingProjection
-from falcon.read.catalogue import Project
+from falcon.read.catalogue import READ_MODELS, Project
 from falcon.read.store import ProjectionTables, ReadStoreUnavailable, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
@@ -44,8 +44,11 @@ class InlineProjector:
     def __init__(
         self, projections: Mapping[str, Project], tables: InlineTables, savepoint: Callable[[], "Savepoint"]
     ) -> None:
-        self._projections = projections
         self._names = list(projections)
+        self._taking: dict[type[Any], list[tuple[str, Project]]] = {}
+        for name, project in projections.items():
+            for event in READ_MODELS[name].takes:
+                self._taking.setdefault(event, []).append((name, project))
         self._tables = tables
         self._savepoint = savepoint
         self._applied: Collection[str] = ()
@@ -80,10 +83,12 @@ class InlineProjector:
         """Apply those of these projections that stand before the append. Returns which. The caller rolls back if it
         raises."""
         applied = self._tables.advance(names, first, end)
-        projects = [(name, self._projections[name]) for name in applied]
-        self._tables.write(
-            {name: [write for each in envelopes for write in project(each)] for name, project in projects}
-        )
+        writes: dict[str, list[Write]] = {}
+        for each in envelopes:
+            for name, project in self._taking.get(type(each.event), ()):
+                if name in applied:
+                    writes.setdefault(name, []).extend(project(each))
+        self._tables.write(writes)
         return applied
 
     def committed(self, appends: Sequence[Append]) -> None:

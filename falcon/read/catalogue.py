@@ -49,11 +49,13 @@ def _nothing(envelope: Envelope) -> tuple[Write, ...]:
 
 
 class ReadModel(NamedTuple):
-    """``project``: the projection, a pure function. ``loss``: one line about what is lost when it passes over an
-    event, for the operator who decides that; None for an event that it does not use. ``passed_over``: what is
-    written instead."""
+    """``project``: the projection, a pure function. ``takes``: the events that it makes writes of; on one machine it is
+    called with no others, so that a message costs no call for a read model that does not show messages. ``loss``: one
+    line about what is lost when it passes over an event, for the operator who decides that; None for an event that it
+    does not use. ``passed_over``: what is written instead."""
 
     project: Project
+    takes: tuple[type[Event], ...]
     loss: Callable[[Event], str | None]
     sqlite: SqliteModel
     hbase: HBaseModel
@@ -63,6 +65,7 @@ class ReadModel(NamedTuple):
 READ_MODELS: Final[dict[str, ReadModel]] = {
     "timeline": ReadModel(
         project=timeline.project,
+        takes=timeline.TAKES,
         loss=timeline.loss,
         sqlite=timeline_sqlite.MODEL,
         hbase=timeline_hbase.MODEL,
@@ -70,36 +73,41 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
     ),
     "rooms": ReadModel(
         project=rooms.project,
+        takes=rooms.TAKES,
         loss=rooms.loss,
         sqlite=rooms_sqlite.MODEL,
         hbase=rooms_hbase.MODEL,
     ),
     "memberships": ReadModel(
         project=memberships.project,
+        takes=memberships.TAKES,
         loss=memberships.loss,
         sqlite=memberships_sqlite.MODEL,
         hbase=memberships_hbase.MODEL,
     ),
     "accounts": ReadModel(
         project=accounts.project,
+        takes=accounts.TAKES,
         loss=accounts.loss,
         sqlite=accounts_sqlite.MODEL,
         hbase=accounts_hbase.MODEL,
     ),
     "reactions": ReadModel(
         project=reactions.project,
+        takes=reactions.TAKES,
         loss=reactions.loss,
         sqlite=reactions_sqlite.MODEL,
         hbase=reactions_hbase.MODEL,
     ),
     "directory": ReadModel(
         project=directory.project,
+        takes=directory.TAKES,
         loss=directory.loss,
         sqlite=directory_sqlite.MODEL,
         hbase=directory_hbase.MODEL,
     ),
     **{
-        table.ITEMS.name: ReadModel(table.project, table.loss, table.ITEMS.sqlite, table.ITEMS.hbase)
+        table.ITEMS.name: ReadModel(table.project, table.TAKES, table.loss, table.ITEMS.sqlite, table.ITEMS.hbase)
         for table in modules("table")
         if hasattr(table, "ITEMS")
     },

@@ -27,6 +27,7 @@ from tests.support.builders import (
     a_conversation,
     a_group,
     a_message,
+    an_account,
     deleted,
     edited,
     posted,
@@ -130,7 +131,7 @@ def test_a_write_that_the_tables_refuse_is_undone_alone(tmp_path: Path) -> None:
         return (UpsertAccount(1, "Ann", "member", ""), UpsertAccount(2, None, "member", ""))  # type: ignore[arg-type]
 
     with Embedded(tmp_path / "failing.db", {**projections(), "accounts": nameless}) as falcon:
-        falcon.append(a_group(), posted(1, text="Hello"))
+        falcon.append(a_group(), posted(1, text="Hello"), an_account())
         assert falcon.rows()["accounts"] == []
         assert texts(falcon) == ["Hello"]
         assert "NOT NULL" in (falcon.tables.why_stopped("accounts") or "")

@@ -49,6 +49,7 @@ def _identity_of_row(table: str, key: bytes, row: Row) -> int:
 
 MODEL: Final = ReadModel(
     project=_project,
+    takes=(MessagePosted, MessageEdited, MessageDeleted),
     loss=_loss,
     sqlite=SqliteModel(
         tables={

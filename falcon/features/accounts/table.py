@@ -1,7 +1,7 @@
 """Accounts and the hashes of their tokens."""
 
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -118,6 +118,9 @@ class SetTokenUse(NamedTuple):
 class DropToken(NamedTuple):
     account_id: AccountId
     token_id: int
+
+
+TAKES: Final = (AccountCreated, AccountChanged, TokenIssued, TokenUsed, TokenRevoked)
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:

@@ -5,7 +5,7 @@ its sender saw it at a revision, and a page's ETag rests on it.
 """
 
 from collections.abc import Collection
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.catalogue import Event
@@ -57,6 +57,9 @@ class SetRevision(NamedTuple):
 
     room_id: RoomId
     revision: int
+
+
+TAKES: Final = (MessagePosted, MessageEdited, MessageDeleted)
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:

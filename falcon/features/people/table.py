@@ -65,6 +65,9 @@ class _Change(NamedTuple):
     after: dict[bytes, bytes]
 
 
+TAKES: Final = (AccountCreated, AccountChanged, RoomCreated, RoomChanged, RoomDeleted)
+
+
 def project(envelope: Envelope) -> tuple[Write, ...]:
     change = _change(envelope.event)
     return () if change is None else _put(*change)

@@ -26,6 +26,9 @@ class PinRow(NamedTuple):
     account_id: AccountId
 
 
+TAKES: Final = (PinAdded, PinRemoved)
+
+
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case PinAdded() as e:

@@ -171,6 +171,9 @@ class SetReactionRevision(NamedTuple):
     revision: int
 
 
+TAKES: Final = (ReactionAdded, ReactionRemoved)
+
+
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case ReactionAdded(reacted_at=reacted_at, revision=revision) as e:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -197,6 +197,19 @@ class SetMention(NamedTuple):
     room_id: RoomId
     seq: Seq
     mentioned: bool
+
+
+TAKES: Final = (
+    MessagePosted,
+    MessageEdited,
+    MessageDeleted,
+    ReadMoved,
+    RoomCreated,
+    MemberJoined,
+    MemberChanged,
+    MemberLeft,
+    RoomDeleted,
+)
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:

@@ -1,7 +1,7 @@
 """Rooms: their names, newest messages and newest activity."""
 
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -99,6 +99,9 @@ class SetRoomMembers(NamedTuple):
 
 class DropRoom(NamedTuple):
     room_id: RoomId
+
+
+TAKES: Final = (MessagePosted, RoomCreated, RoomChanged, MemberJoined, MemberLeft, RoomDeleted)
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
