@@ -1,6 +1,7 @@
 """Processes that share the partitions of one machine keep the gateway's contract, and show one another's commits."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,7 +15,7 @@ import pytest
 from falcon.features.messages.rules import MessageAnswer, PostMessage
 from falcon.features.rooms.rules import CreateRoom, RoomAnswer
 from falcon.http.edge import Edge
-from falcon.run.bootstrap import embedded, start_gateway
+from falcon.run.bootstrap import embedded, places, start_gateway
 from falcon.run.bootstrap.places import PlaceGateway, SiblingProcesses
 from falcon.run.settings import Settings
 from falcon.write.gateway import CommandGateway
@@ -25,6 +26,7 @@ from tools.harness.waiting import eventually
 
 SECRET = b"the server's secret of a test"
 LOG = "log"
+COPY = "log-copy"
 
 
 def settings(data_dir: Path, processes: int = 2) -> Settings:
@@ -179,12 +181,18 @@ def test_a_place_that_stops_decides_the_commands_of_the_others_until_they_stop(t
     run(scenario())
 
 
-def test_a_stranger_to_the_servers_secret_sends_no_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("log_name", "secret"), [(LOG, b"another secret"), (COPY, SECRET)])
+def test_a_stranger_to_the_servers_secret_or_the_log_sends_no_command(
+    tmp_path: Path, log_name: str, secret: bytes
+) -> None:
     async def scenario() -> None:
         found = settings(tmp_path)
         ann, ben = await Place(0, found).start(), await Place(1, found).start()
         room = await room_in(1, ann.gateway)
-        stranger = SiblingProcesses(Path(found.run_dir), LOG, 2, 3, b"another secret", 100)
+        folder = Path(found.run_dir)
+        stranger = SiblingProcesses(folder, log_name, 2, 3, secret, 100)
+        if log_name != LOG:
+            (folder / f"{log_name}.1.commands").symlink_to(f"{LOG}.1.commands")
         refused = await stranger._others.ask(post(room, "let me in", seconds=0.5))
         assert isinstance(refused, Unavailable)
         assert seq_of(await ann.gateway.ask(post(room, "hello"))) == 1
@@ -193,19 +201,25 @@ def test_a_stranger_to_the_servers_secret_sends_no_command(tmp_path: Path) -> No
     run(scenario())
 
 
-def test_a_copy_in_the_same_run_folder_decides_no_command_of_the_first(tmp_path: Path) -> None:
+def test_a_copy_in_the_same_run_folder_decides_no_command_of_the_first_and_delays_no_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both have the same secret, as a copy has, and its log another name."""
+    monkeypatch.setattr(places, "_STOP_SECONDS", math.inf)
 
     async def scenario() -> None:
         first = settings(tmp_path / "first")
         copy = replace(settings(tmp_path / "copy"), run_dir=first.run_dir)
-        places = [await Place(number, first).start() for number in (0, 1)]
-        places += [await Place(number, copy, f"{LOG}-copy").start() for number in (0, 1)]
-        for gateway in (places[0].gateway, places[2].gateway):
+        both = [
+            [await Place(number, found, log_name).start() for number in (0, 1)]
+            for found, log_name in ((first, LOG), (copy, COPY))
+        ]
+        for of_one in both:
+            gateway = of_one[0].gateway
             room = await room_in(1, gateway)
             assert seq_of(await gateway.ask(post(room, "the first message of each"))) == 1
-        await asyncio.gather(*(place.stop() for place in places[:2]))
-        await asyncio.gather(*(place.stop() for place in places[2:]))
+        for of_one in both:
+            await asyncio.gather(*(place.stop() for place in of_one))
 
     run(scenario())
 
