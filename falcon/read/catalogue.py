@@ -32,11 +32,11 @@ from falcon.features.rooms import table as rooms
 from falcon.features.rooms.table import RoomQueries
 from falcon.journal.envelope import Envelope, Position
 from falcon.read.hbase import HBaseModel
-from falcon.read.room_items import (
-    HBaseRoomItemQueries,
-    RoomItemQueries,
-    SqliteFilesRoomItemQueries,
-    SqliteRoomItemQueries,
+from falcon.read.items import (
+    HBaseItemQueries,
+    ItemQueries,
+    SqliteFilesItemQueries,
+    SqliteItemQueries,
 )
 from falcon.read.sqlite import SqliteModel
 from falcon.read.write import Write
@@ -121,7 +121,7 @@ class ReadStore(
     AccountQueries,
     ReactionQueries,
     DirectoryQueries,
-    RoomItemQueries,
+    ItemQueries,
     Protocol,
 ):
     """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
@@ -150,7 +150,7 @@ class SqliteQueries(
     accounts_sqlite.SqliteAccountQueries,
     reactions_sqlite.SqliteReactionQueries,
     directory_sqlite.SqliteDirectoryQueries,
-    SqliteRoomItemQueries,
+    SqliteItemQueries,
 ):
     """The queries as methods of the read store on SQLite."""
 
@@ -162,7 +162,7 @@ class SqliteFilesQueries(
     accounts_sqlite.SqliteFilesAccountQueries,
     reactions_sqlite.SqliteFilesReactionQueries,
     directory_sqlite.SqliteFilesDirectoryQueries,
-    SqliteFilesRoomItemQueries,
+    SqliteFilesItemQueries,
 ):
     """The queries as methods of the read store on several files."""
 
@@ -174,7 +174,7 @@ class HBaseQueries(
     accounts_hbase.HBaseAccountQueries,
     reactions_hbase.HBaseReactionQueries,
     directory_hbase.HBaseDirectoryQueries,
-    HBaseRoomItemQueries,
+    HBaseItemQueries,
 ):
     """The queries as methods of the read store on HBase."""
 

@@ -32,7 +32,7 @@ from falcon.http.requests import AuthedRequest
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.room_items import PutItem
+from falcon.read.items import PutItem
 from falcon.read.store import Moves, Reached, ReadStoreUnavailable, StaleProjector
 from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS

@@ -33,7 +33,7 @@ from falcon.journal.ports import Append
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.room_items import DropItem, PutItem
+from falcon.read.items import DropItem, PutItem
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
 from falcon.read.write import Write
 from tests.support.hbase import FakeHBase, folded, model_of

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from falcon.features.accounts.rules import AccountChanged, AccountRole
 from falcon.features.accounts.table import AccountRow, DropToken, SetTokenUse, TokenRow, UpsertAccount, UpsertToken
-from falcon.features.catalogue import Event
+from falcon.features.catalogue import Event, modules
 from falcon.features.messages.bodies import missing_message
 from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.features.people import search
@@ -51,7 +51,7 @@ from falcon.features.rooms.table import (
 )
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS, ReadStore
-from falcon.read.room_items import DropItem, Item, PutItem
+from falcon.read.items import DropItem, Item, Items, PutItem
 from falcon.read.store import ConsumerTables, ProjectionTables, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
@@ -594,14 +594,14 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.accounts(0, 9)) == [ann]
 
     def test_items_of_a_room_are_read_in_the_order_of_their_keys(self, store: Store) -> None:
-        for model in [name for name, each in READ_MODELS.items() if PutItem in each.hbase.cells]:
+        for model in [table.ITEMS for table in modules("table") if hasattr(table, "ITEMS")]:
             keys = [b"\0\1", b"\0\2", b"\0\xff", b"\1\0", b"\xff\xff"]
-            self.put(store, model, *(PutItem(ROOM, key, b"of " + key) for key in reversed(keys)))
-            self.put(store, model, PutItem(OTHER, keys[1], b"other"), PutItem(ROOM, keys[1], b"newer"))
-            self.put(store, model, DropItem(ROOM, keys[2]), DropItem(ROOM, b"never"))
+            self.put(store, model.name, *(PutItem(ROOM, key, b"of " + key) for key in reversed(keys)))
+            self.put(store, model.name, PutItem(OTHER, keys[1], b"other"), PutItem(ROOM, keys[1], b"newer"))
+            self.put(store, model.name, DropItem(ROOM, keys[2]), DropItem(ROOM, b"never"))
 
-            def read(first: bytes, last: bytes, limit: int = 9, room: int = ROOM, of: str = model) -> list[Item]:
-                return asyncio.run(store.reads.room_items(room, of, first, last, limit))
+            def read(first: bytes, last: bytes, limit: int = 9, room: int = ROOM, of: Items = model) -> list[Item]:
+                return asyncio.run(store.reads.items(room, of, first, last, limit))
 
             assert read(b"", b"\xff\xff") == [
                 Item(keys[0], b"of \0\1"),

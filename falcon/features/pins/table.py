@@ -8,11 +8,11 @@ from falcon.domain.ids import ID_MAX, AccountId, RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.pins.rules import PINS_MAX, PinAdded, PinRemoved
 from falcon.journal.envelope import Envelope
-from falcon.read.room_items import DropItem, PutItem, RoomItemQueries, RoomItems
+from falcon.read.items import DropItem, ItemQueries, Items, PutItem
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
-ITEMS: Final = RoomItems("pins")
+ITEMS: Final = Items("pins")
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(tuple[str, int, AccountId]).decode
 
@@ -50,9 +50,9 @@ def loss(event: Event) -> str | None:
             return None
 
 
-async def pins_among(store: RoomItemQueries, room_id: RoomId, first: Seq = 0, last: Seq = ID_MAX) -> list[PinRow]:
+async def pins_among(store: ItemQueries, room_id: RoomId, first: Seq = 0, last: Seq = ID_MAX) -> list[PinRow]:
     """The pins of messages ``first`` to ``last``, the newest pin first. Raises ReadStoreUnavailable, BeingFilled."""
-    items = await store.room_items(room_id, ITEMS.name, _key(first), _key(last), PINS_MAX)
+    items = await store.items(room_id, ITEMS, _key(first), _key(last), PINS_MAX)
     rows = [(_decode(item.value), int.from_bytes(item.key, "big")) for item in items]
     return sorted((PinRow(number, seq, at, by) for (at, number, by), seq in rows), reverse=True)
 
