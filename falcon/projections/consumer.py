@@ -200,7 +200,7 @@ class ProjectionConsumer:
         try:
             self._source.check(cursor)
         except NotShown as error:
-            log.warning("projection %s goes on without partitions: %s", self._name, error)
+            log.warning("projection %s continues without partitions: %s", self._name, error)
             self._late |= dict.fromkeys(error.partitions, self._monotonic() + self._late_seconds)
             self._late_seconds = min(2 * self._late_seconds, _LATE_SECONDS_MAX)
             rest = {p: position for p, position in cursor.items() if p not in error.partitions}

@@ -130,7 +130,7 @@ class ProjectionCatchUp:
             if stopped and count:
                 self._tables.stopped(name, None)
                 metrics.projection_stopped.labels(name).set(0)
-                log.info("projection %s goes on", name)
+                log.info("projection %s continues", name)
             return count
         except StaleProjector:
             pass  # the inline projector or another runner was first

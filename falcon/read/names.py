@@ -16,10 +16,10 @@ class AccountNames:
     exists. The log tells each new name (:meth:`know`), and older tables never replace it. Where the log is not followed
     a name is kept for a second. One instance for each event loop."""
 
-    def __init__(self, store: AccountQueries, is_told: Callable[[], bool] = lambda: True) -> None:
-        """``is_told``: True while the log tells new names."""
+    def __init__(self, store: AccountQueries, tells_names: Callable[[], bool] = lambda: True) -> None:
+        """``tells_names``: True while the log tells new names."""
         self._store = store
-        self._is_told = is_told
+        self._tells_names = tells_names
         self._known: dict[AccountId, str] = {}
         self._forgot = 0
         self._forgot_at = time.monotonic()
@@ -27,7 +27,7 @@ class AccountNames:
     async def look_up(self, account_ids: Iterable[AccountId]) -> Mapping[AccountId, str]:
         """The names of the accounts that the tables know; one query for the ones that are not known here. Raises
         ReadStoreUnavailable."""
-        if time.monotonic() - self._forgot_at > _KEPT_SECONDS and not self._is_told():
+        if time.monotonic() - self._forgot_at > _KEPT_SECONDS and not self._tells_names():
             self.forget()
         wanted = set(account_ids)
         found = {account_id: self._known[account_id] for account_id in wanted & self._known.keys()}

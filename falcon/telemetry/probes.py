@@ -171,7 +171,13 @@ def _stacks(arguments: Mapping[str, str]) -> dict[str, Any]:
     """The stacks of all threads and tasks."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     threads = [
-        {"name": names.get(ident, str(ident)), "stack": _lines(traceback.extract_stack(frame)[-_STACK_FRAMES_MAX:])}
+        {
+            "name": names.get(ident, str(ident)),
+            "stack": [
+                f"{each.filename}:{each.lineno} in {each.name}"
+                for each in traceback.extract_stack(frame)[-_STACK_FRAMES_MAX:]
+            ],
+        }
         for ident, frame in sys._current_frames().items()
     ]
     return {"threads": threads, "tasks": [task for loop in _loops for task in _tasks(loop)]}
@@ -188,7 +194,3 @@ def _tasks(loop: asyncio.AbstractEventLoop) -> list[dict[str, Any]]:
             {"name": task.get_name(), "coroutine": getattr(task.get_coro(), "__qualname__", "?"), "stack": frames}
         )
     return shown
-
-
-def _lines(frames: "list[traceback.FrameSummary]") -> list[str]:
-    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]

@@ -129,15 +129,10 @@ class OwnershipCycle:
             self._let_go()
         if self._assignments != self._ownership.assignments:
             self._assignments = self._ownership.assignments
-            self._prove_what_stays()
-
-    def _prove_what_stays(self) -> None:
-        """Another shard may have been the owner between two assignments, if this one has missed an assignment.
-
-        This shard would not notice: no commands come any more, since they go to the other one. So it writes
-        something, which the log refuses then.
-        """
-        self._prove([each for each in self.states.values() if isinstance(each, Serving)])
+            # Another shard may have been the owner between two assignments, if this one has missed an assignment. This
+            # shard would not notice: no commands come any more, since they go to the other one. So it writes something,
+            # which the log refuses then.
+            self._prove([each for each in self.states.values() if isinstance(each, Serving)])
 
     def _let_go(self) -> None:
         """One step for each partition that is not assigned here."""

@@ -155,7 +155,7 @@ def test_a_mended_projection_goes_on_where_it_stopped(stopped: Embedded, said: p
     assert texts(stopped) == ["Who wants tea?", "boom", "Who wants tea?", "Who wants tea?"]
     assert stopped.tables.why_stopped("timeline") is None
     assert gauge("timeline") == 0
-    assert "projection timeline goes on" in said.messages
+    assert "projection timeline continues" in said.messages
 
 
 def test_once_it_has_caught_up_a_projection_is_applied_with_the_commits_again(stopped: Embedded) -> None:

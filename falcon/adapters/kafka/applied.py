@@ -141,7 +141,7 @@ class AppliedFollower:
             try:
                 self._receive(_decode(record.value or b""))
             except msgspec.DecodeError as error:
-                log.warning("what is told of the tables is not as Falcon tells it: %s", error)
+                log.warning("a record about the tables is not one that Falcon writes: %s", error)
         if self._end is not None and self._offset >= self._end[0]:
             self._heard_at = self._end[1]
 

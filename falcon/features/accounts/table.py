@@ -190,6 +190,6 @@ def loss(event: Event) -> str | None:
         case TokenUsed(account_id=account_id, token_id=token_id):
             return f"on which day token {token_id} of account {account_id} was used last, until it is used again"
         case TokenRevoked(account_id=account_id, token_id=token_id):
-            return f"token {token_id} of account {account_id} GOES ON WORKING though it was revoked"
+            return f"token {token_id} of account {account_id} STILL WORKS though it was revoked"
         case _:
             return None

@@ -184,7 +184,11 @@ def reactions(
     while len(found) < limit:
         start, stop = prefix + U64(after + 1), prefix_end(prefix)
         scanned = view.calls.scan(_table(view), start, stop, limit if emoji is None else _SCANNED, THERE_ONLY)
-        rows = [_reaction(key, row) for key, row in scanned if REACTION in row]
+        rows = [
+            ReactionRow(int.from_bytes(key[-8:], "big"), *_decode_reaction(row[REACTION]))
+            for key, row in scanned
+            if REACTION in row
+        ]
         found += [row for row in rows if emoji in (None, row.emoji)]
         if emoji is None or len(scanned) < _SCANNED:
             break
@@ -220,10 +224,6 @@ def _kinds(rows: Iterable[tuple[bytes, Row]]) -> Iterable[KindRow]:
         for column, value in row.items():
             since, revision, shown = value.split(b" ", 2)
             yield KindRow(first + column[2], int(since), int(revision), shown)
-
-
-def _reaction(key: bytes, row: Row) -> ReactionRow:
-    return ReactionRow(int.from_bytes(key[-8:], "big"), *_decode_reaction(row[REACTION]))
 
 
 class HBaseReactionQueries:

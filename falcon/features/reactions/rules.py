@@ -199,9 +199,9 @@ class MessageReactions:
         self._accounts = list(known.accounts)
         for change in changes:
             if change.seq == seq and change.revision > known.revision:
-                self._take(change, known.kind_revision)
+                self._apply(change, known.kind_revision)
 
-    def _take(self, change: ReactionChange, kind_revision: int) -> None:
+    def _apply(self, change: ReactionChange, kind_revision: int) -> None:
         if change.count:
             self._kinds.add(change.emoji)
         else:

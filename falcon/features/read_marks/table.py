@@ -254,7 +254,7 @@ def loss(event: Event) -> str | None:
         case MemberJoined(room_id=room_id, account_id=account_id):
             return f"account {account_id} cannot read room {room_id} until it is removed and added again"
         case MemberLeft(room_id=room_id, account_id=account_id):
-            return f"account {account_id} goes on reading room {room_id} until it is added and removed again"
+            return f"account {account_id} can still read room {room_id} until it is added and removed again"
         case MemberChanged(room_id=room_id, account_id=account_id):
             return f"account {account_id} is shown with its old role in room {room_id} until that is changed again"
         case RoomDeleted(room_id=room_id):

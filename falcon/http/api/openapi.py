@@ -174,10 +174,6 @@ def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     return _WAITING if operation.method == "GET" and not operation.permission.is_public else []
 
 
-def _text(media_type: str) -> dict[str, Any]:
-    return {media_type: {"schema": {"type": "string"}, "example": TEXTS[media_type]}}
-
-
 def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answers.items():
@@ -190,7 +186,7 @@ def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
         responses[str(status)] = response
     if operation.path in ("/v1/export", tickets.STREAM):
         media_type = "application/x-ndjson" if operation.path != tickets.STREAM else operation.media_type
-        responses["200"]["content"] = _text(media_type)
+        responses["200"]["content"] = {media_type: {"schema": {"type": "string"}, "example": TEXTS[media_type]}}
     if operation.method == "GET" and operation.path.endswith(("/messages", "/messages/{seq}")):
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
     problem = schemas[_name(ProblemBody)]

@@ -305,11 +305,11 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
 def _following_tables(cluster: KafkaCluster, store: HBaseReadStore, freshness: Freshness) -> AppliedFollower:
     """While the block runs, projectors tell the store where the tables stand."""
 
-    def take(moves: Moves) -> None:
+    def learn(moves: Moves) -> None:
         store.learn(moves)
         freshness.moved()
 
-    follower = AppliedFollower(cluster, take, began=store.positions.forget)
+    follower = AppliedFollower(cluster, learn, began=store.positions.forget)
     store.positions.are_told = follower.hears
     follower.start()
     return follower

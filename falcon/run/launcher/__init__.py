@@ -105,7 +105,8 @@ class Launcher:
         announced = False
         refused_until = time.monotonic() + self._settings.start_seconds
         while not self._group.stopping:
-            ready = self._group.start(self._servers(public), self._operations(ops), environment)
+            operations = [] if ops is None else [Role("ops", "ops", ops.fileno(), watched=self._plan.role)]
+            ready = self._group.start(self._servers(public), operations, environment)
             if ready is not None and not announced:
                 announced = True
                 self._announce(ready, public, ops)
@@ -134,9 +135,6 @@ class Launcher:
     def _count(self) -> int:
         """How many servers share the socket."""
         return self._settings.processes if self._command == "up" else 1
-
-    def _operations(self, ops: socket.socket | None) -> list[Role]:
-        return [] if ops is None else [Role("ops", "ops", ops.fileno(), watched=self._plan.role)]
 
     def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
         settings = self._settings
