@@ -1,4 +1,4 @@
-"""Kafka and HBase for a session of tests: real ones on free ports, started by the first test that asks."""
+"""Kafka, HBase and OpenSearch for a session of tests: real ones on free ports, started by the first test that asks."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,7 +9,8 @@ import pytest
 from tools.servers.hbase import HBase
 from tools.servers.jars import ToolMissing
 from tools.servers.kafka import Kafka
-from tools.servers.session import Server, session_folder, start_hbase, start_kafka
+from tools.servers.opensearch import OpenSearch
+from tools.servers.session import Server, session_folder, start_hbase, start_kafka, start_opensearch
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,12 @@ def small_kafka(servers_folder: Path) -> Iterator[Kafka]:
 def small_hbase(servers_folder: Path) -> Iterator[HBase]:
     """One gateway, for tests that stop it. It may be stopped when a module begins."""
     yield from _running(lambda: start_hbase(servers_folder / "small-hbase"))
+
+
+@pytest.fixture(scope="session")
+def opensearch(servers_folder: Path) -> Iterator[OpenSearch]:
+    """Who stops it starts it again."""
+    yield from _running(lambda: start_opensearch(servers_folder / "opensearch"))
 
 
 @pytest.fixture(scope="session")

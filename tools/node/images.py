@@ -13,7 +13,7 @@ from typing import Final
 
 from tools.node import bases
 from tools.node.commands import run, succeeds
-from tools.servers import hbase, kafka
+from tools.servers import hbase, kafka, opensearch
 from tools.servers.daemon import Say, ServerFault
 from tools.servers.jars import ToolMissing
 
@@ -43,8 +43,8 @@ def build_falcon(say: Say) -> None:
 
 
 def build_servers(say: Say) -> None:
-    """Kafka and HBase, of the jars that ``make cluster`` runs. Raises ToolMissing without Maven, ServerFault."""
-    jars = {"kafka": kafka.fetch(say), "hbase": hbase.fetch(say)}
+    """Kafka, HBase and OpenSearch, of the jars that ``make cluster`` runs. Raises ToolMissing, ServerFault."""
+    jars = {"kafka": kafka.fetch(say), "hbase": hbase.fetch(say), "opensearch": opensearch.fetch(say)}
     names = {f"{name.upper()}_JARS": folder.name for name, folder in jars.items()}
     folder = ROOT / "tools" / "servers"
     contexts = {**jars, "harness": _HARNESS}

@@ -1,4 +1,5 @@
-"""``python -m tools.servers kafka|hbase|jars …``: start, stop and hurt the servers by hand, or serve in a container."""
+"""``python -m tools.servers kafka|hbase|opensearch|jars …``: start, stop, hurt the servers by hand, or serve in
+a container."""
 
 import argparse
 import sys
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tools.harness.ports import HOST
-from tools.servers import hbase, kafka
+from tools.servers import hbase, kafka, opensearch
 from tools.servers.daemon import ServerFault, Status
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
+from tools.servers.opensearch import OpenSearch
 from tools.servers.serve import serve
 
 _WHOLE: Final = {
@@ -42,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tools.servers", description="Kafka and HBase on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.servers", description="Kafka, HBase and OpenSearch on this machine."
+    )
     servers = parser.add_subparsers(dest="server", required=True)
     one = servers.add_parser("kafka", help=f"Kafka {kafka.VERSION}")
     for start in _actions(one, kafka.default_folder(), _on_kafka, "node", int, _ONE):
@@ -57,7 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         start.add_argument("--region-servers", type=int, help="0, all in one process but the gateways, the first time")
         start.add_argument("--gateways", type=int, help="1 the first time")
         start.add_argument("--listen", metavar="ADDRESS", help=f"of the gateways; {HOST} the first time")
-    servers.add_parser("jars", help="fetch the jars of both, start nothing").set_defaults(run=_fetch)
+    third = servers.add_parser("opensearch", help=f"OpenSearch {opensearch.VERSION}")
+    for start in _actions(third, opensearch.default_folder(), _on_opensearch, "node", str, {}):
+        start.add_argument("--port", type=int, help=f"{opensearch.PORT} the first time")
+        start.add_argument("--listen", metavar="ADDRESS", help=f"for clients; {HOST} the first time")
+    servers.add_parser("jars", help="fetch the jars of all, start nothing").set_defaults(run=_fetch)
     return parser
 
 
@@ -88,7 +96,7 @@ def _on_kafka(chosen: argparse.Namespace) -> int:
         return 0
     if chosen.action == "serve":
         return serve(_kafka(chosen), _say)
-    return _on_either(Kafka.open(chosen.folder), chosen)
+    return _on_any(Kafka.open(chosen.folder), chosen)
 
 
 def _on_hbase(chosen: argparse.Namespace) -> int:
@@ -99,10 +107,21 @@ def _on_hbase(chosen: argparse.Namespace) -> int:
         return 0
     if chosen.action == "serve":
         return serve(_hbase(chosen), _say)
-    return _on_either(HBase.open(chosen.folder), chosen)
+    return _on_any(HBase.open(chosen.folder), chosen)
 
 
-def _on_either(cluster: Kafka | HBase, chosen: argparse.Namespace) -> int:
+def _on_opensearch(chosen: argparse.Namespace) -> int:
+    if chosen.action == "start":
+        node = _opensearch(chosen)
+        print(f"OpenSearch: {node.start(_say)}")
+        print(node.url)
+        return 0
+    if chosen.action == "serve":
+        return serve(_opensearch(chosen), _say)
+    return _on_any(OpenSearch.open(chosen.folder), chosen)
+
+
+def _on_any(cluster: Kafka | HBase | OpenSearch, chosen: argparse.Namespace) -> int:
     if chosen.action != "status":
         return _do(cluster, chosen)
     code = _show(cluster.status())
@@ -142,11 +161,20 @@ def _hbase(chosen: argparse.Namespace) -> HBase:
     )
 
 
+def _opensearch(chosen: argparse.Namespace) -> OpenSearch:
+    try:
+        before = OpenSearch.open(chosen.folder)
+    except ServerFault:
+        before = OpenSearch(chosen.folder)
+    port, listen = _either(chosen.port, before.port), _either(chosen.listen, before.listen)
+    return OpenSearch(chosen.folder, port, before.heap_mib, listen)
+
+
 def _either(said: _Word | None, before: _Word) -> _Word:
     return before if said is None else said
 
 
-def _do(cluster: Kafka | HBase, chosen: argparse.Namespace) -> int:
+def _do(cluster: Kafka | HBase | OpenSearch, chosen: argparse.Namespace) -> int:
     act = getattr(cluster, chosen.action)
     act(chosen.part) if "part" in chosen else act()
     return 0
@@ -159,7 +187,7 @@ def _show(parts: list[Status]) -> int:
 
 
 def _fetch(chosen: argparse.Namespace) -> int:
-    for fetch in (kafka.fetch, hbase.fetch):
+    for fetch in (kafka.fetch, hbase.fetch, opensearch.fetch):
         print(fetch(_say))
     return 0
 

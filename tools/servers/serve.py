@@ -11,12 +11,13 @@ from typing import Final
 from tools.servers.daemon import Say
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
+from tools.servers.opensearch import OpenSearch
 
 _LOOK_SECONDS: Final = 0.5
 _END: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(server: Kafka | HBase, say: Say) -> int:
+def serve(server: Kafka | HBase | OpenSearch, say: Say) -> int:
     """Start it and show what its processes say. Returns the exit code: 0 when asked to end, 1 when one has ended.
 
     Nothing of it runs when this returns. Raises ServerFault when it cannot be started.

@@ -13,6 +13,7 @@ from tools.harness.ports import is_free
 from tools.servers.daemon import ServerFault, locked
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
+from tools.servers.opensearch import OpenSearch
 
 FOLDER: Final = Path(__file__).parents[2] / "build" / "test-servers"
 _BASES: Final = range(20_000, 31_000, 40)  # below the ones that the kernel gives to clients
@@ -24,7 +25,7 @@ class Listens(Protocol):
 
 
 Listening = TypeVar("Listening", bound=Listens)
-Server = TypeVar("Server", bound=Kafka | HBase)
+Server = TypeVar("Server", bound=Kafka | HBase | OpenSearch)
 
 
 def on_free_ports(make: Callable[[int], Listening], bases: Iterable[int]) -> Listening:
@@ -49,6 +50,11 @@ def start_kafka(folder: Path, nodes: int = 3) -> Kafka:
 def start_hbase(folder: Path, region_servers: int = 0, gateways: int = 1) -> HBase:
     """An HBase on free ports with its data in ``folder``. Raises ServerFault; ToolMissing without Java or Maven."""
     return start_server(lambda port: HBase(folder, port, region_servers, gateways, heap_mib=384))
+
+
+def start_opensearch(folder: Path) -> OpenSearch:
+    """An OpenSearch on free ports with its data in ``folder``. Raises as start_kafka does."""
+    return start_server(lambda port: OpenSearch(folder, port))
 
 
 def start_server(make: Callable[[int], Server]) -> Server:
@@ -87,7 +93,7 @@ def _sweep(session: Path) -> None:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        for server in (Kafka, HBase):
+        for server in (Kafka, HBase, OpenSearch):
             for shape in folder.glob(f"*/{server.__name__.lower()}.json"):
                 server.open(shape.parent).wipe()
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from tools.servers import cluster as clusters
 from tools.servers.daemon import ServerFault
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
+from tools.servers.opensearch import OpenSearch
 
 
 def test_what_listens_for_others_must_have_a_name(tmp_path: Path) -> None:
@@ -30,6 +31,11 @@ def test_only_the_gateways_of_an_hbase_listen_for_others(tmp_path: Path) -> None
     assert "0.0.0.0" in hbase._command("thrift2")[1]
     assert "0.0.0.0" not in hbase._command("master")[1]
     assert "0.0.0.0" not in hbase._own_settings().values()
+
+
+def test_only_the_http_of_an_opensearch_listens_for_others(tmp_path: Path) -> None:
+    settings = OpenSearch(tmp_path, listen="0.0.0.0")._settings()
+    assert [name for name, value in settings.items() if value == "0.0.0.0"] == ["http.host"]
 
 
 def test_a_shell_gets_the_settings_of_a_cluster_and_its_tokens_from_a_private_file(
