@@ -23,7 +23,7 @@ def _falcon(
 ) -> None:
     """Falcon, a chat messaging backend: run it, chat through it, and operate it.
 
-    Commands talk to the `falcon up` that runs on ./data, as its first account. To talk to another server or as another account, use --url and --token, or FALCON_URL, FALCON_TOKEN and FALCON_ADMIN_TOKEN. Rooms and accounts are named by id or by name. Times are shown in this machine's time zone.
+    Commands talk to the `falcon up` that runs on ./data, as its first account. To talk to another server or as another account, use --url and --token, or FALCON_URL, FALCON_TOKEN and FALCON_ADMIN_TOKEN. Rooms and accounts are named by id or by name, accounts also by handle. Times are shown in this machine's time zone.
 
     \b
     To begin:
@@ -80,8 +80,20 @@ _GROUPS = {
         },
     ),
     "account": (
-        "Create accounts and manage their tokens: for admins.",
-        {"add": accounts.add, "list": accounts.list_all, "token": accounts.new_token, "revoke": accounts.revoke},
+        "Find people; create and change accounts, and manage their tokens.",
+        {
+            "find": accounts.find,
+            "show": accounts.show,
+            "add": accounts.add,
+            "list": accounts.list_all,
+            "rename": accounts.rename,
+            "set": accounts.change,
+            "role": accounts.role,
+            "deactivate": accounts.deactivate,
+            "reactivate": accounts.reactivate,
+            "token": accounts.new_token,
+            "revoke": accounts.revoke,
+        },
     ),
     "session": (
         "See where you are signed in, and end it.",

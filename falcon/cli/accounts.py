@@ -1,52 +1,78 @@
-"""Accounts and their tokens: for admins."""
+"""Accounts and their tokens."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
-from falcon.cli.asking import PersonArgument, asking
+from falcon.cli.asking import Named, PersonArgument, asking
 from falcon.cli.calling import KeyOption, find_running, read_settings
-from falcon.cli.display import local_minute
+from falcon.cli.display import local_minute, visible_lines
 from falcon.cli.faults import Fault
-from falcon.cli.tables import Column, JsonOption, print_json, print_table
+from falcon.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import Account, FalconClient
+    from falcon_chat import Account, CreatedAccount, FalconClient
 
 
-@asking(admin=True)
+Role: TypeAlias = Literal["owner", "admin", "member", "guest", "bot"]
+_REPEATED_SECONDS: Final = 600.0  # for so long the server executes a command with the same key once
+HandleOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--handle", help="Lower-case letters, digits and . _ -, at most 32.", show_default=False),
+]
+EmailOption: TypeAlias = Annotated[
+    str | None, typer.Option("--email", help="The address by which they sign in.", show_default=False)
+]
+TitleOption: TypeAlias = Annotated[
+    str | None, typer.Option("--title", metavar="TEXT", help="What they do, in a few words.", show_default=False)
+]
+GivenRole: TypeAlias = Annotated[Role, typer.Argument(metavar="ROLE", help="owner, admin, member or guest.")]
+DeactivatedArgument: TypeAlias = Annotated[
+    int,
+    typer.Argument(metavar="ACCOUNT", help="Handle, id or name of an account that was deactivated."),
+    Named(str, "deactivated"),
+]
+
+
+def _given(**changes: str | None) -> dict[str, str]:
+    return {field: value for field, value in changes.items() if value is not None}
+
+
+@asking(lambda added: f"{added.account_id} {added.token}", admin=True)
 async def add(
     falcon: "FalconClient",
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that others see.")],
+    role: Annotated[
+        Role, typer.Option("--role", metavar="ROLE", help="owner, admin, member, guest or bot.")
+    ] = "member",
+    handle: HandleOption = None,
+    email: EmailOption = None,
+    title: TitleOption = None,
+    same_name: Annotated[bool, typer.Option("--same-name", help="Even if another account has the name.")] = False,
     key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> "CreatedAccount":
     """Create an account. Prints its id and its first token, which is shown only once.
 
-    It warns if another account has the name: commands then need the id.
+    If an active account has the name, it creates none unless you add --same-name.
 
     \b
     Examples:
-      falcon account add "Alice"
-      read -r ID TOKEN < <(falcon account add "Build bot")
+      falcon account add "Alice" --handle alice --email alice@example.org
+      read -r ID TOKEN < <(falcon account add "Build bot" --role bot)
     """
-    from falcon.cli.naming import all_accounts
-    from falcon_chat import Problem, Unreachable
+    from falcon.cli.naming import namesakes
 
-    added = await falcon.create_account(name, key=key)
-    if as_json:
-        print_json([added])
-    else:
-        typer.echo(f"{added.account_id} {added.token}")
-    try:
-        others = [each for each in await all_accounts(falcon) if each.account_id != added.account_id]
-    except (Problem, Unreachable):  # the account was created, and its token is printed
-        return
-    namesakes = [str(each.account_id) for each in others if each.name.casefold() == added.name.casefold()]
-    if namesakes:
-        typer.echo(f"Warning: {', '.join(namesakes)} is called {added.name!r}, too: use ids.", err=True)
+    others = [] if same_name else await namesakes(falcon, name)
+    if key is not None:  # an earlier attempt with the key may have created the account
+        now = datetime.now(UTC)
+        others = [each for each in others if (now - each.created_at).total_seconds() > _REPEATED_SECONDS]
+    if others:
+        ids = ", ".join(str(each.account_id) for each in others)
+        raise Fault(f"an account is called {name!r} already ({ids}): add --same-name to create another one")
+    return await falcon.create_account(name, key=key, role=role, **_given(handle=handle, email=email, title=title))
 
 
 def _print_accounts(accounts: "list[Account]") -> None:
@@ -72,6 +98,159 @@ async def list_all(falcon: "FalconClient") -> "list[Account]":
     from falcon.cli.naming import all_accounts
 
     return await all_accounts(falcon)
+
+
+def _print_people(accounts: "list[Account]") -> None:
+    columns = (
+        Column("Account", "right"),
+        Column("Name", width_max=40),
+        Column("Handle"),
+        Column("Role"),
+        Column("Title", rest=True),
+    )
+    rows = [
+        (str(each.account_id), each.name, f"@{each.handle}" if each.handle else "", each.role, each.title)
+        for each in accounts
+    ]
+    print_table(columns, rows)
+
+
+@asking(_print_people)
+async def find(
+    falcon: "FalconClient",
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Beginnings of words of the name or handle.")],
+) -> "list[Account]":
+    """Find people by the beginnings of words of their names and handles, at most 20.
+
+    \b
+    Examples:
+      falcon account find "al smi"
+      falcon account find @alice --json | jq .account_id
+    """
+    return list(await falcon.search_accounts(text))
+
+
+def _print_profile(account: "Account") -> None:
+    shown: dict[str, Any] = {
+        "Account": account.account_id,
+        "Name": account.name,
+        "Handle": account.handle and f"@{account.handle}",
+        "E-mail": account.email or None,
+        "Role": account.role,
+        "Title": account.title,
+        "About": account.about,
+        "Created": local_minute(account.created_at),
+        "Deactivated": "yes" if account.deactivated else None,
+    }
+    for field, value in shown.items():
+        if value:
+            typer.echo(f"{field + ':':<13}{visible_lines(str(value), indent=' ' * 13)}")
+
+
+@asking(_print_profile)
+async def show(falcon: "FalconClient", account: PersonArgument) -> "Account":
+    """Show an account. Only admins, and the account itself, see its e-mail.
+
+    \b
+    Examples:
+      falcon account show @alice
+      falcon account show 130 --json
+    """
+    return await falcon.account(account)
+
+
+async def _change(falcon: "FalconClient", account: int, **changes: Any) -> "Account":
+    """The account changes itself, or an admin changes it."""
+    if (await falcon.me()).account_id == account:
+        return await falcon.change_me(**changes)
+    return await falcon.change_account(account, **changes)
+
+
+@asking(lambda account: f"Account {account.account_id} is called {account.name!r} now.", admin=True)
+async def rename(
+    falcon: "FalconClient",
+    account: PersonArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name that others see from now on.")],
+) -> "Account":
+    """Rename an account: an admin any, with another token your own.
+
+    \b
+    Example:
+      falcon account rename @alice "Alice Smith"
+    """
+    return await _change(falcon, account, name=name)
+
+
+@asking(_print_profile, admin=True)
+async def change(
+    falcon: "FalconClient",
+    account: PersonArgument,
+    handle: HandleOption = None,
+    email: EmailOption = None,
+    title: TitleOption = None,
+    about: Annotated[
+        str | None, typer.Option("--about", metavar="TEXT", help="More about them.", show_default=False)
+    ] = None,
+) -> "Account":
+    """Set a handle, e-mail, title or text about an account; "" takes it away.
+
+    An admin sets those of any account, with another token you set your own, but for the e-mail.
+
+    \b
+    Examples:
+      falcon account set Alice --handle alice --email alice@example.org
+      falcon account set @alice --title "Tea taster" --about ""
+    """
+    texts = {field: value or None for field, value in _given(handle=handle, email=email).items()}
+    changes = texts | _given(title=title, about=about)
+    if not changes:
+        raise typer.BadParameter("give at least one of --handle, --email, --title and --about")
+    return await _change(falcon, account, **changes)
+
+
+@asking(
+    lambda account: f"The role of account {account.account_id}, {account.name!r}, is {account.role} now.", admin=True
+)
+async def role(falcon: "FalconClient", account: PersonArgument, role: GivenRole) -> "Account":
+    """Give an account another role, at most your own.
+
+    \b
+    Example:
+      falcon account role @alice admin
+    """
+    return await falcon.change_account(account, role=role)
+
+
+@asking(lambda account: f"Account {account.account_id}, {account.name!r}, is deactivated.", admin=True)
+async def deactivate(
+    falcon: "FalconClient",
+    account: PersonArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> "Account":
+    """Deactivate the account of a person who leaves.
+
+    All its tokens and sessions end within two seconds. Its name, handle, messages and rooms stay.
+
+    \b
+    Examples:
+      falcon account deactivate @alice
+      falcon account deactivate 130 --yes
+    """
+    if not yes:
+        found = await falcon.account(account)
+        typer.confirm(f"Deactivate account {account}, {found.name!r}, and end its tokens?", abort=True, err=True)
+    return await falcon.change_account(account, deactivated=True)
+
+
+@asking(lambda account: f"Account {account.account_id}, {account.name!r}, is active.", admin=True)
+async def reactivate(falcon: "FalconClient", account: DeactivatedArgument) -> "Account":
+    """Activate an account again. It has no token: see `falcon account token` and `falcon sign-in`.
+
+    \b
+    Example:
+      falcon account reactivate @alice
+    """
+    return await falcon.change_account(account, deactivated=False)
 
 
 def _made_here(ctx: typer.Context, data_dir: Path) -> dict[str, Any] | None:

@@ -46,10 +46,10 @@ RoomArgument: TypeAlias = Annotated[
 ]
 PersonArgument: TypeAlias = Annotated[
     int,
-    typer.Argument(metavar="ACCOUNT", help="Id of the account, or its name if only one account has it."),
+    typer.Argument(metavar="ACCOUNT", help="Handle or id of the account, or its name if only one account has it."),
     Named(str, "account"),
 ]
-_people = typer.Argument(metavar="ACCOUNT", help="Ids of accounts, or names that only one account has.")
+_people = typer.Argument(metavar="ACCOUNT", help="Handles or ids of accounts, or names that only one account has.")
 PeopleArgument: TypeAlias = Annotated[list[int], _people, Named(list[str], "accounts")]
 MembersArgument: TypeAlias = Annotated[list[int], _people, Named(list[str], "members")]
 SeqArgument: TypeAlias = Annotated[int, typer.Argument(metavar="SEQ", min=1, help="The message's number in the room.")]

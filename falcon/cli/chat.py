@@ -37,7 +37,7 @@ async def send(
     ] = None,
     mention: Annotated[
         list[int] | None,
-        typer.Option("--mention", metavar="ACCOUNT", help="Mention a member, by id or name; may be repeated."),
+        typer.Option("--mention", metavar="ACCOUNT", help="Mention a member, by handle, id or name; may be repeated."),
         Named(list[str] | None, "members"),
     ] = None,
     key: KeyOption = None,

@@ -12,7 +12,7 @@ _WHAT_TO_DO = {
     "unauthenticated": "give a token that is valid there with --token, FALCON_TOKEN or FALCON_ADMIN_TOKEN",
     "not_allowed": "accounts, import and export need an admin token: FALCON_ADMIN_TOKEN",
     "room_not_found": "`falcon rooms` lists yours",
-    "account_not_found": "`falcon account list` lists the accounts",
+    "account_not_found": "`falcon account find` finds people",
     "not_falcon": "check --url",
     **dict.fromkeys(("http_301", "http_302", "http_307", "http_308", "http_404"), "check --url"),
 }

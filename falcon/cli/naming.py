@@ -1,6 +1,7 @@
-"""Finds rooms and accounts by name, among the ones that the caller can see. Digits are always an id."""
+"""Finds rooms by name, and accounts by handle or name, among the ones that the caller can see. Digits are an id."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -11,6 +12,9 @@ from falcon_chat import Account, FalconClient, Member, Problem, Role, RoomSummar
 _ID_DIGITS_MAX: Final = 16  # an id is below 2^53
 _ROOMS_MAX: Final = 1_000  # of the caller, that are searched for a name
 _PAGE: Final = 200  # the largest page of the API
+_SEARCHED: Final = 20  # accounts, as many as a search gives
+_QUERY: Final = 100  # characters, as many as a search takes
+_HANDLE: Final = re.compile(r"[a-z0-9._-]{1,32}")
 
 
 class _Page(Protocol):
@@ -34,53 +38,69 @@ class Naming:
             self._room = int(room)
         else:
             known = {each.room_id: each.name for each in await self._all_rooms()}
-            self._room = _only(room, known, "room", "`falcon rooms` lists yours")
+            self._room = _only(room, _called(room, known), "room", "`falcon rooms` lists yours")
         return self._room
-
-    async def members(self, people: Sequence[str] | None) -> list[int]:
-        """Members of the room that was found last."""
-        what_to_do = f"`falcon room members {self._room}` lists them"
-        return await self._ids(people or (), "member", what_to_do, partial(self._members, self._room))
-
-    async def account(self, person: str) -> int:
-        return (await self.accounts([person]))[0]
-
-    async def own_or_other(self, person: str | None) -> int | None:
-        return None if person is None else await self.account(person)
 
     async def rooms(self, rooms: Sequence[str]) -> list[int]:
         return [await self.room(each) for each in rooms]
 
+    async def members(self, people: Sequence[str] | None) -> list[int]:
+        """Members of the room that was found last."""
+        what_to_do = f"`falcon room members {self._room}` lists them"
+        known: dict[int, str] = {}
+        ids: list[int] = []
+        for person in people or ():
+            if is_id(person):
+                ids.append(int(person))
+                continue
+            known = known or {each.account_id: each.name for each in await all_members(self._falcon, self._room)}
+            found = set() if person.startswith("@") else _called(person, known)
+            if _HANDLE.fullmatch(handle := _handle(person)):
+                found |= {
+                    each.account_id for each in await self._search(person) if each.handle == handle
+                } & known.keys()
+            ids.append(_only(person, found, "member", what_to_do))
+        return ids
+
+    async def account(self, person: str) -> int:
+        """Any account. A search finds most; an admin's list has the ones that were deactivated, and many of a name."""
+        if is_id(person):
+            return int(person)
+        searched = await self._search(person)
+        found = _named(person, searched)
+        if not found or len(searched) == _SEARCHED:
+            found |= _named(person, await self._listed())
+        return _only(person, found, "account", "`falcon account find` finds people")
+
     async def accounts(self, people: Sequence[str]) -> list[int]:
-        """Any accounts. Only an admin can list all accounts, so this uses an admin's token if there is one, and else
-        the members of the caller's rooms."""
-        return await self._ids(people, "account", "an admin's `falcon account list` lists all accounts", self._accounts)
+        return [await self.account(each) for each in people]
+
+    async def own_or_other(self, person: str | None) -> int | None:
+        return None if person is None else await self.account(person)
+
+    async def deactivated(self, person: str) -> int:
+        """An account that was deactivated; takes an admin."""
+        if is_id(person):
+            return int(person)
+        found = _named(person, await all_accounts(self._falcon, deactivated=True))
+        return _only(person, found, "deactivated account", "`falcon account list` lists all accounts")
 
     async def with_roles(self, given: Sequence[tuple[str, Role]] | None) -> dict[int, Role]:
-        people = given or ()
-        ids = await self.accounts([person for person, _ in people])
-        return {account_id: role for account_id, (_, role) in zip(ids, people, strict=True)}
+        return {await self.account(person): role for person, role in given or ()}
 
-    async def _ids(
-        self, people: Sequence[str], what: str, what_to_do: str, look_up: Callable[[], Awaitable[dict[int, str]]]
-    ) -> list[int]:
-        known = {} if all(map(is_id, people)) else await look_up()
-        return [int(each) if is_id(each) else _only(each, known, what, what_to_do) for each in people]
+    async def _search(self, person: str) -> Sequence[Account]:
+        text = person.strip()[:_QUERY]
+        return await self._falcon.search_accounts(text, limit=_SEARCHED) if text else ()
 
-    async def _accounts(self) -> dict[int, str]:
+    async def _listed(self) -> Sequence[Account]:
+        """All accounts, if an admin's token is at hand."""
         admin = self._caller.as_admin()
         try:
-            accounts = await admin.connected(all_accounts) if admin else []
+            return await admin.connected(all_accounts) if admin else ()
         except Problem as problem:
             if problem.status not in (401, 403):
                 raise
-            accounts = []
-        if accounts:
-            return {account.account_id: account.name for account in accounts}
-        return dict([each for room in await self._all_rooms() for each in (await self._members(room.room_id)).items()])
-
-    async def _members(self, room_id: int) -> dict[int, str]:
-        return {member.account_id: member.name for member in await all_members(self._falcon, room_id)}
+            return ()
 
     async def _all_rooms(self) -> list[RoomSummary]:
         """All rooms of the caller. Raises Fault if there are too many to search: another one may have the same name."""
@@ -90,9 +110,16 @@ class Naming:
         return rooms
 
 
-async def all_accounts(falcon: FalconClient) -> list[Account]:
-    """Takes an admin."""
-    return [account async for page in _pages(falcon.accounts) for account in page.accounts]
+async def all_accounts(falcon: FalconClient, deactivated: bool | None = None) -> list[Account]:
+    """Takes an admin. ``deactivated``: only these, or only active ones."""
+    read = partial(falcon.accounts, deactivated=deactivated)
+    return [account async for page in _pages(read) for account in page.accounts]
+
+
+async def namesakes(falcon: FalconClient, name: str) -> list[Account]:
+    """Active accounts with the name."""
+    found = await falcon.search_accounts(name[:_QUERY], limit=_SEARCHED) if name.strip() else ()
+    return [each for each in found if each.name.casefold() == name.casefold()]
 
 
 async def all_members(falcon: FalconClient, room_id: int) -> list[Member]:
@@ -122,14 +149,32 @@ def is_id(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _ID_DIGITS_MAX
 
 
-def _only(name: str, known: Mapping[int, str], what: str, what_to_do: str) -> int:
-    """The one with this name, ignoring case. Raises Fault.
+def _handle(person: str) -> str:
+    """The handle that may be meant. Handles have no capital letters."""
+    return person[1:].lower() if person.startswith("@") else person
+
+
+def _named(person: str, accounts: Iterable[Account]) -> set[int]:
+    """The ones with this handle, or with this name. Text that begins with @ is always a handle."""
+    among = list(accounts)
+    by_handle = {each.account_id for each in among if each.handle == _handle(person)}
+    known = {} if person.startswith("@") else {each.account_id: each.name for each in among}
+    return by_handle | _called(person, known)
+
+
+def _called(name: str, known: Mapping[int, str]) -> set[int]:
+    """The ones with this name, ignoring case."""
+    return {id for id, each in known.items() if each.casefold() == name.casefold()}
+
+
+def _only(name: str, found: Collection[int], what: str, what_to_do: str) -> int:
+    """The one that was found. Raises Fault.
 
     An exact match does not win over one that differs in case: other accounts can create a room with any name.
     """
-    found = sorted(id for id, each in known.items() if each.casefold() == name.casefold())
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
     if not found:
         raise Fault(f"no {what} is called {name!r} ({what_to_do})")
-    raise Fault(f"{len(found)} {what}s are called {name!r}: give one of the ids {', '.join(map(str, found))}")
+    ids = ", ".join(map(str, sorted(found)))
+    raise Fault(f"{len(found)} {what}s are called {name!r}: give one of the ids {ids}")

@@ -40,7 +40,7 @@ async def create(
         typer.Option(
             "--member",
             metavar="ACCOUNT[:ROLE]",
-            help="An account, by id or name, and its role (admin, member or readonly; by default member); "
+            help="An account, by handle, id or name, and its role (admin, member or readonly; by default member); "
             "may be repeated.",
             callback=_with_roles,
         ),

@@ -16,7 +16,7 @@ _DAY_SECONDS = 86_400  # a day
 
 OwnOrOther: TypeAlias = Annotated[
     int | None,
-    typer.Argument(metavar="ACCOUNT", help="Id or name of the account; yours by default.", show_default=False),
+    typer.Argument(metavar="ACCOUNT", help="Handle, id or name of the account; yours by default.", show_default=False),
     Named(str | None, "own_or_other"),
 ]
 RoomsOption: TypeAlias = Annotated[

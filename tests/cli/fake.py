@@ -65,10 +65,10 @@ def message(room_id: int, seq: int, text: str, **fields: Any) -> Json:
     } | fields
 
 
-def account(account_id: int, name: str, *, is_admin: bool = False) -> Json:
+def account(account_id: int, name: str, *, is_admin: bool = False, **more: Any) -> Json:
     role = "admin" if is_admin else "member"
     profile: Json = {"handle": None, "title": "", "about": "", "bot": False, "role": role, "deactivated": False}
-    return {"account_id": account_id, "name": name, **profile, "is_admin": is_admin, "created_at": TIME}
+    return {"account_id": account_id, "name": name, **profile, "is_admin": is_admin, "created_at": TIME, **more}
 
 
 def room(room_id: int, name: str, **fields: Any) -> Json:
@@ -139,6 +139,7 @@ class FakeFalcon:
     members: list[Json] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)  # former members: account to name
     accounts: list[Json] = field(default_factory=list)
+    lists_accounts: bool = True
     export: list[bytes] = field(default_factory=list)
     breaks_after: list[int] = field(default_factory=list)  # bytes after which the next exports break off
     pieces_of: int = 50
@@ -170,6 +171,8 @@ class FakeFalcon:
             (r"/v1/rooms/(\d+)/pins/(\d+)", self._pin),
             (r"/v1/rooms/(\d+)/pins", self._pins),
             (r"/v1/accounts", self._accounts),
+            (r"/v1/accounts/search", self._search),
+            (r"/v1/accounts/(\d+)", self._account),
             (r"/v1/accounts/(\d+)/tokens", self._tokens),
             (r"/v1/accounts/(\d+)/tokens/(\d+)", self._token),
             (r"/v1/accounts/(\d+)/sign-in-link", self._link),
@@ -276,9 +279,27 @@ class FakeFalcon:
 
     def _accounts(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            name = msgspec.json.decode(request.content)["name"]
-            return httpx.Response(201, json=account(130, name) | {"email": None, "token": "secret"})
-        return httpx.Response(200, json={"accounts": self.accounts, "next_cursor": None})
+            asked = msgspec.json.decode(request.content)
+            return httpx.Response(201, json=account(130, asked["name"]) | {"email": None, "token": "secret"})
+        if not self.lists_accounts:
+            return problem(403, "not_allowed")
+        only = request.url.params.get("deactivated")
+        found = [each for each in self.accounts if only in (None, str(each["deactivated"]).lower())]
+        return httpx.Response(200, json={"accounts": found, "next_cursor": None})
+
+    def _search(self, request: httpx.Request) -> httpx.Response:
+        wanted = request.url.params["q"].removeprefix("@").casefold()
+        texts = [(each, f"{each['name']} {each['handle']}".casefold()) for each in self.accounts]
+        found = [each for each, text in texts if wanted in text and not each["deactivated"]]
+        return httpx.Response(200, json={"accounts": found[: int(request.url.params.get("limit", "20"))]})
+
+    def _account(self, request: httpx.Request, account_id: int) -> httpx.Response:
+        found = [each for each in self.accounts if each["account_id"] == account_id]
+        if not found:
+            return problem(404, "account_not_found", "there is no such account")
+        if request.method == "PATCH":
+            found[0] |= msgspec.json.decode(request.content)
+        return httpx.Response(200, json=found[0])
 
     def _tokens(self, request: httpx.Request, __: int) -> httpx.Response:
         if request.method == "POST":
@@ -307,7 +328,9 @@ class FakeFalcon:
         shown = {"invitation_id": 1, "url": "http://tea/#invitation=1_code", "expires_at": TIME}
         return httpx.Response(201, json={**shown, "role": asked["role"], "uses_left": asked["uses"]})
 
-    def _me(self, _: httpx.Request) -> httpx.Response:
+    def _me(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            return self._account(request, 130)
         own = {"account_id": 130, "name": "Alice", "handle": None, "title": "", "about": "", "bot": False}
         role = {"role": "owner", "deactivated": False, "is_admin": True, "created_at": TIME, "email": None}
         return httpx.Response(200, json={**own, **role, "organization_id": 1, "hide_reads": False, "scopes": ["read"]})
