@@ -32,9 +32,9 @@ async def sign_in(
     account: OwnOrOther = None,
     opened: Annotated[bool, typer.Option("--open", help="Open the link in this machine's browser.")] = False,
 ) -> "SignInLink":
-    """Print a link by which a person sets a password and signs in.
+    """Print a link by which a person signs in, and sets a password.
 
-    It is good once, for a day. All other sessions of the account end when it is used.
+    It is good once, for a day. A new password ends all other sessions of the account.
 
     \b
     Examples:

@@ -96,7 +96,7 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.telemetry.health import Health
 
     async def first_accounts(edge: "Edge") -> object:
-        return await embedded.credentials(settings, edge) if arguments.place == 0 else None
+        return await embedded.announced(settings, edge) if arguments.place == 0 else None
 
     health = Health()
     serving = embedded.serving(settings, health, arguments.place)

@@ -39,8 +39,8 @@ export function forget() {
 /** Whether the address offers a way in. */
 export const isOffer = () => OFFERS.some((kind) => location.hash.startsWith(`#${kind}=`));
 
-/** The token or code in the address, as { kind, value }, which is removed from there at once. It does not sign in by
- * itself: a link must not choose the account. */
+/** The token or code in the address, as { kind, value }, which is removed from there at once. A token, which any account
+ * can make, does not sign in by itself: a link must not choose the account. */
 export function takeOffer() {
   const kind = OFFERS.find((each) => location.hash.startsWith(`#${each}=`));
   if (!kind) return null;
@@ -48,6 +48,9 @@ export function takeOffer() {
   history.replaceState(null, "", location.pathname + location.search);
   return { kind, value };
 }
+
+/** Whether Falcon is on the machine of this browser. */
+export const isOnThisMachine = () => /^(localhost|127\.0\.0\.1|\[::1\])$/.test(location.hostname);
 
 /** Calls the listener when another tab signs out. */
 export function onForgotten(listener) {

@@ -2,7 +2,7 @@ import { Problem } from "./client/index.js";
 import { connect } from "./connecting.js";
 import { reason } from "./dialogs.js";
 import { h, ICON } from "./dom.js";
-import { keepToken, noteSession, RETURN_TO } from "./session.js";
+import { isOnThisMachine, keepToken, keptToken, mayHaveSession, noteSession, RETURN_TO } from "./session.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 
 const CODE = /^[\w-]{1,100}$/; // of a link: another text is not sent
@@ -104,20 +104,29 @@ class Page {
     }
   }
 
-  /** A link from an administrator lets its account choose a password. */
+  /** A link from an administrator lets its account choose a password, if it has one. Else it signs in, and at once if
+   * Falcon is on this machine: the link is that of `falcon up`, and no program that looks at mail has opened it. */
   async useLink(code) {
     const link = await this.#opened(code, (falcon) => falcon.signInLink(code));
     if (!link) return;
+    const password = link.has_password ? newPassword() : null;
+    const send = async () => {
+      const falcon = connect(null);
+      await falcon.useSignInLink(code, password?.value);
+      await this.#begin(falcon);
+    };
+    if (!password && isOnThisMachine() && !mayHaveSession() && keptToken() === null) {
+      try {
+        return await send();
+      } catch {
+        // The button says what is wrong.
+      }
+    }
     this.#shown = () => this.useLink(code);
-    const password = newPassword();
-    this.#card("signin.link.intro", [password], {
+    this.#card(password ? "signin.link.intro" : "signin.link.first", password ? [password] : [], {
       greeting: t("signin.hello", { name: link.name }),
-      label: t("signin.link.go"),
-      send: async () => {
-        const falcon = connect(null);
-        await falcon.useSignInLink(code, password.value);
-        await this.#begin(falcon);
-      },
+      label: t(password ? "signin.link.go" : "signin.go"),
+      send,
     });
   }
 

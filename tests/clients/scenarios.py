@@ -264,7 +264,7 @@ async def a_person_is_invited_signs_in_and_ends_sessions(world: World) -> None:
     assert [each["current"] for each in sessions] == [True, False]
     assert await gus.call("end_session", again["session_id"]) is None
     link = (await admin.call("create_sign_in_link", joined["account"]["account_id"]))["url"].partition("#sign-in=")[2]
-    assert await stranger.call("sign_in_link", link) == {"name": "Gus"}
+    assert await stranger.call("sign_in_link", link) == {"name": "Gus", "has_password": True}
     linked = await stranger.call("use_sign_in_link", link, "tea at four o'clock", **token_asked)
     gus = await world.driver.client(world.url, linked["token"])
     assert await gus.call("end_other_sessions") is None

@@ -285,7 +285,34 @@ def test_falcon_shows_tokens_to_people_and_not_to_a_log(format: str, tmp_path: P
     said, _ = process.communicate(timeout=60)
     token = json.loads((tmp_path / "credentials.json").read_text())["token"]
     assert (token in said) == (format == "text")
+    link = re.search(r"browser: (\S+)/#sign-in=(\S+)", said)
+    assert (link is not None) == (format == "text")
     assert f"{tmp_path}/credentials.json" in said or format == "text"
+
+
+def test_the_owner_of_a_new_folder_signs_in_once_by_the_link_that_is_printed(tmp_path: Path) -> None:
+    environment = Falcon(tmp_path, {"log_format": "text"}).environment()
+
+    def said() -> str:
+        command = [sys.executable, "-m", "falcon", "up"]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        lines = list(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
+        try:
+            if link := re.search(r"browser: (\S+)/#sign-in=(\S+)", "".join(lines)):
+                url = f"{link[1]}/v1/sign-in/by-code/{link[2]}"
+                made = [httpx.post(url, json={}, headers={"Origin": link[1]}, timeout=60) for _ in range(2)]
+                assert [each.status_code for each in made] == [201, 404]
+                assert made[0].json()["account"]["role"] == "owner"
+                assert made[0].headers["set-cookie"].startswith("falcon=falcon_")
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+        return "".join(lines)
+
+    assert "/#sign-in=" in said()
+    again = said()
+    assert "#" not in again.partition("Try it")[0] and "falcon sign-in --open" in again
 
 
 # --- a start that is refused ------------------------------------------------------------------------------------------

@@ -253,13 +253,26 @@ def code_for(falcon: Falcon, person: Person) -> str:
 def test_a_link_from_an_administrator_sets_a_password_once(falcon: Falcon, dora: Person) -> None:
     old = bearer(dora, signs_in(dora, bearer=True))
     path = f"/v1/sign-in/by-code/{code_for(falcon, dora)}"
-    assert falcon.send("GET", path).json() == {"name": "Dora"}
+    assert falcon.send("GET", path).json() == {"name": "Dora", "has_password": True}
     problem(falcon.send("POST", path, json={"password": "qwertyuiop"}), 422, "invalid")
     session = bearer(dora, falcon.send("POST", path, json={"password": COFFEE, "bearer": True}))
     assert (is_in(session), is_in(old)) == (True, False)
     assert is_in(bearer(dora, signs_in(dora, COFFEE, bearer=True)))
     problem(falcon.send("POST", path, json={"password": TEA}), 404, "item_not_found")
     problem(falcon.send("GET", path), 404, "item_not_found")
+
+
+def test_a_link_may_leave_the_password_and_the_sessions_as_they_are(falcon: Falcon, dora: Person) -> None:
+    old = bearer(dora, signs_in(dora, bearer=True))
+    path = f"/v1/sign-in/by-code/{code_for(falcon, dora)}"
+    session = bearer(dora, falcon.send("POST", path, json={"bearer": True}))
+    assert is_in(session) and is_in(old) and is_in(bearer(dora, signs_in(dora, TEA, bearer=True)))
+    problem(falcon.send("POST", path, json={}), 404, "item_not_found")
+
+
+def test_a_link_says_that_an_account_has_no_password_yet(falcon: Falcon, anna: Person) -> None:
+    path = f"/v1/sign-in/by-code/{code_for(falcon, anna)}"
+    assert falcon.send("GET", path).json() == {"name": "Anna", "has_password": False}
 
 
 def test_two_who_use_a_link_at_once_do_not_both_get_in(falcon: Falcon, dora: Person) -> None:

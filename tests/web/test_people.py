@@ -64,7 +64,29 @@ def test_a_new_colleague_comes_by_an_invitation_and_writes_in_an_open_room(
     expect(used.get_by_role("alert")).to_contain_text("was used")
 
 
+def test_a_first_link_opens_the_page_signed_in_and_asks_where_another_account_is(
+    screen: Open, owner: Person, anna: Person, ben: Person
+) -> None:
+    def link(person: Person) -> str:
+        return str(owner.call("POST", f"/v1/accounts/{person.account_id}/sign-in-link")["url"])
+
+    hers = screen()
+    hers.page.goto(link(anna))
+    hers.is_connected()
+    expect(hers.page.get_by_role("group", name="Your account")).to_contain_text(anna.name)
+    hers.page.reload()
+    hers.is_connected()
+    hers.page.goto(link(ben))
+    hers.page.reload()
+    expect(hers.page.get_by_role("group", name="Your account")).to_contain_text(anna.name)
+    hers.page.goto(link(ben))
+    hers.page.get_by_role("button", name="Sign in").click()
+    hers.is_connected()
+    expect(hers.page.get_by_role("group", name="Your account")).to_contain_text(ben.name)
+
+
 def test_a_person_signs_in_on_two_devices_and_out_of_one(screen: Open, owner: Person, anna: Person) -> None:
+    anna.call("PUT", "/v1/me/password", {"password": "a forgotten password"})
     link = owner.call("POST", f"/v1/accounts/{anna.account_id}/sign-in-link")["url"]
     handle = f"anna{anna.account_id}"
     anna.call("PATCH", "/v1/me", {"handle": handle})

@@ -123,11 +123,12 @@ export interface IssuedToken {
 
 export interface LinkOwner {
   name: string;
+  has_password: boolean;
 }
 
+/** ``password``: without one the account keeps its own, and its other sessions. */
 export interface LinkPassword {
-  /** 10 to 256 characters, and none of the 10,000 commonest passwords */
-  password: string;
+  password?: string | null;
   bearer?: boolean;
 }
 

@@ -149,8 +149,8 @@ export class FalconClient {
     return this.#connection.query(`/v1/sign-in/by-code/${encodeURIComponent(code)}`, {}, options);
   }
 
-  /** As signIn. */
-  useSignInLink(code, password, { bearer = false, ...options } = {}) {
+  /** As signIn. Without a password the account keeps its own. */
+  useSignInLink(code, password = undefined, { bearer = false, ...options } = {}) {
     return this.#command("POST", `/v1/sign-in/by-code/${encodeURIComponent(code)}`, { password, bearer }, options);
   }
 

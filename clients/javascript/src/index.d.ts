@@ -138,7 +138,7 @@ export class FalconClient {
   signOutEverywhere(accountId: number, options?: CommandOptions): Promise<void>;
   createSignInLink(accountId: number, options?: CommandOptions): Promise<SignInLink>;
   signInLink(code: string, options?: CallOptions): Promise<LinkOwner>;
-  useSignInLink(code: string, password: string, options?: CallOptions & { bearer?: boolean }): Promise<SignedIn>;
+  useSignInLink(code: string, password?: string, options?: CallOptions & { bearer?: boolean }): Promise<SignedIn>;
 
   createInvitation(
     options?: CommandOptions & { role?: Invitation["role"]; email?: string; rooms?: readonly number[]; uses?: number; expiresIn?: number },

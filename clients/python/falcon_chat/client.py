@@ -208,8 +208,9 @@ class FalconClient:
         """Needs no token."""
         return await self._get(f"/v1/sign-in/by-code/{quote(code)}", LinkOwner)
 
-    async def use_sign_in_link(self, code: str, password: str) -> SignedIn:
-        """Needs no token. The answer has the token of the session, for another client."""
+    async def use_sign_in_link(self, code: str, password: str | None = None) -> SignedIn:
+        """Needs no token. Without a password the account keeps its own. The answer has the token of the session, for
+        another client."""
         body = {"password": password, "bearer": True}
         return await self._command("POST", f"/v1/sign-in/by-code/{quote(code)}", body, SignedIn, None)
 

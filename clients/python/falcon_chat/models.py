@@ -123,6 +123,7 @@ class IssuedToken(msgspec.Struct, frozen=True):
 
 class LinkOwner(msgspec.Struct, frozen=True):
     name: str
+    has_password: bool
 
 
 class ListedRoom(msgspec.Struct, frozen=True):

@@ -65,7 +65,9 @@ class PasswordChange(shapes.RequestShape, frozen=True):
 
 
 class LinkPassword(shapes.RequestShape, frozen=True):
-    password: NewPassword
+    """``password``: without one the account keeps its own, and its other sessions."""
+
+    password: NewPassword | None = None
     bearer: bool = False
 
 
@@ -114,6 +116,7 @@ class SignInLink(msgspec.Struct, frozen=True):
 
 class LinkOwner(msgspec.Struct, frozen=True):
     name: str
+    has_password: bool
 
 
 _credentials: Final = msgspec.json.Decoder(PasswordSignIn)
@@ -328,16 +331,19 @@ async def read_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse
     account_id, code_hash = _code(request)
     answer = await _linked(edge, request, ReadLink(account_id, code_hash))
     assert isinstance(answer, LinkAnswer)
-    return json_response(200, LinkOwner(answer.name))
+    password = (await edge.commands.dispatch(request, ReadPassword(account_id))).answer
+    assert isinstance(password, PasswordAnswer)
+    return json_response(200, LinkOwner(answer.name, bool(password.password_hash)))
 
 
 async def use_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id, code_hash = _code(request)
     new: LinkPassword = await request.json(_link_password)
-    check_new(new.password)
+    if new.password is not None:
+        check_new(new.password)
     await _linked(edge, request, ReadLink(account_id, code_hash))  # a wrong code costs no hash
     session, secret = new_session(edge, request)
-    password_hash = await edge.passwords.hash(new.password)
+    password_hash = "" if new.password is None else await edge.passwords.hash(new.password)
     answer = await _linked(edge, request, UseLink(account_id, code_hash, password_hash, session))
     assert isinstance(answer, SessionAnswer)
     edge.authenticator.forget(account_id)
@@ -406,7 +412,7 @@ OPERATIONS: Final = (
         permissions.STRANGERS,
         "See for whom a sign-in link is",
         "The link stays as good as it was.",
-        {200: LinkOwner("Ben")},
+        {200: LinkOwner("Ben", has_password=True)},
         parameters={"code": _CODE},
         problems=("item_not_found",),
     ),
@@ -416,8 +422,8 @@ OPERATIONS: Final = (
         use_sign_in_link,
         GROUP,
         permissions.STRANGERS,
-        "Set a password by a sign-in link, and sign in",
-        f"A link is good once, within a day. All other sessions of the account end. {_COOKIE}",
+        "Sign in by a link, and set a password",
+        f"A link is good once, within a day. A new password ends all other sessions of the account. {_COOKIE}",
         {201: SIGNED_IN},
         LinkPassword("tea at four o'clock"),
         parameters={"code": _CODE},

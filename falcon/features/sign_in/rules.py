@@ -83,7 +83,8 @@ class ReadLink(msgspec.Struct, frozen=True, tag=True):
 
 
 class UseLink(msgspec.Struct, frozen=True, tag=True):
-    """Set the password, and sign in. All other sessions and links end."""
+    """Set the password, and sign in. All other sessions and links end. ``password_hash``: empty to leave the password
+    and the sessions as they are."""
 
     account_id: AccountId
     code_hash: str
@@ -208,6 +209,8 @@ def use_link(account: Account, command: UseLink, at: Millis) -> Decision:
     if _link(account, command.code_hash, at) is None:
         return NO_LINK
     used = LinkUsed(account.account_id, command.code_hash)
+    if not command.password_hash:
+        return _signed_in(account, command.session, at, (used,))
     password = _password(account, command.password_hash)
     ended = revocations(account, kind="session")
     return _signed_in(account, command.session, at, (used, password, *ended))

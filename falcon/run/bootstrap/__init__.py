@@ -20,6 +20,8 @@ from falcon.domain.rejections import AccountNotFound, NotAllowed
 from falcon.features.accounts.rules import AccountRole, CreateAccount, IssueToken
 from falcon.features.messages.pages import TimelinePages
 from falcon.features.reactions.pages import ReactionPages
+from falcon.features.sign_in.api import LINK_SECONDS, now_millis
+from falcon.features.sign_in.rules import IssueLink
 from falcon.http import bearer_tokens
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
@@ -68,6 +70,12 @@ class FirstAccounts(msgspec.Struct, frozen=True):
     token: str
     admin_account_id: int
     admin_token: str
+
+
+class Announced(FirstAccounts, frozen=True):
+    """``sign_in``: the code of a link for the owner of a new Falcon; empty for one that has been up before."""
+
+    sign_in: str = ""
 
 
 class HostedGateway(CommandGateway, Protocol):
@@ -258,6 +266,15 @@ def providers(settings: Settings) -> dict[str, Provider]:
         return {each.provider: OidcProvider(each) for each in read_providers(settings.oidc_file)}
     except (OSError, ValueError, WrongSecret) as error:
         raise WrongSettings(f"FALCON_OIDC_FILE: {error}") from error
+
+
+async def issue_link(edge: Edge, account_id: int) -> str:
+    """The code of a sign-in link for the account; empty if its owner does not give one."""
+    secret = bearer_tokens.new_secret(edge.secret)
+    command = IssueLink(account_id, bearer_tokens.hash_of(secret), now_millis() + LINK_SECONDS * 1_000)
+    partition = partition_of(account_id, edge.partitions)
+    envelope = CommandEnvelope(partition, account_id, command, time.monotonic() + START_SECONDS)
+    return f"{account_id}_{secret}" if isinstance(await edge.gateway.ask(envelope), Accepted) else ""
 
 
 class NotIssued(Exception):

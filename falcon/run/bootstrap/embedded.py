@@ -41,9 +41,11 @@ from falcon.projections.runner import InlineProjector, ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import ReadStoreUnavailable
 from falcon.run.bootstrap import (
+    Announced,
     FirstAccounts,
     blocking,
     create_account,
+    issue_link,
     shard_limits,
     start_edge,
     start_gateway,
@@ -406,6 +408,14 @@ async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
     made = FirstAccounts(account_id, token, account_id, token)
     _write_private(settings, _CREDENTIALS, msgspec.json.encode(made))
     return made
+
+
+async def announced(settings: Settings, edge: Edge) -> Announced:
+    """Raises WrongFile."""
+    is_new = _known_credentials(settings) is None
+    made = await credentials(settings, edge)
+    code = await issue_link(edge, made.account_id) if is_new else ""
+    return Announced(**msgspec.structs.asdict(made), sign_in=code)
 
 
 def own_name() -> str:

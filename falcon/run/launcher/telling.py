@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from falcon.base.process import start_ticks
-from falcon.run.settings import Settings, is_loopback
+from falcon.run.settings import Settings
 from falcon.telemetry.logs import is_for_people
 
 
@@ -27,7 +27,7 @@ def announce(settings: Settings, command: str, line: dict[str, Any], ready: dict
         _print(json.dumps({**line, **shown}), sys.stdout)
         return
     if command == "up" and is_for_people(settings.log_format, sys.stdout):
-        words = {**line, **ready, "data": settings.data_dir, "browser": _page(settings, line["url"], ready["token"])}
+        words = {**line, **ready, "data": settings.data_dir, "browser": _page(settings, line["url"], ready["sign_in"])}
         _print(_WELCOME.format(**words), sys.stdout)
         return
     where = f"at {line['url']}" if "url" in line else "running"
@@ -36,7 +36,8 @@ def announce(settings: Settings, command: str, line: dict[str, Any], ready: dict
         sys.stdout,
     )
     if command == "up":  # others may read a journal or a log file: tokens must not be in it
-        _print(f"The owner's token is in {settings.data_dir}/credentials.json.", sys.stdout)
+        where = f"is in {settings.data_dir}/credentials.json; `falcon sign-in` prints a link that signs you in."
+        _print(f"The owner's token {where}", sys.stdout)
 
 
 class Address:
@@ -78,9 +79,15 @@ class Address:
         return None
 
 
-def _page(settings: Settings, url: str, token: str) -> str:
-    """The address of the page. It contains the token only if no other user can see it."""
-    return f"{url}/#token={token}" if is_loopback(settings.host) else f"{url}, and sign in with the token below"
+def _page(settings: Settings, url: str, code: str) -> str:
+    """The address of the page. ``code``: of a link that signs in; empty if there is none. A browser keeps the cookie of
+    a session only with TLS, or on loopback."""
+    if settings.is_read_on_the_way:
+        return f"{url}, and sign in with the token below"
+    own = next(iter(settings.allowed_origins), url)
+    if code:
+        return f"{own}/#sign-in={code}   (signs you in once, within a day; `falcon sign-in` makes another)"
+    return f"{own}   (`falcon sign-in --open` signs you in)"
 
 
 def _print(text: str, stream: TextIO) -> None:
