@@ -27,7 +27,8 @@ _PAGE: Final = "index.html"
 _ICON: Final = "icon.svg"
 _DOCS: Final = "docs.html"
 _OF_DOCS: Final = ("docs.js", "tryit.js")
-_LATER: Final = ("admin.js", "directory.js", "settings.js")  # the page loads them when a person opens what they show
+# The page loads them when a person opens what they show.
+_LATER: Final = ("admin.js", "directory.js", "settings.js", "welcome.js")
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

@@ -13,7 +13,7 @@ import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
 import { withLinks } from "./richtext.js";
 import { RoomList } from "./roomlist.js";
-import { forget, isOffer, keptToken, mayHaveSession, noteSession, onForgotten, takeOffer } from "./session.js";
+import { forget, hasReturned, isOffer, keptToken, mayHaveSession, noteSession, onForgotten, takeOffer } from "./session.js";
 import { signIn } from "./signin.js";
 import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 import { showTheme } from "./theme.js";
@@ -117,9 +117,9 @@ class App {
   }
 
   /** Opens what is seldom needed, and loaded when it is. */
-  async shows(load, name) {
+  async shows(load, name, ...given) {
     try {
-      (await load())[name](this);
+      await (await load())[name](this, ...given);
     } catch {
       this.toast(t("signin.unreachable"));
     }
@@ -373,10 +373,10 @@ class App {
   // --- the end ------------------------------------------------------------------------------------------------------
 
   async #signOut() {
-    const way = this.hasSession ? "end" : await ask(t("account.out.ask"), t("account.out.text"), [
-      ["end", t("account.out.end"), "danger"],
-      ["here", t("account.out.here"), "primary"],
-    ]);
+    const ways = this.hasSession
+      ? [["end", t("account.out"), "primary"]]
+      : [["end", t("account.out.end"), "danger"], ["here", t("account.out.here"), "primary"]];
+    const way = await ask(t("account.out.ask"), t(this.hasSession ? "account.out.session" : "account.out.text"), ways);
     if (way === null) return;
     const unsent = this.outbox.all().length;
     if (unsent) {
@@ -442,7 +442,11 @@ async function begin(note = null) {
   app?.leave();
   const offer = takeOffer();
   const kept = keptToken();
-  const enter = (falcon, me) => (app = new App(falcon, me));
+  const enter = (falcon, me, newcomer = null) => {
+    app = new App(falcon, me);
+    if (newcomer) void app.shows(() => import("./welcome.js"), "welcome", newcomer);
+  };
+  const newcomer = hasReturned() ? { asksPassword: false } : null; // the provider signs in
   if (offer && offer.value !== kept) return void signIn(root, { offer, note, done: enter });
   if (kept === null && !mayHaveSession()) return void signIn(root, { note, done: enter });
   root.replaceChildren(h("p", { class: "choose quiet", role: "status" }, t("signin.checking")));
@@ -451,7 +455,7 @@ async function begin(note = null) {
     try {
       const me = await falcon.me({ timeoutMs: FIRST_MS });
       if (kept === null) noteSession();
-      return void enter(falcon, me);
+      return void enter(falcon, me, newcomer);
     } catch (error) {
       if (error instanceof Problem && error.status === 401) {
         forget();

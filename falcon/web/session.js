@@ -3,6 +3,7 @@
 
 const KEPT = "falcon.token";
 const SESSION = "falcon.session"; // says that there is a cookie, and tells other tabs when it ends; it is no secret
+const WELCOMED = "falcon.welcomed";
 const RETURNED = "?signed_in"; // in the address to which a provider sends the browser back
 const OFFERS = ["token", "sign-in", "invitation"];
 
@@ -23,12 +24,20 @@ export function noteSession() {
 /** Where a provider sends the browser back to. */
 export const RETURN_TO = `/${RETURNED}`;
 
+/** Whether a provider has just sent the browser back. */
+export const hasReturned = () => location.search === RETURNED;
+
 /** Whether a cookie may say who this is. Without one a page that asks would only be refused. */
 export function mayHaveSession() {
-  if (location.search !== RETURNED) return localStorage.getItem(SESSION) !== null;
+  if (!hasReturned()) return localStorage.getItem(SESSION) !== null;
   history.replaceState(null, "", location.pathname + location.hash);
   return true;
 }
+
+/** Whether this device has shown the first steps to this account. */
+export const wasWelcomed = (accountId) => localStorage.getItem(WELCOMED) === String(accountId);
+
+export const noteWelcomed = (accountId) => localStorage.setItem(WELCOMED, accountId);
 
 export function forget() {
   sessionStorage.removeItem(KEPT);

@@ -7,8 +7,8 @@ import { currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 
 const CODE = /^[\w-]{1,100}$/; // of a link: another text is not sent
 
-/** The page for signing in. ``offer``: what came with the address, see session.js. ``done(falcon, me)`` is called once
- * the account is known. */
+/** The page for signing in. ``offer``: what came with the address, see session.js. ``done(falcon, me, newcomer)`` is called
+ * once the account is known. */
 export async function signIn(root, { offer = null, note = null, done }) {
   const page = new Page(root, note, done);
   if (offer?.kind === "token") await page.offerToken(offer.value);
@@ -113,7 +113,7 @@ class Page {
     const send = async () => {
       const falcon = connect(null);
       await falcon.useSignInLink(code, password?.value);
-      await this.#begin(falcon);
+      await this.#begin(falcon, password ? null : { asksPassword: true });
     };
     if (!password && isOnThisMachine() && !mayHaveSession() && keptToken() === null) {
       try {
@@ -147,7 +147,7 @@ class Page {
         const falcon = connect(null);
         const given = { handle: handle.value.trim() || undefined, email: email.value.trim() || undefined };
         await falcon.acceptInvitation(code, name.value.trim(), password.value, given);
-        await this.#begin(falcon);
+        await this.#begin(falcon, { asksPassword: false });
       },
     });
   }
@@ -174,11 +174,11 @@ class Page {
     this.#done(falcon, me);
   }
 
-  /** The browser has the cookie of a session. */
-  async #begin(falcon) {
+  /** The browser has the cookie of a session. ``newcomer``: as welcome.js takes it, for who is here for the first time. */
+  async #begin(falcon, newcomer = null) {
     const me = await falcon.me();
     noteSession();
-    this.#done(falcon, me);
+    this.#done(falcon, me, newcomer);
   }
 
   #stay() {

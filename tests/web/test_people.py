@@ -1,5 +1,6 @@
 """People sign in, find each other and are managed, in a browser."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,10 @@ PASSWORD = "tea for the whole kitchen"
 @pytest.fixture
 def owner(falcon: Falcon) -> Person:
     return Person(falcon.info["url"], falcon.info["token"], falcon.info["account_id"], "")
+
+
+def link_for(owner: Person, person: Person) -> str:
+    return str(owner.call("POST", f"/v1/accounts/{person.account_id}/sign-in-link")["url"])
 
 
 def signs_in(screen: Screen, login: str, password: str = PASSWORD) -> Screen:
@@ -36,6 +41,7 @@ def test_a_new_colleague_comes_by_an_invitation_and_writes_in_an_open_room(
     url = owner.call("POST", "/v1/invitations", {})["url"]
 
     hers = screen()
+    began = time.monotonic()
     hers.page.goto(url)
     expect(hers.page).not_to_have_url(url)  # a code in the address would be in the history
     handle = f"yuko{room}"
@@ -47,11 +53,11 @@ def test_a_new_colleague_comes_by_an_invitation_and_writes_in_an_open_room(
     assert hers.page.evaluate("document.cookie") == ""  # no script can read the cookie
     assert "falcon_" not in hers.page.evaluate("JSON.stringify([localStorage, sessionStorage])")
 
-    hers.page.keyboard.press("Control+k")
-    hers.page.get_by_role("searchbox", name="Name or handle").fill("tea for")
-    hers.page.get_by_role("button", name="Tea for all").click()
+    hers.page.get_by_role("checkbox", name="Tea for all").check()
+    hers.page.get_by_role("button", name="Start").click()
     hers.says("はじめまして")
     hers.sees("はじめまして")
+    assert time.monotonic() - began < 60
     assert anna.log_of(room) == ["はじめまして"]
 
     found = screen().signs_in(anna)
@@ -67,22 +73,39 @@ def test_a_new_colleague_comes_by_an_invitation_and_writes_in_an_open_room(
 def test_a_first_link_opens_the_page_signed_in_and_asks_where_another_account_is(
     screen: Open, owner: Person, anna: Person, ben: Person
 ) -> None:
-    def link(person: Person) -> str:
-        return str(owner.call("POST", f"/v1/accounts/{person.account_id}/sign-in-link")["url"])
-
     hers = screen()
-    hers.page.goto(link(anna))
+    hers.page.goto(link_for(owner, anna))
+    hers.page.get_by_role("button", name="Later").click()
     hers.is_connected()
     expect(hers.page.get_by_role("group", name="Your account")).to_contain_text(anna.name)
     hers.page.reload()
     hers.is_connected()
-    hers.page.goto(link(ben))
+    hers.page.goto(link_for(owner, ben))
     hers.page.reload()
     expect(hers.page.get_by_role("group", name="Your account")).to_contain_text(anna.name)
-    hers.page.goto(link(ben))
+    hers.page.goto(link_for(owner, ben))
     hers.page.get_by_role("button", name="Sign in").click()
+    hers.page.get_by_role("button", name="Later").click()
     hers.is_connected()
     expect(hers.page.get_by_role("group", name="Your account")).to_contain_text(ben.name)
+
+
+def test_a_newcomer_takes_the_first_steps_on_a_phone_by_keyboard(screen: Open, owner: Person, anna: Person) -> None:
+    handle = f"anna{anna.account_id}"
+    hers = screen(viewport={"width": 360, "height": 640}, locale="ja-JP")
+    hers.page.goto(link_for(owner, anna))
+    handle_of = hers.page.get_by_label("ハンドル")
+    expect(handle_of).to_be_focused()
+    keys = hers.page.keyboard
+    keys.press("Tab")
+    keys.type(PASSWORD)
+    keys.press("Enter")
+    assert handle_of.evaluate("input => !input.validity.valid")  # a password alone signs in nowhere
+    handle_of.press_sequentially(handle)
+    keys.press("Enter")
+    expect(hers.page.get_by_role("dialog")).to_have_count(0)
+    assert hers.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    signs_in(screen(), handle).is_connected()
 
 
 def test_a_person_signs_in_on_two_devices_and_out_of_one(screen: Open, owner: Person, anna: Person) -> None:
@@ -106,6 +129,9 @@ def test_a_person_signs_in_on_two_devices_and_out_of_one(screen: Open, owner: Pe
     is_out(laptop.page)
     phone.page.get_by_role("button", name="Cancel").click()
     phone.page.get_by_role("button", name="Sign out").click()
+    asked = phone.page.get_by_role("dialog", name="Sign out?")
+    expect(asked).to_contain_text("other devices stay signed in")
+    asked.get_by_role("button", name="Sign out").click()
     is_out(phone.page)
     phone.page.reload()
     is_out(phone.page)
