@@ -55,7 +55,7 @@ from falcon.features.sign_in.rules import (
 
 # Routes are tried in this order: the most frequent ones come first.
 FEATURES: Final = (
-    *("messages", "reactions", "pins", "read_marks", "people", "rooms", "accounts"),
+    *("messages", "reactions", "pins", "read_marks", "people", "search", "rooms", "accounts"),
     *("sign_in", "invitations", "claims", "owners"),
 )
 

@@ -1,13 +1,16 @@
-"""The log in memory keeps the contract."""
+"""The log and the index in memory keep their contracts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from falcon.journal.ports import AppendOutcome, Journal, Wake
+from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
+from tests.contracts.search_index import SearchIndexContract
 from tools.harness.memory.journal import Fate, MemoryJournal
 from tools.harness.memory.log import MemoryLog
+from tools.harness.memory.search import MemoryIndex
 
 
 class _Log:
@@ -41,3 +44,13 @@ def test_an_unknown_outcome_may_mean_either_and_ends_the_epoch(fate: Fate, writt
     journal.settle(Fate.WRITTEN)
     assert [s.outcome for s in journal.collect()] == [AppendOutcome.UNKNOWN, AppendOutcome.UNKNOWN]
     assert texts(read_all(log, 0)) == written
+
+
+class TestMemoryIndex(SearchIndexContract):
+    @pytest.fixture
+    def index(self) -> MemoryIndex:
+        return MemoryIndex()
+
+    @pytest.fixture
+    def write(self, index: MemoryIndex) -> Callable[[Iterable[Write]], None]:
+        return index.write
