@@ -10,7 +10,8 @@ from falcon.client import FalconClient
 from falcon.features.rooms.rules import CreateRoom
 from falcon.write.gateway import partition_for
 from tools.harness.waiting import eventually
-from tools.people.exact import Exact, over
+from tools.people.asking import over
+from tools.people.exact import Exact
 from tools.people.history import History
 from tools.people.listener import Heard, Listener, Log, settle
 from tools.people.sessions import Account, Http, Load, Session, known_at

@@ -10,42 +10,17 @@ import copy
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import httpx
-
+from tools.people.asking import Ask, Asking, Command, Reply
 from tools.people.history import spoken
 from tools.people.sessions import Account
 
-_ANSWER_SECONDS: Final = 12.0
-_PAUSE_SECONDS: Final = (0.02, 0.2)  # between two attempts
-_PATIENCE_SECONDS: Final = 120.0  # after which a command must have an answer, also if several faults come in turn
 _KEY_SECONDS: Final = 540.0  # less than the ten minutes in which a key must be known
 _PAGE: Final = 50
 _KEPT: Final = 12  # pages with their ETag, for later
 _PINS_MAX: Final = 100  # of a room, as docs/building.md has it
 _DONE: Final = 40  # commands that may be asked again
-
-
-@dataclass(frozen=True)
-class Reply:
-    """``body``: None if there is none."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Any
-
-    @property
-    def comes_later(self) -> bool:
-        return self.status == 503
-
-
-class Ask(Protocol):
-    """One attempt at one server; None if no answer comes."""
-
-    async def __call__(
-        self, url: str, method: str, path: str, headers: Mapping[str, str], body: Any
-    ) -> Reply | None: ...
 
 
 @dataclass
@@ -80,18 +55,6 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Command:
-    """``expected``: the status, and fields of the body."""
-
-    person: Account
-    method: str
-    path: str
-    body: Any
-    key: str
-    expected: tuple[int, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
 class Done:
     """A command with its answer, of which each retry must be told. ``at``: seconds of a steady clock."""
 
@@ -119,25 +82,8 @@ class Told:
     opened: int = 0  # rooms of the founder
 
 
-def over(http: Any, seconds: float = _ANSWER_SECONDS) -> Ask:
-    """Ask over ``http``, an ``httpx.AsyncClient`` or what works like one. An answer has so many seconds."""
-
-    async def ask(url: str, method: str, path: str, headers: Mapping[str, str], body: Any) -> Reply | None:
-        try:
-            async with asyncio.timeout(seconds):
-                answer = await http.request(method, url + path, json=body, params={}, headers=headers)
-        except (httpx.HTTPError, TimeoutError):
-            return None
-        return Reply(answer.status_code, answer.headers, answer.json() if answer.content else None)
-
-    return ask
-
-
-class Exact:
-    """``people`` talk; ``founder`` opens rooms up to ``rooms_max``, if limits are on, and beyond.
-
-    ``urls``: of the servers as they are now. ``steady``: a clock that never goes back, in seconds. ``wrong``: answers
-    that contradict the model."""
+class Exact(Asking):
+    """``people`` talk; ``founder`` opens rooms up to ``rooms_max``, if limits are on, and beyond."""
 
     def __init__(
         self,
@@ -151,21 +97,13 @@ class Exact:
         rooms_max: int | None = None,
         name: str = "exact",
     ) -> None:
+        super().__init__(ask, urls, chance, steady=steady, name=name)
         self.told = Told()
-        self.wrong: list[str] = []
-        self.chance = chance
         self.posted: Callable[[str], object] = lambda posted_at: None  # hears the time of each new message
         self.operations = 0
-        self.ending = False
-        self._ask = ask
-        self._urls = urls
         self._founder = founder
         self._people = people
-        self._steady = steady
         self._rooms_max = rooms_max
-        self._name = name
-        self._number = 0
-        self._positions: dict[str, int] = {}  # by partition, of all commands
         self._pages: list[Page] = []
 
     # --- the world around them ----------------------------------------------------------------------------------------
@@ -374,7 +312,7 @@ class Exact:
             self.told.opened += 1
             self._note(command, reply)
         elif may or reply.status != 429:
-            self._say(f"{_shown(command)} was answered {reply.status} {reply.body}")
+            self._say(f"{command} was answered {reply.status} {reply.body}")
         if not may and (mine := [each for each in self._recent() if each.command.person == self._founder]):
             await self._again(self.chance.choice(mine))
 
@@ -393,7 +331,7 @@ class Exact:
         other = replace(done.command, body={**done.command.body, "text": "another"})
         reply = await self._insist(other)
         if reply is not None and (reply.status, reply.body.get("code")) != (422, "idempotency_key_reused"):
-            self._say(f"another request under the key of {_shown(done.command)} was answered {reply.status}")
+            self._say(f"another request under the key of {done.command} was answered {reply.status}")
         for url in self._urls():
             await self._again(done, url)
 
@@ -404,7 +342,7 @@ class Exact:
         reply = await self._insist(done.command, url)
         if reply is not None and (reply.status, reply.body) != (done.reply.status, done.reply.body):
             self._say(
-                f"the retry of {_shown(done.command)} was answered {reply.status} {reply.body}, "
+                f"the retry of {done.command} was answered {reply.status} {reply.body}, "
                 f"and at first {done.reply.status} {done.reply.body}"
             )
 
@@ -498,56 +436,13 @@ class Exact:
             return None
         said = {name: (reply.body or {}).get(name) for name in command.expected[1]}
         if (reply.status, said) != command.expected:
-            self._say(f"{_shown(command)} was answered {reply.status} {reply.body}, not {command.expected}")
+            self._say(f"{command} was answered {reply.status} {reply.body}, not {command.expected}")
             return None
         self._note(command, reply)
         return reply
 
     def _note(self, command: Command, reply: Reply) -> None:
         self.told.done = [*self.told.done[-_DONE:], Done(command, reply, self._steady())]
-
-    async def _insist(self, command: Command, url: str = "") -> Reply | None:
-        """Returns None once nothing counts any more."""
-        headers = {"Authorization": f"Bearer {command.person.token}", "Idempotency-Key": command.key}
-        until = self._steady() + _PATIENCE_SECONDS
-        while not self.ending:
-            reply = await self._ask(url or self._url(), command.method, command.path, headers, command.body)
-            if reply is not None and not reply.comes_later:
-                self._note_position(reply)
-                return reply
-            if self._steady() > until:
-                self._say(f"{_shown(command)} was not answered within {_PATIENCE_SECONDS:g} s")
-                return None
-            await asyncio.sleep(self.chance.uniform(*_PAUSE_SECONDS))
-        return None
-
-    async def _query(self, person: Account, path: str, headers: Mapping[str, str] = {}) -> Reply | None:
-        """One that sees all that was answered."""
-        asked = {"Authorization": f"Bearer {person.token}", **headers}
-        if self._positions:
-            asked["Falcon-Position"] = ",".join(f"{partition}:{at}" for partition, at in self._positions.items())
-        until = self._steady() + _PATIENCE_SECONDS
-        while not self.ending:
-            reply = await self._ask(self._url(), "GET", path, asked, None)
-            if reply is not None and not reply.comes_later:
-                return reply
-            if self._steady() > until:
-                self._say(f"GET {path} was not answered within {_PATIENCE_SECONDS:g} s")
-                return None
-            await asyncio.sleep(self.chance.uniform(*_PAUSE_SECONDS))
-        return None
-
-    def _note_position(self, reply: Reply) -> None:
-        named = next((value for name, value in reply.headers.items() if name.lower() == "falcon-position"), "")
-        for place in filter(None, named.split(",")):
-            partition, _, offset = place.partition(":")
-            self._positions[partition] = max(self._positions.get(partition, 0), int(offset))
-
-    def _url(self) -> str:
-        return self.chance.choice(self._urls())
-
-    def _say(self, what: str) -> None:
-        self.wrong.append(f"{self._name}: {what}")
 
     # --- chances ------------------------------------------------------------------------------------------------------
 
@@ -567,7 +462,3 @@ class Exact:
     def _some(self, room: Room) -> list[int]:
         """Members to mention."""
         return self.chance.sample(sorted(room.members), self.chance.choice([0, 0, 1, 1, min(2, len(room.members))]))
-
-
-def _shown(command: Command) -> str:
-    return f"{command.method} {command.path} {command.body} of account {command.person.account_id}"

@@ -19,7 +19,8 @@ import httpx
 
 from falcon.client import FalconClient, Message
 from falcon_chat.sse import Block, Parser
-from tools.people.exact import Exact, over
+from tools.people.asking import over
+from tools.people.exact import Exact
 from tools.people.history import Operation, spoken, token_of
 from tools.people.sessions import Account
 from tools.simulation.threads import Simulation

@@ -18,7 +18,8 @@ import msgspec
 from falcon.client import FalconClient
 from falcon.run.bootstrap import embedded
 from falcon_chat.sse import Parser
-from tools.people.exact import Exact, Told, over
+from tools.people.asking import over
+from tools.people.exact import Exact, Told
 from tools.people.sessions import Account
 from tools.simulation.cluster import EdgeClient, _Transport
 from tools.simulation.course import Outcome, log_to
