@@ -45,3 +45,12 @@ def test_a_token_that_is_revoked_at_one_pod_is_refused_at_every_other_one_within
     assert re.search(
         f"{count} schedules, 0 violations", simulate("--kind", "revocations", "--seed", "1", "--schedules", count)
     )
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(600)
+def test_of_2_000_racing_wishes_each_handle_has_one_holder_at_a_time() -> None:
+    """Owners are killed meanwhile, and write late what they decided in an old epoch."""
+    said = simulate("--kind", "wishes", "--seed", "1", "--schedules", "1", "--show")
+    assert "2,000 wishes for 50 handles" in said
+    assert "1 schedules, 0 violations" in said

@@ -12,6 +12,7 @@ from falcon.features.messages.rules import MessageDeleted, MessageEdited, Messag
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import EventSource
 from tools.people.history import DELETED, History, Operation, token_of
+from tools.people.identities import Identities
 from tools.people.listener import Log
 from tools.people.sessions import Account
 
@@ -123,11 +124,15 @@ class Audit:
 
     def _note_log(self, events: Iterable[Recorded]) -> None:
         last: dict[int, int] = {}
+        identities = Identities()
         for recorded in events:
             self._history.note(_logged(recorded))
             last[recorded.envelope.partition] = recorded.offset
+            identities.take(recorded.envelope.event)
             if self._log is not None:
                 self._log.take(recorded)
+        for wrong in identities.settle():
+            self._history.note(Operation(kind="wrong", name=wrong))
         self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
 
 

@@ -135,6 +135,8 @@ class Checker:
                 self._take_logged(op)
             case "summary":
                 self._take_summary(op)
+            case "wrong":
+                self._violations.append(op.name)
             case "members":
                 self._members[op.room][op.api] = op.answer
             case "fault":

@@ -8,7 +8,8 @@
 - ``cluster``: the processes of a cluster, put together as ``falcon.run.bootstrap.cluster`` does, on all of that.
 - ``course``: people chat there while things fail; what they were told is held against the log.
 - ``acts``: an operator does what operators do meanwhile. ``restores``: servers are replaced by older copies of them.
-- ``revocations``: a token is revoked at one edge and used at another one, while the log or the tables are in trouble.
+- ``revocations``: a token is revoked at one edge, or its account deactivated or demoted, and used at another one, while
+  the log or the tables are in trouble.
 - ``growth``: days pass, and nothing grows but what lives (``make simulate ARGS='--growth 7'``).
 - ``origins``: runs the schedules, most of them from a cluster that was started once and is forked for each. Two hundred
   seeds share such a cluster; their first seed says how large it is and what happened in it before they begin.
@@ -18,7 +19,8 @@
 
 ``make simulate SECONDS=60`` searches new seeds. A seed says which kind of schedule it is: mostly a short one, of about
 a hundred operations and one fault or two; sometimes a long one, with a thousand operations and faults that last; or one
-with acts, restores or a revocation. ``ARGS='--kind long'`` wants all of one kind. What went wrong is printed with the
+with acts, restores or a revocation. ``ARGS='--kind long'`` wants all of one kind; ``--kind wishes`` has people wish
+2,000 times for 50 handles. What went wrong is printed with the
 line that runs that schedule again, step by step, as long as the code is the same: ``make simulate SEED=… SCHEDULES=1``.
 With ``ARGS=--log`` it shows what the processes logged.
 """

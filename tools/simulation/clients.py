@@ -19,7 +19,8 @@ import httpx
 
 from falcon.client import FalconClient, Message
 from falcon_chat.sse import Block, Parser
-from tools.people.asking import over
+from tools.people.asking import Asking, over
+from tools.people.colleagues import Colleagues
 from tools.people.exact import Exact
 from tools.people.history import Operation, spoken, token_of
 from tools.people.sessions import Account
@@ -33,6 +34,7 @@ _HALLS: Final = 4
 _LATE_SECONDS: Final = 12.0  # a command's deadline, and what clocks may be wrong by
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _UNKNOWN: Final = "outcome_unknown"
+_WISHES: Final = 2_000
 _EMOJI: Final = ("👍", "❤️", "🎉")
 _BUSY: Final = frozenset({429, 503})
 
@@ -74,6 +76,7 @@ class Visit:
     begin_seconds: float = math.inf
     halls: list[int] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     asked: dict[str, float] = field(default_factory=dict)  # by token of a message: when
     acknowledged: dict[tuple[int, int], str] = field(default_factory=dict)  # text by hall and seq
     # by hall, seq, emoji and account: has it reacted? None while that is unknown
@@ -113,7 +116,8 @@ class Visitors:
     def coming(self, seed: int, names: Sequence[str], begin_seconds: float) -> list[Coroutine[Any, Any, None]]:
         """The named visitors, or one of them by chance. All their chances follow from the seed."""
         self._visit.begin_seconds = begin_seconds
-        some = random.Random(f"visitors {seed}").sample(self._all, min(1, len(self._all)))
+        usual = [each for each in self._all if not each.asked_for]
+        some = random.Random(f"visitors {seed}").sample(usual, min(1, len(usual)))
         for number, each in enumerate(self._all):
             each.chance.seed(f"visitor {number} {seed}")
         return [each.run() for each in self._all if (each.name in names if names else each in some)]
@@ -150,6 +154,11 @@ class Visitors:
     def end(self) -> None:
         self._visit.ending = True
 
+    @property
+    def told(self) -> Sequence[str]:
+        """What they say of their visit."""
+        return self._visit.told
+
     def wrong(self, logged: Sequence[Operation]) -> list[str]:
         """Contradictions of the contract, or of the log."""
         found = {op.key: op for op in logged if op.kind == "logged" and op.key in self._visit.refused}
@@ -174,6 +183,7 @@ def _who_reacted(message: Message, emoji: str) -> set[int]:
 
 class _Visitor:
     pause_seconds = (0.05, 0.6)
+    asked_for = False  # comes only if a plan names it
 
     def __init__(self, visit: Visit, number: int) -> None:
         self.visit = visit
@@ -640,32 +650,83 @@ def _same(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
     return one == other
 
 
-class _Bookkeeper(_Visitor):
-    """Keeps the books of rooms to which no other visitor writes: each answer must say exactly what they say."""
+class _Modelled(_Visitor):
+    """Knows exactly what answers must say."""
+
+    asking: Asking
+
+    def common(self) -> dict[str, Any]:
+        return {"steady": lambda: self.visit.simulation.now, "name": f"{self.name}-{self.number}"}
 
     async def run(self) -> None:
-        people = self.visit.accounts[:3]
-        self.exact = Exact(
-            over(self.visit.http),
-            lambda: self.visit.urls,
-            people[0],
-            people,
-            self.chance,
-            steady=lambda: self.visit.simulation.now,
-            name=f"{self.name}-{self.number}",
-        )
         ending = asyncio.create_task(self._end())
-        await self.exact.open_rooms(2)
-        if self.exact.told.rooms:
-            await self.exact.talk(self.pause_seconds)
+        await self.model()
         await ending
-        for each in self.exact.wrong:
+        for each in self.asking.wrong:
             self.visit.wrong(each)
+
+    async def model(self) -> None:
+        raise NotImplementedError
 
     async def _end(self) -> None:
         while not self.visit.ending:
             await asyncio.sleep(0.1)
-        self.exact.ending = True
+        self.asking.ending = True
+
+
+class _Bookkeeper(_Modelled):
+    """Keeps the books of rooms to which no other visitor writes: each answer must say exactly what they say."""
+
+    async def model(self) -> None:
+        people = self.visit.accounts[:3]
+        ask = over(self.visit.http)
+        exact = self.asking = Exact(ask, lambda: self.visit.urls, people[0], people, self.chance, **self.common())
+        await exact.open_rooms(2)
+        if exact.told.rooms:
+            await exact.talk(self.pause_seconds)
+
+
+class _Personnel(_Modelled):
+    """Colleagues who change their names and handles, sign in, rise and fall, go and come back."""
+
+    count = 3
+    handles = 4
+
+    async def model(self) -> None:
+        token = self.visit.admin_token
+        self.asking = self.colleagues = Colleagues(
+            over(self.visit.http),
+            lambda: self.visit.urls,
+            Account(int(token.split("_")[1]), token),
+            self.chance,
+            follow=self._follow,
+            handles=self.handles,
+            **self.common(),
+        )
+        await self.colleagues.arrive(self.count)
+        await self.work()
+
+    async def work(self) -> None:
+        await self.colleagues.work(self.pause_seconds)
+
+    async def _follow(self, url: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        with contextlib.suppress(httpx.HTTPError):
+            async with self.visit.streaming.stream("GET", f"{url}/v1/stream", headers=headers) as response:
+                async for _ in response.aiter_bytes():
+                    continue
+
+
+class _Racer(_Personnel):
+    """Thirty people, who wish 2,000 times for 50 handles."""
+
+    asked_for = True
+    count = 30
+    handles = 50
+
+    async def work(self) -> None:
+        await self.colleagues.race((0.0, 0.5), _WISHES)
+        self.visit.told.append(f"{self.colleagues.wishes:,} wishes for {self.handles} handles")
 
 
 VISITORS: Final = (
@@ -679,4 +740,6 @@ VISITORS: Final = (
     _Pedant,
     _Reactor,
     _Bookkeeper,
+    _Personnel,
+    _Racer,
 )

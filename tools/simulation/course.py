@@ -30,6 +30,7 @@ _GUESTS: Final = 2
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
 _TIRED: Final = 4.0  # times as slow as at first
+_RACE_SECONDS: Final = 120.0  # in which 2,000 wishes have their end
 _CALM_SECONDS: Final = 0.5  # in which people chat before anything fails
 
 
@@ -107,7 +108,13 @@ def long(chance: random.Random) -> Plan:
     return Plan()
 
 
-FORKED: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long}
+def wishes(chance: random.Random) -> Plan:
+    """2,000 wishes for 50 handles, while owners are killed, and write late what was decided in an old epoch."""
+    faults = (kill_an_owner, stop_a_process, lose_answers_of_brokers, cut_a_process_off_from_brokers)
+    return Plan(seconds=_RACE_SECONDS, pace=4.0, faults=faults, visitors=("racer",))
+
+
+FORKED: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long, "wishes": wishes}
 
 
 def host(
@@ -426,6 +433,7 @@ class Course:
         checker = Checker()
         self._outcome.violations += checker.check(self._history.operations())
         self._outcome.violations += self._visitors.wrong(list(self._history.operations()))
+        self._outcome.faults += self._visitors.told
         self._outcome.counts = checker.counts
         self._outcome.operations = checker.counts.operations - self._calm
 

@@ -1,5 +1,6 @@
-"""Schedules in which a token is revoked at one pod: every other pod refuses it within two seconds, and at once with
-the position of the revocation, whatever the log and the tables do there."""
+"""Schedules in which a token is revoked at one pod, or its account deactivated or demoted: every other pod refuses what
+it might do within two seconds, and a token at once with the position of its end, whatever the log and the tables do.
+"""
 
 import asyncio
 import contextlib
@@ -21,6 +22,9 @@ _AFTERWARDS_SECONDS: Final = 6.0  # the token stays revoked
 _START_SECONDS: Final = 30.0
 _SILENCE_SECONDS: Final = 15.0
 _STREAMS: Final = 8
+_DEMOTED: Final = "an admin is demoted"
+_DEACTIVATED: Final = "an account is deactivated"
+_WITHDRAWALS: Final = ("a token is revoked", "a token is revoked", _DEACTIVATED, _DEMOTED)
 
 
 def run(outcome: Outcome, folder: Path) -> None:
@@ -29,9 +33,9 @@ def run(outcome: Outcome, folder: Path) -> None:
     async def revoke(falcon: SimulatedFalcon) -> None:
         chance = random.Random(f"revocations {outcome.seed}")
         revocation = Revocation(falcon, (await falcon.start()).admin_token, chance)
-        await revocation.prepare()
+        await revocation.prepare(random.Random(f"withdrawals {outcome.seed}").choice(_WITHDRAWALS))
         trouble = chance.choice(TROUBLES)
-        outcome.faults.append(trouble.__name__)
+        outcome.faults.append(f"{trouble.__name__}: {revocation.withdrawal}")
         await trouble(revocation)
         outcome.operations = revocation.asked
         outcome.violations += [f"{trouble.__name__}: {each}" for each in revocation.violations]
@@ -40,7 +44,7 @@ def run(outcome: Outcome, folder: Path) -> None:
 
 
 class Revocation:
-    """Ben's token is revoked at one pod, and used at the other one."""
+    """Ben, an admin, has his token revoked at one pod, is deactivated or demoted, and asks at the other one."""
 
     def __init__(self, falcon: SimulatedFalcon, admin_token: str, chance: random.Random) -> None:
         self.falcon = falcon
@@ -53,9 +57,10 @@ class Revocation:
         self._streaming = httpx.AsyncClient(timeout=_SILENCE_SECONDS, trust_env=False)
         self._streams: list[asyncio.Task[None]] = []
 
-    async def prepare(self) -> None:
+    async def prepare(self, withdrawal: str) -> None:
         """Until both pods follow the log, and the other one knows Ben."""
-        made = await self._admin.create_account("Ben")
+        self.withdrawal = withdrawal
+        made = await self._admin.create_account("Ben", role="admin" if withdrawal == _DEMOTED else "member")
         (listed,) = await self._admin.tokens(made.account_id)
         self._account_id, self._token, self._token_id = made.account_id, made.token, listed.token_id
         edges = [self.falcon._serving[pod][0] for pod in self.falcon.edges]
@@ -76,12 +81,18 @@ class Revocation:
             await asyncio.sleep(0.1)
 
     async def revoke(self) -> None:
-        await self._admin.revoke_token(self._account_id, self._token_id)
+        if self.withdrawal == _DEMOTED:  # a role that falls may count for two seconds
+            await self._admin.change_account(self._account_id, role="member")
+            return
+        if self.withdrawal == _DEACTIVATED:
+            await self._admin.change_account(self._account_id, deactivated=True)
+        else:
+            await self._admin.revoke_token(self._account_id, self._token_id)
         if await self._status(self._admin.position) == 200:
             self.violations.append("Ben's token is good at the position of its revocation")
 
     async def is_refused(self) -> None:
-        if not await self._settles(lambda status: status == 401, _REVOKED_SECONDS):
+        if not await self._settles(lambda status: status in (401, 403), _REVOKED_SECONDS):
             self.violations.append(f"Ben's token is good {_REVOKED_SECONDS:g} s after it was revoked")
         until = self.falcon.simulation.now + _AFTERWARDS_SECONDS
         while self.falcon.simulation.now < until:
@@ -96,8 +107,9 @@ class Revocation:
             await asyncio.sleep(self.chance.uniform(0, 0.2))
 
     async def streams_have_ended(self) -> None:
-        """Each was refused, or ended once the token was revoked."""
-        if lasting := [each for each in self._streams if not each.done()]:
+        """Each was refused, or ended with the token. A member continues to listen."""
+        lasting = [each for each in self._streams if not each.done()]
+        if lasting and self.withdrawal != _DEMOTED:
             self.violations.append(f"{len(lasting)} streams of Ben's outlive his token")
         for each in self._streams:
             each.cancel()
@@ -131,9 +143,10 @@ class Revocation:
         """0 while the pod is not there."""
         self.asked += 1
         headers = {"Authorization": f"Bearer {self._token}"} | ({"Falcon-Position": position} if position else {})
+        asked = "accounts?limit=1" if self.withdrawal == _DEMOTED else "me"
         try:
             answer = await self._http.request(
-                "GET", f"http://{self.pod}:8080/v1/me", json=None, params={}, headers=headers
+                "GET", f"http://{self.pod}:8080/v1/{asked}", json=None, params={}, headers=headers
             )
         except httpx.HTTPError:
             return 0

@@ -59,6 +59,7 @@ def _world(seed: int) -> list[str]:
 
 
 CALM: Final = _while("chat", faults.wait, visitors="reader pedant")
+PERSONNEL: Final = _while("people come, change and go", faults.wait, visitors="personnel", times=3)
 BEHIND: Final = _while(
     "tables are behind", faults.slow_the_tables, visitors="newcomer hasty reader lister traveller follower"
 )

@@ -20,7 +20,17 @@ from falcon.streams.differences import Differences
 from falcon.streams.frames import encode
 from falcon.streams.revocations import Revocations
 from tools.simulation.mutants.mutant import mutant
-from tools.simulation.schedules import BEHIND, CALM, EDGES, ENDINGS, FLAPPING, MENTIONS, REVOCATIONS, STANDSTILL
+from tools.simulation.schedules import (
+    BEHIND,
+    CALM,
+    EDGES,
+    ENDINGS,
+    FLAPPING,
+    MENTIONS,
+    PERSONNEL,
+    REVOCATIONS,
+    STANDSTILL,
+)
 
 
 async def _impatient(self: ReadYourWrites, *_: Any) -> None:
@@ -116,6 +126,10 @@ def _unknown(self: Revocations, token_hash: str) -> bool:
     return False
 
 
+def _no_change(self: Revocations, *_: Any) -> None:
+    """A process keeps the role of an account for as long as it keeps its token."""
+
+
 async def _unasked(self: Authenticator, request: Any) -> None:
     """A cached token is good whatever its request says that it knows."""
 
@@ -149,6 +163,7 @@ MUTANTS: Final = (
     mutant("a stream goes on from a state that it never showed", Opener, "open", _at_the_state, ENDINGS),
     mutant("the log confirms tokens though it cannot be read", Revocations, "_is_fresh", _always, REVOCATIONS),
     mutant("only the tables know which tokens are revoked", Revocations, "__contains__", _unknown, REVOCATIONS),
+    mutant("a role is cached", Revocations, "_remember_change", _no_change, PERSONNEL),
     mutant("a token is good at the position of its revocation", Authenticator, "confirm", _unasked, REVOCATIONS),
     mutant(
         "a stream's token is known from before the tables' positions", Opener, "_is_known", _known_once, REVOCATIONS

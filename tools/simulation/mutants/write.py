@@ -5,11 +5,14 @@ import time
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from falcon.adapters.owner_http import gateway
 from falcon.adapters.owner_http.suspicion import Suspicion
-from falcon.domain.decision import Decided
+from falcon.domain.decision import Decided, Decision
 from falcon.domain.ids import Millis
+from falcon.features import decider
+from falcon.features.accounts.rules import Account, ChangeAccount, change_account
 from falcon.features.catalogue import RoomCommand
 from falcon.journal.envelope import CommandRef
 from falcon.write import execution, partition_aggregates, refusals
@@ -20,7 +23,7 @@ from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
 from falcon.write.transit import Arrivals
 from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
-from tools.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
+from tools.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, PERSONNEL, SILENCE
 
 
 def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -> None:
@@ -111,7 +114,16 @@ def _by_the_time_of_day(self: WindowTime, at: Millis, epoch: int) -> Millis:
     return self._reached
 
 
+def _shown_by_any_wish(account: Account, command: ChangeAccount, at: Millis) -> Decision:
+    return change_account(account, replace(command, wish=account.wishes), at)
+
+
 MUTANTS: Final = (
+    Mutant(
+        "a handle is shown without its wish's number",
+        (Replaced(decider, "_RULES", {**decider._RULES, ChangeAccount: _shown_by_any_wish}),),
+        PERSONNEL,
+    ),
     mutant("keys age by the time of day", WindowTime, "read", _by_the_time_of_day, ONE_SHARD),
     Mutant("time never goes back", (Replaced(partition_aggregates, "AHEAD_MILLIS_MAX", math.inf),), ONE_SHARD),
     mutant("an owner that knows a key says that nothing was done", execution, "_refusal", _plain, OWNERS),
