@@ -39,7 +39,6 @@ from tools.harness.servers import ServerFailed
 # Each module has a SUITE. They are imported when they are chosen: what one needs need not be installed for another.
 SUITES: Final = {
     "embedded": "tools.bench.embedded",
-    "cluster": "tools.bench.cluster.suite",
     "overload": "tools.bench.overloading.suite",
 }
 FAILURES: Final[tuple[type[Exception], ...]] = (

@@ -68,19 +68,6 @@ def scan() -> dict[int, Proc]:
     return found
 
 
-def thread_seconds(pids: Iterable[int], name: str) -> float:
-    """CPU so far of the threads of these processes that have this in their names."""
-    ticks = 0
-    for stat in (stat for pid in pids for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
-        try:
-            thread, _, text = stat.read_text().rpartition(")")
-        except OSError:  # it has ended
-            continue
-        if name in thread:
-            ticks += sum(map(int, text.split()[11:13]))
-    return ticks / _TICK
-
-
 def descendants(roots: Iterable[int], processes: Mapping[int, Proc]) -> set[int]:
     """The roots that live and everything below them."""
     children: dict[int, list[int]] = {}

@@ -54,7 +54,7 @@ class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
     ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
-    and ``wipe`` leave them alone. ``dedicated``: of both; see there. ``settings_of``: more variables, by
+    and ``wipe`` leave them alone. ``settings_of``: more variables, by
     role and command.
     """
 
@@ -67,7 +67,6 @@ class Cluster:
         region_servers: int = 2,
         settings: Mapping[str, str] | None = None,
         servers: tuple[Kafka, HBase] | None = None,
-        dedicated: bool = False,
         settings_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.folder = folder.resolve()
@@ -75,8 +74,8 @@ class Cluster:
         kafka, hbase, self._port = self.first_ports
         self._owns_servers = servers is None
         self.kafka, self.hbase = servers or (
-            Kafka(self.folder / "kafka", kafka, short_timeouts=True, dedicated=dedicated),
-            HBase(self.folder / "hbase", hbase, region_servers, gateways=2, dedicated=dedicated),
+            Kafka(self.folder / "kafka", kafka, short_timeouts=True),
+            HBase(self.folder / "hbase", hbase, region_servers, gateways=2),
         )
         self.partitions = partitions
         self._settings = dict(settings or {})

@@ -97,8 +97,7 @@ class HBase:
 
     Its roles are ``zk``, ``master``, ``rs1`` …, ``thrift1`` …. Without ``region_servers``, the master's process is
     ZooKeeper and region server too. ``heap_mib``: of the master's process, and of each region server. ``listen``: the
-    address of the gateways; everything else stays on loopback. ``dedicated``: as on machines of their own, the JVMs
-    compile what runs often a second time; see Kafka.
+    address of the gateways; everything else stays on loopback.
     """
 
     def __init__(
@@ -109,8 +108,6 @@ class HBase:
         gateways: int = 1,
         heap_mib: int = 384,
         listen: str = HOST,
-        *,
-        dedicated: bool = False,
     ) -> None:
         if not 0 <= region_servers <= _REGION_SERVERS_MAX:
             raise ServerFault(f"HBase runs with 0 to {_REGION_SERVERS_MAX} region servers here, not {region_servers}")
@@ -122,7 +119,7 @@ class HBase:
         self.gateways = gateways
         self.heap_mib = heap_mib
         self.listen = listen
-        self._jvm = _JVM if dedicated else (*_JVM, *QUICK_START)
+        self._jvm = (*_JVM, *QUICK_START)
         ports = {
             **({"zk": port + _ZOOKEEPER} if region_servers else {}),
             "master": port + _MASTER,

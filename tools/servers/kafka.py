@@ -89,8 +89,6 @@ class Kafka:
     The number of nodes is fixed by the first start. ``heap_mib``: of each node. ``listen``: the address that clients
     reach, and ``advertise`` the name by which they do; its nodes talk to one another on loopback all the same.
     ``short_timeouts``: a broker or controller that is silent for 1.5 s counts as dead; without them, for 6 s.
-    ``dedicated``: as on machines of their own, the JVMs compile what runs often a second time, which takes the better
-    part of a small machine for minutes, and half of the CPU that it takes from then on.
     """
 
     def __init__(
@@ -103,7 +101,6 @@ class Kafka:
         advertise: str = "",
         *,
         short_timeouts: bool = False,
-        dedicated: bool = False,
     ) -> None:
         if nodes not in (1, 3):
             raise ServerFault(f"Kafka runs with 1 node or 3, not {nodes}")
@@ -116,7 +113,7 @@ class Kafka:
         self.listen = listen
         self.advertise = advertise
         self._timeouts = _SHORT_TIMEOUTS if short_timeouts else {}
-        self._jvm = _JVM if dedicated else (*_JVM, *QUICK_START)
+        self._jvm = (*_JVM, *QUICK_START)
         self._daemons = {i: Daemon(f"kafka{i}", port + i - 1, self.folder) for i in range(1, nodes + 1)}
 
     @classmethod
