@@ -9,7 +9,7 @@ import typer
 
 from falcon.cli.asking import Named, PersonArgument, asking
 from falcon.cli.calling import KeyOption, find_running, read_settings
-from falcon.cli.display import local_minute, visible_lines
+from falcon.cli.display import day, local_minute, visible_lines
 from falcon.cli.faults import Fault
 from falcon.cli.tables import Column, print_table
 
@@ -314,8 +314,17 @@ async def revoke(
         raise typer.BadParameter("give either a TOKEN_ID or --all")
     tokens = await falcon.tokens(account) if token_id is None else ()
     if token_id is None and not every:
-        columns = (Column("Token", "right"), Column("Created"))
-        print_table(columns, [(str(entry.token_id), local_minute(entry.created_at)) for entry in tokens])
+        columns = (Column("Token", "right"), Column("Created"), Column("Last used"), Column("Name", width_max=40))
+        rows = [
+            (
+                str(entry.token_id),
+                local_minute(entry.created_at),
+                day(entry.last_used_at) if entry.last_used_at else "",
+                entry.name or ("(session)" if entry.kind == "session" else ""),
+            )
+            for entry in tokens
+        ]
+        print_table(columns, rows)
         typer.echo("Nothing is revoked: name one of these, or add --all.", err=True)
         raise typer.Exit(2)
     ids = [each.token_id for each in tokens] if token_id is None else [token_id]

@@ -30,6 +30,11 @@ def local_minute(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def day(moment: datetime) -> str:
+    """The day in UTC, as Falcon notes days."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d")
+
+
 def api_time(moment: datetime) -> str:
     """UTC to the millisecond, as the API writes it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,7 @@ import typer
 
 from falcon.cli.asking import Named, asking
 from falcon.cli.calling import KeyOption
-from falcon.cli.display import local_minute
+from falcon.cli.display import day, local_minute
 from falcon.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
@@ -76,13 +76,20 @@ async def invite(
 
 
 def _print_sessions(sessions: "list[Session]") -> None:
-    columns = (Column("Session", "right"), Column("Since"), Column("From"), Column("With", width_max=40))
+    columns = (
+        Column("Session", "right"),
+        Column("Since"),
+        Column("Last used"),
+        Column("From"),
+        Column("With", width_max=40),
+    )
     print_table(
         columns,
         [
             (
                 f"{each.session_id}{' (this)' if each.current else ''}",
                 local_minute(each.created_at),
+                day(each.last_used_at or each.created_at),
                 each.address,
                 each.user_agent,
             )

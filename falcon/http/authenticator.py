@@ -21,6 +21,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, unauthenticated
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.requests import AuthedRequest, Headers
+from falcon.http.token_uses import TokenUses
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.revocations import Revocations, after
@@ -92,15 +93,17 @@ class Authenticator:
         revocations: Revocations,
         secret: bytes,
         origins: Origins,
+        uses: TokenUses,
     ) -> None:
         """``secret``: the server's, which signs the tokens that this deployment issues. ``origins`` reads the cookies
-        of the same requests."""
+        of the same requests. ``uses``: told of each token that the tables know, at least every ten minutes."""
         self._store = store
         self._reads = reads
         self._limiter = limiter
         self.revocations = revocations
         self._secret = secret
         self.origins = origins
+        self._uses = uses
         self._cache = _Cache()
         revocations.revoked = self.forget
         revocations.changed.append(self._changed)
@@ -206,6 +209,7 @@ class Authenticator:
                 self._limiter.count_unauthenticated(scope, issued)
             problem = unauthenticated(_REVOKED)
             raise problem if scope is None else self._limiter.delayed(problem, scope)
+        self._uses.note(account)
         if _has_no_spare_space(authorization):
             now = time.monotonic()
             before = self._cache.get(authorization)

@@ -268,7 +268,7 @@ class IssuedToken(msgspec.Struct, frozen=True):
 
 
 class TokenShape(msgspec.Struct, frozen=True):
-    """``last_used_at``: to the day."""
+    """``last_used_at``: to the day, from the day after ``created_at`` on."""
 
     token_id: int
     created_at: Time

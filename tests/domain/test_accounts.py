@@ -150,6 +150,8 @@ def test_the_use_of_a_token_is_noted_once_a_day() -> None:
     again.when(UseToken(ANN, 1, 19_999)).then_nothing_happened()
     again.when(UseToken(ANN, 2, 20_001)).then_nothing_happened()
     again.when(UseToken(ANN, 1, 20_001)).then(TokenUsed(ANN, 1, 20_001))
+    today = NOW // 86_400_000
+    again.when(UseToken(ANN, 1, today + 1)).then(TokenUsed(ANN, 1, today))  # the sender's clock is ahead
 
 
 def test_signing_out_everywhere_ends_all_tokens_or_those_of_a_kind_but_the_one_that_asks() -> None:

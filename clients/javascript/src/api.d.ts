@@ -437,7 +437,7 @@ export interface Rooms {
   next_cursor: string | null;
 }
 
-/** ``last_used_at``: to the day. ``address``: of the client that signed in. ``current``: the request's own. */
+/** ``last_used_at``: to the day, from the day after ``created_at`` on. ``address``: of the client that signed in. ``current``: the request's own. */
 export interface Session {
   session_id: number;
   /** RFC 3339, UTC */
@@ -494,7 +494,7 @@ export interface Ticket {
   ticket: string;
 }
 
-/** ``last_used_at``: to the day. */
+/** ``last_used_at``: to the day, from the day after ``created_at`` on. */
 export interface Token {
   token_id: number;
   /** RFC 3339, UTC */

@@ -314,7 +314,8 @@ class Rooms(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """``last_used_at``: to the day. ``address``: of the client that signed in. ``current``: the request's own."""
+    """``last_used_at``: to the day, from the day after ``created_at`` on. ``address``: of the client that signed in.
+    ``current``: the request's own."""
 
     session_id: int
     created_at: datetime
@@ -350,7 +351,7 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 
 class Token(msgspec.Struct, frozen=True):
-    """``last_used_at``: to the day."""
+    """``last_used_at``: to the day, from the day after ``created_at`` on."""
 
     token_id: int
     created_at: datetime

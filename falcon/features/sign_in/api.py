@@ -93,7 +93,8 @@ class SignedIn(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """``last_used_at``: to the day. ``address``: of the client that signed in. ``current``: the request's own."""
+    """``last_used_at``: to the day, from the day after ``created_at`` on. ``address``: of the client that signed in.
+    ``current``: the request's own."""
 
     session_id: int
     created_at: shapes.Time

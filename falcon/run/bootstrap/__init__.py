@@ -37,6 +37,7 @@ from falcon.http.passwords import Passwords
 from falcon.http.providers import Provider, read_providers
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
+from falcon.http.token_uses import TokenUses
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
@@ -193,7 +194,8 @@ def start_edge(
     signals = Signals(transport, feed)
     revocations.changed.append(signals.show_account)
     reads = ReadYourWrites(store, names, freshness, partitions)
-    authenticator = Authenticator(store, reads, allowed, revocations, secret, Origins(settings.allowed_origins))
+    origins, uses = Origins(settings.allowed_origins), TokenUses(gateway, partitions)
+    authenticator = Authenticator(store, reads, allowed, revocations, secret, origins, uses)
     keys = UsedKeys(_KEYS_REMEMBERED, settings.answer_window_seconds)
     streams = Streams(
         store,
