@@ -1,4 +1,4 @@
-"""Applies a projection to the assigned partitions of the log for as long as the process runs.
+"""Applies a projection, or a sink, to the assigned partitions of the log for as long as the process runs.
 
 At least once, and idempotent: the position is stored with the tables, and the next owner of a partition continues
 there, provided that the log still has that place. Nothing is read before what was read is applied, so slow tables slow
@@ -20,7 +20,7 @@ from falcon.projections.filling import Filling
 from falcon.projections.lag import Lag
 from falcon.projections.skipping import SkippingProjection, position_of
 from falcon.read.catalogue import Project
-from falcon.read.store import ConsumerTables, ReadStoreUnavailable, StaleProjector, Stop
+from falcon.read.store import ConsumedTables, ReadStoreUnavailable, StaleProjector, Stop
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 
@@ -60,7 +60,7 @@ class ProjectionConsumer:
         name: str,
         project: Project,
         source: CheckingSource,
-        tables: ConsumerTables,
+        tables: ConsumedTables,
         assigned: Callable[[], Collection[Partition]],
         *,
         events: int = 2_000,
@@ -175,8 +175,10 @@ class ProjectionConsumer:
             try:
                 cursor = self._checked(cursor)
             except LogWentBack as error:
-                why = str(error)
-                self._tables.went_back(why)
+                log.error("projection %s: the log has lost what it shows: %s", self._name, error)
+                self._tables.went_back(str(error))
+                why = self._tables.why_went_back()  # a sink starts over
+                cursor = {partition: self._tables.cursor(self._name)[partition] for partition in come}
         if why is None:
             self._projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
             self._cursor.update(cursor)

@@ -7,7 +7,7 @@ from typing import Final
 
 from falcon.journal.envelope import Cursor
 from falcon.journal.ports import EventSource
-from falcon.read.store import Fill, ProjectionTables
+from falcon.read.store import Fill, FilledTables
 
 log = logging.getLogger("falcon.projections")
 
@@ -23,7 +23,7 @@ class Filling:
         self,
         name: str,
         source: EventSource,
-        tables: ProjectionTables,
+        tables: FilledTables,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name

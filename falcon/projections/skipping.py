@@ -7,7 +7,8 @@ from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable, name_of
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import CheckingSource, EventSource
-from falcon.read.catalogue import READ_MODELS, Project
+from falcon.projections.sinks import consumed
+from falcon.read.catalogue import Project
 from falcon.read.store import ConsumerTables, Skip
 from falcon.read.write import Write
 
@@ -24,7 +25,7 @@ class SkippingProjection:
     def __init__(self, name: str, project: Project, skips: Iterable[Skip] = ()) -> None:
         self._name = name
         self._project = project
-        self._passed_over = READ_MODELS[name].passed_over
+        self._passed_over = consumed(name).passed_over
         self._skips = {(skip.partition, skip.at.offset): skip for skip in skips}
 
     def skip(self, partition: Partition, at: Position) -> Skip | None:
@@ -127,7 +128,7 @@ def _event_at(source: EventSource, partition: Partition, offset: int, start: Pos
 
 def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
     if isinstance(event, Recorded):
-        loss = READ_MODELS[name].loss(event.envelope.event) or f"nothing: {name} does not use it"
+        loss = consumed(name).loss(event.envelope.event) or f"nothing: {name} does not use it"
         return f"{name_of(event.envelope.event)}. What is lost: {loss}"
     about = f"room or account {event.aggregate_id}" if event.aggregate_id else "an unknown room or account"
     return (

@@ -76,15 +76,25 @@ class UnfinishedRebuild(NamedTuple):
     recipe: Recipe
 
 
-class ProjectionTables(Protocol):
+class FilledTables(Protocol):
+    """Tables that are filled from the log. Every method may raise ReadStoreUnavailable."""
+
+    def cursor(self, projection: str) -> Cursor:
+        """The positions up to which the projection has been applied."""
+
+    def fill(self, projection: str) -> Fill:
+        """How far the live tables have been filled."""
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        """Record how far the live tables have been filled. A step back, or a repetition, changes nothing."""
+
+
+class ProjectionTables(FilledTables, Protocol):
     """The tables of the projections, for the process that keeps them up to date.
 
     ``projection`` names the live tables, or those of a rebuild under way (see ``begin_rebuild``). Every method may
     raise ReadStoreUnavailable.
     """
-
-    def cursor(self, projection: str) -> Cursor:
-        """The positions up to which the projection has been applied."""
 
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
         """Make the writes and move the cursor from ``expected`` to ``after``: all of it, or a part that may be
@@ -116,12 +126,6 @@ class ProjectionTables(Protocol):
 
     def why_stopped(self, projection: str) -> str | None:
         """The error that the projection has stopped at."""
-
-    def fill(self, projection: str) -> Fill:
-        """How far the live tables have been filled."""
-
-    def move_fill(self, projection: str, fill: Fill) -> None:
-        """Record how far the live tables have been filled. A step back, or a repetition, changes nothing."""
 
 
 class Comparison(NamedTuple):
@@ -195,8 +199,9 @@ class SharedRebuildTables(ProjectionTables, Protocol):
         """How often that was recorded, in all rebuilds."""
 
 
-class ConsumerTables(ProjectionTables, Protocol):
-    """Tables that several projectors keep up to date: each some of the partitions, and each partition by itself."""
+class ConsumedTables(FilledTables, Protocol):
+    """Tables that several consumers keep up to date: each some of the partitions, and each partition by itself. So are
+    the works of sinks."""
 
     def apply(
         self,
@@ -224,10 +229,15 @@ class ConsumerTables(ProjectionTables, Protocol):
         """All events that are to be passed over."""
 
     def went_back(self, why: str | None) -> None:
-        """Record that the log has lost events that these tables show. None: they were rebuilt since."""
+        """Record that the log has lost events that these tables show. None: they were rebuilt since. A sink throws its
+        work away instead, and stands at the log's start."""
 
     def why_went_back(self) -> str | None:
         """While this is recorded nothing may be applied, even if the log has grown over the place."""
+
+
+class ConsumerTables(ConsumedTables, ProjectionTables, Protocol):
+    """The tables of a cluster's projections."""
 
     def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> Comparing:
         """``ends``: the projection's positions in all partitions. ``repair``: write what is missing or wrong."""

@@ -17,7 +17,7 @@ from falcon.read.store import WITHOUT_SKIPS, Fill, ReadStoreUnavailable, Recipe,
 from falcon.read.write import Write
 
 # Errors that may pass. Any other is a fault of the write.
-_PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)
+PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)
 _REBUILDING: Final = "_rebuilding"
 _DROP_ROWS: Final = 20_000
 
@@ -46,7 +46,7 @@ class SqliteTables:
                 if not self.advance([projection], expected.offset, after.offset):
                     raise StaleProjector(f"projection {projection} has been moved by another runner")
                 self.write({projection: writes})
-        except _PASSING as error:
+        except PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
     def advance(self, projections: Sequence[str], first: int, end: int) -> Sequence[str]:
