@@ -19,7 +19,7 @@ class LogSink(NamedTuple):
     passed_over: Project
 
 
-SINKS: Final[dict[str, LogSink]] = {"search"xindex.project, index.loss, index.passed_over)}
+SINKS: Final[dict[str, LogSink]] = {"search": LogSink(index.project, index.loss, index.passed_over)}
 
 
 def consumed(name: str) -> ReadModel | LogSink:
