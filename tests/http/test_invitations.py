@@ -101,6 +101,12 @@ def test_as_many_come_as_may(falcon: Falcon, admin: Person) -> None:
     assert sorted(each.status_code for each in falcon.together(*requests)) == [201, 201, 404, 404]
 
 
+def test_a_request_that_is_repeated_before_it_has_ended_makes_one_account(falcon: Falcon, admin: Person) -> None:
+    path, body = invites(admin), {"name": "Carl", "password": TEA, "bearer": True}
+    answers = falcon.together(*(falcon.request("POST", path, json=body) for _ in range(3)))
+    assert len({newcomer(falcon, each).account_id for each in answers}) == 1
+
+
 def test_a_taken_handle_costs_no_use(falcon: Falcon, admin: Person) -> None:
     joins(falcon, invites(admin), handle="dora")
     path = invites(admin)

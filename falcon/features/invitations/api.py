@@ -275,15 +275,27 @@ async def _join(edge: Edge, inviter: AuthedRequest, account_id: AccountId, invit
 
 
 async def _password(edge: Edge, member: AuthedRequest, password: str) -> int:
-    """The number of the newcomer's password. A repeated request has set it already."""
+    """The number of the newcomer's password. A repeated request has set it already, or does so beside this one."""
+    found = await _read_password(edge, member)
+    if not found.number:
+        command = SetPassword(member.account_id, await edge.passwords.hash(password), 0)
+        try:
+            await edge.commands.dispatch(member, command)
+        except Problem as problem:
+            if problem.code != "not_allowed":
+                raise
+            found = await _read_password(edge, member)
+        else:
+            return 1
+    if not await edge.passwords.matches(found.password_hash, password):
+        raise _no_invitation("code")  # it was changed since then
+    return found.number
+
+
+async def _read_password(edge: Edge, member: AuthedRequest) -> PasswordAnswer:
     found = (await edge.commands.dispatch(member, ReadPassword(member.account_id))).answer
     assert isinstance(found, PasswordAnswer)
-    if found.number:
-        if not await edge.passwords.matches(found.password_hash, password):
-            raise _no_invitation("code")  # it was changed since then
-        return found.number
-    await edge.commands.dispatch(member, SetPassword(member.account_id, await edge.passwords.hash(password), 0))
-    return 1
+    return found
 
 
 def _as(request: AuthedRequest, account: AccountRow) -> AuthedRequest:
