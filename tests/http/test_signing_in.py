@@ -13,6 +13,7 @@ from falcon.features.accounts.rules import ChangeAccount, Space, WantTexts
 from falcon.features.claims.rules import ClaimText
 from falcon.http import passwords
 from falcon.http.limits.sign_ins import SignInAttempts
+from falcon.http.problems import Problem
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
 from tests.support.http import Falcon, Person, problem
@@ -153,6 +154,17 @@ def test_after_ten_wrong_ones_also_the_right_password_waits(falcon: Falcon, dora
     for _ in range(10):
         problem(signs_in(dora, COFFEE), 401, "unauthenticated")
     assert int(problem(signs_in(dora), 429, "rate_limited")["status"]) == 429
+
+
+def test_an_outage_locks_no_login(falcon: Falcon, dora: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def busy(stored: str | None, password: str) -> bool:
+        raise Problem(503, "overloaded", "Too many people sign in at the time.", retry_after=2)
+
+    with monkeypatch.context() as outage:
+        outage.setattr(falcon.edge.passwords, "matches", busy)
+        for _ in range(10):
+            problem(signs_in(dora), 503, "overloaded")
+    assert signs_in(dora).status_code == 201
 
 
 def test_nothing_of_a_password_is_in_a_log_or_a_problem(

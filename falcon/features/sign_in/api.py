@@ -138,6 +138,20 @@ async def sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
     credentials: PasswordSignIn = await request.json(_credentials)
     login = credentials.login.strip()
     edge.limiter.begin_sign_in(login, request.scope)
+    try:
+        answer, session, secret = await _judged(edge, request, login, credentials)
+    except Problem as problem:
+        if problem.status == 503:  # nothing was found wrong: an outage locks no login
+            edge.limiter.signed_in(login, request.scope)
+        raise
+    edge.limiter.signed_in(login, request.scope)
+    return signed_in(edge, request, answer, session, secret, bearer=credentials.bearer)
+
+
+async def _judged(
+    edge: Edge, request: AuthedRequest, login: str, credentials: PasswordSignIn
+) -> tuple[SessionAnswer, NewSession, str]:
+    """The session and the secret of its token. Raises Problem 401, 503."""
     account_id, password = await _password_of(edge, request, login)
     if not await edge.passwords.matches(password.password_hash or None, credentials.password):
         raise _wrong_login()
@@ -146,9 +160,8 @@ async def sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
         result = await edge.commands.dispatch(request, SignIn(account_id, session, password.number))
     except Problem as problem:
         raise (_wrong_login() if problem.code == "not_allowed" else problem) from None
-    edge.limiter.signed_in(login, request.scope)
     assert isinstance(result.answer, SessionAnswer)
-    return signed_in(edge, request, result.answer, session, secret, bearer=credentials.bearer)
+    return result.answer, session, secret
 
 
 async def _password_of(edge: Edge, request: AuthedRequest, login: str) -> tuple[AccountId, PasswordAnswer]:

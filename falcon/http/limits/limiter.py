@@ -231,7 +231,7 @@ class Limiter:
         self._sign_ins.count(key, address)
 
     def signed_in(self, login: str, scope: Scope) -> None:
-        """The attempt was right."""
+        """The attempt was right, or could not be judged."""
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
         self._sign_ins.count(login_key(login), address, -1)
 
