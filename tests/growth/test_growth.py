@@ -88,6 +88,26 @@ def test_a_page_of_rooms_takes_as_many_calls_of_hbase_in_a_long_list(rooms: int)
     assert (first <= 60, again <= 10, rows <= 700) == (True, True, True)
 
 
+@pytest.mark.parametrize("accounts", [300, 3_000])
+def test_200_accounts_by_id_take_two_calls_of_hbase_and_a_search_of_two_words_four(accounts: int) -> None:
+    site = Site(PARTITIONS)
+    others = [event for n in range(accounts) for event in site.account(PEERS + n)]
+    site.show(site.happen([*site.account(ME), *others]))
+
+    async def costs() -> tuple[int, int]:
+        async with counted_edge(site) as edge:
+            found = []
+            for asked in (f"?ids={','.join(str(PEERS + n) for n in range(200))}", "/search?q=account%20640"):
+                await edge.get(f"/v1/accounts{asked}", ME)  # the first finds out what a process looks up once
+                before = site.calls
+                await edge.get(f"/v1/accounts{asked}", ME)
+                found.append(site.calls - before)
+            return found[0], found[1]
+
+    by_id, search = asyncio.run(costs())
+    assert (by_id <= 2, search <= 4) == (True, True), (by_id, search)
+
+
 @pytest.mark.parametrize("partitions", [16, 64])
 def test_a_stream_begins_without_asking_about_each_partition(partitions: int) -> None:
     site = member_of(20, partitions)
