@@ -40,7 +40,7 @@ class Colleague:
 
 class Colleagues(Asking):
     """``owner`` manages them. ``follow``: follows the stream of a server with a token until it ends. ``handles``: how
-    many they race for."""
+    many they race for. ``grace_seconds``: that a server may be late by, since it may be frozen."""
 
     later = frozenset({429, 503})  # a sign-in that had no answer counts as wrong for a while
 
@@ -55,11 +55,13 @@ class Colleagues(Asking):
         follow: Follow,
         name: str = "colleagues",
         handles: int = _HANDLES,
+        grace_seconds: float = 0.0,
     ) -> None:
         super().__init__(ask, urls, chance, steady=steady, name=name)
         self.wishes = 0
         self._owner = owner
         self._follow = follow
+        self._withdrawn_seconds = WITHDRAWN_SECONDS + grace_seconds
         self._handles = [f"handle.{number}" for number in range(handles)]
         self._all: list[Colleague] = []
         self._room = 0
@@ -302,7 +304,8 @@ class Colleagues(Asking):
         one.ended = [*one.ended, *((token, since) for token in tokens)][-_ENDED:]
         for token in tokens:
             await self._refused(token, since, "GET", "/v1/me", None, 401)
-        if any(not each.done() for each in following):
+        late = self._withdrawn_seconds + _LOOK_SECONDS[1] - (self._steady() - since)
+        if following and (await asyncio.wait(following, timeout=max(0.0, late)))[1]:
             self._say(f"a stream of account {one.account.account_id} outlives its token")
         for each in following:
             each.cancel()
@@ -313,12 +316,15 @@ class Colleagues(Asking):
         if pause > 0:
             await asyncio.sleep(pause + self.chance.uniform(*_LOOK_SECONDS))
         for url in self._urls():
-            asked = self._steady() - since
-            reply = await self._ask(url, method, path, {"Authorization": f"Bearer {token}"}, body)
-            if reply is not None and reply.status not in (status, *self.later):
-                self._say(
-                    f"{method} {path} was answered {reply.status} {asked:.1f} s after it was taken away, at {url}"
-                )
+            while not self.ending:
+                asked = self._steady() - since
+                reply = await self._ask(url, method, path, {"Authorization": f"Bearer {token}"}, body)
+                if reply is None or reply.status in (status, *self.later):
+                    break
+                if asked > self._withdrawn_seconds:
+                    self._say(f"{method} {path} was answered {reply.status} {asked:.1f} s after its end, at {url}")
+                    break
+                await asyncio.sleep(self.chance.uniform(*_LOOK_SECONDS))
 
     # --- asking -------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from falcon.client import FalconClient
@@ -11,23 +12,28 @@ from falcon.features.rooms.rules import CreateRoom
 from falcon.write.gateway import partition_for
 from tools.harness.waiting import eventually
 from tools.people.asking import over
+from tools.people.colleagues import Colleagues
 from tools.people.exact import Exact
 from tools.people.history import History
 from tools.people.listener import Heard, Listener, Log, settle
 from tools.people.sessions import Account, Http, Load, Session, known_at
+from tools.people.streams import Refused, Sse
 
 SERVED_SECONDS: Final = 120.0
 _KNOWN_SECONDS: Final = 30.0
 _EXACT: Final = 3  # of the sessions' accounts, who also keep the books of rooms of their own
 _EXACT_ROOMS: Final = 3
 _EXACT_PAUSE_SECONDS: Final = (0.0, 0.2)
+_COLLEAGUES: Final = 4  # who change their names, race for handles, go and come back
+_COLLEAGUES_PAUSE_SECONDS: Final = (0.2, 1.5)
+_GRACE_SECONDS: Final = 30.0  # a fault may freeze a server for so long
 
 
 class Crowd:
     """``halls``: one in each of so many partitions. In each one session probes, so that a room that is not served
     shows; ``chatting`` more do all kinds of things. ``guests`` come and go, and say nothing. ``listeners`` have the
     accounts of guests and of sessions. ``place``: what a token says of the log, where it says one place. ``exact``:
-    some keep the books too. ``steady``: listeners stay for as long as the server lets them."""
+    some keep the books, colleagues come, change and go. ``steady``: listeners stay as long as the server lets them."""
 
     def __init__(
         self,
@@ -60,6 +66,7 @@ class Crowd:
         self._place = place
         self._is_steady = steady
         self._exact: Exact | None = None
+        self._colleagues: Colleagues | None = None
         self._listeners: list[Listener] = []
         self._listening: list[asyncio.Task[None]] = []
         self._talking: list[asyncio.Task[None]] = []
@@ -84,6 +91,16 @@ class Crowd:
                 over(self.load.http), lambda: self._urls, people[0], people, chance, steady=time.monotonic
             )
             await self._exact.open_rooms(_EXACT_ROOMS)
+            self._colleagues = Colleagues(
+                over(self.load.http),
+                lambda: self._urls,
+                Account(int(self._admin_token.split("_")[1]), self._admin_token),
+                random.Random(f"colleagues {self._seed}"),
+                steady=time.monotonic,
+                follow=_follow,
+                grace_seconds=_GRACE_SECONDS,
+            )
+            await self._colleagues.arrive(_COLLEAGUES)
         ears = [*coming, *self.accounts]
         self._listeners = [
             Listener(number, self._urls, ears[number % len(ears)], self.heard, self._seed, self._place)
@@ -113,6 +130,8 @@ class Crowd:
         talking = [*probing, *(session.run() for session in sessions[len(probing) :])]
         if self._exact is not None:
             talking.append(self._exact.talk(_EXACT_PAUSE_SECONDS))
+        if self._colleagues is not None:
+            talking.append(self._colleagues.work(_COLLEAGUES_PAUSE_SECONDS))
         self._talking = [asyncio.create_task(each) for each in talking]
 
     async def served(self, since: float, seconds: float, kinds: Sequence[str] = ("send", "read")) -> None:
@@ -128,12 +147,13 @@ class Crowd:
     async def leave(self) -> list[str]:
         """All who chat come to the end of what they do. Returns what went wrong."""
         self.load.end()
-        if self._exact is not None:
-            self._exact.ending = True
+        asking = [each for each in (self._exact, self._colleagues) if each is not None]
+        for each in asking:
+            each.ending = True
         ended = await asyncio.gather(*self._talking, return_exceptions=True)
         await self.load.http.aclose()
-        wrong = [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
-        return wrong + (self._exact.wrong if self._exact is not None else [])
+        wrong = [f"a session failed: {error!r}" for error in ended if isinstance(error, BaseException)]
+        return wrong + [found for each in asking for found in each.wrong]
 
     async def settle(self, log: Log) -> list[str]:
         """Listeners get what the log holds, in time; then they leave, too. Returns what went wrong."""
@@ -147,6 +167,16 @@ class Crowd:
         for task in (*self._talking, *self._listening):
             task.cancel()
         await asyncio.gather(*self._talking, *self._listening, return_exceptions=True)
+
+
+async def _follow(url: str, token: str) -> None:
+    with suppress(OSError, EOFError, Refused):
+        stream = await Sse.open(url, token, None)
+        try:
+            while True:
+                await stream.next()
+        finally:
+            await stream.close(roughly=True)
 
 
 def _key(account: Account, partition: int, partitions: int) -> str:
