@@ -55,13 +55,15 @@ class Batch:
 class ImportOutcome:
     """The number of lines, of messages that were new to the server, and of the ones that it had.
 
-    ``left_out``: by room id, how many members were not added, since members have left the room.
+    ``left_out``: by room id, how many members were not added, since members have left the room. ``taken``: by account
+    id, the handle, the e-mail or both that other accounts have.
     """
 
     lines: int = 0
     imported: int = 0
     skipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    taken: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def import_lines(
@@ -97,6 +99,7 @@ async def import_lines(
         outcome.imported += answer.imported
         outcome.skipped += answer.skipped
         outcome.left_out.update(answer.left_out)
+        outcome.taken |= {answer.accounts[ref]: texts for ref, texts in answer.taken.items()}
         advance(whole)
 
     async def add(line: Line | MembersLine, refs: Refs, number: int) -> None:
@@ -168,11 +171,11 @@ _LINE_OF_REQUEST = re.compile(r"line (\d+)(?:: (.*))?", re.IGNORECASE)
 
 def _located(problem: Problem, name: str, batch: Batch) -> Exception:
     """The problem with the line of the file. The server names the line of the request: ``line 3: text``."""
-    if problem.status in (401, 403):
-        return problem
     for error in problem.errors:
         found = _LINE_OF_REQUEST.fullmatch(error.field)
         if found and 1 <= int(found[1]) <= len(batch.numbers):
             rule = f"{found[2]}: {error.rule}" if found[2] else error.rule
             return Fault(f"{name}:{batch.numbers[int(found[1]) - 1]}: {rule}")
+    if problem.status in (401, 403):
+        return problem
     return Fault(f"{name}:{batch.numbers[0]}-{batch.numbers[-1]}: {problem.detail}")

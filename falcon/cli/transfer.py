@@ -69,6 +69,8 @@ def import_file(
         f"{counted(outcome.lines, 'line')}: {counted(outcome.imported, 'message')} imported, "
         f"{outcome.skipped:,} there already."
     )
+    for account_id, texts in outcome.taken.items():
+        typer.echo(f"Account {account_id} has no {' and no '.join(texts)}: another account has that.", err=True)
     for room_id, members in outcome.left_out.items():
         typer.echo(
             f"Room {room_id} lacks {counted(members, 'member')} of the file. Members have left it, so none was added: "

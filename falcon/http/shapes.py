@@ -429,13 +429,15 @@ class Imported(msgspec.Struct, frozen=True):
     """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before.
 
     ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have
-    left it."""
+    left it. ``taken``: by the ref of an account, what other accounts have, ``handle``, ``email`` or both: the account
+    came in without it."""
 
     accounts: dict[str, int]
     rooms: dict[str, int]
     imported: int
     skipped: int
     left_out: dict[str, int] = {}
+    taken: dict[str, tuple[str, ...]] = {}
 
 
 Health: TypeAlias = Literal["ok", "starting", "draining"]

@@ -12,7 +12,7 @@ from falcon.read.times import rfc3339
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Accepted, CommandEnvelope
 
-_DAY_SECONDS: Final = 24 * 3_600
+_DAY_SECONDS: Final = 86_400  # a day
 _ASK_SECONDS: Final = 10.0  # for the owner's decision: nothing waits for it
 _NOTED_MAX: Final = 50_000  # tokens, as many as an authenticator remembers: 10 MB
 

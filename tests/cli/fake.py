@@ -145,6 +145,7 @@ class FakeFalcon:
     pieces_of: int = 50
     imports: list[list[Json]] = field(default_factory=list)
     leaves_out: bool = False  # the further members of rooms
+    taken: Json = field(default_factory=dict)  # by ref, what other accounts have
     refuse_import: Callable[[Json], Json | None] = lambda line: None
     tokens: list[int] = field(default_factory=list)
     sessions: list[int] = field(default_factory=list)  # the first is the caller's own
@@ -361,6 +362,7 @@ class FakeFalcon:
                 given[line["type"]][line["ref"]] = self.ids.setdefault(name, 1000 + len(self.ids))
         messages = sum(line["type"] == "message" for line in lines)
         answer = {"accounts": given["account"], "rooms": given["room"], "imported": messages, "skipped": 0}
+        answer["taken"] = {ref: texts for ref, texts in self.taken.items() if ref in given["account"]}
         if self.leaves_out:
             further = [line for line in lines if line["type"] == "members"]
             answer["left_out"] = {str(line["room_id"]): len(line["members"]) for line in further}

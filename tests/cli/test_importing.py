@@ -250,3 +250,10 @@ def test_a_file_is_not_imported_into_the_falcon_that_it_came_from(
     )
     assert run(server, "import", name, "--again").exit_code == 0
     assert len(server.imports) == 3
+
+
+def test_who_comes_in_without_a_handle_is_named(run: Run, server: FakeFalcon, file: Path) -> None:
+    server.taken = {"al": ["handle", "email"]}
+    result = run(server, "import", written(file, [HEADER, ALICE | {"handle": "alice", "email": "al@example.org"}, BOB]))
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == "Account 1000 has no handle and no email: another account has that."

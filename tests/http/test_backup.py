@@ -26,7 +26,7 @@ from falcon.journal.envelope import Position
 from falcon.read.times import parse_rfc3339, rfc3339
 from falcon.run.bootstrap import embedded
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
-from tests.support.http import Falcon, Json, Person
+from tests.support.http import Falcon, Json, Person, problem
 
 _ROOMS: Final = 220  # more than one query reads
 
@@ -312,6 +312,43 @@ def restored(export: bytes, to: Falcon) -> Ids:
 
     to.run(import_lines(numbered(io.BytesIO(export), "the backup"), "the backup", send))
     return ids
+
+
+def test_people_and_rooms_are_there_again_as_they_were_and_no_password_is_in_the_file(tmp_path: Path) -> None:
+    with Falcon(tmp_path / "here") as falcon:
+        admin = falcon.admin
+        for role in ("owner", "admin", "member", "guest", "bot"):
+            profile = {"handle": f"the.{role}", "email": f"{role}@example.org", "title": role.title()}
+            made = admin.post("/v1/accounts", {"name": f"The {role}", "role": role, **profile}).json()
+            admin.patch(f"/v1/accounts/{made['account_id']}", {"about": f"About {role}"})
+        leaver, anna = falcon.account("Leaver"), falcon.account("Anna")
+        assert anna.put("/v1/me/password", {"password": "tea at four o'clock"}).status_code == 204
+        anna.patch("/v1/me", {"handle": "anna", "name": "Anna Maria"})
+        signed_in = admin.post("/v1/sign-in", {"login": "anna", "password": "tea at four o'clock", "bearer": True})
+        admin.patch(f"/v1/accounts/{leaver.account_id}", {"deactivated": True})
+        lobby = admin.makes_room("Lobby", anna)
+        admin.patch(str(lobby), {"open": True, "default": True})
+        export = admin.get("/v1/export").content
+        before = people_and_rooms(admin)
+    for secret in (b"argon2", b"tea at four", signed_in.json()["token"].rpartition("_")[2].encode(), b"token"):
+        assert secret not in export
+    with Falcon(tmp_path / "there") as falcon:
+        own = falcon.admin.account_id
+        restored(export, falcon)
+        assert people_and_rooms(falcon.admin, but=own) == before
+        assert falcon.admin.post("/v1/sign-in", {"login": "anna", "password": "tea at four o'clock"}).status_code == 401
+        answer = falcon.admin.post("/v1/accounts", {"name": "Impostor", "handle": "the.guest"})
+        problem(answer, 409, "handle_taken")
+
+
+def people_and_rooms(admin: Person, but: int = 0) -> list[Json]:
+    """Profiles but for numbers and times, and the open rooms."""
+    listed = admin.get("/v1/accounts", params={"limit": 200}).json()["accounts"]
+    people = [each for each in listed if each["account_id"] != but]
+    for each in people:
+        del each["account_id"], each["created_at"]
+    rooms = admin.get("/v1/rooms/directory").json()["rooms"]
+    return [*sorted(people, key=lambda each: str(each["name"])), *({"open": each["name"]} for each in rooms)]
 
 
 @pytest.mark.parametrize("files", [1, 2])

@@ -44,6 +44,8 @@ NEVER = {
     ("GET", "/v1/sign-in/{provider}/callback"): {
         *("account_not_found", "email_taken", "handle_taken", "last_owner", "not_allowed", "unsupported_media_type")
     },
+    # An account comes in without what another has.
+    ("POST", "/v1/import"): {"email_taken", "handle_taken"},
     # All of an account's tokens are at least none.
     ("DELETE", "/v1/sessions"): {"item_not_found", "token_not_found"},
     ("POST", "/v1/accounts/{account_id}/sign-out"): {"item_not_found", "token_not_found"},

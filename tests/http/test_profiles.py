@@ -258,9 +258,10 @@ def test_a_token_that_cannot_be_names_the_field(anna: Person, body: Json, field:
 # --- exports and imports ----------------------------------------------------------------------------------------------
 
 
-def imports(person: Person, line: Json) -> httpx.Response:
+def imports(person: Person, *lines: Json) -> httpx.Response:
     headers = {"Content-Type": "application/x-ndjson"}
-    return person.post("/v1/import", content=msgspec.json.encode(line) + b"\n", headers=headers)
+    content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    return person.post("/v1/import", content=content, headers=headers)
 
 
 def test_an_export_has_profiles_and_an_import_gives_them(falcon: Falcon, admin: Person) -> None:
@@ -277,8 +278,37 @@ def test_an_export_has_profiles_and_an_import_gives_them(falcon: Falcon, admin: 
         assert answer.status_code == 200, answer.text
     shown = account(admin, answer.json()["accounts"][line["ref"]])
     assert shown.items() >= (profile | {"handle": "whole-2", "email": "w2@example.org", "deactivated": True}).items()
-    taken = brought | {"ref": "other"}
-    problem(imports(admin, taken), 409, "handle_taken")
+
+
+def test_an_account_comes_in_without_a_handle_or_e_mail_that_another_has(admin: Person) -> None:
+    admin.post("/v1/accounts", {"name": "First", "handle": "earl", "email": "earl@example.org"})
+    line: Json = {"type": "account", "source": "there", "ref": "e", "name": "Earl", "handle": "earl", "title": "Tea"}
+    for _ in range(2):
+        answer = imports(admin, line | {"email": "Earl@example.com"}).json()
+        assert answer["taken"] == {"e": ["handle"]}
+    shown = account(admin, answer["accounts"]["e"])
+    assert (shown["handle"], shown["email"], shown["title"]) == (None, "earl@example.com", "Tea")
+    both = imports(admin, line | {"ref": "f", "email": "EARL@example.org"}).json()
+    assert both["taken"] == {"f": ["handle", "email"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "field"),
+    [
+        ({"handle": "Tea"}, "invalid", "line 2: handle"),
+        ({"email": "none"}, "invalid", "line 2: email"),
+        ({"role": "owner"}, "not_allowed", "line 2: role"),
+        ({"role": "king"}, "invalid", "line 2: role"),
+        ({"title": "x" * 101}, "invalid", "line 2: title"),
+        ({"about": "x" * 501}, "invalid", "line 2: about"),
+        ({"deactivated": 1}, "invalid", "line 2: deactivated"),
+    ],
+)
+def test_of_an_import_with_a_wrong_account_nothing_is_done(
+    falcon: Falcon, admin: Person, wrong: Json, code: str, field: str
+) -> None:
     helper = made(falcon, admin, "admin")
-    owner = brought | {"ref": "boss", "role": "owner", "handle": None, "email": None}
-    problem(imports(helper, owner), 403, "not_allowed")
+    before = falcon.log_length()
+    lines: list[Json] = [{"type": "account", "source": "here", "ref": ref, "name": ref} for ref in ("one", "two")]
+    problem(imports(helper, lines[0], lines[1] | wrong), 403 if code == "not_allowed" else 422, code, field)
+    assert falcon.log_length() == before

@@ -32,7 +32,7 @@ def imported(falcon: Falcon, *lines: Json) -> Json:
     answer = imports(falcon, *lines)
     assert answer.status_code == 200, answer.text
     body: Json = answer.json()
-    assert set(body) == {"accounts", "rooms", "imported", "skipped", "left_out"}
+    assert set(body) == {"accounts", "rooms", "imported", "skipped", "left_out", "taken"}
     return body
 
 
@@ -585,7 +585,7 @@ def test_blank_lines_and_other_line_ends_say_nothing(falcon: Falcon) -> None:
         assert set(answer.json()["accounts"]) == {"blank 1", "blank 2"}
     for nothing in (b"", b"\n", b" \r\n\n"):
         answer = falcon.admin.post("/v1/import", content=nothing, headers=NDJSON)
-        assert answer.json() == {"accounts": {}, "rooms": {}, "imported": 0, "skipped": 0, "left_out": {}}
+        assert answer.json() == {"accounts": {}, "rooms": {}, "imported": 0, "skipped": 0, "left_out": {}, "taken": {}}
 
 
 # --- what cannot be imported ------------------------------------------------------------------------------------------

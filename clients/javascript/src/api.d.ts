@@ -68,13 +68,14 @@ export interface FoundAccounts {
   accounts: Array<Account>;
 }
 
-/** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before. ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have left it. */
+/** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before. ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have left it. ``taken``: by the ref of an account, what other accounts have, ``handle``, ``email`` or both: the account came in without it. */
 export interface Imported {
   accounts: Record<string, number>;
   rooms: Record<string, number>;
   imported: number;
   skipped: number;
   left_out: Record<string, number>;
+  taken: Record<string, Array<string>>;
 }
 
 /** ``by``: the account that invites. */

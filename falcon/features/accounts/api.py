@@ -25,6 +25,7 @@ from falcon.features.accounts.rules import (
     Scope,
     Space,
     TokenAnswer,
+    refuse_above,
 )
 from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.accounts.wishes import change_profile, holder_of
@@ -32,7 +33,7 @@ from falcon.features.people.search import people_near
 from falcon.features.rooms.joining import join_default_rooms
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples, permissions
-from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_of, reference
+from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, reference
 from falcon.http.api.lists import page_of, start_of
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
@@ -150,18 +151,19 @@ def _read_texts(texts: Mapping[Space, str | None]) -> dict[Space, str | None]:
     return {space: None if text is None else _READ[space](text) for space, text in texts.items()}
 
 
-def read_handle(handle: str) -> str:
-    """Raises Problem 422."""
+def read_handle(handle: str, at: str = "") -> str:
+    """``at`` goes before the field. Raises Problem 422."""
     if _HANDLE.fullmatch(handle) is None:
-        raise invalid("handle", "must have 1 to 32 of the characters a to z, 0 to 9, '.', '_' and '-'")
+        raise invalid(f"{at}handle", "must have 1 to 32 of the characters a to z, 0 to 9, '.', '_' and '-'")
     return handle
 
 
-def read_email(email: str) -> str:
-    """The e-mail in the form that is stored, and that a sign-in is compared with. Raises Problem 422."""
+def read_email(email: str, at: str = "") -> str:
+    """The e-mail in the form that is stored, and that a sign-in is compared with. ``at`` goes before the field. Raises
+    Problem 422."""
     email = names.normalized(email).casefold()
     if not 0 < email.find("@") < len(email) - 1 or any(each.isspace() or not each.isprintable() for each in email):
-        raise invalid("email", "must have an @ between other characters, and no spaces")
+        raise invalid(f"{at}email", "must have an @ between other characters, and no spaces")
     return email
 
 
@@ -365,7 +367,8 @@ def account_line(row: AccountRow | AccountChanged | AccountCreated, at: str | No
 
 async def _import_accounts(commands: ImportCommands, lines: Sequence[AccountLineShape]) -> ImportedLines:
     """An account that was imported before stays as it is, but gets the handle and the e-mail of its line if it has
-    none: they are given after it was made."""
+    none: they are given after it was made. It comes in without one that another account has."""
+    taken: dict[str, tuple[str, ...]] = {}
 
     async def imported(line: AccountLineShape) -> tuple[str, AccountId]:
         command = CreateAccount(
@@ -380,27 +383,47 @@ async def _import_accounts(commands: ImportCommands, lines: Sequence[AccountLine
         answer = (await commands.dispatch(command)).answer
         assert isinstance(answer, AccountAnswer)
         asked: dict[Space, str | None] = {"handle": line.handle, "email": line.email}
-        if any(asked.values()):
-            await _give_texts(commands, answer.account_id, asked)
+        if any(asked.values()) and (others := await _give_texts(commands, answer.account_id, asked)):
+            taken[line.ref] = others
         return line.ref, answer.account_id
 
-    return ImportedLines(dict(await all_of(map(imported, lines))))
+    return ImportedLines(dict(await all_of(map(imported, lines))), taken=taken)
 
 
-async def _give_texts(commands: ImportCommands, account_id: AccountId, asked: Mapping[Space, str | None]) -> None:
+async def _give_texts(
+    commands: ImportCommands, account_id: AccountId, asked: Mapping[Space, str | None]
+) -> tuple[Space, ...]:
+    """The kinds of texts that other accounts have."""
     change = ChangeAccount(account_id, commands.request.account.role)
     shown = (await commands.dispatch(change)).answer
     assert isinstance(shown, ProfileAnswer)
     shows: dict[Space, str | None] = {"handle": shown.handle, "email": shown.email}
     texts = _read_texts({space: text for space, text in asked.items() if text is not None and shows[space] is None})
-    if texts:
-        commands.reach(await change_profile(commands.edge, commands.request, change, texts, keyed=False))
+    taken: list[Space] = []
+    for space, text in texts.items():
+        try:
+            given = await change_profile(commands.edge, commands.request, change, {space: text}, keyed=False)
+        except Problem as problem:
+            if problem.code != f"{space}_taken":
+                raise
+            taken.append(space)
+        else:
+            commands.reach(given)
+    return tuple(taken)
 
 
 def _check_line(line: AccountLineShape, at: str) -> None:
     """Raises Problem 422."""
-    if line.handle is not None and _HANDLE.fullmatch(line.handle) is None:
-        raise invalid(f"{at}handle", "must have 1 to 32 of the characters a to z, 0 to 9, '.', '_' and '-'")
+    if line.handle is not None:
+        read_handle(line.handle, at)
+    if line.email is not None:
+        read_email(line.email, at)
+
+
+async def _check_role(checks: Checks, line: AccountLineShape, at: str) -> None:
+    """Raises Problem 403."""
+    if refuse_above(checks.request.account.role, line.role) is not None:
+        raise not_allowed(f"{at}role", "must not be above the own role")
 
 
 LINES: Final = (
@@ -409,6 +432,7 @@ LINES: Final = (
         _import_accounts,
         {AccountCreated: account_line, AccountChanged: account_line},
         rules=_check_line,
+        check=_check_role,
     ),
 )
 

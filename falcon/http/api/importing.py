@@ -62,6 +62,7 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
         sum(each.imported for each in imported.values()),
         sum(each.skipped for each in imported.values()),
         dict(imported[rooms.MembersLineShape].left_out),
+        dict(imported[accounts.AccountLineShape].taken),
     )
     return json_response(200, body, *await commands.readable())
 
@@ -111,8 +112,6 @@ OPERATIONS: Final = (
         media_type="application/x-ndjson",
         problems=(
             "account_not_found",
-            "email_taken",
-            "handle_taken",
             "last_owner",
             "message_deleted",
             "message_not_found",

@@ -43,13 +43,14 @@ R = TypeVar("R", bound=OfARoom)
 
 
 class ImportedLines(NamedTuple):
-    """``refs``: the id of each ref. ``skipped``: how many had been imported before. ``left_out``: as in
+    """``refs``: the id of each ref. ``skipped``: how many had been imported before. ``left_out``, ``taken``: as in
     ``shapes.Imported``."""
 
     refs: Mapping[str, int] = MappingProxyType({})
     imported: int = 0
     skipped: int = 0
     left_out: Mapping[str, int] = MappingProxyType({})
+    taken: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Checks:
@@ -58,7 +59,7 @@ class Checks:
     def __init__(self, edge: Edge, request: AuthedRequest) -> None:
         self.edge = edge
         self.store = edge.store
-        self._request = request
+        self.request = request
         self._accounts = frozenset[AccountId]()
         self._rooms: Mapping[RoomId, RoomRow] = {}
         self._last_seqs: dict[RoomId, Seq] = {}
@@ -67,12 +68,12 @@ class Checks:
 
     async def newest(self, room_id: RoomId, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask tables that show all that the room is known to have."""
-        return await self.edge.reads.newest(self._request, room_id, query, *args, **kwargs)
+        return await self.edge.reads.newest(self.request, room_id, query, *args, **kwargs)
 
     async def look_up(self, account_ids: Collection[AccountId], room_ids: Collection[RoomId]) -> None:
         """Look up together the accounts, in the order of their lines, and the rooms that are to be checked. Raises
         Problem 503, ReadStoreUnavailable."""
-        missing = await self.edge.reads.first_missing(self._request, account_ids)
+        missing = await self.edge.reads.first_missing(self.request, account_ids)
         self._accounts = frozenset(takewhile(lambda account_id: account_id != missing, account_ids))
         if room_ids:
             self._rooms = {room.room_id: room for room in await self.store.rooms_among(room_ids)}
