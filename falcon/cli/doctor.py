@@ -188,6 +188,14 @@ def provider(name: str, issuer: str, fault: str) -> Finding:
     return Finding(f"Provider {name}", FindingState.FAIL, fault, advice)
 
 
+def mail(host: str, fault: str) -> Finding:
+    """The mail server takes mail from Falcon. ``fault``: empty if it does."""
+    if not fault:
+        return Finding("Mail", FindingState.OK, f"{host} takes mail")
+    advice = "links are shown and not mailed: compare host, port, tls and user in FALCON_MAIL_FILE"
+    return Finding("Mail", FindingState.FAIL, fault, advice)
+
+
 def trusted_proxies(networks: Sequence[str]) -> Finding:
     """The networks whose clients may claim any address are some proxies', and not those of half the company."""
     found = ", ".join(networks)

@@ -31,6 +31,7 @@ async def sign_in(
     falcon: "FalconClient",
     account: OwnOrOther = None,
     opened: Annotated[bool, typer.Option("--open", help="Open the link in this machine's browser.")] = False,
+    mail: Annotated[bool, typer.Option("--mail", help="Also send it to the account's e-mail.")] = False,
 ) -> "SignInLink":
     """Print a link by which a person signs in, and sets a password.
 
@@ -39,9 +40,12 @@ async def sign_in(
     \b
     Examples:
       falcon sign-in --open
-      falcon sign-in Ben
+      falcon sign-in Ben --mail
     """
-    link = await falcon.create_sign_in_link((await falcon.me()).account_id if account is None else account)
+    account = (await falcon.me()).account_id if account is None else account
+    link = await falcon.create_sign_in_link(account, mail=mail)
+    if mail and not link.mailed:
+        typer.echo("It was not mailed: see `falcon doctor`, and the account's e-mail.", err=True)
     if opened:
         typer.launch(link.url)
     return link

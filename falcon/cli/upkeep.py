@@ -189,6 +189,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
         *_certificate(settings),
         *([look.trusted_proxies(settings.trusted_proxies)] if settings.trusted_proxies else []),
         *_providers(settings),
+        *_mail(settings),
         *look.unnamed_proxies(running),
         look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
@@ -220,6 +221,19 @@ def _providers(settings: "Settings") -> "list[Finding]":
     return [
         look.provider(each.settings.name, each.settings.issuer, asyncio.run(asked(each))) for each in found.values()
     ]
+
+
+def _mail(settings: "Settings") -> "list[Finding]":
+    """Falcon can sign in at the mail server."""
+    from falcon.cli import doctor as look
+    from falcon.run.bootstrap import mail
+    from falcon.run.settings import WrongSettings
+
+    try:
+        found = mail(settings)
+    except WrongSettings as error:
+        return [look.Finding("Mail", look.FindingState.FAIL, str(error), "correct the file")]
+    return [] if found is None else [look.mail(found.settings.host, found.check())]
 
 
 def _certificate(settings: "Settings") -> "list[Finding]":

@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from falcon.domain.ids import RoomId, partition_of
 from falcon.features.messages.pages import TimelinePages
@@ -19,13 +20,16 @@ from falcon.read.names import AccountNames
 from falcon.streams.tail import Tail
 from falcon.write.gateway import CommandGateway
 
+if TYPE_CHECKING:
+    from falcon.http.mail import Mail
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
     """One for each event loop. Every part has one job; ``bootstrap`` puts them together.
 
     ``instance`` names the log. ``secret``: the server's own, from which tokens and tickets are made. ``tail``
-    reads the log for exports. ``providers`` by their names.
+    reads the log for exports. ``providers`` by their names. ``mail``: None if no server is set up.
     """
 
     instance: str
@@ -45,10 +49,17 @@ class Edge:
     streams: Streams
     passwords: Passwords
     providers: dict[str, Provider]
+    mail: "Mail | None"
     _log: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_log", zlib.crc32(self.instance.encode()))
+
+    def close(self) -> None:
+        """End the threads of its parts."""
+        self.passwords.close()
+        if self.mail is not None:
+            self.mail.close()
 
     def history_of(self, room_id: RoomId) -> int | None:
         """32 bits of the log's name and of the newest start that may have written to the room: whatever was read under

@@ -72,6 +72,12 @@ class NewAccount(RequestShape, frozen=True):
     bot: bool = False
 
 
+class NewLink(RequestShape, frozen=True):
+    """``mail``: send it to the account's e-mail."""
+
+    mail: bool = False
+
+
 class NewToken(RequestShape, frozen=True):
     """``scopes``: by default those of the token that asks. ``expires_in``: seconds."""
 

@@ -62,6 +62,8 @@ class Constants:
     account_burst: int = 100
     # Six connections of a browser, in ten windows.
     account_requests: int = 64
+    # Windows and devices of a person; FALCON_ACCOUNT_LIMITS_FILE gives a bot more.
+    account_streams: int = 16
     # 33 a second for the answer window. FALCON_ANSWERS_BYTES holds the keys of a hundred such accounts.
     account_keys: int = 20_000
     # A person makes tens; each is a row in the lists of all its members.
@@ -95,6 +97,7 @@ class Settings(Constants):
     cors_origins: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     oidc_file: Path | None = None
+    mail_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
@@ -102,7 +105,6 @@ class Settings(Constants):
     limits: Literal["on", "off", "auto"] = "auto"
     account_commands: _Limit = 20
     account_reads: _Limit = 50
-    account_streams: _Limit = 16
     account_rooms: _Limit = 5_000
     account_bytes_sent: Annotated[int, Meta(ge=0, le=1 << 40)] = 2 << 20
     account_bytes_a_day: Annotated[int, Meta(ge=0, le=1 << 50)] = 256 << 20

@@ -31,7 +31,7 @@ function invite(app) {
     const invitation = await falcon.createInvitation({ role: role.value, email: email.value.trim() || undefined, uses: Number(uses.value) });
     made.replaceChildren(shownOnce(invitation.url));
     await load();
-    return t("admin.invite.made");
+    return invitation.mailed ? t("admin.mailed", { email: email.value.trim() }) : t("admin.invite.made");
   });
   async function load() {
     try {
@@ -97,8 +97,9 @@ function row(app, account) {
     }).then(render);
   async function link() {
     await attempt(app, async () => {
-      const made = await falcon.createSignInLink(account.account_id);
-      item.append(h("p", { class: "made" }, t("admin.link.once", { until: fullTime(made.expires_at) }), shownOnce(made.url)));
+      const made = await falcon.createSignInLink(account.account_id, { mail: Boolean(account.email) });
+      const mailed = made.mailed ? h("span", { role: "status" }, t("admin.mailed", { email: account.email })) : "";
+      item.append(h("p", { class: "made" }, mailed, t("admin.link.once", { until: fullTime(made.expires_at) }), shownOnce(made.url)));
     });
   }
   async function deactivate() {

@@ -322,11 +322,13 @@ class FakeFalcon:
         return httpx.Response(204)
 
     def _link(self, _: httpx.Request, account_id: int) -> httpx.Response:
-        return httpx.Response(201, json={"url": f"http://tea/#sign-in={account_id}_code", "expires_at": TIME})
+        return httpx.Response(
+            201, json={"url": f"http://tea/#sign-in={account_id}_code", "expires_at": TIME, "mailed": False}
+        )
 
     def _invite(self, request: httpx.Request) -> httpx.Response:
         asked = msgspec.json.decode(request.content)
-        shown = {"invitation_id": 1, "url": "http://tea/#invitation=1_code", "expires_at": TIME}
+        shown = {"invitation_id": 1, "url": "http://tea/#invitation=1_code", "expires_at": TIME, "mailed": False}
         return httpx.Response(201, json={**shown, "role": asked["role"], "uses_left": asked["uses"]})
 
     def _me(self, request: httpx.Request) -> httpx.Response:

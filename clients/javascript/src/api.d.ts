@@ -104,7 +104,7 @@ export interface InvitationView {
   email: string | null;
 }
 
-/** The address is shown this once. */
+/** The address is shown this once. ``mailed``: the mail server has taken it. */
 export interface IssuedInvitation {
   invitation_id: number;
   url: string;
@@ -112,6 +112,7 @@ export interface IssuedInvitation {
   uses_left: number;
   /** RFC 3339, UTC */
   expires_at: string;
+  mailed: boolean;
 }
 
 export interface IssuedToken {
@@ -241,6 +242,11 @@ export interface NewInvitation {
   rooms?: Array<number>;
   uses?: number;
   expires_in?: number;
+}
+
+/** ``mail``: send it to the account's e-mail. */
+export interface NewLink {
+  mail?: boolean;
 }
 
 export interface NewMember {
@@ -469,11 +475,12 @@ export interface ShownMessage {
   missing?: boolean;
 }
 
-/** The address is shown this once. */
+/** The address is shown this once. ``mailed``: the mail server has taken it. */
 export interface SignInLink {
   url: string;
   /** RFC 3339, UTC */
   expires_at: string;
+  mailed: boolean;
 }
 
 export interface SignInWays {

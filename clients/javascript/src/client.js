@@ -140,9 +140,9 @@ export class FalconClient {
     return this.#command("POST", `/v1/accounts/${accountId}/sign-out`, {}, options);
   }
 
-  /** For admins. */
-  createSignInLink(accountId, options) {
-    return this.#command("POST", `/v1/accounts/${accountId}/sign-in-link`, {}, options);
+  /** For admins. ``mail``: send it to the account's e-mail, too. */
+  createSignInLink(accountId, { mail = false, ...options } = {}) {
+    return this.#command("POST", `/v1/accounts/${accountId}/sign-in-link`, { mail }, options);
   }
 
   signInLink(code, options) {

@@ -136,7 +136,7 @@ export class FalconClient {
   endOtherSessions(options?: CommandOptions): Promise<void>;
   endCurrentSession(options?: CommandOptions): Promise<void>;
   signOutEverywhere(accountId: number, options?: CommandOptions): Promise<void>;
-  createSignInLink(accountId: number, options?: CommandOptions): Promise<SignInLink>;
+  createSignInLink(accountId: number, options?: CommandOptions & { mail?: boolean }): Promise<SignInLink>;
   signInLink(code: string, options?: CallOptions): Promise<LinkOwner>;
   useSignInLink(code: string, password?: string, options?: CallOptions & { bearer?: boolean }): Promise<SignedIn>;
 

@@ -200,9 +200,9 @@ class FalconClient:
         """Admins and the account itself only."""
         await self._connection.command("POST", f"/v1/accounts/{account_id}/sign-out", b"{}", key=key)
 
-    async def create_sign_in_link(self, account_id: int, *, key: str | None = None) -> SignInLink:
-        """Admins only."""
-        return await self._command("POST", f"/v1/accounts/{account_id}/sign-in-link", {}, SignInLink, key)
+    async def create_sign_in_link(self, account_id: int, *, mail: bool = False, key: str | None = None) -> SignInLink:
+        """Admins only. ``mail``: send it to the account's e-mail, too."""
+        return await self._command("POST", f"/v1/accounts/{account_id}/sign-in-link", {"mail": mail}, SignInLink, key)
 
     async def sign_in_link(self, code: str) -> LinkOwner:
         """Needs no token."""

@@ -106,13 +106,14 @@ class InvitationView(msgspec.Struct, frozen=True):
 
 
 class IssuedInvitation(msgspec.Struct, frozen=True):
-    """The address is shown this once."""
+    """The address is shown this once. ``mailed``: the mail server has taken it."""
 
     invitation_id: int
     url: str
     role: Literal["admin", "guest", "member", "owner"]
     uses_left: int
     expires_at: datetime
+    mailed: bool
 
 
 class IssuedToken(msgspec.Struct, frozen=True):
@@ -332,10 +333,11 @@ class Sessions(msgspec.Struct, frozen=True):
 
 
 class SignInLink(msgspec.Struct, frozen=True):
-    """The address is shown this once."""
+    """The address is shown this once. ``mailed``: the mail server has taken it."""
 
     url: str
     expires_at: datetime
+    mailed: bool
 
 
 class SignInWays(msgspec.Struct, frozen=True):

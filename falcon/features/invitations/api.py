@@ -45,6 +45,13 @@ log = logging.getLogger("falcon.http")
 _DAY_SECONDS: Final = 86_400  # a day
 _EXPIRES_MAX: Final = 30 * _DAY_SECONDS  # who has not come within a month is invited again
 _CLAIMANT_BYTES: Final = 16  # 128 bits, more than can be guessed
+_SUBJECT: Final = "An invitation to Falcon / Falcon への招待"
+_MAIL: Final = """\
+{name} invites you to Falcon. This link is good until {until}.
+{name} さんから Falcon への招待です。リンクは {until} まで使えます。
+
+{url}
+"""
 _TAKEN: Final = ("handle_taken", "email_taken")
 
 
@@ -69,13 +76,14 @@ class Newcomer(shapes.RequestShape, frozen=True):
 
 
 class IssuedInvitation(msgspec.Struct, frozen=True):
-    """The address is shown this once."""
+    """The address is shown this once. ``mailed``: the mail server has taken it."""
 
     invitation_id: int
     url: str
     role: InvitedRole
     uses_left: int
     expires_at: shapes.Time
+    mailed: bool
 
 
 class InvitationShape(msgspec.Struct, frozen=True):
@@ -134,7 +142,13 @@ async def create_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse
         raise token_unreadable("An invitation", request.account_id)
     number, issued = answer.invitation_id, answer.invitation
     link = f"{url}/#invitation={number}_{unsealed}"
-    shown = IssuedInvitation(number, link, issued.role, issued.uses_left, rfc3339(issued.expires_at))
+    until = rfc3339(issued.expires_at)
+    mailed = False
+    # A member, who may invite guests, does not make Falcon write to strangers.
+    if edge.mail is not None and issued.email is not None and request.is_admin:
+        text = _MAIL.format(name=request.account.name, url=link, until=until)
+        mailed = await edge.mail.send(issued.email, _SUBJECT, text)
+    shown = IssuedInvitation(number, link, issued.role, issued.uses_left, until, mailed)
     return json_response(201, shown, *result.headers)
 
 
@@ -329,8 +343,9 @@ OPERATIONS: Final = (
         GROUP,
         permissions.Permission("member", more="members invite guests of rooms that they administer"),
         "Invite people",
-        "Each person with the link makes an account, at most `uses` times. The link is shown only once.",
-        {201: IssuedInvitation(7, "https://chat.example/#invitation=7_Y29kZQ", "member", 1, _EXPIRES)},
+        "Each person with the link makes an account, at most `uses` times. The link is shown only once. An "
+        "administrator's goes to the `email`, too, if Falcon has a mail server.",
+        {201: IssuedInvitation(7, "https://chat.example/#invitation=7_Y29kZQ", "member", 1, _EXPIRES, mailed=False)},
         NewInvitation(rooms=(examples.ROOM,)),
         command=True,
         problems=("not_allowed", "room_not_found", "token_unreadable"),

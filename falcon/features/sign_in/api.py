@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from falcon.domain import names
 from falcon.domain.aggregates import id_of_text
@@ -44,6 +45,13 @@ SESSION_SECONDS: Final = 30 * 86_400  # a person signs in once a month on each d
 LINK_SECONDS: Final = 86_400  # it goes from hand to hand, so it is worth nothing the day after tomorrow
 _DAY_MILLIS: Final = 86_400_000  # a day
 _USER_AGENT_CHARS_MAX: Final = 200  # browsers send about 120
+_SUBJECT: Final = "Sign in to Falcon / Falcon へのサインイン"
+_MAIL: Final = """\
+This link signs you in to Falcon, once, until {until}. It is for you alone.
+次のリンクで Falcon に一度だけサインインできます（{until} まで）。ほかの人に渡さないでください。
+
+{url}
+"""
 _NO_CODE: Final = "must be a code that is unused and not expired"
 
 Password = Annotated[str, Meta(description=f"At most {CHARS_MAX} characters; a longer one is wrong")]
@@ -109,10 +117,11 @@ class Sessions(msgspec.Struct, frozen=True):
 
 
 class SignInLink(msgspec.Struct, frozen=True):
-    """The address is shown this once."""
+    """The address is shown this once. ``mailed``: the mail server has taken it."""
 
     url: str
     expires_at: shapes.Time
+    mailed: bool
 
 
 class LinkOwner(msgspec.Struct, frozen=True):
@@ -120,6 +129,7 @@ class LinkOwner(msgspec.Struct, frozen=True):
     has_password: bool
 
 
+_new_link: Final = msgspec.json.Decoder(shapes.NewLink)
 _credentials: Final = msgspec.json.Decoder(PasswordSignIn)
 _password_change: Final = msgspec.json.Decoder(PasswordChange)
 _link_password: Final = msgspec.json.Decoder(LinkPassword)
@@ -321,7 +331,7 @@ def _no_session() -> Problem:
 
 async def issue_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.path_id("account_id", account_not_found)
-    await request.no_body()
+    new: shapes.NewLink = await request.json(_new_link)
     url = edge.authenticator.origins.url(request.headers, request.scope)
     secret = bearer_tokens.new_secret(edge.secret)
     command = IssueLink(
@@ -337,7 +347,12 @@ async def issue_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesRespons
     unsealed = bearer_tokens.unseal(edge.secret, answer.sealed)
     if unsealed is None:
         raise token_unreadable("A sign-in link", account_id)
-    link = SignInLink(f"{url}/#sign-in={account_id}_{unsealed}", rfc3339(answer.expires_at))
+    link = SignInLink(f"{url}/#sign-in={account_id}_{unsealed}", rfc3339(answer.expires_at), mailed=False)
+    if new.mail and edge.mail is not None:
+        row = (await edge.reads.newest(request, account_id, edge.store.accounts_of, [account_id])).get(account_id)
+        if row is not None and row.email is not None:
+            text = _MAIL.format(url=link.url, until=link.expires_at)
+            link = replace(link, mailed=await edge.mail.send(row.email, _SUBJECT, text))
     return json_response(201, link, *result.headers)
 
 
@@ -450,9 +465,10 @@ OPERATIONS: Final = (
         GROUP,
         permissions.ADMINS,
         "Issue a sign-in link",
-        "For a person who has forgotten the password, or has none. The link is shown only once.",
-        {201: SignInLink("https://chat.example/#sign-in=130_Y29kZQ", "2026-11-26T09:30:00.000Z")},
-        shapes.Nothing(),
+        "For a person who has forgotten the password, or has none. The link is shown only once. With `mail` "
+        "the account's e-mail gets it, too, if Falcon has a mail server.",
+        {201: SignInLink("https://chat.example/#sign-in=130_Y29kZQ", "2026-11-26T09:30:00.000Z", mailed=False)},
+        shapes.NewLink(),
         command=True,
         problems=("account_not_found", "token_unreadable"),
     ),

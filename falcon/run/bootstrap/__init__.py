@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -56,6 +56,9 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Un
 from falcon.write.refusals import DISK
 from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
+
+if TYPE_CHECKING:
+    from falcon.http.mail import Mail
 
 START_SECONDS = 30  # the shard has recovered by then, or a restart is the better answer
 _BLOCKING_THREADS: Final = 4  # for files and look-ups of names, which are rare
@@ -229,6 +232,7 @@ def start_edge(
         streams=streams,
         passwords=Passwords(),
         providers=providers(settings),
+        mail=mail(settings),
     )
 
 
@@ -268,6 +272,18 @@ def providers(settings: Settings) -> dict[str, Provider]:
         return {each.provider: OidcProvider(each) for each in read_providers(settings.oidc_file)}
     except (OSError, ValueError, WrongSecret) as error:
         raise WrongSettings(f"FALCON_OIDC_FILE: {error}") from error
+
+
+def mail(settings: Settings) -> "Mail | None":
+    """Raises WrongSettings."""
+    if settings.mail_file is None:
+        return None
+    from falcon.http.mail import read_mail  # its libraries take a while
+
+    try:
+        return read_mail(settings.mail_file)
+    except (OSError, ValueError, WrongSecret) as error:
+        raise WrongSettings(f"FALCON_MAIL_FILE: {error}") from error
 
 
 async def issue_link(edge: Edge, account_id: int) -> str:

@@ -295,7 +295,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         secret = server_secret(settings)
         edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, secret, cuts)
         stack.push_async_callback(edge.streams.stop)
-        stack.callback(edge.passwords.close)
+        stack.callback(edge.close)
         # On one machine the tables are in a file, and asking them costs less than reading the log when no stream does.
         edge.authenticator.revocations.start()
         stack.push_async_callback(edge.authenticator.revocations.stop)

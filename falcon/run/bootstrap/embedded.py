@@ -338,7 +338,7 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     try:
         yield edge
         await edge.streams.stop()
-        edge.passwords.close()
+        edge.close()
         if peers is not None:
             await peers.stop()
         await blocking(settings).run(catch_up.stop)
