@@ -115,7 +115,7 @@ def test_what_runs_is_pinned_the_same_for_tests() -> None:
         ("typer", "cli"),
         ("aiokafka", "adapters/kafka"),
         ("happybase", "adapters/hbase"),
-        ("aiohttp", "adapters/owner_http"),
+        ("aiohttp", "adapters"),
     ],
 )
 def test_each_library_is_imported_in_one_folder(library: str, home: str) -> None:

@@ -123,7 +123,7 @@ class SearchIndexContract(ABC):
         async def compare() -> None:
             nonlocal found
             for wanted in _queries(chance, texts):
-                keys = await _all(index, wanted, chance.choice((1, 10, 400)))
+                keys = await _all(index, wanted, chance.choice((7, 50, 400)))
                 assert keys == scanned(made, wanted), wanted
                 assert sorted(await index.best(wanted, 1_000), reverse=True) == keys, wanted
                 found += bool(keys)

@@ -16,7 +16,6 @@ from falcon.journal.envelope import Cursor, Envelope
 from falcon.read.write import Write
 
 RANKED_MAX: Final = 10_000  # hits that are ranked by relevance, the newest: some 30 ms
-_N_BITS: Final = 40  # of a version: more events than an epoch can have
 
 Has: TypeAlias = Literal["file", "link"]
 
@@ -26,7 +25,7 @@ Has: TypeAlias = Literal["file", "link"]
 
 class IndexMessage(NamedTuple):
     """``tokens``: of the text, in order, with spaces between. ``marks``: what is not text (``mark_of``).
-    ``version``: rises with each event of the message's partition."""
+    ``version``: on a cluster it rises with each event of the message's partition."""
 
     room_id: RoomId
     seq: Seq
@@ -81,7 +80,9 @@ def loss(event: Event) -> str | None:
 
 
 def _version(envelope: Envelope) -> int:
-    return envelope.epoch << _N_BITS | envelope.n
+    """Rises on Kafka, where an epoch has the number of the offset at which it begins, and each event takes an offset.
+    One machine counts its epochs; its one writer needs no version."""
+    return envelope.epoch + envelope.n
 
 
 def mark_of(kind: Literal["room", "from", "mentions", "has"], value: int | str) -> str:

@@ -1,0 +1,1 @@
+"""The index of messages of a cluster: OpenSearch, over HTTP."""
