@@ -181,8 +181,19 @@ class PinLine(_SentLine, frozen=True, tag="pin", forbid_unknown_fields=True):
     at: str | None = None
 
 
+class BookmarkLine(_SentLine, frozen=True, tag="bookmark", forbid_unknown_fields=True):
+    """Comes after all messages."""
+
+    account: str
+    room: str
+    seq: Seq
+    created_at: Time
+    note: str = ""
+    at: str | None = None
+
+
 FollowingLine: TypeAlias = ReactionLine | PinLine
-Row: TypeAlias = AccountLine | RoomLine | MessageLine | FollowingLine
+Row: TypeAlias = AccountLine | RoomLine | MessageLine | FollowingLine | BookmarkLine
 Line: TypeAlias = HeaderLine | Row
 
 
@@ -192,7 +203,7 @@ Line: TypeAlias = HeaderLine | Row
 ChangeType: TypeAlias = (
     Literal["changes", "end", "account", "message"]
     | Literal["room", "room-changed", "room-deleted", "member", "member-left"]
-    | Literal["reaction", "reaction-removed", "pin", "pin-removed"]
+    | Literal["reaction", "reaction-removed", "pin", "pin-removed", "bookmark", "bookmark-removed"]
 )
 
 

@@ -18,6 +18,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.lines import (
     FOLLOWING,
     AccountLine,
+    BookmarkLine,
     Change,
     FollowingLine,
     MemberRef,
@@ -82,7 +83,8 @@ def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
 class _Changes:
     """``line``: the number of the first. ``missing``: messages that the rows lack. ``messages``: the ones that were
     edited or deleted, or are missing. ``emptied``: the ones that were deleted. ``following``: lines after a message;
-    None for one that was removed."""
+    None for one that was removed.
+    ``bookmarks``: likewise, by account and message."""
 
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class _Changes:
     messages: dict[_Place, bytes] = field(default_factory=dict)
     emptied: set[_Place] = field(default_factory=set)
     following: dict[_Place, dict[_Identity, Numbered | None]] = field(default_factory=dict)
+    bookmarks: dict[tuple[str, _Place], Numbered | None] = field(default_factory=dict)
 
     def apply(self, change: Change, number: int, raw: bytes) -> None:
         """Raises msgspec.DecodeError."""
@@ -101,6 +104,8 @@ class _Changes:
             of_message, identity = self.following.setdefault(place, {}), identity_of(change)
             of_message.pop(identity, None)  # one that comes again is the newest
             of_message[identity] = None if change.type.endswith("-removed") else (number, raw)
+        elif change.type in ("bookmark", "bookmark-removed"):
+            self.bookmarks[change.account, place] = (number, raw) if change.type == "bookmark" else None
         elif change.type == "account":
             self.accounts[change.ref] = (number, raw)
         elif change.type == "room":
@@ -125,6 +130,12 @@ class _Changes:
         changed = self.following.get(place, {})
         yield from (row for identity, row in rows.items() if identity not in changed)
         yield from (line for line in changed.values() if line is not None)
+
+    def bookmarks_made(self) -> Iterator[Numbered]:
+        """The bookmarks that were set while the export was written, or have another note."""
+        for (_, (room, _)), line in self.bookmarks.items():
+            if line is not None and room not in self.deleted:
+                yield line
 
     def applied_to(self, room: RoomLine) -> RoomLine:
         """The row with the changes: they set, and never add."""
@@ -198,9 +209,14 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
                     place = (line.room, line.seq)
                     last_seqs[line.room] = line.seq
                     yield number, changes.messages.get((line.room, line.seq), raw)
+            case BookmarkLine():
+                is_row = number < changes.line and (line.account, (line.room, line.seq)) not in changes.bookmarks
+                if is_row and line.room not in changes.deleted:
+                    yield number, raw
     yield from changes.lines_after(place, following)
     if rooms_due:
         yield from _rooms_made(changes)
+    yield from changes.bookmarks_made()
 
 
 def _rooms_made(changes: _Changes) -> Iterator[Numbered]:

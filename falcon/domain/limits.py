@@ -9,6 +9,7 @@ MEMBERS_AT_CREATION_MAX = 500  # one event has all of them
 MEMBERS_AT_IMPORT_MAX = 10_000  # in one line; further lines bring the others
 TITLE_CHARS_MAX = 100  # a line below a name
 ABOUT_CHARS_MAX = 500  # some lines of a card
+NOTE_CHARS_MAX = 500  # of a bookmark: a few sentences
 TOKENS_MAX = 100  # devices and programs of an account; its state has all of them
 UNSHOWN_TEXTS = 16  # handles and e-mails of an account's last wishes, which its next wish releases
 CHANGES_REMEMBERED = 64  # recent edits and deletions that a room keeps, see Room.changes

@@ -22,6 +22,7 @@ from falcon.features.accounts.rules import (
     TokenAnswer,
     WishAnswer,
 )
+from falcon.features.bookmarks.rules import BookmarkAnswer, BookmarksCommand, BookmarksEvent
 from falcon.features.claims.rules import CLAIMS, ClaimAnswer, ClaimsCommand, ClaimsEvent
 from falcon.features.invitations.rules import (
     INVITATIONS,
@@ -55,7 +56,7 @@ from falcon.features.sign_in.rules import (
 
 # Routes are tried in this order: the most frequent ones come first.
 FEATURES: Final = (
-    *("messages", "reactions", "pins", "read_marks", "people", "search", "rooms", "accounts"),
+    *("messages", "reactions", "pins", "read_marks", "bookmarks", "people", "search", "rooms", "accounts"),
     *("sign_in", "invitations", "claims", "owners"),
 )
 
@@ -70,19 +71,25 @@ def modules(name: str) -> list[Any]:
 RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | PinsCommand | RoomsCommand
 CreatingCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition
 OtherCommand: TypeAlias = (
-    CreatingCommand | AccountCommand | SignInCommand | InvitationsCommand | ClaimsCommand | OwnersCommand
+    CreatingCommand
+    | AccountCommand
+    | SignInCommand
+    | BookmarksCommand
+    | InvitationsCommand
+    | ClaimsCommand
+    | OwnersCommand
 )
 Command: TypeAlias = OtherCommand | RoomCommand
 
 
 RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | PinsEvent | RoomsEvent
-OtherEvent: TypeAlias = AccountEvent | SignInEvent | InvitationsEvent | ClaimsEvent | OwnersEvent
+OtherEvent: TypeAlias = AccountEvent | SignInEvent | BookmarksEvent | InvitationsEvent | ClaimsEvent | OwnersEvent
 Event: TypeAlias = RoomEvent | OtherEvent | CommandAnswered | PassedOver
 
 # The kinds of aggregates, each with the commands that are decided on one that is there, and with its events.
 AGGREGATES: Final[tuple[tuple[AggregateKind, Any, Any], ...]] = (
     (ROOM, RoomCommand, RoomEvent),
-    (ACCOUNT, AccountCommand | SignInCommand, AccountEvent | SignInEvent),
+    (ACCOUNT, AccountCommand | SignInCommand | BookmarksCommand, AccountEvent | SignInEvent | BookmarksEvent),
     (INVITATIONS, InvitationsCommand, InvitationsEvent),
     (CLAIMS, ClaimsCommand, ClaimsEvent),
     (OWNERS, OwnersCommand, OwnersEvent),
@@ -95,6 +102,7 @@ Answer: TypeAlias = (
     | ReadAnswer
     | ReactionAnswer
     | PinAnswer
+    | BookmarkAnswer
     | AccountAnswer
     | TokenAnswer
     | ProfileAnswer

@@ -16,7 +16,7 @@ from falcon.domain.ids import ID_MAX, AccountId, Partition
 from falcon.domain.limits import TEXT_BYTES_MAX
 from falcon.features.accounts.table import AccountRow
 from falcon.http.problems import Problem, broken, invalid, not_json, wrong_media_type
-from falcon.http.shapes import NewLink, NewToken, Nothing
+from falcon.http.shapes import NewBookmark, NewLink, NewToken, Nothing
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _BODY_MAX = 512 << 10  # bytes: a message of TEXT_BYTES_MAX, each byte of which 
 _CACHED_QUERY_MAX = 128  # bytes
 _PARAMETERS_MAX = 50  # of a query: each takes a microsecond, also of clients without a token
 _DIGITS_MAX = 15  # of a Content-Length: reading a number of thousands of digits takes long
-_MAY_BE_LEFT_OUT: Final = (Nothing, NewToken, NewLink)  # bodies of which all fields have defaults
+_MAY_BE_LEFT_OUT: Final = (Nothing, NewToken, NewLink, NewBookmark)  # bodies of which all fields have defaults
 _nothing = msgspec.json.Decoder(Nothing)
 
 

@@ -86,6 +86,10 @@ class NewToken(RequestShape, frozen=True):
     expires_in: Annotated[int, Meta(ge=1, le=_TOKEN_SECONDS_MAX)] | None = None
 
 
+class NewBookmark(RequestShape, frozen=True):
+    note: Annotated[str, Meta(max_length=limits.NOTE_CHARS_MAX)] = ""
+
+
 class MyProfile(RequestShape, frozen=True):
     """``email``: owners and admins only."""
 

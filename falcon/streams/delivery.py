@@ -24,8 +24,8 @@ from falcon.features.rooms.rules import (
 )
 from falcon.features.rooms.stream import ROOM_CHANGED, ROOM_CREATED, ROOM_DELETED, StreamedRoom
 from falcon.read.times import rfc3339
-from falcon.streams.event import InARoom, StreamEvent
-from falcon.streams.events import TO_THE_ROOM
+from falcon.streams.event import InARoom, OfAnAccount, StreamEvent
+from falcon.streams.events import TO_THE_ACCOUNT, TO_THE_ROOM
 from falcon.streams.frames import Frame, encode
 from falcon.streams.subscription import Subscription
 
@@ -109,6 +109,8 @@ class Delivery:
                         self._leave(subscription, room_id)
             case _ as event if type(event) in TO_THE_ROOM:
                 self._to_room(subscription, event)  # type: ignore[arg-type]
+            case _ as event if type(event) in TO_THE_ACCOUNT:
+                self._to_account(subscription, event)  # type: ignore[arg-type]
             case _:
                 pass  # no stream shows it
 
@@ -190,6 +192,11 @@ class Delivery:
         """Push an event that all members of the room see in the same way."""
         if event.room_id in subscription.rooms:
             shown = TO_THE_ROOM[type(event)]
+            subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))
+
+    def _to_account(self, subscription: Subscription, event: OfAnAccount) -> None:
+        if event.account_id == subscription.account_id and subscription.wants(event.room_id):
+            shown = TO_THE_ACCOUNT[type(event)]
             subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))
 
     def _leave(self, subscription: Subscription, room_id: RoomId) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from falcon.domain.ids import RoomId
+from falcon.domain.ids import AccountId, RoomId
 
 
 class StreamEvent(msgspec.Struct, frozen=True):
@@ -22,8 +22,15 @@ class InARoom(Protocol):
     def room_id(self) -> RoomId: ...
 
 
-class ToTheRoom(msgspec.Struct, frozen=True):
-    """``data``: what the stream shows of the event; the same for everybody in the room."""
+class OfAnAccount(InARoom, Protocol):
+    """An event that only its account sees."""
+
+    @property
+    def account_id(self) -> AccountId: ...
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """``data``: what the stream shows of the event; the same for all streams that see it."""
 
     event: StreamEvent
     data: Callable[[Any], msgspec.Struct]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -22,6 +22,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.streams import resume_tokens
 from falcon.streams.cuts import Cut, Cuts
 from falcon.streams.delivery import Delivery, Lookups
+from falcon.streams.events import TO_THE_ACCOUNT
 from falcon.streams.memory import HistoryMemory, RecordMemory
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import LocatedRecord, Tail
@@ -101,6 +102,9 @@ class Feed:
         # called with segment, offset and event of each token that is revoked
         self.token_revoked: Callable[[int, int, TokenRevoked], None] = lambda segment, offset, event: None
         self.account_changed: Callable[[int, int, AccountChanged], None] = lambda segment, offset, event: None
+        # called with each read mark that moves in one of the rooms that are wanted
+        self.mark_moved: Callable[[ReadMoved], None] = lambda event: None
+        self.marks_wanted: Container[RoomId] = ()
         self.every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
         self._ends = Shared(lambda: tail.ends(dict.fromkeys(self.every_segment)))
         self._moved = asyncio.Condition()
@@ -448,6 +452,8 @@ class Feed:
                     self.token_revoked(raw.segment, raw.at.offset, envelope.event)
             if is_profile and isinstance(envelope.event, AccountChanged):
                 self.account_changed(raw.segment, raw.at.offset, envelope.event)
+            if isinstance(envelope.event, ReadMoved) and key in self.marks_wanted:
+                self.mark_moved(envelope.event)
             passed_on += self._pass_on(raw, envelope)
             audience = self._rooms.get(key, ())
             if passed_on > _TURN_BYTES or _is_crowded(audience):
@@ -461,7 +467,7 @@ class Feed:
 
     def _is_of_absent_reader(self, raw: LocatedRecord) -> bool:
         """True if only an account without a stream here receives the event."""
-        if raw.record.type not in READER_EVENTS:
+        if raw.record.type not in READER_EVENTS or raw.record.key in self.marks_wanted:
             return False
         reader = codec.account_of(raw.record)
         return reader != NOBODY and reader not in self._accounts
@@ -507,6 +513,8 @@ class Feed:
                 | AccountChanged(account_id=account_id)
             ):
                 return list(self._accounts.get(account_id, ()))
+            case _ if type(event) in TO_THE_ACCOUNT:
+                return list(self._accounts.get(event.account_id, ()))  # type: ignore[union-attr]
             case _:
                 return list(here or ())
         others = (each for account_id in about for each in self._accounts.get(account_id, ()))

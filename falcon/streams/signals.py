@@ -27,7 +27,7 @@ from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.streams")
 
-SIGNALS: Final = ("typing", "presence", "accounts")
+SIGNALS: Final = ("typing", "presence", "accounts", "receipts")
 WATCHED_MAX: Final = 500  # accounts that a stream may watch
 AUDIENCE_MAX: Final = 500  # connections of a process that hear of typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account

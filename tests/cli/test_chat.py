@@ -165,6 +165,23 @@ def test_messages_are_pinned_shown_and_unpinned(run: Run, server: FakeFalcon) ->
     assert msgspec.json.decode(told)["message"]["text"] == "Tea 1?"
 
 
+def test_messages_are_bookmarked_and_listed(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Tea?")]
+    for seq, note in (("1", "Later"), ("2", "")):
+        assert run(server, "bookmark", "64", seq, "--note", note).stdout == ""
+    assert run(server, "bookmarks").stdout.splitlines() == [
+        "2026-11-25 09:30:00  64 #1  [Later]  Tea?",
+        "2026-11-25 09:30:00  64 #2  (you cannot read the room)",
+    ]
+    run(server, "bookmark", "64", "2", "--remove")
+    (told,) = run(server, "bookmarks", "--json").stdout.splitlines()
+    assert msgspec.json.decode(told)["note"] == "Later"
+
+
+def test_readers_of_a_message_are_listed(run: Run, server: FakeFalcon) -> None:
+    assert run(server, "readers", "64", "1").stdout == "130  Alice  #2\n"
+
+
 def test_tail_shows_the_newest_also_when_they_are_more_than_a_page(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, seq, f"text {seq}") for seq in range(1, 501)]
     lines = run(server, "tail", "64", "-n", "450").stdout.splitlines()

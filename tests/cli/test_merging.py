@@ -203,3 +203,16 @@ def test_reactions_follow_their_message_as_the_changes_left_them(run: Run, serve
     ]
     bob, alice = told[1][2], told[2][2]
     assert (told[5][2], told[7][2], bob != alice) == (bob, alice, True)
+
+
+def test_bookmarks_come_last_and_are_as_the_changes_leave_them(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    marks = [
+        {"type": "bookmark", "room": "tea", "seq": seq, "account": "bo", "created_at": TIME, "note": note}
+        for seq, note in ((1, "one"), (2, "two"))
+    ]
+    rows = (ALICE, BOB, TEA, said(1), said(2), *marks)
+    removed = {"type": "bookmark-removed", "room": "tea", "seq": 1, "account": "bo", "at": "0:12"}
+    sent = merged(
+        run, server, tmp_path, said(3, at="0:9"), marks[1] | {"note": "new", "at": "0:11"}, removed, rows=rows
+    )
+    assert [(line["seq"], line.get("note")) for line in sent[-2:]] == [(3, None), (2, "new")]

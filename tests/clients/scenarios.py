@@ -361,6 +361,32 @@ async def messages_are_pinned_and_unpinned(world: World) -> None:
     await stream.leave()
 
 
+async def messages_are_bookmarked_and_read(world: World) -> None:
+    anna, ben = await world.person("Anna"), await world.person("Ben")
+    room = await anna.room(ben)
+    stream = await ben.client.stream(rooms=[room])
+    await begun(stream)
+    receipts = await anna.client.stream(rooms=[room], signals=["receipts"])
+    await begun(receipts)
+    await anna.post(room, "Tea?")
+    kept = await ben.client.call("set_bookmark", room, 1, note="Later")
+    assert (kept["room_id"], kept["seq"], kept["note"]) == (room, 1, "Later")
+    (listed,) = (await ben.client.call("bookmarks"))["bookmarks"]
+    assert (listed["message"]["text"], listed["note"]) == ("Tea?", "Later")
+    assert await ben.client.call("remove_bookmark", room, 1) is None
+    for type, note in (("set", {"note": "Later"}), ("removed", {})):
+        data = (await heard(stream, f"bookmark.{type}"))["data"]
+        assert data.items() >= {"room_id": room, "seq": 1, **note}.items()
+    assert (await anna.client.call("readers", room, 1))["readers"] == []
+    await ben.client.call("mark_read", room, 1)
+    (reader,) = (await anna.client.call("readers", room, 1))["readers"]
+    assert (reader["account_id"], reader["read_seq"]) == (ben.account_id, 1)
+    data = (await heard(receipts, "receipts"))["data"]
+    assert data == {"room_id": room, "account_id": ben.account_id, "read_seq": 1}
+    await stream.leave()
+    await receipts.leave()
+
+
 async def a_key_stands_for_one_command(world: World) -> None:
     anna = await world.person("Anna")
     room = await anna.room()
@@ -816,6 +842,7 @@ SERVED: Final = (
     to_react_twice_is_to_react_once,
     reactions_are_listed_by_page,
     messages_are_pinned_and_unpinned,
+    messages_are_bookmarked_and_read,
     a_key_stands_for_one_command,
     a_read_sees_what_was_written,
     who_has_left_keeps_the_name,

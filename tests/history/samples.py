@@ -27,6 +27,7 @@ from falcon.features.accounts.rules import (
     TokenUsed,
     WishAnswer,
 )
+from falcon.features.bookmarks.rules import BookmarkAnswer, BookmarkRemoved, BookmarkSet
 from falcon.features.catalogue import Answer, Event
 from falcon.features.claims.rules import ClaimAnswer, TextClaimed, TextReleased
 from falcon.features.invitations.rules import (
@@ -165,6 +166,8 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "reaction-added.v1": _record(ReactionAdded(ROOM, 42, "👩🏽\u200d🚀", ANN, AT, 9, 2, 7, (BOB, ANN))),
     "pin-added.v1": _record(PinAdded(ROOM, 42, ANN, AT, 7)),
     "pin-removed.v1": _record(PinRemoved(ROOM, 42, BOB)),
+    "bookmark-set.v1": _record(BookmarkSet(ANN, ROOM, 42, "Later", AT)),
+    "bookmark-removed.v1": _record(BookmarkRemoved(ANN, ROOM, 42, AT)),
     "reaction-removed.v1": _record(ReactionRemoved(ROOM, 42, "❤️", BOB, LATER, 7, 10, 1, 7, (ANN,))),
     "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41, 3, 2), KEYED, ReadAnswer(ROOM, 41, 3, 2)),
     "account-created.v1": _record(AccountCreated(ANN, "Ann", "owner", AT), KEYED, AccountAnswer(ANN, "Ann", SEALED)),
@@ -223,6 +226,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.member-answer": _answered(MemberAnswer(BOB, "member", 41)),
     "command-answered.v1.read-answer": _answered(ReadAnswer(ROOM, 41, 3, 2)),
     "command-answered.v1.pin-answer": _answered(PinAnswer(ROOM, 42, ANN, AT)),
+    "command-answered.v1.bookmark-answer": _answered(BookmarkAnswer(ROOM, 42, "Later", AT)),
     "command-answered.v1.reaction-answer": _answered(ReactionAnswer(ROOM, 42, "👍", 3)),
     "command-answered.v1.account-answer": _answered(AccountAnswer(ANN, "Ann")),
     "command-answered.v1.token-answer": _answered(TokenAnswer(2)),

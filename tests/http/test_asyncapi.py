@@ -40,8 +40,8 @@ def test_every_event_that_is_sent_is_in_the_table() -> None:
     assert not [name for name in declared if f'"{name}"' in sources], "an event that is sent without its declaration"
     of_the_stream = set(re.findall(r'"(hello|caught_up|catch_up|bye)"', sources))
     assert {event.name for event in STREAM_EVENTS if not event.signal} == {*declared, *of_the_stream}
-    assert [event.name for event in STREAM_EVENTS if event.signal] == ["typing", "presence", "account"]
-    assert SIGNALS == ("typing", "presence", "accounts")
+    assert [event.name for event in STREAM_EVENTS if event.signal] == ["typing", "presence", "account", "receipts"]
+    assert SIGNALS == ("typing", "presence", "accounts", "receipts")
 
 
 def test_the_document_is_asyncapi_3_and_leads_somewhere(document: Json) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from falcon.domain.decision import Decided
 from falcon.domain.events import CommandAnswered
 from falcon.features.accounts.rules import ChangeAccount, CreateAccount, IssueToken, RevokeToken, UseToken, WantTexts
+from falcon.features.bookmarks.rules import ImportBookmark, RemoveBookmark, SetBookmark
 from falcon.features.catalogue import Command, Event
 from falcon.features.claims.rules import ClaimText, ReleaseText
 from falcon.features.invitations.rules import Invite, RevokeInvitation, UseInvitation
@@ -132,6 +133,9 @@ class BusyFalcon:
             WantTexts(by, {"handle": pick(["ann", "bob", None])}),
             StepDown(by, {by: number(4), other: number(4)}),
             self._change_of(by),
+            SetBookmark(by, room_id, seq, pick(["", "Later"])),
+            RemoveBookmark(by, room_id, seq),
+            ImportBookmark(by, room_id, seq, "Of old", NOW),
         ]
         code, session = pick(["code 1", "code 2"]), NewSession(f"hash {number(1_000)}", _LATE)
         signing: list[Command] = [

@@ -1176,6 +1176,26 @@ def test_pins_come_to_everybody_in_the_room(
     assert outside.next().name == "room.created"
 
 
+@BOTH
+def test_a_bookmark_comes_to_its_own_account_alone(
+    anna: Person, ben: Person, room: Room, listen: Listen, transport: Transport
+) -> None:
+    anna.says(room, "Tea?")
+    mine, others = begun(listen(ben, transport=transport)), begun(listen(anna, transport=transport))
+    path = f"/v1/bookmarks/{room.room_id}/1"
+    ben.put(path, {"note": "Later"}), ben.delete(path), ben.delete(path)
+    mark = {"room_id": room.room_id, "seq": 1}
+    assert shown([mine.next() for _ in range(2)]) == [
+        ("bookmark.set", {**mark, "note": "Later"}),
+        ("bookmark.removed", {**mark, "note": ""}),
+    ]
+    anna.says(room, "Coffee?")
+    assert others.next().name == "message.posted"
+    ben.says(ben.makes_room("Another"), "Hi")
+    anna.makes_room("Of Anna")
+    assert others.next().name == "room.created"
+
+
 def test_a_replay_tells_of_reactions_as_they_happened(anna: Person, ben: Person, room: Room, listen: Listen) -> None:
     stream = begun(listen(ben))
     anna.says(room, "Tea?")

@@ -42,6 +42,29 @@ export interface Authors {
   authors: Array<Author>;
 }
 
+export interface Bookmark {
+  room_id: number;
+  seq: number;
+  note: string;
+  /** RFC 3339, UTC */
+  created_at: string;
+}
+
+export interface BookmarkPage {
+  bookmarks: Array<BookmarkedMessage>;
+  next_cursor: string | null;
+}
+
+/** ``message``: null once the room cannot be read. */
+export interface BookmarkedMessage {
+  room_id: number;
+  seq: number;
+  note: string;
+  /** RFC 3339, UTC */
+  created_at: string;
+  message: ShownMessage | null;
+}
+
 /** The token is shown only once. */
 export interface CreatedAccount {
   account_id: number;
@@ -206,6 +229,17 @@ export interface MessageChange {
   mentions?: Array<number> | null;
 }
 
+export interface MessageReader {
+  account_id: number;
+  name: string;
+  read_seq: number;
+}
+
+export interface MessageReaders {
+  readers: Array<MessageReader>;
+  next_cursor: string | null;
+}
+
 /** Ascending by ``seq``. A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more. */
 export interface Messages {
   messages: Array<ShownMessage>;
@@ -233,6 +267,10 @@ export interface NewAccount {
   email?: string | null;
   title?: string;
   bot?: boolean;
+}
+
+export interface NewBookmark {
+  note?: string;
 }
 
 /** ``rooms``: whose admin the caller is. ``expires_in``: seconds. */

@@ -313,6 +313,26 @@ export class FalconClient {
     return this.#connection.query(`/v1/rooms/${roomId}/pins`, {}, options);
   }
 
+  /** Keep a message for yourself, or change its note. */
+  setBookmark(roomId, seq, { note = "", ...options } = {}) {
+    return this.#command("PUT", `/v1/bookmarks/${roomId}/${seq}`, { note }, options);
+  }
+
+  /** It is fine if there is none. */
+  removeBookmark(roomId, seq, options) {
+    return this.#command("DELETE", `/v1/bookmarks/${roomId}/${seq}`, undefined, options);
+  }
+
+  /** Your bookmarks, the newest first. ``message`` is null once you cannot read its room. */
+  bookmarks({ limit, cursor, ...options } = {}) {
+    return this.#connection.query("/v1/bookmarks", { limit, cursor }, options);
+  }
+
+  /** The members who have read up to a message or further, without its author and members who hide their reads. */
+  readers(roomId, seq, { limit, cursor, ...options } = {}) {
+    return this.#connection.query(`/v1/rooms/${roomId}/messages/${seq}/readers`, { limit, cursor }, options);
+  }
+
   /** Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread. */
   markRead(roomId, seq, { force, ...options } = {}) {
     return this.#command("PUT", `/v1/rooms/${roomId}/read`, { seq, force }, options);

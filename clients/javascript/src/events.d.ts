@@ -29,6 +29,13 @@ export interface PresenceShown {
   online: boolean;
 }
 
+/** How far the account has read the room. */
+export interface Receipt {
+  room_id: number;
+  account_id: number;
+  read_seq: number;
+}
+
 /** How far the history of a room goes. */
 export interface RoomReach {
   room_id: number;
@@ -38,6 +45,13 @@ export interface RoomReach {
 export interface StreamEnd {
   reason: "draining" | "slow" | "unauthenticated";
   retry_after_ms: number;
+}
+
+/** ``note``: empty if the bookmark is removed. */
+export interface StreamedBookmark {
+  room_id: number;
+  seq: number;
+  note: string;
 }
 
 export interface StreamedMember {
@@ -123,6 +137,10 @@ export interface EventData {
   "pin.removed": StreamedPin;
   /** Your own read mark moves, maybe on another device. */
   "read.moved": StreamedReadMark;
+  /** You set a bookmark, or change its note, on any device. */
+  "bookmark.set": StreamedBookmark;
+  /** You remove a bookmark, on any device. */
+  "bookmark.removed": StreamedBookmark;
   /** A room of yours is created, or another account opens a direct room with you. */
   "room.created": StreamedRoom;
   /** The name or the description of a room changes, or it is opened or closed. If it is closed and you have not joined it, no event of this room follows. */
@@ -141,11 +159,13 @@ export interface EventData {
   "presence": PresenceShown;
   /** The name, handle or title of an account that the stream watches has changed, or it was deactivated. */
   "account": AccountShown;
+  /** A member has read further in a room of at most 100 members that the stream names. */
+  "receipts": Receipt;
   /** The server closes this stream. Reconnect with the last id after retry_after_ms. */
   "bye": StreamEnd;
 }
 
-export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "pin.added" | "pin.removed" | "read.moved" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "account" | "bye";
+export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "pin.added" | "pin.removed" | "read.moved" | "bookmark.set" | "bookmark.removed" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "account" | "receipts" | "bye";
 
 /** An event of the stream. ``id`` is the token to resume after it. */
 export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

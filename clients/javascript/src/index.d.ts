@@ -1,4 +1,7 @@
 import type {
+  Bookmark,
+  BookmarkPage,
+  MessageReaders,
   Account,
   AccountChange,
   Accounts,
@@ -170,6 +173,10 @@ export class FalconClient {
   addReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<ReactionCount>;
   removeReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<void>;
   reactions(roomId: number, seq: number, options?: PageOptions & { emoji?: string }): Promise<Reactions>;
+  setBookmark(roomId: number, seq: number, options?: CommandOptions & { note?: string }): Promise<Bookmark>;
+  removeBookmark(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
+  bookmarks(options?: PageOptions): Promise<BookmarkPage>;
+  readers(roomId: number, seq: number, options?: PageOptions): Promise<MessageReaders>;
   addPin(roomId: number, seq: number, options?: CommandOptions): Promise<Pin>;
   removePin(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
   pins(roomId: number, options?: CallOptions): Promise<Pins>;

@@ -24,6 +24,8 @@ export const EVENTS = Object.freeze([
   "pin.added",
   "pin.removed",
   "read.moved",
+  "bookmark.set",
+  "bookmark.removed",
   "room.created",
   "room.changed",
   "room.deleted",
@@ -33,6 +35,7 @@ export const EVENTS = Object.freeze([
   "typing",
   "presence",
   "account",
+  "receipts",
   "bye",
 ]);
 const KNOWN = new Set(EVENTS);

@@ -18,6 +18,8 @@ from falcon_chat.models import (
     Accounts,
     Author,
     Authors,
+    Bookmark,
+    BookmarkPage,
     CreatedAccount,
     FoundAccounts,
     Imported,
@@ -31,6 +33,7 @@ from falcon_chat.models import (
     Member,
     Members,
     Message,
+    MessageReaders,
     Messages,
     Pin,
     Pins,
@@ -401,6 +404,26 @@ class FalconClient:
         """The pinned messages of a room, the newest pin first; at most 100."""
         return await self._get(f"/v1/rooms/{room_id}/pins", Pins)
 
+    async def set_bookmark(self, room_id: int, seq: int, *, note: str = "", key: str | None = None) -> Bookmark:
+        """Keep a message for yourself, or change its note."""
+        return await self._command("PUT", f"/v1/bookmarks/{room_id}/{seq}", {"note": note}, Bookmark, key)
+
+    async def remove_bookmark(self, room_id: int, seq: int, *, key: str | None = None) -> None:
+        """Remove a bookmark. If there is none nothing changes."""
+        await self._connection.command("DELETE", f"/v1/bookmarks/{room_id}/{seq}", key=key)
+
+    async def bookmarks(self, *, limit: int | None = None, cursor: str | None = None) -> BookmarkPage:
+        """Your bookmarks, the newest first. ``message`` is None once you cannot read its room."""
+        return await self._get("/v1/bookmarks", BookmarkPage, limit=limit, cursor=cursor)
+
+    async def readers(
+        self, room_id: int, seq: int, *, limit: int | None = None, cursor: str | None = None
+    ) -> MessageReaders:
+        """The members who have read up to a message or further, without its author and members who hide their reads."""
+        return await self._get(
+            f"/v1/rooms/{room_id}/messages/{seq}/readers", MessageReaders, limit=limit, cursor=cursor
+        )
+
     async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadState:
         """Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread."""
         body = _given(seq=seq, force=force or None)
@@ -418,7 +441,7 @@ class FalconClient:
         rooms: Iterable[int] | None = None,
         resume: str | None = None,
         *,
-        signals: Iterable[Literal["typing", "presence", "accounts"]] = (),
+        signals: Iterable[Literal["typing", "presence", "accounts", "receipts"]] = (),
         watch: Iterable[int] = (),
     ) -> Stream:
         """Events of these rooms, or of all rooms of the account, also those it joins later.
@@ -441,7 +464,8 @@ class FalconClient:
         removed from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
 
         ``signals``: typing (Typing). ``watch``: at most 500 accounts with which this one shares a room, which are
-        reported as they come and go (Presence); :meth:`Stream.watch` changes them. Both are best effort.
+        reported as they come and go (Presence); :meth:`Stream.watch` changes them. ``signals``: receipts (Receipts),
+        how far others read in ``rooms`` of at most 100 members. All are best effort.
         """
         self._streams = [stream for stream in self._streams if not stream.is_closed]
         self._streams.append(Stream(self._connection, rooms, resume, signals, watch))

@@ -10,7 +10,8 @@ from falcon_chat.models import Message, ReadState, Role, Room, RoomSummary
 _Itself = TypeVar(
     "_Itself",
     bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Typing | Presence"
-    " | AccountShown | Bye | ReactionAdded | ReactionRemoved | PinAdded | PinRemoved",
+    " | AccountShown | Bye | ReactionAdded | ReactionRemoved | PinAdded | PinRemoved | BookmarkSet | BookmarkRemoved"
+    " | Receipts",
 )
 _OfMessage = TypeVar("_OfMessage", bound="MessagePosted | MessageEdited | MessageDeleted")
 _OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
@@ -110,6 +111,23 @@ class PinRemoved(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class BookmarkSet(msgspec.Struct, frozen=True):
+    """Your own, maybe on another device."""
+
+    room_id: int
+    seq: int
+    note: str
+    id: str = ""
+
+
+class BookmarkRemoved(msgspec.Struct, frozen=True):
+    """Your own, maybe on another device."""
+
+    room_id: int
+    seq: int
+    id: str = ""
+
+
 class RoomCreated(msgspec.Struct, frozen=True):
     room: Room
     id: str = ""
@@ -181,6 +199,15 @@ class AccountShown(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class Receipts(msgspec.Struct, frozen=True):
+    """How far an account has read a room. A signal: it may be lost."""
+
+    room_id: int
+    account_id: int
+    read_seq: int
+    id: str = ""
+
+
 class Bye(msgspec.Struct, frozen=True):
     """The server closes the connection. There is nothing to do: the stream reconnects by itself."""
 
@@ -201,6 +228,8 @@ Event: TypeAlias = (
     | ReactionRemoved
     | PinAdded
     | PinRemoved
+    | BookmarkSet
+    | BookmarkRemoved
     | RoomCreated
     | RoomChanged
     | RoomDeleted
@@ -211,6 +240,7 @@ Event: TypeAlias = (
     | Typing
     | Presence
     | AccountShown
+    | Receipts
     | Bye
 )
 
@@ -250,6 +280,8 @@ _READERS: Final[dict[str, _Reader]] = {
     "reaction.removed": _itself(ReactionRemoved),
     "pin.added": _itself(PinAdded),
     "pin.removed": _itself(PinRemoved),
+    "bookmark.set": _itself(BookmarkSet),
+    "bookmark.removed": _itself(BookmarkRemoved),
     "room.created": _of_room(RoomCreated),
     "room.changed": _of_room(RoomChanged),
     "room.deleted": _of_room(RoomDeleted),
@@ -260,5 +292,6 @@ _READERS: Final[dict[str, _Reader]] = {
     "typing": _itself(Typing),
     "presence": _itself(Presence),
     "account": _itself(AccountShown),
+    "receipts": _itself(Receipts),
     "bye": _itself(Bye),
 }

@@ -32,6 +32,7 @@ class _Line(msgspec.Struct):
     type: str
     ref: str = ""
     room: str = ""
+    account: str = ""
     seq: int = 0
     at: str | None = None
     detail: str = ""
@@ -56,6 +57,8 @@ def resume_token(line: bytes) -> str | None:
             return None
         case "account" | "room":
             return f"{last.type}:{last.ref}"
+        case "bookmark":
+            return f"bookmark:{last.account}"
         case unknown if not last.seq:
             raise ValueError(f"an export does not go on behind a line of type {unknown!r}")
         case _:  # of a message, or a line that follows one

@@ -44,6 +44,53 @@ class Authors(msgspec.Struct, frozen=True):
     authors: tuple[Author, ...]
 
 
+class Bookmark(msgspec.Struct, frozen=True):
+    room_id: int
+    seq: int
+    note: str
+    created_at: datetime
+
+
+class ReactionSummary(msgspec.Struct, frozen=True):
+    """How many accounts have reacted with an emoji, and the first of them, in the order in which they did."""
+
+    emoji: str
+    count: int
+    accounts: tuple[int, ...]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and its
+    author_id is 0."""
+
+    room_id: int
+    seq: int
+    author_id: int
+    text: str
+    posted_at: datetime
+    edited_at: datetime | None = None
+    deleted: bool = False
+    reply_to: int | None = None
+    mentions: tuple[int, ...] = ()
+    reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType = msgspec.UNSET
+    missing: bool = False
+
+
+class BookmarkedMessage(msgspec.Struct, frozen=True):
+    """``message``: null once the room cannot be read."""
+
+    room_id: int
+    seq: int
+    note: str
+    created_at: datetime
+    message: Message | None
+
+
+class BookmarkPage(msgspec.Struct, frozen=True):
+    bookmarks: tuple[BookmarkedMessage, ...]
+    next_cursor: str | None
+
+
 class CreatedAccount(msgspec.Struct, frozen=True):
     """The token is shown only once."""
 
@@ -176,29 +223,15 @@ class Members(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class ReactionSummary(msgspec.Struct, frozen=True):
-    """How many accounts have reacted with an emoji, and the first of them, in the order in which they did."""
-
-    emoji: str
-    count: int
-    accounts: tuple[int, ...]
+class MessageReader(msgspec.Struct, frozen=True):
+    account_id: int
+    name: str
+    read_seq: int
 
 
-class Message(msgspec.Struct, frozen=True):
-    """A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and its
-    author_id is 0."""
-
-    room_id: int
-    seq: int
-    author_id: int
-    text: str
-    posted_at: datetime
-    edited_at: datetime | None = None
-    deleted: bool = False
-    reply_to: int | None = None
-    mentions: tuple[int, ...] = ()
-    reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType = msgspec.UNSET
-    missing: bool = False
+class MessageReaders(msgspec.Struct, frozen=True):
+    readers: tuple[MessageReader, ...]
+    next_cursor: str | None
 
 
 class Messages(msgspec.Struct, frozen=True):

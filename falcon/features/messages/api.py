@@ -187,15 +187,15 @@ async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq:
 
 
 async def shown_messages(
-    edge: Edge, request: AuthedRequest, access: Access, room_id: RoomId, seqs: Collection[Seq]
+    edge: Edge, request: AuthedRequest, access: Access, room_id: RoomId, seqs: Collection[Seq], *, deleted: bool = False
 ) -> dict[Seq, bytes]:
-    """The JSON of some messages of the room, as pages show them. One that was deleted is left out."""
-
+    """The JSON of some messages of the room, as pages show them. One that was deleted is left out, unless ``deleted``
+    is true."""
     rows = await edge.store.messages([(room_id, seq) for seq in seqs])
     lacking = [(room_id, seq) for seq in seqs if (room_id, seq) not in rows]
     if lacking:  # their table may be behind
         rows |= await edge.reads.newest(request, room_id, edge.store.messages, lacking)
-    found = {seq: row for (_, seq), row in rows.items() if not is_deleted(row)}
+    found = {seq: row for (_, seq), row in rows.items() if deleted or not is_deleted(row)}
     reactions = await _shown_reactions(edge, access, room_id, found)
     return {seq: with_reactions(row, reactions.get(seq)) for seq, row in found.items()}
 

@@ -6,7 +6,7 @@ import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.pins.rules import PinAdded, PinRemoved
-from falcon.streams.event import StreamEvent, ToTheRoom
+from falcon.streams.event import Shown, StreamEvent
 
 
 class StreamedPin(msgspec.Struct, frozen=True):
@@ -24,4 +24,4 @@ def _pin(event: PinAdded | PinRemoved) -> StreamedPin:
 _ADDED: Final = StreamEvent("pin.added", "A message is pinned to its room.", StreamedPin)
 _REMOVED: Final = StreamEvent("pin.removed", "A message is unpinned, or a pinned message is deleted.", StreamedPin)
 EVENTS: Final = (_ADDED, _REMOVED)
-TO_THE_ROOM: Final = {PinAdded: ToTheRoom(_ADDED, _pin), PinRemoved: ToTheRoom(_REMOVED, _pin)}
+TO_THE_ROOM: Final = {PinAdded: Shown(_ADDED, _pin), PinRemoved: Shown(_REMOVED, _pin)}

@@ -6,7 +6,7 @@ import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.reactions.rules import ReactionAdded, ReactionRemoved
-from falcon.streams.event import StreamEvent, ToTheRoom
+from falcon.streams.event import Shown, StreamEvent
 
 
 class StreamedReaction(msgspec.Struct, frozen=True):
@@ -27,6 +27,6 @@ REACTION_ADDED: Final = StreamEvent("reaction.added", "A member reacts to a mess
 REACTION_REMOVED: Final = StreamEvent("reaction.removed", "A reaction to a message is removed.", StreamedReaction)
 EVENTS: Final = (REACTION_ADDED, REACTION_REMOVED)
 TO_THE_ROOM: Final = {
-    ReactionAdded: ToTheRoom(REACTION_ADDED, reaction),
-    ReactionRemoved: ToTheRoom(REACTION_REMOVED, reaction),
+    ReactionAdded: Shown(REACTION_ADDED, reaction),
+    ReactionRemoved: Shown(REACTION_REMOVED, reaction),
 }

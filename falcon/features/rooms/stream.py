@@ -6,7 +6,7 @@ import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomKind
-from falcon.streams.event import StreamEvent, ToTheRoom
+from falcon.streams.event import Shown, StreamEvent
 
 
 class StreamedRoom(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ MEMBER_LEFT: Final = StreamEvent(
 )
 EVENTS: Final = (ROOM_CREATED, ROOM_CHANGED, ROOM_DELETED, MEMBER_JOINED, MEMBER_CHANGED, MEMBER_LEFT)
 TO_THE_ROOM: Final = {
-    MemberJoined: ToTheRoom(MEMBER_JOINED, member),
-    MemberChanged: ToTheRoom(MEMBER_CHANGED, member),
-    MemberLeft: ToTheRoom(MEMBER_LEFT, member),
+    MemberJoined: Shown(MEMBER_JOINED, member),
+    MemberChanged: Shown(MEMBER_CHANGED, member),
+    MemberLeft: Shown(MEMBER_LEFT, member),
 }

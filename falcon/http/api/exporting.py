@@ -56,6 +56,7 @@ _SINCE: Final = "must be the position of the first line"
 _CHANGES: Final = {event: line for kind in LINE_KINDS for event, line in kind.changes.items()}
 _DELETIONS: Final = codec.names_of(MessageDeleted)
 _FOLLOWERS: Final = [kind.followers for kind in LINE_KINDS if kind.followers is not None]
+_OF_ACCOUNTS: Final = [kind.of_account for kind in LINE_KINDS if kind.of_account is not None]
 
 P = TypeVar("P", int, Position)
 
@@ -73,11 +74,12 @@ class _ExportSection(IntEnum):
     ACCOUNTS = 0
     ROOMS = 1
     MESSAGES = 2
-    CHANGES = 3
+    BOOKMARKS = 3
+    CHANGES = 4
 
 
 class _From(msgspec.Struct, frozen=True):
-    """The account, room or message after which an export resumes."""
+    """The account, room or message after which an export resumes; the account with whose bookmarks it does."""
 
     section: _ExportSection = _ExportSection.ACCOUNTS
     identity: int = 0
@@ -85,7 +87,7 @@ class _From(msgspec.Struct, frozen=True):
 
 
 async def export_lines(edge: Edge, request: AuthedRequest) -> StreamingResponse:
-    """Accounts, rooms with their members, and messages, each by id; then what changed while they were read."""
+    """Accounts, rooms with their members, messages, and bookmarks, each by id; then what changed meanwhile."""
     query = request.query(ExportQuery)
     if (query.resume is None) != (query.since is None):
         raise invalid("since", f"{_SINCE}, and come together with resume")
@@ -109,11 +111,14 @@ def _resume(text: str) -> _From:
             return _From(_ExportSection.ROOMS, room_id)
         case "message", [room_id, seq]:
             return _From(_ExportSection.MESSAGES, room_id, seq)
+        case "bookmark", [account_id]:
+            return _From(_ExportSection.BOOKMARKS, account_id - 1)
     raise _wrong_resume(text)
 
 
 def _wrong_resume(text: str) -> Problem:
-    return invalid("resume", "must be account:REF, room:REF, message:ROOM:SEQ or changes, from the last line")
+    rule = "must be account:REF, room:REF, message:ROOM:SEQ, bookmark:ACCOUNT or changes, from the last line"
+    return invalid("resume", rule)
 
 
 def _since(text: str, partitions: int) -> dict[Partition, int]:
@@ -191,6 +196,12 @@ class Export:
             async for room in _all_rooms(self._edge, start.identity if start.section == _ExportSection.MESSAGES else 0):
                 async for chunk in _message_lines(self._edge, room, 0):
                     yield chunk
+        if start.section <= _ExportSection.BOOKMARKS:
+            after = start.identity if start.section == _ExportSection.BOOKMARKS else 0
+            async for account in _all_accounts(self._edge, after):
+                for lines_of in _OF_ACCOUNTS:
+                    async for chunk in lines_of(self._edge, account.account_id):
+                        yield chunk
 
     async def _changes(self) -> AsyncIterator[bytes]:
         """Every event from ``since`` to the log's end after the last row was read.

@@ -27,7 +27,7 @@ from falcon.http.responses import BytesResponse, json_response
 LINE_KINDS: Final[tuple[LineKind, ...]] = tuple(
     sorted(
         (kind for api in reversed(modules("api")) for kind in getattr(api, "LINES", ())),
-        key=lambda kind: kind.followers is not None,
+        key=lambda kind: kind.followers is not None or kind.of_account is not None,
     )
 )
 ImportLine: Final[Any] = reduce(or_, (kind.shape for kind in LINE_KINDS))

@@ -181,6 +181,7 @@ class LineKind(NamedTuple):
     executes all lines of the kind.
 
     ``changes``: the line that an export has of an event, and of its place in the log. ``followers``: of an export.
+    ``of_account``: the lines of an account that an export has after all messages.
     """
 
     shape: type[Any]
@@ -191,6 +192,7 @@ class LineKind(NamedTuple):
     followers: Followers | None = None
     accounts: Callable[[Any], Iterable[AccountId]] = _no_accounts
     check_all: Callable[[Checks], Awaitable[None]] = _no_check_of_all
+    of_account: Callable[[Edge, AccountId], AsyncIterator[bytes]] | None = None
 
 
 def encoded(line: msgspec.Struct | Mapping[str, Any]) -> bytes:

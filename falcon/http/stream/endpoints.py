@@ -30,7 +30,7 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None, Meta(description=f"Ids of the rooms to listen to, at most {_ROOMS_MAX}, separated by commas")
     ] = None
     signals: Annotated[
-        str | None, Meta(description="Signals to receive: typing, presence and accounts, separated by commas")
+        str | None, Meta(description="Signals to receive: typing, presence, accounts and receipts, separated by commas")
     ] = None
     watch: Annotated[
         str | None,

@@ -6,7 +6,7 @@ import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.http.shapes import RoomSummary
-from falcon.streams import signals
+from falcon.streams import receipts, signals
 from falcon.streams.event import StreamEvent
 from falcon.streams.events import LOGGED_EVENTS
 from falcon.streams.frames import StreamEnd
@@ -51,6 +51,12 @@ STREAM_EVENTS: Final = (
         "account",
         "The name, handle or title of an account that the stream watches has changed, or it was deactivated.",
         signals.AccountShown,
+        signal=True,
+    ),
+    StreamEvent(
+        "receipts",
+        f"A member has read further in a room of at most {receipts.MEMBERS_MAX} members that the stream names.",
+        receipts.Receipt,
         signal=True,
     ),
     StreamEvent("bye", "The server closes this stream. Reconnect with the last id after retry_after_ms.", StreamEnd),

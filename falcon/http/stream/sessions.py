@@ -25,6 +25,7 @@ from falcon.read.names import AccountNames
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed
+from falcon.streams.receipts import Receipts
 from falcon.streams.room_lists import RoomLists
 from falcon.streams.signals import Signals
 from falcon.streams.subscription import Subscription
@@ -59,6 +60,7 @@ class Streams:
         applied = Shared(lambda: store.applied_everywhere(feed.partitions))
         self.room_lists = RoomLists(store, feed, applied)
         self._feed = feed
+        self._receipts = Receipts(feed, store)
         self._callers = StreamCallers(authenticator, limiter, signals, secret)
         self._opener = Opener(
             store, feed, lookups, names, applied, self.room_lists, limiter, TableTurns(), authenticator.revocations
@@ -166,6 +168,7 @@ class Streams:
             if listening.done():
                 listening.result()
                 self.signals.came(subscription)
+                self._receipts.came(subscription)
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         except (JournalUnavailable, ReadStoreUnavailable, WrongPlace) as error:
             log.warning("a stream could not begin: %s", error)
@@ -178,6 +181,7 @@ class Streams:
             if expiring is not None:
                 expiring.cancel()
             self.signals.went(subscription)
+            self._receipts.went(subscription)
             self._feed.remove(subscription)
             subscription.lose()
         if sink.ended.done():
