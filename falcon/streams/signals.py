@@ -342,12 +342,16 @@ class Signals:
             ]
             self._push(wanting, "typing", TypingShown(room_id, account_id))
 
-    def show_account(self, event: AccountChanged) -> None:
-        """Tell the streams that watch the account what it shows now."""
-        watching = [each for each in self._watching.get(event.account_id, ()) if "accounts" in each.signals]
-        if watching and not _SHOWN_FIELDS.isdisjoint(event.changed):
-            shown = AccountShown(event.account_id, event.name, event.handle, event.title, event.deactivated)
-            self._push(watching, "account", shown)
+    def watching(self, event: AccountChanged) -> list[Subscription]:
+        """The streams that watch the account, if it shows something else now."""
+        if _SHOWN_FIELDS.isdisjoint(event.changed):
+            return []
+        return [each for each in self._watching.get(event.account_id, ()) if "accounts" in each.signals]
+
+    def show_account(self, event: AccountChanged, watching: Iterable[Subscription]) -> None:
+        """Tell these streams what the account shows now."""
+        shown = AccountShown(event.account_id, event.name, event.handle, event.title, event.deactivated)
+        self._push(list(watching), "account", shown)
 
     def _show_changed(self) -> None:
         for account_id in self._presence.changed():

@@ -48,6 +48,7 @@ from falcon.streams.feed import Feed
 from falcon.streams.revocations import Revocations
 from falcon.streams.signals import Signals, SignalTransport
 from falcon.streams.tail import Tail
+from falcon.streams.watchers import Watchers
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
@@ -195,7 +196,7 @@ def start_edge(
     revocations.changed.append(lambda event: names.know(event.account_id, event.name))
     revocations.began.append(names.forget)
     signals = Signals(transport, feed)
-    revocations.changed.append(signals.show_account)
+    revocations.changed.append(Watchers(store, signals).account_changed)
     reads = ReadYourWrites(store, names, freshness, partitions)
     origins, uses = Origins(settings.allowed_origins), TokenUses(gateway, partitions)
     authenticator = Authenticator(store, reads, allowed, revocations, secret, origins, uses)
