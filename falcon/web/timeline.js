@@ -9,6 +9,7 @@ import { pickEmoji } from "./picker.js";
 import { richText, withLinks } from "./richtext.js";
 import { day, fullTime, listed, t, time } from "./strings.js";
 
+const LISTS = () => import("./lists.js");
 const NEAR = 700; // pixels from an end at which more is read
 const BOTTOM = 60;
 const TOGETHER_MS = 5 * 60_000;
@@ -445,6 +446,8 @@ export class Timeline {
         writable ? iconButton("reply", t("message.reply"), () => this.#reply(message)) : null,
         writable ? iconButton("pin", t(this.#app.pins?.has(message.seq) ? "message.unpin" : "message.pin"), () => void this.#app.pins?.toggle(message.seq)) : null,
         mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
+        iconButton("bookmark", t("message.bookmark"), () => void this.#app.shows(LISTS, "keep", this.#room, message.seq)),
+        iconButton("eye", t("readers.title"), () => void this.#app.shows(LISTS, "openReaders", this.#room, message.seq)),
         iconButton("link", t("message.link"), () => void this.#copyLink(message)),
         mayDelete ? iconButton("bin", t("message.delete"), () => void this.#delete(message), { class: "icon-button danger" }) : null,
       ].filter(Boolean),
