@@ -1,5 +1,7 @@
 """Rooms with many members and accounts with many direct rooms are stored and read in parts."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -7,10 +9,12 @@ import pytest
 
 from falcon.features.accounts.rules import AccountAnswer, CreateAccount
 from falcon.features.catalogue import Command
+from falcon.features.claims.rules import ClaimText
 from falcon.features.decider import EVOLVES
 from falcon.features.messages.rules import MessagePosted, PostMessage
 from falcon.features.read_marks.rules import MoveRead
 from falcon.features.rooms.rules import CreateRoom, DeleteRoom, Invitation, OpenDirect, PutMember, RemoveMember
+from falcon.journal.envelope import Recorded
 from falcon.journal.ports import Checkpoint, JournalUnavailable, Snapshot
 from falcon.write import snapshots
 from falcon.write.limits import ShardLimits
@@ -403,3 +407,30 @@ def test_a_checkpoint_that_cannot_read_what_it_changes_takes_no_process_down(los
     assert ann.done(PostMessage(BOB, room, "hello again")).message.seq == 2
     ann.minute()
     assert Host(lossy).done(PostMessage(BOB, room, "and again")).message.seq == 3
+
+
+# --- many small ones --------------------------------------------------------------------------------------------------
+
+
+def taken_over(command: Callable[[int], Command]) -> tuple[int, int, float]:
+    """Bytes of the log, bytes of states, and seconds of CPU to replay 2,000 of a kind."""
+    before, after = PartitionOwner(MemoryLog(1)), PartitionOwner(MemoryLog(1))
+    for each in (before, after):
+        each.recover(each.log.take(0))
+    for number in range(2_000):
+        before.partition.execute(CommandEnvelope(0, ANN, command(number), 1e18), 1_000)
+    append = before.partition.pop_append()
+    assert append is not None
+    recorded = [Recorded(offset, envelope) for offset, envelope in enumerate(append.envelopes)]
+    began = time.process_time()
+    for event in recorded:
+        after.partition.replay(event)
+    seconds = time.process_time() - began
+    return sum(len(each.data) for each in append.records), size(after.captured()), seconds
+
+
+def test_a_takeover_takes_no_more_for_claims_than_for_as_many_rooms() -> None:
+    rooms = [taken_over(lambda n: CreateRoom(ANN, f"Room {n}")) for _ in range(3)]
+    claims = [taken_over(lambda n: ClaimText("handle", f"handle {n}", ANN, n + 1)) for _ in range(3)]
+    assert (claims[0][0] < rooms[0][0], claims[0][1] < rooms[0][1]) == (True, True), (claims, rooms)
+    assert min(each[2] for each in claims) < 2 * min(each[2] for each in rooms)
