@@ -59,8 +59,8 @@ check-http:
 check-others:
 	$(QUICKLY) tests --ignore tests/http --ignore tests/adapters
 
-bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|overload, written to build/bench/ (needs wrk; most suites more)
-	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
+bench: $(VENV)/.load         ## speed and memory, written to build/bench/ (needs wrk; some sections more)
+	$(BIN)/python -m tools.bench $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
 load: $(VENV)/.load          ## users by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own
 	@$(BIN)/python -m load_tests.load $(LOAD) $(ARGS)

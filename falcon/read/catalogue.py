@@ -2,7 +2,7 @@
 small rows is declared in the ``table`` of its feature alone, as ``ITEMS``."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.ids import Partition
 from falcon.features.accounts import hbase as accounts_hbase
@@ -62,55 +62,22 @@ class ReadModel(NamedTuple):
     passed_over: Project = _nothing
 
 
-READ_MODELS: Final[dict[str, ReadModel]] = {
-    "timeline": ReadModel(
-        project=timeline.project,
-        takes=timeline.TAKES,
-        loss=timeline.loss,
-        sqlite=timeline_sqlite.MODEL,
-        hbase=timeline_hbase.MODEL,
-        passed_over=timeline.passed_over,
-    ),
-    "rooms": ReadModel(
-        project=rooms.project,
-        takes=rooms.TAKES,
-        loss=rooms.loss,
-        sqlite=rooms_sqlite.MODEL,
-        hbase=rooms_hbase.MODEL,
-    ),
-    "memberships": ReadModel(
-        project=memberships.project,
-        takes=memberships.TAKES,
-        loss=memberships.loss,
-        sqlite=memberships_sqlite.MODEL,
-        hbase=memberships_hbase.MODEL,
-    ),
-    "accounts": ReadModel(
-        project=accounts.project,
-        takes=accounts.TAKES,
-        loss=accounts.loss,
-        sqlite=accounts_sqlite.MODEL,
-        hbase=accounts_hbase.MODEL,
-    ),
-    "reactions": ReadModel(
-        project=reactions.project,
-        takes=reactions.TAKES,
-        loss=reactions.loss,
-        sqlite=reactions_sqlite.MODEL,
-        hbase=reactions_hbase.MODEL,
-    ),
-    "directory": ReadModel(
-        project=directory.project,
-        takes=directory.TAKES,
-        loss=directory.loss,
-        sqlite=directory_sqlite.MODEL,
-        hbase=directory_hbase.MODEL,
-    ),
+_TABLES: Final[dict[str, tuple[Any, SqliteModel, HBaseModel]]] = {
+    "timeline": (timeline, timeline_sqlite.MODEL, timeline_hbase.MODEL),
+    "rooms": (rooms, rooms_sqlite.MODEL, rooms_hbase.MODEL),
+    "memberships": (memberships, memberships_sqlite.MODEL, memberships_hbase.MODEL),
+    "accounts": (accounts, accounts_sqlite.MODEL, accounts_hbase.MODEL),
+    "reactions": (reactions, reactions_sqlite.MODEL, reactions_hbase.MODEL),
+    "directory": (directory, directory_sqlite.MODEL, directory_hbase.MODEL),
     **{
-        table.ITEMS.name: ReadModel(table.project, table.TAKES, table.loss, table.ITEMS.sqlite, table.ITEMS.hbase)
+        table.ITEMS.name: (table, table.ITEMS.sqlite, table.ITEMS.hbase)
         for table in modules("table")
         if hasattr(table, "ITEMS")
     },
+}
+READ_MODELS: Final[dict[str, ReadModel]] = {
+    name: ReadModel(table.project, table.TAKES, table.loss, sqlite, hbase, getattr(table, "passed_over", _nothing))
+    for name, (table, sqlite, hbase) in _TABLES.items()
 }
 
 

@@ -1,14 +1,12 @@
-"""Suites, and the tools with which their sections measure."""
+"""What the sections of the benchmark measure with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-from tools.bench.figures import Figure
 from tools.harness.machine import Cores
 from tools.harness.servers import FalconServer
 
@@ -18,7 +16,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A number of a suite's options: as usual, and in a short smoke."""
+    """A number of the options: as usual, and in a short smoke."""
 
     usual: int
     short: int
@@ -51,23 +49,6 @@ class Bench:
 
     def falcon(self, folder: str) -> FalconServer:
         return FalconServer("falcon", self.cores.server, self.folder / folder)
-
-
-Measures: TypeAlias = Mapping[str, Callable[[], Sequence[Figure]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
-    """The report lies in build/bench/. ``open``: what its sections need, for as long as they are measured; it gives
-    their measurements. ``must_hold``: a figure that misses its aim is a failure."""
-
-    title: str
-    method: Path
-    sections: Sequence[str]
-    sizes: Mapping[str, Size]
-    open: Callable[[Bench], AbstractContextManager[Measures]]
-    must_hold: bool = False
-    failures: tuple[type[Exception], ...] = ()
 
 
 def in_turn(items: Sequence[Item], number: int) -> list[Item]:

@@ -1,1 +1,0 @@
-"""Tests of the overload suite's judgement. Nothing here overloads anything."""
