@@ -26,7 +26,7 @@ LINES = f"{', '.join(_OTHERS)} or {_LAST}"
         (shapes.NewMessage, {"text": "a", "reply_to": "x"}, "reply_to", "must be a whole number or null"),
         (shapes.NewMessage, {"text": "a", "reply_to": 2**53}, "reply_to", "must be at most 9,007,199,254,740,991"),
         (shapes.NewMessage, {"text": "a", "mentions": [1, "x"]}, "mentions[1]", "must be a whole number"),
-        (shapes.NewMessage, {"text": "a", "mentions": [1] * 101}, "mentions", "must have at most 100 entries"),
+        (shapes.NewMessage, {"text": "a", "mentions": [1] * 501}, "mentions", "must have at most 500 entries"),
         (shapes.NewMessage, {"text": "a", "mentions": 1}, "mentions", "must be a list"),
         (shapes.NewRoom, {"name": "a" * 256}, "name", "must have at most 255 characters"),
         (shapes.NewRoom, {"name": "a", "members": [{}]}, "members[0].account_id", "is missing"),

@@ -3,7 +3,7 @@
 TEXT_BYTES_MAX = 65_535  # a message stays far below the 1 MB that brokers take, with all that surrounds it
 NAME_CHARS_MAX = 255  # a line of any client
 DESCRIPTION_CHARS_MAX = 4_096  # a page of text; each change of the room writes it again
-MENTIONS_MAX = 100  # each is a row, and a notice to an account
+MENTIONS_MAX = 500  # each is a row, and a notice to an account: all members of a department
 MEMBERS_MAX = 100_000  # measured up to here: decision 11
 MEMBERS_AT_CREATION_MAX = 500  # one event has all of them
 MEMBERS_AT_IMPORT_MAX = 10_000  # in one line; further lines bring the others

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import emoji
+import msgspec
 from starlette.requests import Request
 
 from falcon.http.constant_documents import ConstantDocument
@@ -28,12 +30,14 @@ _ICON: Final = "icon.svg"
 _DOCS: Final = "docs.html"
 _OF_DOCS: Final = ("docs.js", "tryit.js")
 # The page loads them when a person opens what they show.
-_LATER: Final = ("admin.js", "directory.js", "lists.js", "settings.js", "welcome.js")
+_LATER: Final = ("admin.js", "directory.js", "keys.js", "lists.js", "settings.js", "welcome.js")
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
 }
 # Browsers ask each time, and mostly get 304.
 _ASK: Final = (b"cache-control", b"no-cache")
@@ -47,6 +51,7 @@ GUARDS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
+_EMOJI: Final = "emoji.json"
 _INDEX: Final = b'{"name":"Falcon","docs":"/docs","openapi":"/openapi.json"}'
 
 Render = Callable[[Request], BytesResponse]
@@ -58,13 +63,14 @@ def policy(script: str = "") -> str:
     inline = f" 'sha256-{digest}'" if script else ""
     return (
         f"default-src 'none'; script-src 'self'{inline}; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "manifest-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 
 def documents() -> dict[str, Render]:
     """A renderer for each path. Reads the files now, so that all are of one version while the process runs."""
-    files = _files(_FOLDER)
+    files = _files(_FOLDER) | {_EMOJI: _emoji()}
     client = {f"client/{name}": body for name, body in _files(_CLIENT).items()}
     highlighting = {f"highlighting/{name}": body for name, body in _files(_HIGHLIGHTING).items()}
     modules = [name for name in (*files, *client) if name.endswith(".js") and name not in (*_OF_DOCS, *_LATER)]
@@ -101,10 +107,22 @@ def address(name: str) -> str:
 def _version() -> str:
     """The hash of all files of the web client. Servers with the same files give them the same addresses."""
     found = hashlib.blake2b(digest_size=8)
-    for folder in (_FOLDER, _CLIENT, _HIGHLIGHTING):
-        for name, body in _files(folder).items():
+    for files in (*map(_files, (_FOLDER, _CLIENT, _HIGHLIGHTING)), {_EMOJI: _emoji()}):
+        for name, body in files.items():
             found.update(b"%b %d\n%b" % (name.encode(), len(body), body))
     return found.hexdigest()
+
+
+@functools.cache
+def _emoji() -> bytes:
+    """The names of each emoji, English and Japanese, for a person who types one. Skin tones are left out."""
+    emoji.config.load_language("ja")
+    named = {
+        each: [name.strip(":") for name in (names["en"], *names.get("alias", ()), names.get("ja", "")) if name]
+        for each, names in emoji.EMOJI_DATA.items()
+        if names["status"] == emoji.STATUS["fully_qualified"] and "skin_tone" not in names["en"]
+    }
+    return msgspec.json.encode(named)
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -669,6 +669,13 @@ export class Chat extends EventTarget {
 
   // --- read marks ---------------------------------------------------------------------------------------------------
 
+  /** Puts the mark back before a message. */
+  async markUnread(room, seq) {
+    const mark = await this.falcon.markRead(room.roomId, seq - 1, { force: true });
+    room.seen = 0;
+    this.#readState(room, mark);
+  }
+
   /** Marks messages as seen. */
   async markRead(room, seq) {
     room.seen = Math.max(room.seen, seq);

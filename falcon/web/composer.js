@@ -1,13 +1,16 @@
-// The composer: writes messages, replies and edits, and completes names.
+// The composer: writes messages, replies and edits, and completes names and emoji.
 
 import { reason } from "./dialogs.js";
 import { avatar, h, icon, iconButton } from "./dom.js";
+import { emojiWord, findEmoji } from "./emoji.js";
 import { insertCode, markLines, pastedCode, surround } from "./marking.js";
 import { mentionsIn } from "./richtext.js";
 import { t } from "./strings.js";
 
 const BYTES_MAX = 65_535;
 const SHOWN_MAX = 8;
+const ALL = "all"; // mentions every member
+const MENTIONS_MAX = 500; // that a message may have
 const KEYS = { b: "**", i: "_" }; // with Ctrl or ⌘
 const TOOLS = [
   ["bold", (area) => surround(area, "**")],
@@ -214,7 +217,7 @@ export class Composer {
     const bytes = new TextEncoder().encode(text).length;
     if (!text.trim()) return;
     if (bytes > BYTES_MAX) return void this.#complain(t("compose.long", { n: bytes, max: BYTES_MAX }));
-    const mentions = mentionsIn(text, this.#room.members?.values() ?? [], this.#chosen);
+    const mentions = this.#mentions(text);
     if (this.#editing) return void (await this.#save(this.#editing, text, mentions));
     this.#app.outbox.add(this.#room, text, this.#replyTo, mentions);
     this.#cancel();
@@ -223,6 +226,14 @@ export class Composer {
     this.#grow();
     this.#hideNames();
     await this.#app.timeline.toLatest();
+  }
+
+  /** The members whom the text mentions; with @all every other member. */
+  #mentions(text) {
+    const members = [...(this.#room.members?.values() ?? [])];
+    const all = this.#mayMentionAll && /(?:^|[\s(（「、。])[@＠]all(?![\p{L}\p{N}])/u.test(text);
+    if (all) return members.map(({ account_id }) => account_id).filter((id) => id !== this.#app.chat.me.account_id);
+    return mentionsIn(text, members, this.#chosen);
   }
 
   async #save(message, text, mentions) {
@@ -250,21 +261,60 @@ export class Composer {
 
   #complete() {
     const query = this.#query();
+    const word = this.#emojiWord();
+    if (!query && word) return void this.#completeEmoji(word);
     const wanted = query && fold(query.text);
+    const others = [...(this.#room.members?.values() ?? [])].filter(({ account_id }) => account_id !== this.#app.chat.me.account_id);
+    const all = this.#mayMentionAll && "all".startsWith(wanted ?? "-") ? [{ name: ALL }] : [];
     this.#found = !query
       ? []
-      : [...(this.#room.members?.values() ?? [])]
-          .filter(({ account_id, name }) => account_id !== this.#app.chat.me.account_id && fold(name).includes(wanted))
+      : others
+          .filter(({ name }) => fold(name).includes(wanted))
           .sort((a, b) => fold(b.name).startsWith(wanted) - fold(a.name).startsWith(wanted) || a.name.localeCompare(b.name))
-          .slice(0, SHOWN_MAX);
+          .slice(0, SHOWN_MAX)
+          .concat(all)
+          .map(({ account_id, name }) => ({
+            shown: [account_id ? avatar(name) : null, h("span", { dir: "auto" }, name), h("small", { class: "quiet" }, account_id ? `#${account_id}` : t("compose.all", { n: others.length }))],
+            use: () => {
+              if (account_id) this.#chosen.add(account_id);
+              this.#insert(query.from, `@${name} `);
+            },
+          }));
     this.#at = 0;
     this.#showNames();
+  }
+
+  get #mayMentionAll() {
+    return this.#room.kind !== "direct" && this.#room.members?.size > 1 && this.#room.members.size <= MENTIONS_MAX;
+  }
+
+  #emojiWord() {
+    const { selectionStart, selectionEnd, value } = this.#text;
+    return selectionStart === selectionEnd ? emojiWord(value.slice(0, selectionStart)) : null;
+  }
+
+  async #completeEmoji(word) {
+    const found = await findEmoji(word);
+    if (this.#emojiWord() !== word) return; // more was typed meanwhile
+    this.#found = found.map(([emoji, name]) => ({
+      shown: [h("span", {}, emoji), h("span", {}, `:${name}:`)],
+      use: () => this.#insert(this.#text.selectionStart - word.length - 1, `${emoji} `),
+    }));
+    this.#at = 0;
+    this.#showNames();
+  }
+
+  #insert(from, text) {
+    this.#text.setRangeText(text, from, this.#text.selectionStart, "end");
+    this.#hideNames();
+    this.#typed();
+    this.#hideNames();
   }
 
   #showNames() {
     if (!this.#found.length) return this.#hideNames();
     this.#list.replaceChildren(
-      ...this.#found.map(({ account_id, name }, n) =>
+      ...this.#found.map(({ shown }, n) =>
         h(
           "li",
           {
@@ -279,9 +329,7 @@ export class Composer {
               },
             },
           },
-          avatar(name),
-          h("span", { dir: "auto" }, name),
-          h("small", { class: "quiet" }, `#${account_id}`),
+          shown,
         ),
       ),
     );
@@ -308,14 +356,7 @@ export class Composer {
   }
 
   #choose() {
-    const query = this.#query();
-    const member = this.#found[this.#at];
-    if (!query || !member) return;
-    this.#chosen.add(member.account_id);
-    this.#text.setRangeText(`@${member.name} `, query.from, this.#text.selectionStart, "end");
-    this.#hideNames();
-    this.#typed();
-    this.#hideNames();
+    this.#found[this.#at]?.use();
   }
 }
 

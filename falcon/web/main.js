@@ -116,6 +116,10 @@ class App {
     void this.shows(() => import("./directory.js"), "openDirectory");
   }
 
+  search() {
+    void this.shows(() => import("./lists.js"), "openSearch");
+  }
+
   /** Opens what is seldom needed, and loaded when it is. */
   async shows(load, name, ...given) {
     try {
@@ -220,9 +224,14 @@ class App {
   }
 
   #key(event) {
-    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "k" || document.querySelector("dialog[open]")) return;
+    if (document.querySelector("dialog[open]")) return;
+    const held = event.ctrlKey || event.metaKey;
+    const isWriting = event.target.matches?.("input, textarea, select");
+    if (held && event.key.toLowerCase() === "k") this.find();
+    else if (held && event.shiftKey && event.key.toLowerCase() === "f") this.search();
+    else if (!held && event.key === "?" && !isWriting) void this.shows(() => import("./keys.js"), "helpOnKeys");
+    else return;
     event.preventDefault();
-    this.find();
   }
 
   // --- which room is open -------------------------------------------------------------------------------------------------

@@ -60,5 +60,5 @@ export function mentionsIn(text, members, chosen) {
       found.push(...(meant.length ? meant : accounts.length === 1 ? accounts : []));
     }
   }
-  return [...new Set(found)].slice(0, 100);
+  return [...new Set(found)].slice(0, 500);
 }

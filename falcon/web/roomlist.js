@@ -29,6 +29,7 @@ export class RoomList {
         h("img", { src: ICON, alt: "", width: "28", height: "28" }),
         h("h1", {}, t("app.name")),
         iconButton("find", t("directory.title"), () => app.find()),
+        iconButton("words", t("search.title"), () => app.search()),
         iconButton("bookmark", t("bookmarks.title"), () => void app.shows(() => import("./lists.js"), "openBookmarks")),
         iconButton("chat", t("direct.title"), () => newDirect(app.chat, go)),
         iconButton("plus", t("rooms.new"), () => newRoom(app.chat, go)),

@@ -448,11 +448,23 @@ export class Timeline {
         mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
         iconButton("bookmark", t("message.bookmark"), () => void this.#app.shows(LISTS, "keep", this.#room, message.seq)),
         iconButton("eye", t("readers.title"), () => void this.#app.shows(LISTS, "openReaders", this.#room, message.seq)),
+        iconButton("unread", t("message.unread"), () => void this.#markUnread(message)),
         iconButton("link", t("message.link"), () => void this.#copyLink(message)),
         mayDelete ? iconButton("bin", t("message.delete"), () => void this.#delete(message), { class: "icon-button danger" }) : null,
       ].filter(Boolean),
     );
     article.append(this.#actions);
+  }
+
+  /** The message and what comes after it is unread again, and stays so until the room is opened once more. */
+  async #markUnread(message) {
+    const room = this.#room;
+    try {
+      await this.#app.chat.markUnread(room, message.seq);
+      this.#app.go("#/"); // or what is seen would be marked at once
+    } catch (error) {
+      this.#app.toast(reason(error));
+    }
   }
 
   get #writable() {

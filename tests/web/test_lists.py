@@ -1,4 +1,4 @@
-"""Bookmarks and readers in the web client, in a real browser, against real processes."""
+"""Bookmarks, readers and what one types by names, in the web client, in a real browser, against real processes."""
 
 import pytest
 from playwright.sync_api import expect
@@ -33,3 +33,45 @@ def test_an_author_sees_who_has_read_a_message(screen: Open, anna: Person, ben: 
     hers = screen().signs_in(anna).opens(room)
     acts(hers, 1, "Read by")
     expect(hers.page.locator("dialog li .name")).to_have_text([ben.name])
+
+
+def test_a_message_is_marked_unread(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    for text in ("Tea?", "Coffee?", "Cake?"):
+        ben.says(room, text)
+    hers = screen().signs_in(anna).opens(room)
+    hers.sees("Cake?")
+    acts(hers, 2, "Mark unread")
+    expect(hers.page.locator(f'a[href="#/rooms/{room}"]')).to_contain_text("2")
+    assert anna.summary(room)["unread"] == 2
+
+
+def test_an_emoji_is_found_by_its_name_in_both_languages(screen: Open, anna: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    for typed, emoji in (("Well done :tad", "🎉"), ("おめでとう :クラッカ", "🎉")):
+        field = hers.page.locator("#composer")
+        field.press_sequentially(typed)
+        expect(hers.page.locator("#names li").first).to_contain_text(emoji)
+        field.press("Enter")
+        expect(field).to_have_value(f"{typed.partition(':')[0]}{emoji} ")
+        field.fill("")
+
+
+def test_everybody_is_mentioned_by_one_word(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    hers.page.get_by_role("button", name="Members").click()
+    field = hers.page.locator("#composer")
+    field.press_sequentially("@al")
+    expect(hers.page.locator("#names")).to_contain_text("All 1 others")
+    field.fill("@all tea?")
+    field.press("Enter")
+    hers.sees("@all tea?")
+    assert ben.summary(room)["mentions"] == 1
+
+
+def test_keys_are_explained_and_the_page_can_be_installed(screen: Open, anna: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    hers.page.locator("h2").first.click()
+    hers.page.keyboard.press("?")
+    expect(hers.page.get_by_text("Search messages")).to_be_visible()
+    address = hers.page.locator('link[rel="manifest"]').get_attribute("href")
+    assert hers.page.request.get(f"{hers.url}{address}").json()["display"] == "standalone"
