@@ -16,10 +16,10 @@ from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.sockets.lone_signal_transport import LocalSignalTransport
-from falcon.domain.answers import PositionAnswer
+from falcon.domain.answers import Done, PositionAnswer
 from falcon.domain.commands import ReadPosition
 from falcon.domain.ids import Partition
-from falcon.features.accounts.rules import AccountCreated, TokenIssued
+from falcon.features.accounts.rules import AccountCreated, TokenIssued, UseToken
 from falcon.features.catalogue import Event
 from falcon.http import bearer_tokens
 from falcon.http.app import create_app
@@ -63,7 +63,7 @@ class Site:
         self._tables = HBaseTables(self.hbase.beside(), PREFIX, partitions, create, moved=self._tell)
         self.told: Callable[[Moves], None] = lambda moves: None  # where the tables stand, as projectors tell it
         self._shown: Cursor = dict.fromkeys(range(partitions), Position())
-        self._secrets: dict[int, str] = {}
+        self.secrets: dict[int, str] = {}
 
     def happen(self, events: Iterable[Event]) -> list[Envelope]:
         """Append events to the log. The tables do not show them yet: see :meth:`show`."""
@@ -83,12 +83,12 @@ class Site:
     def account(self, account_id: int) -> list[Event]:
         """The events of an account with a token."""
         secret = bearer_tokens.new_secret(_SECRET)
-        self._secrets[account_id] = secret
+        self.secrets[account_id] = secret
         issued = TokenIssued(account_id, 1, bearer_tokens.hash_of(secret), NOW)
         return [AccountCreated(account_id, f"Account {account_id}", "member", NOW), issued]
 
     def headers(self, account_id: int) -> list[tuple[bytes, bytes]]:
-        token = bearer_tokens.token(account_id, self._secrets[account_id])
+        token = bearer_tokens.token(account_id, self.secrets[account_id])
         return [(b"authorization", f"Bearer {token}".encode())]
 
     @property
@@ -112,6 +112,8 @@ class SilentOwners:
         match envelope.command:
             case ReadPosition(partition=partition):
                 return Accepted(PositionAnswer(self._log.length(partition) - 1), partition, 0)
+            case UseToken():
+                return Accepted(Done(), envelope.partition, 0)
             case command:
                 raise NotImplementedError(f"these owners do not know {command}")
 
