@@ -6,13 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
-QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow"
-# As tests/conftest.py has them. Tests of these lanes wait most of the time; the longest lane is first.
-WAITING := seldom servers processes faults
-# These compute, one lane after the other, and take what the others leave of the processors.
-COMPUTING := units simulation
-LANES := $(WAITING) $(COMPUTING)
-# So many lanes at once, one of them computing: on two cores these are busy then for most of the time.
+# Workers for tests. Tests of real processes wait for most of their time, so there are more workers than cores.
 ABREAST ?= 4
 # Tests are compiled once, and not each time.
 export PYTHONDONTWRITEBYTECODE :=
@@ -22,9 +16,8 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 # Where a test that misses a program fails instead of being skipped: checkov and kubernetes-validate, and locust.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
-.PHONY: run test check check-rules check-http check-others bench load faults chaos simulate attack fuzz cluster \
-	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-trial k8s-down checkers lock clean help test-computing \
-	$(LANES:%=test-%)
+.PHONY: run test check check-rules check-tests bench load faults chaos simulate attack fuzz cluster \
+	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-trial k8s-down checkers lock clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z0-9-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -33,19 +26,10 @@ run: $(VENV)/.run            ## start Falcon on this machine (ARGS="--json" pass
 	@exec $(BIN)/falcon up $(ARGS)
 
 test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
-	@echo "Running $(words $(LANES)) lanes, $(ABREAST) beside each other; each tells when it is done: $(LANES)"
-	@$(MAKE) --no-print-directory --keep-going -j$(ABREAST) --output-sync=target test-computing $(WAITING:%=test-%)
-
-test-computing:
-	@failed=0; \
-	for lane in $(COMPUTING); do nice $(BIN)/python -m pytest tests --lane $$lane || failed=1; done; \
-	exit $$failed
-
-$(LANES:%=test-%): test-%:
-	$(BIN)/python -m pytest tests --lane $*
+	$(BIN)/python -m pytest tests --numprocesses $(ABREAST)
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
-	@$(MAKE) --no-print-directory -j3 --output-sync check-rules check-http check-others
+	@$(MAKE) --no-print-directory -j2 --output-sync check-rules check-tests
 
 check-rules: $(VENV)/.dev
 	$(BIN)/ruff format --check --quiet .
@@ -53,11 +37,8 @@ check-rules: $(VENV)/.dev
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo >/dev/null
 
-check-http:
-	$(QUICKLY) tests/http tests/adapters
-
-check-others:
-	$(QUICKLY) tests --ignore tests/http --ignore tests/adapters
+check-tests:
+	$(BIN)/python -m pytest -m "not processes and not faults and not slow" --numprocesses 2
 
 bench: $(VENV)/.load         ## speed and memory, written to build/bench/ (needs wrk; some sections more)
 	$(BIN)/python -m tools.bench $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)

@@ -1,5 +1,5 @@
 """Fixtures for all tests: the real servers, started by the first test that asks for them. And which tests are slow, and
-which run beside which."""
+in which order workers take them."""
 
 import gc
 import os
@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tools.harness.in_memory import folder_in_memory
 
@@ -76,72 +78,66 @@ _SLOW: Final = frozenset(
     }
 )
 
-# These start no process, and wait for seconds all the same: for clients and threads that keep time by themselves.
-_WAITS: Final = frozenset(
+# Modules whose tests use the Kafka and the HBase that all tests share. One worker runs them, so these start once, and a
+# test that hurts them disturbs no other.
+_ON_SERVERS: Final = frozenset(
     {
-        "adapters/test_owner_http.py",
-        "adapters/test_places.py",
-        "clients/test_conformance.py",
-        "http/test_connections.py",
-        "projections/test_consumer.py",
+        "adapters/test_hbase.py",
+        "adapters/test_hbase_tls.py",
+        "adapters/test_kafka.py",
+        "adapters/test_kafka_applied.py",
+        "adapters/test_kafka_compression.py",
+        "adapters/test_kafka_faults.py",
+        "adapters/test_opensearch.py",
+        "cluster/shared/test_cluster.py",
+        "cluster/shared/test_smoke.py",
+        "cluster/shared/test_streams.py",
+        "cluster/test_failover.py",
+        "cluster/test_growing.py",
+        "cluster/test_secured.py",
+        "simulation/test_beside_a_real_hbase.py",
+        "simulation/test_beside_a_real_kafka.py",
+        "streams/test_kafka_cuts.py",
+        "streams/test_kafka_tail.py",
+        "streams/test_signal_transports.py",
     }
 )
 
-# `make test` runs lanes beside each other, each a process: most tests of real processes wait most of the time. Tests
-# that start no process and do not wait are in the lane "units". Others are in the first lane below that names the
-# beginning of their path, else in the lane "processes". Each lane starts servers of its own if its tests need them.
-_UNITS: Final = "units"
-LANES: Final = {
-    _UNITS: (),
-    "servers": (
-        "adapters/test_hbase",
-        "adapters/test_kafka",
-        "cluster/shared/",
-        "cluster/test_failover",
-        "cluster/test_growing",
-        "cluster/test_secured",
-        "simulation/test_beside",
-        "streams/",
-    ),
-    "seldom": ("cluster/test_restore", "monitoring/", "web/"),
-    "faults": ("faults/",),
-    "simulation": ("simulation/",),
-    "processes": ("",),
-}
-_STARTS_PROCESSES: Final = ("processes", "faults")
+# These take longest, a minute and more, so they begin first.
+_LONG: Final = ("simulation/test_growth.py", "cluster/test_restore.py", "monitoring/test_provoked.py")
 
 
-def _lane_of_the_waiting(name: str) -> str:
-    """``name``: the path of a module below tests/."""
-    return next(lane for lane, beginnings in LANES.items() if name.startswith(beginnings))
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist says no types
+    """Tests of a module run in one worker, one module after another in the order of collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "servers" if module.removeprefix("tests/") in _ON_SERVERS else module
 
 
-def _may_start_processes(text: str) -> bool:
-    return any(f"mark.{mark}" in text for mark in _STARTS_PROCESSES)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    config.option.loadscopereorder = False  # it would begin with the module that has most tests
+    return _Scheduling(config, log)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--lane", choices=LANES, help="run the tests of this lane only (tests/conftest.py)")
+def _turn(item: pytest.Item, name: str) -> int:
+    """What takes longest begins first, so that workers end together. ``name``: the path of the module below tests/."""
+    marks = {mark.name for mark in item.iter_markers()}
+    turns = (name in _ON_SERVERS, name in _LONG, "faults" in marks, "processes" in marks, name in _SLOW, True)
+    return turns.index(True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tests = config.rootpath / "tests"
-    if gone := [name for name in _SLOW | _WAITS if not (tests / name).is_file()]:
+    if gone := [name for name in _SLOW | _ON_SERVERS | {*_LONG} if not (tests / name).is_file()]:
         raise pytest.UsageError(f"tests/conftest.py names tests that are not there: {', '.join(gone)}")
-    lane: str | None = config.option.lane
-    mine: list[pytest.Item] = []
-    elsewhere: list[pytest.Item] = []
+    turns: dict[str, int] = {}
     for item in items:
         name = item.path.relative_to(tests).as_posix()
         if name in _SLOW:
             item.add_marker(pytest.mark.slow)
-        starts = any(item.get_closest_marker(mark) for mark in _STARTS_PROCESSES)
-        if lane == _UNITS and starts and not _may_start_processes(item.path.read_text()):
-            raise pytest.UsageError(f"{item.nodeid} is in no lane: its module must name the mark")
-        is_mine = lane in (None, _lane_of_the_waiting(name) if starts or name in _WAITS else _UNITS)
-        (mine if is_mine else elsewhere).append(item)
-    items[:] = mine
-    config.hook.pytest_deselected(items=elsewhere)
+        turns[name] = min(_turn(item, name), turns.get(name, 9))
+    items.sort(key=lambda item: turns[item.path.relative_to(tests).as_posix()])
 
 
 def pytest_collection_finish() -> None:
@@ -157,21 +153,11 @@ _MARKS: Final = re.compile(r"^pytestmark = (.*)$", re.MULTILINE)
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """A module of which the run leaves out every test is not imported: that takes longer than many a test."""
     left_out = re.findall(r"not (\w+)", config.option.markexpr)
-    lane: str | None = config.option.lane
-    if not (left_out or lane) or not collection_path.name.startswith("test_"):
+    if not left_out or not collection_path.name.startswith("test_"):
         return None
-    name = collection_path.relative_to(config.rootpath / "tests").as_posix()
-    if "slow" in left_out and name in _SLOW:
+    if "slow" in left_out and collection_path.relative_to(config.rootpath / "tests").as_posix() in _SLOW:
         return True
-    text = collection_path.read_text()
-    waits = name in _WAITS
-    if lane == _UNITS:
-        if waits:
-            return True
-        left_out += _STARTS_PROCESSES
-    elif lane and (lane != _lane_of_the_waiting(name) or not (waits or _may_start_processes(text))):
-        return True
-    marked = _MARKS.search(text)
+    marked = _MARKS.search(collection_path.read_text())
     if marked and any(f"pytest.mark.{mark}" in marked[1] for mark in left_out):
         return True
     return None

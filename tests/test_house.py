@@ -15,7 +15,6 @@ from falcon.features.catalogue import FEATURES
 from falcon.run.settings import Settings, WrongSettings, setting_names
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
-from tests.conftest import LANES
 
 ROOT = Path(__file__).parent.parent
 # Each of these is a program or a library of its own.
@@ -290,17 +289,6 @@ def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None
         assert path.name == "metrics.py" or not declaring.search(path.read_text()), path
     declared = re.findall(r"\b(?:counter|gauge|histogram)\(\s*\"(\w+)\"", Path(metrics.__file__).read_text())
     assert all(re.fullmatch(r"falcon(_[a-z]+)+", name) for name in declared)
-
-
-def test_make_test_runs_each_lane() -> None:
-    waiting, computing = re.findall(r"^(?:WAITING|COMPUTING) := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert sorted([*waiting.split(), *computing.split()]) == sorted(LANES)
-
-
-def test_each_beginning_in_a_lane_is_that_of_a_test() -> None:
-    names = [path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
-    beginnings = [beginning for lane in LANES.values() for beginning in lane]
-    assert [each for each in beginnings if not any(name.startswith(each) for name in names)] == []
 
 
 def test_every_threat_names_a_test_that_is_there() -> None:

@@ -5,7 +5,6 @@ and tables by name only. Those about tables themselves have real ones.
 """
 
 import asyncio
-import os
 import secrets
 import sys
 import threading
@@ -61,9 +60,8 @@ SEQS = st.integers(1, timeline_hbase.SEQ_MAX)
 
 
 @pytest.fixture(scope="module")
-def gateways(request: pytest.FixtureRequest) -> Iterator[Gateways]:
-    addresses = os.environ.get("FALCON_TEST_HBASE") or request.getfixturevalue("hbase_gateway")
-    gateways = Gateways(addresses.split(","))
+def gateways(hbase_gateway: str) -> Iterator[Gateways]:
+    gateways = Gateways(hbase_gateway.split(","))
     yield gateways
     gateways.close()
 

@@ -1,15 +1,15 @@
-"""Tests that take minutes, of a real Prometheus, of a browser or of servers that are restored: their lane leaves them
-out while nothing has changed of what they are about, and says so. ``CI=true`` runs them all the same."""
+"""Tests that take minutes, of a real Prometheus, of a browser or of servers that are restored: a run of all tests
+leaves them out while nothing has changed of what they are about, and says so. ``CI=true`` runs them all the same."""
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tools.harness.last_pass import LastPass
 
-_LANE: Final = "seldom"
 # Beginnings of the tests' paths, and what they are about.
 _ABOUT: Final = {
     "monitoring/": (
@@ -24,55 +24,52 @@ _ABOUT: Final = {
 }
 
 
-@dataclass
 class _Part:
-    last: LastPass
-    ran: bool = False
-    wrong: bool = False
+    """A part passes when all of it has run and nothing was skipped. It is left out if it has passed as it is now."""
+
+    def __init__(self, beginning: str, made_of: Sequence[str], root: Path) -> None:
+        self.beginning = f"tests/{beginning}"
+        self.made_of = made_of
+        self.last = LastPass(f"tests-{beginning.strip('/').replace('/', '-')}", made_of, root)
+        self.is_left_out = not self.last.changed() and os.environ.get("CI") != "true"
+        self.results: set[str] = set()
 
 
-@dataclass(eq=False)
 class LeftOut:
-    """A plugin for the run of the lane. A part passes when all of it has run and nothing was skipped."""
+    """A plugin for a run of all tests, in each worker and in the process that gives them work and has all results."""
 
-    parts: dict[str, _Part] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    def __init__(self, root: Path) -> None:
+        self._parts = [_Part(beginning, made_of, root) for beginning, made_of in _ABOUT.items()]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        tests = config.rootpath / "tests"
-        for beginning, made_of in _ABOUT.items():
-            mine = [item for item in items if item.path.relative_to(tests).as_posix().startswith(beginning)]
-            last = LastPass(f"tests-{beginning.strip('/').replace('/', '-')}", made_of, config.rootpath)
-            if last.changed() or os.environ.get("CI") == "true":
-                self.parts[beginning] = _Part(last)
-                continue
-            items[:] = [item for item in items if item not in mine]
-            config.hook.pytest_deselected(items=mine)
-            self.said.append(
-                f"Not run: {len(mine)} tests of tests/{beginning}, since {', '.join(made_of)} are as when they last "
-                f"passed. To run them: rm {last.file}, or CI=true"
-            )
+        beginnings = tuple(part.beginning for part in self._parts if part.is_left_out)
+        mine = [item for item in items if item.nodeid.startswith(beginnings)]
+        items[:] = [item for item in items if item not in mine]
+        config.hook.pytest_deselected(items=mine)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for beginning, part in self.parts.items():
-            if report.nodeid.startswith(f"tests/{beginning}"):
-                part.ran = True
-                part.wrong |= not report.passed
+        for part in self._parts:
+            if report.nodeid.startswith(part.beginning):
+                part.results.add(report.outcome)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for line in self.said:
-            terminalreporter.write_line(line)
+        for part in self._parts:
+            if part.is_left_out:
+                terminalreporter.write_line(
+                    f"Not run: {part.beginning}, since {', '.join(part.made_of)} are as when they last passed. "
+                    f"To run them: rm {part.last.file}, or CI=true"
+                )
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        for part in self.parts.values():
-            if part.ran and not part.wrong and not session.shouldstop:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        is_worker = hasattr(session.config, "workerinput")
+        if is_worker or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return
+        for part in self._parts:
+            if part.results == {"passed"}:
                 part.last.passes()
-        if self.said and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-            session.exitstatus = pytest.ExitCode.OK
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    whole = config.args == ["tests"] and not config.option.keyword and not config.option.markexpr
-    if config.option.lane == _LANE and whole:
-        config.pluginmanager.register(LeftOut())
+    if config.args == ["tests"] and not config.option.keyword and not config.option.markexpr:
+        config.pluginmanager.register(LeftOut(config.rootpath))

@@ -21,44 +21,50 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def collected(root: Path, plugin: LeftOut) -> list[str]:
-    """Which of two tests the lane runs."""
-    paths = [root / "tests/web/test_web.py", root / "tests/faults/test_attack.py"]
-    items: list[Any] = [SimpleNamespace(path=path) for path in paths]
-    config: Any = SimpleNamespace(rootpath=root, hook=SimpleNamespace(pytest_deselected=lambda items: None))
+def collected(plugin: LeftOut) -> list[str]:
+    """Which of two tests run."""
+    items: list[Any] = [
+        SimpleNamespace(nodeid=f"tests/{name}.py::test") for name in ("web/test_web", "faults/test_attack")
+    ]
+    config: Any = SimpleNamespace(hook=SimpleNamespace(pytest_deselected=lambda items: None))
     plugin.pytest_collection_modifyitems(config, items)
-    return [item.path.parent.name for item in items]
+    return [item.nodeid.split("/")[1] for item in items]
 
 
-def run(root: Path, outcome: str) -> LeftOut:
-    plugin, report, session = LeftOut(), SimpleNamespace(), SimpleNamespace(shouldstop=False, exitstatus=0)
-    collected(root, plugin)
-    report.nodeid, report.passed = "tests/web/test_web.py::test_chat", outcome == "passed"
-    plugin.pytest_runtest_logreport(report)  # type: ignore[arg-type]
-    plugin.pytest_sessionfinish(session)  # type: ignore[arg-type]
+def run(root: Path, outcome: str, **of_the_run: Any) -> LeftOut:
+    plugin = LeftOut(root)
+    report: Any = SimpleNamespace(nodeid="tests/web/test_web.py::test", outcome=outcome)
+    plugin.pytest_runtest_logreport(report)
+    session: Any = SimpleNamespace(config=SimpleNamespace(**of_the_run))
+    plugin.pytest_sessionfinish(session, 0)
     return plugin
 
 
 def test_it_runs_until_it_has_passed_and_again_when_a_file_changes_or_comes(root: Path) -> None:
     for outcome in ("failed", "skipped", "passed"):
-        assert collected(root, LeftOut()) == ["web", "faults"]
+        assert collected(LeftOut(root)) == ["web", "faults"]
         run(root, outcome)
-    assert collected(root, LeftOut()) == ["faults"]
+    assert collected(LeftOut(root)) == ["faults"]
     (root / "pages" / "chat.js").write_text("2")
-    assert collected(root, LeftOut()) == ["web", "faults"]
+    assert collected(LeftOut(root)) == ["web", "faults"]
     run(root, "passed")
     (root / "pages" / "more.js").write_text("")
-    assert collected(root, LeftOut()) == ["web", "faults"]
+    assert collected(LeftOut(root)) == ["web", "faults"]
+
+
+def test_a_worker_that_passed_its_part_says_nothing_of_the_others(root: Path) -> None:
+    run(root, "passed", workerinput={})
+    assert collected(LeftOut(root)) == ["web", "faults"]
 
 
 def test_what_is_left_out_is_said_and_ci_leaves_nothing_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(root, "passed")
-    plugin = LeftOut()
-    collected(root, plugin)
-    (said,) = plugin.said
-    assert said.startswith("Not run: 1 tests of tests/web/, since pages are as when they last passed")
+    said: list[str] = []
+    reporter: Any = SimpleNamespace(write_line=said.append)
+    LeftOut(root).pytest_terminal_summary(reporter)
+    assert said[0].startswith("Not run: tests/web/, since pages are as when they last passed")
     monkeypatch.setenv("CI", "true")
-    assert collected(root, LeftOut()) == ["web", "faults"]
+    assert collected(LeftOut(root)) == ["web", "faults"]
 
 
 def test_a_file_that_changes_while_it_runs_counts_as_changed_afterwards(root: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 _FOLDER: Final = Path("/dev/shm")
-_ROOM: Final = 4 << 30  # bytes; lanes of tests beside each other fill half of it
+_ROOM: Final = 4 << 30  # bytes; workers for tests fill half of it
 
 
 def folder_in_memory() -> str | None:
