@@ -218,14 +218,14 @@ def test_a_page_of_rooms_costs_what_it_shows(store: HBaseStore) -> None:
 
         async def scenario(edge: Edge) -> None:
             await edge.page(50)
-            read, rows = [], store.hbase.client._rows
+            read, get = [], store.hbase.servers.get
 
-            def counting(name: str, table: str, keys: Sequence[bytes], columns: Any) -> Any:
+            def counting(table: str, keys: Sequence[bytes], columns: Any) -> Any:
                 read.append(len(keys))
-                return rows(name, table, keys, columns)
+                return get(table, keys, columns)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(store.hbase.client, "_rows", counting)
+                patch.setattr(store.hbase.servers, "get", counting)
                 rooms, tables, positions = await edge.cost(edge.page(50))
             assert len(rooms) == 50
             costs.append((tables, positions, sum(read)))

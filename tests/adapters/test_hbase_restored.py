@@ -73,6 +73,7 @@ EVERY_WRITE: tuple[Write, ...] = (
     ShowReaction(256, 30, "👍", 4, 4, b"{}"),
     SetReactionRevision(256, 4),
 )
+TIMELINE = schema.table_name("falcon", "timeline", 1)
 
 
 class World:
@@ -187,9 +188,9 @@ def test_it_may_be_done_again_when_it_ended_halfway(world: World) -> None:
     check(world.hbase, "falcon", name, PARTITIONS)
     world.project()
     assert world.texts() == ["a"]
-    assert {name for name in world.hbase.rows if "timeline" in name} == {schema.table_name("falcon", "timeline", 3)}, (
-        "the tables of before are dropped"
-    )
+    assert {name for name in world.hbase.servers.tables if "timeline" in name} == {
+        schema.table_name("falcon", "timeline", 3)
+    }, "the tables of before are dropped"
 
 
 def test_where_there_are_no_tables_they_are_made(world: World) -> None:
@@ -198,21 +199,21 @@ def test_where_there_are_no_tables_they_are_made(world: World) -> None:
 
 
 def test_tables_of_another_log_do_not_start_over(world: World) -> None:
-    before = set(world.hbase.rows)
+    before = set(world.hbase.servers.tables)
     with pytest.raises(WrongTables, match="this log is another"):
         check_family_of_log(world.hbase, "falcon", "another", PARTITIONS)
     with pytest.raises(WrongTables, match="this log is another"):
         start_over(world.hbase, "falcon", naming.renamed("another"), PARTITIONS, world.create)
-    assert set(world.hbase.rows) == before
+    assert set(world.hbase.servers.tables) == before
 
 
 def test_tables_that_were_restored_from_an_older_copy_catch_up_by_themselves(world: World) -> None:
     world.post("a", "b")
     world.project()
-    copy = {name: {key: dict(row) for key, row in rows.items()} for name, rows in world.hbase.rows.items()}
+    copy = world.hbase.servers.copy()
     world.post("c", "d")
     world.project()
-    world.hbase.rows = copy
+    world.hbase.servers.put_back(copy)
     assert world.texts() == ["a", "b"]
     world.project()
     assert world.texts() == ["a", "b", "c", "d"]
@@ -224,12 +225,12 @@ def test_tables_that_are_newer_than_their_positions_are_right_in_the_end(world: 
     world.post("a", "b")
     world.project()
     meta = schema.meta_name("falcon")
-    copy = {key: dict(row) for key, row in world.hbase.rows[meta].items()}
+    copy = world.hbase.servers.copy()[meta]
     world.post("c")
     world.edit(1, "A")
     world.edit(1, "A!")
     world.project()
-    world.hbase.rows[meta] = copy
+    world.hbase.servers.tables[meta] = copy
     world.post("d")
     world.project()
     assert world.texts() == ["A!", "b", "c", "d"]
@@ -239,11 +240,10 @@ def test_tables_that_are_newer_than_their_positions_are_right_in_the_end(world: 
 def test_tables_of_which_a_part_is_older_than_their_positions_are_found_by_verify(world: World) -> None:
     world.post("a", "b")
     world.project()
-    timeline = schema.table_name("falcon", "timeline", 1)
-    copy = {key: dict(row) for key, row in world.hbase.rows[timeline].items()}
+    copy = world.hbase.servers.copy()[TIMELINE]
     world.post("c", "d")
     world.project()
-    world.hbase.rows[timeline] = copy  # the table of positions was not restored
+    world.hbase.servers.tables[TIMELINE] = copy  # the table of positions was not restored
     world.project()
     assert world.verify() == Comparison(4, 2, 0)
 
@@ -269,8 +269,11 @@ def test_what_was_written_otherwise_is_wrong_wherever_batches_and_windows_end(
     world.post(*"abcdefg")
     world.project()  # one batch, so that no cell bears an offset within any window but the last
     assert world.verify() == Comparison(7, 0, 0, 0)
-    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][timeline_hbase.bucket_key(ROOM, 1)]
-    row[timeline_hbase.message_column(1)].value = b"{}"
+    row = world.hbase.servers.tables[schema.table_name("falcon", "timeline", 1)].rows[
+        timeline_hbase.bucket_key(ROOM, 1)
+    ]
+    first = timeline_hbase.message_column(1)
+    row[first] = row[first]._replace(value=b"{}")
     del row[timeline_hbase.message_column(4)]
     assert world.verify() == Comparison(7, 1, 1, 0)
     assert world.verify(repair=True) == Comparison(7, 1, 1, 0)
@@ -289,8 +292,11 @@ def test_an_edit_counts_when_it_is_judged(world: World, monkeypatch: pytest.Monk
     world.edit(1, "AA")
     world.project()
     assert world.verify() == Comparison(cells=5, missing=0, wrong=0, unexplained=0)  # four messages and the revision
-    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][timeline_hbase.bucket_key(ROOM, 1)]
-    row[timeline_hbase.message_column(1)].value = b"{}"
+    row = world.hbase.servers.tables[schema.table_name("falcon", "timeline", 1)].rows[
+        timeline_hbase.bucket_key(ROOM, 1)
+    ]
+    first = timeline_hbase.message_column(1)
+    row[first] = row[first]._replace(value=b"{}")
     assert world.verify() == Comparison(cells=5, missing=0, wrong=1, unexplained=0)
 
 

@@ -33,8 +33,8 @@ from falcon.run.settings import Settings
 from falcon.write.positions import OwnersPositions
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
 from tests.growth.log import NOW, CountedLog
+from tests.support.hbase import FakeHBase
 from tools.harness.asgi import lifespan
-from tools.harness.fake_hbase import FakeHBase
 
 PREFIX: Final = "falcon"
 _SECRET: Final = b"of a test"

@@ -5,7 +5,6 @@
 """
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import FORMAT
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.adapters.hbase.thrift import TCell
+from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import partition_of
 from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.messages.ranges import MessageRange
@@ -27,6 +26,8 @@ from falcon.read.catalogue import projections
 from tests.projections.busy import BusyFalcon
 from tests.support.builders import NOW, nth_id
 from tests.support.hbase import FakeHBase
+from tools.simulation.hbase.servers import Cell as StoredCell
+from tools.simulation.hbase.servers import Table
 
 FOLDER: Final = Path(__file__).with_name("tables")
 PREFIX: Final = "falcon"
@@ -34,6 +35,7 @@ LOG: Final = "2e37f5149cee0280"
 PARTITIONS: Final = 2
 _IDS: Final = [nth_id(number) for number in range(1, 16)]  # of rooms and accounts, which share them
 _SEQS: Final = 30
+_FAMILY: Final = ColumnDescriptor(name=b"d:", maxVersions=1, timeToLive=-1)
 
 
 class Cell(msgspec.Struct, array_like=True, frozen=True):
@@ -60,9 +62,8 @@ class Tables(msgspec.Struct, frozen=True):
         """One that holds these cells."""
         hbase = FakeHBase()
         for cell in self.cells:
-            cells = hbase.rows.setdefault(cell.table, {}).setdefault(cell.row, {})
-            cells[cell.column] = TCell(value=cell.value, timestamp=cell.stamp)
-        hbase.clock = itertools.count(max(cell.stamp for cell in self.cells) + 1)  # a server's clock does not go back
+            table = hbase.servers.tables.setdefault(cell.table, Table({b"d:": _FAMILY}))
+            table.put(cell.row, cell.column, StoredCell(cell.value, cell.stamp))
         return hbase
 
 
@@ -173,9 +174,9 @@ def _path(version: int) -> Path:
 if __name__ == "__main__" and not _path(FORMAT).exists():
     made = _filled()
     every = [
-        Cell(table, row, column, cell.value, cell.timestamp)
-        for table, rows in sorted(made.rows.items())
-        for row, columns in sorted(rows.items())
+        Cell(name, row, column, cell.value, cell.stamp)
+        for name, table in sorted(made.servers.tables.items())
+        for row, columns in sorted(table.rows.items())
         for column, cell in sorted(columns.items())
     ]
     lines = msgspec.json.encode(Tables(every, answers(made))).replace(b"],[", b"],\n[")

@@ -36,8 +36,8 @@ def test_tables_of_an_older_format_are_made_anew_where_they_lie_otherwise(monkey
     assert log is not None and log.format == FORMAT + 1
     assert (found["rooms"].live, found["rooms"].fill) == (2, Fill.FILLING)
     assert (found["accounts"].live, found["accounts"].fill) == (1, Fill.SHOWN)
-    assert {*table_names(PREFIX, "rooms", 2)} <= hbase.rows.keys()
-    assert not {*table_names(PREFIX, "rooms", 1)} & hbase.rows.keys()
+    assert {*table_names(PREFIX, "rooms", 2)} <= hbase.servers.tables.keys()
+    assert not {*table_names(PREFIX, "rooms", 1)} & hbase.servers.tables.keys()
     assert meta.applied("rooms", 2, PARTITIONS)[0].position.offset == 0, "from the log's beginning"
 
 
