@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from falcon.domain.ids import RoomId, partition_of
 from falcon.features.messages.pages import TimelinePages
 from falcon.features.reactions.pages import ReactionPages
+from falcon.features.search.index import SearchIndex
 from falcon.http.authenticator import Authenticator
 from falcon.http.command_client import CommandClient
 from falcon.http.limits.limiter import Limiter
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 class Edge:
     """One for each event loop. Every part has one job; ``bootstrap`` puts them together.
 
-    ``instance`` names the log. ``secret``: the server's own, from which tokens and tickets are made. ``tail``
-    reads the log for exports. ``providers`` by their names. ``mail``: None if no server is set up.
+    ``instance`` names the log. ``secret``: the server's own, from which tokens and tickets are made. ``search``: None
+    if no index of messages is set up. ``tail`` reads the log for exports. ``providers`` by their names. ``mail``: None
+    if no server is set up.
     """
 
     instance: str
@@ -40,6 +42,7 @@ class Edge:
     names: AccountNames
     pages: TimelinePages
     reactions: ReactionPages
+    search: SearchIndex | None
     tail: Tail
     authenticator: Authenticator
     commands: CommandClient

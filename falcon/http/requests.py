@@ -165,7 +165,7 @@ def _read_flag(name: str, text: str) -> bool:
 def _readers(query_type: Any) -> dict[str, Callable[[str, str], Any]]:
     """Returns the functions that read parameters which are not texts. msgspec would accept ``1e2`` and ``null`` as
     numbers."""
-    readers = ((field.name, _reader(field.type)) for field in msgspec.structs.fields(query_type))
+    readers = ((field.encode_name, _reader(field.type)) for field in msgspec.structs.fields(query_type))
     return {name: read for name, read in readers if read is not None}
 
 

@@ -108,6 +108,8 @@ def _type(schema: dict[str, Any], short: dict[str, str]) -> str:
     if "enum" in schema:
         literal = f"Literal[{', '.join(json.dumps(value) for value in schema['enum'])}]"
         return short.get(literal, literal)
+    if "prefixItems" in schema:
+        return f"tuple[{', '.join(_type(each, short) for each in schema['prefixItems'])}]"
     match schema["type"]:
         case "string" if schema.get("description") == _TIME:
             return "datetime"

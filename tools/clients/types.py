@@ -91,6 +91,8 @@ def _type(schema: dict[str, Any]) -> str:
         return " | ".join(_type(choice) for choice in schema["anyOf"])
     if "enum" in schema:
         return " | ".join(json.dumps(value) for value in schema["enum"])
+    if "prefixItems" in schema:
+        return f"[{', '.join(map(_type, schema['prefixItems']))}]"
     match schema["type"]:
         case "integer" | "number":
             return "number"

@@ -91,6 +91,18 @@ export interface FoundAccounts {
   accounts: Array<Account>;
 }
 
+export interface FoundMessages {
+  hits: Array<Hit>;
+  next_cursor: string | null;
+}
+
+/** ``snippet``: the part of the text that was found, in pieces; True marks what was asked for. */
+export interface Hit {
+  room_id: number;
+  message: ShownMessage;
+  snippet: Array<[string, boolean]>;
+}
+
 /** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before. ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have left it. ``taken``: by the ref of an account, what other accounts have, ``handle``, ``email`` or both: the account came in without it. */
 export interface Imported {
   accounts: Record<string, number>;

@@ -112,6 +112,19 @@ class FoundAccounts(msgspec.Struct, frozen=True):
     accounts: tuple[Account, ...]
 
 
+class Hit(msgspec.Struct, frozen=True):
+    """``snippet``: the part of the text that was found, in pieces; True marks what was asked for."""
+
+    room_id: int
+    message: Message
+    snippet: tuple[tuple[str, bool], ...]
+
+
+class FoundMessages(msgspec.Struct, frozen=True):
+    hits: tuple[Hit, ...]
+    next_cursor: str | None
+
+
 class Imported(msgspec.Struct, frozen=True):
     """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before.
     ``left_out``: by room id, how many members of the lines are not in the room, and were not added since members have

@@ -4,8 +4,10 @@ An FTS5 table without content has the tokens, by the number of the message. Numb
 newest messages are found first without a look at the others. Within a day they are in the order of the log.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,13 +16,18 @@ import apsw
 import msgspec
 
 from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, cause, opening, transaction
+from falcon.adapters.sqlite.layout import begin_of, layout_of, starts_of
+from falcon.adapters.sqlite.source import source_of
 from falcon.adapters.sqlite.tables import PASSING
+from falcon.adapters.sqlite.tail import SqliteStarts
 from falcon.domain.ids import Millis, Partition
 from falcon.features.search.index import ForgetMessage, ForgetRoom, IndexMessage
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.naming import family
 from falcon.read.store import Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop
 from falcon.read.write import Write
+
+log = logging.getLogger("falcon")
 
 # Of the rules of tokens, and of this layout: an index of other ones is thrown away.
 VERSION: Final = 1
@@ -60,6 +67,30 @@ class LogHistory(msgspec.Struct):
     end: Cursor
     start: Callable[[int], int]
     begin: Callable[[Partition], int]
+
+
+def history_of(files: Sequence[apsw.Connection]) -> LogHistory:
+    """``files``: connections to the files of the data folder, in order. Raises JournalUnavailable."""
+    layout, source = layout_of(files[0]), source_of(files)
+    starts, ends = SqliteStarts(layout, starts_of(files[0])), source.end()
+    return LogHistory(
+        source.instance,
+        is_empty=not any(file.execute("SELECT 1 FROM journal LIMIT 1").fetchone() for file in files),
+        end={partition: ends[partition] for partition in range(source.partitions)},
+        start=partial(starts.number, 0),
+        begin=lambda partition: begin_of(layout.segment(layout.place(partition))),
+    )
+
+
+def copy_index(path: Path, to: Path) -> None:
+    """Copy the index as it is now, if it is there. One that cannot be read is left out: it can be made again."""
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            connection.execute("VACUUM INTO ?", (str(to),))
+        to.chmod(0o600)
+    except apsw.Error as error:
+        to.unlink(missing_ok=True)
+        log.warning("the index of messages is not copied: %s", cause(error))
 
 
 class SqliteSearchTables:

@@ -66,7 +66,7 @@ async def search_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if not query.q:
         raise invalid("q", "must have 1 to 100 characters")
     if query.room is not None:
-        await _check_room(edge, request, query.room)
+        await check_room(edge, request, query.room)
     store = edge.store
     if request.is_guest:
         found = await _among(store, query.q, await search.people_near(store, request.account_id))
@@ -82,7 +82,7 @@ async def search_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return json_response(200, FoundAccounts(shown))
 
 
-async def _check_room(edge: Edge, request: AuthedRequest, room_id: RoomId) -> None:
+async def check_room(edge: Edge, request: AuthedRequest, room_id: RoomId) -> None:
     """Raises Problem 404 unless the caller may read the room, 503."""
     try:
         await edge.reads.access(request, room_id)

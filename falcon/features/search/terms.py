@@ -21,11 +21,11 @@ _RUN: Final = f"\u3005-\u3007{_KANA}\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U000
 _MARKS: Final = "".join(
     each for each in map(chr, (*range(0x300, 0x1B00), 0x3099, 0x309A)) if unicodedata.category(each)[0] == "M"
 )
-_words: Final = re.compile(f"[\\w{_MARKS}]+").findall
-_units: Final = re.compile(f"[{_RUN}]+|[^{_RUN}]+").findall
-_is_run: Final = re.compile(f"[{_RUN}]").match
+_words: Final = re.compile(f"[\\w{_MARKS}]+")
+_units: Final = re.compile(f"[{_RUN}]+|[^{_RUN}]+")
+_run: Final = re.compile(f"[{_RUN}]")
 # A quote, or what stands between two spaces. Both may be excluded.
-_asked: Final = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))').finditer
+_asked: Final = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
 _QUOTES: Final = str.maketrans("“”„«»", '"""""')
 
 
@@ -51,11 +51,11 @@ def folded(text: str) -> str:
 
 def units_of(folded_text: str) -> list[str]:
     units = list[str]()
-    for word in _words(folded_text.replace("_", " ")):
+    for word in _words.findall(folded_text.replace("_", " ")):
         if word.isascii():
             units.append(word[:_WORD_CHARS_MAX])
         else:
-            units += [each if _is_run(each) else each[:_WORD_CHARS_MAX] for each in _units(word)]
+            units += [each if _run.match(each) else each[:_WORD_CHARS_MAX] for each in _units.findall(word)]
     return units
 
 
@@ -63,7 +63,7 @@ def tokens_of(text: str) -> list[str]:
     """The tokens that an index keeps of a text."""
     tokens = list[str]()
     for unit in units_of(folded(text)):
-        if unit.isascii() or not _is_run(unit):
+        if unit.isascii() or not _run.match(unit):
             tokens.append(unit)
         else:
             tokens += _tokens_of_run(unit)
@@ -83,7 +83,7 @@ def tokens_of_term(term: Term) -> list[str]:
     """Tokens that stand beside one another in a text that has the term. Of a prefix the last one is a beginning."""
     tokens = list[str]()
     for place, unit in enumerate(term.units):
-        if not _is_run(unit):
+        if not _run.match(unit):
             tokens.append(unit)
             continue
         of_run = _tokens_of_run(unit)
@@ -112,10 +112,10 @@ def parse(q: str) -> tuple[Term, ...]:
 
 
 def _parsed(q: str) -> Iterator[Term]:
-    for each in _asked(q):
+    for each in _asked.finditer(q):
         minus, quoted, plain = each.groups()
         units = units_of(quoted if plain is None else plain)
-        if plain is not None and plain.endswith("*") and units and not _is_run(units[-1]):
+        if plain is not None and plain.endswith("*") and units and not _run.match(units[-1]):
             yield Term((units.pop(),), prefix=True, excluded=bool(minus))
         if units:
             yield Term(tuple(units), excluded=bool(minus))
@@ -130,6 +130,29 @@ def matches(terms: Iterable[Term], text: str) -> bool:
     return all(any(_stands_at(term, units, at) for at in range(len(units))) != term.excluded for term in terms)
 
 
+def spans_of(term: Term, folded_text: str) -> Iterator[tuple[int, int]]:
+    """The places where a folded text has the term, each from its start to its end."""
+    placed = [
+        (word.start() + unit.start(), unit.group())
+        for word in _words.finditer(folded_text.replace("_", " "))
+        for unit in _units.finditer(word.group())
+    ]
+    units = [unit if _run.match(unit) else unit[:_WORD_CHARS_MAX] for _, unit in placed]
+    last = len(term.units) - 1
+    for at in range(len(units)):
+        if not _stands_at(term, units, at):
+            continue
+        (first_at, first), (last_at, ending) = placed[at], placed[at + last]
+        if last or not _run.match(first):
+            start = first_at + len(first) - len(term.units[0]) if last and _run.match(first) else first_at
+            yield start, last_at + (len(term.units[-1]) if _run.match(ending) else len(ending))
+            continue
+        inside = first.find(term.units[0])
+        while inside >= 0:
+            yield first_at + inside, first_at + inside + len(term.units[0])
+            inside = first.find(term.units[0], inside + len(term.units[0]))
+
+
 def _stands_at(term: Term, units: Sequence[str], at: int) -> bool:
     there = units[at : at + len(term.units)]
     last = len(term.units) - 1
@@ -140,8 +163,8 @@ def _stands_at(term: Term, units: Sequence[str], at: int) -> bool:
 
 
 def _fits(wanted: str, unit: str, *, first: bool, last: bool, prefix: bool) -> bool:
-    if not _is_run(wanted):
-        return unit.startswith(wanted) and not _is_run(unit) if prefix else unit == wanted
+    if not _run.match(wanted):
+        return unit.startswith(wanted) and not _run.match(unit) if prefix else unit == wanted
     if first and last:
         return wanted in unit
     return unit.endswith(wanted) if first else unit.startswith(wanted) if last else unit == wanted

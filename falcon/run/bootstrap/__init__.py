@@ -20,6 +20,7 @@ from falcon.domain.rejections import AccountNotFound, NotAllowed
 from falcon.features.accounts.rules import AccountRole, CreateAccount, IssueToken
 from falcon.features.messages.pages import TimelinePages
 from falcon.features.reactions.pages import ReactionPages
+from falcon.features.search.index import SearchIndex
 from falcon.features.sign_in.api import LINK_SECONDS, now_millis
 from falcon.features.sign_in.rules import IssueLink
 from falcon.http import bearer_tokens
@@ -174,6 +175,7 @@ def start_edge(
     instance: str,
     secret: bytes,
     cuts: Cuts | None = None,
+    search: SearchIndex | None = None,
 ) -> Edge:
     """An edge on the running event loop. Its streams have been started, and must be stopped before what they use.
 
@@ -224,6 +226,7 @@ def start_edge(
         names=names,
         pages=TimelinePages(store),
         reactions=ReactionPages(store),
+        search=search,
         tail=tail,
         authenticator=authenticator,
         commands=commands,

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import read_store
+from falcon.adapters.sqlite.search_index import SqliteSearchIndex
+from falcon.adapters.sqlite.search_tables import SqliteSearchTables, copy_index, history_of
 from falcon.adapters.sqlite.source import SqliteFilesSource, SqliteSource, UniformCursor, source_of
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.adapters.sqlite.tail import SqliteTail
@@ -36,8 +38,10 @@ from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.envelope import Cursor
 from falcon.journal.ports import JournalUnavailable, Wake
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import InlineProjector, ProjectionCatchUp
+from falcon.projections.sinks import SINKS
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import ReadStoreUnavailable
 from falcon.run.bootstrap import (
@@ -65,6 +69,10 @@ from falcon.write.shard import Shard
 
 log = logging.getLogger("falcon")
 
+_SINK_SECONDS = 0.2  # between two batches of the index of messages: each costs some milliseconds
+_SINK_EVENTS = 1_000  # in one batch: some 50 ms
+_SINK_NICENESS = 10  # the index waits while messages need the processor
+_QUIET_HOURS = (3, 4)  # by the machine's clock
 _IDLE_SECONDS = 0.5  # between two looks of the projection thread if no commit wakes it
 _POLL_SECONDS = 0.1  # not often: each process learns of all commits
 _JUMP_FOLLOWED_SECONDS = 300.0  # a correction lasts, and a glitch has passed by then
@@ -117,6 +125,11 @@ def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply, di
 def database_of(settings: Settings, place: int) -> Path:
     """The file of the process at this place."""
     return settings.database if settings.processes == 1 else databases(settings)[place]
+
+
+def search_of(settings: Settings) -> Path:
+    """The file of the index of messages."""
+    return settings.data_dir / "search.db"
 
 
 def databases(settings: Settings) -> list[Path]:
@@ -189,6 +202,57 @@ class CatchUpThread:
 def _catch_up(path: Path) -> ProjectionCatchUp:
     source = SqliteSource(database.connect(path, writable=False))
     return ProjectionCatchUp(projections(), source, SqliteTables(database.connect(path, synchronous="NORMAL")))
+
+
+class SinkThread:
+    """Keeps the index of messages up to date on a thread of its own, over all files of the data folder.
+
+    It shares the process with requests, so it rests for as long as it has worked. Words of messages that were edited
+    or deleted leave the index's file in the early morning, when few people chat.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Call it before anything is written: the index of an empty log needs no filling."""
+        self._settings = settings
+        self._ending = threading.Event()
+        with suppress(JournalUnavailable, ReadStoreUnavailable), self._opened():  # the thread tries again
+            pass
+        self._thread = start_thread("search", self._run)
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SINK_NICENESS)
+        while not self._ending.is_set():
+            try:
+                self._follow()
+            except (JournalUnavailable, ReadStoreUnavailable) as error:
+                log.error("the index of messages waits: %s", error)
+                self._ending.wait(_IDLE_SECONDS)
+
+    def _follow(self) -> None:
+        """Raises JournalUnavailable, ReadStoreUnavailable."""
+        with self._opened() as (source, tables):
+            all_partitions = frozenset(range(source.partitions))
+            project, events = SINKS["search"].project, _SINK_EVENTS
+            consumer = ProjectionConsumer("search", project, source, tables, lambda: all_partitions, events=events)
+            while not self._ending.is_set():
+                began = time.monotonic()
+                count = consumer.step()
+                if count < events and time.localtime().tm_hour in _QUIET_HOURS and not tables.is_clean:
+                    tables.clean()
+                worked = time.monotonic() - began
+                self._ending.wait(worked if count == events else max(worked, _SINK_SECONDS))
+
+    @contextmanager
+    def _opened(self) -> "Iterator[tuple[SqliteSource | SqliteFilesSource, SqliteSearchTables]]":
+        """Raises JournalUnavailable, ReadStoreUnavailable."""
+        with ExitStack() as stack:
+            readers = [stack.enter_context(closing(each)) for each in open_readers(self._settings)]
+            tables = SqliteSearchTables(search_of(self._settings), history_of(readers))
+            yield source_of(readers), stack.enter_context(closing(tables))
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
@@ -275,6 +339,8 @@ def _copy_into(
     to = folder / settings.database.name
     for target in files.paths(to, processes or len(files.present(settings.database))):
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
+    # Before the log: an index that was ahead of its log would be thrown away.
+    copy_index(search_of(settings), folder / search_of(settings).name)
     files.copy(settings.database, to, report, count=processes, partitions=settings.partitions)
     for name in ("secret", _CREDENTIALS):
         if (settings.data_dir / name).exists():
@@ -332,9 +398,10 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
         loop.call_soon_threadsafe(committed)
 
     catch_up = CatchUpThread(database_of(settings, place), moved)
-    edge = start_edge(
-        settings, gateway, store, freshness, tail, _transport(settings, source.instance), source.instance, secret
-    )
+    sink = SinkThread(settings) if place == 0 else None
+    index = SqliteSearchIndex(search_of(settings))
+    transport = _transport(settings, source.instance)
+    edge = start_edge(settings, gateway, store, freshness, tail, transport, source.instance, secret, search=index)
     try:
         yield edge
         await edge.streams.stop()
@@ -342,6 +409,9 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
         if peers is not None:
             await peers.stop()
         await blocking(settings).run(catch_up.stop)
+        if sink is not None:
+            await blocking(settings).run(sink.stop)
+        index.close()
         gateway.close()
     finally:
         for reader in readers:

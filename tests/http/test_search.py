@@ -1,0 +1,167 @@
+"""Finding messages by their words, in the rooms that one may read now."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from falcon.run.bootstrap import embedded
+from falcon.run.settings import Settings
+from tests.http.test_transfer import imported, message_line, room_line
+from tests.support.http import Falcon, Json, Person, Room, problem
+from tools.harness.waiting import until
+
+PUBLIC = {"open": True}
+
+
+def search(person: Person, q: str, **query: Any) -> Json:
+    """All that was said before is searched."""
+    query = {name.rstrip("_"): value for name, value in query.items()}
+    end = embedded.open_source(person.falcon.settings).end()
+    partitions = range(person.falcon.settings.partitions)
+    headers = {"falcon-position": ",".join(f"{p}:{max(0, end[p].offset - 1)}" for p in partitions)}
+    answer = person.get("/v1/search", params={"q": q, **query}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    found: Json = answer.json()
+    return found
+
+
+def finds(person: Person, q: str, **query: Any) -> list[str]:
+    return [hit["message"]["text"] for hit in search(person, q, **query)["hits"]]
+
+
+def test_a_message_is_found_with_its_words_marked(anna: Person, ben: Person, room: Room) -> None:
+    seq = anna.says(room, "次の会議は15時、Cafe Anna で", mentions=[ben.account_id])
+    anna.says(room, "nothing")
+    anna.put(f"{room}/messages/{seq}/reactions/👍")
+    found = search(ben, "会議 cafe")
+    assert found == {
+        "hits": [
+            {
+                "room_id": room.room_id,
+                "message": ben.message(room, seq),
+                "snippet": [["次の", False], ["会議", True], ["は15時、", False], ["Cafe", True], [" Anna で", False]],
+            }
+        ],
+        "next_cursor": None,
+    }
+
+
+@pytest.mark.parametrize("sort", ["newest", "relevance"])
+def test_pages_show_each_hit_once_and_nothing_that_came_later(anna: Person, room: Room, sort: str) -> None:
+    texts = [f"tea {'and milk ' * n}" for n in range(7)]
+    for text in texts:
+        anna.says(room, text)
+    found, cursor = list[str](), dict[str, str]()
+    while cursor.get("cursor", "") is not None:
+        page = search(anna, "tea", limit=3, sort=sort, **cursor)
+        found += [hit["message"]["text"] for hit in page["hits"]]
+        cursor = {"cursor": page["next_cursor"]}
+        anna.says(room, "tea is too late")
+    assert found == (texts[::-1] if sort == "newest" else texts)
+
+
+def test_filters_narrow_a_search(anna: Person, ben: Person, room: Room) -> None:
+    other = anna.makes_room("Other", ben)
+    anna.says(room, "tea by Anna")
+    ben.says(room, "tea for Anna", mentions=[anna.account_id])
+    ben.says(other, "tea at https://tea.example")
+    assert finds(anna, "tea", room=room.room_id) == ["tea for Anna", "tea by Anna"]
+    assert finds(anna, "tea", from_=anna.account_id) == ["tea by Anna"]
+    assert finds(anna, "tea", mentions="me") == ["tea for Anna"]
+    assert finds(anna, "tea", has="link") == ["tea at https://tea.example"]
+    assert finds(anna, "tea", has="file") == []
+    assert finds(anna, "tea -anna") == ["tea at https://tea.example"]
+
+
+def test_what_was_edited_or_deleted_is_found_no_more(anna: Person, room: Room) -> None:
+    seq, other = anna.says(room, "tea"), anna.says(room, "tea and milk")
+    anna.patch(f"{room}/messages/{seq}", {"text": "coffee"})
+    anna.delete(f"{room}/messages/{other}")
+    assert finds(anna, "tea") == []
+    assert finds(anna, "coffee") == ["coffee"]
+
+
+def test_rooms_that_one_has_left_are_not_searched(anna: Person, ben: Person, cleo: Person, room: Room) -> None:
+    anna.says(room, "tea")
+    assert finds(ben, "tea") == ["tea"]
+    assert finds(cleo, "tea") == []
+    ben.delete(f"{room}/members/{ben.account_id}")
+    assert finds(ben, "tea") == []
+    problem(ben.get("/v1/search", params={"q": "tea", "room": room.room_id}), 404, "room_not_found", "room")
+    anna.patch(str(room), PUBLIC)
+    assert finds(ben, "tea") == finds(cleo, "tea", room=room.room_id) == ["tea"]
+
+
+def test_imported_messages_are_found_at_their_time(anna: Person, ben: Person) -> None:
+    done = imported(anna.falcon, room_line(anna, ben, ref=f"found by {anna.account_id}"))
+    room = Room(anna.falcon, next(iter(done["rooms"].values())))
+    imported(anna.falcon, message_line(room, 1, anna, text="昨年の会議", posted_at="2025-11-25T09:30:00.000Z"))
+    anna.says(room, "今年の会議")
+    assert finds(ben, "会議") == ["今年の会議", "昨年の会議"]
+    assert finds(ben, "会議", after="2025-11-25T09:30:00.000Z") == ["今年の会議"]
+    assert finds(ben, "会議", after="2025-11-25T18:29:59+09:00", before="2026-01-01T00:00:00Z") == ["昨年の会議"]
+
+
+@pytest.mark.parametrize("q", ["", "x" * 201, "a b c d e f g h i j k", "-tea", "!"])
+def test_queries_that_ask_nothing_or_too_much_are_refused(anna: Person, q: str) -> None:
+    problem(anna.get("/v1/search", params={"q": q}), 422, "invalid", "q")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("limit", 0), ("limit", 51), ("cursor", "x"), ("after", "yesterday"), ("before", "2026"), ("sort", "oldest")),
+        *(("mentions", "you"), ("has", "love"), ("from", "x"), ("room", 0)),
+    ],
+)
+def test_other_parameters_are_checked(anna: Person, field: str, value: object) -> None:
+    problem(anna.get("/v1/search", params={"q": "tea", field: value}), 422, "invalid", field)
+
+
+def test_a_search_waits_for_its_position_and_no_longer_than_asked(anna: Person) -> None:
+    headers = {"falcon-position": "0:999999999", "falcon-wait": "0"}
+    problem(anna.get("/v1/search", params={"q": "tea"}, headers=headers), 503, "unavailable")
+    headers["falcon-position"] = "x"
+    problem(anna.get("/v1/search", params={"q": "tea"}, headers=headers), 400, "malformed")
+
+
+# --- over several files, and after a stop -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+
+
+def test_an_index_that_was_lost_is_filled_from_all_files(folder: Path) -> None:
+    with Falcon(folder, processes=3) as falcon:
+        anna = falcon.account("Anna")
+        for n in range(6):
+            anna.says(anna.makes_room(f"Room {n}"), f"tea {n}")
+        assert len(finds(anna, "tea")) == 6
+    for path in folder.glob("search.db*"):
+        path.unlink()
+    with Falcon(folder, processes=3) as falcon:
+        again = Person(falcon, anna.account_id, "Anna", anna.token)
+        filling = again.get("/v1/search", params={"q": "tea"})
+        problem(filling, 503, "unavailable")
+        assert "search" in filling.json()["detail"]
+        again.says(again.makes_room("Another"), "tea is sent meanwhile")
+        until(lambda: again.get("/v1/search", params={"q": "tea"}).status_code == 200, "the index is filled")
+        assert len(finds(again, "tea")) == 7
+
+
+def test_a_copy_with_another_number_of_files_keeps_the_index(folder: Path, tmp_path: Path) -> None:
+    with Falcon(folder) as falcon:
+        anna = falcon.account("Anna")
+        room = anna.makes_room("Tea")
+        anna.says(room, "tea")
+        assert finds(anna, "tea") == ["tea"]
+    settings = Settings(data_dir=folder)
+    embedded.copy(settings, tmp_path / "copy", processes=2)
+    with Falcon(tmp_path / "copy", processes=2) as falcon:
+        again = Person(falcon, anna.account_id, "Anna", anna.token)
+        again.says(room, "more tea")
+        assert finds(again, "tea") == ["more tea", "tea"]
