@@ -33,6 +33,18 @@ def test_who_does_not_read_the_room_is_told_none(anna: Person, ben: Person, cleo
         problem(stranger.get(f"{room}/authors", params={"ids": str(anna.account_id)}), 404, "room_not_found")
 
 
+def test_a_guest_learns_the_names_of_people_near_and_of_authors_who_have_left(
+    falcon: Falcon, anna: Person, ben: Person, cleo: Person, room: Room
+) -> None:
+    made = falcon.admin.post("/v1/accounts", {"name": "Gus", "role": "guest"}).json()
+    guest = Person(falcon, made["account_id"], "Gus", made["token"])
+    anna.put(f"{room}/members/{guest.account_id}", {"role": "member"})
+    ben.says(room, "Bye")
+    ben.delete(f"{room}/members/{ben.account_id}")
+    assert authors(guest, room, anna, ben, cleo) == {anna.account_id: "Anna", ben.account_id: "Ben"}
+    assert cleo.account_id in authors(anna, room, cleo)
+
+
 def test_names_come_in_the_order_of_the_ids_each_once(anna: Person, ben: Person, room: Room) -> None:
     ids = [ben.account_id, anna.account_id, ben.account_id]
     answer = anna.get(f"{room}/authors", params={"ids": ",".join(map(str, ids))})

@@ -32,6 +32,13 @@ def named(operation: ApiOperation) -> str:
     return f"{operation.method} {operation.path}"
 
 
+@pytest.fixture(scope="module")
+def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
+    """One whose owners are no other test's."""
+    with Falcon(tmp_path_factory.mktemp("walked")) as started:
+        yield started
+
+
 def scene_at(falcon: Falcon) -> Scene:
     def ask(token: str, method: str, path: str, body: Any) -> Answer:
         request = {} if body is None else {"json": body}

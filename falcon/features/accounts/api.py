@@ -143,6 +143,8 @@ async def _change(
     command = ChangeAccount(account_id, _role_over(request, account_id), **given)
     result = await change_profile(edge, request, command, texts)
     assert isinstance(result.answer, ProfileAnswer)
+    if result.answer.deactivated:
+        edge.authenticator.forget(account_id)
     return json_response(200, account_shape(result.answer, request.account), *result.headers)
 
 
