@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 from starlette.types import Scope
@@ -56,6 +57,7 @@ def test_more_sign_ins_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPatch
         return True
 
     monkeypatch.setattr(passwords, "_matches", slow)
+    monkeypatch.setattr(passwords, "_RESTS", 0)
 
     async def flood() -> list[BaseException | bool]:
         checker = Passwords()
@@ -68,6 +70,27 @@ def test_more_sign_ins_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPatch
     refused = [each for each in found if isinstance(each, Problem)]
     assert [(each.status, each.code) for each in refused] == [(503, "overloaded")] * 7
     assert found.count(True) == passwords._THREADS + passwords._QUEUE
+
+
+def test_the_thread_of_hashes_rests_between_two_of_them_and_not_before_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = FakeClock()
+    rests: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rests.append(round(seconds, 3))
+        clock.advance(seconds)
+
+    monkeypatch.setattr(passwords, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=rest))
+    checker = Passwords()
+    for _ in range(3):
+        checker._rested(lambda: clock.advance(0.03))
+    assert rests == [0.09, 0.09]
+    clock.advance(1)
+    checker._rested(lambda: clock.advance(0.03))
+    assert rests == [0.09, 0.09]
+    checker.close()
 
 
 @pytest.mark.parametrize("password", ["1234567890", "qwertyuiop", "Password123", "ILOVEYOU123", "password1234"])
