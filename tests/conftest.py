@@ -90,6 +90,7 @@ _ON_SERVERS: Final = frozenset(
         "adapters/test_kafka_faults.py",
         "adapters/test_opensearch.py",
         "cluster/shared/test_cluster.py",
+        "cluster/shared/test_people.py",
         "cluster/shared/test_smoke.py",
         "cluster/shared/test_streams.py",
         "cluster/test_failover.py",
