@@ -116,6 +116,46 @@ async def pins(falcon: "FalconClient", room: RoomArgument, as_json: JsonOption =
 
 
 @asking()
+async def search(
+    falcon: "FalconClient",
+    words: Annotated[list[str], typer.Argument(metavar="WORDS…", help="What the messages have.")],
+    room: Annotated[
+        int | None, typer.Option("--in", metavar="ROOM", help="Only this room."), Named(str | None, "room_if_any")
+    ] = None,
+    author: Annotated[
+        int | None,
+        typer.Option("--from", metavar="ACCOUNT", help="Only messages by this account."),
+        Named(str | None, "own_or_other"),
+    ] = None,
+    relevance: Annotated[bool, typer.Option("--relevance", help="The best hits first, not the newest.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="How many hits are shown.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Find messages by their words in all rooms that you may read.
+
+    \b
+    Examples:
+      falcon search 会議
+      falcon search '"next meeting"' 'budg*' --in "Tea kitchen"
+      falcon search tea --json -- -coffee
+    """
+    found = await falcon.search(
+        " ".join(words),
+        room_id=room,
+        author_id=author,
+        sort="relevance" if relevance else None,
+        limit=limit,
+    )
+    if as_json:
+        print_json(found.hits)
+        return
+    for hit in found.hits:
+        pieces = ((visible(piece), is_hit) for piece, is_hit in hit.snippet)
+        text = "".join(typer.style(piece, bold=True) if is_hit else piece for piece, is_hit in pieces)
+        typer.echo(f"{local_time(hit.message.posted_at)}  {hit.room_id} #{hit.message.seq}  {text}")
+
+
+@asking()
 async def bookmark(
     falcon: "FalconClient",
     room: RoomArgument,
@@ -280,7 +320,7 @@ async def rooms(
 
 
 # The help lists the commands in this order.
-COMMANDS: Final = (rooms, send, react, pin, pins, bookmark, bookmarks, readers, tail, read)
+COMMANDS: Final = (rooms, send, search, react, pin, pins, bookmark, bookmarks, readers, tail, read)
 
 _COLUMNS = (
     Column("Room", "right"),

@@ -41,6 +41,9 @@ class Naming:
             self._room = _only(room, _called(room, known), "room", "`falcon rooms` lists yours")
         return self._room
 
+    async def room_if_any(self, room: str | None) -> int | None:
+        return None if room is None else await self.room(room)
+
     async def rooms(self, rooms: Sequence[str]) -> list[int]:
         return [await self.room(each) for each in rooms]
 

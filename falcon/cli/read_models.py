@@ -1,4 +1,4 @@
-"""The names of the read models. They are looked up only where a command needs them: other commands start sooner."""
+"""The names of the read models and sinks. Only the commands that need them look them up: others start sooner."""
 
 import typer
 
@@ -9,12 +9,19 @@ def read_models() -> list[str]:
     return list(READ_MODELS)
 
 
+def sinks() -> list[str]:
+    from falcon.projections.sinks import SINKS
+
+    return list(SINKS)
+
+
 def read_models_beginning_with(incomplete: str) -> list[str]:
     """Completes names in shells."""
-    return [name for name in read_models() if name.startswith(incomplete)]
+    return [name for name in (*read_models(), *sinks()) if name.startswith(incomplete)]
 
 
 def check_read_model(name: str) -> None:
-    """Raises BadParameter."""
-    if name not in read_models():
-        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(read_models())}", param_hint="NAME")
+    """Raises BadParameter for what is neither a read model nor a sink."""
+    known = [*read_models(), *sinks()]
+    if name not in known:
+        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(known)}", param_hint="NAME")

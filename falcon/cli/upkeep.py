@@ -10,7 +10,7 @@ import typer
 from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running, read_settings
 from falcon.cli.display import counted, visible
 from falcon.cli.faults import Fault
-from falcon.cli.read_models import check_read_model, read_models_beginning_with
+from falcon.cli.read_models import check_read_model, read_models_beginning_with, sinks
 
 if TYPE_CHECKING:
     from falcon.cli.doctor import Finding
@@ -61,6 +61,10 @@ def rebuild(
     settings = read_settings(data_dir)
     if not settings.kafka and not settings.database.exists():
         raise Fault(f"no data in {data_dir}/: nothing to rebuild; see --data-dir")
+    if name in sinks():
+        _begin_again(settings, name)
+        typer.echo(f"Threw {name} away. It is filled from the log again while Falcon runs, and answers 503 until then.")
+        return
     with progress_bar(f"Rebuilding {name}") as bar:
         events = _rebuild_on_cluster(settings, name, bar.set) if settings.kafka else _rebuild(settings, name, bar.set)
     rate = events / bar.seconds if bar.seconds else 0.0
@@ -127,6 +131,19 @@ def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     _print_findings(findings)
     if any(finding.state is FindingState.FAIL for finding in findings):
         raise typer.Exit(1)
+
+
+def _begin_again(settings: "Settings", name: str) -> None:
+    """Raises Fault."""
+    from falcon.adapters.sqlite.database import WrongDatabase
+    from falcon.journal.ports import JournalUnavailable
+    from falcon.read.store import ReadStoreUnavailable
+    from falcon.run.bootstrap import embedded
+
+    try:
+        embedded.begin_again(settings, name)
+    except (JournalUnavailable, ReadStoreUnavailable, WrongDatabase) as fault:
+        raise Fault(str(fault)) from fault
 
 
 def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:

@@ -174,6 +174,7 @@ class FakeFalcon:
             (r"/v1/rooms/(\d+)/pins", self._pins),
             (r"/v1/bookmarks/(\d+)/(\d+)", self._bookmark),
             (r"/v1/bookmarks", self._bookmarks),
+            (r"/v1/search", self._found),
             (r"/v1/rooms/(\d+)/messages/(\d+)/readers", self._readers),
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/search", self._search),
@@ -268,6 +269,14 @@ class FakeFalcon:
         message = {each["seq"]: each for each in self.messages[64]}
         found = [self.bookmarks[seq] | {"message": message.get(seq)} for seq in seqs[:1]]
         return httpx.Response(200, json={"bookmarks": found, "next_cursor": str(seqs[0]) if seqs[1:] else None})
+
+    def _found(self, request: httpx.Request) -> httpx.Response:
+        """What room 64 says, with the query as the mark."""
+        hits = [
+            {"room_id": 64, "message": each, "snippet": [[request.url.params["q"], True], [" …", False]]}
+            for each in self.messages[64]
+        ]
+        return httpx.Response(200, json={"hits": hits, "next_cursor": None})
 
     def _readers(self, _: httpx.Request, room_id: int, seq: int) -> httpx.Response:
         reader = {"account_id": 130, "name": "Alice", "read_seq": seq + 1}

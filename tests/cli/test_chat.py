@@ -178,6 +178,16 @@ def test_messages_are_bookmarked_and_listed(run: Run, server: FakeFalcon) -> Non
     assert msgspec.json.decode(told)["note"] == "Later"
 
 
+def test_a_search_shows_where_messages_have_the_words(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Tea?")]
+    found = run(server, "search", "Tea?", "--in", "64", "--from", "130").stdout.splitlines()
+    assert found[0] == "2026-11-25 09:30:00  64 #1  Tea? …"
+    assert msgspec.json.decode(run(server, "search", "two", "words", "--json").stdout.splitlines()[0])["snippet"] == [
+        ["two words", True],
+        [" …", False],
+    ]
+
+
 def test_readers_of_a_message_are_listed(run: Run, server: FakeFalcon) -> None:
     assert run(server, "readers", "64", "1").stdout == "130  Alice  #2\n"
 

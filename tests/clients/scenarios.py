@@ -361,6 +361,23 @@ async def messages_are_pinned_and_unpinned(world: World) -> None:
     await stream.leave()
 
 
+async def messages_are_found_by_their_words(world: World) -> None:
+    anna, ben = await world.person("Anna"), await world.person("Ben")
+    room = await anna.room(ben)
+    for text in ("次の会議は15時", "会議室", "Tea?"):
+        await anna.post(room, text)
+    first = await anna.client.call("search", "会議", limit=1)
+    (hit,) = first["hits"]
+    assert (hit["room_id"], hit["message"]["seq"], hit["message"]["text"]) == (room, 2, "会議室")
+    assert [list(piece) for piece in hit["snippet"]] == [["会議", True], ["室", False]]
+    (hit,) = (await anna.client.call("search", "会議", limit=1, cursor=first["next_cursor"]))["hits"]
+    assert hit["message"]["text"] == "次の会議は15時"
+    assert (await anna.client.call("search", "会議", mentions="me", sort="relevance"))["hits"] == []
+    with pytest.raises(Refused) as asked_nothing:
+        await anna.client.call("search", "-tea")
+    assert (asked_nothing.value.status, asked_nothing.value.code) == (422, "invalid")
+
+
 async def messages_are_bookmarked_and_read(world: World) -> None:
     anna, ben = await world.person("Anna"), await world.person("Ben")
     room = await anna.room(ben)
@@ -842,6 +859,7 @@ SERVED: Final = (
     to_react_twice_is_to_react_once,
     reactions_are_listed_by_page,
     messages_are_pinned_and_unpinned,
+    messages_are_found_by_their_words,
     messages_are_bookmarked_and_read,
     a_key_stands_for_one_command,
     a_read_sees_what_was_written,

@@ -313,6 +313,14 @@ export class FalconClient {
     return this.#connection.query(`/v1/rooms/${roomId}/pins`, {}, options);
   }
 
+  /**
+   * Messages that have all words, "phrases", prefix* and no -word of q, in your rooms and open ones. Times are RFC 3339.
+   */
+  search(q, { room, from, mentions, has, after, before, sort, limit, cursor, ...options } = {}) {
+    const query = { q, room, from, mentions, has, after, before, sort, limit, cursor };
+    return this.#connection.query("/v1/search", query, options);
+  }
+
   /** Keep a message for yourself, or change its note. */
   setBookmark(roomId, seq, { note = "", ...options } = {}) {
     return this.#command("PUT", `/v1/bookmarks/${roomId}/${seq}`, { note }, options);

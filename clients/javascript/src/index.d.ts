@@ -8,6 +8,7 @@ import type {
   Author,
   CreatedAccount,
   FieldError,
+  FoundMessages,
   Invitation,
   InvitationList,
   InvitationView,
@@ -173,6 +174,13 @@ export class FalconClient {
   addReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<ReactionCount>;
   removeReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<void>;
   reactions(roomId: number, seq: number, options?: PageOptions & { emoji?: string }): Promise<Reactions>;
+  search(
+    q: string,
+    options?: {
+      room?: number; from?: number; mentions?: "me"; has?: "file" | "link"; after?: string; before?: string;
+      sort?: "newest" | "relevance";
+    } & PageOptions,
+  ): Promise<FoundMessages>;
   setBookmark(roomId: number, seq: number, options?: CommandOptions & { note?: string }): Promise<Bookmark>;
   removeBookmark(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
   bookmarks(options?: PageOptions): Promise<BookmarkPage>;

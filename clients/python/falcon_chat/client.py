@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from falcon_chat.models import (
     BookmarkPage,
     CreatedAccount,
     FoundAccounts,
+    FoundMessages,
     Imported,
     InvitationList,
     InvitationView,
@@ -403,6 +405,32 @@ class FalconClient:
     async def pins(self, room_id: int) -> Pins:
         """The pinned messages of a room, the newest pin first; at most 100."""
         return await self._get(f"/v1/rooms/{room_id}/pins", Pins)
+
+    async def search(
+        self,
+        q: str,
+        *,
+        room_id: int | None = None,
+        author_id: int | None = None,
+        mentions: Literal["me"] | None = None,
+        has: Literal["file", "link"] | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        sort: Literal["newest", "relevance"] | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> FoundMessages:
+        """Messages that have all words, "phrases", prefix* and no -word of ``q``, in your rooms and open ones."""
+        query: dict[str, str | int | None] = {
+            "q": q,
+            "room": room_id,
+            "from": author_id,
+            "mentions": mentions,
+            "has": has,
+        }
+        query["after"] = None if after is None else after.isoformat()
+        query["before"] = None if before is None else before.isoformat()
+        return await self._get("/v1/search", FoundMessages, **query, sort=sort, limit=limit, cursor=cursor)
 
     async def set_bookmark(self, room_id: int, seq: int, *, note: str = "", key: str | None = None) -> Bookmark:
         """Keep a message for yourself, or change its note."""

@@ -5,6 +5,7 @@ newest messages are found first without a look at the others. Within a day they 
 """
 
 import logging
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -136,6 +137,11 @@ class SqliteSearchTables:
 
     def went_back(self, why: str | None) -> None:
         self.begin_again()
+
+    @property
+    def made(self) -> str:
+        """Differs each time that the index begins again. Raises ReadStoreUnavailable."""
+        return str(self._get("made"))
 
     def begin_again(self) -> None:
         """Throw the index away."""
@@ -269,6 +275,7 @@ class SqliteSearchTables:
             "fill": Fill.SHOWN if self._history.is_empty else Fill.FILLING,
             "stops": "{}",
             "unclean": 0,
+            "made": secrets.token_hex(8),
         }
         self._connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
         self._connection.pragma("user_version", VERSION)

@@ -235,10 +235,11 @@ class SinkThread:
     def _follow(self) -> None:
         """Raises JournalUnavailable, ReadStoreUnavailable."""
         with self._opened() as (source, tables):
+            made = tables.made
             all_partitions = frozenset(range(source.partitions))
             project, events = SINKS["search"].project, _SINK_EVENTS
             consumer = ProjectionConsumer("search", project, source, tables, lambda: all_partitions, events=events)
-            while not self._ending.is_set():
+            while not self._ending.is_set() and tables.made == made:
                 began = time.monotonic()
                 count = consumer.step()
                 if count < events and time.localtime().tm_hour in _QUIET_HOURS and not tables.is_clean:
@@ -253,6 +254,18 @@ class SinkThread:
             readers = [stack.enter_context(closing(each)) for each in open_readers(self._settings)]
             tables = SqliteSearchTables(search_of(self._settings), history_of(readers))
             yield source_of(readers), stack.enter_context(closing(tables))
+
+
+def begin_again(settings: Settings, name: str) -> None:
+    """Throw the work of a sink away. The running Falcon, or the next one, makes it again from the log.
+
+    Raises JournalUnavailable, ReadStoreUnavailable, WrongDatabase.
+    """
+    readers = [database.connect(path, writable=False) for path in files.check(settings.database, settings.partitions)]
+    with closing(SqliteSearchTables(search_of(settings), history_of(readers))) as tables:
+        tables.begin_again()
+    for reader in readers:
+        reader.close()
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
