@@ -44,7 +44,7 @@ def test_what_a_trim_has_given_back_is_not_given_back_again() -> None:
     free, trims = [0], []
     memory = free_memory.FreeMemory(lambda: free[0], lambda: trims.append(free[0]))
     mebibyte = 1 << 20
-    for now in (10, 100, 100, 110, 117, 117, 20, 30, 40):
+    for now in (5, 100, 100, 105, 110, 110, 20, 25, 30):
         free[0] = now * mebibyte
         memory.give_back()
-    assert trims == [100 * mebibyte, 117 * mebibyte, 40 * mebibyte]
+    assert trims == [100 * mebibyte, 110 * mebibyte, 30 * mebibyte]

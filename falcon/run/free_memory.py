@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 _SECONDS: Final = 5.0  # a trim takes milliseconds, during which the process does nothing else
-_FREE_BYTES_MAX: Final = 16 << 20  # what the next burst would ask for again
+_FREE_BYTES_MAX: Final = 8 << 20  # what the next burst would ask for again
 
 
 class _Counts(ctypes.Structure):

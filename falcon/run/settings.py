@@ -25,7 +25,7 @@ _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 # Settings of an earlier Falcon that are fixed now, besides Constants.
 _FIXED: Final = (
     *("body_max", "connections", "kafka_compression", "kafka_fetch_min_bytes"),
-    *("passivate_seconds", "project_seconds", "read_seconds", "refusal_age_seconds"),
+    *("passivate_seconds", "project_seconds", "read_seconds", "refusal_age_seconds", "stream_events_bytes"),
 )
 # Variables of the command line, which are no settings.
 _OF_COMMANDS: Final = ("FALCON_URL", "FALCON_TOKEN", "FALCON_ADMIN_TOKEN")
@@ -56,8 +56,6 @@ class Constants:
     answer_window_seconds: float = 600.0
     # Each stream takes 24 to 32 KiB, so these take 300 MiB.
     streams_max: int = 10_000
-    # FALCON_STREAM_EVENTS with messages of 100 characters, at 400 bytes each.
-    stream_events_bytes: int = 256 << 20
     # A client that was away sends its outbox at once.
     account_burst: int = 100
     # Six connections of a browser, in ten windows.
@@ -93,7 +91,7 @@ class Settings(Constants):
     answers_bytes: _AtLeast1MiB = 512 << 20
     hot_aggregates: _AtLeast1 = 2_000
     stream_buffer: Annotated[int, Meta(ge=16_384)] = 256 << 10
-    stream_events: Annotated[int, Meta(ge=100)] = 600_000
+    stream_events: Annotated[int, Meta(ge=100)] = 80_000
     cors_origins: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     oidc_file: Path | None = None

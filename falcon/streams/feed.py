@@ -36,6 +36,8 @@ _TURN_BYTES: Final = 8 << 10  # so that a burst does not delay requests by more 
 _TURNS_MAX: Final = 20  # a client that has not read by then is slow, and gets its frames later
 _HISTORY_BYTES_MAX: Final = 32 << 20  # hours of joins and deletions; older ones are read from the log
 _HISTORY_SHARE: Final = 8  # a feed with little memory for records has an eighth of it for the history
+_RECORD_BYTES: Final = 400  # of a message of 100 characters, with what the memory takes beside it
+_REMEMBERED_BYTES_MIN: Final = 1 << 20  # a client gets so much again at most
 _BACK_SECONDS: Final = 10.0  # the client's resume waits for it; it comes again with a hello if that fails
 TOKEN_GROWN: Final = 44  # characters; a cut that is written now is there before a token has LENGTH_MAX
 _BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
@@ -66,7 +68,7 @@ _pushed = metrics.message_seconds.labels("pushed")
 
 class Feed:
     """One instance per event loop. ``remembered``: how many records of all segments together the feed keeps for clients
-    that come back soon, in ``remembered_bytes`` at most. ``cuts``: the ones that make tokens short; None if tokens are
+    that come back soon, fewer if they are large. ``cuts``: the ones that make tokens short; None if tokens are
     short since there are few segments."""
 
     def __init__(
@@ -76,8 +78,7 @@ class Feed:
         log_name: str,
         partitions: int,
         *,
-        remembered: int = 600_000,
-        remembered_bytes: int = 256 << 20,
+        remembered: int = 80_000,
         cuts: Cuts | None = None,
     ) -> None:
         self._tail = tail
@@ -86,6 +87,7 @@ class Feed:
         self.log_name = log_name
         self.partitions = partitions
         self.remembered = remembered
+        remembered_bytes = max(_REMEMBERED_BYTES_MIN, remembered * _RECORD_BYTES)
         self._records = RecordMemory(remembered, remembered_bytes)
         self._history = HistoryMemory(min(_HISTORY_BYTES_MAX, remembered_bytes // _HISTORY_SHARE))
         self._reading_back = asyncio.Lock()

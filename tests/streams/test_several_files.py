@@ -183,7 +183,7 @@ def test_the_page_caches_of_several_files_take_as_much_as_that_of_one(tmp_path: 
         assert len(readers) == count
         return -sum(int(reader.pragma("cache_size")) for reader in readers)
 
-    assert kibibytes(1) == kibibytes(4) == 16 << 10
+    assert kibibytes(1) == kibibytes(4) == 4 << 10
 
 
 # --- upkeep -----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ SQLITE_VERSION_MIN: Final = (3, 51, 3)
 BUSY_MILLISECONDS: Final = 10_000
 PAGE_BYTES: Final = 2_048
 _CACHE_KIB: Final = 16_384
-_WAL_PAGES: Final = 1_000
+_READ_CACHE_KIB: Final = 4_096  # twice the WAL between two checkpoints; other pages are read through the map
+_WAL_PAGES: Final = 1_000  # 2 MB, so that a checkpoint is short
 _WAL_BYTES: Final = 16 << 20  # kept of a WAL that was larger: eight times what is usual between two checkpoints
 _REPORT_OPERATIONS: Final = 10_000  # SQLite's operations between two reports on a copy: about fifty reports a second
 
@@ -126,7 +127,7 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL", fil
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         connection.pragma("synchronous", synchronous)
         connection.pragma("mmap_size", 256 << 20)
-        connection.pragma("cache_size", -(_CACHE_KIB // files))
+        connection.pragma("cache_size", -((_CACHE_KIB if writable else _READ_CACHE_KIB) // files))
         # Otherwise SQLite plans a join, or a statement with LIMIT ?, for the values of its parameters. So it prepares
         # the statement again at each execution, which takes several times as long as the execution.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

@@ -11,7 +11,7 @@ from falcon.features.messages.bodies import MISSING
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
 from falcon.features.messages.table import TimelineQueries
 
-_KEPT_BYTES_MAX: Final = 32 << 20  # the newest pages of some hundred busy rooms
+_KEPT_BYTES_MAX: Final = 16 << 20  # a thousand pages of 50 messages of 100 characters
 _PAGE_BYTES: Final = 500  # the memory that a page takes beside its messages
 
 # The quotes of a text are escaped, so neither is part of a text.

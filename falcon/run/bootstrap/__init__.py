@@ -191,7 +191,6 @@ def start_edge(
         instance,
         partitions,
         remembered=settings.stream_events,
-        remembered_bytes=settings.stream_events_bytes,
         cuts=cuts,
     )
     revocations = Revocations(store, feed)

@@ -437,7 +437,6 @@ def _share(settings: Settings) -> Settings:
         settings,
         answers_bytes=settings.answers_bytes // settings.processes,
         stream_events=settings.stream_events // settings.processes,
-        stream_events_bytes=settings.stream_events_bytes // settings.processes,
     )
 
 
