@@ -1,11 +1,7 @@
 import msgspec
-import pytest
 
-from falcon.domain.events import CommandAnswered
-from falcon.features.messages.rules import MessageEdited, MessagePosted
-from falcon.features.read_marks import table as memberships
-from falcon.features.read_marks.table import Access, DropMember, SetMention, SetReadMark, SetRole, UpsertMember
-from falcon.features.rooms.rules import MemberChanged
+from falcon.features.messages.rules import MessageEdited
+from falcon.features.read_marks.table import Access
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,
@@ -15,87 +11,12 @@ from tests.support.builders import (
     a_conversation,
     a_group,
     a_message,
-    an_account,
     deleted,
-    gone,
     has_read,
-    in_the_log,
     joined,
     left,
     posted,
-    renamed,
 )
-
-
-def test_a_new_room_has_its_members_who_have_read_nothing() -> None:
-    assert memberships.project(in_the_log(a_group(members=[BOB], readers=[CAT]))) == (
-        UpsertMember(ROOM, ANN, "admin", 0),
-        UpsertMember(ROOM, BOB, "member", 0),
-        UpsertMember(ROOM, CAT, "readonly", 0),
-    )
-
-
-def test_one_who_joins_has_read_what_was_there() -> None:
-    assert memberships.project(in_the_log(joined(BOB, role="readonly", read_seq=7))) == (
-        UpsertMember(ROOM, BOB, "readonly", 7),
-    )
-
-
-def test_a_new_role_leaves_the_read_mark_alone() -> None:
-    assert memberships.project(in_the_log(MemberChanged(ROOM, BOB, "admin", "member"))) == (
-        SetRole(ROOM, BOB, "admin"),
-    )
-
-
-def test_one_who_leaves_is_dropped() -> None:
-    assert memberships.project(in_the_log(left(BOB))) == (DropMember(ROOM, BOB),)
-
-
-def test_with_the_room_all_its_members_are_dropped() -> None:
-    assert memberships.project(in_the_log(gone(ANN, BOB))) == (DropMember(ROOM, ANN), DropMember(ROOM, BOB))
-
-
-def test_a_read_mark_is_set_forward_or_back() -> None:
-    assert memberships.project(in_the_log(has_read(BOB, 3))) == (SetReadMark(ROOM, BOB, 3),)
-
-
-def test_a_post_moves_its_authors_mark_if_the_event_says_so() -> None:
-    assert memberships.project(in_the_log(posted(4))) == (SetReadMark(ROOM, ANN, 4),)
-    assert memberships.project(in_the_log(MessagePosted(a_message(4)))) == ()
-
-
-def test_a_post_is_noted_for_those_whom_it_mentions() -> None:
-    assert memberships.project(in_the_log(posted(4, mentions=(BOB, CAT)))) == (
-        SetReadMark(ROOM, ANN, 4),
-        SetMention(BOB, ROOM, 4, True),
-        SetMention(CAT, ROOM, 4, True),
-    )
-
-
-def test_an_edit_notes_new_mentions_and_strikes_those_that_are_gone() -> None:
-    event = MessageEdited(a_message(4, mentions=(CAT,)), 1, unmentioned=(BOB,))
-    assert memberships.project(in_the_log(event)) == (
-        SetMention(BOB, ROOM, 4, False),
-        SetMention(CAT, ROOM, 4, True),
-    )
-
-
-def test_a_deleted_message_mentions_nobody_any_more() -> None:
-    assert memberships.project(in_the_log(deleted(a_message(4, mentions=(BOB,)), 1))) == (
-        SetMention(BOB, ROOM, 4, False),
-    )
-
-
-@pytest.mark.parametrize(
-    "event",
-    [an_account(), renamed(), CommandAnswered()],
-    ids=lambda event: type(event).__name__,
-)
-def test_other_events_are_nothing_to_memberships(event: object) -> None:
-    assert memberships.project(in_the_log(event)) == ()
-
-
-# --- on the tables ----------------------------------------------------------------------------------------------------
 
 
 def test_what_is_unread_is_the_newest_seq_less_the_read_mark(falcon: Embedded) -> None:

@@ -1,68 +1,22 @@
 import msgspec
 import pytest
 
-from falcon.features.messages import table as timeline
-from falcon.features.messages.bodies import message_in
-from falcon.features.messages.rules import Message
-from falcon.features.messages.table import SetRevision, UpsertMessage
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,
     AWKWARD_TEXTS,
-    BOB,
-    LATER,
-    NOW,
     ROOM,
     a_group,
     a_message,
-    an_account,
     deleted,
     edited,
-    gone,
-    has_read,
-    in_the_log,
-    joined,
-    left,
     posted,
-    without_text,
 )
 
 JSON = (
     b'{"room_id":321,"seq":1,"author_id":65,"text":"Who wants tea?","posted_at":"2026-11-25T09:30:00.123Z",'
     b'"edited_at":null,"deleted":false,"reply_to":null,"mentions":[]}'
 )
-
-
-def test_a_message_is_kept_as_the_json_that_goes_out() -> None:
-    assert timeline.project(in_the_log(posted(1))) == (UpsertMessage(ROOM, 1, JSON),)
-
-
-def test_an_edit_takes_the_place_of_the_message() -> None:
-    write, revision = timeline.project(in_the_log(edited(a_message(7, mentions=(BOB,)), 3, "Coffee?")))
-    assert revision == SetRevision(ROOM, 3)
-    assert isinstance(write, UpsertMessage)
-    assert write[:2] == (ROOM, 7)
-    assert message_in(write.message) == Message(ROOM, 7, ANN, "Coffee?", NOW, LATER, mentions=(BOB,))
-
-
-def test_of_a_deleted_message_the_place_stays_and_the_text_goes() -> None:
-    write, revision = timeline.project(in_the_log(deleted(a_message(7, text="a secret"), 4)))
-    assert revision == SetRevision(ROOM, 4)
-    assert isinstance(write, UpsertMessage)
-    assert b"secret" not in write.message
-    assert message_in(write.message) == without_text(a_message(7))
-
-
-@pytest.mark.parametrize(
-    "event",
-    [a_group(), an_account(), joined(BOB), left(BOB), has_read(BOB, 1), gone(ANN)],
-    ids=lambda event: type(event).__name__,
-)
-def test_what_is_no_message_is_not_in_the_timeline(event: object) -> None:
-    assert timeline.project(in_the_log(event)) == ()
-
-
-# --- on the tables ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", AWKWARD_TEXTS, ids=ascii)
