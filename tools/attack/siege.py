@@ -2,9 +2,7 @@
 
 import asyncio
 import math
-import re
 import sys
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -27,18 +25,18 @@ _LARGE: Final = 18  # messages in the hostile account's room, more than a page m
 _SLOWER: Final = 2.0
 _SOON_SECONDS: Final = 0.060
 _GROWTH_BYTES_MAX: Final = 128 << 20
-_REMEMBERED: Final = re.compile(rb"^falcon_streams_remembered_bytes (\S+)$", re.MULTILINE)
 _TOKENS: Final = 100_000
 _FULL_SECONDS: Final = 600.0
 
 
 class Phase(NamedTuple):
-    """``resident``: the largest resident size of the server in bytes, without the events from which streams resume:
-    they have a bound of their own. ``counts``: what attackers met, by attack."""
+    """``resident``: the largest resident size of the server in bytes. ``queued``: the share of the time for which its
+    event loop could run, and the system gave the cores to others. ``counts``: what attackers met, by attack."""
 
     name: str
     asked: list[Operation]
     resident: int
+    queued: float
     counts: dict[str, Counts]
 
     @property
@@ -110,13 +108,14 @@ class Report(NamedTuple):
                 _ms(phase.p50),
                 _ms(phase.p99),
                 f"{(phase.resident - quiet.resident) >> 20:,} MiB",
+                f"{phase.queued:.0%}",
             )
             for phase in self.phases
         ]
         lines = [
             f"{self.tokens:,} wrong tokens; "
             f"{self.streamed:,} events by streams, which ended {self.streams_ended} times",
-            text_table(("phase", "asked", "refused", "p50", "p99", "grown"), rows),
+            text_table(("phase", "asked", "refused", "p50", "p99", "grown", "queued"), rows),
         ]
         for phase in self.phases:
             for name, counts in phase.counts.items():
@@ -136,7 +135,6 @@ async def lay_siege(folder: Path, seconds: float, attacks: Sequence[str]) -> Rep
 class _Siege:
     def __init__(self, falcon: Falcon, folder: Path, seconds: float) -> None:
         self._falcon = falcon
-        self._ops = f"http://127.0.0.1:{falcon.settings['ops_port']}"
         self._seconds = seconds
         self._others = Others(falcon, folder)
         self._phases: list[Phase] = []
@@ -177,31 +175,27 @@ class _Siege:
                 (await client.post(path, json={"text": "x" * 65_000})).raise_for_status()
         return Target(self._falcon.settings["http_port"], mallory["token"], room, info["account_id"])
 
-    async def _remembered(self) -> int:
-        """Bytes of the events from which streams resume."""
-        page = await asyncio.to_thread(urllib.request.urlopen, f"{self._ops}/metrics", timeout=10)
-        with page:
-            found = _REMEMBERED.search(page.read())
-        return int(float(found[1])) if found else 0
-
     async def _phase(self, name: str, target: Target, attacks: Sequence[str], seconds: float) -> None:
         self._resident = 0
-        began = self._others.history.now()
+        began, queued = self._others.history.now(), self._queued_seconds()
         counts: dict[str, Counts] = {}
         if attacks:
             counts = await _attackers(Orders(target, list(attacks), seconds))
         else:
             await asyncio.sleep(seconds)
         ended = self._others.history.now()
-        self._phases.append(Phase(name, self._others.asked_between(began, ended), self._resident, counts))
+        share = (self._queued_seconds() - queued) / (ended - began)
+        self._phases.append(Phase(name, self._others.asked_between(began, ended), self._resident, share, counts))
+
+    def _queued_seconds(self) -> float:
+        return sum(_queued_seconds(pid) for pid in self._falcon.pids("serve"))
 
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
         async def watch() -> None:
             while True:
-                remembered = await self._remembered()
                 resident = sum(_resident(pid) for pid in self._falcon.pids("serve"))
-                self._resident = max(self._resident, resident - remembered)
+                self._resident = max(self._resident, resident)
                 await asyncio.sleep(0.5)
 
         watching = asyncio.create_task(watch())
@@ -236,6 +230,14 @@ def _resident(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
+
+
+def _queued_seconds(pid: int) -> float:
+    """How long the first thread of a process, that of the event loop, has waited for a core."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def _bearer(token: str) -> dict[str, str]:
