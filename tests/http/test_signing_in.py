@@ -179,6 +179,23 @@ def test_nothing_of_a_password_is_in_a_log_or_a_problem(
     assert b"secret word" not in stored and TEA.encode() not in stored
 
 
+def test_no_code_and_no_token_of_a_session_is_in_a_log(
+    falcon: Falcon, dora: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "falcon")
+    code = code_for(falcon, dora)
+    signed = falcon.send("POST", f"/v1/sign-in/by-code/{code}", json={"password": COFFEE, "bearer": True}).json()
+    secrets = [code.partition("_")[2], signed["token"].split("_", 2)[2]]
+    problem(falcon.send("POST", f"/v1/sign-in/by-code/{code}", json={"password": COFFEE}), 404, "item_not_found")
+    cookie = signs_in(dora, COFFEE).headers["set-cookie"]
+    secrets.append(cookie.partition(";")[0].partition("=")[2].split("_", 2)[2])
+    problem(falcon.send("POST", "/v1/rooms", json={}, headers={"Cookie": cookie}), 403, "not_allowed")
+    url = falcon.admin.post("/v1/invitations", {}, headers=OWN).json()["url"]
+    secrets.append(url.partition("#")[2].partition("_")[2])
+    said = [each.getMessage() for each in caplog.records if each.name.startswith("falcon")]
+    assert [each for each in said if any(secret in each for secret in secrets)] == []
+
+
 def test_a_short_or_common_password_is_refused(dora: Person) -> None:
     for password in ("short", "x" * 257, "qwertyuiop", "Password123"):
         refused = dora.put("/v1/me/password", {"password": password, "current": TEA})
