@@ -173,11 +173,6 @@ class Daemon:
     def resume(self) -> None:
         self._send(signal.SIGCONT)
 
-    def ask_to_end(self) -> None:
-        """Does not wait."""
-        with self._process() as process:
-            _ask_to_end(process)
-
     def end(self) -> None:
         """Ask it to end, and kill it if it does not. It is gone when this returns."""
         with self.ending():
