@@ -6,14 +6,14 @@ has been answered has it until it begins to give it up.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from tools.people.asking import Ask, Asking, Command, Reply
 from tools.people.sessions import Account
 
-Follow: TypeAlias = Callable[[str, str], Awaitable[None]]
+Follow: TypeAlias = Callable[[str, str], Coroutine[Any, Any, None]]
 
 WITHDRAWN_SECONDS: Final = 2.0  # after which no process grants what was taken away
 _STRANGER: Final = Account(0, "")
@@ -65,6 +65,7 @@ class Colleagues(Asking):
         self._handles = [f"handle.{number}" for number in range(handles)]
         self._all: list[Colleague] = []
         self._room = 0
+        self._streams: set[asyncio.Task[None]] = set()
 
     # --- what they do -------------------------------------------------------------------------------------------------
 
@@ -111,7 +112,10 @@ class Colleagues(Asking):
                 await self._check(colleague)
                 await asyncio.sleep(self.chance.uniform(*pause_seconds))
 
-        await asyncio.gather(*map(one, self._all))
+        try:
+            await asyncio.gather(*map(one, self._all))
+        finally:
+            await self._hang_up(self._streams)
 
     # --- names and handles --------------------------------------------------------------------------------------------
 
@@ -296,7 +300,9 @@ class Colleagues(Asking):
             one.account = Account(one.account.account_id, issued.body["token"])
 
     def _following(self, token: str) -> Sequence["asyncio.Task[None]"]:
-        return [asyncio.create_task(self._follow(url, token)) for url in self._urls()]  # type: ignore[arg-type]
+        following = [asyncio.create_task(self._follow(url, token)) for url in self._urls()]
+        self._streams.update(following)
+        return following
 
     async def _end(self, one: Colleague, tokens: Sequence[str], following: Sequence["asyncio.Task[None]"]) -> None:
         """These have ended now, with their streams."""
@@ -307,8 +313,14 @@ class Colleagues(Asking):
         late = self._withdrawn_seconds + _LOOK_SECONDS[1] - (self._steady() - since)
         if following and (await asyncio.wait(following, timeout=max(0.0, late)))[1]:
             self._say(f"a stream of account {one.account.account_id} outlives its token")
-        for each in following:
+        await self._hang_up(following)
+
+    async def _hang_up(self, following: Iterable["asyncio.Task[None]"]) -> None:
+        ending = set(following)
+        for each in ending:
             each.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._streams -= ending
 
     async def _refused(self, token: str, since: float, method: str, path: str, body: Any, status: int) -> None:
         """Ask every server at least two seconds after that time; what they grant to others is no more granted."""
