@@ -19,16 +19,19 @@ function invite(app) {
   const { falcon } = app;
   const role = roleSelect(app.chat.me.role, "member");
   const email = h("input", { type: "email", maxlength: 320 });
+  const mine = app.chat.sorted().filter((room) => room.kind === "group" && room.role === "admin");
+  const rooms = h("select", { multiple: true, size: Math.min(mine.length, 4) }, mine.map((room) => h("option", { value: room.roomId }, room.name)));
   const uses = h("input", { type: "number", min: 1, max: 1000, value: 1, required: true });
   const made = h("p", { class: "made", role: "status" });
   const list = h("ul", { class: "sessions" });
   const fields = [
     labelled("invite-role", t("members.role"), role),
     labelled("invite-email", t("signin.email"), email, t("admin.invite.email.hint")),
+    mine.length ? labelled("invite-rooms", t("admin.invite.rooms"), rooms, t("admin.invite.rooms.hint")) : [],
     labelled("invite-uses", t("admin.invite.uses"), uses),
   ];
   const form = part(t("admin.invite"), fields, t("admin.invite.make"), async () => {
-    const invitation = await falcon.createInvitation({ role: role.value, email: email.value.trim() || undefined, uses: Number(uses.value) });
+    const invitation = await falcon.createInvitation({ role: role.value, email: email.value.trim() || undefined, rooms: [...rooms.selectedOptions].map(({ value }) => Number(value)), uses: Number(uses.value) });
     made.replaceChildren(shownOnce(invitation.url));
     await load();
     return invitation.mailed ? t("admin.mailed", { email: email.value.trim() }) : t("admin.invite.made");

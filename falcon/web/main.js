@@ -93,7 +93,7 @@ class App {
   #languages() {
     return h(
       "select",
-      { class: "language", "aria-label": t("account.language"), on: { change: (event) => this.#speak(event.target.value) } },
+      { class: "language", "aria-label": t("account.language"), on: { change: (event) => this.speak(event.target.value) } },
       Object.entries(LANGUAGES).map(([name, title]) => h("option", { value: name, lang: name, selected: name === currentLanguage() }, title)),
     );
   }
@@ -137,7 +137,7 @@ class App {
     this.schedule();
   }
 
-  #speak(name) {
+  speak(name) {
     setLanguage(name, true);
     this.timeline?.close();
     this.#build();

@@ -2,12 +2,12 @@
 
 import { open, reason } from "./dialogs.js";
 import { h } from "./dom.js";
-import { fullTime, t } from "./strings.js";
+import { currentLanguage, fullTime, LANGUAGES, t } from "./strings.js";
 import { chosenTheme, setTheme, THEMES } from "./theme.js";
 
 export async function accountSettings(app) {
   const { falcon, me } = app.chat;
-  const body = h("div", { class: "body settings" }, profile(app), me.role === "bot" ? "" : password(app), sessions(falcon), looks());
+  const body = h("div", { class: "body settings" }, profile(app), me.role === "bot" ? "" : password(app), sessions(falcon), looks(app));
   open(t("account.settings"), body).classList.add("large");
 }
 
@@ -111,7 +111,12 @@ function deviceOf(agent) {
   return [browser, system].filter(Boolean).map((name) => called[name] ?? name).join(" · ") || agent || t("sessions.unknown");
 }
 
-function looks() {
+function looks(app) {
+  const speak = (event) => {
+    event.target.closest("dialog").close();
+    app.speak(event.target.value);
+  };
+  const languages = Object.entries(LANGUAGES).map(([name, title]) => h("option", { value: name, lang: name, selected: name === currentLanguage() }, title));
   const select = h("select", { id: "theme", on: { change: () => setTheme(select.value) } }, THEMES.map((theme) => h("option", { value: theme, selected: theme === chosenTheme() }, t(`theme.${theme}`))));
-  return h("div", { class: "part" }, h("h3", {}, t("theme.title")), select);
+  return h("div", { class: "part" }, h("h3", {}, t("theme.title")), select, labelled("language", t("account.language"), h("select", { on: { change: speak } }, languages)));
 }

@@ -157,6 +157,29 @@ def test_one_changes_the_own_name_and_others_see_it(screen: Open, anna: Person, 
     expect(his.page.get_by_role("dialog")).to_contain_text("Tea sommelier")
 
 
+def test_an_administrator_invites_into_a_room(screen: Open, owner: Person) -> None:
+    room = owner.makes_room("Board of tea")
+    owners = screen()
+    owners.page.goto(f"{owner.url}/#token={owner.token}")
+    owners.page.get_by_role("button", name="Continue as").click()
+    owners.is_connected()
+    owners.page.get_by_role("button", name="People and invitations").click()
+    owners.page.get_by_label("Rooms that they join").select_option(str(room))
+    owners.page.get_by_role("button", name="Create a link").click()
+    url = owners.page.locator(".once input").input_value()
+    hers = screen()
+    hers.page.goto(url)
+    expect(hers.page.get_by_role("main")).to_contain_text("You join Board of tea.")
+
+
+def test_the_language_is_chosen_in_the_settings(screen: Open, anna: Person) -> None:
+    hers = screen().signs_in(anna)
+    hers.page.get_by_role("button", name="Your account").click()
+    hers.page.get_by_role("dialog").get_by_label("Language").select_option("ja")
+    hers.page.get_by_role("button", name="サインアウト").wait_for()
+    expect(hers.page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_an_administrator_deactivates_somebody_whose_page_signs_out(
     screen: Open, falcon: Falcon, owner: Person, person: Callable[[str], Person]
 ) -> None:
