@@ -65,7 +65,7 @@ fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and
 		$$(grep -rlE "^from hypothesis|import .*tried" tests --include="test_*.py")
 	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py tests/http/test_openapi.py
 
-cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
+cluster: $(VENV)/.run        ## Kafka, HBase, OpenSearch and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
 	@$(BIN)/python -m tools.servers.cluster up
 
 cluster-down:                ## end it, and leave nothing running; its data stay until make cluster-wipe

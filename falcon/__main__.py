@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     command, options = sys.argv[1:2], sys.argv[2:]
-    if command and command[0] in ("up", "api", "write", "project") and options in ([], ["--json"]):
+    if command and command[0] in ("up", "api", "write", "project", "forward") and options in ([], ["--json"]):
         # Ctrl-C ends the start without a traceback; later the launcher handles it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         from falcon.run.launcher import main as launch

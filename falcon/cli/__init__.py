@@ -109,7 +109,7 @@ for _name, (_help, _commands) in _GROUPS.items():
 _OTHERS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     (_DATA, (transfer.export_file, transfer.import_file, upkeep.copy, upkeep.rebuild)),
     (_MACHINE, (health.health, top.top, upkeep.doctor, smoke.smoke)),
-    (_CLUSTER, (cluster.prepare, cluster.api, cluster.write, cluster.project)),
+    (_CLUSTER, (cluster.prepare, cluster.api, cluster.write, cluster.project, cluster.forward)),
     (_CLUSTER, (cluster.credentials, cluster.verify, cluster.skip, cluster.restored)),
 )
 for _panel, _of_panel in _OTHERS:

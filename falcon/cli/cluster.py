@@ -54,6 +54,14 @@ def project(as_json: JsonOption = False) -> None:
     _launch("project", as_json)
 
 
+def forward(as_json: JsonOption = False) -> None:
+    """Run a cluster's sinks: the index of messages, which OpenSearch keeps.
+
+    FALCON_OPENSEARCH_URL is its address. Start more of them to spread the partitions over more processes.
+    """
+    _launch("forward", as_json)
+
+
 def _launch(command: str, as_json: bool) -> None:
     from falcon.run.launcher import main
 
@@ -91,7 +99,7 @@ def restored(
 ) -> None:
     """Start with empty read tables after restoring the log from an older copy.
 
-    Stop every falcon api, write and project first; it refuses while one of them runs. The log gets another name, so that Falcon refuses tables, streams and resume tokens of the lost history. The projections fill the new tables.
+    Stop every falcon api, write, project and forward first; it refuses while one of them runs. The log gets another name, so that Falcon refuses tables, streams and resume tokens of the lost history. The projections fill the new tables.
 
     \b
     Example:

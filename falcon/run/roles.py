@@ -25,6 +25,8 @@ from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.run_folder import NoRoom
 
 if TYPE_CHECKING:
+    import threading
+
     from falcon.http.edge import Edge
     from falcon.http.server.serving import FalconServer
     from falcon.telemetry.health import Health
@@ -285,14 +287,32 @@ class _Server:
         self._server.should_exit = True
 
 
-# --- project ----------------------------------------------------------------------------------------------------------
+# --- project, forward -------------------------------------------------------------------------------------------------
 
 
 def projector(settings: Settings, arguments: argparse.Namespace) -> None:
     """Serves a cluster: the projections, each as a consumer."""
+    from falcon.run.bootstrap import cluster
+
+    _consume(settings, arguments, "project", cluster.REFUSALS, cluster.project_until)
+
+
+def forwarder(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Serves a cluster: the sinks, each as a consumer."""
+    from falcon.run.bootstrap import cluster
+
+    _consume(settings, arguments, "forward", cluster.REFUSALS, cluster.forward_until)
+
+
+def _consume(
+    settings: Settings,
+    arguments: argparse.Namespace,
+    command: str,
+    refusals: tuple[type[Exception], ...],
+    run_until: "Callable[[Settings, threading.Event, Callable[[], None]], None]",
+) -> None:
     import threading
 
-    from falcon.run.bootstrap import cluster
     from falcon.telemetry.health import Health
 
     health = Health()
@@ -305,8 +325,8 @@ def projector(settings: Settings, arguments: argparse.Namespace) -> None:
 
     signal.signal(signal.SIGTERM, end)
     garbage.look_seldom()
-    with _refusing("project", cluster.REFUSALS):
-        cluster.project_until(settings, ending, partial(_started, health, arguments.ready, {}))
+    with _refusing(command, refusals):
+        run_until(settings, ending, partial(_started, health, arguments.ready, {}))
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
@@ -346,6 +366,7 @@ _ROLES: Final[dict[str, Callable[[Settings, argparse.Namespace], None]]] = {
     "api": api,
     "write": write,
     "projector": projector,
+    "forwarder": forwarder,
     "ops": ops,
 }
 

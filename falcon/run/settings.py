@@ -37,6 +37,8 @@ _SERVICE_ADDRESSES: Final = ("tcp://", "udp://", "sctp://")
 # Without TLS on this machine only, as browsers keep cookies.
 _ORIGIN: Final = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?")
 
+_OPENSEARCH: Final = re.compile(r"https?://[^\s/]+/?")
+
 _Port: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
 _Limit: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000)]
 _ToAMinute: TypeAlias = Annotated[float, Meta(gt=0, le=60)]
@@ -70,6 +72,8 @@ class Constants:
     account_cpu_ms: int = 100
     # The most for which checkpoints and lists of members are measured.
     room_members: int = 0  # domain.limits.MEMBERS_MAX
+    # Of a projection's batch. A larger one is applied no faster.
+    project_events: int = 2_000
     # An office behind one address opens its pages at the same time.
     address_burst: int = 100
 
@@ -146,7 +150,7 @@ class Settings(Constants):
     hbase_key: Path | None = None
     read_threads: Annotated[int, Meta(ge=1, le=256)] = 16
     project_threads: Annotated[int, Meta(ge=1, le=64)] = 4
-    project_events: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
+    opensearch_url: str = ""
 
     def require(self, *names: str) -> None:
         """Raises WrongSettings for the ones that are not set, and must be for what is to run."""
@@ -250,6 +254,10 @@ class Settings(Constants):
             ),
             (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
             (_are_addresses(self.hbase), "FALCON_HBASE: must be host:port[,host:port...], HBase's Thrift gateways"),
+            (
+                not self.opensearch_url or _OPENSEARCH.fullmatch(self.opensearch_url) is not None,
+                "FALCON_OPENSEARCH_URL: must be an address such as https://opensearch:9200",
+            ),
             (
                 self.kafka_local_retention_seconds == 0 or self.kafka_local_retention_seconds >= 3_600,
                 "FALCON_KAFKA_LOCAL_RETENTION_SECONDS: must be 0 (no tiered storage) or at least 3600",

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tools.servers.cluster import ROLES, Cluster, Ports, free_ports
+from tools.servers.cluster import Cluster, Ports, free_ports
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
+from tools.servers.opensearch import OpenSearch
 
 PARTITIONS = 4
 _BASES = range(31_000, 32_300, 10)
@@ -26,7 +27,7 @@ def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[C
     """A cluster with topics and tables of its own, not started yet."""
     made: list[Cluster] = []
 
-    def make(name: str, **settings: Any) -> Cluster:
+    def make(name: str, opensearch: OpenSearch | None = None, **settings: Any) -> Cluster:
         own = {f"FALCON_{setting.upper()}": str(value) for setting, value in settings.items()}
         cluster = Cluster(
             servers_folder / f"falcon-{name}",
@@ -39,6 +40,7 @@ def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[C
                 **own,
             },
             servers=(kafka, hbase),
+            opensearch=opensearch,
         )
         made.append(cluster)
         return cluster
@@ -47,7 +49,7 @@ def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[C
     yield make
     os.environ.update(before)
     for cluster in made:
-        for role in reversed(ROLES):
+        for role in reversed(cluster.roles):
             for process in cluster.processes(role):
                 process.kill()
         for log in sorted((cluster.folder / "falcon" / "log").glob("*.log")):

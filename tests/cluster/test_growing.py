@@ -49,7 +49,8 @@ def newer(older: Cluster, tmp_path: Path, hold: Path) -> Iterator[Callable[[], C
 
     def grow() -> Cluster:
         lengths.install()
-        older._settings |= {**lengths.installing(tmp_path / "newer", hold), "FALCON_PROJECT_EVENTS": "1"}
+        full = "from falcon.run.settings import Settings\n\nSettings.__init__.__kwdefaults__['project_events'] = 1\n"
+        older._settings |= lengths.installing(tmp_path / "newer", hold, full)
         return older
 
     yield grow

@@ -171,12 +171,12 @@ def test_older_copies_of_the_tables_and_then_of_the_log_are_restored(deployment:
     for command in (["rebuild", "timeline"], ["verify", "timeline"]):
         with pytest.raises(ServerFault, match=r"docs/backups\.md"):
             falcon(*command)
-    with pytest.raises(ServerFault, match="write and project first: the group projection-"):
+    with pytest.raises(ServerFault, match="write, project and forward first: the group projection-"):
         falcon("restored", "--yes")
     deployment.stop()
     deployment.cluster.scale("api", 1)
     deployment.cluster.await_ready(deployment.cluster.process("api", 1))
-    with pytest.raises(ServerFault, match="write and project first: an api sends signals"):
+    with pytest.raises(ServerFault, match="write, project and forward first: an api sends signals"):
         falcon("restored", "--yes")
     deployment.stop()
     assert "start falcon project, write and api" in falcon("restored", "--yes")

@@ -98,7 +98,8 @@ def uninstall() -> None:
     READ_MODELS.pop(LENGTHS, None)
 
 
-def installing(folder: Path, hold: Path) -> dict[str, str]:
-    """Environment variables with which every Python process has the model installed from its start."""
+def installing(folder: Path, hold: Path, more: str = "") -> dict[str, str]:
+    """Environment variables with which every Python process has the model installed from its start. ``more``: other
+    lines that it begins with."""
     lines = f"from pathlib import Path\n\nfrom tests.support.lengths import install\n\ninstall(Path({str(hold)!r}))\n"
-    return beginning_with(folder, lines)
+    return beginning_with(folder, lines + more)

@@ -1,7 +1,7 @@
 """``python -m tools.servers.cluster up|down|status``: a whole Falcon cluster on this machine.
 
-Kafka of three nodes, HBase, and two of each of Falcon's roles, on loopback. ``build/cluster.json`` lists the processes,
-and ``build/cluster.env`` has the settings for a shell.
+Kafka of three nodes, HBase, OpenSearch, and two of each of Falcon's roles, on loopback. ``build/cluster.json`` lists
+the processes, and ``build/cluster.env`` has the settings for a shell.
 """
 
 import argparse
@@ -23,12 +23,14 @@ from tools.servers.daemon import POLL_SECONDS, Daemon, Say, ServerFault, end_all
 from tools.servers.hbase import HBase
 from tools.servers.jars import ToolMissing
 from tools.servers.kafka import Kafka
+from tools.servers.opensearch import OpenSearch
 from tools.servers.session import on_free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 _NOTE: Final = ROOT / "build" / "cluster.json"
 _ENVIRONMENT: Final = ROOT / "build" / "cluster.env"
 ROLES: Final = ("write", "project", "api")  # in the order in which they are started
+_FORWARD: Final = "forward"  # the role of a cluster with an OpenSearch
 _PARTITIONS: Final = 16
 _FALCON_PORT: Final = 8080
 _APART: Final = 10  # between the ports of two processes of a role
@@ -54,8 +56,8 @@ class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
     ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
-    and ``wipe`` leave them alone. ``settings_of``: more variables, by
-    role and command.
+    and ``wipe`` leave all servers alone then. ``settings_of``: more variables, by role and command. ``opensearch``: the
+    cluster has the role ``forward``.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         servers: tuple[Kafka, HBase] | None = None,
         settings_of: Mapping[str, Mapping[str, str]] | None = None,
+        opensearch: OpenSearch | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.first_ports = ports or (19092, 20090, _FALCON_PORT)
@@ -77,6 +80,8 @@ class Cluster:
             Kafka(self.folder / "kafka", kafka, short_timeouts=True),
             HBase(self.folder / "hbase", hbase, region_servers, gateways=2),
         )
+        self.opensearch = opensearch
+        self.roles = ROLES if opensearch is None else (*ROLES, _FORWARD)
         self.partitions = partitions
         self._settings = dict(settings or {})
         self._settings_of = dict(settings_of or {})
@@ -88,11 +93,13 @@ class Cluster:
         began = time.monotonic()
         say(f"Kafka: {self.kafka.start(say)}")
         say(f"HBase: {self.hbase.start(say)}")
+        if self.opensearch is not None:
+            say(f"OpenSearch: {self.opensearch.start(say)}")
         self._make_secrets()
         say(self.falcon("prepare"))
-        for role in ROLES:
+        for role in self.roles:
             self.scale(role, (counts or {}).get(role, 2))
-        for role in ROLES:
+        for role in self.roles:
             for process in self.processes(role):
                 self.await_ready(process)
         described = self.describe()
@@ -101,8 +108,10 @@ class Cluster:
 
     def down(self) -> None:
         """End all of it, the edge first; the data stay."""
-        for role in reversed(ROLES):
+        for role in reversed(self.roles):
             end_all(self.processes(role))
+        if self._owns_servers and self.opensearch is not None and self.opensearch.folder.exists():
+            self.opensearch.stop()
         if self._owns_servers and (self.folder / "hbase" / "hbase.json").exists():
             self.hbase.stop()
         if self._owns_servers and (self.folder / "kafka" / "kafka.json").exists():
@@ -110,10 +119,12 @@ class Cluster:
 
     def wipe(self) -> None:
         """End all of it at once, and delete its data."""
-        for role in reversed(ROLES):
+        for role in reversed(self.roles):
             for process in self.processes(role):
                 process.kill()
         if self._owns_servers:
+            if self.opensearch is not None:
+                self.opensearch.wipe()
             self.hbase.wipe()
             self.kafka.wipe()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -124,14 +135,16 @@ class Cluster:
         apis = self.processes("api")
         servers = [("kafka", status) for status in self.kafka.status()]
         servers += [("hbase", status) for status in self.hbase.status()]
+        if self.opensearch is not None:
+            servers += [("opensearch", status) for status in self.opensearch.status()]
         processes = [
             {"role": role, "pid": status.pid, "port": status.port} for role, status in servers if status.pid is not None
         ]
-        for role in ROLES:
+        for role in self.roles:
             processes += [{"role": role, "pid": each.pid(), "port": each.port} for each in self.processes(role)]
         return {
             "urls": [f"http://{HOST}:{each.port}" for each in apis],
-            "ops_urls": [self.ops_url(each) for role in ROLES for each in self.processes(role)],
+            "ops_urls": [self.ops_url(each) for role in self.roles for each in self.processes(role)],
             "account_id": made["account_id"],
             "token": made["token"],
             "admin_token": made["admin_token"],
@@ -141,7 +154,7 @@ class Cluster:
     def ports(self) -> list[int]:
         """The ports that the cluster may take: of servers that it starts, and of Falcon's processes."""
         servers = [*self.kafka.ports(), *self.hbase.ports()] if self._owns_servers else []
-        processes = (self.process(role, number) for role in ROLES for number in range(1, _EACH_MAX + 1))
+        processes = (self.process(role, number) for role in self.roles for number in range(1, _EACH_MAX + 1))
         return [*servers, *(port for process in processes for port in (process.port, process.port + 1))]
 
     # --- Falcon's processes -------------------------------------------------------------------------------------------
@@ -152,7 +165,7 @@ class Cluster:
 
     def process(self, role: str, number: int) -> Daemon:
         """Counted from 1."""
-        kind = {"api": 0, "write": 1, "project": 2}[role]
+        kind = ("api", "write", "project", _FORWARD).index(role)
         port = self._port + kind * _KINDS_APART + (number - 1) * _APART
         return Daemon(f"{role}-{number}", port, self.folder / "falcon", "-X")
 
@@ -215,6 +228,7 @@ class Cluster:
             "FALCON_PARTITIONS": str(self.partitions),
             "FALCON_SECRET_FILE": str(self.folder / "secret"),
             "FALCON_INTERNAL_TOKEN_FILE": str(self.folder / "internal-token"),
+            **({} if self.opensearch is None else {"FALCON_OPENSEARCH_URL": self.opensearch.url}),
             **self._settings,
             **self._settings_of.get(command, {}),
         }
@@ -232,14 +246,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.servers.cluster", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("action", choices=("up", "down", "status", "wipe", "scale"))
-    parser.add_argument("role", nargs="?", choices=ROLES, help="to scale")
+    parser.add_argument("role", nargs="?", choices=(*ROLES, _FORWARD), help="to scale")
     parser.add_argument("count", nargs="?", type=int, help="how many of it")
     chosen = parser.parse_args(arguments)
     own = {name: value for name, value in os.environ.items() if name.startswith("FALCON_")}
     partitions = int(own.get("FALCON_PARTITIONS", _PARTITIONS))
-    cluster = Cluster(ROOT / "build" / "cluster", partitions=partitions, settings=own)
+    folder = ROOT / "build" / "cluster"
+    opensearch = OpenSearch(folder / "opensearch")
+    cluster = Cluster(folder, partitions=partitions, settings=own, opensearch=opensearch)
     try:
-        return _run(cluster, chosen)
+        return _run(cluster, opensearch, chosen)
     except (ServerFault, ToolMissing) as fault:
         print(f"cluster: {fault}", file=sys.stderr)
         return 1
@@ -263,7 +279,7 @@ def _forget() -> None:
         path.unlink(missing_ok=True)
 
 
-def _run(cluster: Cluster, chosen: argparse.Namespace) -> int:
+def _run(cluster: Cluster, opensearch: OpenSearch, chosen: argparse.Namespace) -> int:
     match chosen.action:
         case "up":
             _write_down(cluster, cluster.up())
@@ -284,8 +300,8 @@ def _run(cluster: Cluster, chosen: argparse.Namespace) -> int:
                 print(process.status())
             _write_down(cluster, cluster.describe())
         case "status":
-            lines = [*cluster.kafka.status(), *cluster.hbase.status()]
-            lines += [each.status() for role in ROLES for each in cluster.processes(role)]
+            lines = [*cluster.kafka.status(), *cluster.hbase.status(), *opensearch.status()]
+            lines += [each.status() for role in cluster.roles for each in cluster.processes(role)]
             for line in lines:
                 print(line)
             return 0 if all(line.pid for line in lines) and cluster.processes("api") else 3

@@ -36,6 +36,9 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
+from falcon.adapters.opensearch.client import OpenSearchClient
+from falcon.adapters.opensearch.index import SEARCH, OpenSearchIndex
+from falcon.adapters.opensearch.sink import OpenSearchSink
 from falcon.adapters.owner_http.connecting import upgraded
 from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of, precedes
@@ -50,6 +53,7 @@ from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Assigned, Rebuild, RebuildShare
 from falcon.projections.shared_consumer import ProjectionSource, SharedLogReader
+from falcon.projections.sinks import SINKS
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import CONFIRMING, READ_MODELS, confirmed, projections
@@ -129,7 +133,7 @@ async def restored(settings: Settings) -> str:
     Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
     """
     cluster = kafka_cluster(settings)
-    groups = [_SHARDS, *map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
+    groups = [_SHARDS, *map(_group, [*READ_MODELS, *SINKS]), *map(_rebuild_group, READ_MODELS)]
     await rights.check(cluster, rights.of_restored(groups))
     before = await topics.check(cluster)
     has_apis = await topics.patiently(lambda: has_senders(cluster, _LISTENED_SECONDS))
@@ -137,7 +141,7 @@ async def restored(settings: Settings) -> str:
     if has_apis:
         running.append("an api sends signals")
     if running:
-        raise StillRunning(f"stop every falcon api, write and project first: {', '.join(running)}")
+        raise StillRunning(f"stop every falcon api, write, project and forward first: {', '.join(running)}")
     prefix, partitions = settings.hbase_prefix, settings.partitions
     with hbase_gateways(settings) as hbase:
         await blocking(settings).run(check_family_of_log, hbase, prefix, before, partitions)
@@ -438,6 +442,41 @@ def _sharing(
 
 def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str:
     return check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
+
+
+# --- the sinks --------------------------------------------------------------------------------------------------------
+
+
+def forward_until(settings: Settings, ending: threading.Event, started: Callable[[], None]) -> None:
+    """Run every sink until ``ending``, each as a consumer with a group of its own."""
+    cluster = kafka_cluster(settings)
+    with closing(LoopThread()) as loop, _indexing(settings, loop) as search:
+        loop.call(rights.check(cluster, rights.of_project([_group(SEARCH)])))
+        member = GroupMember(cluster, _group(SEARCH), settings.session_seconds)
+        source = _projected_log(settings, loop)
+        consumer = ProjectionConsumer(
+            SEARCH,
+            SINKS[SEARCH].project,
+            source,
+            search,
+            lambda: member.assigned,
+            events=settings.project_events,
+            pace_seconds=_PACE_SECONDS,
+        )
+        loop.call(member.join())
+        started()
+        _unfailing(SEARCH, partial(consumer.run, ending))
+        loop.call(member.leave())
+        source.close()
+
+
+@contextmanager
+def _indexing(settings: Settings, loop: LoopThread) -> Iterator[OpenSearchSink]:
+    """Raises as topics.check does."""
+    log_name = loop.call(topics.check(kafka_cluster(settings)))
+    client = OpenSearchClient(settings.opensearch_url)
+    yield OpenSearchSink(OpenSearchIndex(client, log_name), loop.call, settings.partitions)
+    loop.call(client.close())
 
 
 # --- looking after the tables -----------------------------------------------------------------------------------------

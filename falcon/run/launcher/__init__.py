@@ -51,6 +51,7 @@ _PLANS: Final = {
     "api": _Plan("api", ("kafka", "hbase"), port="http_port"),
     "write": _Plan("write", ("kafka",), stores=True, port="internal_port"),
     "project": _Plan("projector", ("kafka", "hbase")),
+    "forward": _Plan("forwarder", ("kafka", "opensearch_url")),
 }
 
 

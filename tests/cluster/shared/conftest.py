@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from tools.servers.cluster import Cluster
+from tools.servers.opensearch import OpenSearch
 
 
 @pytest.fixture(scope="package")
-def cluster(make_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
-    """Two edges, one owner, one projector."""
-    cluster = make_cluster("tea", session_seconds=3)
-    cluster.up(counts={"api": 2, "write": 1, "project": 1})
+def cluster(make_cluster: Callable[..., Cluster], opensearch: OpenSearch) -> Iterator[Cluster]:
+    """Two edges, one owner, one projector, one that fills the index of messages."""
+    cluster = make_cluster("tea", opensearch, session_seconds=3)
+    cluster.up(counts={"api": 2, "write": 1, "project": 1, "forward": 1})
     yield cluster
     cluster.down()
 
