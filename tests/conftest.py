@@ -91,6 +91,7 @@ _ON_SERVERS: Final = frozenset(
         "adapters/test_opensearch.py",
         "cluster/shared/test_cluster.py",
         "cluster/shared/test_people.py",
+        "cluster/shared/test_search.py",
         "cluster/shared/test_smoke.py",
         "cluster/shared/test_streams.py",
         "cluster/test_failover.py",
@@ -101,6 +102,7 @@ _ON_SERVERS: Final = frozenset(
         "streams/test_kafka_cuts.py",
         "streams/test_kafka_tail.py",
         "streams/test_signal_transports.py",
+        "tools/servers/test_opensearch.py",
     }
 )
 

@@ -31,32 +31,32 @@ EXPECTED: Final = {
     """,
     "local": """
         ConfigMap falcon-settings-HASH
-        Deployment falcon-api falcon-project falcon-write
+        Deployment falcon-api falcon-forward falcon-project falcon-write
         Job falcon-prepare
         NetworkPolicy default-deny dns falcon-clients falcon-commands-from-api falcon-commands-to-write falcon-http \
-            hbase kafka to-hbase to-kafka
-        PodDisruptionBudget falcon-api falcon-project falcon-write
-        Service falcon-api hbase-thrift kafka
-        ServiceAccount falcon-api falcon-prepare falcon-project falcon-write
-        StatefulSet hbase kafka
+            hbase kafka opensearch to-hbase to-kafka to-opensearch
+        PodDisruptionBudget falcon-api falcon-forward falcon-project falcon-write
+        Service falcon-api hbase-thrift kafka opensearch
+        ServiceAccount falcon-api falcon-forward falcon-prepare falcon-project falcon-write
+        StatefulSet hbase kafka opensearch
     """,
     "production": """
         Certificate falcon
         ConfigMap falcon-dashboard-actors falcon-dashboard-overview falcon-dashboard-process falcon-dashboard-read \
             falcon-dashboard-streams falcon-dashboard-write falcon-settings-HASH
         CronJob falcon-backup
-        Deployment falcon-api falcon-project falcon-write
+        Deployment falcon-api falcon-forward falcon-project falcon-write
         HorizontalPodAutoscaler falcon-api falcon-write
         Ingress falcon
         Job falcon-prepare
         NetworkPolicy default-deny dns falcon-clients falcon-commands-from-api falcon-commands-to-write falcon-http \
-            falcon-operations falcon-to-hbase falcon-to-kafka
+            falcon-operations falcon-to-hbase falcon-to-kafka falcon-to-opensearch
         PersistentVolumeClaim falcon-backups
-        PodDisruptionBudget falcon-api falcon-project falcon-write
+        PodDisruptionBudget falcon-api falcon-forward falcon-project falcon-write
         PodMonitor falcon
         PrometheusRule falcon
         Service falcon-api
-        ServiceAccount falcon-api falcon-backup falcon-prepare falcon-project falcon-write
+        ServiceAccount falcon-api falcon-backup falcon-forward falcon-prepare falcon-project falcon-write
     """,
 }
 
@@ -128,8 +128,11 @@ _KAFKA_USERS: Final = {
     "falcon-api": "falcon-kafka-api",
     "falcon-write": "falcon-kafka-write",
     "falcon-project": "falcon-kafka-project",
+    "falcon-forward": "falcon-kafka-project",
     "falcon-prepare": "falcon-kafka-operator",
 }
+
+_WITHOUT_HBASE: Final = ("falcon-write", "falcon-forward")
 
 
 def test_with_tls_to_kafka_and_hbase_each_role_has_a_user_of_its_own_and_the_secrets_that_it_needs(
@@ -153,10 +156,10 @@ def test_with_tls_to_kafka_and_hbase_each_role_has_a_user_of_its_own_and_the_sec
             each["mountPath"]: secrets[each["name"]] for each in container["volumeMounts"] if each["name"] in secrets
         }
         wanted = {"/etc/falcon/kafka": _KAFKA_USERS[name], "/etc/falcon/kafka-ca": "falcon-kafka-ca"}
-        wanted |= {} if name == "falcon-write" else {"/etc/falcon/hbase": "falcon-hbase"}
+        wanted |= {} if name in _WITHOUT_HBASE else {"/etc/falcon/hbase": "falcon-hbase"}
         assert wanted.items() <= files.items()
         assert files.get("/etc/falcon/hbase") == wanted.get("/etc/falcon/hbase"), "each secret has one purpose"
-        assert {str(path.parent) for path in _files(settings) if name != "falcon-write"} <= files.keys()
+        assert {str(path.parent) for path in _files(settings) if name not in _WITHOUT_HBASE} <= files.keys()
         assert {each["secret"]["defaultMode"] for each in spec["volumes"] if "secret" in each} == {0o440}
 
 

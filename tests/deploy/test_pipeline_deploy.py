@@ -16,7 +16,12 @@ from tests.support.checkers import checker
 ROOT: Final = Path(__file__).parents[2]
 OLD: Final = "registry.example.com/chat/falcon:1.0"
 NEW: Final = "registry.example.com/chat/falcon@sha256:" + 64 * "b"
-ROLES: Final = ["deployment/falcon-project", "deployment/falcon-write", "deployment/falcon-api"]
+ROLES: Final = [
+    "deployment/falcon-project",
+    "deployment/falcon-forward",
+    "deployment/falcon-write",
+    "deployment/falcon-api",
+]
 
 pytestmark = pytest.mark.processes
 

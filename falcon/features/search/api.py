@@ -90,7 +90,12 @@ async def search_messages(edge: Edge, request: AuthedRequest) -> BytesResponse:
     cursor = None if query.cursor is None else _decode_cursor(query.cursor, query.sort)
     wanted = await _wanted(edge, request, query)
     if edge.search is None:
-        raise Problem(503, "unavailable", "This Falcon has no index of messages.", retry_after=60)
+        raise Problem(
+            503,
+            "unavailable",
+            "This Falcon has no index of messages: FALCON_OPENSEARCH_URL names none.",
+            retry_after=60,
+        )
     await _reach_positions(edge, request, edge.search)
     if not wanted.rooms:
         hits, following = list[bytes](), None

@@ -297,7 +297,12 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         tail, transport = KafkaTail(cluster), KafkaSignalTransport(cluster)
         cuts = Cuts(KafkaCuts(cluster), settings.partitions)
         secret = server_secret(settings)
-        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, secret, cuts)
+        search = None
+        if settings.opensearch_url:
+            client = OpenSearchClient(settings.opensearch_url)
+            stack.push_async_callback(client.close)
+            search = OpenSearchIndex(client, instance)
+        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, secret, cuts, search)
         stack.push_async_callback(edge.streams.stop)
         stack.callback(edge.close)
         # On one machine the tables are in a file, and asking them costs less than reading the log when no stream does.
