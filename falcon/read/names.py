@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Final
 
 from falcon.domain.ids import AccountId
@@ -37,17 +38,24 @@ class AccountNames:
             looked_up = await self._store.names_of(unknown)
             found |= looked_up | {each: self._known[each] for each in unknown & self._known.keys()}
             if forgot == self._forgot:  # else a name may have changed since the tables were asked
-                if len(self._known) + len(looked_up) > _KNOWN_MAX:
-                    self.forget()
-                self._known = looked_up | self._known
+                for account_id, name in looked_up.items():
+                    self._known.setdefault(account_id, name)
+                self._bound()
         return found
 
     def know(self, account_id: AccountId, name: str) -> None:
         """The account is called so from now on."""
+        self._known.pop(account_id, None)
         self._known[account_id] = name
+        self._bound()
 
     def forget(self) -> None:
         """Look all names up again: some may have changed unseen."""
         self._known = {}
         self._forgot += 1
         self._forgot_at = time.monotonic()
+
+    def _bound(self) -> None:
+        """Drop the older half of too many. The tables may not show the newest ones, which the log has told, yet."""
+        if len(self._known) > _KNOWN_MAX:
+            self._known = dict(islice(self._known.items(), _KNOWN_MAX // 2, None))

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from falcon.features.accounts.rules import UseToken
-from falcon.http import authenticator
+from falcon.http import authenticator, token_uses
 from falcon.http.token_uses import TokenUses
 from falcon.write.protocol import CommandEnvelope, Reply, Unavailable
 from tests.support.http import Falcon, Person, problem
@@ -101,6 +101,20 @@ def test_a_note_that_fails_delays_no_request_and_is_sent_again(
     assert used_on(anna) is None
     monkeypatch.setattr(uses, "_gateway", gateway)
     noted(anna)
+
+
+def test_no_more_tokens_are_noted_in_a_day_than_may_be_remembered(
+    falcon: Falcon, anna: Person, sleeps: Sleeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_uses, "_NOTED_MAX", 1)
+    ben = falcon.account("Ben")
+    sleeps(1)
+    noted(anna)
+    before = falcon.log_length()
+    assert used_on(ben) is None
+    assert falcon.log_length() == before
+    sleeps(1)
+    noted(ben)
 
 
 def test_two_processes_note_a_day_once(falcon: Falcon, anna: Person, sleeps: Sleeps) -> None:

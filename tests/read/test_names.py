@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Collection
 
+import pytest
+
+from falcon.read import names as module
 from falcon.read.names import AccountNames
 from tests.support.builders import ANN, BOB
 
@@ -62,5 +65,22 @@ def test_names_are_looked_up_again_when_changes_may_have_been_missed() -> None:
             tables.waits.set()
         tables.names[ANN] = "Anna"
         assert await names.look_up([ANN]) == {ANN: "Anna"}
+
+    asyncio.run(work())
+
+
+def test_there_are_no_more_names_than_may_be_and_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KNOWN_MAX", 10)
+
+    async def work() -> None:
+        tables = Tables()
+        names = AccountNames(tables)  # type: ignore[arg-type]
+        for account_id in range(1_000, 1_100):
+            names.know(account_id, f"Name {account_id}")
+        names.know(ANN, "Ann of the log")
+        tables.names = dict.fromkeys(range(2_000, 2_004), "Looked up") | tables.names
+        await names.look_up(range(2_000, 2_004))
+        assert len(names._known) <= 10
+        assert await names.look_up([ANN, BOB]) == {ANN: "Ann of the log", BOB: "Bob"}
 
     asyncio.run(work())
