@@ -69,6 +69,7 @@ def test_a_start_without_a_free_byte_serves_what_can_be_read(small_disk: Path) -
         room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
         sent = client.post(f"/v1/rooms/{room}/messages", json={"text": "before"})
         assert sent.status_code == 201
+        until(lambda: _finds(client, "before"), "the index has the message")
     falcon.stop()
     filling = small_disk / "filling"
     _fill(filling)
@@ -76,6 +77,7 @@ def test_a_start_without_a_free_byte_serves_what_can_be_read(small_disk: Path) -
         falcon.start()
         with httpx.Client(base_url=falcon.info["url"], headers=_authorized(falcon), timeout=60) as client:
             assert client.get(f"/v1/rooms/{room}/messages").json()["messages"][0]["text"] == "before"
+            assert _finds(client, "before")
             assert httpx.get(f"{falcon.info['ops_url']}/readyz", timeout=60).status_code == 200
             refused = client.post(f"/v1/rooms/{room}/messages", json={"text": "no room"})
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
@@ -85,8 +87,13 @@ def test_a_start_without_a_free_byte_serves_what_can_be_read(small_disk: Path) -
                 lambda: client.post(f"/v1/rooms/{room}/messages", json={"text": "again"}).status_code == 201,
                 "all is taken again",
             )
+            until(lambda: _finds(client, "again"), "the index has the new message")
     finally:
         falcon.stop()
+
+
+def _finds(client: httpx.Client, word: str) -> bool:
+    return bool(client.get("/v1/search", params={"q": word}).json()["hits"])
 
 
 def _authorized(falcon: Falcon) -> dict[str, str]:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from falcon.adapters.sqlite.layout import begin_of
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.run.bootstrap import embedded
 from falcon.run.settings import Settings
+from falcon.write.disk import Disk
 from tests.http.test_transfer import imported, message_line, room_line
 from tests.support.http import Falcon, Json, Person, Room, problem
-from tools.harness.waiting import until
+from tools.harness.waiting import holds_within, until
 
 PUBLIC = {"open": True}
 
@@ -153,6 +155,37 @@ def test_an_index_that_was_lost_is_filled_from_all_files(folder: Path) -> None:
         again.says(again.makes_room("Another"), "tea is sent meanwhile")
         until(lambda: again.get("/v1/search", params={"q": "tea"}).status_code == 200, "the index is filled")
         assert len(finds(again, "tea")) == 7
+
+
+def test_an_index_that_is_being_filled_leaves_the_reserve_of_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Falcon(folder) as falcon:
+        anna = falcon.account("Anna")
+        anna.says(anna.makes_room("Tea"), "tea")
+    for path in folder.glob("search.db*"):
+        path.unlink()
+
+    class NearlyFull(Disk):
+        def look(self) -> None:
+            self.is_nearly_full = is_nearly_full
+
+    is_nearly_full, steps, step = True, list[int](), ProjectionConsumer.step
+
+    def counted(consumer: ProjectionConsumer) -> int:
+        steps.append(step(consumer))
+        return steps[-1]
+
+    monkeypatch.setattr(ProjectionConsumer, "step", counted)
+    monkeypatch.setattr(embedded, "Disk", NearlyFull)
+    monkeypatch.setattr(embedded, "_SINK_EVENTS", 1)
+    monkeypatch.setattr(embedded, "_IDLE_SECONDS", 0.01)
+    with Falcon(folder) as falcon:
+        again = Person(falcon, anna.account_id, "Anna", anna.token)
+        until(lambda: sum(steps), "the index has the first events")
+        assert not holds_within(lambda: sum(steps) > 1, 0.3)
+        is_nearly_full = False
+        until(lambda: again.get("/v1/search", params={"q": "tea"}).status_code == 200, "the index is filled")
 
 
 def test_a_rebuild_fills_the_index_again_while_falcon_runs(folder: Path) -> None:

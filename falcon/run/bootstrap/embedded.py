@@ -207,13 +207,15 @@ def _catch_up(path: Path) -> ProjectionCatchUp:
 class SinkThread:
     """Keeps the index of messages up to date on a thread of its own, over all files of the data folder.
 
-    It shares the process with requests, so it rests for as long as it has worked. Words of messages that were edited
+    It shares the process with requests, so it rests for as long as it has worked. An index that is being filled leaves
+    the reserve of the disk to what takes away. Words of messages that were edited
     or deleted leave the index's file in the early morning, when few people chat.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, disk: Disk) -> None:
         """Call it before anything is written: the index of an empty log needs no filling."""
         self._settings = settings
+        self._disk = disk
         self._ending = threading.Event()
         with suppress(JournalUnavailable, ReadStoreUnavailable), self._opened():  # the thread tries again
             pass
@@ -246,6 +248,8 @@ class SinkThread:
                     tables.clean()
                 worked = time.monotonic() - began
                 self._ending.wait(worked if count == events else max(worked, _SINK_SECONDS))
+                while count == events and self._disk.is_nearly_full and not self._ending.is_set():
+                    self._ending.wait(_IDLE_SECONDS)
 
     @contextmanager
     def _opened(self) -> "Iterator[tuple[SqliteSource | SqliteFilesSource, SqliteSearchTables]]":
@@ -411,7 +415,7 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
         loop.call_soon_threadsafe(committed)
 
     catch_up = CatchUpThread(database_of(settings, place), moved)
-    sink = SinkThread(settings) if place == 0 else None
+    sink = SinkThread(settings, disk) if place == 0 else None
     index = SqliteSearchIndex(search_of(settings))
     transport = _transport(settings, source.instance)
     edge = start_edge(settings, gateway, store, freshness, tail, transport, source.instance, secret, search=index)
