@@ -75,3 +75,22 @@ def test_keys_are_explained_and_the_page_can_be_installed(screen: Open, anna: Pe
     expect(hers.page.get_by_text("Search messages")).to_be_visible()
     address = hers.page.locator('link[rel="manifest"]').get_attribute("href")
     assert hers.page.request.get(f"{hers.url}{address}").json()["display"] == "standalone"
+
+
+def test_a_word_of_two_kanji_is_found_and_jumped_to(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    ben.says(room, "次の会議は15時です")
+    for number in range(30):
+        ben.says(room, f"Message {number}")
+    other = anna.makes_room("Elsewhere", ben)
+    ben.says(other, "会議室は空いています")
+    hers = screen().signs_in(anna).opens(room)
+    hers.sees("Message 29")
+    hers.page.keyboard.press("Control+Shift+F")
+    hers.page.get_by_role("searchbox", name="Words").fill("会議")
+    found = hers.page.locator("dialog .messages li")
+    expect(found).to_have_count(2)
+    expect(found.locator("mark")).to_have_text(["会議", "会議"])
+    hers.page.get_by_label("Where").select_option(label="Tea kitchen")
+    expect(found).to_have_count(1)
+    found.locator("a").click()
+    expect(hers.page.locator('article[data-seq="1"]')).to_be_focused()
