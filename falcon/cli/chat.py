@@ -14,7 +14,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import FalconClient, Message, Names, ReactionCount, ReadState, RoomSummary
+    from falcon_chat import FalconClient, Message, Names, ReactionCount, ReadState, Room, RoomSummary
 
 
 def _words(text: str) -> str:
@@ -113,6 +113,31 @@ async def pins(falcon: "FalconClient", room: RoomArgument, as_json: JsonOption =
         print_json(pins)
     else:
         await Printer(falcon, as_json).show_all([pin.message for pin in pins])
+
+
+@asking(lambda thread: thread.room_id)
+async def thread(
+    falcon: "FalconClient",
+    room: RoomArgument,
+    seq: SeqArgument,
+    follow: Annotated[
+        bool | None, typer.Option("--follow/--unfollow", help="Follow it, or follow it no more.", show_default=False)
+    ] = None,
+) -> "Room":
+    """Start the thread of a message, or find the one that it has.
+
+    Prints the thread's number, which the other commands take as a room.
+
+    \b
+    Examples:
+      falcon thread 64 12
+      falcon send "$(falcon thread "Tea kitchen" 12)" "Green, please"
+      falcon thread 64 12 --unfollow
+    """
+    found = await falcon.thread(room, seq)
+    if follow is not None:
+        await (falcon.follow if follow else falcon.unfollow)(found.room_id)
+    return found
 
 
 @asking()
@@ -320,7 +345,7 @@ async def rooms(
 
 
 # The help lists the commands in this order.
-COMMANDS: Final = (rooms, send, search, react, pin, pins, bookmark, bookmarks, readers, tail, read)
+COMMANDS: Final = (rooms, send, search, react, thread, pin, pins, bookmark, bookmarks, readers, tail, read)
 
 _COLUMNS = (
     Column("Room", "right"),

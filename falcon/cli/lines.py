@@ -60,7 +60,7 @@ class _SentLine(msgspec.Struct, frozen=True):
                 sent["room_id"] = refs.room(value)
             elif name in ("account", "author"):
                 sent[f"{name}_id"] = NOBODY if getattr(self, "missing", False) else refs.account(value, name)
-            elif name == "mentions":
+            elif name in ("mentions", "followers"):
                 sent[name] = [refs.account(ref, name) for ref in value]
             elif name == "members":
                 sent[name] = [{"account_id": refs.account(each.account, name), "role": each.role} for each in value]
@@ -133,6 +133,20 @@ class RoomLine(_SentLine, frozen=True, tag="room", forbid_unknown_fields=True):
         return super().as_sent(refs) | {"source": refs.source}
 
 
+class ThreadLine(_SentLine, frozen=True, tag="thread", forbid_unknown_fields=True):
+    """``room``, ``seq``: the message. The thread's own messages name it as their room."""
+
+    ref: str
+    room: str
+    seq: Seq
+    created_at: Time
+    followers: tuple[str, ...] = ()
+    at: str | None = None
+
+    def as_sent(self, refs: Refs) -> Json:
+        return super().as_sent(refs) | {"source": refs.source}
+
+
 class MembersLine(_SentLine, frozen=True, tag="members"):
     """Members of a large room that its own line has no place for. No file has such lines."""
 
@@ -193,7 +207,7 @@ class BookmarkLine(_SentLine, frozen=True, tag="bookmark", forbid_unknown_fields
 
 
 FollowingLine: TypeAlias = ReactionLine | PinLine
-Row: TypeAlias = AccountLine | RoomLine | MessageLine | FollowingLine | BookmarkLine
+Row: TypeAlias = AccountLine | RoomLine | ThreadLine | MessageLine | FollowingLine | BookmarkLine
 Line: TypeAlias = HeaderLine | Row
 
 
@@ -203,6 +217,7 @@ Line: TypeAlias = HeaderLine | Row
 ChangeType: TypeAlias = (
     Literal["changes", "end", "account", "message"]
     | Literal["room", "room-changed", "room-deleted", "member", "member-left"]
+    | Literal["thread", "thread-followed", "thread-unfollowed"]
     | Literal["reaction", "reaction-removed", "pin", "pin-removed", "bookmark", "bookmark-removed"]
 )
 

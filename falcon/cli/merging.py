@@ -25,6 +25,7 @@ from falcon.cli.lines import (
     MessageLine,
     RoomLine,
     Row,
+    ThreadLine,
     identity_of,
     utc,
 )
@@ -42,6 +43,7 @@ _Identity: TypeAlias = tuple[str, ...]  # of a line among the ones that follow a
 _change: Final[msgspec.json.Decoder[Change]] = msgspec.json.Decoder(Change)
 _row: Final[msgspec.json.Decoder[Row]] = msgspec.json.Decoder(Row)
 _room: Final = msgspec.json.Decoder(RoomLine)
+_thread: Final = msgspec.json.Decoder(ThreadLine)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -89,6 +91,7 @@ class _Changes:
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
     rooms: dict[str, tuple[int, RoomLine]] = field(default_factory=dict)
+    threads: dict[str, tuple[int, ThreadLine]] = field(default_factory=dict)
     of_room: dict[str, list[RoomLine | Change]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     missing: set[_Place] = field(default_factory=set)
@@ -112,6 +115,8 @@ class _Changes:
             room = _room.decode(raw)
             self.rooms[change.ref] = (number, room)
             self.of_room.setdefault(change.ref, []).append(room)
+        elif change.type == "thread":
+            self.threads[change.ref] = (number, _thread.decode(raw))
         elif change.type == "message":
             if change.deleted:
                 self.emptied.add(place)
@@ -119,7 +124,7 @@ class _Changes:
                 self.messages[place] = raw
         elif change.type == "room-deleted":
             self.deleted.add(change.room)
-        elif change.type in ("room-changed", "member", "member-left"):
+        elif change.type in ("room-changed", "member", "member-left", "thread-followed", "thread-unfollowed"):
             self.of_room.setdefault(change.room, []).append(change)
 
     def lines_after(self, place: _Place, rows: dict[_Identity, Numbered]) -> Iterator[Numbered]:
@@ -152,6 +157,21 @@ class _Changes:
                 room = msgspec.structs.replace(room, **fields)
         return msgspec.structs.replace(room, members=tuple(members.values()))
 
+    def applied_to_thread(self, thread: ThreadLine) -> ThreadLine:
+        followers = dict.fromkeys(thread.followers)
+        for change in self.of_room.get(thread.ref, ()):
+            if isinstance(change, Change) and change.type == "thread-followed":
+                followers[change.account] = None
+            elif isinstance(change, Change) and change.type == "thread-unfollowed":
+                followers.pop(change.account, None)
+        return msgspec.structs.replace(thread, followers=tuple(followers))
+
+    def has_gone(self, thread: ThreadLine) -> bool:
+        """True if the room of the thread was deleted, and the thread with it."""
+        if thread.room in self.deleted:
+            self.deleted.add(thread.ref)
+        return thread.ref in self.deleted
+
 
 def _read_changes(file: BinaryIO, name: str) -> _Changes:
     """All changes of the file. An export that was continued has several parts."""
@@ -178,7 +198,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
     file.seek(0)
     yield 1, _first_line(file)
     yield from changes.accounts.values()
-    rooms_due = True
+    rooms_due = threads_due = True
     last_seqs: dict[str, int] = {}
     place: _Place = ("", 0)
     following: dict[_Identity, Numbered] = {}  # the rows after the message at this place
@@ -191,6 +211,9 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
         if rooms_due and not (isinstance(line, AccountLine) and number < changes.line):
             rooms_due = False
             yield from _rooms_made(changes)
+        if threads_due and isinstance(line, MessageLine):
+            threads_due = False
+            yield from _threads_made(changes)
         if isinstance(line, FollowingLine):
             if number < changes.line and (line.room, line.seq) == place:
                 following[identity_of(line)] = (number, raw)
@@ -204,6 +227,9 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
             case RoomLine():
                 if line.ref not in changes.rooms and line.ref not in changes.deleted:
                     yield number, _written(changes.applied_to(line)) if line.ref in changes.of_room else raw
+            case ThreadLine():
+                if line.ref not in changes.threads and not changes.has_gone(line):
+                    yield number, _written(changes.applied_to_thread(line)) if line.ref in changes.of_room else raw
             case MessageLine():
                 if line.room not in changes.deleted and line.seq > last_seqs.get(line.room, 0):
                     place = (line.room, line.seq)
@@ -216,6 +242,8 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
     yield from changes.lines_after(place, following)
     if rooms_due:
         yield from _rooms_made(changes)
+    if threads_due:
+        yield from _threads_made(changes)
     yield from changes.bookmarks_made()
 
 
@@ -226,7 +254,14 @@ def _rooms_made(changes: _Changes) -> Iterator[Numbered]:
             yield number, _written(changes.applied_to(room))
 
 
-def _written(room: RoomLine) -> bytes:
+def _threads_made(changes: _Changes) -> Iterator[Numbered]:
+    """Like :func:`_rooms_made`, after all rooms."""
+    for number, thread in changes.threads.values():
+        if not changes.has_gone(thread):
+            yield number, _written(changes.applied_to_thread(thread))
+
+
+def _written(room: RoomLine | ThreadLine) -> bytes:
     """The line as an export writes it. msgspec alone would write the time in microseconds."""
     return _encode(msgspec.to_builtins(room) | {"created_at": utc(room.created_at)})
 

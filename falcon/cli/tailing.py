@@ -28,6 +28,8 @@ from falcon_chat import (
     ReactionRemoved,
     Restarted,
     RoomDeleted,
+    ThreadChanged,
+    ThreadParent,
     Unreachable,
 )
 
@@ -36,8 +38,9 @@ _AGAIN_SECONDS = 1.0  # before another look at tables that are a little behind
 
 
 class Follower:
-    """Shows the newest messages of a room and then new ones and reactions, each once. An edited or deleted message is
-    shown again.
+    """Shows the newest messages of a room or thread, and then new ones and reactions, each once. An edited or deleted
+    message is shown again. Of a room it shows who writes in its threads, and the messages of threads that the account
+    follows.
 
     The history is read after the first event of the stream. So it may be ahead of the events that follow, and messages
     that it has shown are skipped when the stream reaches them.
@@ -52,10 +55,14 @@ class Follower:
         self._last = 0
         self._read: dict[int, Message] = {}
         self._me = 0
+        self._is_thread = False
 
     async def run(self) -> None:
-        await self._falcon.room(self._room)  # if no server answers, the stream would retry silently
-        async with self._falcon.stream([self._room]) as stream:
+        room = await self._falcon.room(self._room)  # if no server answers, the stream would retry silently
+        self._is_thread = isinstance(room.parent, ThreadParent)
+        # The stream of a room covers its threads.
+        covering = room.parent.room_id if isinstance(room.parent, ThreadParent) else self._room
+        async with self._falcon.stream([covering]) as stream:
             async for event in stream:
                 await self._show_in_the_end(event)
 
@@ -72,16 +79,33 @@ class Follower:
         match event:
             case Hello(account_id=me, rooms=rooms):
                 self._me = me
-                await self._begin(max((room.last_seq for room in rooms), default=0))
+                if self._is_thread:
+                    await self._begin((await self._falcon.room(self._room)).last_seq)
+                else:
+                    await self._begin(max((room.last_seq for room in rooms), default=0))
             case Restarted():  # from a copy: other messages may have the numbers of the ones that were shown
                 self._last = 0
                 self._read.clear()
             case CatchUp(rooms=rooms):
-                await self._read_up_to(max((room.last_seq for room in rooms), default=0))
+                seqs = [room.last_seq for room in rooms if room.room_id == self._room]
+                if self._is_thread:  # one that the account does not follow is not listed
+                    seqs.append((await self._falcon.room(self._room)).last_seq)
+                await self._read_up_to(max(seqs, default=0))
+            case ThreadChanged(thread_id=self._room, last_seq=last_seq):
+                await self._read_up_to(last_seq)
+            case ThreadChanged() if not self._is_thread:
+                await self._printer.show_change(event)
+            case MessagePosted(message=message) if message.room_id != self._room:
+                if not self._is_thread:
+                    await self._printer.show(message, of_thread=True)
             case MessagePosted(message=message) if message.seq > self._last:
                 await self._print(message)
+            case MessageEdited(message=message) | MessageDeleted(message=message) if message.room_id != self._room:
+                pass
             case MessageEdited(message=message) | MessageDeleted(message=message) if self._is_news(message):
                 await self._printer.show(message)
+            case ReactionAdded() | ReactionRemoved() | PinAdded() | PinRemoved() if event.room_id != self._room:
+                pass
             case ReactionAdded() | ReactionRemoved() | PinAdded() | PinRemoved():
                 await self._printer.show_change(event)
             case RoomDeleted():
@@ -149,6 +173,7 @@ _CHANGES: Final = {
     ReactionRemoved: ("reaction.removed", "removes"),
     PinAdded: ("pin.added", "pins"),
     PinRemoved: ("pin.removed", "unpins"),
+    ThreadChanged: ("thread.changed", "writes in the thread of"),
 }
 
 
@@ -159,14 +184,14 @@ class Printer:
         self._names = Names(falcon)
         self._as_json = as_json
 
-    async def show(self, message: Message) -> None:
+    async def show(self, message: Message, *, of_thread: bool = False) -> None:
         author = "" if message.missing else await self._names.of(message.room_id, message.author_id)
         if self._as_json:
             print_json([_fields(message) | {"author": author}])
         else:
-            typer.echo(_line(message, visible(author)))
+            typer.echo(f"{f'[thread {message.room_id}] ' * of_thread}{_line(message, visible(author))}")
 
-    async def show_change(self, event: ReactionAdded | ReactionRemoved | PinAdded | PinRemoved) -> None:
+    async def show_change(self, event: ReactionAdded | ReactionRemoved | PinAdded | PinRemoved | ThreadChanged) -> None:
         name, verb = _CHANGES[type(event)]
         account = await self._names.of(event.room_id, event.account_id)
         if self._as_json:
@@ -174,7 +199,7 @@ class Printer:
             rest = {field: value for field, value in _fields(event).items() if field != "id"}
             print_json([told | {"account": account} | rest])
         else:
-            emoji = "it" if isinstance(event, PinAdded | PinRemoved) else visible(event.emoji)
+            emoji = visible(event.emoji) if isinstance(event, ReactionAdded | ReactionRemoved) else "it"
             # The number comes first: a line that began with an account's name could look like a message.
             typer.echo(f"#{event.seq}  {visible(account)} {verb} {emoji}")
 

@@ -53,10 +53,18 @@ from falcon.features.sign_in.rules import (
     SignInCommand,
     SignInEvent,
 )
+from falcon.features.threads.rules import (
+    ImportThread,
+    StartThread,
+    ThreadAnswer,
+    ThreadMessageAnswer,
+    ThreadsCommand,
+    ThreadsEvent,
+)
 
 # Routes are tried in this order: the most frequent ones come first.
 FEATURES: Final = (
-    *("messages", "reactions", "pins", "read_marks", "bookmarks", "people", "search", "rooms", "accounts"),
+    *("messages", "reactions", "pins", "threads", "read_marks", "bookmarks", "people", "search", "rooms", "accounts"),
     *("sign_in", "invitations", "claims", "owners"),
 )
 
@@ -68,8 +76,10 @@ def modules(name: str) -> list[Any]:
 
 
 # isinstance goes through these in their order: the most frequent ones come first.
-RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | PinsCommand | RoomsCommand
-CreatingCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition
+RoomCommand: TypeAlias = MessagesCommand | MoveRead | ReactionsCommand | PinsCommand | ThreadsCommand | RoomsCommand
+CreatingCommand: TypeAlias = (
+    CreateRoom | OpenDirect | StartThread | CreateAccount | ImportRoom | ImportThread | ReadPosition
+)
 OtherCommand: TypeAlias = (
     CreatingCommand
     | AccountCommand
@@ -82,7 +92,7 @@ OtherCommand: TypeAlias = (
 Command: TypeAlias = OtherCommand | RoomCommand
 
 
-RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | PinsEvent | RoomsEvent
+RoomEvent: TypeAlias = MessagesEvent | ReadMoved | ReactionsEvent | PinsEvent | ThreadsEvent | RoomsEvent
 OtherEvent: TypeAlias = AccountEvent | SignInEvent | BookmarksEvent | InvitationsEvent | ClaimsEvent | OwnersEvent
 Event: TypeAlias = RoomEvent | OtherEvent | CommandAnswered | PassedOver
 
@@ -103,6 +113,8 @@ Answer: TypeAlias = (
     | ReactionAnswer
     | PinAnswer
     | BookmarkAnswer
+    | ThreadAnswer
+    | ThreadMessageAnswer
     | AccountAnswer
     | TokenAnswer
     | ProfileAnswer

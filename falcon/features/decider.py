@@ -11,6 +11,7 @@ from falcon.domain.rejections import RoomNotFound
 from falcon.features.catalogue import AGGREGATES, RoomCommand, RoomEvent, modules
 from falcon.features.messages.rules import MessagesEvent
 from falcon.features.rooms.rules import Room
+from falcon.features.threads import rules as threads
 
 Rule: TypeAlias = Callable[[Any, Any, Millis], Decision]
 Follow: TypeAlias = Callable[[Room, Any], tuple[Any, ...]]
@@ -70,6 +71,11 @@ def decide_room(room: Room | None, command: RoomCommand, at: Millis) -> Decision
     if room is None or room.deleted:
         return RoomNotFound(command.room_id)
     return _RULES[type(command)](room, command, at)
+
+
+def decide_in_thread(thread: Room, parent: Room | None, command: RoomCommand, at: Millis) -> Decision:
+    """``parent``: the room that the thread belongs to."""
+    return threads.in_thread(thread, parent, command, _RULES[type(command)], at)
 
 
 def evolve_room(room: Room | None, event: RoomEvent) -> Room:

@@ -33,6 +33,8 @@ def _summary(names: Mapping[AccountId, str], account_id: AccountId, row: RoomSum
         peer_id=room.peer_of(account_id),
         open=room.open,
         default=room.default,
+        parent=_parent(room),
+        follows=msgspec.UNSET if room.parent is None else True,
         read_seq=row.read_seq,
         unread=row.unread,
         mentions=row.mentions,
@@ -42,8 +44,10 @@ def _summary(names: Mapping[AccountId, str], account_id: AccountId, row: RoomSum
     )
 
 
-async def room_shape(names: AccountNames, account_id: AccountId, room: RoomRow, role: Role | None) -> shapes.RoomShape:
-    """Raises ReadStoreUnavailable."""
+async def room_shape(
+    names: AccountNames, account_id: AccountId, room: RoomRow, role: Role | None, *, follows: bool
+) -> shapes.RoomShape:
+    """``follows``: if the room is a thread. Raises ReadStoreUnavailable."""
     known = await names.look_up(_others(account_id, [room]))
     return shapes.RoomShape(
         room.room_id,
@@ -56,7 +60,13 @@ async def room_shape(names: AccountNames, account_id: AccountId, room: RoomRow, 
         room.peer_of(account_id),
         room.open,
         room.default,
+        _parent(room),
+        msgspec.UNSET if room.parent is None else follows,
     )
+
+
+def _parent(room: RoomRow) -> shapes.ThreadParent | msgspec.UnsetType:
+    return msgspec.UNSET if room.parent is None else shapes.ThreadParent(*room.parent)
 
 
 def _others(account_id: AccountId, rooms: Sequence[RoomRow]) -> list[AccountId]:

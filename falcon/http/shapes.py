@@ -13,7 +13,7 @@ from falcon.domain.ids import ID_MAX
 from falcon.features.accounts.rules import ADMINS, AccountRole, ProfileAnswer, Scope, TokenKind
 from falcon.features.messages.rules import Message
 from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
-from falcon.features.rooms.rules import Role, RoomKind
+from falcon.features.rooms.rules import PARTICIPANTS_MAX, Role, RoomKind
 from falcon.read.times import rfc3339
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
@@ -134,9 +134,12 @@ class MemberRole(RequestShape, frozen=True):
 
 
 class NewMessage(RequestShape, frozen=True):
+    """``also_in_room``: of a message in a thread, which is then posted in the thread's room, too."""
+
     text: Text
     reply_to: SeqFrom1 | None = None
     mentions: Mentions = ()
+    also_in_room: bool = False
 
 
 class MessageChange(RequestShape, frozen=True):
@@ -294,10 +297,18 @@ class Tokens(msgspec.Struct, frozen=True):
     tokens: list[TokenShape]
 
 
+class ThreadParent(msgspec.Struct, frozen=True):
+    """The message that a thread belongs to."""
+
+    room_id: Id
+    seq: SeqFrom1
+
+
 class RoomShape(msgspec.Struct, frozen=True):
     """``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of
     the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new
-    accounts are members."""
+    accounts are members. Threads alone have ``parent``, and ``follows``: the caller follows the thread; the role is the
+    one in the parent's room."""
 
     room_id: Id
     kind: RoomKind
@@ -309,6 +320,17 @@ class RoomShape(msgspec.Struct, frozen=True):
     peer_id: Id | None
     open: bool
     default: bool
+    parent: ThreadParent | msgspec.UnsetType = msgspec.UNSET
+    follows: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class ThreadSummary(msgspec.Struct, frozen=True):
+    """A message's thread. ``participants``: the first accounts that wrote in it."""
+
+    room_id: Id
+    last_seq: SeqFrom0
+    last_at: Time | None
+    participants: Annotated[tuple[Id, ...], Meta(max_length=PARTICIPANTS_MAX)]
 
 
 class ReactionSummary(msgspec.Struct, frozen=True):
@@ -322,8 +344,8 @@ class ReactionSummary(msgspec.Struct, frozen=True):
 class MessageShape(msgspec.Struct, frozen=True):
     """A message as it is now. A deleted message keeps its ``seq`` and has no text.
 
-    ``reactions``: in the order in which each emoji was first used. The response to an edit and the last message of a
-    room in a list leave them out.
+    ``reactions``: in the order in which each emoji was first used. ``thread``: null without one. The response to an
+    edit, the last message of a room in a list and the root of a thread in a list leave both out.
     """
 
     room_id: Id
@@ -338,9 +360,16 @@ class MessageShape(msgspec.Struct, frozen=True):
     reactions: Annotated[tuple[ReactionSummary, ...], Meta(max_length=REACTION_KINDS_MAX)] | msgspec.UnsetType = (
         msgspec.UNSET
     )
+    thread: ThreadSummary | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def message(m: Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:
+class PostedMessage(MessageShape, frozen=True):
+    """``in_room``: the message in the thread's room, if one was asked for."""
+
+    in_room: SeqFrom1 | msgspec.UnsetType = msgspec.UNSET
+
+
+def message(m: Message) -> MessageShape:
     edited_at = None if m.edited_at is None else rfc3339(m.edited_at)
     return MessageShape(
         m.room_id,
@@ -352,7 +381,23 @@ def message(m: Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET
         m.deleted,
         m.reply_to,
         m.mentions,
-        reactions,
+    )
+
+
+def posted_message(m: Message, in_room: int | None) -> PostedMessage:
+    return PostedMessage(
+        m.room_id,
+        m.seq,
+        m.author_id,
+        m.text,
+        rfc3339(m.posted_at),
+        None,
+        False,
+        m.reply_to,
+        m.mentions,
+        (),
+        None,
+        msgspec.UNSET if in_room is None else in_room,
     )
 
 
@@ -363,7 +408,7 @@ class ShownMessage(MessageShape, frozen=True):
     missing: bool = False
 
 
-class RoomSummary(RoomShape, frozen=True):
+class RoomSummary(RoomShape, frozen=True, kw_only=True):
     """A room in the caller's list."""
 
     read_seq: SeqFrom0

@@ -27,6 +27,10 @@ class DropItem(NamedTuple):
     key: bytes
 
 
+class SealItem(PutItem):
+    """Written after all other items of its batch: a reader that finds it finds them."""
+
+
 class Items:
     """``name``: of the read model, and of its table. ``of``: the column with the identity of the room or account."""
 
@@ -44,7 +48,8 @@ class Items:
             tables={self.name: ddl},
             identities={self.name: self.of},
             statements={
-                PutItem: (f"INSERT OR REPLACE INTO {self.name}{{}} VALUES (?1, ?2, ?3)",),
+                PutItem: (put := f"INSERT OR REPLACE INTO {self.name}{{}} VALUES (?1, ?2, ?3)",),
+                SealItem: (put,),
                 DropItem: (f"DELETE FROM {self.name}{{}} WHERE {self.of} = ?1 AND key = ?2",),
             },
         )
@@ -53,8 +58,8 @@ class Items:
     def hbase(self) -> HBaseModel:
         return HBaseModel(
             tables={self.name: (4, (FAST_DIFF,))},
-            puts=(self.name,),
-            cells={PutItem: (0, _put), DropItem: (0, _drop)},
+            puts=(self.name, self.name),
+            cells={PutItem: (0, _put), DropItem: (0, _drop), SealItem: (1, _put)},
             identity=lambda write: int(write.identity),
             identity_of_row=_identity_of_row,
         )

@@ -1,5 +1,6 @@
 """Decides which subscriptions see an event, and as which bytes. Both follow the log alone, so every process gives the
-same at any time (docs/decisions/0019). A member who is removed sees the removal and nothing after it."""
+same at any time (docs/decisions/0019). A member who is removed sees the removal and nothing after it, in the room's
+threads neither."""
 
 from collections.abc import Callable, Container, Iterable
 from typing import Protocol
@@ -23,6 +24,8 @@ from falcon.features.rooms.rules import (
     RoomDeleted,
 )
 from falcon.features.rooms.stream import ROOM_CHANGED, ROOM_CREATED, ROOM_DELETED, StreamedRoom
+from falcon.features.threads.rules import ThreadChanged, ThreadFollowed, ThreadUnfollowed
+from falcon.features.threads.stream import THREAD_CHANGED, StreamedThreadChange
 from falcon.read.times import rfc3339
 from falcon.streams.event import InARoom, OfAnAccount, StreamEvent
 from falcon.streams.events import TO_THE_ACCOUNT, TO_THE_ROOM
@@ -89,8 +92,9 @@ class Delivery:
                 self._deleted(subscription, deleted)
             case MemberJoined(room_id=room_id, account_id=account_id, role=role) as joined:
                 if account_id == subscription.account_id and subscription.wants(room_id):
-                    subscription.rooms[room_id] = role
-                    self._index.enter(subscription, room_id)
+                    self._enter(subscription, room_id, role)
+                    for thread_id in _threads_of(subscription, room_id):
+                        self._enter(subscription, thread_id, role)
                 self._to_room(subscription, joined)
             case MemberChanged(room_id=room_id, account_id=account_id, role=role) as changed:
                 if account_id == subscription.account_id and room_id in subscription.rooms:
@@ -100,6 +104,18 @@ class Delivery:
                 self._to_room(subscription, left)
                 if account_id == subscription.account_id:
                     self._leave(subscription, room_id)
+            case ThreadChanged(room_id=room_id, thread_id=thread_id) as thread_changed:
+                if room_id in subscription.rooms and thread_id not in subscription.rooms:
+                    subscription.push(self._frame("", THREAD_CHANGED, lambda: encode(_thread(thread_changed))))
+            case ThreadFollowed(room_id=thread_id, parent=parent, account_id=account_id):
+                if account_id == subscription.account_id and subscription.wants(parent):
+                    subscription.follows[thread_id] = parent
+                    if (role_in_room := subscription.rooms.get(parent)) is not None:
+                        self._enter(subscription, thread_id, role_in_room)
+            case ThreadUnfollowed(room_id=thread_id, account_id=account_id):
+                if account_id == subscription.account_id:
+                    self._leave(subscription, thread_id)
+                    subscription.follows.pop(thread_id, None)
             case TokenRevoked(token_hash=token_hash):
                 if token_hash == subscription.token_hash:
                     subscription.end("unauthenticated")
@@ -138,11 +154,10 @@ class Delivery:
         role = next((each.role for each in event.members if each.account_id == subscription.account_id), None)
         if role is None or not subscription.wants(event.room_id):
             return
-        subscription.rooms[event.room_id] = role
-        self._index.enter(subscription, event.room_id)
+        self._enter(subscription, event.room_id, role)
         room = StreamedRoom(
             event.room_id,
-            event.kind,
+            event.kind,  # type: ignore[arg-type]  # a thread begins without members
             event.name,
             event.description,
             role,
@@ -199,10 +214,25 @@ class Delivery:
             shown = TO_THE_ACCOUNT[type(event)]
             subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))
 
+    def _enter(self, subscription: Subscription, room_id: RoomId, role: Role) -> None:
+        subscription.rooms[room_id] = role
+        self._index.enter(subscription, room_id)
+
     def _leave(self, subscription: Subscription, room_id: RoomId) -> None:
-        if room_id in subscription.rooms:
-            del subscription.rooms[room_id]
-            self._index.leave(subscription, room_id)
+        """Leave a room with its threads, or a thread."""
+        for each in (room_id, *_threads_of(subscription, room_id)):
+            if each in subscription.rooms:
+                del subscription.rooms[each]
+                self._index.leave(subscription, each)
+
+
+def _thread(e: ThreadChanged) -> StreamedThreadChange:
+    return StreamedThreadChange(e.room_id, e.seq, e.thread_id, e.last_seq, rfc3339(e.last_at), e.account_id)
+
+
+def _threads_of(subscription: Subscription, room_id: RoomId) -> list[RoomId]:
+    """The threads of the room that the account follows."""
+    return [thread_id for thread_id, parent in subscription.follows.items() if parent == room_id]
 
 
 def _group(event: RoomChanged | RoomDeleted, role: Role | None) -> StreamedRoom:

@@ -15,6 +15,7 @@ from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
+from falcon.features.threads.rules import ThreadFollowed, ThreadUnfollowed
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
@@ -50,12 +51,14 @@ HISTORY_EVENTS: Final = codec.names_of(
     MemberJoined,
     MemberChanged,
     MemberLeft,
+    ThreadFollowed,
+    ThreadUnfollowed,
     MessageDeleted,
     TokenIssued,
     TokenRevoked,
 )
-# Events that may bring a subscription into a room, or end it.
-ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
+# Events that may bring a subscription into a room, or end it, or change what it follows in rooms that it has left.
+ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, ThreadFollowed, ThreadUnfollowed, TokenRevoked)
 # Events that change what processes keep of an account.
 _PROFILE_EVENTS: Final = codec.names_of(AccountChanged)
 # Events that only the account itself receives. In a room that many read there are more of them than messages.
@@ -511,6 +514,8 @@ class Feed:
                 about = [account_id]
             case (
                 ReadMoved(account_id=account_id)
+                | ThreadFollowed(account_id=account_id)
+                | ThreadUnfollowed(account_id=account_id)
                 | TokenRevoked(account_id=account_id)
                 | AccountChanged(account_id=account_id)
             ):

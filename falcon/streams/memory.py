@@ -12,6 +12,7 @@ from falcon.features.accounts.rules import TokenIssued, TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessageDeleted
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
+from falcon.features.threads.rules import ThreadFollowed, ThreadUnfollowed
 from falcon.journal.record import Record
 from falcon.streams.tail import LocatedRecord
 
@@ -277,6 +278,8 @@ def _about(event: Event) -> Sequence[AccountId | RoomId]:
             return [event.room_id, *dict.fromkeys(member.account_id for member in members)]
         case RoomChanged(room_id=room_id):
             return (room_id,)
-        case MemberJoined() | MemberChanged() | MemberLeft() | TokenIssued() | TokenRevoked():
+        case MemberJoined() | MemberChanged() | MemberLeft() | ThreadFollowed() | ThreadUnfollowed():
+            return (event.account_id,)
+        case TokenIssued() | TokenRevoked():
             return (event.account_id,)
     return ()

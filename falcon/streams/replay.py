@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId, Seq
@@ -19,6 +20,7 @@ from falcon.features.rooms.rules import (
     RoomCreated,
     RoomDeleted,
 )
+from falcon.features.threads.rules import ThreadFollowed, ThreadUnfollowed
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
@@ -45,15 +47,17 @@ class StreamReplay:
     """Brings a subscription from some offsets up to where the feed reads, and adds it there. The feed must be held
     meanwhile.
 
-    ``since``: what the client has seen, by segment. ``roles``: the account's memberships in the tables. ``tables``:
-    where the tables stood in each of these segments before ``roles`` were read. That may be before or after ``since``:
-    the log tells the difference, so that no stream waits for tables.
+    ``since``: what the client has seen, by segment. ``roles``: the account's memberships in the tables, ``follows``:
+    the threads that it follows, each with its room. ``tables``: where the tables stood in each of these segments before
+    they were read. That may be before or after ``since``: the log tells the difference, so that no stream waits for
+    tables.
 
     Call :meth:`prepare` and :meth:`resolve_membership` first. Both may fail. Then send what the stream begins with, and
     call :meth:`run`.
 
     ``rooms``: the account's rooms and roles at ``since``, once they are resolved; None for an open room that it reads
-    (:meth:`read_open`). ``seen_since``: rooms that the account joined or left after them.
+    (:meth:`read_open`). Threads that it followed then are among them if it was in their rooms. ``seen_since``: rooms
+    that the account joined or left after them.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class StreamReplay:
         since: resume_tokens.ResumePlace,
         tables: Mapping[int, Position],
         roles: Mapping[RoomId, Role],
+        follows: Mapping[RoomId, RoomId] = MappingProxyType({}),
     ) -> None:
         self._feed = feed
         self._lookups = lookups
@@ -74,6 +79,7 @@ class StreamReplay:
         # By segment: up to here the history was read from the log. The feed remembers what follows.
         self._covered = {segment: min(offset, tables[segment].offset) for segment, offset in self._offsets.items()}
         self.rooms: dict[RoomId, Role | None] = dict(roles)
+        self.follows = dict(follows)
         self.seen_since: frozenset[RoomId] = frozenset()
 
     @property
@@ -135,6 +141,13 @@ class StreamReplay:
             self.rooms.pop(room_id, None)
             if role is not None:
                 self.rooms[room_id] = role
+        for thread_id, parent in self._history.follows.items():
+            self.follows.pop(thread_id, None)
+            if parent is not None:
+                self.follows[thread_id] = parent
+        for thread_id, parent in self.follows.items():
+            if (role := self.rooms.get(parent)) is not None:
+                self.rooms[thread_id] = role
         self.seen_since = frozenset(self._history.seen_since)
         self._positions = dict(self._tables)
 
@@ -167,12 +180,16 @@ class StreamReplay:
     def size(self, account_id: AccountId, only: Container[RoomId] | None, most: int) -> int:
         """Bytes of the remembered records that the account may see after the offsets; it counts up to ``most`` and one
         record more. ``only``: the rooms that are shown; None for all."""
-        rooms = self._by_segment(room_id for room_id in self.rooms if only is None or room_id in only)
+
+        def shown(room_id: RoomId) -> bool:
+            return only is None or self._room_of(room_id) in only
+
+        rooms = self._by_segment(filter(shown, self.rooms))
         size = 0
         for segment, offset in self._offsets.items():
             joined = self._history.joined.get(segment, {})
             starts = dict.fromkeys((account_id, *rooms.get(segment, ())), offset)
-            starts |= {room_id: max(at, offset) for room_id, at in joined.items() if only is None or room_id in only}
+            starts |= {room_id: max(at, offset) for room_id, at in joined.items() if shown(room_id)}
             for raw in self._feed.since(segment, starts):
                 size += len(raw.record.data)
                 if size > most:
@@ -220,7 +237,8 @@ class StreamReplay:
         """Push what is after ``offsets``, then add the subscription to the feed. Raises JournalUnavailable,
         WrongPlace."""
         while subscription.open and self._unread():
-            rooms = self._by_segment(subscription.rooms)
+            # A room that it joins again shows the threads that it follows there.
+            rooms = self._by_segment({**subscription.rooms, **subscription.follows})
             cut = self._next_cut()
             for segment in self._unread():
                 if subscription.open:
@@ -248,6 +266,10 @@ class StreamReplay:
     def _unread(self) -> list[int]:
         """The segments to read next."""
         return [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
+
+    def _room_of(self, room_id: RoomId) -> RoomId:
+        """The room of a thread that the account follows, or comes to follow; else the room itself."""
+        return self._history.parents.get(room_id) or self.follows.get(room_id, room_id)
 
     def _by_segment(self, rooms: Iterable[RoomId]) -> dict[int, list[RoomId]]:
         found: dict[int, list[RoomId]] = {}
@@ -281,7 +303,7 @@ class StreamReplay:
         starts = dict.fromkeys((account_id, *rooms), offset)
         self._history.note_joins(segment, self._feed.history_about(segment, account_id, offset))
         for room_id, at in self._history.joined.get(segment, {}).items():
-            if subscription.wants(room_id):
+            if subscription.wants(self._room_of(room_id)):
                 starts.setdefault(room_id, max(at, offset))
         return self._feed.since(segment, starts)
 
@@ -341,6 +363,9 @@ class _History:
 
     ``open``: what the last event about it says of a room. ``closed``: rooms that were closed after the offsets.
     ``left``: rooms that the account left after them, and has not joined again.
+
+    ``follows``: like ``roles``, the room of each thread that the account followed at these offsets, None if it did not.
+    ``parents``: the room of each thread that it has come to follow.
     """
 
     def __init__(self, account_id: AccountId, offsets: Mapping[int, int]) -> None:
@@ -355,6 +380,8 @@ class _History:
         self.open: dict[RoomId, bool] = {}
         self.closed: set[RoomId] = set()
         self.left: set[RoomId] = set()
+        self.follows: dict[RoomId, RoomId | None] = {}
+        self.parents: dict[RoomId, RoomId] = {}
 
     def add(self, segment: int, events: Iterable[tuple[int, Event]]) -> None:
         """Add the next events of a segment, each with its offset."""
@@ -368,6 +395,8 @@ class _History:
                     self.issued.add(token_hash)
                 case TokenRevoked(account_id=self._account_id, token_hash=token_hash):
                     self.revoked.add(token_hash)
+                case ThreadFollowed(account_id=self._account_id) | ThreadUnfollowed(account_id=self._account_id):
+                    self._note_follow(event, before_offsets=offset < self._offsets[segment])
                 case _:
                     self._change(event, before_offsets=offset < self._offsets[segment])
                     self._note_open(event, before_offsets=offset < self._offsets[segment])
@@ -377,6 +406,16 @@ class _History:
             change = self._roles_around(event)
             if change is not None and change[2] is not None:
                 self.joined.setdefault(segment, {}).setdefault(change[0], offset)
+            elif isinstance(event, ThreadFollowed) and event.account_id == self._account_id:
+                self.joined.setdefault(segment, {}).setdefault(event.room_id, offset)
+                self.parents[event.room_id] = event.parent
+
+    def _note_follow(self, event: ThreadFollowed | ThreadUnfollowed, *, before_offsets: bool) -> None:
+        before, after = (None, event.parent) if isinstance(event, ThreadFollowed) else (event.parent, None)
+        if before_offsets:
+            self.follows[event.room_id] = after
+        else:
+            self.follows.setdefault(event.room_id, before)
 
     def _change(self, event: Event, *, before_offsets: bool) -> None:
         """The last change before the offsets tells the role there. Without one, the first change after them does."""

@@ -17,6 +17,7 @@ from falcon.base.shared import Shared
 from falcon.domain.ids import AccountId, Partition, RoomId
 from falcon.features.read_marks.table import ManyRooms, MemberRoom, MembershipAt, RoomCursor, RoomSummaryRow
 from falcon.features.rooms.rules import MemberJoined, RoomCreated
+from falcon.features.threads.rules import ThreadFollowed
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
@@ -32,7 +33,7 @@ _ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes ea
 _REACH_SECONDS: Final = 1.0  # the feed is mostly there already; else the table is asked
 _IDLE_SECONDS: Final = 60.0  # a client that comes back within a minute finds its list
 _LIVES_SECONDS: Final = 600.0  # then the list is read again, since a rebuild may correct tables without an event
-_JOINED: Final = codec.names_of(RoomCreated, MemberJoined)
+_JOINED: Final = codec.names_of(RoomCreated, MemberJoined, ThreadFollowed)
 
 _Place = tuple[int, int]  # a segment, and an offset in it
 
@@ -45,7 +46,8 @@ class RoomListPage(NamedTuple):
 
 
 class NewestRooms(NamedTuple):
-    """The rooms of an account with the newest activity, and its membership in each of its rooms."""
+    """The rooms of an account with the newest activity, and its membership in each of its rooms and of the threads that
+    it follows."""
 
     rooms: list[MemberRoom]
     memberships: dict[RoomId, MembershipAt]
@@ -157,7 +159,7 @@ class RoomLists:
             return False
         for segment, position in applied.items():
             for offset, event in feed.history_about(segment, kept.account_id, position.offset):
-                if isinstance(event, RoomCreated | MemberJoined):
+                if isinstance(event, RoomCreated | MemberJoined | ThreadFollowed):
                     kept.doubts[event.room_id] = (segment, max(offset, feed.last_of(event.room_id)))
         for room_id in kept.memberships:
             segment, last = feed.segment_with(room_id), feed.last_of(room_id)
@@ -258,10 +260,11 @@ class _List:
 
     def _move(self, room_id: RoomId, membership: MembershipAt | None) -> None:
         before = self.memberships.pop(room_id, None)
-        if before is not None:
+        if before is not None and not before.parent:
             del self._order[bisect_left(self._order, (before.updated_at, room_id))]
         if membership is not None:
             self.memberships[room_id] = membership
+        if membership is not None and not membership.parent:
             insort(self._order, (membership.updated_at, room_id))
 
     def pick(self, cursor: RoomCursor | None, limit: int) -> tuple[list[RoomId], RoomCursor | None]:
@@ -274,7 +277,11 @@ class _List:
 
 def newest_first(rooms: Sequence[MemberRoom], limit: int) -> NewestRooms:
     """The newest of all of an account's rooms."""
-    ordered = sorted(rooms, key=lambda each: (each.room.updated_at, each.room.room_id), reverse=True)
+    ordered = sorted(
+        (each for each in rooms if each.room.parent is None),
+        key=lambda each: (each.room.updated_at, each.room.room_id),
+        reverse=True,
+    )
     return NewestRooms(ordered[:limit], _memberships(rooms))
 
 
@@ -283,7 +290,8 @@ def _memberships(rooms: Sequence[MemberRoom]) -> dict[RoomId, MembershipAt]:
 
 
 def _places(memberships: Mapping[RoomId, MembershipAt]) -> list[tuple[str, RoomId]]:
-    return [(membership.updated_at, room_id) for room_id, membership in memberships.items()]
+    """The places of rooms, without threads."""
+    return [(at.updated_at, room_id) for room_id, at in memberships.items() if not at.parent]
 
 
 def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomListPage:
@@ -298,6 +306,6 @@ def _who_joined(raw: LocatedRecord) -> list[AccountId]:
         match decoded(raw).event:
             case RoomCreated(members=members):
                 return [member.account_id for member in members]
-            case MemberJoined(account_id=account_id):
+            case MemberJoined(account_id=account_id) | ThreadFollowed(account_id=account_id):
                 return [account_id]
     return []

@@ -261,7 +261,10 @@ class Signals:
 
     def _tell_here(self, account_id: AccountId) -> None:
         # An account is not in the open rooms that it only reads.
-        joined = ((room for room in reversed(each.rooms) if each.rooms[room]) for each in self._mine[account_id])
+        joined = (
+            (room for room in reversed(each.rooms) if each.rooms[room] and room not in each.follows)
+            for each in self._mine[account_id]
+        )
         newest = (islice(rooms, ROOMS_MAX) for rooms in joined)
         here = dict.fromkeys(chain.from_iterable(newest))
         self._presence.tell_here(account_id, islice(here, ROOMS_MAX))

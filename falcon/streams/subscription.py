@@ -34,7 +34,8 @@ class Subscription:
     """``only``: the rooms that the client asked for; None for all, also the ones that the account joins later.
 
     ``rooms``: the account's rooms among them with its roles, as of the last event that was pushed. The role is None in
-    an open room that it only reads. ``signals``: the kinds that the client wants. ``watched``: the accounts whose
+    an open room that it only reads. ``follows``: the threads that it follows, each with its room. A thread is in
+    ``rooms`` while its room is. ``signals``: the kinds that the client wants. ``watched``: the accounts whose
     presence it wants. ``queued``: bytes that wait.
 
     A frame goes straight to the connection. While the connection is busy frames wait, up to ``bound``. A client that
@@ -50,6 +51,7 @@ class Subscription:
         "_sink",
         "account_id",
         "bound",
+        "follows",
         "id",
         "only",
         "open",
@@ -75,6 +77,7 @@ class Subscription:
         self.token_hash = token_hash
         self.only = only
         self.rooms: dict[RoomId, Role | None] = {}
+        self.follows: dict[RoomId, RoomId] = {}
         self.signals = signals
         self.watched = array("Q", watched - {account_id})  # most streams watch many
         self.open = True

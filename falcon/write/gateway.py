@@ -11,6 +11,7 @@ from falcon.features.accounts.rules import CreateAccount
 from falcon.features.catalogue import Command, RoomCommand
 from falcon.features.decider import IDENTITY
 from falcon.features.rooms.rules import CreateRoom, ImportRoom, OpenDirect
+from falcon.features.threads.rules import ImportThread, StartThread
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandEnvelope, Reply
 
@@ -38,6 +39,8 @@ def partition_for(command: Command, account_id: AccountId, key: str | None, part
             return partition_of(min(member.account_id for member in members), partitions)
         case ImportRoom(imported_as=reference):
             return _hashed(reference, partitions)
+        case StartThread(room_id=room_id) | ImportThread(room_id=room_id):
+            return partition_of(room_id, partitions)
         case OpenDirect(by=by, peer=peer):
             return partition_of(min(by, peer), partitions)
         case ReadPosition(partition=partition):

@@ -25,7 +25,7 @@ from falcon.features.accounts.rules import (
     create_account,
 )
 from falcon.features.catalogue import AGGREGATES, Answer, Event, OtherCommand, RoomCommand
-from falcon.features.decider import EVOLVES, IDENTITY, decide, decide_room
+from falcon.features.decider import EVOLVES, IDENTITY, decide, decide_in_thread, decide_room
 from falcon.features.messages.rules import EditMessage, MessageAnswer, PostMessage
 from falcon.features.rooms.rules import (
     CreateRoom,
@@ -40,6 +40,7 @@ from falcon.features.rooms.rules import (
     members_after,
     open_direct,
 )
+from falcon.features.threads.rules import ImportThread, StartThread, import_thread, imported_answer, start_thread
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
 from falcon.journal.ports import Append, Checkpoint, SnapshotStore
@@ -281,6 +282,13 @@ class PartitionAggregates:
                 room_id = account.directs.get(max(by, peer)) if account else None
                 room = None if room_id is None else self._room(room_id)
                 return open_direct(account, room, command, self._next_id(), at)
+            case StartThread():
+                return start_thread(self._room(command.room_id), self._room, command, self._next_id(), at)
+            case ImportThread():
+                existing = self._imported(command.imported_as)
+                if existing is not None:
+                    return Decided((), imported_answer(existing, command))
+                return import_thread(self._room(command.room_id), command, self._next_id(), at)
             case CreateAccount(imported_as=reference):
                 if reference is not None and (existing := self._imported(reference)) is not None:
                     return Decided((), AccountAnswer(existing, command.name))
@@ -298,11 +306,16 @@ class PartitionAggregates:
         a limit."""
         hot = self.hot.get(command.room_id)
         room = hot if isinstance(hot, Room) else self._room(command.room_id)
-        decision = decide_room(room, command, at)
+        if room is not None and room.thread is not None:
+            counted_in = room.thread.parent
+            decision = decide_in_thread(room, self._room(counted_in), command, at)
+        else:
+            counted_in = command.room_id
+            decision = decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
         if self._rates is not None and isinstance(command, _TEXTS):
-            return self._rates.refusal(command) or decision
+            return self._rates.refusal(command, counted_in) or decision
         if isinstance(command, PutMember | JoinDefault):
             return self._within_members(room, decision)
         return decision

@@ -30,8 +30,9 @@ class Rates:
         self._texts = Buckets(limits.account_bytes_a_day, _DAY_SECONDS, clock=monotonic)
         self._crowded: dict[RoomId, _Crowd] = {}
 
-    def refusal(self, command: PostMessage | EditMessage) -> Unavailable | None:
-        """The refusal of a message that the rules of its room accept; else it counts, and the result is None."""
+    def refusal(self, command: PostMessage | EditMessage, room_id: RoomId) -> Unavailable | None:
+        """The refusal of a message that the rules of its room accept; else it counts in ``room_id``, for a thread that
+        of the room whose members it reaches, and the result is None."""
         if not self._limits.switch.on:
             return None
         size = 0.0
@@ -41,8 +42,8 @@ class Rates:
             if wait := self._texts.consume(command.by, size):
                 return refusals.account_bytes_a_day(wait)
         if self._limits.room_messages and isinstance(command, PostMessage):
-            wait = self._messages.consume(command.room_id)
-            if wait and not self._takes_share(command.room_id, command.by):
+            wait = self._messages.consume(room_id)
+            if wait and not self._takes_share(room_id, command.by):
                 self._texts.charge(command.by, -size)  # a client that sends it again has not written it twice
                 return refusals.room_messages(wait)
         return None

@@ -374,7 +374,7 @@ def test_a_pinned_message_that_was_lost_is_shown_as_missing(talk: HBaseStore) ->
 
 
 def test_one_room_costs_as_many_calls_as_a_list(talk: HBaseStore) -> None:
-    assert talk.calls_of(talk.reads.room_of(ANN, ROOM)) == LIST
+    assert talk.calls_of(talk.reads.summaries_of(ANN, [ROOM])) == LIST
 
 
 def test_a_position_says_for_which_projections_the_log_held_nothing_and_earlier_versions_can_read_where_it_stands() -> (

@@ -218,7 +218,12 @@ def hello(server: FakeFalcon) -> Callable[[], bytes]:
     return lambda: event(
         "h",
         "hello",
-        {"account_id": 130, "rooms": [room(64, "Tea", last_seq=len(server.messages[64]), **more)], "truncated": False},
+        {
+            "account_id": 130,
+            "rooms": [room(64, "Tea", last_seq=len(server.messages[64]), **more)],
+            "truncated": False,
+            "unread_threads": 0,
+        },
     )
 
 
@@ -346,6 +351,23 @@ def test_following_shows_reactions_as_they_come(run: Run, server: FakeFalcon) ->
         "#1  Alice removes 🍵",
         "2026-11-25 09:30:00  #2  Alice: I do",
     ]
+
+
+def test_following_shows_messages_of_followed_threads_and_that_others_go_on(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "old")]
+    changed = {"room_id": 64, "seq": 1, "thread_id": 128, "last_seq": 7, "last_at": TIME, "account_id": 130}
+    in_thread = event("t2", "message.posted", message(192, 9, "Green"))
+    server.streams = [
+        streaming(hello(server), event("t1", "thread.changed", changed), in_thread, posted(server, "new"))
+    ]
+    result = run(server, "tail", "64", "--follow", clock=FakeClock(patience=2))
+    assert [line.partition("  #")[2] or line for line in result.stdout.splitlines()] == [
+        "1  Alice: old",
+        "#1  Alice writes in the thread of it",
+        "9  Alice: Green",
+        "2  Alice: new",
+    ]
+    assert "[thread 192] " in result.stdout
 
 
 def test_following_shows_pins_as_they_come(run: Run, server: FakeFalcon) -> None:

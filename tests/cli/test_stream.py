@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 ONE = "http://one.test"
 TWO = "http://two.test"
-HELLO = event("h", "hello", {"account_id": 130, "rooms": [], "truncated": False})
+HELLO = event("h", "hello", {"account_id": 130, "rooms": [], "truncated": False, "unread_threads": 0})
 THE_END = problem(401, "unauthenticated", "the token has been revoked")
 LOST = httpx.ReadError("the connection broke")
 

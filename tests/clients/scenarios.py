@@ -333,6 +333,37 @@ async def reactions_are_listed_by_page(world: World) -> None:
     assert await listed(emoji="🎉") == [[]]
 
 
+async def a_message_is_answered_in_its_thread(world: World) -> None:
+    anna, ben = await world.person("Anna"), await world.person("Ben")
+    room = await anna.room(ben)
+    stream = await ben.client.stream(rooms=[room])
+    await begun(stream)
+    await anna.post(room, "Tea?")
+    thread = await anna.client.call("thread", room, 1)
+    parent = {"room_id": room, "seq": 1}
+    assert (thread["kind"], thread["parent"], thread["follows"], thread["role"]) == ("thread", parent, True, "admin")
+    assert (await ben.client.call("thread", room, 1))["room_id"] == thread["room_id"]
+    assert (await heard(stream, "thread.started"))["data"] == {**parent, "thread_id": thread["room_id"]}
+    await anna.post(thread["room_id"], "Green")
+    changed = (await heard(stream, "thread.changed"))["data"]
+    assert (changed["thread_id"], changed["last_seq"], changed["account_id"]) == (thread["room_id"], 1, anna.account_id)
+    for _ in range(2):
+        assert await ben.client.call("follow", thread["room_id"]) is None
+    posted = await anna.client.call("post", thread["room_id"], "Black", also_in_room=True)
+    assert posted["in_room"] == 2
+    assert (await heard(stream, "message.posted"))["data"]["text"] == "Black"
+    (listed,) = (await ben.client.call("threads", unread=True))["threads"]
+    assert (listed["room_id"], listed["unread"], listed["root"]["text"]) == (thread["room_id"], 1, "Tea?")
+    shown = (await ben.client.call("message", room, 1))["thread"]
+    assert (shown["room_id"], shown["last_seq"], shown["participants"]) == (thread["room_id"], 2, [anna.account_id])
+    for _ in range(2):
+        assert await ben.client.call("unfollow", thread["room_id"]) is None
+    assert await ben.client.call("threads") == {"threads": [], "next_cursor": None}
+    with pytest.raises(Refused) as refused:
+        await ben.client.call("thread", thread["room_id"], 1)
+    assert (refused.value.status, refused.value.code) == (422, "invalid")
+
+
 async def messages_are_pinned_and_unpinned(world: World) -> None:
     anna, ben = await world.person("Anna"), await world.person("Ben")
     room = await anna.room(ben)
@@ -575,7 +606,7 @@ async def a_stream_of_a_room_that_is_not_ones_own_is_refused(world: World) -> No
 
 POSTED: Final = answer(201, MESSAGE, Falcon_Position="3:17")
 PAGE: Final = answer(200, {"messages": [MESSAGE], "has_before": False, "has_after": False})
-HELLO: Final = event("hello", {"account_id": 130, "rooms": [], "truncated": False}, "a")
+HELLO: Final = event("hello", {"account_id": 130, "rooms": [], "truncated": False, "unread_threads": 0}, "a")
 
 
 async def a_retried_command_keeps_its_key(driver: Driver) -> None:
@@ -861,6 +892,7 @@ SERVED: Final = (
     messages_are_pinned_and_unpinned,
     messages_are_found_by_their_words,
     messages_are_bookmarked_and_read,
+    a_message_is_answered_in_its_thread,
     a_key_stands_for_one_command,
     a_read_sees_what_was_written,
     who_has_left_keeps_the_name,

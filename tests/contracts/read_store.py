@@ -47,6 +47,7 @@ from falcon.features.rooms.table import (
     SetRoomMembers,
     SetRoomName,
     SetRoomOpen,
+    SetRoomThreads,
     UpsertRoom,
 )
 from falcon.journal.envelope import Cursor
@@ -60,7 +61,7 @@ from tests.support.builders import NOW, a_group, an_account, in_the_log
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"
 ROOM, OTHER = 64, 128
-ANN, BOB, CAT = 65, 66, 67
+ANN, BOB, CAT, DAN = 65, 66, 67, 68
 
 
 def changed_account(
@@ -420,6 +421,40 @@ class ReadStoreContract(ABC):
         with pytest.raises(ManyRooms):
             asyncio.run(store.reads.rooms_of(ANN, None, 1, 1))
 
+    def test_one_who_may_read_a_room_may_read_its_threads(self, store: Store) -> None:
+        """A follow gives no right, and one that has been left follows nothing that could be read."""
+        self.room(store)
+        thread = 256  # in the partition of its room
+        made = UpsertRoom(thread, "thread", "", "", NOON, None, None, False, ROOM, 3)
+        self.put(store, "rooms", made, SetRoomActivity(thread, 4, LATER), SetRoomThreads(ROOM))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "readonly", 0), UpsertMember(ROOM, CAT, "admin", 0))
+        self.put(store, "memberships", *(UpsertMember(thread, each, "member", 2, ROOM) for each in (ANN, BOB)))
+
+        def rights(account_id: int) -> tuple[object, ...] | None:
+            access = asyncio.run(store.reads.access(thread, account_id))
+            return None if access is None else (access.role, access.read_seq, access.last_seq, access.follows)
+
+        assert (rights(ANN), rights(CAT)) == (("readonly", 2, 4, True), ("admin", 4, 4, False))
+        assert rights(BOB) is rights(DAN) is None
+        room = asyncio.run(store.reads.access(ROOM, ANN))
+        assert room is not None and (room.has_threads, room.follows) == (True, False)
+        row = asyncio.run(store.reads.room(thread))
+        assert row is not None and (row.kind, row.parent, row.has_threads) == ("thread", (ROOM, 3), False)
+        assert asyncio.run(store.reads.follows_of(ANN)) == asyncio.run(store.reads.follows_of(BOB)) == {thread: ROOM}
+        assert asyncio.run(store.reads.follows_of(CAT)) == {}
+        for limit in (1, 10):
+            assert asyncio.run(store.reads.roles_of(ANN, limit)) == {ROOM: "readonly"}
+            assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, None, limit))] == [ROOM]
+        rooms, _ = asyncio.run(store.reads.member_rooms(ANN, 10))
+        assert [each.membership for each in rooms] == [
+            MembershipAt("readonly", NOON, 0, 0, 0),
+            MembershipAt("member", LATER, 4, ROOM, 2),
+        ]
+        self.put(store, "rooms", SetRoomOpen(ROOM, True, False, 1))
+        assert rights(DAN) == (None, 4, 4, False)
+        self.put(store, "rooms", DropRoom(ROOM))
+        assert rights(ANN) is rights(DAN) is None
+
     def test_some_of_an_accounts_rooms_are_as_its_list_has_them(self, store: Store) -> None:
         self.room(store)
         third = 192
@@ -439,7 +474,7 @@ class ReadStoreContract(ABC):
         among = asyncio.run(store.reads.member_rooms_among(ANN, {OTHER, ROOM, 999}))
         memberships = {each.room.room_id: each.membership for each in among}
         assert memberships.keys() == {OTHER, ROOM}
-        assert memberships[OTHER] == MembershipAt("member", LATER, 2)
+        assert memberships[OTHER] == MembershipAt("member", LATER, 2, 0, 1)
         assert memberships[ROOM].role == "member"
         rooms, following = asyncio.run(store.reads.member_rooms(ANN, 9))
         assert ([each.room.room_id for each in rooms], following) == (sorted([ROOM, OTHER, third]), None)
@@ -526,10 +561,10 @@ class ReadStoreContract(ABC):
         self.room(store)
         self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 0))
         assert self.summary(store).unread == 0
-        assert asyncio.run(store.reads.room_of(BOB, ROOM)) is None
-        assert asyncio.run(store.reads.room_of(ANN, OTHER)) is None
+        assert asyncio.run(store.reads.summaries_of(BOB, [ROOM])) == []
+        assert asyncio.run(store.reads.summaries_of(ANN, [OTHER])) == []
         self.put(store, "rooms", DropRoom(ROOM))
-        assert asyncio.run(store.reads.room_of(ANN, ROOM)) is None
+        assert asyncio.run(store.reads.summaries_of(ANN, [ROOM])) == []
 
     def test_mentions_are_counted_between_two_places(self, store: Store) -> None:
         self.put(store, "memberships", *(SetMention(ANN, ROOM, seq, True) for seq in (1, 3, 5)))
@@ -743,8 +778,7 @@ class ReadStoreContract(ABC):
 
     def summary(self, store: Store) -> RoomSummaryRow:
         """Ann's one room, as the list of rooms has it, and as it is asked for by itself."""
-        row = asyncio.run(store.reads.room_of(ANN, ROOM))
-        assert row is not None
+        (row,) = asyncio.run(store.reads.summaries_of(ANN, [ROOM]))
         assert asyncio.run(store.reads.rooms_of(ANN, None, 10)) == [row]
         return row
 

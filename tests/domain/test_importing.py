@@ -10,12 +10,12 @@ from falcon.features.rooms.rules import (
     ImportMembers,
     ImportRoom,
     Invitation,
+    ListedRoomKind,
     MemberJoined,
     MemberLeft,
     Membership,
     RoomAnswer,
     RoomCreated,
-    RoomKind,
 )
 from tests.support.builders import (
     ANN,
@@ -40,7 +40,7 @@ LONG_AGO = 1_554_120_000_000  # 2019-04-01T12:00:00Z
 REFERENCE = "room/elsewhere/1"
 
 
-def import_room(*members: Invitation, kind: RoomKind = "group", name: str = "Old tea") -> ImportRoom:
+def import_room(*members: Invitation, kind: ListedRoomKind = "group", name: str = "Old tea") -> ImportRoom:
     return ImportRoom(REFERENCE, kind, name, "", LONG_AGO, members)
 
 

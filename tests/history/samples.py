@@ -62,6 +62,14 @@ from falcon.features.sign_in.rules import (
     PasswordSet,
     SessionAnswer,
 )
+from falcon.features.threads.rules import (
+    ThreadAnswer,
+    ThreadChanged,
+    ThreadFollowed,
+    ThreadMessageAnswer,
+    ThreadStarted,
+    ThreadUnfollowed,
+)
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope
 from falcon.journal.record import Record
@@ -137,6 +145,14 @@ SAMPLES: Final[dict[str, Envelope]] = {
         KEYED,
         RoomAnswer(ROOM, "direct", "", "", "member", 0, AT, BOB, True),
     ),
+    "room-created.v3": _record(
+        RoomCreated(ROOM, "group", "Tea", "", AT, (Membership(ANN, "admin"),), open=True, default=True),
+    ),
+    "room-created.v3.thread": _record(
+        RoomCreated(ROOM, "thread", "", "", AT, (), "thread/elsewhere/T-1", parent=(257, 42)),
+        KEYED,
+        ThreadAnswer(ROOM, "member", 0, AT, follows=True, created=True),
+    ),
     "room-changed.v2": _record(
         RoomChanged(ROOM, "Coffee", "", AT, 42, True, True, "Tea", False, 3),
         KEYED,
@@ -168,6 +184,13 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "pin-removed.v1": _record(PinRemoved(ROOM, 42, BOB)),
     "bookmark-set.v1": _record(BookmarkSet(ANN, ROOM, 42, "Later", AT)),
     "bookmark-removed.v1": _record(BookmarkRemoved(ANN, ROOM, 42, AT)),
+    "thread-started.v1": _record(ThreadStarted(ROOM, 42, 385, 3)),
+    "thread-changed.v1": _record(ThreadChanged(ROOM, 42, 385, 7, AT, BOB, (ANN, BOB))),
+    "thread-followed.v1": _record(
+        ThreadFollowed(ROOM, 257, BOB, 6), KEYED, ThreadMessageAnswer(Message(ROOM, 7, BOB, TEXT, AT), 44)
+    ),
+    "thread-followed.v1.woke": _record(ThreadFollowed(ROOM, 257, ANN, 6, LATER)),
+    "thread-unfollowed.v1": _record(ThreadUnfollowed(ROOM, 257, BOB, muted=True), KEYED, answers.Done()),
     "reaction-removed.v1": _record(ReactionRemoved(ROOM, 42, "❤️", BOB, LATER, 7, 10, 1, 7, (ANN,))),
     "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41, 3, 2), KEYED, ReadAnswer(ROOM, 41, 3, 2)),
     "account-created.v1": _record(AccountCreated(ANN, "Ann", "owner", AT), KEYED, AccountAnswer(ANN, "Ann", SEALED)),

@@ -100,7 +100,14 @@ _FORMER: Final[dict[str, Callable[..., Awaitable[Any]]]] = {"account": _account,
 
 
 # Fields that rows have got since the first file was made, and what they are in rows from before.
-_LATER: Final[dict[str, Any]] = {"open": False, "default": False, "members": 0}
+_LATER: Final[dict[str, Any]] = {
+    "open": False,
+    "default": False,
+    "members": 0,
+    "parent": None,
+    "has_threads": False,
+    "follows": False,
+}
 
 
 def _without_later(told: Any) -> Any:

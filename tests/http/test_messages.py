@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from falcon.write.protocol import CommandEnvelope
 from tests.support.builders import tried
-from tests.support.http import Falcon, Person, Room, problem, seqs, texts, without_reactions
+from tests.support.http import Falcon, Person, Room, problem, seqs, texts, without_more
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TEXT_BYTES_MAX = 65_535
@@ -35,6 +35,7 @@ def test_a_message_is_answered_with_all_that_it_is(anna: Person, room: Room) -> 
         "reply_to": None,
         "mentions": [],
         "reactions": [],
+        "thread": None,
     }
 
 
@@ -165,9 +166,9 @@ def test_an_author_edits_a_message_and_everybody_reads_the_new_text(anna: Person
     assert edited.status_code == 200
     after = edited.json()
     assert TIME.fullmatch(after["edited_at"]) and after["edited_at"] >= before["posted_at"]
-    assert after == without_reactions(before) | {"text": "Tea", "edited_at": after["edited_at"]}
-    assert ben.message(room, 1) == after | {"reactions": []}
-    assert ben.reads(room)["messages"] == [after | {"reactions": []}]
+    assert after == without_more(before) | {"text": "Tea", "edited_at": after["edited_at"]}
+    assert ben.message(room, 1) == after | {"reactions": [], "thread": None}
+    assert ben.reads(room)["messages"] == [after | {"reactions": [], "thread": None}]
     assert ben.summary(room)["last_message"] == after
 
 
@@ -186,7 +187,7 @@ def test_many_edits_at_once_leave_one_of_them(falcon: Falcon, anna: Person, room
     seq = anna.says(room, "0")
     edits = [anna.request("PATCH", f"{room}/messages/{seq}", {"text": str(i)}) for i in range(1, 31)]
     answers = falcon.together(*edits)
-    kept = without_reactions(anna.message(room, seq))
+    kept = without_more(anna.message(room, seq))
     # Some requests give up, since the message keeps changing. They have done nothing.
     for answer in answers:
         assert answer.status_code == 200 or problem(answer, 503, "unavailable")

@@ -47,7 +47,7 @@ def listed(person: Person, message: str, **query: object) -> Json:
 # --- reacting ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_begins_without_reactions(anna: Person, room: Room) -> None:
+def test_a_message_begins_without_more(anna: Person, room: Room) -> None:
     posted = anna.post(f"{room}/messages", {"text": "Tea?"}).json()
     assert posted["reactions"] == []
     assert anna.message(room, 1) == posted

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.http import Falcon, Json, Person, Room, problem, without_reactions
+from tests.support.http import Falcon, Json, Person, Room, problem, without_more
 from tests.support.store_calls import StoreCalls
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -201,7 +201,7 @@ def test_a_room_in_the_list_says_how_things_stand(anna: Person, ben: Person, roo
                 "read_seq": 0,
                 "unread": 2,
                 "mentions": 1,
-                "last_message": without_reactions(last),
+                "last_message": without_more(last),
                 "updated_at": last["posted_at"],
             }
         ],

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 
 from falcon.features.messages.bodies import StoredMessage, message_in, missing_message, row_of
-from falcon.features.messages.pages import with_reactions
+from falcon.features.messages.pages import with_more
 from falcon.features.messages.rules import Message
 from falcon.features.messages.stream import StreamedMessage
 from falcon.features.reactions.table import ShownReaction
@@ -23,7 +23,9 @@ def test_a_row_of_a_message_is_its_body_byte_for_byte(message: Message) -> None:
     message = msgspec.structs.replace(message, **at)
     body = msgspec.json.encode(shapes.message(message))
     assert row_of(message) == body
-    assert with_reactions(row_of(message), None) == msgspec.json.encode(shapes.message(message, ()))
+    plain = msgspec.structs.replace(message, edited_at=None, deleted=False)
+    shown = with_more(row_of(plain), None, None)
+    assert shown == msgspec.json.encode(shapes.posted_message(plain, None))
     assert message_in(body) == message
 
 
@@ -39,7 +41,7 @@ def test_a_stream_shows_a_message_as_a_page_does() -> None:
 
 def test_row_body_and_frame_have_the_same_fields() -> None:
     fields = StoredMessage.__struct_fields__
-    assert (*fields, "reactions") == shapes.MessageShape.__struct_fields__
+    assert (*fields, "reactions", "thread") == shapes.MessageShape.__struct_fields__
     assert fields == StreamedMessage.__struct_fields__
     assert ShownReaction.__struct_fields__ == shapes.ReactionSummary.__struct_fields__
     assert get_args(get_type_hints(shapes.MessageShape)["edited_at"]) == (str, type(None))

@@ -15,7 +15,7 @@ from falcon.features.messages.table import RoomSeq
 from falcon.read.store import BeingFilled
 from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene
-from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts, without_reactions
+from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts, without_more
 from tests.support.store_calls import StoreCalls
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -491,7 +491,7 @@ def test_an_imported_message_is_as_it_was(anna: Person, ben: Person, there: Room
     line = message_line(there, 1, ben, edited_at="2025-01-01T00:00:00.000Z", mentions=[anna.account_id])
     assert imported(anna.falcon, line, message_line(there, 2, anna, deleted=True, text="gone"))["imported"] == 2
     del line["type"]
-    assert without_reactions(anna.message(there, 1)) == line
+    assert without_more(anna.message(there, 1)) == line
     gone = anna.message(there, 2)
     assert (gone["deleted"], gone["text"]) == (True, "")
 

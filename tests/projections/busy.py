@@ -43,6 +43,7 @@ from falcon.features.rooms.rules import (
 )
 from falcon.features.sign_in.rules import STATE as SIGN_IN
 from falcon.features.sign_in.rules import IssueLink, NewSession, SetPassword, SignIn, UseLink
+from falcon.features.threads.rules import FollowThread, ImportThread, StartThread, UnfollowThread
 from tests.support.builders import AWKWARD_TEXTS, NOW, a_message, nth_id
 from tests.support.given import World
 from tests.support.reactions import reactions_known
@@ -109,6 +110,8 @@ class BusyFalcon:
             AddReaction(other, room_id, seq, emoji, known, revision, reactions),
             RemoveReaction(other, room_id, seq, emoji, known, revision, reactions),
             AddPin(other, room_id, seq, known, revision),
+            StartThread(by, room_id, seq, known, revision),
+            PostMessage(other, room_id, "And here", None, (), also_in_room=room.thread is not None),
             ImportMessages(room_id, tuple(a_message(seq + i, by=other, room_id=room_id) for i in range(3))),
         ]
         seldom: list[Command] = [
@@ -121,6 +124,9 @@ class BusyFalcon:
             JoinDefault(room_id, other),
             OpenDirect(by, other, ("One", "Another")),
             RemovePin(other, room_id, seq),
+            FollowThread(other, room_id),
+            UnfollowThread(next(iter(room.members), by), room_id),
+            ImportThread(f"thread/there/{number(1_000)}", room_id, seq, NOW, (by,)),
             ImportPin(room_id, seq, other, NOW, known, revision),
             ImportReactions(room_id, seq, emoji, (ImportedReaction(other, NOW),), known, revision, reactions),
             IssueToken(by, f"hash {number(1_000)}"),

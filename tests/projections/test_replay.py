@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from falcon.domain.events import PassedOver
@@ -38,7 +39,7 @@ def test_what_can_be_read_is_what_was_decided(busy: BusyFalcon, falcon: Embedded
         (room_id, room.revision) for room_id, room in rooms.items() if room.revision
     )
     assert rows["memberships"] == sorted(
-        (room_id, account_id, member.role, member.read_seq)
+        (room_id, account_id, member.role, member.read_seq, room.thread.parent if room.thread else 0)
         for room_id, room in rooms.items()
         for account_id, member in room.members.items()
     )
@@ -53,6 +54,13 @@ def test_what_can_be_read_is_what_was_decided(busy: BusyFalcon, falcon: Embedded
     assert [message_in(message) for _, message in rows["timeline"]] == [
         busy.messages[place] for place in sorted(busy.messages)
     ]
+    shown = {(row[0], int.from_bytes(row[1], "big")): row[2] for row in rows["threads"]}
+    for room_id, room in rooms.items():
+        if room.thread is not None:
+            thread = msgspec.json.decode(shown[room.thread.parent, room.thread.seq])
+            participants = list(room.thread.participants)
+            assert thread["room_id"] == room_id
+            assert (thread["last_seq"], thread["participants"]) == (room.last_seq, participants)
     assert rows["mentions"] == sorted(
         {(account_id, *place) for place, message in busy.messages.items() for account_id in message.mentions}
     )

@@ -23,7 +23,7 @@ from falcon.telemetry import metrics
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
 from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
-from tests.support.http import Falcon, Json, Person, Room, without_reactions
+from tests.support.http import Falcon, Json, Person, Room, without_more
 from tests.support.store_calls import StoreCalls
 from tools.harness.waiting import eventually
 
@@ -62,10 +62,10 @@ def test_hello_is_the_state_that_the_events_after_it_continue(
     hello = stream.next()
     assert (hello.name, hello.data) == (
         "hello",
-        {"account_id": ben.account_id, "rooms": ben.rooms(), "truncated": False},
+        {"account_id": ben.account_id, "rooms": ben.rooms(), "truncated": False, "unread_threads": 0},
     )
     anna.says(room, "Or coffee?")
-    assert stream.next().data == without_reactions(anna.message(room, 2))
+    assert stream.next().data == without_more(anna.message(room, 2))
 
 
 def test_an_event_stream_is_not_kept_back_or_stored(anna: Person, listen: Listen) -> None:
@@ -86,7 +86,12 @@ def test_a_stream_looks_its_token_up_once(falcon: Falcon, listen: Listen, monkey
 
 
 def test_one_who_is_nowhere_is_told_so(cleo: Person, listen: Listen) -> None:
-    assert listen(cleo).next().data == {"account_id": cleo.account_id, "rooms": [], "truncated": False}
+    assert listen(cleo).next().data == {
+        "account_id": cleo.account_id,
+        "rooms": [],
+        "truncated": False,
+        "unread_threads": 0,
+    }
 
 
 def test_of_very_many_rooms_the_newest_are_shown_and_all_are_heard(
@@ -139,12 +144,12 @@ def test_messages_come_as_they_are_read(
 ) -> None:
     stream = begun(listen(ben, transport=transport))
     seq = anna.says(room, 'Tea? ☕ "quoted"\n\u2028 \0', mentions=[ben.account_id])
-    assert shown([stream.next()]) == [("message.posted", without_reactions(anna.message(room, seq)))]
+    assert shown([stream.next()]) == [("message.posted", without_more(anna.message(room, seq)))]
     anna.patch(f"{room}/messages/{seq}", {"text": "Coffee?"})
-    assert shown([stream.next()]) == [("message.edited", without_reactions(anna.message(room, seq)))]
+    assert shown([stream.next()]) == [("message.edited", without_more(anna.message(room, seq)))]
     anna.delete(f"{room}/messages/{seq}")
     deleted = stream.next()
-    assert shown([deleted]) == [("message.deleted", without_reactions(anna.message(room, seq)))]
+    assert shown([deleted]) == [("message.deleted", without_more(anna.message(room, seq)))]
     assert deleted.data["deleted"] is True and deleted.data["text"] == ""
 
 
@@ -181,7 +186,7 @@ def test_a_direct_room_bears_the_other_ones_name(anna: Person, ben: Person, list
         assert shown([created]) == [("room.created", person.get(str(room)).json())]
         assert (created.data["kind"], created.data["name"]) == ("direct", other.name)
     ben.says(room, "Psst")
-    assert streams[anna].next().data == without_reactions(ben.message(room, 1))
+    assert streams[anna].next().data == without_more(ben.message(room, 1))
 
 
 def test_members_come_change_and_go(anna: Person, ben: Person, cleo: Person, room: Room, listen: Listen) -> None:
@@ -252,7 +257,7 @@ def test_one_who_is_removed_gets_that_as_the_last_event_of_the_room(
     assert stream.next().data["text"] == "Before"
     left = stream.next()
     assert (left.name, left.data["account_id"]) == ("member.left", ben.account_id)
-    assert stream.next().data == without_reactions(ben.message(own, 1))
+    assert stream.next().data == without_more(ben.message(own, 1))
 
 
 def test_one_who_joins_starts_there(anna: Person, cleo: Person, room: Room, listen: Listen) -> None:
@@ -338,7 +343,7 @@ def test_a_stream_can_be_narrowed_to_some_rooms(anna: Person, room: Room, listen
     anna.says(third, "Unheard")
     anna.makes_room("A new one, unheard of")
     anna.says(other, "Heard")
-    assert stream.next().data == without_reactions(anna.message(other, 1))
+    assert stream.next().data == without_more(anna.message(other, 1))
 
 
 @BOTH

@@ -18,8 +18,9 @@ from falcon.features.accounts.rules import (
     create_account,
 )
 from falcon.features.catalogue import Answer, Command, Event, RoomCommand
-from falcon.features.decider import EVOLVES, IDENTITY, decide, decide_room
+from falcon.features.decider import EVOLVES, IDENTITY, decide, decide_in_thread, decide_room
 from falcon.features.rooms.rules import CreateRoom, ImportRoom, OpenDirect, Room, create_room, import_room, open_direct
+from falcon.features.threads.rules import ImportThread, StartThread, import_thread, start_thread
 from falcon.journal.envelope import aggregate_of
 from tests.support.builders import NEW, NOW
 
@@ -66,8 +67,15 @@ class World:
                 return import_room(command, self.accounts.get(smaller), new_id, at)
             case ReadPosition():
                 raise AssertionError("where a log stands is no question to a room or an account")
+            case StartThread():
+                return start_thread(self.aggregates.get(command.room_id), self.aggregates.get, command, new_id, at)
+            case ImportThread():
+                return import_thread(self.aggregates.get(command.room_id), command, new_id, at)
             case _ if isinstance(command, RoomCommand):
-                return decide_room(self.rooms.get(command.room_id), command, at)
+                room = self.aggregates.get(command.room_id)
+                if room is not None and room.thread is not None:
+                    return decide_in_thread(room, self.aggregates.get(room.thread.parent), command, at)
+                return decide_room(room, command, at)
             case _:
                 return decide(self.aggregates.get(IDENTITY[type(command)](command)), command, at)
 

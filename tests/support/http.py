@@ -320,9 +320,9 @@ def check_documented(response: httpx.Response) -> None:
             assert body["code"] in codes.get(body["status"], ()), (method, path.pattern, body)
 
 
-def without_reactions(message: Json) -> Json:
+def without_more(message: Json) -> Json:
     """The message as streams, lists of rooms and the response to an edit have it."""
-    return {field: value for field, value in message.items() if field != "reactions"}
+    return {field: value for field, value in message.items() if field not in ("reactions", "thread")}
 
 
 def texts(page: Json) -> list[str]:

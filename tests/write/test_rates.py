@@ -11,14 +11,14 @@ ROOM = 7
 
 
 def posts(rates: Rates, account_id: int, text: str = "hi", room_id: int = ROOM) -> Unavailable | None:
-    return rates.refusal(PostMessage(account_id, room_id, text))
+    return rates.refusal(PostMessage(account_id, room_id, text), room_id)
 
 
 def test_a_day_gives_an_account_back_what_it_has_written() -> None:
     clock = FakeClock()
     rates = Rates(ShardLimits(account_bytes_a_day=1_000), clock.monotonic)
     assert posts(rates, ANN, "x" * 600) is None
-    assert rates.refusal(EditMessage(ANN, ROOM, 1, "ä" * 200)) is None
+    assert rates.refusal(EditMessage(ANN, ROOM, 1, "ä" * 200), ROOM) is None
     refused = posts(rates, ANN, "x", room_id=8)
     assert refused is not None and refused.limit == "account-bytes-a-day"
     assert 86 <= refused.retry_after <= 87

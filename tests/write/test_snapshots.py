@@ -15,7 +15,7 @@ from falcon.features.accounts.rules import Account, Token, directs_of
 from falcon.features.claims.rules import Claims, TextClaim
 from falcon.features.owners.rules import FormerOwners
 from falcon.features.reactions.rules import ReactionChange, RoomReactions
-from falcon.features.rooms.rules import Member, Room, members_of
+from falcon.features.rooms.rules import Member, Room, Thread, members_of
 from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.write.limits import ShardLimits
 from falcon.write.partition_aggregates import PartitionAggregates
@@ -47,6 +47,7 @@ ROOM = Room(
     last_mention=7,
     open=True,
     default=True,
+    thread=Thread(128, 3, 1_700_000_002_000, (1_001,), (1_000,)),
     features=Map({"reactions": RoomReactions(9, (ReactionChange(5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9),), 8)}),
 )
 ACCOUNT = Account(
@@ -61,14 +62,14 @@ ACCOUNT = Account(
 CLAIMS = Claims({"ann": TextClaim(1_000, 3)})
 OWNERS = FormerOwners({1_000: 1})
 # The version of the states below. If VERSION differs, all that owners have stored is void, and they read the whole log.
-STORED_VERSION = 672821939
+STORED_VERSION = 3955875858
 STORED_REACTIONS_VERSION = 1398731215
 STORED_REACTIONS = msgspec.msgpack.encode([9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8])
 STORED_ROOM = [
     "room",
     [
         *(64, "group", "Tea kitchen", "All about tea", 1_700_000_000_000, 7, 2, [[3, 1], [5, 2]], 1),
-        *(True, False, 1, True, True, True),
+        *(True, False, 1, True, True, True, [128, 3, 1_700_000_002_000, [1_001], [1_000]]),
     ],
     [[1_000, ["admin", 5]], [1_001, ["member", 3]]],
     None,

@@ -15,7 +15,7 @@ FILE: Final = Path(__file__).parents[2] / "clients" / "python" / "falcon_chat" /
 # Problems are exceptions, and tickets are for browsers. One class is for messages in all answers.
 _WITHOUT: Final = {"FieldError", "ProblemBody", "Ticket", "Message"}
 _NAMES: Final = {"ShownMessage": "Message"}
-_BASES: Final = {"RoomSummary": "Room"}
+_BASES: Final = {"RoomSummary": "Room", "ListedThread": "RoomSummary", "PostedMessage": "ShownMessage"}
 _ALIASES: Final = {"Role": ("Member", "role"), "RoomKind": ("Room", "kind")}
 _TIME: Final = "RFC 3339, UTC"  # the description of every time
 _SIMPLE: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
@@ -47,7 +47,7 @@ def _in_order(schemas: dict[str, Any]) -> list[str]:
     found: dict[str, None] = {}
 
     def add(name: str) -> None:
-        for other in sorted(_named(schemas[name])):
+        for other in sorted((*_named(schemas[name]), *([_BASES[name]] if name in _BASES else []))):
             add(other)
         if not (name in _WITHOUT or name.endswith("Line") or schemas[name].get("additionalProperties") is False):
             found.setdefault(name)
@@ -79,7 +79,8 @@ def _class(name: str, schemas: dict[str, Any], short: dict[str, str]) -> str:
         f"    {key}: {_or_unset(_type(field, short), defaults[key])}{defaults[key] and f' = {defaults[key]}'}\n"
         for key, field in fields.items()
     )
-    return f"\n\nclass {_NAMES.get(name, name)}({base}, frozen=True):\n{docstring}{lines}"
+    how = "frozen=True, kw_only=True" if inherited else "frozen=True"
+    return f"\n\nclass {_NAMES.get(name, name)}({_NAMES.get(base, base)}, {how}):\n{docstring}{lines}"
 
 
 _UNSET: Final = "msgspec.UNSET"

@@ -66,7 +66,7 @@ def _ticket(data: bytes) -> Any:
 
 
 def _cursor(data: bytes) -> RoomCursor:
-    return rooms._decode_cursor(data.decode("latin-1"))
+    return rooms.decode_cursor(data.decode("latin-1"))
 
 
 _CUTS: Final = {number: Cut(number, range(1_000 + number, 1_060 + number), number) for number in range(130)}

@@ -185,6 +185,30 @@ export interface ListedRooms {
   next_cursor: string | null;
 }
 
+/** ``root``: the message that the thread belongs to. */
+export interface ListedThread {
+  room_id: number;
+  kind: "direct" | "group" | "thread";
+  name: string;
+  description: string;
+  role: "admin" | "member" | "readonly" | null;
+  last_seq: number;
+  /** RFC 3339, UTC */
+  created_at: string;
+  peer_id: number | null;
+  open: boolean;
+  default: boolean;
+  parent: ThreadParent;
+  follows: boolean;
+  read_seq: number;
+  unread: number;
+  mentions: number;
+  last_message: ShownMessage | null;
+  /** RFC 3339, UTC */
+  updated_at: string;
+  root: ShownMessage;
+}
+
 /** ``scopes``: what the token may do. */
 export interface Me {
   account_id: number;
@@ -220,7 +244,7 @@ export interface Members {
   next_cursor: string | null;
 }
 
-/** A message as it is now. A deleted message keeps its ``seq`` and has no text. ``reactions``: in the order in which each emoji was first used. The response to an edit and the last message of a room in a list leave them out. */
+/** A message as it is now. A deleted message keeps its ``seq`` and has no text. ``reactions``: in the order in which each emoji was first used. ``thread``: null without one. The response to an edit, the last message of a room in a list and the root of a thread in a list leave both out. */
 export interface Message {
   room_id: number;
   seq: number;
@@ -233,6 +257,7 @@ export interface Message {
   reply_to: number | null;
   mentions: Array<number>;
   reactions?: Array<ReactionSummary>;
+  thread: ThreadSummary | null;
 }
 
 export interface MessageChange {
@@ -304,11 +329,13 @@ export interface NewMember {
   role?: "admin" | "member" | "readonly";
 }
 
+/** ``also_in_room``: of a message in a thread, which is then posted in the thread's room, too. */
 export interface NewMessage {
   /** 1 to 65535 bytes of UTF-8, stored byte for byte */
   text: string;
   reply_to?: number | null;
   mentions?: Array<number>;
+  also_in_room?: boolean;
 }
 
 export interface NewRoom {
@@ -370,6 +397,23 @@ export interface PinnedMessage {
 /** The newest pin first. */
 export interface Pins {
   pins: Array<PinnedMessage>;
+}
+
+/** ``in_room``: the message in the thread's room, if one was asked for. */
+export interface PostedMessage {
+  room_id: number;
+  seq: number;
+  author_id: number;
+  text: string;
+  /** RFC 3339, UTC */
+  posted_at: string;
+  edited_at: string | null;
+  deleted: boolean;
+  reply_to: number | null;
+  mentions: Array<number>;
+  reactions: Array<ReactionSummary>;
+  thread: ThreadSummary | null;
+  in_room: number;
 }
 
 /** A problem as RFC 9457 describes it. ``code`` is stable: switch on it. ``errors`` names the parts of the request that break a rule. */
@@ -444,10 +488,10 @@ export interface ReadState {
   mentions: number;
 }
 
-/** ``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new accounts are members. */
+/** ``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new accounts are members. Threads alone have ``parent``, and ``follows``: the caller follows the thread; the role is the one in the parent's room. */
 export interface Room {
   room_id: number;
-  kind: "direct" | "group";
+  kind: "direct" | "group" | "thread";
   name: string;
   description: string;
   role: "admin" | "member" | "readonly" | null;
@@ -457,6 +501,8 @@ export interface Room {
   peer_id: number | null;
   open: boolean;
   default: boolean;
+  parent: ThreadParent;
+  follows: boolean;
 }
 
 export interface RoomChange {
@@ -470,7 +516,7 @@ export interface RoomChange {
 /** A room in the caller's list. */
 export interface RoomSummary {
   room_id: number;
-  kind: "direct" | "group";
+  kind: "direct" | "group" | "thread";
   name: string;
   description: string;
   role: "admin" | "member" | "readonly" | null;
@@ -480,6 +526,8 @@ export interface RoomSummary {
   peer_id: number | null;
   open: boolean;
   default: boolean;
+  parent: ThreadParent;
+  follows: boolean;
   read_seq: number;
   unread: number;
   mentions: number;
@@ -522,6 +570,7 @@ export interface ShownMessage {
   reply_to: number | null;
   mentions: Array<number>;
   reactions?: Array<ReactionSummary>;
+  thread: ThreadSummary | null;
   missing?: boolean;
 }
 
@@ -545,6 +594,26 @@ export interface SignedIn {
   /** RFC 3339, UTC */
   expires_at: string;
   token: string | null;
+}
+
+/** The message that a thread belongs to. */
+export interface ThreadParent {
+  room_id: number;
+  seq: number;
+}
+
+/** A message's thread. ``participants``: the first accounts that wrote in it. */
+export interface ThreadSummary {
+  room_id: number;
+  last_seq: number;
+  last_at: string | null;
+  participants: Array<number>;
+}
+
+/** A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more. */
+export interface Threads {
+  threads: Array<ListedThread>;
+  next_cursor: string | null;
 }
 
 /** Good for a minute, and once. */

@@ -241,9 +241,11 @@ export class FalconClient {
 
   // --- messages
 
-  /** ``replyTo`` is the ``seq`` of a message of the room; ``mentions`` are account ids. */
-  post(roomId, text, { replyTo, mentions = [], ...options } = {}) {
-    return this.#command("POST", `/v1/rooms/${roomId}/messages`, { text, reply_to: replyTo, mentions }, options);
+  /** ``replyTo`` is the ``seq`` of a message of the room; ``mentions`` are account ids. ``alsoInRoom``: a message of a
+   * thread is posted in the thread's room, too. */
+  post(roomId, text, { replyTo, mentions = [], alsoInRoom, ...options } = {}) {
+    const body = { text, reply_to: replyTo, mentions, also_in_room: alsoInRoom };
+    return this.#command("POST", `/v1/rooms/${roomId}/messages`, body, options);
   }
 
   /** The newest messages, or those before, after or around a ``seq``; give at most one of the three. */
@@ -296,6 +298,24 @@ export class FalconClient {
   /** All reactions to a message, or those with one emoji; oldest first. */
   reactions(roomId, seq, { emoji, limit, cursor, ...options } = {}) {
     return this.#connection.query(`/v1/rooms/${roomId}/messages/${seq}/reactions`, { emoji, limit, cursor }, options);
+  }
+
+  /** The thread of a message: a room, the same one for ever. It is started if the message has none. */
+  thread(roomId, seq, options) {
+    return this.#command("PUT", `/v1/rooms/${roomId}/messages/${seq}/thread`, undefined, options);
+  }
+
+  follow(threadId, options) {
+    return this.#command("PUT", `/v1/rooms/${threadId}/follow`, undefined, options);
+  }
+
+  unfollow(threadId, options) {
+    return this.#command("DELETE", `/v1/rooms/${threadId}/follow`, undefined, options);
+  }
+
+  /** The threads that the account follows, the newest message first. */
+  threads({ unread, limit, cursor, ...options } = {}) {
+    return this.#connection.query("/v1/threads", { unread: unread || undefined, limit, cursor }, options);
   }
 
   /** Again it is the same. */

@@ -1,5 +1,5 @@
 // Made by `python -m tools.clients.types`. Do not edit.
-import type { ReactionSummary, RoomSummary, ShownMessage } from "./api.js";
+import type { ReactionSummary, RoomSummary, ShownMessage, ThreadParent, ThreadSummary } from "./api.js";
 
 /** The account as people see it now. */
 export interface AccountShown {
@@ -17,11 +17,12 @@ export interface CatchUp {
 /** No fields. */
 export interface CaughtUp {}
 
-/** The state that the events after it continue. ``truncated``: there are more rooms; read them by page. */
+/** The state that the events after it continue. ``truncated``: there are more rooms; read them by page. ``unread_threads``: how many threads that the account follows have unread messages. */
 export interface Hello {
   account_id: number;
   rooms: Array<RoomSummary>;
   truncated: boolean;
+  unread_threads: number;
 }
 
 export interface PresenceShown {
@@ -109,6 +110,23 @@ export interface StreamedRoom {
   default: boolean;
 }
 
+/** ``room_id``, ``seq``: the message that the thread belongs to. */
+export interface StreamedThread {
+  room_id: number;
+  seq: number;
+  thread_id: number;
+}
+
+/** ``account_id``: the author of the thread's newest message, which is ``last_seq``. */
+export interface StreamedThreadChange {
+  room_id: number;
+  seq: number;
+  thread_id: number;
+  last_seq: number;
+  last_at: string;
+  account_id: number;
+}
+
 export interface TypingShown {
   room_id: number;
   account_id: number;
@@ -135,6 +153,10 @@ export interface EventData {
   "pin.added": StreamedPin;
   /** A message is unpinned, or a pinned message is deleted. */
   "pin.removed": StreamedPin;
+  /** A member starts the thread of a message. */
+  "thread.started": StreamedThread;
+  /** A message is posted in a thread that you do not follow. Followers get the message. */
+  "thread.changed": StreamedThreadChange;
   /** Your own read mark moves, maybe on another device. */
   "read.moved": StreamedReadMark;
   /** You set a bookmark, or change its note, on any device. */
@@ -165,7 +187,7 @@ export interface EventData {
   "bye": StreamEnd;
 }
 
-export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "pin.added" | "pin.removed" | "read.moved" | "bookmark.set" | "bookmark.removed" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "account" | "receipts" | "bye";
+export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "pin.added" | "pin.removed" | "thread.started" | "thread.changed" | "read.moved" | "bookmark.set" | "bookmark.removed" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "typing" | "presence" | "account" | "receipts" | "bye";
 
 /** An event of the stream. ``id`` is the token to resume after it. */
 export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

@@ -27,6 +27,7 @@ import type {
   NewToken,
   Pin,
   Pins,
+  PostedMessage,
   ReactionCount,
   Reactions,
   ReadState,
@@ -38,6 +39,7 @@ import type {
   SignedIn,
   SignInLink,
   SignInWays,
+  Threads,
   Token,
 } from "./api.js";
 import type { Event } from "./events.js";
@@ -164,7 +166,7 @@ export class FalconClient {
   putMember(roomId: number, accountId: number, role: Role, options?: CommandOptions): Promise<Member>;
   removeMember(roomId: number, accountId: number, options?: CommandOptions): Promise<void>;
 
-  post(roomId: number, text: string, options?: CommandOptions & { replyTo?: number; mentions?: readonly number[] }): Promise<Message>;
+  post(roomId: number, text: string, options?: CommandOptions & { replyTo?: number; mentions?: readonly number[]; alsoInRoom?: boolean }): Promise<PostedMessage>;
   messages(roomId: number, options?: CallOptions & { limit?: number; before?: number | null; after?: number | null; around?: number | null }): Promise<Messages>;
   message(roomId: number, seq: number, options?: CallOptions): Promise<ShownMessage>;
   /** The messages after ``after``, page by page; with ``upTo`` until that ``seq`` has come. */
@@ -185,6 +187,10 @@ export class FalconClient {
   removeBookmark(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
   bookmarks(options?: PageOptions): Promise<BookmarkPage>;
   readers(roomId: number, seq: number, options?: PageOptions): Promise<MessageReaders>;
+  thread(roomId: number, seq: number, options?: CommandOptions): Promise<Room>;
+  follow(threadId: number, options?: CommandOptions): Promise<void>;
+  unfollow(threadId: number, options?: CommandOptions): Promise<void>;
+  threads(options?: PageOptions & { unread?: boolean }): Promise<Threads>;
   addPin(roomId: number, seq: number, options?: CommandOptions): Promise<Pin>;
   removePin(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
   pins(roomId: number, options?: CallOptions): Promise<Pins>;

@@ -23,6 +23,8 @@ export const EVENTS = Object.freeze([
   "reaction.removed",
   "pin.added",
   "pin.removed",
+  "thread.started",
+  "thread.changed",
   "read.moved",
   "bookmark.set",
   "bookmark.removed",

@@ -39,6 +39,7 @@ from falcon_chat.models import (
     Messages,
     Pin,
     Pins,
+    PostedMessage,
     ReactionCount,
     Reactions,
     ReadState,
@@ -50,6 +51,7 @@ from falcon_chat.models import (
     SignedIn,
     SignInLink,
     SignInWays,
+    Threads,
     Token,
     Tokens,
 )
@@ -326,11 +328,14 @@ class FalconClient:
         *,
         reply_to: int | None = None,
         mentions: Iterable[int] = (),
+        also_in_room: bool = False,
         key: str | None = None,
-    ) -> Message:
-        """``reply_to`` is the ``seq`` of a message of the room; ``mentions`` are account ids."""
-        body = _given(text=text, reply_to=reply_to, mentions=list(mentions) or None)
-        return await self._command("POST", f"/v1/rooms/{room_id}/messages", body, Message, key)
+    ) -> PostedMessage:
+        """``reply_to`` is the ``seq`` of a message of the room; ``mentions`` are account ids. ``also_in_room``: a
+        message of a thread is posted in the thread's room, too, and the answer has its ``in_room``."""
+        also = also_in_room or None
+        body = _given(text=text, reply_to=reply_to, mentions=list(mentions) or None, also_in_room=also)
+        return await self._command("POST", f"/v1/rooms/{room_id}/messages", body, PostedMessage, key)
 
     async def messages(
         self,
@@ -451,6 +456,22 @@ class FalconClient:
         return await self._get(
             f"/v1/rooms/{room_id}/messages/{seq}/readers", MessageReaders, limit=limit, cursor=cursor
         )
+
+    async def thread(self, room_id: int, seq: int, *, key: str | None = None) -> Room:
+        """The thread of a message: a room, the same one for ever. It is started if the message has none."""
+        return await self._command("PUT", f"/v1/rooms/{room_id}/messages/{seq}/thread", None, Room, key)
+
+    async def follow(self, thread_id: int, *, key: str | None = None) -> None:
+        """Follow a thread. Its earlier messages count as read."""
+        await self._connection.command("PUT", f"/v1/rooms/{thread_id}/follow", key=key)
+
+    async def unfollow(self, thread_id: int, *, key: str | None = None) -> None:
+        """Unfollow a thread, until the account is mentioned there or follows it again."""
+        await self._connection.command("DELETE", f"/v1/rooms/{thread_id}/follow", key=key)
+
+    async def threads(self, *, unread: bool = False, limit: int | None = None, cursor: str | None = None) -> Threads:
+        """The threads that the account follows, the newest message first. ``unread``: only those with unread ones."""
+        return await self._get("/v1/threads", Threads, unread="true" if unread else None, limit=limit, cursor=cursor)
 
     async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadState:
         """Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread."""

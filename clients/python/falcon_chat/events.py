@@ -1,6 +1,7 @@
 """The events of a stream. The ``id`` of each is the token to resume after it."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
@@ -11,7 +12,7 @@ _Itself = TypeVar(
     "_Itself",
     bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Typing | Presence"
     " | AccountShown | Bye | ReactionAdded | ReactionRemoved | PinAdded | PinRemoved | BookmarkSet | BookmarkRemoved"
-    " | Receipts",
+    " | ThreadStarted | ThreadChanged | Receipts",
 )
 _OfMessage = TypeVar("_OfMessage", bound="MessagePosted | MessageEdited | MessageDeleted")
 _OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
@@ -23,6 +24,7 @@ class Hello(msgspec.Struct, frozen=True):
     account_id: int
     rooms: tuple[RoomSummary, ...]
     truncated: bool = False
+    unread_threads: int = 0
     id: str = ""
 
 
@@ -128,6 +130,27 @@ class BookmarkRemoved(msgspec.Struct, frozen=True):
     id: str = ""
 
 
+class ThreadStarted(msgspec.Struct, frozen=True):
+    """``room_id``, ``seq``: the message that the thread belongs to."""
+
+    room_id: int
+    seq: int
+    thread_id: int
+    id: str = ""
+
+
+class ThreadChanged(msgspec.Struct, frozen=True):
+    """A thread that the account does not follow has a further message, ``last_seq``, by ``account_id``."""
+
+    room_id: int
+    seq: int
+    thread_id: int
+    last_seq: int
+    last_at: datetime
+    account_id: int
+    id: str = ""
+
+
 class RoomCreated(msgspec.Struct, frozen=True):
     room: Room
     id: str = ""
@@ -230,6 +253,8 @@ Event: TypeAlias = (
     | PinRemoved
     | BookmarkSet
     | BookmarkRemoved
+    | ThreadStarted
+    | ThreadChanged
     | RoomCreated
     | RoomChanged
     | RoomDeleted
@@ -282,6 +307,8 @@ _READERS: Final[dict[str, _Reader]] = {
     "pin.removed": _itself(PinRemoved),
     "bookmark.set": _itself(BookmarkSet),
     "bookmark.removed": _itself(BookmarkRemoved),
+    "thread.started": _itself(ThreadStarted),
+    "thread.changed": _itself(ThreadChanged),
     "room.created": _of_room(RoomCreated),
     "room.changed": _of_room(RoomChanged),
     "room.deleted": _of_room(RoomDeleted),

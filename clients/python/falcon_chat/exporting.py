@@ -55,7 +55,7 @@ def resume_token(line: bytes) -> str | None:
     match last.type:
         case "falcon-export":
             return None
-        case "account" | "room":
+        case "account" | "room" | "thread":
             return f"{last.type}:{last.ref}"
         case "bookmark":
             return f"bookmark:{last.account}"

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Role: TypeAlias = Literal["admin", "member", "readonly"]
-RoomKind: TypeAlias = Literal["direct", "group"]
+RoomKind: TypeAlias = Literal["direct", "group", "thread"]
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -59,6 +59,15 @@ class ReactionSummary(msgspec.Struct, frozen=True):
     accounts: tuple[int, ...]
 
 
+class ThreadSummary(msgspec.Struct, frozen=True):
+    """A message's thread. ``participants``: the first accounts that wrote in it."""
+
+    room_id: int
+    last_seq: int
+    last_at: datetime | None
+    participants: tuple[int, ...]
+
+
 class Message(msgspec.Struct, frozen=True):
     """A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and its
     author_id is 0."""
@@ -73,6 +82,7 @@ class Message(msgspec.Struct, frozen=True):
     reply_to: int | None = None
     mentions: tuple[int, ...] = ()
     reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType = msgspec.UNSET
+    thread: ThreadSummary | msgspec.UnsetType | None = msgspec.UNSET
     missing: bool = False
 
 
@@ -205,6 +215,49 @@ class ListedRooms(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class ThreadParent(msgspec.Struct, frozen=True):
+    """The message that a thread belongs to."""
+
+    room_id: int
+    seq: int
+
+
+class Room(msgspec.Struct, frozen=True):
+    """``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of
+    the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new
+    accounts are members. Threads alone have ``parent``, and ``follows``: the caller follows the thread; the role is
+    the one in the parent's room."""
+
+    room_id: int
+    kind: RoomKind
+    name: str
+    description: str
+    role: Role | None
+    last_seq: int
+    created_at: datetime
+    peer_id: int | None
+    open: bool
+    default: bool
+    parent: ThreadParent | msgspec.UnsetType = msgspec.UNSET
+    follows: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class RoomSummary(Room, frozen=True, kw_only=True):
+    """A room in the caller's list."""
+
+    read_seq: int
+    unread: int
+    mentions: int
+    last_message: Message | None
+    updated_at: datetime
+
+
+class ListedThread(RoomSummary, frozen=True, kw_only=True):
+    """``root``: the message that the thread belongs to."""
+
+    root: Message
+
+
 class Me(msgspec.Struct, frozen=True):
     """``scopes``: what the token may do."""
 
@@ -276,6 +329,12 @@ class Pins(msgspec.Struct, frozen=True):
     pins: tuple[PinnedMessage, ...]
 
 
+class PostedMessage(Message, frozen=True, kw_only=True):
+    """``in_room``: the message in the thread's room, if one was asked for."""
+
+    in_room: int | msgspec.UnsetType = msgspec.UNSET
+
+
 class Profile(msgspec.Struct, frozen=True):
     """An account as it sees itself."""
 
@@ -328,33 +387,6 @@ class ReadState(msgspec.Struct, frozen=True):
     mentions: int
 
 
-class Room(msgspec.Struct, frozen=True):
-    """``role`` is the caller's own, null in an open room that the caller has not joined. A direct room has the name of
-    the other account, ``peer_id``. ``open``: everybody but guests may find, read and join the room. ``default``: new
-    accounts are members."""
-
-    room_id: int
-    kind: RoomKind
-    name: str
-    description: str
-    role: Role | None
-    last_seq: int
-    created_at: datetime
-    peer_id: int | None
-    open: bool
-    default: bool
-
-
-class RoomSummary(Room, frozen=True):
-    """A room in the caller's list."""
-
-    read_seq: int
-    unread: int
-    mentions: int
-    last_message: Message | None
-    updated_at: datetime
-
-
 class Rooms(msgspec.Struct, frozen=True):
     """A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more."""
 
@@ -398,6 +430,13 @@ class SignedIn(msgspec.Struct, frozen=True):
     session_id: int
     expires_at: datetime
     token: str | None = None
+
+
+class Threads(msgspec.Struct, frozen=True):
+    """A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more."""
+
+    threads: tuple[ListedThread, ...]
+    next_cursor: str | None
 
 
 class Token(msgspec.Struct, frozen=True):

@@ -91,6 +91,12 @@ _MIGRATIONS: Final[dict[int, str]] = {
     ALTER TABLE rooms ADD COLUMN open INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rooms ADD COLUMN is_default INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rooms ADD COLUMN members INTEGER NOT NULL DEFAULT 0""",
+    5: """ALTER TABLE rooms ADD COLUMN parent INTEGER;
+    ALTER TABLE rooms ADD COLUMN parent_seq INTEGER;
+    ALTER TABLE rooms ADD COLUMN has_threads INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE IF NOT EXISTS memberships (room_id, account_id, role, read_seq);
+    ALTER TABLE memberships ADD COLUMN parent INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX memberships_of_schema_6 ON memberships (account_id, parent) WHERE parent""",
 }
 _FIRST_SCHEMA: Final = min(_MIGRATIONS)
 SCHEMA_VERSION: Final = max(_MIGRATIONS) + 1

@@ -1,8 +1,10 @@
 """Messages of a room: post, read by page or one, edit, delete."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -13,7 +15,7 @@ from falcon.domain.ids import ID_MAX, NOBODY, AccountId, RoomId, Seq
 from falcon.domain.limits import TEXT_BYTES_MAX
 from falcon.features.catalogue import Command
 from falcon.features.messages.bodies import MISSING, StoredMessage, message_in, stored
-from falcon.features.messages.pages import TimelinePage, is_deleted, with_reactions
+from falcon.features.messages.pages import TimelinePage, is_deleted, with_more
 from falcon.features.messages.rules import (
     DeleteMessage,
     EditMessage,
@@ -27,6 +29,8 @@ from falcon.features.messages.rules import (
 )
 from falcon.features.reactions.table import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
 from falcon.features.read_marks.table import Access
+from falcon.features.threads.rules import ThreadMessageAnswer
+from falcon.features.threads.table import shown_threads, shown_threads_of
 from falcon.http import shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import (
@@ -49,6 +53,7 @@ from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.read.store import BeingFilled
 from falcon.read.times import parse_rfc3339
 
+_NO_THREADS: Final[Mapping[Seq, bytes]] = MappingProxyType({})
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
 _encode: Final = msgspec.json.Encoder().encode
@@ -66,10 +71,12 @@ async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if len(new.text) > TEXT_BYTES_MAX // 4:  # a character has at most four bytes
         check_text(new.text)
     mentions = tuple(dict.fromkeys(new.mentions)) if new.mentions else ()
-    command = PostMessage(request.account_id, room_id, new.text, new.reply_to, mentions)
+    command = PostMessage(request.account_id, room_id, new.text, new.reply_to, mentions, new.also_in_room)
     result = await edge.commands.dispatch(request, command)
-    assert isinstance(result.answer, MessageAnswer)
-    return BytesResponse(201, _encode(shapes.message(result.answer.message, ())), JSON, *result.headers)
+    answer = result.answer
+    assert isinstance(answer, MessageAnswer | ThreadMessageAnswer)
+    in_room = answer.in_room if isinstance(answer, ThreadMessageAnswer) else None
+    return BytesResponse(201, _encode(shapes.posted_message(answer.message, in_room)), JSON, *result.headers)
 
 
 async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -81,9 +88,10 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     access = await edge.reads.access(request, room_id)
     first, last = _bounds(query, access.last_seq)
     reactions = await _reactions(edge, access, room_id, first, last) if access.reactions != 0 else NO_REACTIONS
+    threads = await _threads(edge, room_id, first, last) if access.has_threads else _NO_THREADS
     known = request.headers.get(b"if-none-match")
-    if known is not None and history is not None:
-        etag = _page_etag(history, room_id, access.version, reactions.version, access.last_seq, first, last)
+    if known is not None and history is not None and threads is not None:
+        etag = _page_etag(history, room_id, access.version, reactions.version, threads, access.last_seq, first, last)
         if matches(known, etag[1]):
             return BytesResponse(304, b"", etag, cached=REVALIDATED)
     last_seq = access.last_seq
@@ -94,14 +102,16 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
         page, last_seq = await _page(edge, room_id, access, query, first, last)
     if page.first < first:
         reactions = await _reactions(edge, access, room_id, page.first, page.last)
-    if reactions.by_seq:
-        page = page.with_reactions(reactions.by_seq, _middle(query, page))
+        if access.has_threads:
+            threads = await _threads(edge, room_id, page.first, page.last)
+    if reactions.by_seq or threads:
+        page = page.with_more(reactions.by_seq, threads or _NO_THREADS, _middle(query, page))
     has_before = b"true" if page.first > 1 and last_seq else b"false"
     has_after = b"true" if page.last < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
-    if history is None or not page.lasting or reactions is UNKNOWN_REACTIONS:
+    if history is None or not page.lasting or reactions is UNKNOWN_REACTIONS or threads is None:
         return BytesResponse(200, body, JSON)
-    etag = _page_etag(history, room_id, access.version, reactions.version, last_seq, page.first, page.last)
+    etag = _page_etag(history, room_id, access.version, reactions.version, threads, last_seq, page.first, page.last)
     return BytesResponse(200, body, JSON, etag, cached=REVALIDATED)
 
 
@@ -147,6 +157,14 @@ async def _shown_reactions(edge: Edge, access: Access, room_id: RoomId, seqs: Co
         return {}
 
 
+async def _threads(edge: Edge, room_id: RoomId, first: Seq, last: Seq) -> Mapping[Seq, bytes] | None:
+    """The threads of these messages. None while they are being filled from the log: then messages are shown without."""
+    try:
+        return await shown_threads(edge.store, room_id, first, last) if first <= last else _NO_THREADS
+    except BeingFilled:
+        return None
+
+
 def _middle(query: PageQuery, page: TimelinePage) -> Seq:
     """The message that a page has in any case."""
     if query.around is not None:
@@ -155,9 +173,32 @@ def _middle(query: PageQuery, page: TimelinePage) -> Seq:
 
 
 def _page_etag(
-    history: int, room_id: RoomId, version: int, reactions: int, last_seq: Seq, first: Seq, last: Seq
+    history: int,
+    room_id: RoomId,
+    version: int,
+    reactions: int,
+    threads: Mapping[Seq, bytes],
+    last_seq: Seq,
+    first: Seq,
+    last: Seq,
 ) -> tuple[bytes, bytes]:
-    return b"etag", b'"%08x.%d.%d.%d.%d.%d-%d"' % (history, room_id, last_seq, version, reactions, first, last)
+    shown = _tag(threads) if threads else b""
+    return b"etag", b'"%08x.%d.%d.%d.%d%b.%d-%d"' % (
+        history,
+        room_id,
+        last_seq,
+        version,
+        reactions,
+        shown,
+        first,
+        last,
+    )
+
+
+def _tag(threads: Mapping[Seq, bytes]) -> bytes:
+    """A digest of the threads that are shown, for an ETag. They are read for it each time, so they need no version."""
+    shown = b"".join(b"%d%b" % each for each in threads.items())
+    return b"." + hashlib.blake2b(shown, digest_size=8).hexdigest().encode()
 
 
 async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -166,13 +207,17 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     access = await edge.reads.access(request, room_id)
     seq = request.path_id("seq", message_not_found)
     reactions = await _reactions(edge, access, room_id, seq, seq)
-    etag = (b"etag", b'"%08x.%d.%d.%d.%d"' % (history or 0, room_id, seq, access.version, reactions.version))
+    threads = await _threads(edge, room_id, seq, seq) if access.has_threads else _NO_THREADS
+    tag = _tag(threads) if threads else b""
+    versions = (history or 0, room_id, seq, access.version, reactions.version, tag)
+    etag = (b"etag", b'"%08x.%d.%d.%d.%d%b"' % versions)
     known = request.headers.get(b"if-none-match")
-    if known is not None and history is not None and seq <= access.last_seq and matches(known, etag[1]):
+    is_known = history is not None and seq <= access.last_seq and threads is not None
+    if known is not None and is_known and matches(known, etag[1]):
         return BytesResponse(304, b"", etag, cached=REVALIDATED)
     message = await find_message(edge, request, room_id, seq, access)
-    body = with_reactions(message, reactions.by_seq.get(seq))
-    is_lasting = history is not None and MISSING not in message and reactions is not UNKNOWN_REACTIONS
+    body = with_more(message, reactions.by_seq.get(seq), (threads or _NO_THREADS).get(seq))
+    is_lasting = is_known and MISSING not in message and reactions is not UNKNOWN_REACTIONS
     return BytesResponse(200, body, JSON, etag, cached=REVALIDATED) if is_lasting else BytesResponse(200, body, JSON)
 
 
@@ -197,7 +242,8 @@ async def shown_messages(
         rows |= await edge.reads.newest(request, room_id, edge.store.messages, lacking)
     found = {seq: row for (_, seq), row in rows.items() if deleted or not is_deleted(row)}
     reactions = await _shown_reactions(edge, access, room_id, found)
-    return {seq: with_reactions(row, reactions.get(seq)) for seq, row in found.items()}
+    threads = await shown_threads_of(edge.store, room_id, found) if access.has_threads else _NO_THREADS
+    return {seq: with_more(row, reactions.get(seq), threads.get(seq)) for seq, row in found.items()}
 
 
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:

@@ -16,8 +16,8 @@ _PAGE_BYTES: Final = 500  # the memory that a page takes beside its messages
 
 # The quotes of a text are escaped, so neither is part of a text.
 _DELETED: Final = b'"deleted":true'
-_NO_REACTIONS: Final = b',"reactions":[]}'
-ROWS_BYTES_MAX: Final = ITEMS_BYTES_MAX - 200 * len(_NO_REACTIONS)  # a page has at most 200 messages
+_PLAIN: Final = b',"reactions":[],"thread":null}'
+ROWS_BYTES_MAX: Final = ITEMS_BYTES_MAX - 200 * len(_PLAIN)  # a page has at most 200 messages
 
 _Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
 
@@ -39,13 +39,15 @@ class TimelinePage(msgspec.Struct, frozen=True):
     def count(self) -> int:
         return self.last - self.first + 1
 
-    def with_reactions(self, by_seq: Mapping[Seq, bytes], middle: Seq) -> "TimelinePage":
-        """The page with the reactions to its messages. If that is too large it has the messages around ``middle``."""
-        if not any(self.first <= seq <= self.last for seq in by_seq):
+    def with_more(self, reactions: Mapping[Seq, bytes], threads: Mapping[Seq, bytes], middle: Seq) -> "TimelinePage":
+        """The page with the reactions to its messages and their threads. If that is too large it has the messages
+        around ``middle``."""
+        if not any(self.first <= seq <= self.last for seq in (*reactions, *threads)):
             return self
-        rows = self.messages.split(_NO_REACTIONS)[:-1]
+        rows = self.messages.split(_PLAIN)[:-1]
         messages = [
-            _with_reactions(row.removeprefix(b","), by_seq.get(seq)) for seq, row in enumerate(rows, self.first)
+            _with_more(row.removeprefix(b","), reactions.get(seq), threads.get(seq))
+            for seq, row in enumerate(rows, self.first)
         ]
         before = max(0, min(middle, self.last) - self.first)
         after, more = fit(messages[before:], ITEMS_BYTES_MAX // 2 if before else ITEMS_BYTES_MAX)
@@ -132,16 +134,17 @@ def is_deleted(row: bytes) -> bool:
     return _DELETED in row
 
 
-def with_reactions(row: bytes, reactions: bytes | None) -> bytes:
-    """The JSON of a message from its row, and from that of its reactions, if it has some."""
-    return _with_reactions(row[:-1], reactions)
+def with_more(row: bytes, reactions: bytes | None, thread: bytes | None) -> bytes:
+    """The JSON of a message from its row, and from that of its reactions and its thread, if it has some."""
+    return _with_more(row[:-1], reactions, thread)
 
 
-def _with_reactions(row: bytes, reactions: bytes | None) -> bytes:
+def _with_more(row: bytes, reactions: bytes | None, thread: bytes | None) -> bytes:
     """``row``: without its last bracket. A deleted message shows no reactions."""
-    return b'%b,"reactions":%b}' % (row, b"[]" if reactions is None or is_deleted(row) else reactions)
+    shown = b"[]" if reactions is None or is_deleted(row) else reactions
+    return b'%b,"reactions":%b,"thread":%b}' % (row, shown, thread or b"null")
 
 
 def _joined(rows: Sequence[bytes]) -> bytes:
-    """The JSON of messages without reactions, with commas between."""
-    return b",".join(row[:-1] + _NO_REACTIONS for row in rows)
+    """The JSON of messages without reactions and threads, with commas between."""
+    return b",".join(row[:-1] + _PLAIN for row in rows)

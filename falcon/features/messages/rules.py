@@ -36,11 +36,14 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class PostMessage(msgspec.Struct, frozen=True, tag=True):
+    """``also_in_room``: of a message of a thread, which is posted in the thread's room, too."""
+
     by: AccountId
     room_id: RoomId
     text: str
     reply_to: Seq | None = None
     mentions: tuple[AccountId, ...] = ()
+    also_in_room: bool = False
 
 
 class EditMessage(msgspec.Struct, frozen=True, tag=True):
@@ -106,6 +109,8 @@ def post_message(room: Room, command: PostMessage, at: Millis) -> Decision:
         return not_a_member(room, command.by)
     if author.role == "readonly":
         return ReadOnly(room.room_id)
+    if command.also_in_room and room.thread is None:
+        return Invalid("also_in_room", "must be false: this room is no thread")
     if command.reply_to is not None and command.reply_to > room.last_seq:
         return Invalid("reply_to", f"there is no message {command.reply_to} in this room")
     if command.mentions and (refusal := _refuse_mentions(room, command.mentions)) is not None:
@@ -220,6 +225,8 @@ def _posted(room: Room, event: MessagePosted) -> Room:
     force_setattr(after, "last_seq", message.seq)
     if message.mentions:
         force_setattr(after, "last_mention", message.seq)
+    if room.thread is not None:
+        force_setattr(after, "thread", room.thread.after_message(message.author_id, message.posted_at))
     if event.author_read_seq is not None:
         author = room.members[message.author_id]
         members = room.members.set(message.author_id, Member(author.role, event.author_read_seq))

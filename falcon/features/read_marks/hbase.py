@@ -47,6 +47,7 @@ MENTIONS_BUCKET: Final = 1_000  # messages: an account's mentions in a room are 
 MEMBER: Final = b"d:i"  # 1 while the account is a member
 MEMBER_ROLE: Final = b"d:r"
 MEMBER_READ_SEQ: Final = b"d:m"
+MEMBER_PARENT: Final = b"d:p"  # of one who follows a thread only: the thread's room
 MEMBER_CELLS: Final = frozenset((MEMBER, MEMBER_ROLE, MEMBER_READ_SEQ))  # a member has all
 _OF_ROOM, _OF_ACCOUNT = b"r", b"a"
 _MENTION_KEYS: Final = 4  # if there are more rows than these, scan instead
@@ -125,6 +126,8 @@ def _put_member(write: UpsertMember) -> Cells:
         MEMBER_ROLE: write.role.encode(),
         MEMBER_READ_SEQ: b"%d" % write.read_seq,
     }
+    if write.parent:
+        fields[MEMBER_PARENT] = b"%d" % write.parent
     return _both_ways(write, fields)
 
 
@@ -185,12 +188,21 @@ def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> A
     member = view.calls.row(_table(view), member_key(room_id, account_id))
     is_member = _is_member(member)
     found = rooms.room(view, room_id)
-    if found is None or not (is_member or found.open):
+    if found is None or not (is_member or found.open or found.parent):
         return None
+    rights = None
+    if found.parent is not None:
+        rights = access(view, found.parent[0], account_id)
+        if rights is None:
+            return None
     # Read the versions first: what is read after them is at least as new.
     reacted = reactions.version(view, room_id)
     role, read_seq = (_role(member), _read_seq(member)) if is_member else (None, found.last_seq)
-    return Access(role, read_seq, found.last_seq, timeline.version(view, room_id), reacted)
+    version = timeline.version(view, room_id)
+    if rights is not None:
+        role = rights.role
+    follows = rights is not None and is_member
+    return Access(role, read_seq, found.last_seq, version, reacted, found.has_threads, follows)
 
 
 def rooms_of(
@@ -202,16 +214,11 @@ def rooms_of(
     scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS if most is None else most + 1, THERE_ONLY)
     if most is not None and len(scanned) > most:
         raise ManyRooms
+    scanned = [(key, row) for key, row in scanned if MEMBER_PARENT not in row]
     found = sorted(_with_rooms(view, _members_in(scanned)), key=_newest, reverse=True)
     if cursor is not None:
         found = [each for each in found if _newest(each) < (cursor.updated_at, cursor.room_id)]
     return summaries(view, account_id, found[:limit])
-
-
-def room_of(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-    member = view.calls.row(_table(view), member_key(room_id, account_id))
-    found = _with_rooms(view, {room_id: member}) if _is_member(member) else None
-    return summaries(view, account_id, found)[0] if found else None
 
 
 def summaries(view: HBaseQueryContext, account_id: AccountId, of: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
@@ -269,9 +276,19 @@ def _members_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collec
 
 
 def roles_of(view: HBaseQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
-    start, stop = memberships_range(account_id, after)
-    scanned = view.calls.scan(_table(view), start, stop, limit, THERE_ONLY)
-    return {id_at_end(key): _role(row) for key, row in scanned}
+    found: dict[RoomId, Role] = {}
+    while len(found) < limit:
+        scanned = view.calls.scan(_table(view), *memberships_range(account_id, after), limit, THERE_ONLY)
+        found |= {id_at_end(key): _role(row) for key, row in scanned if MEMBER_PARENT not in row}
+        if len(scanned) < limit:
+            break
+        after = id_at_end(scanned[-1][0])
+    return dict(list(found.items())[:limit])
+
+
+def follows_of(view: HBaseQueryContext, account_id: AccountId) -> dict[RoomId, RoomId]:
+    scanned = view.calls.scan(_table(view), *memberships_range(account_id), ALL_ROWS, THERE_ONLY)
+    return {id_at_end(key): int(row[MEMBER_PARENT]) for key, row in scanned if MEMBER_PARENT in row}
 
 
 def members(view: HBaseQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
@@ -340,8 +357,8 @@ def _mentions(
 class HBaseMembershipQueries:
     access = query(access)
     rooms_of = query(rooms_of)
-    room_of = query(room_of)
     roles_of = query(roles_of)
+    follows_of = query(follows_of)
     member_rooms = query(member_rooms)
     member_rooms_among = query(member_rooms_among)
     summaries = query(summaries)

@@ -30,11 +30,12 @@ from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, 
 
 MODEL: Final = SqliteModel(
     tables={
-        "memberships": """CREATE TABLE memberships{} (
+        "memberships": """CREATE TABLE memberships{0} (
         room_id INTEGER NOT NULL, account_id INTEGER NOT NULL, role TEXT NOT NULL, read_seq INTEGER NOT NULL,
-        PRIMARY KEY (room_id, account_id)
+        parent INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (room_id, account_id)
     ) WITHOUT ROWID;
-    CREATE INDEX memberships_{unique} ON memberships{} (account_id, room_id)""",
+    CREATE INDEX memberships_{unique} ON memberships{0} (account_id, room_id);
+    CREATE INDEX memberships_follows_{unique} ON memberships{0} (account_id, parent) WHERE parent""",
         "mentions": """CREATE TABLE mentions{} (
         account_id INTEGER NOT NULL, room_id INTEGER NOT NULL, seq INTEGER NOT NULL,
         PRIMARY KEY (account_id, room_id, seq)
@@ -42,7 +43,7 @@ MODEL: Final = SqliteModel(
     },
     identities={"memberships": "room_id", "mentions": "room_id"},
     statements={
-        UpsertMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
+        UpsertMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4, ?5)",),
         SetRole: ("UPDATE memberships{} SET role = ?3 WHERE room_id = ?1 AND account_id = ?2",),
         SetReadMark: ("UPDATE memberships{} SET read_seq = ?3 WHERE room_id = ?1 AND account_id = ?2",),
         DropMember: ("DELETE FROM memberships{} WHERE room_id = ?1 AND account_id = ?2",),
@@ -57,20 +58,29 @@ MODEL: Final = SqliteModel(
 
 def access(view: SqliteQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     row: Any = view.execute(
-        "SELECT m.role, coalesce(m.read_seq, r.last_seq), r.last_seq, coalesce(v.revision, 0), coalesce(w.revision, 0)"
+        "SELECT m.role, coalesce(m.read_seq, r.last_seq), r.last_seq, coalesce(v.revision, 0), coalesce(w.revision, 0),"
+        " r.has_threads, r.parent"
         " FROM rooms r LEFT JOIN memberships m ON m.room_id = r.room_id AND m.account_id = ?2"
         " LEFT JOIN revisions v ON v.room_id = r.room_id LEFT JOIN reaction_revisions w ON w.room_id = r.room_id"
-        " WHERE r.room_id = ?1 AND (m.role IS NOT NULL OR r.open)",
+        " WHERE r.room_id = ?1 AND (m.role IS NOT NULL OR r.open OR r.parent)",
         (room_id, account_id),
     ).fetchone()
     if row is None:
         return None
-    role, read_seq, last_seq, revision, reacted = row
+    role, read_seq, last_seq, revision, reacted, has_threads, parent = row
+    follows = False
+    if parent is not None:
+        rights = access(view, parent, account_id)
+        if rights is None:
+            return None
+        role, follows = rights.role, role is not None
     # While reactions are being filled the table may lack the room, or show an old revision.
     version = None
     if view.shows_all:
         version = reactions.version(view, reacted) if reacted else 0
-    return Access(role, read_seq, last_seq, timeline.with_generation(view, revision), version)
+    return Access(
+        role, read_seq, last_seq, timeline.with_generation(view, revision), version, bool(has_threads), follows
+    )
 
 
 def rooms_of(
@@ -79,21 +89,22 @@ def rooms_of(
     if most is not None and _is_in_more_than(view, account_id, most):
         raise ManyRooms
     if cursor is None:
-        return _summaries(view, "WHERE m.account_id = ?", (account_id,), limit)
-    where = "WHERE m.account_id = ? AND (r.updated_at, r.room_id) < (?, ?)"
+        return _summaries(view, "WHERE m.account_id = ? AND NOT m.parent", (account_id,), limit)
+    where = "WHERE m.account_id = ? AND NOT m.parent AND (r.updated_at, r.room_id) < (?, ?)"
     return _summaries(view, where, (account_id, cursor.updated_at, cursor.room_id), limit)
-
-
-def room_of(view: SqliteQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-    found = _summaries(view, "WHERE m.room_id = ? AND m.account_id = ?", (room_id, account_id), 1)
-    return found[0] if found else None
 
 
 def roles_of(view: SqliteQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
     rows: Any = view.execute(
-        "SELECT room_id, role FROM memberships WHERE account_id = ? AND room_id > ? ORDER BY room_id LIMIT ?",
+        "SELECT room_id, role FROM memberships WHERE account_id = ? AND room_id > ? AND NOT parent"
+        " ORDER BY room_id LIMIT ?",
         (account_id, after, limit),
     )
+    return dict(rows)
+
+
+def follows_of(view: SqliteQueryContext, account_id: AccountId) -> dict[RoomId, RoomId]:
+    rows: Any = view.execute("SELECT room_id, parent FROM memberships WHERE account_id = ? AND parent", (account_id,))
     return dict(rows)
 
 
@@ -201,8 +212,8 @@ def _summaries(view: SqliteQueryContext, where: str, bindings: tuple[Any, ...], 
 class SqliteMembershipQueries:
     access = query(access, "memberships", "rooms", "timeline")
     rooms_of = query(rooms_of, "memberships", "rooms", "timeline")
-    room_of = query(room_of, "memberships", "rooms", "timeline")
     roles_of = query(roles_of, "memberships")
+    follows_of = query(follows_of, "memberships")
     member_rooms = query(member_rooms, "memberships", "rooms")
     member_rooms_among = query(member_rooms_among, "memberships", "rooms")
     summaries = query(summaries, "memberships", "timeline")
@@ -216,15 +227,16 @@ class SqliteFilesMembershipQueries:
     """The memberships of a room are in the file of the room, so those of an account are in all of them."""
 
     access = in_file_of(SqliteMembershipQueries.access)
-    room_of = in_file_of(SqliteMembershipQueries.room_of, 1)
     members_among = in_file_of(SqliteMembershipQueries.members_among)
     mentions = in_file_of(SqliteMembershipQueries.mentions, 1)
 
     async def rooms_of(
         self: Files, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
     ) -> list[RoomSummaryRow]:
-        if most is not None and len(await _roles_of(self, account_id, most + 1)) > most:
-            raise ManyRooms
+        if most is not None:
+            roles, follows = await _roles_of(self, account_id, most + 1), await _follows_of(self, account_id)
+            if len(roles) + len(follows) > most:
+                raise ManyRooms
         rows = [
             row
             for file in self.files
@@ -234,6 +246,9 @@ class SqliteFilesMembershipQueries:
 
     async def roles_of(self: Files, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
         return await _roles_of(self, account_id, limit, after)
+
+    async def follows_of(self: Files, account_id: AccountId) -> dict[RoomId, RoomId]:
+        return await _follows_of(self, account_id)
 
     async def member_rooms(
         self: Files, account_id: AccountId, limit: int, after: RoomId = 0
@@ -283,6 +298,13 @@ async def _roles_of(store: Files, account_id: AccountId, limit: int, after: Room
     for file in store.files:
         roles |= await SqliteMembershipQueries.roles_of(file, account_id, limit, after)
     return dict(sorted(roles.items())[:limit])
+
+
+async def _follows_of(store: Files, account_id: AccountId) -> dict[RoomId, RoomId]:
+    follows: dict[RoomId, RoomId] = {}
+    for file in store.files:
+        follows |= await SqliteMembershipQueries.follows_of(file, account_id)
+    return follows
 
 
 def _newest_first(rows: Sequence[RoomSummaryRow]) -> list[RoomSummaryRow]:

@@ -1,7 +1,8 @@
 """Members of rooms with their roles, read marks and mentions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Annotated, Final, NamedTuple, Protocol
 
 import msgspec
@@ -12,7 +13,9 @@ from falcon.features.messages.rules import Message, MessageDeleted, MessageEdite
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomCreated, RoomDeleted
 from falcon.features.rooms.table import RoomRow
+from falcon.features.threads.rules import QUIET_MILLIS, ThreadFollowed, ThreadUnfollowed
 from falcon.journal.envelope import Envelope
+from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
 
@@ -21,6 +24,8 @@ class Access(msgspec.Struct, frozen=True):
 
     ``version``: changes whenever messages that could be read before may read otherwise. ``reactions``: likewise for the
     reactions to all messages of the room, 0 if there has never been one; None if the tables do not tell.
+
+    In a thread the rights are those in its room, and ``follows`` says that the account is one of its own members.
     """
 
     role: Role | None
@@ -28,6 +33,8 @@ class Access(msgspec.Struct, frozen=True):
     last_seq: Seq
     version: int
     reactions: int | None = None
+    has_threads: bool = False
+    follows: bool = False
 
 
 class MemberRow(msgspec.Struct, frozen=True):
@@ -46,7 +53,9 @@ class MemberRoom(NamedTuple):
 
     @property
     def membership(self) -> "MembershipAt":
-        return MembershipAt(self.role, self.room.updated_at, self.room.last_seq)
+        room = self.room
+        parent = 0 if room.parent is None else room.parent[0]
+        return MembershipAt(self.role, room.updated_at, room.last_seq, parent, self.read_seq)
 
 
 class RoomSummaryRow(msgspec.Struct, frozen=True):
@@ -83,12 +92,36 @@ def room_summary(
 
 
 class MembershipAt(NamedTuple):
-    """A role in a room as in MemberRoom, the time of the room's newest activity, and the number of its newest
-    message."""
+    """A role in a room as in MemberRoom, the time of the room's newest activity, and the number of its newest message.
+    ``parent``: the room of a thread that the account follows; 0 for a room."""
 
     role: Role | None
     updated_at: str
     last_seq: Seq
+    parent: RoomId = 0
+    read_seq: Seq = 0
+
+
+# A follow of a thread ends after 90 days without a message. An owner has no timers: lists leave it out, and the next
+# message of the thread ends it in the log.
+
+
+def is_quiet(room: RoomRow) -> bool:
+    return room.updated_at < _quiet_before()
+
+
+def followed_threads(memberships: Mapping[RoomId, MembershipAt]) -> dict[RoomId, MembershipAt]:
+    """The threads among an account's memberships whose rooms it is in, each with its role there."""
+    since = _quiet_before()
+    return {
+        thread_id: at._replace(role=memberships[at.parent].role)
+        for thread_id, at in memberships.items()
+        if at.parent in memberships and at.updated_at >= since
+    }
+
+
+def _quiet_before() -> str:
+    return rfc3339(int(time.time() * 1_000) - QUIET_MILLIS)
 
 
 class ManyRooms(Exception):
@@ -108,31 +141,32 @@ class MembershipQueries(Protocol):
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         """None if the account is no member and the room is not open, or the room does not exist."""
 
-    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        """A room as in :meth:`rooms_of`. None if the account is no member, or the room does not exist."""
-
     async def rooms_of(
         self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
     ) -> list[RoomSummaryRow]:
-        """The newest activity first. It reads every room of the account, whatever the limit.
+        """The newest activity first, without threads. It reads every room of the account, whatever the limit.
 
         Raises ManyRooms before it reads them if the account is in more than ``most`` rooms.
         """
 
     async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
-        """The account's roles by room id, from ``after`` (excluded) on.
+        """The account's roles by room id, from ``after`` (excluded) on, without threads.
 
         Cheap: it reads the memberships alone.
         """
 
+    async def follows_of(self, account_id: AccountId) -> dict[RoomId, RoomId]:
+        """The threads that the account follows, each with the room that it belongs to. The account may have left
+        that."""
+
     async def member_rooms(
         self, account_id: AccountId, limit: int, after: RoomId = 0
     ) -> tuple[list[MemberRoom], RoomId | None]:
-        """The account's rooms by id, from ``after`` (excluded) on. It looks at ``limit`` memberships, and returns the
-        last of them too, if there may be more."""
+        """The account's rooms and threads by id, from ``after`` (excluded) on. It looks at ``limit`` memberships, and
+        returns the last of them too, if there may be more."""
 
     async def member_rooms_among(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[MemberRoom]:
-        """The account's rooms among these."""
+        """The account's rooms and threads among these."""
 
     async def summaries(self, account_id: AccountId, rooms: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
         """Each of the account's rooms with its newest message up to ``last_seq``."""
@@ -167,10 +201,13 @@ async def roles_in_parts(
 
 
 class UpsertMember(NamedTuple):
+    """``parent`` as in MembershipAt."""
+
     room_id: RoomId
     account_id: AccountId
     role: Role
     read_seq: Seq
+    parent: RoomId = 0
 
 
 class SetRole(NamedTuple):
@@ -208,6 +245,8 @@ TAKES: Final = (
     MemberJoined,
     MemberChanged,
     MemberLeft,
+    ThreadFollowed,
+    ThreadUnfollowed,
     RoomDeleted,
 )
 
@@ -235,6 +274,10 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
             return (SetRole(room_id, account_id, role),)
         case MemberLeft(room_id=room_id, account_id=account_id):
             return (DropMember(room_id, account_id),)
+        case ThreadFollowed(room_id=room_id, account_id=account_id, read_seq=read_seq, parent=parent):
+            return (UpsertMember(room_id, account_id, "member", read_seq, parent),)
+        case ThreadUnfollowed(room_id=room_id, account_id=account_id):
+            return (DropMember(room_id, account_id),)
         case RoomDeleted(room_id=room_id, members=former):
             return tuple(DropMember(room_id, member.account_id) for member in former)
         case _:
@@ -249,7 +292,7 @@ def loss(event: Event) -> str | None:
     """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
     event."""
     match event:
-        case RoomCreated(room_id=room_id):
+        case RoomCreated(room_id=room_id, members=members) if members:
             return f"the first members of room {room_id} cannot read it until they are removed and added again"
         case MemberJoined(room_id=room_id, account_id=account_id):
             return f"account {account_id} cannot read room {room_id} until it is removed and added again"
@@ -259,6 +302,10 @@ def loss(event: Event) -> str | None:
             return f"account {account_id} is shown with its old role in room {room_id} until that is changed again"
         case RoomDeleted(room_id=room_id):
             return f"nothing, if rooms has applied it: room {room_id} is shown nowhere then"
+        case ThreadFollowed(room_id=room_id, account_id=account_id):
+            return f"account {account_id} does not follow thread {room_id} until it unfollows and follows it again"
+        case ThreadUnfollowed(room_id=room_id, account_id=account_id):
+            return f"account {account_id} follows thread {room_id} until it follows and unfollows it again"
         case ReadMoved(room_id=room_id, account_id=account_id):
             return f"how far account {account_id} has read room {room_id}, until it reads on"
         case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):

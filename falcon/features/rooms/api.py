@@ -11,7 +11,7 @@ from falcon.domain import limits, names
 from falcon.domain.answers import ImportAnswer
 from falcon.domain.ids import AccountId, RoomId
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
-from falcon.features.read_marks.table import RoomCursor, RoomSummaryRow
+from falcon.features.read_marks.table import RoomCursor, RoomSummaryRow, is_quiet
 from falcon.features.rooms import members
 from falcon.features.rooms.members import MEMBERS
 from falcon.features.rooms.rules import (
@@ -22,6 +22,7 @@ from falcon.features.rooms.rules import (
     ImportMembers,
     ImportRoom,
     Invitation,
+    ListedRoomKind,
     MemberChanged,
     MemberJoined,
     MemberLeft,
@@ -30,7 +31,6 @@ from falcon.features.rooms.rules import (
     RoomChanged,
     RoomCreated,
     RoomDeleted,
-    RoomKind,
 )
 from falcon.features.rooms.table import RoomRow
 from falcon.http import shapes
@@ -121,14 +121,14 @@ async def _opened(
 
 async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
     query = request.query(ListQuery)
-    cursor = None if query.cursor is None else _decode_cursor(query.cursor)
+    cursor = None if query.cursor is None else decode_cursor(query.cursor)
     listed = await edge.streams.room_lists.page(request.account_id, cursor, query.limit)
     page = await _fitting(edge, request.account_id, listed.rows)
     following = listed.next
     if len(page) < len(listed.rows):
         last = listed.rows[len(page) - 1].room
         following = RoomCursor(last.updated_at, last.room_id)
-    next_cursor = None if following is None else _encode_cursor(following)
+    next_cursor = None if following is None else encode_cursor(following)
     body = b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor))
     return BytesResponse(200, body, JSON)
 
@@ -142,23 +142,12 @@ async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> l
 
 async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
-    account_id = request.account_id
-    row = await edge.store.room_of(account_id, room_id)
-    if row is None:
-        row = await edge.reads.newest(request, room_id, edge.store.room_of, account_id, room_id)
-    if row is not None:
-        room, role = row.room, row.role
-    else:
-        room, role = await _open_room(edge, request, room_id), None
-    return json_response(200, await room_shape(edge.names, account_id, room, role))
-
-
-async def _open_room(edge: Edge, request: AuthedRequest, room_id: RoomId) -> RoomRow:
-    """The room, which the caller has not joined. Raises Problem 404 unless the caller may read it."""
+    access = await edge.reads.access(request, room_id)
     room = await edge.store.room(room_id)
-    if room is None or not room.open or request.is_guest:
+    if room is None:  # it has just been deleted
         raise room_not_found(room_id)
-    return room
+    follows = access.follows and not is_quiet(room)
+    return json_response(200, await room_shape(edge.names, request.account_id, room, access.role, follows=follows))
 
 
 async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -203,11 +192,11 @@ def _room_response(status: int, result: CommandResult, name: str | None = None) 
     return json_response(status, room, *result.headers)
 
 
-def _encode_cursor(cursor: RoomCursor) -> str:
+def encode_cursor(cursor: RoomCursor) -> str:
     return base64.urlsafe_b64encode(_encode(cursor)).decode()
 
 
-def _decode_cursor(text: str) -> RoomCursor:
+def decode_cursor(text: str) -> RoomCursor:
     try:
         return _cursor.decode(base64.urlsafe_b64decode(text))
     except (ValueError, msgspec.DecodeError):
@@ -220,7 +209,7 @@ def _decode_cursor(text: str) -> RoomCursor:
 class RoomLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="room"):
     source: shapes.Reference
     ref: shapes.Reference
-    kind: RoomKind
+    kind: ListedRoomKind
     name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
     description: shapes.Description
     created_at: shapes.Time
@@ -253,6 +242,17 @@ class RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room", omit_de
     default: bool = False
 
 
+class ThreadOut(msgspec.Struct, frozen=True, tag_field="type", tag="thread", omit_defaults=True):
+    """``room``, ``seq``: the message. Its messages name the thread as their room."""
+
+    ref: str
+    room: str
+    seq: int
+    created_at: str
+    followers: list[str]
+    at: str | None = None
+
+
 class RoomChangedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-changed", omit_defaults=True):
     room: str
     name: str
@@ -280,12 +280,16 @@ class MemberLeftOut(msgspec.Struct, frozen=True, tag_field="type", tag="member-l
     at: str
 
 
-async def room_line(edge: Edge, room: RoomRow) -> RoomOut:
+async def room_line(edge: Edge, room: RoomRow) -> RoomOut | ThreadOut:
     members: list[MemberOut] = []
     after = 0
     while rows := await edge.store.members(room.room_id, after, _MEMBERS_READ):
         members += [MemberOut(str(row.account_id), row.role) for row in rows]
         after = rows[-1].account_id
+    if room.parent is not None:
+        parent_id, seq = room.parent
+        followers = [member.account for member in members]
+        return ThreadOut(str(room.room_id), str(parent_id), seq, room.created_at, followers)
     return RoomOut(
         str(room.room_id),
         room.kind,
@@ -298,7 +302,10 @@ async def room_line(edge: Edge, room: RoomRow) -> RoomOut:
     )
 
 
-def _created_line(event: RoomCreated, at: str) -> RoomOut:
+def _created_line(event: RoomCreated, at: str) -> RoomOut | ThreadOut:
+    if event.parent is not None:
+        parent_id, seq = event.parent
+        return ThreadOut(str(event.room_id), str(parent_id), seq, rfc3339(event.created_at), [], at)
     members = [MemberOut(str(member.account_id), member.role) for member in event.members]
     created_at = rfc3339(event.created_at)
     return RoomOut(

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from falcon.domain.ids import AccountId, RoomId
+from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.accounts import hbase as accounts
 from falcon.features.rooms.rules import RoomKind
 from falcon.features.rooms.table import (
@@ -17,6 +17,7 @@ from falcon.features.rooms.table import (
     SetRoomMembers,
     SetRoomName,
     SetRoomOpen,
+    SetRoomThreads,
     UpsertRoom,
 )
 from falcon.read.hbase import (
@@ -49,12 +50,15 @@ ROOM_CELLS: Final = frozenset((ROOM_MADE, ROOM_NAME, ROOM_LAST_SEQ, ROOM_UPDATED
 # Only a room that has ever been open has these.
 ROOM_OPEN: Final = b"d:o"  # open, default
 ROOM_MEMBERS: Final = b"d:c"  # how many
+ROOM_PARENT: Final = b"d:p"  # of a thread only: room, seq
+ROOM_THREADS: Final = b"d:t"  # only if a message has had a thread
 _CLOSED: Final = b"[false,false]"
 PAIR_ROOM: Final = b"d:r"
 
 _Made = tuple[RoomKind, str, bool, AccountId | None, AccountId | None]
 _decode_made = msgspec.json.Decoder(_Made).decode
 _decode_name = msgspec.json.Decoder(tuple[str, str]).decode
+_decode_parent = msgspec.json.Decoder(tuple[RoomId, Seq]).decode
 _decode_open = msgspec.json.Decoder(tuple[bool, bool]).decode
 
 
@@ -84,6 +88,8 @@ def _put_room(write: UpsertRoom) -> Cells:
         (row, ROOM_GONE, NO),
         (index_key(write.room_id), INDEXED, YES),
     )
+    if write.parent is not None:
+        return (*cells, (row, ROOM_PARENT, encode((write.parent, write.parent_seq))))
     if write.smaller is None or write.larger is None:
         return cells
     return (*cells, (pair_key(write.smaller, write.larger), PAIR_ROOM, b"%d" % write.room_id))
@@ -114,6 +120,10 @@ def _set_room_members(write: SetRoomMembers) -> Cells:
     return ((room_key(write.room_id), ROOM_MEMBERS, b"%d" % write.members),)
 
 
+def _set_room_threads(write: SetRoomThreads) -> Cells:
+    return ((room_key(write.room_id), ROOM_THREADS, YES),)
+
+
 def _drop_room(write: DropRoom) -> Cells:
     return ((room_key(write.room_id), ROOM_GONE, YES),)
 
@@ -131,6 +141,7 @@ MODEL: Final = HBaseModel(
         SetRoomActivity: (0, _set_room_activity),
         SetRoomOpen: (0, _set_room_open),
         SetRoomMembers: (0, _set_room_members),
+        SetRoomThreads: (0, _set_room_threads),
         DropRoom: (0, _drop_room),
     },
     identity=attrgetter("room_id"),
@@ -193,6 +204,8 @@ def _room(room_id: RoomId, row: Row) -> RoomRow | None:
         is_open,
         default,
         int(row.get(ROOM_MEMBERS, b"0")),
+        _decode_parent(row[ROOM_PARENT]) if ROOM_PARENT in row else None,
+        ROOM_THREADS in row,
     )
 
 

@@ -21,6 +21,7 @@ RoleV1: TypeAlias = Literal["admin", "member", "readonly"]
 
 
 RoomKindV1: TypeAlias = Literal["group", "direct"]
+RoomKindV3: TypeAlias = Literal["group", "direct", "thread"]
 
 
 class MembershipV1(msgspec.Struct, frozen=True):
@@ -51,6 +52,21 @@ class RoomCreatedV2(msgspec.Struct, frozen=True, omit_defaults=True):
     open: bool = False
     default: bool = False
     names: tuple[str, ...] = ()
+
+
+class RoomCreatedV3(msgspec.Struct, frozen=True, omit_defaults=True):
+    organization_id: int
+    room_id: int
+    kind: RoomKindV3
+    name: str
+    description: str
+    created_at: int
+    members: tuple[MembershipV1, ...]
+    imported_as: str | None = None
+    open: bool = False
+    default: bool = False
+    names: tuple[str, ...] = ()
+    parent: tuple[int, int] | None = None
 
 
 class RoomChangedV1(msgspec.Struct, frozen=True):
@@ -148,8 +164,8 @@ class RoomAnswerV2(msgspec.Struct, frozen=True, tag="room-answer.v2", omit_defau
     default: bool = False
 
 
-def _created_v2(event: RoomCreated) -> RoomCreatedV2:
-    return RoomCreatedV2(
+def _created_v3(event: RoomCreated) -> RoomCreatedV3:
+    return RoomCreatedV3(
         event.organization_id,
         event.room_id,
         event.kind,
@@ -161,22 +177,16 @@ def _created_v2(event: RoomCreated) -> RoomCreatedV2:
         event.open,
         event.default,
         event.names,
+        event.parent,
     )
 
 
-def _created(stored: RoomCreatedV1 | RoomCreatedV2) -> RoomCreated:
-    later = (stored.open, stored.default, stored.names) if isinstance(stored, RoomCreatedV2) else ()
-    return RoomCreated(
-        stored.room_id,
-        stored.kind,
-        stored.name,
-        stored.description,
-        stored.created_at,
-        _members(stored.members),
-        stored.imported_as,
-        stored.organization_id,
-        *later,
+def _created(stored: RoomCreatedV1 | RoomCreatedV2 | RoomCreatedV3) -> RoomCreated:
+    organization_id, room_id, kind, name, description, created_at, _, imported_as, *later = msgspec.structs.astuple(
+        stored
     )
+    members = _members(stored.members)
+    return RoomCreated(room_id, kind, name, description, created_at, members, imported_as, organization_id, *later)
 
 
 def _deleted_v2(event: RoomDeleted) -> RoomDeletedV2:
@@ -208,7 +218,8 @@ def _members(stored: tuple[MembershipV1, ...]) -> tuple[Membership, ...]:
 
 EVENTS: Final = (
     earlier("room-created", 1, RoomCreated, RoomCreatedV1, _created),
-    Shape("room-created", 2, RoomCreated, RoomCreatedV2, _created_v2, _created),
+    earlier("room-created", 2, RoomCreated, RoomCreatedV2, _created),
+    Shape("room-created", 3, RoomCreated, RoomCreatedV3, _created_v3, _created),
     *grown("room-changed", RoomChanged, RoomChangedV1, RoomChangedV2),
     earlier("room-deleted", 1, RoomDeleted, RoomDeletedV1, _deleted),
     Shape("room-deleted", 2, RoomDeleted, RoomDeletedV2, _deleted_v2, _deleted),

@@ -30,9 +30,11 @@ from falcon.domain.rejections import (
 from falcon.features.accounts.rules import Account, DirectRoomOpened
 
 Role: TypeAlias = Literal["admin", "member", "readonly"]
+PARTICIPANTS_MAX = 5  # of a thread, shown with its message: as many pictures as fit beside a line
 
 
-RoomKind: TypeAlias = Literal["group", "direct"]
+ListedRoomKind: TypeAlias = Literal["group", "direct"]  # a thread is in no list of rooms
+RoomKind: TypeAlias = Literal["group", "direct", "thread"]
 
 
 class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +119,7 @@ class ImportRoom(msgspec.Struct, frozen=True, tag=True):
     accounts of a direct room, in the order of ``members``."""
 
     imported_as: str
-    kind: RoomKind
+    kind: ListedRoomKind
     name: str
     description: str
     created_at: Millis
@@ -143,6 +145,7 @@ class Membership(msgspec.Struct, frozen=True):
 class RoomCreated(msgspec.Struct, frozen=True):
     """``open``: each account that is no guest may find, read and join the room. ``default``: new accounts are members.
     ``names``: of the accounts of a direct room then, in the order of ``members``; none in what an older Falcon wrote.
+    ``parent``: the room and the message that a thread belongs to.
     """
 
     room_id: RoomId
@@ -156,6 +159,7 @@ class RoomCreated(msgspec.Struct, frozen=True):
     open: bool = False
     default: bool = False
     names: tuple[str, ...] = ()
+    parent: tuple[RoomId, Seq] | None = None
 
 
 class RoomChanged(msgspec.Struct, frozen=True):
@@ -228,7 +232,7 @@ class RoomAnswer(msgspec.Struct, frozen=True, tag="room-answer"):
     ``created``: by this command."""
 
     room_id: RoomId
-    kind: RoomKind
+    kind: ListedRoomKind
     name: str
     description: str
     role: Role | None
@@ -258,6 +262,27 @@ def members_of(entries: Iterable[tuple[AccountId, Member]] = ()) -> Members:
     return id_map(limits.MEMBERS_IN_PART, entries)
 
 
+class Thread(msgspec.Struct, frozen=True, array_like=True):
+    """The part of a room that only a thread has. It belongs to message ``seq`` of room ``parent``, which is in the same
+    partition.
+
+    ``awake_at``: when its newest message was posted, or an account followed it though it was quiet. ``participants``:
+    the first accounts that wrote, in their order. ``muted``: accounts that follow no more because they said so.
+    """
+
+    parent: RoomId
+    seq: Seq
+    awake_at: Millis
+    participants: tuple[AccountId, ...] = ()
+    muted: tuple[AccountId, ...] = ()
+
+    def after_message(self, author_id: AccountId, at: Millis) -> "Thread":
+        participants = self.participants
+        if author_id not in participants and len(participants) < PARTICIPANTS_MAX:
+            participants = (*participants, author_id)
+        return replace(self, awake_at=at, participants=participants)
+
+
 class Room(msgspec.Struct, frozen=True):
     """``changes`` has the revision of each of the newest edits and deletions, by ``seq``.
 
@@ -270,6 +295,8 @@ class Room(msgspec.Struct, frozen=True):
 
     ``admins`` counts them among the members, so that no decision has to read all members of a large room.
     ``member_left``: a member has left, or was removed.
+
+    ``thread``: of a thread, whose ``members`` are the accounts that follow it.
 
     A ``deleted`` room keeps nothing else, so that it costs little for ever. It does not go entirely: an older snapshot
     that is written late would bring the room back.
@@ -292,6 +319,7 @@ class Room(msgspec.Struct, frozen=True):
     last_mention: Seq = 0
     open: bool = False
     default: bool = False
+    thread: Thread | None = None
     features: "Map[str, msgspec.Struct]" = Map()
 
     def changed_at(self, seq: Seq) -> int:
@@ -334,6 +362,7 @@ def created_room(_: None, event: RoomCreated) -> Room:
         admins=sum(member.role == "admin" for member in members.values()),
         open=event.open,
         default=event.default,
+        thread=None if event.parent is None else Thread(*event.parent, event.created_at),
     )
 
 
@@ -583,7 +612,7 @@ def _room_answer(room: Room, account_id: AccountId) -> RoomAnswer:
     member = room.members.get(account_id)
     return RoomAnswer(
         room.room_id,
-        room.kind,
+        room.kind,  # type: ignore[arg-type]  # a thread has an answer of its own
         room.name,
         room.description,
         None if member is None else member.role,

@@ -12,13 +12,14 @@ from falcon.features.rooms.table import (
     SetRoomMembers,
     SetRoomName,
     SetRoomOpen,
+    SetRoomThreads,
     UpsertRoom,
 )
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, json_of, query
 
 COLUMNS: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger,"
-    " r.open, r.is_default, r.members"
+    " r.open, r.is_default, r.members, r.parent, r.parent_seq, r.has_threads"
 )
 
 MODEL: Final = SqliteModel(
@@ -27,20 +28,22 @@ MODEL: Final = SqliteModel(
         room_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
         created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, imported INTEGER NOT NULL,
         last_seq INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT '',
-        open INTEGER NOT NULL DEFAULT 0, is_default INTEGER NOT NULL DEFAULT 0, members INTEGER NOT NULL DEFAULT 0
+        open INTEGER NOT NULL DEFAULT 0, is_default INTEGER NOT NULL DEFAULT 0, members INTEGER NOT NULL DEFAULT 0,
+        parent INTEGER, parent_seq INTEGER, has_threads INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX rooms_{unique} ON rooms{} (smaller, larger) WHERE smaller IS NOT NULL""",
     },
     identities={"rooms": "room_id"},
     statements={
         UpsertRoom: (
-            "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger, imported)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger, imported,"
+            " parent, parent_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         ),
         SetRoomName: ("UPDATE rooms{} SET name = ?2, description = ?3, updated_at = ?4 WHERE room_id = ?1",),
         SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),
         SetRoomOpen: ("UPDATE rooms{} SET open = ?2, is_default = ?3, members = ?4 WHERE room_id = ?1",),
         SetRoomMembers: ("UPDATE rooms{} SET members = ?2 WHERE room_id = ?1",),
+        SetRoomThreads: ("UPDATE rooms{} SET has_threads = 1 WHERE room_id = ?1",),
         DropRoom: ("DELETE FROM rooms{} WHERE room_id = ?1",),
     },
     folded={SetRoomActivity: attrgetter("room_id")},
@@ -80,9 +83,10 @@ def totals(view: SqliteQueryContext) -> tuple[int, int, int]:
 
 
 def room_in(row: Any) -> RoomRow:
-    *fields, imported, smaller, larger, is_open, default, members = row
+    *fields, imported, smaller, larger, is_open, default, members, parent, parent_seq, has_threads = row
     peers = None if smaller is None else (smaller, larger)
-    flags = bool(imported), peers, bool(is_open), bool(default), members
+    of_thread = None if parent is None else (parent, parent_seq)
+    flags = bool(imported), peers, bool(is_open), bool(default), members, of_thread, bool(has_threads)
     return RoomRow(*fields, *flags)  # type: ignore[call-arg]  # COLUMNS are its fields
 
 

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomKind
+from falcon.features.rooms.rules import ListedRoomKind, MemberChanged, MemberJoined, MemberLeft, Role
 from falcon.streams.event import Shown, StreamEvent
 
 
@@ -13,7 +13,7 @@ class StreamedRoom(msgspec.Struct, frozen=True):
     """A room as one account sees it. ``role``: the account's own; None in an open room that it has not joined."""
 
     room_id: RoomId
-    kind: RoomKind
+    kind: ListedRoomKind
     name: str
     description: str
     role: Role | None

@@ -9,13 +9,15 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessagePosted
 from falcon.features.rooms.rules import MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted, RoomKind
+from falcon.features.threads.rules import ThreadFollowed, ThreadStarted
 from falcon.journal.envelope import Envelope
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
 
 class RoomRow(msgspec.Struct, frozen=True):
-    """``peers``: the pair of a direct room. ``members``: how many an open room has."""
+    """``peers``: the pair of a direct room. ``members``: how many an open room has. ``parent``: the room and message of
+    a thread. ``has_threads``: one of its messages has a thread."""
 
     room_id: RoomId
     kind: RoomKind
@@ -29,6 +31,8 @@ class RoomRow(msgspec.Struct, frozen=True):
     open: bool = False
     default: bool = False
     members: int = 0
+    parent: tuple[RoomId, Seq] | None = None
+    has_threads: bool = False
 
     def peer_of(self, account_id: AccountId) -> AccountId | None:
         """The other account of a direct room."""
@@ -56,7 +60,7 @@ class RoomQueries(Protocol):
 
 
 class UpsertRoom(NamedTuple):
-    """``smaller``, ``larger``: the pair of a direct room."""
+    """``smaller``, ``larger``: the pair of a direct room. ``parent``, ``parent_seq``: the message of a thread."""
 
     room_id: RoomId
     kind: RoomKind
@@ -66,6 +70,8 @@ class UpsertRoom(NamedTuple):
     smaller: AccountId | None
     larger: AccountId | None
     imported: bool = False
+    parent: RoomId | None = None
+    parent_seq: Seq | None = None
 
 
 class SetRoomName(NamedTuple):
@@ -97,11 +103,26 @@ class SetRoomMembers(NamedTuple):
     members: int
 
 
+class SetRoomThreads(NamedTuple):
+    """A message of the room has a thread."""
+
+    room_id: RoomId
+
+
 class DropRoom(NamedTuple):
     room_id: RoomId
 
 
-TAKES: Final = (MessagePosted, RoomCreated, RoomChanged, MemberJoined, MemberLeft, RoomDeleted)
+TAKES: Final = (
+    MessagePosted,
+    RoomCreated,
+    RoomChanged,
+    MemberJoined,
+    MemberLeft,
+    ThreadStarted,
+    ThreadFollowed,
+    RoomDeleted,
+)
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
@@ -120,6 +141,10 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
             return named, SetRoomOpen(room_id, changed.open, changed.default, changed.members or 0)
         case MemberJoined(room_id=room_id, members=int(members)) | MemberLeft(room_id=room_id, members=int(members)):
             return (SetRoomMembers(room_id, members),)
+        case ThreadStarted(room_id=room_id):
+            return (SetRoomThreads(room_id),)
+        case ThreadFollowed(room_id=room_id, read_seq=last_seq, woke_at=int(woke_at)):
+            return (SetRoomActivity(room_id, last_seq, rfc3339(woke_at)),)
         case RoomDeleted(room_id=room_id):
             return (DropRoom(room_id),)
         case _:
@@ -139,6 +164,7 @@ def _row(created: RoomCreated) -> UpsertRoom:
         smaller,
         larger,
         created.imported_as is not None,
+        *(created.parent or ()),
     )
 
 
@@ -155,6 +181,10 @@ def loss(event: Event) -> str | None:
             )
         case MemberJoined(room_id=room_id, members=int()) | MemberLeft(room_id=room_id, members=int()):
             return f"the number of members of room {room_id} in the directory, until another joins or leaves"
+        case ThreadStarted(room_id=room_id):
+            return f"room {room_id} shows no threads until another is started there"
+        case ThreadFollowed(room_id=room_id, woke_at=int()):
+            return f"thread {room_id} is in no list of threads until the next message is sent there"
         case RoomDeleted(room_id=room_id):
             return f"room {room_id} stays in its members' lists, though nothing can be done in it any more"
         case MessagePosted(message=m):

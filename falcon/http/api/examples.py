@@ -10,13 +10,16 @@ from falcon.http import shapes
 ALICE: Final = 65
 BEN: Final = 130
 ROOM: Final = 64
+THREAD: Final = 128
 MADE: Final = "2026-11-25T09:30:00.000Z"
 SAID: Final = "2026-11-25T09:31:07.250Z"
 TOKEN: Final = "falcon_130_V2hvIHdhbnRzIHNvbWU_"  # noqa: S105 - an invented one
 
 PROFILE: Final = shapes.Profile(BEN, "Ben", "ben", "Tea taster", "", False, "member", False, False, MADE, None)
 
-MESSAGE: Final = shapes.MessageShape(ROOM, 1, ALICE, "Who wants some?", SAID, mentions=(BEN,))
+MESSAGE: Final = shapes.PostedMessage(
+    ROOM, 1, ALICE, "Who wants some?", SAID, mentions=(BEN,), reactions=(), thread=None
+)
 EDITED: Final = shapes.MessageShape(
     ROOM, 1, ALICE, "Who wants some tea?", SAID, "2026-11-25T09:32:10.500Z", mentions=(BEN,)
 )
@@ -28,9 +31,10 @@ SHOWN: Final = shapes.ShownMessage(
     SAID,
     mentions=(BEN,),
     reactions=(shapes.ReactionSummary("👍", 1, (BEN,)),),
+    thread=shapes.ThreadSummary(THREAD, 1, SAID, (BEN,)),
 )
-# Lists of rooms leave reactions out.
-LAST: Final = msgspec.structs.replace(SHOWN, reactions=msgspec.UNSET)
+# Lists of rooms leave reactions and threads out.
+LAST: Final = msgspec.structs.replace(SHOWN, reactions=msgspec.UNSET, thread=msgspec.UNSET)
 # The example of a body that is a text, by its media type.
 TEXTS: Final = {
     "text/event-stream": "id: AQpvb\nevent: typing\ndata: {\"room_id\":64,\"account_id\":130}\n\n",

@@ -73,9 +73,10 @@ class _ExportSection(IntEnum):
 
     ACCOUNTS = 0
     ROOMS = 1
-    MESSAGES = 2
-    BOOKMARKS = 3
-    CHANGES = 4
+    THREADS = 2
+    MESSAGES = 3
+    BOOKMARKS = 4
+    CHANGES = 5
 
 
 class _From(msgspec.Struct, frozen=True):
@@ -109,6 +110,8 @@ def _resume(text: str) -> _From:
             return _From(_ExportSection.ACCOUNTS, account_id)
         case "room", [room_id]:
             return _From(_ExportSection.ROOMS, room_id)
+        case "thread", [room_id]:
+            return _From(_ExportSection.THREADS, room_id)
         case "message", [room_id, seq]:
             return _From(_ExportSection.MESSAGES, room_id, seq)
         case "bookmark", [account_id]:
@@ -117,7 +120,9 @@ def _resume(text: str) -> _From:
 
 
 def _wrong_resume(text: str) -> Problem:
-    rule = "must be account:REF, room:REF, message:ROOM:SEQ, bookmark:ACCOUNT or changes, from the last line"
+    rule = (
+        "must be account:REF, room:REF, thread:REF, message:ROOM:SEQ, bookmark:ACCOUNT or changes, from the last line"
+    )
     return invalid("resume", rule)
 
 
@@ -186,9 +191,11 @@ class Export:
         if start.section == _ExportSection.ACCOUNTS:
             async for account in _all_accounts(self._edge, start.identity):
                 yield encoded(account_line(account))
-        if start.section <= _ExportSection.ROOMS:
-            async for room in _all_rooms(self._edge, start.identity if start.section == _ExportSection.ROOMS else 0):
-                yield encoded(await room_line(self._edge, room))
+        for section in (_ExportSection.ROOMS, _ExportSection.THREADS):
+            if start.section <= section:
+                async for room in _all_rooms(self._edge, start.identity if start.section == section else 0):
+                    if (room.parent is None) == (section == _ExportSection.ROOMS):
+                        yield encoded(await room_line(self._edge, room))
         if start.section == _ExportSection.MESSAGES:
             async for chunk in _rest_of_room(self._edge, start.identity, start.seq):
                 yield chunk
@@ -296,9 +303,13 @@ async def _all_accounts(edge: Edge, after: int) -> AsyncIterator[AccountRow]:
 
 
 async def _all_rooms(edge: Edge, after: int) -> AsyncIterator[RoomRow]:
+    """Rooms, and threads of rooms that there are."""
     while rows := await edge.store.all_rooms(after, _ROWS):
+        parents = {row.parent[0] for row in rows if row.parent is not None}
+        there = {room.room_id for room in await edge.store.rooms_among(parents)} if parents else parents
         for row in rows:
-            yield row
+            if row.parent is None or row.parent[0] in there:
+                yield row
         after = rows[-1].room_id
         await asyncio.sleep(0)
 

@@ -14,6 +14,7 @@ import msgspec
 from falcon.features.accounts import api as accounts
 from falcon.features.catalogue import modules
 from falcon.features.rooms import api as rooms
+from falcon.features.threads import api as threads
 from falcon.http import shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import Checks, ImportCommands, LineKind, OfARoom
@@ -58,7 +59,7 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     }
     body = shapes.Imported(
         dict(imported[accounts.AccountLineShape].refs),
-        dict(imported[rooms.RoomLineShape].refs),
+        {**imported[rooms.RoomLineShape].refs, **imported[threads.ThreadLineShape].refs},
         sum(each.imported for each in imported.values()),
         sum(each.skipped for each in imported.values()),
         dict(imported[rooms.MembersLineShape].left_out),

@@ -13,11 +13,13 @@ from falcon.streams.frames import StreamEnd
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """The state that the events after it continue. ``truncated``: there are more rooms; read them by page."""
+    """The state that the events after it continue. ``truncated``: there are more rooms; read them by page.
+    ``unread_threads``: how many threads that the account follows have unread messages."""
 
     account_id: AccountId
     rooms: list[RoomSummary]
     truncated: bool
+    unread_threads: int
 
 
 class CaughtUp(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from falcon.base.shared import Shared
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
-from falcon.features.read_marks.table import MemberRoom, roles_in_parts
+from falcon.features.read_marks.table import MemberRoom, followed_threads, roles_in_parts
 from falcon.features.rooms.rules import Role
 from falcon.features.rooms.table import RoomRow
 from falcon.http import room_views
@@ -97,9 +97,11 @@ class PendingStream:
 
     async def begin(self, subscription: Subscription) -> None:
         """Show the first event, and what has happened after it, until the feed continues with the subscription."""
-        rooms = self._replayed.rooms
-        only = self.only
-        subscription.rooms = dict(rooms if only is None else {each: rooms[each] for each in only if each in rooms})
+        rooms, follows, only = self._replayed.rooms, self._replayed.follows, self.only
+        if only is not None:
+            follows = {thread_id: parent for thread_id, parent in follows.items() if parent in only}
+            rooms = {each: rooms[each] for each in (*only, *follows) if each in rooms}
+        subscription.rooms, subscription.follows = dict(rooms), dict(follows)
         if self.start != "replay":
             self._replayed.show_state(subscription, self.start, self._data)
         await self._replayed.run(subscription, replay=self.start == "replay")
@@ -177,11 +179,12 @@ class Opener:
         async with tables.turn() as positions:
             known = await self._is_known(caller, positions)
             roles = await self._roles(caller.account_id)
+            follows = await self._store.follows_of(caller.account_id)
             open_rooms = await self._open_rooms(caller, only)
         segments = self._segments(positions.applied, caller.account_id, only)
         # A token does not name segments that had nothing for the account then.
         since = {segment: place.offsets.get(segment, position.offset) for segment, position in segments.items()}
-        replay = StreamReplay(self._feed, self._lookups, place._replace(offsets=since), segments, roles)
+        replay = StreamReplay(self._feed, self._lookups, place._replace(offsets=since), segments, roles, follows)
         await replay.prepare()
         if replay.length > self._feed.remembered or not await replay.remember():
             return None
@@ -214,28 +217,39 @@ class Opener:
             newest = await self._rooms(caller.account_id, only, open_rooms or {})
         segments = self._segments(positions.applied, caller.account_id, only)
         place = self._feed.beginning({segment: position.offset for segment, position in segments.items()})
-        roles = {room_id: at.role for room_id, at in newest.memberships.items() if at.role is not None}
-        replay = StreamReplay(self._feed, self._lookups, place, segments, roles)
+        memberships = newest.memberships
+        roles = {room_id: at.role for room_id, at in memberships.items() if at.role is not None and not at.parent}
+        follows = {room_id: at.parent for room_id, at in memberships.items() if at.parent}
+        replay = StreamReplay(self._feed, self._lookups, place, segments, roles, follows)
         await replay.prepare()
         if not await self._check_access(replay, caller, only, known, open_rooms):
             raise NotReached  # the room was closed and opened within this moment; the client comes again
         seqs = await replay.newest_before()
+        threads = followed_threads(memberships)
         if name == "catch_up":
-            last = {room_id: at.last_seq for room_id, at in newest.memberships.items() if room_id in replay.rooms}
+            reached = {room_id: at for room_id, at in memberships.items() if not at.parent} | threads
+            last = {room_id: at.last_seq for room_id, at in reached.items() if room_id in replay.rooms}
             reach = [RoomReach(room_id, seqs.get(room_id, seq)) for room_id, seq in last.items()]
             return PendingStream(caller, only, replay, "catch_up", encode(CatchUp(reach)))
         shown = [_as_of(replay, seqs, each) for each in newest.rooms if each.room.room_id in replay.rooms]
         async with self._turns.turn():
             rows = await self._store.summaries(caller.account_id, shown)
             rooms = await room_views.room_summaries(self._names, caller.account_id, rows)
-        hello = Hello(caller.account_id, rooms, len(newest.memberships) > len(newest.rooms))
+        unread = sum(
+            seqs.get(thread_id, at.last_seq) > at.read_seq
+            for thread_id, at in threads.items()
+            if thread_id in replay.rooms
+        )
+        hello = Hello(caller.account_id, rooms, len(memberships) - len(follows) > len(newest.rooms), unread)
         return PendingStream(caller, only, replay, "hello", encode(hello))
 
     async def _rooms(self, account_id: AccountId, only: Rooms, open_rooms: Mapping[RoomId, RoomRow]) -> NewestRooms:
         """The rooms that a hello shows, and the account's membership of all its rooms, as the tables have them."""
         if only is None:
             return await self._room_lists.newest(account_id, _HELLO_ROOMS_MAX)
-        joined = await self._store.member_rooms_among(account_id, only)
+        follows = await self._store.follows_of(account_id)
+        threads = [thread_id for thread_id, parent in follows.items() if parent in only]
+        joined = await self._store.member_rooms_among(account_id, [*only, *threads])
         others = open_rooms.keys() - {each.room.room_id for each in joined}
         read = [MemberRoom(open_rooms[room_id], None, open_rooms[room_id].last_seq) for room_id in others]
         return room_lists.newest_first([*joined, *read], len(only))
@@ -287,7 +301,8 @@ class Opener:
         is_whole = True
         for room_id in asked:
             is_open = open_rooms is not None and replay.read_open(room_id, open_in_tables=room_id in open_rooms)
-            if not (is_open or room_id in replay.rooms or room_id in replay.seen_since):
+            is_thread = room_id in replay.follows  # its room covers it
+            if is_thread or not (is_open or room_id in replay.rooms or room_id in replay.seen_since):
                 raise room_not_found(room_id, "rooms")
             is_whole = is_whole and not (is_open and replay.ends_in(room_id))
         return is_whole

@@ -1,0 +1,1 @@
+"""Threads: rooms that belong to a message of another room."""
