@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from falcon.adapters.sqlite.layout import begin_of
@@ -12,7 +13,7 @@ from falcon.run.bootstrap import embedded
 from falcon.run.settings import Settings
 from falcon.write.disk import Disk
 from tests.http.test_transfer import imported, message_line, room_line
-from tests.support.http import Falcon, Json, Person, Room, problem
+from tests.support.http import Falcon, Json, Person, Room, problem, texts
 from tools.harness.waiting import holds_within, until
 
 PUBLIC = {"open": True}
@@ -129,6 +130,21 @@ def test_a_search_waits_for_its_position_and_no_longer_than_asked(anna: Person) 
     problem(anna.get("/v1/search", params={"q": "tea"}, headers=headers), 503, "unavailable")
     headers["falcon-position"] = "x"
     problem(anna.get("/v1/search", params={"q": "tea"}, headers=headers), 400, "malformed")
+
+
+def test_an_index_that_hangs_delays_searches_only(anna: Person, room: Room) -> None:
+    anna.says(room, "tea")
+    assert finds(anna, "tea", room=room.room_id) == ["tea"]
+    index = apsw.Connection(str(embedded.search_of(anna.falcon.settings)))
+    index.execute("BEGIN IMMEDIATE")
+    sent = anna.post(f"{room}/messages", {"text": "more tea"})
+    at_once = {"falcon-position": sent.headers["falcon-position"], "falcon-wait": "0"}
+    assert texts(anna.get(f"{room}/messages", headers=at_once).json()) == ["tea", "more tea"]
+    problem(anna.get("/v1/search", params={"q": "tea"}, headers=at_once), 503, "unavailable")
+    asked = anna.get("/v1/search", params={"q": "tea", "room": room.room_id})
+    assert [hit["message"]["seq"] for hit in asked.json()["hits"]] == [1], "it shows what it has"
+    index.execute("ROLLBACK")
+    assert finds(anna, "tea", room=room.room_id) == ["more tea", "tea"]
 
 
 # --- over several files, and after a stop -----------------------------------------------------------------------------

@@ -208,7 +208,13 @@ def test_two_files_are_rebuilt_copied_and_given_a_token_as_one_is(tmp_path: Path
         assert [anna.reads(room) for room in rooms] == pages
         embedded.copy(Settings(data_dir=folder), copy)
         person = known(anna)
-    assert {path.name for path in copy.iterdir()} == {"falcon.db", "falcon-1.db", "secret", "credentials.json"}
+    assert {path.name for path in copy.iterdir()} == {
+        "falcon.db",
+        "falcon-1.db",
+        "search.db",
+        "secret",
+        "credentials.json",
+    }
     token = asyncio.run(embedded.issue_token(Settings(data_dir=copy), person.account_id))
     with served(copy, 2) as (falcon, _):
         anna = person._replace(token=token).at(falcon)

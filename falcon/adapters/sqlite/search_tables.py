@@ -122,7 +122,8 @@ class SqliteSearchTables:
     def why_went_back(self) -> str | None:
         """Checks the positions, each time that the sink begins. What was made of another history is thrown away."""
         if why := self._why_other_history():
-            self.went_back(why)
+            log.error("the index of messages begins again: %s", why)
+            self.begin_again()
         return None
 
     def _why_other_history(self) -> str | None:
