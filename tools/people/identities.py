@@ -63,13 +63,15 @@ class Identities:
                 self._uses[event.invitation_id] -= 1
                 if self._uses[event.invitation_id] < 0:
                     self._wrong.append(f"invitation {event.invitation_id} is used more often than it may be")
-            case RoomCreated():
+            case RoomCreated(kind="group" | "direct"):  # who may write in others is no matter of their members
                 self._members[event.room_id] = {each.account_id for each in event.members}
-            case MemberJoined():
+            case MemberJoined() if event.room_id in self._members:
                 self._members[event.room_id].add(event.account_id)
-            case MemberLeft():
+            case MemberLeft() if event.room_id in self._members:
                 self._members[event.room_id].discard(event.account_id)
-            case MessagePosted(message=message) if message.author_id not in self._members[message.room_id]:
+            case MessagePosted(message=message) if message.author_id not in self._members.get(
+                message.room_id, (message.author_id,)
+            ):
                 self._wrong.append(f"account {message.author_id} is not in room {message.room_id}, and speaks there")
 
     def settle(self) -> list[str]:

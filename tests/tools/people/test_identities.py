@@ -6,6 +6,8 @@ from falcon.features.accounts.rules import AccountChanged, AccountRole, Space
 from falcon.features.catalogue import Event
 from falcon.features.claims.rules import TextClaimed, TextReleased
 from falcon.features.invitations.rules import InvitationIssued, InvitationUsed, OpenInvitation
+from falcon.features.messages.rules import Message, MessagePosted
+from falcon.features.rooms.rules import Membership, RoomCreated
 from falcon.features.sign_in.rules import LinkUsed
 from tools.people.identities import Identities
 
@@ -29,10 +31,12 @@ def released(account_id: int, wish: int) -> TextReleased:
 
 
 INVITATION = OpenInvitation("hash", "member", None, (), 1, 1, ANN, 1)
+ROOM = RoomCreated(9, "group", "Tea", "", 1, (Membership(ANN, "admin"),))
 WRONG: dict[str, list[Event]] = {
     "shown without a claim": [claimed(ANN, 1), shown(ANN, "tea", 2)],
     "released for wish 2 while it is shown": [claimed(ANN, 2), shown(ANN, "tea", 2), released(ANN, 2)],
     "account 66 changes that": [claimed(ANN, 1), claimed(BEN, 1)],
+    "is not in room 9, and speaks there": [ROOM, MessagePosted(Message(9, 1, BEN, "hello", 1))],
     "counts twice": [LinkUsed(ANN, "hash"), LinkUsed(ANN, "hash")],
     "used more often": [InvitationIssued(1, INVITATION), InvitationUsed(1, 1, "a"), InvitationUsed(1, 2, "b")],
 }
