@@ -30,7 +30,7 @@ _ICON: Final = "icon.svg"
 _DOCS: Final = "docs.html"
 _OF_DOCS: Final = ("docs.js", "tryit.js")
 # The page loads them when a person opens what they show.
-_LATER: Final = ("admin.js", "directory.js", "keys.js", "lists.js", "settings.js", "welcome.js")
+_LATER: Final = ("admin.js", "directory.js", "keys.js", "lists.js", "settings.js", "thread.js", "welcome.js")
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

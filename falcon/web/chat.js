@@ -44,6 +44,9 @@ export class Room {
     this.opening = 0;
     this.recent = new Map(); // messages of events, for pages that do not have them yet
     this.quotes = new Map();
+    this.threads = new Map(); // by the seq of their root
+    this.parent = null; // of a thread: the room and the seq of its root
+    this.follows = false;
     this.reactions = this.#noReactions();
     this.members = null;
     this.membersStale = true;
@@ -112,7 +115,14 @@ export class Room {
   /** Takes the reactions of a page, and returns its messages, each in its latest known version. */
   read(messages) {
     this.reactions.read(messages);
+    for (const { seq, thread } of messages) if (thread) this.threadIs(seq, thread);
     return messages.map((message) => later(message, this.recent.get(message.seq) ?? message));
+  }
+
+  /** A thread has grown. Events and pages come in any order. */
+  threadIs(seq, thread) {
+    const known = this.threads.get(seq);
+    if (!known || thread.last_seq >= known.last_seq) this.threads.set(seq, { ...known, ...thread });
   }
 
   forget() {
@@ -138,6 +148,8 @@ export class Chat extends EventTarget {
     this.online = new Set();
     this.ready = false;
     this.openId = null;
+    this.threadId = null; // of the open thread
+    this.unreadThreads = 0;
   }
 
   nameOf(accountId) {
@@ -146,7 +158,7 @@ export class Chat extends EventTarget {
 
   /** All rooms, the most recently active first. */
   sorted() {
-    return [...this.rooms.values()].sort((a, b) =>
+    return [...this.rooms.values()].filter(({ kind }) => kind !== "thread").sort((a, b) =>
       a.updatedAt === b.updatedAt ? b.roomId - a.roomId : a.updatedAt < b.updatedAt ? 1 : -1,
     );
   }
@@ -199,6 +211,10 @@ export class Chat extends EventTarget {
       case "reaction.added":
       case "reaction.removed":
         return this.#reacted(data, name === "reaction.added");
+      case "thread.started":
+        return this.#threadMoved(data, { room_id: data.thread_id, last_seq: 0, last_at: null });
+      case "thread.changed":
+        return this.#threadMoved(data, { room_id: data.thread_id, last_seq: data.last_seq, last_at: data.last_at });
       case "room.created":
       case "room.changed":
         return this.#roomEvent(data);
@@ -218,9 +234,10 @@ export class Chat extends EventTarget {
     }
   }
 
-  #hello({ rooms, truncated }) {
+  #hello({ rooms, truncated, unread_threads = 0 }) {
     const here = new Set(rooms.map((room) => room.room_id));
-    if (!truncated) for (const roomId of [...this.rooms.keys()]) if (!here.has(roomId)) this.#gone(roomId);
+    if (!truncated) for (const { roomId } of this.sorted()) if (!here.has(roomId)) this.#gone(roomId);
+    this.unreadThreads = unread_threads;
     for (const summary of rooms) {
       this.#room(summary.room_id).readSeq = 0; // a mark may also have been put back
       this.#summary(summary);
@@ -244,8 +261,10 @@ export class Chat extends EventTarget {
       room.membersStale = true;
       room.recent.clear();
       room.reactions.settle();
-      if (room.roomId !== this.openId) room.forget();
+      if (![this.openId, this.threadId].includes(room.roomId)) room.forget();
     }
+    const thread = this.rooms.get(this.threadId);
+    if (thread?.loaded) void this.#readAgain(thread);
     const open = this.rooms.get(this.openId);
     if (open?.loaded) void this.#readAgain(open);
     if (open) void this.loadMembers(open);
@@ -270,7 +289,7 @@ export class Chat extends EventTarget {
   }
 
   async #readList() {
-    const before = new Set(this.rooms.keys());
+    const before = new Set(this.sorted().map(({ roomId }) => roomId));
     let cursor = null;
     do {
       const page = await this.falcon.rooms({ limit: 200, cursor, timeoutMs: LIST_MS });
@@ -308,6 +327,8 @@ export class Chat extends EventTarget {
     room.isDefault = data.default;
     room.description = data.description;
     room.role = data.role;
+    room.parent = data.parent ?? null;
+    room.follows = data.follows ?? false;
     room.lastSeq = Math.max(room.lastSeq, data.last_seq);
     if (!room.updatedAt) room.updatedAt = data.created_at;
   }
@@ -339,7 +360,9 @@ export class Chat extends EventTarget {
 
   #posted(message) {
     const room = this.rooms.get(message.room_id);
-    if (!room) return; // a room that was left since
+    const parent = room ? room.parent : this.#parentOf(message.room_id);
+    if (parent) this.#threadMoved(parent, { room_id: message.room_id, last_seq: message.seq, last_at: message.posted_at });
+    if (!room) return this.#countThreads(); // of a followed thread, or of a room that was left since
     const fresh = message.seq > room.lastSeq;
     this.#learn(room, message);
     if (message.author_id === this.me.account_id) {
@@ -473,9 +496,57 @@ export class Chat extends EventTarget {
     const room = this.rooms.get(roomId);
     if (!room) return;
     this.rooms.delete(roomId);
+    for (const each of [...this.rooms.values()]) if (each.parent?.room_id === roomId) this.rooms.delete(each.roomId);
     room.forget();
     this.#tell("gone", { roomId, name: room.name, deleted });
     this.#tell("rooms");
+  }
+
+  // --- threads ------------------------------------------------------------------------------------------------------
+
+  #threadMoved({ room_id, seq }, thread) {
+    const room = this.rooms.get(room_id);
+    if (!room) return;
+    room.threadIs(seq, thread);
+    this.#changed(room);
+  }
+
+  /** The place of a thread's root, if it is in a page that was read. */
+  #parentOf(threadId) {
+    for (const { roomId, threads } of this.rooms.values()) {
+      for (const [seq, { room_id }] of threads) if (room_id === threadId) return { room_id: roomId, seq };
+    }
+    return null;
+  }
+
+  /** Starts the thread of a message, or finds the one that it has. Throws as FalconClient does. */
+  async openThread(parent, seq) {
+    const data = await this.falcon.thread(parent.roomId, seq);
+    const room = this.#room(data.room_id);
+    this.#roomFields(room, data);
+    this.#threadMoved({ room_id: parent.roomId, seq }, { room_id: data.room_id, last_seq: data.last_seq, last_at: null });
+    return room;
+  }
+
+  /** Throws as FalconClient does. */
+  async follow(thread, follows) {
+    await this.falcon[follows ? "follow" : "unfollow"](thread.roomId);
+    thread.follows = follows;
+  }
+
+  #counting = null;
+
+  /** Counts the unread threads again, once for all messages of a second. */
+  #countThreads() {
+    this.#counting ??= sleep(1_000).then(async () => {
+      this.#counting = null;
+      try {
+        this.unreadThreads = (await this.falcon.threads({ unread: true, limit: 50 })).threads.length;
+        this.#tell("rooms");
+      } catch (error) {
+        console.info("the unread threads were not counted", error);
+      }
+    });
   }
 
   // --- history ------------------------------------------------------------------------------------------------------

@@ -84,6 +84,25 @@ export function openBookmarks(app) {
   })();
 }
 
+/** The threads that one follows, the newest answer first. */
+export function openThreads(app) {
+  const { chat } = app;
+  const list = h("ul", { class: "directory messages", "aria-label": t("threads.title") });
+  const note = h("p", { class: "quiet", role: "status" });
+  const dialog = open(t("threads.title"), h("div", { class: "body" }, note, list));
+  const item = ({ parent, root, unread }) => {
+    const text = root.deleted ? t("message.deleted") : plain(root.text, TEXT_MAX);
+    const li = entry(app, dialog, root, text, unread ? h("small", { class: "badge" }, String(unread)) : null);
+    li.querySelector("a").href = `#/rooms/${parent.room_id}/${parent.seq}/thread`;
+    return li;
+  };
+  return pages(list, note, async (cursor) => {
+    const { threads, next_cursor } = await chat.falcon.threads({ limit: 50, cursor });
+    await learnNames(chat, threads.map(({ root }) => root));
+    return { items: threads.map(item), cursor: next_cursor };
+  })();
+}
+
 /** Keeps a message for oneself. */
 export async function keep(app, room, seq) {
   try {

@@ -243,13 +243,17 @@ class App {
 
   #route() {
     if (isOffer()) return begin();
-    const match = /^#\/rooms\/(\d{1,16})(?:\/(\d{1,16}))?$/.exec(location.hash);
+    const match = /^#\/rooms\/(\d{1,16})(?:\/(\d{1,16})(\/thread)?)?$/.exec(location.hash);
     const roomId = match ? Number(match[1]) : null;
     const seq = match?.[2] ? Number(match[2]) : null;
+    const inThread = Boolean(match?.[3]);
     if (roomId !== null && roomId === this.roomId && this.timeline) {
-      if (seq !== null) void this.timeline.show(seq);
+      if (inThread) void this.#showThread(seq);
+      else if (this.thread) this.#closeThread();
+      else if (seq !== null) void this.timeline.show(seq);
       return undefined;
     }
+    this.#closeThread();
     this.timeline?.close();
     this.timeline = this.composer = this.typing = this.pins = this.banner = null;
     this.showMembers(false, false);
@@ -257,18 +261,19 @@ class App {
     this.chat.openId = roomId;
     this.frame.dataset.pane = roomId === null ? "rooms" : "room";
     if (roomId === null) this.main.replaceChildren(h("p", { class: "choose quiet" }, h("img", { src: ICON, alt: "", width: "56", height: "56" }), t("room.choose")));
-    else this.#enter(seq);
+    else this.#enter(seq, inThread);
     this.schedule();
     return undefined;
   }
 
-  #enter(seq) {
+  #enter(seq, inThread) {
     const room = this.chat.rooms.get(this.roomId);
     if (!room) {
       // The rooms are unknown before the first state arrives.
       const unknown = this.chat.ready ? t("room.gone") : t("signin.checking");
       this.main.replaceChildren(h("header", {}, this.#back()), h("p", { class: "choose quiet" }, unknown));
-      this.#waiting = { roomId: this.roomId, seq };
+      this.#waiting = { roomId: this.roomId, seq, inThread };
+      if (this.chat.ready) void this.#findThread(this.roomId);
       return;
     }
     this.#waiting = null;
@@ -293,10 +298,42 @@ class App {
     this.#showBanner();
     void this.timeline.begin(seq);
     void this.chat.loadMembers(room);
+    if (inThread) void this.#showThread(seq);
     if (seq === null && !matchMedia("(pointer: coarse)").matches) this.composer.focus();
   }
 
   #waiting = null;
+
+  /** An address may name a thread by its own number, as a message does that a search has found. */
+  async #findThread(roomId) {
+    try {
+      const { parent } = await this.falcon.room(roomId);
+      if (parent && this.roomId === roomId) this.go(`#/rooms/${parent.room_id}/${parent.seq}/thread`);
+    } catch {
+      // the page says that there is no such room
+    }
+  }
+
+  async #showThread(seq) {
+    if (this.thread?.seq === seq) return;
+    const { hash } = location;
+    const { ThreadPanel } = await import("./thread.js");
+    if (location.hash !== hash) return; // another place was opened meanwhile
+    this.#closeThread();
+    this.showMembers(false, false);
+    this.thread = new ThreadPanel(this, this.chat.rooms.get(this.roomId), seq);
+    this.frame.append(this.thread.element);
+    this.frame.dataset.pane = "members";
+    this.thread.focus();
+  }
+
+  #closeThread() {
+    if (!this.thread) return;
+    this.thread.close();
+    this.thread.element.remove();
+    this.thread = null;
+    this.frame.dataset.pane = this.roomId === null ? "rooms" : "room";
+  }
 
   #back() {
     return h("a", { class: "icon-button back", href: "#/", "aria-label": t("room.back"), title: t("room.back") }, iconButton("back", "", () => {}).firstChild);
@@ -306,6 +343,7 @@ class App {
     this.members?.element.remove();
     this.members = null;
     const room = this.chat.rooms.get(this.roomId);
+    if (shown && this.thread) this.#closeThread();
     if (shown && room) {
       this.members = new Members(this, room);
       this.frame.append(this.members.element);
@@ -344,8 +382,8 @@ class App {
 
   #show() {
     if (this.#waiting && (this.chat.rooms.has(this.#waiting.roomId) || this.chat.ready)) {
-      const { seq } = this.#waiting;
-      if (this.chat.rooms.has(this.roomId)) this.#enter(seq);
+      const { seq, inThread } = this.#waiting;
+      if (this.chat.rooms.has(this.roomId)) this.#enter(seq, inThread);
       else this.main.querySelector(".choose").textContent = t("room.gone");
     }
     this.list.render();
@@ -366,6 +404,8 @@ class App {
       this.composer.render();
       this.pins.render();
       this.members?.render();
+      this.thread?.render();
+      this.chat.threadId = this.thread?.roomId ?? null;
     }
     const unread = this.chat.sorted().filter((each) => each.unread).length;
     document.title = `${unread ? `(${unread}) ` : ""}${room ? `${room.name} — ` : ""}${t("app.name")}`;

@@ -64,12 +64,12 @@ export class Outbox extends EventTarget {
     return this.of(roomId).filter((entry) => !this.#presumed.has(entry.id));
   }
 
-  add(room, text, replyTo, mentions) {
+  add(room, text, replyTo, mentions, alsoInRoom = false) {
     const now = String(Date.now()).padStart(15, "0");
     const last = this.all().at(-1)?.order.slice(0, now.length) ?? "";
     // A clock that is put back changes no order.
     const order = `${now > last ? now : last}.${String(this.#count++).padStart(6, "0")}`;
-    const entry = { id: newKey(), room_id: room.roomId, order, text, reply_to: replyTo, mentions, state: "pending" };
+    const entry = { id: newKey(), room_id: room.roomId, order, text, reply_to: replyTo, mentions, also_in_room: alsoInRoom || undefined, state: "pending" };
     this.#keep(entry);
     void this.#send(room.roomId);
     return entry;
@@ -166,8 +166,8 @@ export class Outbox extends EventTarget {
     if (!entry.key) entry = { ...entry, key: newKey(), since: Date.now(), after: room?.lastSeq ?? (await this.#lastSeq(entry)) };
     if (!this.#entry(entry.id)) return undefined; // discarded meanwhile
     this.#keep(entry);
-    const { text, reply_to: replyTo, mentions, key } = entry;
-    const options = { replyTo: replyTo ?? undefined, mentions, key, retry: false }; // it is tried again here
+    const { text, reply_to: replyTo, mentions, also_in_room: alsoInRoom, key } = entry;
+    const options = { replyTo: replyTo ?? undefined, mentions, alsoInRoom, key, retry: false }; // it is tried again here
     return this.#arrived(entry, await this.#chat.falcon.post(entry.room_id, text, options));
   }
 

@@ -12,6 +12,7 @@ export class RoomList {
   #note = h("p", { class: "quiet note" });
   #orphans = h("div", { class: "note orphans", hidden: true });
   #find = h("input", { type: "search", autocomplete: "off" });
+  #threads = iconButton("reply", t("threads.title"), () => void this.#app.shows(() => import("./lists.js"), "openThreads"));
 
   constructor(app) {
     this.#app = app;
@@ -29,12 +30,14 @@ export class RoomList {
         h("img", { src: ICON, alt: "", width: "28", height: "28" }),
         h("h1", {}, t("app.name")),
         iconButton("find", t("directory.title"), () => app.find()),
-        iconButton("words", t("search.title"), () => app.search()),
-        iconButton("bookmark", t("bookmarks.title"), () => void app.shows(() => import("./lists.js"), "openBookmarks")),
         iconButton("chat", t("direct.title"), () => newDirect(app.chat, go)),
         iconButton("plus", t("rooms.new"), () => newRoom(app.chat, go)),
       ),
-      h("div", { class: "find" }, this.#find),
+      h("div", { class: "find" }, this.#find,
+        iconButton("words", t("search.title"), () => app.search()),
+        this.#threads,
+        iconButton("bookmark", t("bookmarks.title"), () => void app.shows(() => import("./lists.js"), "openBookmarks")),
+      ),
       h("div", { class: "scroll" }, this.#orphans, this.#note, this.#list),
     );
   }
@@ -48,6 +51,15 @@ export class RoomList {
       event.preventDefault();
       to.focus();
     }
+  }
+
+  /** How many of the followed threads are unread. */
+  #renderThreads() {
+    const { unreadThreads: n } = this.#app.chat;
+    if (this.#threads.dataset.n === String(n)) return;
+    this.#threads.dataset.n = n;
+    this.#threads.querySelector(".badge")?.remove();
+    if (n) this.#threads.append(h("span", { class: "badge" }, String(n)));
   }
 
   /** Shows unsent messages to rooms that no longer exist. */
@@ -66,11 +78,12 @@ export class RoomList {
 
   render() {
     const { chat, outbox, roomId } = this.#app;
+    this.#renderThreads();
     this.#renderOrphans();
     const wanted = this.#find.value.trim().toLocaleLowerCase();
     const rooms = chat.sorted().filter((room) => room.name.toLocaleLowerCase().includes(wanted));
     const failed = new Set(outbox.all().filter((entry) => entry.state === "failed").map((entry) => entry.room_id));
-    this.#find.parentElement.hidden = chat.rooms.size < 8 && !wanted;
+    this.#find.hidden = chat.rooms.size < 8 && !wanted;
     this.#note.textContent = !chat.ready || rooms.length ? "" : t(wanted ? "rooms.none" : "rooms.empty");
     this.#note.hidden = !this.#note.textContent;
 

@@ -315,11 +315,13 @@ export class Timeline {
       const quote = quoted && [chat.nameOf(quoted.author_id), quoted.deleted, plain(quoted.text, 200)];
       const names = message.mentions.map((accountId) => [chat.people.get(accountId), accountId === chat.me.account_id]);
       const name = chat.nameOf(message.author_id);
+      const thread = room.threads.get(message.seq);
+      const answers = thread && thread.last_seq ? thread.last_seq : 0;
       const reactions = message.deleted ? [] : room.reactions.of(message.seq).map((each) => this.#described(each));
       wanted.push({
         key: message.seq,
-        state: JSON.stringify([message.edited_at, message.deleted, message.text.length, head, name, names, quote, reactions, reactions.length > 0 && this.#writable]),
-        make: () => this.#article(message, { head, name, names, quote, reactions }),
+        state: JSON.stringify([message.edited_at, message.deleted, message.text.length, head, name, names, quote, answers, reactions, reactions.length > 0 && this.#writable]),
+        make: () => this.#article(message, { head, name, names, quote, answers, reactions }),
       });
       before = message;
     }
@@ -340,7 +342,7 @@ export class Timeline {
     return { emoji, count, mine, names: listed(others > 0 ? [...named, t("reaction.others", { n: others })] : named) };
   }
 
-  #article(message, { head, name, names, quote, reactions }) {
+  #article(message, { head, name, names, quote, answers, reactions }) {
     const { chat } = this.#app;
     const own = message.author_id === chat.me.account_id;
     const me = names.some(([, isMe]) => isMe);
@@ -365,6 +367,7 @@ export class Timeline {
       message.reply_to !== null && !message.deleted ? this.#quote(message, quote) : null,
       h("div", { class: "text", dir: "auto" }, message.deleted ? t("message.deleted") : richText(message.text, names)),
       reactions.length ? this.#reactions(message.seq, reactions) : null,
+      answers ? h("a", { class: "answers", href: `${href}/thread`, tabindex: "-1" }, t("thread.answers", { n: answers })) : null,
       own && !message.deleted ? h("span", { class: "sent", title: t("message.sent") }, h("span", { "aria-hidden": "true" }, "✓"), h("span", { class: "unseen" }, t("message.sent"))) : null,
     );
   }
@@ -444,7 +447,8 @@ export class Timeline {
       ...[
         writable ? iconButton("react", t("message.react"), (event) => void this.#pick(message, event.currentTarget)) : null,
         writable ? iconButton("reply", t("message.reply"), () => this.#reply(message)) : null,
-        writable ? iconButton("pin", t(this.#app.pins?.has(message.seq) ? "message.unpin" : "message.pin"), () => void this.#app.pins?.toggle(message.seq)) : null,
+        this.#room.kind !== "thread" ? iconButton("chat", t("thread.open"), () => this.#app.go(`#/rooms/${message.room_id}/${message.seq}/thread`)) : null,
+        writable && this.#app.pins ? iconButton("pin", t(this.#app.pins?.has(message.seq) ? "message.unpin" : "message.pin"), () => void this.#app.pins?.toggle(message.seq)) : null,
         mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
         iconButton("bookmark", t("message.bookmark"), () => void this.#app.shows(LISTS, "keep", this.#room, message.seq)),
         iconButton("eye", t("readers.title"), () => void this.#app.shows(LISTS, "openReaders", this.#room, message.seq)),

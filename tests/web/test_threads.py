@@ -1,0 +1,52 @@
+"""Threads in the web client, in a real browser, against real processes."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.web.conftest import Open, Person, Screen
+from tests.web.test_pins import acts
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+
+def answers(screen: Screen, text: str) -> None:
+    field = screen.page.locator("aside.thread textarea")
+    field.fill(text)
+    field.press("Enter")
+
+
+def test_two_people_answer_in_a_thread_and_one_who_is_removed_sees_no_more(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    anna.says(room, "Who wants tea?")
+    hers, his = screen().signs_in(anna).opens(room), screen().signs_in(ben).opens(room)
+    acts(his, 1, "Answer in a thread")
+    answers(his, "Me")
+    link = hers.page.locator('article[data-seq="1"] a.answers')
+    expect(link).to_have_text("1 answer")
+    link.click()
+    inside = [each.page.locator("aside.thread article .text") for each in (hers, his)]
+    for each in inside:
+        expect(each).to_have_text(["Me"])
+    answers(hers, "Here it is")
+    for each in inside:
+        expect(each).to_have_text(["Me", "Here it is"])
+    expect(hers.page.locator("main article")).to_have_count(1)
+    anna.call("DELETE", f"/v1/rooms/{room}/members/{ben.account_id}")
+    expect(his.page.locator("aside.thread")).to_have_count(0)
+    answers(hers, "Between us")
+    expect(inside[0]).to_have_count(3)
+    his.page.get_by_role("button", name="Threads").click()
+    expect(his.page.locator("dialog")).to_contain_text("Nothing here.")
+
+
+def test_an_answer_stands_in_the_room_too_if_one_wants(screen: Open, anna: Person, room: int) -> None:
+    anna.says(room, "Tea?")
+    hers = screen().signs_in(anna).opens(room)
+    acts(hers, 1, "Answer in a thread")
+    hers.page.locator("aside.thread textarea").wait_for()
+    hers.page.get_by_label("Also in").check()
+    answers(hers, "Ready")
+    expect(hers.page.locator("main article .text")).to_have_text(["Tea?", "Ready"])
+    hers.page.get_by_role("button", name="Close the thread").click()
+    expect(hers.page.locator("aside.thread")).to_have_count(0)
