@@ -109,7 +109,7 @@ def _best(connection: apsw.Connection, wanted: Wanted, limit: int) -> list[Key]:
     rooms = wanted.rooms if len(wanted.rooms) <= _RANKED_ROOM_TERMS_MAX else ()
     numbers = [number for _, number in found]
     rows: Any = connection.execute(
-        "SELECT rowid, bm25(words, 0, 1) FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
+        "SELECT rowid, bm25(words, 1, 0) FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
         " ORDER BY rowid DESC LIMIT ?",
         (_match(wanted, rooms), min(numbers), max(numbers), 2 * RANKED_MAX),
     )
@@ -149,10 +149,12 @@ def _look(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit:
             return _Found(sorted((each for each in kept if each[0] >= complete_to), reverse=True), complete_to)
         key = Key(posted_at, room_id, seq)
         if (are_terms or room_id in rooms) and (below is None or key < below) and _is_within(posted_at, wanted):
-            if len(kept) < limit:
-                heapq.heappush(kept, (key, number))
-            else:
+            if len(kept) == limit:
                 heapq.heappushpop(kept, (key, number))
+                continue
+            kept.append((key, number))
+            if len(kept) == limit:
+                heapq.heapify(kept)
     return _Found(sorted(kept, reverse=True), None)
 
 
