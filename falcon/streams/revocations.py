@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from falcon.domain.ids import AccountId, Partition
-from falcon.features.accounts.rules import AccountChanged, TokenRevoked
+from falcon.features.accounts.rules import AccountChanged, TokenRevoked, profile_of
 from falcon.features.accounts.table import AccountRow
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
@@ -42,18 +42,7 @@ class _Place(NamedTuple):
 
 def after(account: AccountRow, event: AccountChanged) -> AccountRow:
     """The account after the change."""
-    return msgspec.structs.replace(
-        account,
-        name=event.name,
-        role=event.role,
-        title=event.title,
-        about=event.about,
-        handle=event.handle,
-        email=event.email,
-        deactivated=event.deactivated,
-        hide_reads=event.hide_reads,
-        role_changes=event.role_changes,
-    )
+    return msgspec.structs.replace(account, **profile_of(event), role_changes=event.role_changes)
 
 
 class Revocations:

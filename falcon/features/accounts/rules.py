@@ -1,7 +1,7 @@
 """Accounts, their tokens and direct rooms: commands, events and answers, the state, and the rules."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from immutables import Map
@@ -321,6 +321,14 @@ ACCOUNT: Final = AggregateKind(
 # --- how events change it ---------------------------------------------------------------------------------------------
 
 
+_PROFILE: Final = ("name", "role", "title", "about", "handle", "email", "deactivated", "hide_reads")
+
+
+def profile_of(account: Account | AccountChanged) -> dict[str, Any]:
+    """The fields that an account, an event of its change, its row and an answer about it have alike."""
+    return {name: getattr(account, name) for name in _PROFILE}
+
+
 def created_account(_: None, event: AccountCreated) -> Account:
     return Account(
         event.account_id,
@@ -337,14 +345,7 @@ def _changed(account: Account, event: AccountChanged) -> Account:
     replaced = _replaced(account, {"handle": event.handle, "email": event.email})
     return replace(
         account,
-        name=event.name,
-        role=event.role,
-        title=event.title,
-        about=event.about,
-        handle=event.handle,
-        email=event.email,
-        deactivated=event.deactivated,
-        hide_reads=event.hide_reads,
+        **profile_of(event),
         role_changes=event.role_changes,
         unshown=_remembered(account.unshown, replaced),
     )
@@ -431,39 +432,20 @@ def change_account(account: Account, command: ChangeAccount, _: Millis) -> Decis
         return Decided((), answer)
     event = AccountChanged(
         account.account_id,
-        after.name,
-        after.role,
-        after.title,
-        after.about,
-        after.handle,
-        after.email,
-        after.deactivated,
-        after.hide_reads,
-        account.wishes,
-        account.role_changes + bool({"role", "deactivated"} & set(changed)),
-        account.created_at,
-        account.name,
-        account.role,
-        account.handle,
-        changed,
+        **profile_of(after),
+        wish=account.wishes,
+        role_changes=account.role_changes + bool({"role", "deactivated"} & set(changed)),
+        created_at=account.created_at,
+        was_name=account.name,
+        was_role=account.role,
+        was_handle=account.handle,
+        changed=changed,
     )
     return Decided((event, *(revocations(account) if after.deactivated else ())), answer)
 
 
 def profile_answer(account: Account, replaced: tuple[tuple[Space, str], ...] = ()) -> ProfileAnswer:
-    return ProfileAnswer(
-        account.account_id,
-        account.name,
-        account.role,
-        account.title,
-        account.about,
-        account.handle,
-        account.email,
-        account.deactivated,
-        account.hide_reads,
-        account.created_at,
-        replaced,
-    )
+    return ProfileAnswer(account.account_id, **profile_of(account), created_at=account.created_at, replaced=replaced)
 
 
 def want_texts(account: Account, command: WantTexts, _: Millis) -> Decision:

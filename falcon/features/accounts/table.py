@@ -16,6 +16,7 @@ from falcon.features.accounts.rules import (
     TokenKind,
     TokenRevoked,
     TokenUsed,
+    profile_of,
 )
 from falcon.features.catalogue import Event
 from falcon.journal.envelope import Envelope
@@ -141,16 +142,9 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
             return (
                 UpsertAccount(
                     changed.account_id,
-                    changed.name,
-                    changed.role,
-                    rfc3339(changed.created_at),
-                    changed.title,
-                    changed.about,
-                    changed.handle,
-                    changed.email,
-                    changed.deactivated,
-                    changed.hide_reads,
-                    changed.role_changes,
+                    **profile_of(changed),
+                    created_at=rfc3339(changed.created_at),
+                    role_changes=changed.role_changes,
                 ),
             )
         case TokenIssued() as issued:
