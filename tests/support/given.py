@@ -73,7 +73,7 @@ class World:
                 return import_thread(self.aggregates.get(command.room_id), command, new_id, at)
             case _ if isinstance(command, RoomCommand):
                 room = self.aggregates.get(command.room_id)
-                if room is not None and room.thread is not None:
+                if isinstance(room, Room) and room.thread is not None:
                     return decide_in_thread(room, self.aggregates.get(room.thread.parent), command, at)
                 return decide_room(room, command, at)
             case _:
