@@ -227,6 +227,7 @@ export class Chat extends EventTarget {
       case "read.moved": {
         const room = this.rooms.get(data.room_id);
         if (room) this.#readState(room, data);
+        if (!room || room.parent) this.#countThreads();
         return undefined;
       }
       default:

@@ -182,6 +182,8 @@ export class Timeline {
       this.#top.replaceChildren(h("p", { class: "quiet" }, `${t("room.unreadable")} `, h("button", { type: "button", on: { click: again } }, t("room.retry"))));
     } else if (!room.loaded || room.hasBefore) {
       this.#top.replaceChildren(h("p", { class: "quiet" }, t("room.earlier")));
+    } else if (room.kind === "thread") {
+      this.#top.replaceChildren(); // its root stands above
     } else {
       this.#top.replaceChildren(
         h(
