@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -313,6 +314,24 @@ def test_the_owner_of_a_new_folder_signs_in_once_by_the_link_that_is_printed(tmp
     assert "/#sign-in=" in said()
     again = said()
     assert "#" not in again.partition("Try it")[0] and "falcon sign-in --open" in again
+
+
+def test_a_session_that_ends_takes_its_streams_along_at_every_process(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, {"processes": 2}).start()
+    try:
+        owner = {"Authorization": f"Bearer {falcon.info['token']}"}
+        with httpx.Client(base_url=falcon.info["url"], timeout=60) as client:
+            link = client.post(f"/v1/accounts/{falcon.info['account_id']}/sign-in-link", headers=owner).json()["url"]
+            path = f"/v1/sign-in/by-code/{link.partition('#sign-in=')[2]}"
+            session = client.post(path, json={"bearer": True}).json()
+            own = {"Authorization": f"Bearer {session['token']}"}
+            with ExitStack() as stack:
+                streams = [stack.enter_context(client.stream("GET", "/v1/stream", headers=own)) for _ in range(12)]
+                assert client.delete(f"/v1/sessions/{session['session_id']}", headers=owner).status_code == 204
+                for stream in streams:
+                    assert "unauthenticated" in stream.read().decode().partition("event: bye")[2]
+    finally:
+        falcon.stop()
 
 
 # --- a start that is refused ------------------------------------------------------------------------------------------
