@@ -95,7 +95,7 @@ class Settings(Constants):
     answers_bytes: _AtLeast1MiB = 512 << 20
     hot_aggregates: _AtLeast1 = 2_000
     stream_buffer: Annotated[int, Meta(ge=16_384)] = 256 << 10
-    stream_events: Annotated[int, Meta(ge=100)] = 80_000
+    stream_events: Annotated[int, Meta(ge=100)] = 60_000
     cors_origins: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     oidc_file: Path | None = None

@@ -81,7 +81,7 @@ class Feed:
         log_name: str,
         partitions: int,
         *,
-        remembered: int = 80_000,
+        remembered: int = 60_000,
         cuts: Cuts | None = None,
     ) -> None:
         self._tail = tail
