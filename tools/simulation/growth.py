@@ -93,6 +93,7 @@ BOUNDED: Final[Mapping[str, str]] = {
     "memory: HistoryMemory._by_identity": "32 MiB of events",
     "memory: HistoryMemory._deleted": "32 MiB of events",
     "memory: AccountNames._known": "50,000 names",
+    "memory: TokenUses._noted": "50,000 tokens that were used on a day",
     "memory: Counter._aside": "512 amounts of each counter: no thread samples it here",
 }
 _DELETED: Final = "rooms that were deleted"
