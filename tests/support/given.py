@@ -72,8 +72,9 @@ class World:
             case ImportThread():
                 return import_thread(self.aggregates.get(command.room_id), command, new_id, at)
             case _ if isinstance(command, RoomCommand):
-                room = self.aggregates.get(command.room_id)
-                if isinstance(room, Room) and room.thread is not None:
+                found = self.aggregates.get(command.room_id)
+                room = found if isinstance(found, Room) else None
+                if room is not None and room.thread is not None:
                     return decide_in_thread(room, self.aggregates.get(room.thread.parent), command, at)
                 return decide_room(room, command, at)
             case _:
