@@ -11,7 +11,7 @@ import typer
 from falcon.cli.calling import read_settings
 from falcon.cli.display import counted
 from falcon.cli.faults import Fault, tell
-from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with
+from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with, sinks
 
 if TYPE_CHECKING:
     from falcon.run.bootstrap import FirstAccounts
@@ -159,6 +159,8 @@ def verify(
     differed = False
     for name in names or read_models():
         check_read_model(name)
+        if name in sinks():
+            raise Fault(f"{name} is no table to compare: falcon rebuild {name} makes it again from the log")
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
             found = cluster.verify(settings, name, repair=correct, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong

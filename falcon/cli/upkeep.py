@@ -140,10 +140,21 @@ def _begin_again(settings: "Settings", name: str) -> None:
     from falcon.read.store import ReadStoreUnavailable
     from falcon.run.bootstrap import embedded
 
+    if settings.kafka:
+        return _begin_again_on_cluster(settings, name)
     try:
         embedded.begin_again(settings, name)
     except (JournalUnavailable, ReadStoreUnavailable, WrongDatabase) as fault:
         raise Fault(str(fault)) from fault
+
+
+def _begin_again_on_cluster(settings: "Settings", name: str) -> None:
+    """Raises Fault."""
+    from falcon.cli.cluster import telling_faults
+    from falcon.run.bootstrap import cluster
+
+    with telling_faults():
+        cluster.begin_again(settings, name)
 
 
 def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:

@@ -180,6 +180,7 @@ class ProjectionConsumer:
                 why = self._tables.why_went_back()  # a sink starts over
                 cursor = {partition: self._tables.cursor(self._name)[partition] for partition in come}
         if why is None:
+            self._filling.forget()
             self._projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
             self._cursor.update(cursor)
             self._recorded.update(cursor)

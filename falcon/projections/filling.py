@@ -35,6 +35,10 @@ class Filling:
         self._end: tuple[Cursor, float] | None = None
         self._counted_since: float | None = None
 
+    def forget(self) -> None:
+        """Look again: another process may have thrown away what was shown."""
+        self._fill = self._end = self._counted_since = None
+
     def look(self) -> None:
         """Move the model on if it has been filled. Call this when little of the log is left to apply.
 

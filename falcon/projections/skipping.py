@@ -9,7 +9,7 @@ from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import CheckingSource, EventSource
 from falcon.projections.sinks import consumed
 from falcon.read.catalogue import Project
-from falcon.read.store import ConsumerTables, Skip
+from falcon.read.store import ConsumedTables, Skip
 from falcon.read.write import Write
 
 _READ_EVENTS: Final = 1_000  # some 1 MB
@@ -83,7 +83,7 @@ class NoSuchEvent(Exception):
 
 def skip_event(
     source: CheckingSource,
-    tables: ConsumerTables,
+    tables: ConsumedTables,
     name: str,
     partition: Partition,
     offset: int,

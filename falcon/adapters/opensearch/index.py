@@ -3,10 +3,11 @@
 Each message is a document, written with its version, so that a write that comes twice or late changes nothing. One that
 is deleted is left as an empty document: OpenSearch would forget the version of a deleted one.
 
-Two aliases lead to the index. Writers use one, so that a write never makes an index that was deleted. Readers use the
-other, which it gets once it has been filled.
+Two aliases lead to the index. Readers use one, which it gets once it has been filled. Writers use one that is made with
+it and has a name of its own: no write makes an index, and none comes into one that took the place of a deleted one.
 """
 
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -76,27 +77,38 @@ class OpenSearchIndex:
     def __init__(self, client: OpenSearchClient, log_name: str) -> None:
         self._client = client
         self._shown = f"falcon-search-{log_name}"
-        self._written = f"{self._shown}-written"
         self._index = f"{self._shown}-1"
+        self._written = ""  # the writers' alias, once it is known
 
     # --- the index ----------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Make the index if it is not there."""
-        body = {"settings": {"index": _SETTINGS}, "mappings": _MAPPINGS, "aliases": {self._written: {}}}
+        """Make the index if it is not there, and find the alias for writers."""
+        prefix = f"{self._shown}-written-"
+        aliases: Json = {f"{prefix}{secrets.token_hex(8)}": {}}
+        body = {"settings": {"index": _SETTINGS}, "mappings": _MAPPINGS, "aliases": aliases}
         try:
             await self._client.ask("PUT", self._index, body)
         except IndexRefuses as error:
             if "resource_already_exists" not in str(error):
                 raise
+        found = await self._client.ask("GET", f"{self._index}/_alias")
+        (self._written,) = (name for name in found[self._index]["aliases"] if name.startswith(prefix))
+
+    async def is_there(self) -> bool:
+        """False if the index that was prepared was deleted."""
+        return not self._written or await self._has_alias(self._written)
 
     async def show(self) -> None:
         """Answer queries from now on."""
         await self._client.ask("PUT", f"{self._index}/_alias/{self._shown}")
 
     async def is_shown(self) -> bool:
+        return await self._has_alias(self._shown)
+
+    async def _has_alias(self, alias: str) -> bool:
         try:
-            await self._client.ask("GET", f"_alias/{self._shown}")
+            await self._client.ask("GET", f"_alias/{alias}")
         except NoIndex:
             return False
         return True
@@ -146,7 +158,7 @@ class OpenSearchIndex:
 
     async def positions(self) -> dict[Partition, Position]:
         """The positions up to which what is found shows the log."""
-        return {int(name): _positions.decode(note) for name, note in (await self.notes("position")).items()}
+        return _positions_in(await self.notes("position"))
 
     async def _bulk(self, lines: Sequence[bytes]) -> set[int]:
         """The outcomes, as statuses of HTTP."""
@@ -170,8 +182,11 @@ class OpenSearchIndex:
 
     async def notes(self, kind: str) -> dict[str, bytes]:
         """JSON by name."""
+        return await self._notes(self._written, kind)
+
+    async def _notes(self, alias: str, kind: str) -> dict[str, bytes]:
         asked = {"query": {"term": {"marks": _NOTES + kind}}, "size": _NOTES_MAX, "stored_fields": ["note"]}
-        found = await self._search(self._written, asked)
+        found = await self._search(alias, asked)
         return {hit["_id"].removeprefix(f"{kind}."): hit["fields"]["note"][0].encode() for hit in found}
 
     # --- queries ------------------------------------------------------------------------------------------------------
@@ -192,7 +207,7 @@ class OpenSearchIndex:
 
     async def reached(self) -> Cursor:
         try:
-            return await self.positions()
+            return _positions_in(await self._notes(self._shown, "position"))
         except NoIndex:
             return {}
 
@@ -224,6 +239,10 @@ def _document(message: IndexMessage) -> Json:
         "room_id": message.room_id,
         "seq": message.seq,
     }
+
+
+def _positions_in(notes: Mapping[str, bytes]) -> dict[Partition, Position]:
+    return {int(name): _positions.decode(note) for name, note in notes.items()}
 
 
 def _judge(outcome: Json) -> None:

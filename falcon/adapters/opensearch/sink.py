@@ -1,6 +1,7 @@
 """The index as a sink of the log. Its positions and notes lie in the index itself, so that an index that was lost or
 deleted is filled again without an order."""
 
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
@@ -15,6 +16,8 @@ from falcon.read.store import Fill, Skip, StaleProjector, Stop
 from falcon.read.write import Write
 
 T = TypeVar("T")
+
+_LOOK_SECONDS: Final = 2.0  # one small call; a search waits for an index that was deleted anyway
 
 _stops: Final = msgspec.json.Decoder(Stop)
 _skips: Final = msgspec.json.Decoder(Skip)
@@ -33,9 +36,17 @@ class OpenSearchSink:
         self._index = index
         self._call = call
         self._partitions = partitions
+        self._look_at = 0.0
+
+    def is_there(self) -> bool:
+        """False if the index was deleted. Its consumer must then begin with the cursor of another one."""
+        if time.monotonic() < self._look_at:
+            return True
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        return self._call(self._index.is_there())
 
     def cursor(self, projection: str) -> Cursor:
-        """Makes the index if it is not there."""
+        """The positions in the index, which is made if it is not there."""
         self._call(self._index.prepare())
         self._call(self._index.refresh())
         found = self._call(self._index.positions())
@@ -49,7 +60,8 @@ class OpenSearchSink:
         writes: Sequence[Write],
         quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
     ) -> None:
-        """Each write has a version, and positions only rise, so ``expected`` need not be compared."""
+        """Write to the index of the last ``cursor``, or raise StaleProjector. Writes have versions and positions only
+        rise, so ``expected`` need not be compared."""
         try:
             self._call(self._index.write(writes))
             self._call(self._index.move(after))
@@ -74,11 +86,9 @@ class OpenSearchSink:
         return [_skips.decode(note) for note in self._notes("skip").values()]
 
     def _notes(self, kind: str) -> dict[str, bytes]:
-        try:
-            self._call(self._index.refresh())
-            return self._call(self._index.notes(kind))
-        except NoIndex:
-            return {}
+        self._call(self._index.prepare())
+        self._call(self._index.refresh())
+        return self._call(self._index.notes(kind))
 
     # --- the whole index ----------------------------------------------------------------------------------------------
 
@@ -96,7 +106,3 @@ class OpenSearchSink:
 
     def why_went_back(self) -> str | None:
         return None
-
-    def begin_again(self, projection: str) -> None:
-        """Throw the index away, to be filled again."""
-        self._call(self._index.throw_away())

@@ -464,7 +464,7 @@ def forward_until(settings: Settings, ending: threading.Event, started: Callable
             SINKS[SEARCH].project,
             source,
             search,
-            lambda: member.assigned,
+            lambda: member.assigned if search.is_there() else (),
             events=settings.project_events,
             pace_seconds=_PACE_SECONDS,
         )
@@ -475,9 +475,17 @@ def forward_until(settings: Settings, ending: threading.Event, started: Callable
         source.close()
 
 
+def begin_again(settings: Settings, name: str) -> None:
+    """Throw the work of a sink away. `falcon forward` makes it again from the log. Raises JournalUnavailable,
+    ReadStoreUnavailable, WrongSettings, WrongTopics."""
+    with closing(LoopThread()) as loop, _indexing(settings, loop) as search:
+        search.went_back(f"{name} begins again")
+
+
 @contextmanager
 def _indexing(settings: Settings, loop: LoopThread) -> Iterator[OpenSearchSink]:
-    """Raises as topics.check does."""
+    """Raises WrongSettings, and as topics.check does."""
+    settings.require("opensearch_url")
     log_name = loop.call(topics.check(kafka_cluster(settings)))
     client = OpenSearchClient(settings.opensearch_url)
     yield OpenSearchSink(OpenSearchIndex(client, log_name), loop.call, settings.partitions)
@@ -549,5 +557,11 @@ def skip(settings: Settings, name: str, partition: int, offset: int, reason: str
 
     Raises NotStoppedThere, NoSuchEvent, and as the checks of topics and tables do.
     """
+    if name in SINKS:
+        with closing(LoopThread()) as loop, _indexing(settings, loop) as sink:
+            source = KafkaSource(kafka_cluster(settings), loop)
+            skipped = skip_event(source, sink, name, partition, offset, reason, force=force)
+            source.close()
+            return skipped
     with _looking_after(settings) as (source, tables, _):
         return skip_event(source, tables, name, partition, offset, reason, force=force)

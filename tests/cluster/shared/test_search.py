@@ -72,7 +72,7 @@ def test_people_find_what_was_just_sent_at_another_edge_and_nothing_that_is_gone
 
 
 def test_without_the_index_people_chat_on_and_afterwards_all_is_found(
-    described: dict[str, Any], edges: Edges, opensearch: OpenSearch
+    cluster: Cluster, described: dict[str, Any], edges: Edges, opensearch: OpenSearch
 ) -> None:
     here, there = edges(described["token"])
     room = _room(here)
@@ -93,4 +93,6 @@ def test_without_the_index_people_chat_on_and_afterwards_all_is_found(
         return answer.is_success and len(answer.json()["hits"]) == 11
 
     until(all_are_found, "all messages are found")
+    assert "Threw search away" in cluster.falcon("rebuild", "search")
+    until(all_are_found, "all messages are found again")
     assert _found(there, "outage", room, _sent(here, room, "tea")) == list(range(11, 0, -1))
