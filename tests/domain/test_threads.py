@@ -65,7 +65,7 @@ def ended(account_id: int, *, muted: bool = False) -> ThreadUnfollowed:
 
 
 def said(seq: int, by: int = BOB, *, author_read_seq: int | None = None, mentions: tuple[int, ...] = ()) -> Any:
-    return MessagePosted(a_message(seq, by=by, room_id=THREAD, at=LATER, mentions=mentions), author_read_seq)
+    return MessagePosted(a_message(seq, by=by, room_id=THREAD, at=LATER, mentions=mentions), author_read_seq, ROOM)
 
 
 def changed(seq: int, by: int = BOB, *participants: int, at: int = LATER) -> ThreadChanged:

@@ -99,6 +99,21 @@ def test_rooms_that_one_has_left_are_not_searched(anna: Person, ben: Person, cle
     assert finds(ben, "tea") == finds(cleo, "tea", room=room.room_id) == ["tea"]
 
 
+def test_threads_are_searched_with_their_rooms(anna: Person, ben: Person, cleo: Person, room: Room) -> None:
+    anna.says(room, "Tea?")
+    thread = Room(anna.falcon, anna.put(f"{room}/messages/1/thread").json()["room_id"])
+    seq = anna.says(thread, "緑茶 please")
+    anna.says(thread, "milk")
+    (hit,) = search(ben, "緑茶")["hits"]  # who does not follow it
+    assert (hit["room_id"], hit["message"]["seq"]) == (thread.room_id, seq)
+    assert finds(ben, "緑茶", room=room.room_id) == finds(ben, "緑茶", room=thread.room_id) == ["緑茶 please"]
+    assert finds(cleo, "緑茶") == []
+    anna.patch(f"{thread}/messages/{seq}", {"text": "紅茶 please"})
+    assert (finds(ben, "緑茶"), finds(ben, "紅茶")) == ([], ["紅茶 please"])
+    ben.delete(f"{room}/members/{ben.account_id}")
+    assert finds(ben, "milk") == []
+
+
 def test_imported_messages_are_found_at_their_time(anna: Person, ben: Person) -> None:
     done = imported(anna.falcon, room_line(anna, ben, ref=f"found by {anna.account_id}"))
     room = Room(anna.falcon, next(iter(done["rooms"].values())))

@@ -133,11 +133,11 @@ def _look(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit:
     kept: list[tuple[Key, int]] = []
     day, late = -1, 0
     rows: Any = connection.execute(
-        "SELECT id, posted_at, room_id, seq FROM words JOIN places ON id = words.rowid"
+        "SELECT id, posted_at, room_id, seq, parent FROM words JOIN places ON id = words.rowid"
         " WHERE words MATCH ? AND words.rowid >= ? AND words.rowid < ? ORDER BY words.rowid DESC",
         (match, first, last),
     )
-    for looked_at, (number, posted_at, room_id, seq) in enumerate(rows):
+    for looked_at, (number, posted_at, room_id, seq, parent) in enumerate(rows):
         if number >> DAY_BITS != day:
             day = number >> DAY_BITS
             late = _late(connection, day)
@@ -148,7 +148,11 @@ def _look(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit:
             complete_to = Key(rest + 1, 0, 0)
             return _Found(sorted((each for each in kept if each[0] >= complete_to), reverse=True), complete_to)
         key = Key(posted_at, room_id, seq)
-        if (are_terms or room_id in rooms) and (below is None or key < below) and _is_within(posted_at, wanted):
+        if (
+            (are_terms or room_id in rooms or parent in rooms)
+            and (below is None or key < below)
+            and _is_within(posted_at, wanted)
+        ):
             if len(kept) == limit:
                 heapq.heappushpop(kept, (key, number))
                 continue

@@ -31,7 +31,7 @@ from falcon.read.write import Write
 log = logging.getLogger("falcon")
 
 # Of the rules of tokens, and of this layout: an index of other ones is thrown away.
-VERSION: Final = 1
+VERSION: Final = 2
 DAY_BITS: Final = 27  # of a number, for the messages of a day: 1,500 a second, all day long
 DAY_MILLIS: Final[Millis] = 86_400_000  # in UTC
 _MERGED_PAGES: Final = 200  # in one step of cleaning: some ten milliseconds
@@ -47,7 +47,8 @@ CREATE TABLE cursors (
 -- a message was older at most than the newest one before it.
 CREATE TABLE days (day INTEGER PRIMARY KEY, next INTEGER NOT NULL, newest INTEGER NOT NULL, late INTEGER NOT NULL);
 CREATE TABLE places (
-    id INTEGER PRIMARY KEY, room_id INTEGER NOT NULL, seq INTEGER NOT NULL, posted_at INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, room_id INTEGER NOT NULL, seq INTEGER NOT NULL, posted_at INTEGER NOT NULL,
+    parent INTEGER
 );
 CREATE UNIQUE INDEX by_place ON places (room_id, seq);
 -- What is in the second column takes two bytes more for each token.
@@ -217,8 +218,8 @@ class SqliteSearchTables:
             row: Any = execute("SELECT next, newest, late FROM days WHERE day = ?", (day,)).fetchone()
             figures = days[day] = list(row or (0, message.posted_at, 0))
         number = day << DAY_BITS | figures[0]
-        place = (number, message.room_id, message.seq, message.posted_at)
-        execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", place)
+        place = (number, message.room_id, message.seq, message.posted_at, message.parent)
+        execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?, ?)", place)
         if not self._connection.changes():
             row = execute("SELECT id FROM places WHERE room_id = ? AND seq = ?", place[1:3]).fetchone()
             number = row[0]

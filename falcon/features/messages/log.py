@@ -23,12 +23,14 @@ class MessageV1(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class MessagePostedV1(msgspec.Struct, frozen=True, omit_defaults=True):
     message: MessageV1
     author_read_seq: int | None = None
+    parent: int | None = None
 
 
 class MessageEditedV1(msgspec.Struct, frozen=True, omit_defaults=True):
     message: MessageV1
     revision: int
     unmentioned: tuple[int, ...] = ()
+    parent: int | None = None
 
 
 class MessageDeletedV1(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,19 +52,19 @@ def message(m: MessageV1) -> Message:
 
 
 def _posted_v1(event: MessagePosted) -> MessagePostedV1:
-    return MessagePostedV1(message_v1(event.message), event.author_read_seq)
+    return MessagePostedV1(message_v1(event.message), event.author_read_seq, event.parent)
 
 
 def _posted(stored: MessagePostedV1) -> MessagePosted:
-    return MessagePosted(message(stored.message), stored.author_read_seq)
+    return MessagePosted(message(stored.message), stored.author_read_seq, stored.parent)
 
 
 def _edited_v1(event: MessageEdited) -> MessageEditedV1:
-    return MessageEditedV1(message_v1(event.message), event.revision, event.unmentioned)
+    return MessageEditedV1(message_v1(event.message), event.revision, event.unmentioned, event.parent)
 
 
 def _edited(stored: MessageEditedV1) -> MessageEdited:
-    return MessageEdited(message(stored.message), stored.revision, stored.unmentioned)
+    return MessageEdited(message(stored.message), stored.revision, stored.unmentioned, stored.parent)
 
 
 def _deleted_v1(event: MessageDeleted) -> MessageDeletedV1:

@@ -74,21 +74,24 @@ class ImportMessages(msgspec.Struct, frozen=True, tag=True):
 
 
 class MessagePosted(msgspec.Struct, frozen=True):
-    """``author_read_seq``: where the author's own read mark has moved to, if it moved."""
+    """``author_read_seq``: where the author's own read mark has moved to, if it moved. ``parent``: the room of the
+    thread that the message is in."""
 
     message: Message
     author_read_seq: Seq | None = None
+    parent: RoomId | None = None
 
 
 class MessageEdited(msgspec.Struct, frozen=True):
     """The whole message as it now stands; ``revision`` counts the room's edits and deletions.
 
-    ``unmentioned`` are the accounts that the message mentions no longer.
+    ``unmentioned`` are the accounts that the message mentions no longer. ``parent`` as in MessagePosted.
     """
 
     message: Message
     revision: int
     unmentioned: tuple[AccountId, ...] = ()
+    parent: RoomId | None = None
 
 
 class MessageDeleted(msgspec.Struct, frozen=True):

@@ -131,7 +131,7 @@ def _time(field: str, text: str | None) -> Millis | None:
 
 
 async def _rooms(edge: Edge, request: AuthedRequest) -> set[RoomId]:
-    """The rooms that the caller may read, and the threads that it follows there."""
+    """The rooms that the caller may read. Their threads are found with them."""
     rooms = set[RoomId]()
     async for part in roles_in_parts(edge.store, request.account_id, _ROOMS_AT_ONCE):
         rooms.update(part)
@@ -142,8 +142,7 @@ async def _rooms(edge: Edge, request: AuthedRequest) -> set[RoomId]:
         if len(named) < _ROOMS_AT_ONCE:
             break
         after = named[-1][0]
-    follows = await edge.store.follows_of(request.account_id)
-    return rooms | {thread_id for thread_id, parent in follows.items() if parent in rooms}
+    return rooms
 
 
 async def _reach_positions(edge: Edge, request: AuthedRequest, index: SearchIndex) -> None:

@@ -25,7 +25,8 @@ Has: TypeAlias = Literal["file", "link"]
 
 class IndexMessage(NamedTuple):
     """``tokens``: of the text, in order, with spaces between. ``marks``: what is not text (``mark_of``).
-    ``version``: on a cluster it rises with each event of the message's partition."""
+    ``version``: on a cluster it rises with each event of the message's partition. ``parent``: the room
+    of the thread that the message is in; it is found there, too."""
 
     room_id: RoomId
     seq: Seq
@@ -33,6 +34,7 @@ class IndexMessage(NamedTuple):
     marks: str
     tokens: str
     version: int
+    parent: RoomId | None = None
 
 
 class ForgetMessage(NamedTuple):
@@ -48,9 +50,9 @@ class ForgetRoom(NamedTuple):
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
-        case MessagePosted(message=m) | MessageEdited(message=m) if not m.deleted:
-            tokens = " ".join(tokens_of(m.text))
-            return (IndexMessage(m.room_id, m.seq, m.posted_at, " ".join(_marks_of(m)), tokens, _version(envelope)),)
+        case MessagePosted(message=m, parent=parent) | MessageEdited(message=m, parent=parent) if not m.deleted:
+            marks, tokens = " ".join(_marks_of(m, parent)), " ".join(tokens_of(m.text))
+            return (IndexMessage(m.room_id, m.seq, m.posted_at, marks, tokens, _version(envelope), parent),)
         case MessageEdited(message=m) | MessageDeleted(message=m):
             return (ForgetMessage(m.room_id, m.seq, _version(envelope)),)
         case RoomDeleted(room_id=room_id):
@@ -90,8 +92,10 @@ def mark_of(kind: Literal["room", "from", "mentions", "has"], value: int | str) 
     return f"{kind[0]}:{value}"
 
 
-def _marks_of(message: Message) -> list[str]:
+def _marks_of(message: Message, parent: RoomId | None) -> list[str]:
     marks = [mark_of("room", message.room_id), mark_of("from", message.author_id)]
+    if parent is not None:
+        marks.append(mark_of("room", parent))
     marks += [mark_of("mentions", account_id) for account_id in message.mentions]
     if has_link(message.text):
         marks.append(mark_of("has", "link"))
@@ -114,7 +118,7 @@ class Key(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """``rooms``: the only ones to look into; there is at least one. ``after``, ``before``: exclusive."""
+    """``rooms``: the only ones to look into, with their threads; at least one. ``after``, ``before``: exclusive."""
 
     terms: tuple[Term, ...]
     rooms: Collection[RoomId]

@@ -20,6 +20,7 @@ from falcon.features.messages.rules import (
     EditMessage,
     Message,
     MessageAnswer,
+    MessageEdited,
     MessagePosted,
     PostMessage,
     current_message,
@@ -292,6 +293,7 @@ def in_thread(room: Room, parent: Room | None, command: Any, rule: Rule, at: Mil
     decision = rule(seen, command, at)
     if not isinstance(decision, Decided):
         return decision
+    decision = replace(decision, events=tuple(_of_thread(event, thread.parent) for event in decision.events))
     posted = [event for event in decision.events if isinstance(event, MessagePosted)]
     followed = _followed_by(room, command, at, woke=not posted and _is_quiet(room, at))
     if not posted:
@@ -310,6 +312,10 @@ def in_thread(room: Room, parent: Room | None, command: Any, rule: Rule, at: Mil
     if events[0] is said:  # then the log has the answer in its first event
         return Decided(events, MessageAnswer(said.message))
     return Decided(events, ThreadMessageAnswer(said.message, None))
+
+
+def _of_thread(event: Any, parent: RoomId) -> Any:
+    return replace(event, parent=parent) if isinstance(event, MessagePosted | MessageEdited) else event
 
 
 def _is_quiet(room: Room, at: Millis) -> bool:
