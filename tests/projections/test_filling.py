@@ -117,3 +117,16 @@ def test_what_is_shown_is_not_looked_at_again(cluster: Cluster, monkeypatch: pyt
     monkeypatch.setattr(cluster.tables, "fill", looked)
     cluster.after(3)
     assert asked == ["rooms"], "only by this test"
+
+
+def test_what_was_thrown_away_is_shown_again_once_it_has_been_filled(cluster: Cluster) -> None:
+    for partition in range(PARTITIONS):
+        cluster.apply(partition, 10)
+    until(cluster, Fill.SHOWN)
+    cluster.tables.install("rooms")
+    for projector in cluster.projectors:
+        projector.forget()
+    assert cluster.after(5) is Fill.FILLING
+    for partition in range(PARTITIONS):
+        cluster.apply(partition, 10)
+    until(cluster, Fill.SHOWN)
