@@ -40,18 +40,27 @@ class Message:
 @dataclass
 class Room:
     """``members``: their roles. ``marks``: read up to where, also of members who have left. ``pins``: who has pinned
-    each message, the oldest pin first."""
+    each message, the oldest pin first. ``threads``: by the number of their message."""
 
     members: dict[int, str]
     marks: dict[int, int]
     messages: list[Message] = field(default_factory=list)
     pins: dict[int, int] = field(default_factory=dict)
+    threads: dict[int, "Thread"] = field(default_factory=dict)
 
     def counts(self, account_id: int) -> tuple[int, int, int]:
         """Read mark, unread, and unread mentions."""
         mark = self.marks[account_id]
         mentions = sum(account_id in each.mentions and not each.deleted for each in self.messages[mark:])
         return mark, len(self.messages) - mark, mentions
+
+
+@dataclass
+class Thread:
+    """``said``: the author and the text of each message."""
+
+    room_id: int
+    said: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,13 @@ class Told:
     rooms: dict[int, Room] = field(default_factory=dict)
     done: list[Done] = field(default_factory=list)
     opened: int = 0  # rooms of the founder
+
+    def said(self) -> dict[tuple[int, int], str]:
+        """The first text of each message, in rooms and threads."""
+        texts = {room_id: [each.said for each in room.messages] for room_id, room in self.rooms.items()}
+        for room in self.rooms.values():
+            texts |= {thread.room_id: [text for _, text in thread.said] for thread in room.threads.values()}
+        return {(room_id, seq): text for room_id, each in texts.items() for seq, text in enumerate(each, 1)}
 
 
 class Exact(Asking):
@@ -149,6 +165,8 @@ class Exact(Asking):
             self._mark: 14,
             self._pin: 8,
             self._unpin: 3,
+            self._answer: 8,
+            self._read_thread: 5,
             self._join_or_leave: 6,
             self._change_role: 4,
             self._read_page: 10,
@@ -254,6 +272,46 @@ class Exact(Asking):
         reply = await self._command(person, "DELETE", f"/v1/rooms/{room_id}/pins/{seq}", None, 204 if may else 403)
         if may and reply is not None:
             room.pins.pop(seq, None)
+
+    async def _answer(self) -> None:
+        """In the thread of a message, also of one that has none yet, and also without a right to it."""
+        person, room_id, room = self._anybody()
+        if not room.messages:
+            return
+        seq = self.chance.choice([*room.threads, self.chance.randint(1, len(room.messages))])
+        thread = room.threads.get(seq)
+        may = {"admin": 201, "member": 201, "readonly": 403}.get(room.members.get(person.account_id, ""), 404)
+        if thread is None or self.chance.random() < 0.3:
+            started = 409 if room.messages[seq - 1].deleted else 201 if thread is None else 200
+            known: dict[str, Any] = (
+                {} if thread is None or (may, started) != (201, 200) else {"room_id": thread.room_id}
+            )
+            path = f"/v1/rooms/{room_id}/messages/{seq}/thread"
+            reply = await self._command(person, "PUT", path, None, started if may == 201 else may, known)
+            if reply is not None and reply.status == 201:
+                thread = room.threads[seq] = Thread(reply.body["room_id"])
+        if thread is None:
+            return
+        text = f"{self._name}-{self._number} answers"
+        fields: dict[str, Any] = {"seq": len(thread.said) + 1, "text": text} if may == 201 else {}
+        reply = await self._command(person, "POST", f"/v1/rooms/{thread.room_id}/messages", {"text": text}, may, fields)
+        if reply is not None and may == 201:
+            thread.said.append((person.account_id, text))
+
+    async def _read_thread(self) -> None:
+        """One who is no member of its room must not find it."""
+        person, room_id, room = self._anybody()
+        if not room.threads:
+            return
+        thread = self.chance.choice([*room.threads.values()])
+        path = f"/v1/rooms/{thread.room_id}/messages?limit={_PAGE}"
+        reply = await self._query(person, path)
+        if reply is None:
+            return
+        wanted = thread.said[-_PAGE:] if person.account_id in room.members else 404
+        found = [(m["author_id"], m["text"]) for m in reply.body["messages"]] if reply.status == 200 else reply.status
+        if found != wanted:
+            self._say(f"thread {thread.room_id} of room {room_id} is read as {found}, not {wanted}")
 
     async def _mark(self) -> None:
         """Often directly behind a message of another one, which the tables may not have yet."""

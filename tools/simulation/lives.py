@@ -142,6 +142,12 @@ class _TokenKeeper:
                 first = False
                 if block.name in ("catch_up", "hello"):
                     last = {each["room_id"]: each["last_seq"] for each in data["rooms"]}
+                elif block.name == "room.created":
+                    last.setdefault(data["room_id"], 0)
+                elif block.name == "thread.started":
+                    last.setdefault(data["thread_id"], 0)
+                elif block.name == "thread.changed":
+                    self._comes(last, data["thread_id"], data["last_seq"])
                 elif block.name == "message.posted":
                     self._hear(last, data)
                 if block.id and self._chance.random() < 0.3:
@@ -149,14 +155,18 @@ class _TokenKeeper:
 
     def _hear(self, last: dict[int, int], message: Any) -> None:
         room, seq, text = message["room_id"], message["seq"], message["text"]
-        if seq != last.get(room, 0) + 1:
-            self.wrong.append(f"room {room}: message {seq} follows {last.get(room, 0)} in a stream")
-        last[room] = seq
+        self._comes(last, room, seq)
         if message["deleted"]:
             return
         before = self.heard.setdefault((room, seq), text)
         if before != text:
             self.wrong.append(f"room {room}: message {seq} is {text!r} in a stream, and was {before!r}")
+
+    def _comes(self, last: dict[int, int], room: int, seq: int) -> None:
+        """The person hears of each message in a thread, also of one that it does not follow. Hello lists no threads."""
+        if room in last and seq != last[room] + 1:
+            self.wrong.append(f"room {room}: message {seq} follows {last[room]} in a stream")
+        last[room] = seq
 
     def _keep(self, text: str, last: dict[int, int]) -> None:
         said = {place: self.heard[place] for place in last.items() if place in self.heard}
@@ -165,9 +175,7 @@ class _TokenKeeper:
     def go_back(self, told: Told, log: int) -> None:
         """The folder has only this history from now on. A copy's log has a name of its own."""
         self.log = log
-        there = {
-            (room_id, seq): m.said for room_id, room in told.rooms.items() for seq, m in enumerate(room.messages, 1)
-        }
+        there = told.said()
         for token in self.tokens:
             token.doubtful = True
             token.lost = token.log != log or any(
@@ -242,11 +250,11 @@ class LivesCourse:
 
     def _judge(self) -> None:
         told = self.exact.told
+        said = told.said()
         for (room_id, seq), text in self.listener.heard.items():
-            messages = told.rooms[room_id].messages if room_id in told.rooms else []
-            if seq > len(messages) or messages[seq - 1].said != text:
+            if said.get((room_id, seq)) != text:
                 self.listener.wrong.append(
-                    f"room {room_id}: a stream told {text!r} as {seq}, and answers {messages[seq - 1 : seq]}"
+                    f"room {room_id}: a stream told {text!r} as {seq}, and answers {said.get((room_id, seq))!r}"
                 )
         self._outcome.violations += [*self.exact.wrong, *self.listener.wrong]
 

@@ -8,6 +8,8 @@ from falcon.domain.rejections import KeyReused
 from falcon.features import decider
 from falcon.features.messages import rules as messages
 from falcon.features.pins.rules import RoomPins
+from falcon.features.read_marks import sqlite as memberships
+from falcon.features.read_marks.table import Access
 from falcon.http import command_client
 from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge
@@ -48,11 +50,20 @@ def _without_pins(name: str, version: int, data: bytes) -> Any:
     return RoomPins() if name == "pins" else _feature(name, version, data)
 
 
+_access = memberships.access
+
+
+def _for_ever(view: Any, room_id: int, account_id: int) -> Any:
+    """Called for the room of a thread: an account that was a member once stays one."""
+    return _access(view, room_id, account_id) or Access("member", 0, 0, 0)
+
+
 MUTANTS: Final = (
     mutant("a token does not say in which history it was given", SqliteStarts, "number", lambda *_: 7, LIVES),
     mutant("an ETag does not say in which history it was given", Edge, "history_of", lambda *_: 7, LIVES),
     Mutant("a pin outlives its message", (Replaced(decider, "_RULES", _ALONE),), LIVES),
     mutant("a stored room has forgotten its pins", snapshots, "_feature", _without_pins, LIVES),
+    mutant("a thread outlives a membership", memberships, "access", _for_ever, LIVES),
     mutant("a limit refuses before the owner has looked for the key", CommandClient, "dispatch", _refuses_first, LIVES),
     mutant("an edge notes a key before the owner has looked for it", CommandClient, "dispatch", _notes_first, LIVES),
 )
