@@ -176,6 +176,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "message-posted.v1.without-a-key": _record(
         MessagePosted(Message(ROOM, 1, ANN, "Who wants tea?", AT, None, False, None, ()))
     ),
+    "message-posted.v1.thread": _record(MessagePosted(MESSAGE, 42, ROOM), KEYED),
     "message-posted.v1.imported": _record(MessagePosted(DELETED)),
     "message-edited.v1": _record(MessageEdited(EDITED, 5, (BOB,)), KEYED),
     "message-deleted.v1": _record(MessageDeleted(DELETED, 6, (ANN,)), KEYED, answers.Done()),
