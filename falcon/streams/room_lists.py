@@ -272,7 +272,7 @@ class _List:
         order = self._order
         end = len(order) if cursor is None else bisect_left(order, (cursor.updated_at, cursor.room_id))
         start = max(0, end - limit)
-        return [room_id for _, room_id in order[start:end]], RoomCursor(*order[start]) if start else None
+        return [room_id for _, room_id in order[start:end]], RoomCursor(*order[start]) if start and limit else None
 
 
 def newest_first(rooms: Sequence[MemberRoom], limit: int) -> NewestRooms:

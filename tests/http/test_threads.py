@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from falcon.streams.room_lists import FEW
 from tests.http.test_backup import restored
 from tests.http.test_transfer import exported
 from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts
@@ -309,6 +310,17 @@ def test_threads_are_listed_by_their_newest_message_with_their_roots(anna: Perso
     assert listed[0]["last_message"]["text"] == "The newest" and listed[1]["last_message"] is None
     assert [each["room_id"] for each in threads(ben, unread=True)] == [made[0].room_id]
     problem(ben.get("/v1/threads", params={"cursor": "no"}), 422, "invalid", "cursor")
+
+
+def test_threads_of_an_account_in_many_rooms_are_listed(anna: Person, ben: Person, asked: Room) -> None:
+    """Its lists are kept in memory."""
+    thread = thread_of(anna, asked)
+    anna.falcon.together(*(anna.request("POST", "/v1/rooms", {"name": f"{number}"}) for number in range(FEW + 1)))
+    assert followed(anna) == [thread.room_id]
+    ben.says(thread, "Green")
+    assert [each["unread"] for each in threads(anna, unread=True)] == [1]
+    listed = anna.walks("/v1/rooms", "rooms", 50)
+    assert thread.room_id not in [each["room_id"] for each in listed] and len(listed) == FEW + 2
 
 
 def test_threads_are_no_rooms_of_an_account(tmp_path: Any) -> None:
