@@ -85,7 +85,7 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True):
 _cursor: Final = msgspec.json.Decoder(_Cursor)
 
 
-async def search_messages(edge: Edge, request: AuthedRequest) -> BytesResponse:
+async def search(edge: Edge, request: AuthedRequest) -> BytesResponse:
     query = request.query(TextQuery)
     cursor = None if query.cursor is None else _decode_cursor(query.cursor, query.sort)
     wanted = await _wanted(edge, request, query)
@@ -245,7 +245,7 @@ OPERATIONS: Final = (
     ApiOperation(
         "GET",
         "/v1/search",
-        search_messages,
+        search,
         GROUP,
         permissions.EVERYBODY,
         "Find messages",
