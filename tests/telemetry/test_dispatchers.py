@@ -106,7 +106,9 @@ def test_a_thread_bears_its_name() -> None:
 
 def test_threads_and_executors_are_made_in_one_module_only() -> None:
     """``process`` has one more: it must import nothing, and it runs in processes that are not ours."""
-    making = re.compile(r"\bThread\(|Executor\(|\bto_thread\(|run_in_executor\(|\bTimer\(|run_in_threadpool\(")
+    making = re.compile(
+        r"\bthreading\.Thread\(|Executor\(|\bto_thread\(|run_in_executor\(|\bTimer\(|run_in_threadpool\("
+    )
     allowed = {FALCON / "telemetry/dispatchers.py", FALCON / "process.py"}
     strangers = [path for path in FALCON.rglob("*.py") if path not in allowed and making.search(path.read_text())]
     assert strangers == []
