@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar
@@ -242,7 +243,10 @@ async def shown_messages(
         rows |= await edge.reads.newest(request, room_id, edge.store.messages, lacking)
     found = {seq: row for (_, seq), row in rows.items() if deleted or not is_deleted(row)}
     reactions = await _shown_reactions(edge, access, room_id, found)
-    threads = await shown_threads_of(edge.store, room_id, found) if access.has_threads else _NO_THREADS
+    threads = _NO_THREADS
+    if access.has_threads:
+        with suppress(BeingFilled):  # then they are shown without
+            threads = await shown_threads_of(edge.store, room_id, found)
     return {seq: with_more(row, reactions.get(seq), threads.get(seq)) for seq, row in found.items()}
 
 
