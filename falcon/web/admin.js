@@ -1,4 +1,4 @@
-// The administrators' page of people and invitations.
+// The administrators' page of people, invitations and open rooms.
 
 import { ask, open, reason } from "./dialogs.js";
 import { h } from "./dom.js";
@@ -11,7 +11,7 @@ const ROLES = ["owner", "admin", "member", "guest"];
 const RANK = { owner: 4, admin: 3, member: 2, bot: 2, guest: 1 };
 
 export function managePeople(app) {
-  const dialog = open(t("admin.title"), h("div", { class: "body settings" }, invite(app), people(app)));
+  const dialog = open(t("admin.title"), h("div", { class: "body settings" }, invite(app), people(app), rooms(app)));
   dialog.classList.add("large");
 }
 
@@ -87,6 +87,35 @@ function people(app) {
   searchWhileTyping(find, (q) => falcon.searchAccounts(q, { limit: 20 }), show, (failure) => app.toast(reason(failure)));
   void load();
   return h("div", { class: "part" }, h("h3", {}, t("admin.people")), find, list, more);
+}
+
+/** The open rooms, by name. Administrators say which of them newcomers join, also in rooms that they are not in. */
+function rooms(app) {
+  const { falcon } = app;
+  const list = h("ul", { class: "sessions rooms-of-all" });
+  const more = h("button", { type: "button", hidden: true, on: { click: () => void load() } }, t("admin.more"));
+  let cursor;
+  const item = ({ room_id, name, members }, isDefault) => {
+    const newcomers = h("input", { type: "checkbox", checked: isDefault });
+    newcomers.addEventListener("change", () => attempt(app, () => falcon.changeRoom(room_id, { default: newcomers.checked })));
+    return h(
+      "li",
+      {},
+      h("span", { class: "who" }, h("span", { class: "name", dir: "auto" }, name), h("small", { class: "quiet" }, t("room.members.n", { n: members }))),
+      h("label", {}, newcomers, ` ${t("settings.default")}`),
+    );
+  };
+  async function load() {
+    await attempt(app, async () => {
+      const page = await falcon.openRooms({ limit: PAGE, cursor });
+      const found = await Promise.all(page.rooms.map(({ room_id }) => falcon.room(room_id)));
+      list.append(...page.rooms.map((room, n) => item(room, found[n].default)));
+      cursor = page.next_cursor ?? undefined;
+      more.hidden = !cursor;
+    });
+  }
+  void load();
+  return h("div", { class: "part" }, h("h3", {}, t("admin.rooms")), list, more);
 }
 
 function row(app, account) {

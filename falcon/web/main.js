@@ -273,10 +273,10 @@ class App {
       const unknown = this.chat.ready ? t("room.gone") : t("signin.checking");
       this.main.replaceChildren(h("header", {}, this.#back()), h("p", { class: "choose quiet" }, unknown));
       this.#waiting = { roomId: this.roomId, seq, inThread };
-      if (this.chat.ready) void this.#findThread(this.roomId);
       return;
     }
     this.#waiting = null;
+    if (room.parent) return void this.go(`#/rooms/${room.parent.room_id}/${room.parent.seq}/thread`);
     this.title = h("h2", { dir: "auto" }, room.name);
     this.count = h("small", { class: "quiet", dir: "auto" });
     this.picture = roomAvatar(room);
@@ -384,7 +384,11 @@ class App {
     if (this.#waiting && (this.chat.rooms.has(this.#waiting.roomId) || this.chat.ready)) {
       const { seq, inThread } = this.#waiting;
       if (this.chat.rooms.has(this.roomId)) this.#enter(seq, inThread);
-      else this.main.querySelector(".choose").textContent = t("room.gone");
+      else {
+        this.main.querySelector(".choose").textContent = t("room.gone");
+        if (!this.#waiting.asked) void this.#findThread(this.roomId);
+        this.#waiting.asked = true;
+      }
     }
     this.list.render();
     const room = this.chat.rooms.get(this.roomId);

@@ -25,6 +25,7 @@ from falcon.features.rooms.table import (
     SetRoomMembers,
     SetRoomName,
     SetRoomOpen,
+    SetRoomThreads,
     UpsertRoom,
 )
 from falcon.journal import codec, naming
@@ -33,7 +34,7 @@ from falcon.journal.ports import Append
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.items import DropItem, PutItem
+from falcon.read.items import DropItem, PutItem, SealItem
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
 from falcon.read.write import Write
 from tests.support.hbase import FakeHBase, folded, model_of
@@ -49,12 +50,14 @@ EVERY_WRITE: tuple[Write, ...] = (
     UpsertMessage(256, 30, b"hi"),
     PutItem(256, b"key", b"value"),
     DropItem(256, b"key"),
+    SealItem(256, b"key", b"value"),
     SetRevision(256, 3),
     UpsertRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
     SetRoomName(256, "Tea", "", NOON_TEXT),
     SetRoomActivity(256, 7, NOON_TEXT),
     SetRoomOpen(256, True, True, 3),
     SetRoomMembers(256, 4),
+    SetRoomThreads(256),
     DropRoom(256),
     UpsertMember(256, 77, "member", 0),
     SetRole(256, 77, "admin"),

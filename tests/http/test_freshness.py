@@ -452,7 +452,6 @@ def test_what_is_done_is_acknowledged_though_the_tables_go_away_meanwhile(
             "access",
             "names_of",
             "room",
-            "room_of",
             "members",
             "mentions",
             "message",

@@ -218,7 +218,7 @@ def test_what_cannot_be_read_is_unavailable(falcon: Falcon, scene: Scene, monkey
     for person, _ in queries(scene):
         person.get("/v1/me")  # the token is cached, so that each query reaches its own tables
     with monkeypatch.context() as patch:
-        for method in ("access", "room", "rooms_of", "room_of", "names_of", "accounts", "tokens"):
+        for method in ("access", "room", "rooms_of", "names_of", "accounts", "tokens"):
             patch.setattr(falcon.edge.store, method, unavailable)
         for person, path in queries(scene)[1:-1]:
             problem(person.get(path), 503, "unavailable")

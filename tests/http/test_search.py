@@ -55,52 +55,52 @@ def test_a_message_is_found_with_its_words_marked(anna: Person, ben: Person, roo
 
 @pytest.mark.parametrize("sort", ["newest", "relevance"])
 def test_pages_show_each_hit_once_and_nothing_that_came_later(anna: Person, room: Room, sort: str) -> None:
-    texts = [f"tea {'and milk ' * n}" for n in range(7)]
+    texts = [f"matcha {'and milk ' * n}" for n in range(7)]
     for text in texts:
         anna.says(room, text)
     found, cursor = list[str](), dict[str, str]()
     while cursor.get("cursor", "") is not None:
-        page = search(anna, "tea", limit=3, sort=sort, **cursor)
+        page = search(anna, "matcha", limit=3, sort=sort, **cursor)
         found += [hit["message"]["text"] for hit in page["hits"]]
         cursor = {"cursor": page["next_cursor"]}
-        anna.says(room, "tea is too late")
+        anna.says(room, "matcha is too late")
     assert found == (texts[::-1] if sort == "newest" else texts)
 
 
 def test_filters_narrow_a_search(anna: Person, ben: Person, room: Room) -> None:
     other = anna.makes_room("Other", ben)
-    anna.says(room, "tea by Anna")
-    ben.says(room, "tea for Anna", mentions=[anna.account_id])
-    ben.says(other, "tea at https://tea.example")
-    assert finds(anna, "tea", room=room.room_id) == ["tea for Anna", "tea by Anna"]
-    assert finds(anna, "tea", from_=anna.account_id) == ["tea by Anna"]
-    assert finds(anna, "tea", mentions="me") == ["tea for Anna"]
-    assert finds(anna, "tea", has="link") == ["tea at https://tea.example"]
-    assert finds(anna, "tea", has="file") == []
-    assert finds(anna, "tea -anna") == ["tea at https://tea.example"]
+    anna.says(room, "matcha by Anna")
+    ben.says(room, "matcha for Anna", mentions=[anna.account_id])
+    ben.says(other, "matcha at https://matcha.example")
+    assert finds(anna, "matcha", room=room.room_id) == ["matcha for Anna", "matcha by Anna"]
+    assert finds(anna, "matcha", from_=anna.account_id) == ["matcha by Anna"]
+    assert finds(anna, "matcha", mentions="me") == ["matcha for Anna"]
+    assert finds(anna, "matcha", has="link") == ["matcha at https://matcha.example"]
+    assert finds(anna, "matcha", has="file") == []
+    assert finds(anna, "matcha -anna") == ["matcha at https://matcha.example"]
 
 
 def test_what_was_edited_or_deleted_is_found_no_more(anna: Person, room: Room) -> None:
-    seq, other = anna.says(room, "tea"), anna.says(room, "tea and milk")
+    seq, other = anna.says(room, "matcha"), anna.says(room, "matcha and milk")
     anna.patch(f"{room}/messages/{seq}", {"text": "coffee"})
     anna.delete(f"{room}/messages/{other}")
-    assert finds(anna, "tea") == []
+    assert finds(anna, "matcha") == []
     assert finds(anna, "coffee") == ["coffee"]
 
 
 def test_rooms_that_one_has_left_are_not_searched(anna: Person, ben: Person, cleo: Person, room: Room) -> None:
-    anna.says(room, "tea")
-    assert finds(ben, "tea") == ["tea"]
-    assert finds(cleo, "tea") == []
+    anna.says(room, "matcha")
+    assert finds(ben, "matcha") == ["matcha"]
+    assert finds(cleo, "matcha") == []
     ben.delete(f"{room}/members/{ben.account_id}")
-    assert finds(ben, "tea") == []
-    problem(ben.get("/v1/search", params={"q": "tea", "room": room.room_id}), 404, "room_not_found", "room")
+    assert finds(ben, "matcha") == []
+    problem(ben.get("/v1/search", params={"q": "matcha", "room": room.room_id}), 404, "room_not_found", "room")
     anna.patch(str(room), PUBLIC)
-    assert finds(ben, "tea") == finds(cleo, "tea", room=room.room_id) == ["tea"]
+    assert finds(ben, "matcha") == finds(cleo, "matcha", room=room.room_id) == ["matcha"]
 
 
 def test_threads_are_searched_with_their_rooms(anna: Person, ben: Person, cleo: Person, room: Room) -> None:
-    anna.says(room, "Tea?")
+    anna.says(room, "Matcha?")
     thread = Room(anna.falcon, anna.put(f"{room}/messages/1/thread").json()["room_id"])
     seq = anna.says(thread, "緑茶 please")
     anna.says(thread, "milk")
@@ -124,7 +124,7 @@ def test_imported_messages_are_found_at_their_time(anna: Person, ben: Person) ->
     assert finds(ben, "会議", after="2025-11-25T18:29:59+09:00", before="2026-01-01T00:00:00Z") == ["昨年の会議"]
 
 
-@pytest.mark.parametrize("q", ["", "x" * 201, "a b c d e f g h i j k", "-tea", "!"])
+@pytest.mark.parametrize("q", ["", "x" * 201, "a b c d e f g h i j k", "-matcha", "!"])
 def test_queries_that_ask_nothing_or_too_much_are_refused(anna: Person, q: str) -> None:
     problem(anna.get("/v1/search", params={"q": q}), 422, "invalid", "q")
 
@@ -137,29 +137,29 @@ def test_queries_that_ask_nothing_or_too_much_are_refused(anna: Person, q: str) 
     ],
 )
 def test_other_parameters_are_checked(anna: Person, field: str, value: object) -> None:
-    problem(anna.get("/v1/search", params={"q": "tea", field: value}), 422, "invalid", field)
+    problem(anna.get("/v1/search", params={"q": "matcha", field: value}), 422, "invalid", field)
 
 
 def test_a_search_waits_for_its_position_and_no_longer_than_asked(anna: Person) -> None:
     headers = {"falcon-position": "0:999999999", "falcon-wait": "0"}
-    problem(anna.get("/v1/search", params={"q": "tea"}, headers=headers), 503, "unavailable")
+    problem(anna.get("/v1/search", params={"q": "matcha"}, headers=headers), 503, "unavailable")
     headers["falcon-position"] = "x"
-    problem(anna.get("/v1/search", params={"q": "tea"}, headers=headers), 400, "malformed")
+    problem(anna.get("/v1/search", params={"q": "matcha"}, headers=headers), 400, "malformed")
 
 
 def test_an_index_that_hangs_delays_searches_only(anna: Person, room: Room) -> None:
-    anna.says(room, "tea")
-    assert finds(anna, "tea", room=room.room_id) == ["tea"]
+    anna.says(room, "matcha")
+    assert finds(anna, "matcha", room=room.room_id) == ["matcha"]
     index = apsw.Connection(str(embedded.search_of(anna.falcon.settings)))
     index.execute("BEGIN IMMEDIATE")
-    sent = anna.post(f"{room}/messages", {"text": "more tea"})
+    sent = anna.post(f"{room}/messages", {"text": "more matcha"})
     at_once = {"falcon-position": sent.headers["falcon-position"], "falcon-wait": "0"}
-    assert texts(anna.get(f"{room}/messages", headers=at_once).json()) == ["tea", "more tea"]
-    problem(anna.get("/v1/search", params={"q": "tea"}, headers=at_once), 503, "unavailable")
-    asked = anna.get("/v1/search", params={"q": "tea", "room": room.room_id})
+    assert texts(anna.get(f"{room}/messages", headers=at_once).json()) == ["matcha", "more matcha"]
+    problem(anna.get("/v1/search", params={"q": "matcha"}, headers=at_once), 503, "unavailable")
+    asked = anna.get("/v1/search", params={"q": "matcha", "room": room.room_id})
     assert [hit["message"]["seq"] for hit in asked.json()["hits"]] == [1], "it shows what it has"
     index.execute("ROLLBACK")
-    assert finds(anna, "tea", room=room.room_id) == ["more tea", "tea"]
+    assert finds(anna, "matcha", room=room.room_id) == ["more matcha", "matcha"]
 
 
 # --- over several files, and after a stop -----------------------------------------------------------------------------
@@ -174,18 +174,18 @@ def test_an_index_that_was_lost_is_filled_from_all_files(folder: Path) -> None:
     with Falcon(folder, processes=3) as falcon:
         anna = falcon.account("Anna")
         for n in range(6):
-            anna.says(anna.makes_room(f"Room {n}"), f"tea {n}")
-        assert len(finds(anna, "tea")) == 6
+            anna.says(anna.makes_room(f"Room {n}"), f"matcha {n}")
+        assert len(finds(anna, "matcha")) == 6
     for path in folder.glob("search.db*"):
         path.unlink()
     with Falcon(folder, processes=3) as falcon:
         again = Person(falcon, anna.account_id, "Anna", anna.token)
-        filling = again.get("/v1/search", params={"q": "tea"})
+        filling = again.get("/v1/search", params={"q": "matcha"})
         problem(filling, 503, "unavailable")
         assert "search" in filling.json()["detail"]
-        again.says(again.makes_room("Another"), "tea is sent meanwhile")
-        until(lambda: again.get("/v1/search", params={"q": "tea"}).status_code == 200, "the index is filled")
-        assert len(finds(again, "tea")) == 7
+        again.says(again.makes_room("Another"), "matcha is sent meanwhile")
+        until(lambda: again.get("/v1/search", params={"q": "matcha"}).status_code == 200, "the index is filled")
+        assert len(finds(again, "matcha")) == 7
 
 
 def test_an_index_that_is_being_filled_leaves_the_reserve_of_the_disk(
@@ -193,7 +193,7 @@ def test_an_index_that_is_being_filled_leaves_the_reserve_of_the_disk(
 ) -> None:
     with Falcon(folder) as falcon:
         anna = falcon.account("Anna")
-        anna.says(anna.makes_room("Tea"), "tea")
+        anna.says(anna.makes_room("Matcha"), "matcha")
     for path in folder.glob("search.db*"):
         path.unlink()
 
@@ -216,30 +216,30 @@ def test_an_index_that_is_being_filled_leaves_the_reserve_of_the_disk(
         until(lambda: sum(steps), "the index has the first events")
         assert not holds_within(lambda: sum(steps) > 1, 0.3)
         is_nearly_full = False
-        until(lambda: again.get("/v1/search", params={"q": "tea"}).status_code == 200, "the index is filled")
+        until(lambda: again.get("/v1/search", params={"q": "matcha"}).status_code == 200, "the index is filled")
 
 
 def test_a_rebuild_fills_the_index_again_while_falcon_runs(folder: Path) -> None:
     with Falcon(folder) as falcon:
         anna = falcon.account("Anna")
-        room = anna.makes_room("Tea")
-        anna.says(room, "tea")
-        assert finds(anna, "tea") == ["tea"]
+        room = anna.makes_room("Matcha")
+        anna.says(room, "matcha")
+        assert finds(anna, "matcha") == ["matcha"]
         embedded.begin_again(falcon.settings, "search")
-        assert anna.get("/v1/search", params={"q": "tea"}).status_code == 503
-        until(lambda: anna.get("/v1/search", params={"q": "tea"}).status_code == 200, "the index is filled")
-        assert finds(anna, "tea") == ["tea"]
+        assert anna.get("/v1/search", params={"q": "matcha"}).status_code == 503
+        until(lambda: anna.get("/v1/search", params={"q": "matcha"}).status_code == 200, "the index is filled")
+        assert finds(anna, "matcha") == ["matcha"]
 
 
 def test_a_copy_with_another_number_of_files_keeps_the_index(folder: Path, tmp_path: Path) -> None:
     with Falcon(folder) as falcon:
         anna = falcon.account("Anna")
-        room = anna.makes_room("Tea")
-        anna.says(room, "tea")
-        assert finds(anna, "tea") == ["tea"]
+        room = anna.makes_room("Matcha")
+        anna.says(room, "matcha")
+        assert finds(anna, "matcha") == ["matcha"]
     settings = Settings(data_dir=folder)
     embedded.copy(settings, tmp_path / "copy", processes=2)
     with Falcon(tmp_path / "copy", processes=2) as falcon:
         again = Person(falcon, anna.account_id, "Anna", anna.token)
-        again.says(room, "more tea")
-        assert finds(again, "tea") == ["more tea", "tea"]
+        again.says(room, "more matcha")
+        assert finds(again, "matcha") == ["more matcha", "matcha"]

@@ -144,6 +144,7 @@ def missing(room: Room, seq: int) -> Json:
         "reply_to": None,
         "mentions": [],
         "missing": True,
+        "thread": None,
         "reactions": [],
     }
 

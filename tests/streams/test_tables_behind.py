@@ -29,9 +29,9 @@ TABLES: Final = {
 ALL: Final = tuple(TABLES)
 # Queries that read several tables, and are as old as the oldest of them here.
 MIXED: Final = {
-    "rooms": ("rooms_of", "member_rooms", "member_rooms_among", "summaries_of", "room_of", "access"),
+    "rooms": ("rooms_of", "member_rooms", "member_rooms_among", "summaries_of", "access"),
     "memberships": (
-        *("rooms_of", "member_rooms", "member_rooms_among", "summaries", "summaries_of", "room_of"),
+        *("rooms_of", "member_rooms", "member_rooms_among", "summaries", "summaries_of"),
         *("access", "members"),
     ),
 }

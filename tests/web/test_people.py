@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.web.conftest import Open, Person, Screen
 from tools.harness.falcon import Falcon
+from tools.harness.waiting import until
 
 PASSWORD = "tea for the whole kitchen"
 
@@ -170,6 +171,19 @@ def test_an_administrator_invites_into_a_room(screen: Open, owner: Person) -> No
     hers = screen()
     hers.page.goto(url)
     expect(hers.page.get_by_role("main")).to_contain_text("You join Board of tea.")
+
+
+def test_an_administrator_says_which_rooms_newcomers_join(screen: Open, owner: Person, ben: Person) -> None:
+    room = ben.makes_room("Everybody's tea")
+    ben.call("PATCH", f"/v1/rooms/{room}", {"open": True})
+    owners = screen()
+    owners.page.goto(f"{owner.url}/#token={owner.token}")
+    owners.page.get_by_role("button", name="Continue as").click()
+    owners.is_connected()
+    owners.page.get_by_role("button", name="People and invitations").click()
+    owners.page.locator(".rooms-of-all li", has_text="Everybody's tea").get_by_role("checkbox").check()
+    until(lambda: ben.call("GET", f"/v1/rooms/{room}")["default"] or None)
+    ben.call("PATCH", f"/v1/rooms/{room}", {"open": False})  # no other test's newcomers join it
 
 
 def test_the_language_is_chosen_in_the_settings(screen: Open, anna: Person) -> None:

@@ -50,3 +50,16 @@ def test_an_answer_stands_in_the_room_too_if_one_wants(screen: Open, anna: Perso
     expect(hers.page.locator("main article .text")).to_have_text(["Tea?", "Ready"])
     hers.page.get_by_role("button", name="Close the thread").click()
     expect(hers.page.locator("aside.thread")).to_have_count(0)
+
+
+def test_an_answer_is_found_by_its_words_and_opened_in_its_thread(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    anna.says(room, "Tea?")
+    thread = ben.call("PUT", f"/v1/rooms/{room}/messages/1/thread")["room_id"]
+    ben.says(thread, "次の会議で話しましょう")
+    hers = screen().signs_in(anna).opens(room)
+    hers.page.keyboard.press("Control+Shift+F")
+    hers.page.get_by_role("searchbox", name="Words").fill("会議")
+    hers.page.locator("dialog .messages a").click()
+    expect(hers.page.locator("aside.thread article .text")).to_have_text(["次の会議で話しましょう"])

@@ -11,7 +11,7 @@ from falcon.domain import limits, names
 from falcon.domain.answers import ImportAnswer
 from falcon.domain.ids import AccountId, RoomId
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
-from falcon.features.read_marks.table import RoomCursor, RoomSummaryRow, is_quiet
+from falcon.features.read_marks.table import MemberRoom, RoomCursor, RoomSummaryRow, is_quiet
 from falcon.features.rooms import members
 from falcon.features.rooms.members import MEMBERS
 from falcon.features.rooms.rules import (
@@ -146,6 +146,8 @@ async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room = await edge.store.room(room_id)
     if room is None:  # it has just been deleted
         raise room_not_found(room_id)
+    (summary,) = await edge.store.summaries(request.account_id, [MemberRoom(room, access.role, access.read_seq)])
+    room = summary.room  # no further than its pages
     follows = access.follows and not is_quiet(room)
     return json_response(200, await room_shape(edge.names, request.account_id, room, access.role, follows=follows))
 
