@@ -89,7 +89,9 @@ function rule(schema) {
   switch (schema.type) {
     case "integer": case "number": return schema.type + bounds(schema.minimum, schema.maximum);
     case "string": return ["text", bounds(schema.minLength, schema.maxLength, " characters"), schema.pattern && [", matches ", code(schema.pattern)]];
-    case "array": return ["list of ", rule(schema.items), bounds(undefined, schema.maxItems)];
+    case "array":
+      if (schema.prefixItems) return ["list [", between(schema.prefixItems.map(rule), ", "), "]"];
+      return ["list of ", rule(schema.items), bounds(undefined, schema.maxItems)];
     case "object":
       if (schema.properties) return ["object of ", between(Object.keys(schema.properties).map(code), ", ")];
       if (typeof schema.additionalProperties === "object") return ["object whose values are ", rule(schema.additionalProperties)];

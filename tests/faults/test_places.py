@@ -71,7 +71,7 @@ def test_each_process_owns_its_share_of_the_partitions_in_a_file_of_its_own(falc
     owners = {row["partition"]: row["process"] for row in rows}
     assert owners == {partition: f"serve-{partition % 2}" for partition in range(PARTITIONS)}
     assert {row["state"] for row in rows} == {"serving"}
-    assert {path.name for path in falcon.data_dir.glob("*.db")} == {"falcon.db", "falcon-1.db"}
+    assert {path.name for path in falcon.data_dir.glob("*.db")} == {"falcon.db", "falcon-1.db", "search.db"}
 
 
 class Sender:

@@ -114,7 +114,7 @@ def test_who_reads_slowly_does_without(anna: Person, ben: Person, room: Room, li
 
 def test_a_signal_that_nobody_knows_is_refused(anna: Person, listen: Listen) -> None:
     problem = problem_of(listen(anna, signals="typing,smell"), 422, "invalid")
-    rule = "must be some of typing, presence, accounts, separated by commas"
+    rule = "must be some of typing, presence, accounts, receipts, separated by commas"
     assert problem["errors"] == [{"field": "signals", "rule": rule}]
 
 

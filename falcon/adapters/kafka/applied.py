@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -29,7 +29,8 @@ _RETRY_SECONDS: Final = 1.0  # meanwhile reads ask the tables, so only they are 
 _CLOSE_SECONDS: Final = 1.0  # what is not told by then costs a read one look at the tables
 _END_SECONDS: Final = 1.0  # between two looks for the topic's end
 _HEARD_SECONDS: Final = 3.0  # a topic that was read to its end so long ago may hide moves
-_RECORDS: Final = 1_000  # in a call, of some 50 bytes
+_RECORDS: Final = 1_000  # in a call
+_PARTITIONS: Final = 1_000  # in a record, each of some 270 bytes: brokers refuse records of more than 1 MB
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Moves).decode
@@ -76,7 +77,11 @@ class AppliedPublisher:
     async def _write(self) -> None:
         with self._lock:
             taken, self._waiting = self._waiting, {}
-        records = deque[Record]((None, _encode(Moves(*tables, reached))) for tables, reached in taken.items())
+        records = deque[Record](
+            (None, _encode(Moves(*tables, dict(part))))
+            for tables, reached in taken.items()
+            for part in _parts([*reached.items()])
+        )
         try:
             while records:
                 await self._producer.write(self._cluster.applied, 0, next_batch(records, _RECORDS))
@@ -153,3 +158,8 @@ class AppliedFollower:
             except JournalUnavailable as error:
                 log.debug("the end of %s is not known: %s", self._cluster.applied, error)
             await asyncio.sleep(_END_SECONDS)
+
+
+def _parts(reached: Sequence[tuple[Partition, Reached]]) -> Iterator[Sequence[tuple[Partition, Reached]]]:
+    """Each fits into one record."""
+    return (reached[first : first + _PARTITIONS] for first in range(0, len(reached), _PARTITIONS))
