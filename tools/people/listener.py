@@ -19,6 +19,7 @@ from falcon.features.messages.rules import Message, MessageDeleted, MessageEdite
 from falcon.features.pins.rules import PinAdded, PinRemoved
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomChanged, RoomCreated
+from falcon.features.threads.rules import ThreadChanged, ThreadFollowed, ThreadStarted, ThreadUnfollowed
 from falcon.journal.envelope import Recorded, aggregate_of
 from falcon.read.times import rfc3339
 from tools.people.sessions import Account
@@ -44,7 +45,10 @@ _SHOWN: Final = {
     ReadMoved: "read.moved",
     PinAdded: "pin.added",
     PinRemoved: "pin.removed",
+    ThreadStarted: "thread.started",
+    ThreadChanged: "thread.changed",
 }
+_FOLLOWS: Final = (ThreadFollowed, ThreadUnfollowed)
 
 
 class Got(NamedTuple):
@@ -76,15 +80,16 @@ class Visible(NamedTuple):
 
     def __str__(self) -> str:
         of = self.event.message if isinstance(self.event, _MESSAGES) else self.event
-        seq = f" {of.seq}" if isinstance(of, Message | PinAdded | PinRemoved) else ""
+        seq = f" {of.seq}" if isinstance(of, Message | PinAdded | PinRemoved | ThreadStarted | ThreadChanged) else ""
         return _SHOWN[type(self.event)] + seq
 
 
 class Log:
-    """All that streams show, by room, in the log's order."""
+    """All that streams show, by room with its threads, in the log's order. ``parents``: the room of each thread."""
 
     def __init__(self) -> None:
         self.deleted: set[tuple[int, int]] = set()
+        self.parents: dict[int, int] = {}
         self._names: dict[int, str] = {}
         self._rooms: dict[int, list[tuple[int, Event]]] = defaultdict(list)
         self._seen_by: dict[int, dict[int, list[Visible]]] = {}
@@ -92,18 +97,23 @@ class Log:
 
     def take(self, recorded: Recorded) -> None:
         event = recorded.envelope.event
-        if type(event) in _SHOWN:
-            self._rooms[aggregate_of(event)].append((recorded.offset + 1, event))
+        if isinstance(event, RoomCreated) and event.parent is not None:
+            self.parents[event.room_id] = event.parent[0]
+        elif type(event) in _SHOWN or isinstance(event, _FOLLOWS):
+            room = aggregate_of(event)
+            self._rooms[self.parents.get(room, room)].append((recorded.offset + 1, event))
         if isinstance(event, AccountCreated):
             self._names[event.account_id] = event.name
         if isinstance(event, MessageDeleted):
             self.deleted.add((event.message.room_id, event.message.seq))
 
     def seen_by(self, account_id: int) -> Mapping[int, list[Visible]]:
-        """The events that the account should see."""
+        """The events that the account should see, by room or thread."""
         if account_id not in self._seen_by:
-            seen = {room: list(_follow(account_id, events)) for room, events in self._rooms.items()}
-            self._seen_by[account_id] = {room: events for room, events in seen.items() if events}
+            seen = self._seen_by[account_id] = defaultdict(list)
+            for room, events in self._rooms.items():
+                for each in _follow(account_id, room, events):
+                    seen[aggregate_of(each.event)].append(each)
         return self._seen_by[account_id]
 
     def is_same(self, got: Got, due: Visible) -> bool:
@@ -115,10 +125,12 @@ class Log:
         return got.digest == self._digests[key] or (got.blank and (got.room, got.seq) in self.deleted)
 
 
-def _follow(account_id: int, events: Sequence[tuple[int, Event]]) -> Iterator[Visible]:
-    """Those of one room that a member sees, from joining to leaving."""
+def _follow(account_id: int, room: int, events: Sequence[tuple[int, Event]]) -> Iterator[Visible]:
+    """Those of one room that a member sees, from joining to leaving. Of its threads, those that it follows, and of the
+    others only that they change."""
     role: Role | None = None
     peer = 0
+    follows: set[int] = set()
     for place, event in events:
         match event:
             case RoomCreated(members=members):
@@ -129,7 +141,13 @@ def _follow(account_id: int, events: Sequence[tuple[int, Event]]) -> Iterator[Vi
                 role = event.role
             case ReadMoved() if event.account_id != account_id:
                 continue
-        if role is not None:
+            case ThreadFollowed() | ThreadUnfollowed():
+                if event.account_id == account_id:
+                    (follows.add if isinstance(event, ThreadFollowed) else follows.discard)(event.room_id)
+                continue
+            case ThreadChanged() if event.thread_id in follows:
+                continue
+        if role is not None and aggregate_of(event) in (room, *follows):
             yield Visible(place, event, role, peer)
         if isinstance(event, MemberLeft) and event.account_id == account_id:
             role = None
@@ -154,6 +172,11 @@ def _data(due: Visible, peer: str) -> Json:
             return {**room, "role": due.role, "last_seq": last_seq, "created_at": rfc3339(event.created_at)}
         case PinAdded() | PinRemoved():
             return {"room_id": event.room_id, "seq": event.seq, "account_id": event.account_id}
+        case ThreadStarted():
+            return {"room_id": event.room_id, "seq": event.seq, "thread_id": event.thread_id}
+        case ThreadChanged():
+            newest = {"last_seq": event.last_seq, "last_at": rfc3339(event.last_at), "account_id": event.account_id}
+            return {"room_id": event.room_id, "seq": event.seq, "thread_id": event.thread_id, **newest}
         case ReadMoved():
             left = {"unread": event.unread, "mentions": event.mentions}
             return {"room_id": event.room_id, "read_seq": event.read_seq, **left}
@@ -267,11 +290,16 @@ class Listener:
     def has_all(self, log: Log) -> bool:
         """True if it got the last event of each room."""
         due, last = log.seen_by(self._account.account_id), {each.room: each for each in self.got if each.room}
-        reached = next((each.rooms for each in reversed(self.got) if each.name in _STATES), {})
-        return all(
-            log.is_same(last[room], events[-1]) if room in last else _is_covered(events[-1], reached.get(room, 0))
-            for room, events in due.items()
-        )
+        state = next((each for each in reversed(self.got) if each.name in _STATES), Got(0, "hello"))
+
+        def has_last(room: int, end: Visible) -> bool:
+            if room in last:
+                return log.is_same(last[room], end)
+            if room in log.parents:  # no state says how far it shows the threads
+                return end.place <= state.place or not state.place
+            return _is_covered(end, state.rooms.get(room, 0))
+
+        return all(has_last(room, events[-1]) for room, events in due.items())
 
     def judge(self, log: Log) -> Iterator[str]:
         """Part by part: each begins with a state, and the events after it have to follow from there."""
@@ -299,6 +327,8 @@ class Listener:
                 yield f"room {room}: {_difference(log, told[room], events)}"
                 continue
             at[room] = found + len(told[room])
+            if room in log.parents:  # a state lists no threads: what it has to show of them is read from their rooms
+                continue
             missed = [each for each in events[:found] if not _is_covered(each, state.rooms.get(room))]
             if missed and (room in state.rooms or state.whole) and not _left_before(missed, self._account.account_id):
                 yield f"room {room}: lost: was not told of {missed[-1]}, having begun at {state.rooms.get(room)}"
