@@ -144,7 +144,7 @@ def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> 
         "outcome",
     }
     allowed |= {"process", "projection", "python", "role", "route", "shard", "stage", "start", "status"}
-    allowed |= {"reason", "server", "transport", "version", "wanted"}
+    allowed |= {"reason", "server", "setting", "transport", "version", "wanted"}
     assert names <= allowed
 
 
