@@ -126,7 +126,7 @@ class Log:
 
 
 def _follow(account_id: int, room: int, events: Sequence[tuple[int, Event]]) -> Iterator[Visible]:
-    """Those of one room that a member sees, from joining to leaving. Of its threads, those that it follows, and of the
+    """Those of one room that a member sees, from joining to leaving. Of its threads, the ones that it follows, and of the
     others only that they change."""
     role: Role | None = None
     peer = 0
