@@ -308,19 +308,22 @@ def locked(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def locked_under_a_crowd(stage: Stage) -> Iterator[None]:
-    """While more people want to write than may wait."""
-    with locked(stage), stage.chat(16):
+    """While more people want to write than may wait. The mailbox is full until the first commands have waited for long
+    enough; later ones are refused at once until the file is free. So it is held again and again: on a busy machine the
+    people may come too late for the first time."""
+    longer_than_commands_wait = stage.settings["command_seconds"] + 2.0
+    with stage.chat(16), locked_for_moments(stage, longer_than_commands_wait, pause=3.0):  # a takeover needs a second
         yield
 
 
-def locked_for_moments(stage: Stage, seconds: float = 0.9) -> AbstractContextManager[None]:
+def locked_for_moments(stage: Stage, seconds: float = 0.9, pause: float = 0.25) -> AbstractContextManager[None]:
     """Another process writes into the file most of the time."""
 
     def write() -> None:
         with locked(stage):
             stage.wait(seconds)
 
-    return again_and_again(stage, write, 0.25)
+    return again_and_again(stage, write, pause)
 
 
 @contextmanager
