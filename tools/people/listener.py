@@ -126,7 +126,7 @@ class Log:
 
 
 def _follow(account_id: int, room: int, events: Sequence[tuple[int, Event]]) -> Iterator[Visible]:
-    """Those of one room that a member sees, from joining to leaving. Of its threads, the ones that it follows, and of the
+    """Those of one room that a member sees, from joining to leaving. Of its threads, the ones that it follows; of the
     others only that they change."""
     role: Role | None = None
     peer = 0
@@ -319,7 +319,8 @@ class Listener:
         for each in part:
             told[each.room].append(each)
         due = log.seen_by(self._account.account_id)
-        for room in told.keys() | (due.keys() if is_last else ()):
+        rooms = told.keys() | (due.keys() if is_last else ())
+        for room in sorted(rooms, key=lambda each: each in log.parents):
             events = due.get(room, [])
             begins = _beginnings(state, told[room], events, at.get(room, 0), is_last=is_last)
             found = next((i for i in begins if _follows(log, told[room], events[i:])), None)
@@ -327,7 +328,12 @@ class Listener:
                 yield f"room {room}: {_difference(log, told[room], events)}"
                 continue
             at[room] = found + len(told[room])
-            if room in log.parents:  # a state lists no threads: what it has to show of them is read from their rooms
+            if parent := log.parents.get(room):
+                # A state lists no threads, but what comes after an event of the thread's room comes after the state.
+                heard = due.get(parent, [])[-len(told[parent]) :] if is_last and told[parent] else []
+                begun = heard[0].place if heard else state.place
+                if begun and found and events[found - 1].place > begun:
+                    yield f"thread {room}: lost: was not told of {events[found - 1]}"
                 continue
             missed = [each for each in events[:found] if not _is_covered(each, state.rooms.get(room))]
             if missed and (room in state.rooms or state.whole) and not _left_before(missed, self._account.account_id):

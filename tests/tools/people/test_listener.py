@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberJoined, MemberLeft, Membership, RoomChanged, RoomCreated
+from falcon.features.threads.rules import ThreadChanged, ThreadFollowed, ThreadStarted, ThreadUnfollowed
 from falcon.journal.envelope import Envelope, Recorded
 from tools.people.listener import Heard, Listener, Log, Visible, _data
 from tools.people.sessions import Account
@@ -36,6 +38,8 @@ NAMES = {
     ReadMoved: "read.moved",
     MemberJoined: "member.joined",
     MemberLeft: "member.left",
+    ThreadStarted: "thread.started",
+    ThreadChanged: "thread.changed",
 }
 
 
@@ -125,6 +129,42 @@ def test_a_room_is_followed_from_joining_to_leaving() -> None:
     assert told({}, log=log[:2]) == []
     assert told({}, joined, TWO, left, THREE, log=log)
     assert told({}, log=log[:4])
+
+
+THREAD = 94
+STARTED = ThreadStarted(ROOM, 1, THREAD, 1)
+SAID = [MessagePosted(msgspec.structs.replace(message(seq), room_id=THREAD), parent=ROOM) for seq in (1, 2, 3)]
+CHANGED = [ThreadChanged(ROOM, 1, THREAD, seq, NOW, OTHER, (OTHER,)) for seq in (1, 2, 3)]
+FOLLOWED = ThreadFollowed(THREAD, ROOM, ME, 1)
+UNFOLLOWED = ThreadUnfollowed(THREAD, ROOM, ME, muted=True)
+THREADED: list[Event] = [
+    *(CREATED, ONE, RoomCreated(THREAD, "thread", "", "", NOW, (), parent=(ROOM, 1)), STARTED, SAID[0], CHANGED[0]),
+    *(FOLLOWED, SAID[1], CHANGED[1], UNFOLLOWED, SAID[2], CHANGED[2]),
+]
+
+
+@pytest.mark.parametrize("places", [False, True])
+def test_a_thread_is_followed_until_it_is_unfollowed_and_else_only_changes(places: bool) -> None:
+    due: list[Event] = [CREATED, ONE, STARTED, CHANGED[0], SAID[1], CHANGED[2]]
+    assert told({}, *due, log=THREADED, places=places) == []
+    assert told({ROOM: 1}, SAID[1], CHANGED[2], log=THREADED) == []
+    assert told({}, *due[:-1], SAID[2], CHANGED[2], log=THREADED, places=places)
+    assert told({}, *due[:4], CHANGED[1], *due[4:], log=THREADED, places=places)
+
+
+def test_a_message_of_a_followed_thread_that_did_not_come_is_noticed() -> None:
+    log: list[Event] = [*THREADED[:9], SAID[2], CHANGED[2]]
+    assert told({}, CREATED, ONE, STARTED, CHANGED[0], SAID[1], SAID[2], log=log, places=True) == []
+    for missing in (SAID[1], SAID[2]):
+        (other,) = {SAID[1], SAID[2]} - {missing}
+        assert told({}, CREATED, ONE, STARTED, CHANGED[0], other, log=log, places=True)
+
+
+def test_a_member_who_has_left_hears_nothing_of_threads() -> None:
+    log: list[Event] = [*THREADED[:9], MemberLeft(ROOM, ME, "member"), SAID[2], CHANGED[2]]
+    due: list[Event] = [CREATED, ONE, STARTED, CHANGED[0], SAID[1], log[9]]
+    assert told({}, *due, log=log, places=True) == []
+    assert told({}, *due, SAID[2], log=log, places=True)
 
 
 def test_to_be_sent_away_with_another_token_than_that_of_the_last_event_is_noticed() -> None:
