@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from tools.people.asking import Ask, Asking, Command, Reply
 from tools.people.sessions import Account
 
-Follow: TypeAlias = Callable[[str, str], Coroutine[Any, Any, None]]
+Follow: TypeAlias = Callable[[str, str, Callable[[], None]], Coroutine[Any, Any, None]]
 
 WITHDRAWN_SECONDS: Final = 2.0  # after which no process grants what was taken away
 _STRANGER: Final = Account(0, "")
@@ -39,7 +39,8 @@ class Colleague:
 
 
 class Colleagues(Asking):
-    """``owner`` manages them. ``follow``: follows the stream of a server with a token until it ends. ``handles``: how
+    """``owner`` manages them. ``follow``: follows the stream of a server with a token until it ends,
+    and says when something has come. ``handles``: how
     many they race for. ``grace_seconds``: that a server may be late by, since it may be frozen."""
 
     later = frozenset({429, 503})  # a sign-in that had no answer counts as wrong for a while
@@ -299,19 +300,26 @@ class Colleagues(Asking):
         if issued is not None:
             one.account = Account(one.account.account_id, issued.body["token"])
 
-    def _following(self, token: str) -> Sequence["asyncio.Task[None]"]:
-        following = [asyncio.create_task(self._follow(url, token)) for url in self._urls()]
+    def _following(self, token: str) -> "Mapping[asyncio.Task[None], asyncio.Event]":
+        """The streams, each with whether it has begun: one that waits for its first event shows nothing."""
+        following: dict[asyncio.Task[None], asyncio.Event] = {}
+        for url in self._urls():
+            begun = asyncio.Event()
+            following[asyncio.create_task(self._follow(url, token, begun.set))] = begun
         self._streams.update(following)
         return following
 
-    async def _end(self, one: Colleague, tokens: Sequence[str], following: Sequence["asyncio.Task[None]"]) -> None:
+    async def _end(
+        self, one: Colleague, tokens: Sequence[str], following: "Mapping[asyncio.Task[None], asyncio.Event]"
+    ) -> None:
         """These have ended now, with their streams."""
         since = self._steady()
         one.ended = [*one.ended, *((token, since) for token in tokens)][-_ENDED:]
         for token in tokens:
             await self._refused(token, since, "GET", "/v1/me", None, 401)
         late = self._withdrawn_seconds + _LOOK_SECONDS[1] - (self._steady() - since)
-        if following and (await asyncio.wait(following, timeout=max(0.0, late)))[1]:
+        going = (await asyncio.wait(following, timeout=max(0.0, late)))[1] if following else ()
+        if any(following[each].is_set() for each in going):
             self._say(f"a stream of account {one.account.account_id} outlives its token")
         await self._hang_up(following)
 

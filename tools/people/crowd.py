@@ -169,12 +169,13 @@ class Crowd:
         await asyncio.gather(*self._talking, *self._listening, return_exceptions=True)
 
 
-async def _follow(url: str, token: str) -> None:
+async def _follow(url: str, token: str, begun: Callable[[], None]) -> None:
     with suppress(OSError, EOFError, Refused):
         stream = await Sse.open(url, token, None)
         try:
             while True:
                 await stream.next()
+                begun()
         finally:
             await stream.close(roughly=True)
 

@@ -709,12 +709,12 @@ class _Personnel(_Modelled):
     async def work(self) -> None:
         await self.colleagues.work(self.pause_seconds)
 
-    async def _follow(self, url: str, token: str) -> None:
+    async def _follow(self, url: str, token: str, begun: Callable[[], None]) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         with contextlib.suppress(httpx.HTTPError):
             async with self.visit.streaming.stream("GET", f"{url}/v1/stream", headers=headers) as response:
                 async for _ in response.aiter_bytes():
-                    continue
+                    begun()
 
 
 class _Racer(_Personnel):
