@@ -35,7 +35,7 @@ from tests.support.protocol_server import Client
 _PACKAGE: Final = str(Path(falcon.__file__).parent) + "/"
 _PAGE: Final = (Path(__file__).parent.parent / "docs/architecture.md").read_text()
 _LOOPS: Final = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-_TRIES: Final = 12
+_TRIES: Final = 22
 # Callbacks of timers.
 _BACKGROUND: Final = (
     "LocalGateway._tick",
