@@ -1,7 +1,7 @@
 """Bookmarks of one's own: set one, remove it, list all; and their lines in exports and imports."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -20,8 +20,9 @@ from falcon.features.bookmarks.rules import (
     SetBookmark,
 )
 from falcon.features.bookmarks.table import LAST, BookmarkRow, bookmarks_of
-from falcon.features.messages.api import find_message, shown_messages
+from falcon.features.messages.api import find_message, messages_in_rooms
 from falcon.features.messages.pages import is_deleted
+from falcon.features.read_marks.table import Access
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, check_time, encoded
 from falcon.http.api.operation import ApiOperation, Group
@@ -96,7 +97,8 @@ async def list_bookmarks(edge: Edge, request: AuthedRequest) -> BytesResponse:
     after = b"" if query.cursor is None else _read_cursor(query.cursor)
     rows = await bookmarks_of(edge.store, request.account_id, after, query.limit + 1)
     page = rows[: query.limit]
-    messages = await _messages(edge, request, page)
+    places = ((row.room_id, row.seq) for row in page)
+    messages = await messages_in_rooms(edge, request, places, partial(_access, edge, request), deleted=True)
     shown = (_shown(row, messages.get((row.room_id, row.seq), b"null")) for row in page)
     cursor = page[-1].key.hex() if len(rows) > len(page) else None
     return BytesResponse(200, b'{"bookmarks":[%b],"next_cursor":%b}' % (b",".join(shown), _encode(cursor)), JSON)
@@ -122,25 +124,14 @@ def _shown(row: BookmarkRow, message: bytes) -> bytes:
     )
 
 
-async def _messages(
-    edge: Edge, request: AuthedRequest, rows: Collection[BookmarkRow]
-) -> Mapping[tuple[RoomId, Seq], bytes]:
-    """The JSON of the messages in rooms that the account may read."""
-    by_room: dict[RoomId, list[Seq]] = {}
-    for row in rows:
-        by_room.setdefault(row.room_id, []).append(row.seq)
-
-    async def of_room(room_id: RoomId) -> dict[Seq, bytes]:
-        try:
-            access = await edge.reads.access(request, room_id)
-        except Problem as problem:
-            if problem.code != "room_not_found":
-                raise
-            return {}
-        return await shown_messages(edge, request, access, room_id, by_room[room_id], deleted=True)
-
-    found = await asyncio.gather(*map(of_room, by_room))
-    return {(room_id, seq): row for room_id, of in zip(by_room, found, strict=True) for seq, row in of.items()}
+async def _access(edge: Edge, request: AuthedRequest, room_id: RoomId) -> Access | None:
+    """None if the account may not read the room."""
+    try:
+        return await edge.reads.access(request, room_id)
+    except Problem as problem:
+        if problem.code != "room_not_found":
+            raise
+        return None
 
 
 # --- lines of exports and imports -------------------------------------------------------------------------------------

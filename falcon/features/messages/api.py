@@ -250,6 +250,30 @@ async def shown_messages(
     return {seq: with_more(row, reactions.get(seq), threads.get(seq)) for seq, row in found.items()}
 
 
+async def messages_in_rooms(
+    edge: Edge,
+    request: AuthedRequest,
+    places: Iterable[tuple[RoomId, Seq]],
+    access_to: Callable[[RoomId], Awaitable[Access | None]],
+    *,
+    deleted: bool = False,
+) -> dict[tuple[RoomId, Seq], bytes]:
+    """The JSON of the messages at these places, as :func:`shown_messages` gives them. ``access_to``: the caller's
+    rights in a room; None if the caller may not read it, and then its messages are left out."""
+    by_room: dict[RoomId, list[Seq]] = {}
+    for room_id, seq in places:
+        by_room.setdefault(room_id, []).append(seq)
+
+    async def of_room(room_id: RoomId) -> dict[Seq, bytes]:
+        access = await access_to(room_id)
+        if access is None:
+            return {}
+        return await shown_messages(edge, request, access, room_id, by_room[room_id], deleted=deleted)
+
+    found = await asyncio.gather(*map(of_room, by_room))
+    return {(room_id, seq): row for room_id, of in zip(by_room, found, strict=True) for seq, row in of.items()}
+
+
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = request.path_id("room_id", room_not_found)
     change: MessageChange = await request.json(_change)

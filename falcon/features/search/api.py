@@ -10,11 +10,11 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain.ids import Millis, RoomId
-from falcon.features.messages.api import shown_messages
+from falcon.features.messages.api import messages_in_rooms
 from falcon.features.messages.bodies import stored_in
 from falcon.features.people.api import check_room
 from falcon.features.people.search import all_by_name
-from falcon.features.read_marks.table import roles_in_parts
+from falcon.features.read_marks.table import Access, roles_in_parts
 from falcon.features.search.index import Has, Key, SearchIndex, Wanted
 from falcon.features.search.snippets import Snippet, snippet_of
 from falcon.features.search.terms import QUERY_CHARS_MAX, TERMS_MAX, WrongQuery, matches, parse
@@ -202,15 +202,12 @@ async def _best(
 
 async def _shown(edge: Edge, request: AuthedRequest, wanted: Wanted, keys: Sequence[Key]) -> list[bytes]:
     """The hits among these messages that the caller may read now, and that still have what is wanted."""
-    by_room = dict[RoomId, list[int]]()
-    for key in keys:
-        by_room.setdefault(key.room_id, []).append(key.seq)
-    messages = dict[tuple[RoomId, int], bytes]()
-    for room_id, seqs in by_room.items():
+
+    async def access_to(room_id: RoomId) -> Access | None:
         access = await edge.store.access(room_id, request.account_id)
-        if access is not None and not (access.role is None and request.is_guest):
-            found = await shown_messages(edge, request, access, room_id, seqs)
-            messages |= {(room_id, seq): message for seq, message in found.items()}
+        return None if access is None or (access.role is None and request.is_guest) else access
+
+    messages = await messages_in_rooms(edge, request, ((key.room_id, key.seq) for key in keys), access_to)
     shown = list[bytes]()
     for key in keys:
         message = messages.get((key.room_id, key.seq))
