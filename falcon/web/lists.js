@@ -24,12 +24,11 @@ function entry(app, dialog, { room_id, seq, author_id, posted_at }, text, ...mor
 /** The names of authors, also of rooms that the page does not show. */
 async function learnNames(chat, messages) {
   const unknown = new Set(messages.map(({ author_id }) => author_id).filter((id) => id && !chat.people.has(id)));
-  for (const id of unknown) {
-    try {
-      chat.people.set(id, (await chat.falcon.account(id)).name);
-    } catch (failure) {
-      console.warn("a name could not be read", failure);
-    }
+  if (!unknown.size) return;
+  try {
+    for (const { account_id, name } of await chat.falcon.accountsOf(unknown)) chat.people.set(account_id, name);
+  } catch (failure) {
+    console.warn("names could not be read", failure);
   }
 }
 
