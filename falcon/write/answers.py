@@ -189,7 +189,8 @@ class AnswerWindow:
         forgotten = 0
         while self._oldest and forgotten < most:
             name = self._oldest[0]
-            if _given_at(self._places[name]) >= at - self.window:
+            _, _, given_at, _ = _PLACE.unpack(self._places[name])
+            if given_at >= at - self.window:
                 break
             del self._places[name]
             self._oldest.popleft()
@@ -210,7 +211,9 @@ class AnswerWindow:
 
     def seconds_to_forget(self, at: Millis) -> float:
         """Seconds until the next answer is forgotten."""
-        oldest = _given_at(self._places[self._oldest[0]]) if self._oldest else at
+        oldest = at
+        if self._oldest:
+            _, _, oldest, _ = _PLACE.unpack(self._places[self._oldest[0]])
         return max(1.0, (oldest + self.window + 1 - at) / 1_000)
 
 
@@ -246,11 +249,6 @@ class UsedKeys:
         self._newer[name] = now_ms << _FINGERPRINT_BITS | fingerprint & _FINGERPRINT_MASK
         if len(self._newer) >= self._most:
             self._newer, self._older = {}, self._newer
-
-
-def _given_at(place: bytes) -> Millis:
-    at: Millis = _PLACE.unpack(place)[2]
-    return at
 
 
 def _account_of(name: str) -> AccountId:

@@ -16,8 +16,10 @@ from typing import Any, Final
 FOLDER: Final = os.environ.get("PROVOKED_FAULTS", "")
 _SLOW_SECONDS: Final = 1.2
 _SLOW_EVERY_SECONDS: Final = 4.0
-_LEAKED_BYTES: Final = 512 << 10  # with each request
-_LEAKED_MAX: Final = 400  # a test must not take all of the machine's memory
+_LEAKED_BYTES: Final = 512 << 10  # with a request
+# As many requests as there are would reach the most before the alert looks at a process of this age.
+_LEAKED_SECONDS: Final = 0.3
+_LEAKED_MAX: Final = 600  # a test must not take all of the machine's memory: three minutes
 _GARBAGE: Final = 40_000  # objects with each request
 
 
@@ -30,6 +32,7 @@ class _Handlers:
 
     def __init__(self) -> None:
         self._leaked: list[bytearray] = []
+        self._leaks_again = 0.0
         self._kept: list[list[Any]] = []
         self._previews: Any = None
 
@@ -48,14 +51,19 @@ class _Handlers:
         while _is_there("handler-blocks"):
             time.sleep(0.05)
         if _is_there("memory-leaks"):
-            if len(self._leaked) < _LEAKED_MAX:
-                self._leaked.append(bytearray(b"x" * _LEAKED_BYTES))
+            self._leak()
         else:
             self._leaked.clear()
         if _is_there("garbage"):
             self._litter()
         if _is_there("dispatcher-hangs"):
             self._hang()
+
+    def _leak(self) -> None:
+        now = time.monotonic()
+        if now >= self._leaks_again and len(self._leaked) < _LEAKED_MAX:
+            self._leaks_again = now + _LEAKED_SECONDS
+            self._leaked.append(bytearray(b"x" * _LEAKED_BYTES))
 
     def _litter(self) -> None:
         """Objects that only the collector can free, beside many that are new and that it looks at in vain."""
