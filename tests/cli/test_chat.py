@@ -181,7 +181,7 @@ def test_messages_are_bookmarked_and_listed(run: Run, server: FakeFalcon) -> Non
 def test_a_search_shows_where_messages_have_the_words(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, 1, "Tea?")]
     found = run(server, "search", "Tea?", "--in", "64", "--from", "130").stdout.splitlines()
-    assert found[0] == "2026-11-25 09:30:00  64 #1  Tea? …"
+    assert found[0] == "2026-11-25 09:30:00  64 #1  Alice: Tea? …"
     assert msgspec.json.decode(run(server, "search", "two", "words", "--json").stdout.splitlines()[0])["snippet"] == [
         ["two words", True],
         [" …", False],
