@@ -178,10 +178,10 @@ async def search(
 
     names = Names(falcon)
     for hit in found.hits:
-        author = visible(await names.of(hit.room_id, hit.message.author_id))
+        by = visible(await names.of(hit.room_id, hit.message.author_id))
         pieces = ((visible(piece), is_hit) for piece, is_hit in hit.snippet)
         text = "".join(typer.style(piece, bold=True) if is_hit else piece for piece, is_hit in pieces)
-        typer.echo(f"{local_time(hit.message.posted_at)}  {hit.room_id} #{hit.message.seq}  {author}: {text}")
+        typer.echo(f"{local_time(hit.message.posted_at)}  {hit.room_id} #{hit.message.seq}  {by}: {text}")
 
 
 @asking()
