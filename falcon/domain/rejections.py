@@ -67,6 +67,7 @@ class ReadOnly(msgspec.Struct, frozen=True, tag="read-only"):
 
 class NotAllowed(msgspec.Struct, frozen=True, tag="not-allowed"):
     rule: str
+    field: str = "request"
 
 
 class LastAdmin(msgspec.Struct, frozen=True, tag="last-admin"):

@@ -240,8 +240,8 @@ def from_rejection(rejection: Rejection) -> Problem:
             return Problem(403, "not_the_author", f"Message {seq} is by another account.", rule)
         case rejections.ReadOnly():
             return read_only()
-        case rejections.NotAllowed(rule=reason):
-            return not_allowed("request", reason)
+        case rejections.NotAllowed(rule=reason, field=field):
+            return not_allowed(field, reason)
         case rejections.LastAdmin():
             rule = broken("account_id", "must not be the last admin of the room")
             return Problem(409, "last_admin", "A group room keeps at least one admin: make another member admin.", rule)

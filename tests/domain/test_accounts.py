@@ -192,13 +192,13 @@ def test_a_deactivated_account_has_no_tokens_and_gets_none() -> None:
     outcome = given(an_account(), issued(1, "c0ffee"), issued(2, "7ea")).when(ChangeAccount(ANN, deactivated=True))
     outcome.then(changed("deactivated", deactivated=True, role_changes=1), revoked(1, "c0ffee"), revoked(2, "7ea"))
     deactivated = Given(outcome.world)
-    refusal = NotAllowed("a deactivated account gets no token")
+    refusal = NotAllowed("a deactivated account gets no token", "account_id")
     deactivated.when(IssueToken(ANN, "mi1k")).then_rejected(refusal)
     active = deactivated.when(ChangeAccount(ANN, deactivated=False)).then(changed("deactivated", role_changes=2))
     Given(active.world).when(IssueToken(ANN, "mi1k")).then(issued(3, "mi1k"))
 
 
-ABOVE: Final = NotAllowed("changes no account with a role above the own one, and gives no such role")
+ABOVE: Final = NotAllowed("must not be an account with a role above your own", "account_id")
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,13 @@ def test_an_account_is_changed_by_no_role_below_its_own(command: Callable[[Accou
 
 
 def test_no_role_above_the_own_one_is_given() -> None:
-    given(an_account()).when(ChangeAccount(ANN, "admin", role="owner")).then_rejected(ABOVE)
-    given().when(CreateAccount("Ann", "owner", by_role="admin")).then_rejected(ABOVE)
+    too_high = NotAllowed("must not be above your own", "role")
+    given(an_account()).when(ChangeAccount(ANN, "admin", role="owner")).then_rejected(too_high)
+    given().when(CreateAccount("Ann", "owner", by_role="admin")).then_rejected(too_high)
+    given(an_account()).when(ChangeAccount(ANN, role="admin", by_itself=True)).then_rejected(too_high)
+    for role in ("owner", "admin", "guest"):
+        asked = given(an_account(is_admin=True)).when(ChangeAccount(ANN, role=role, by_itself=True))
+        assert isinstance(asked.decision, Decided)
     given(an_account()).when(ChangeAccount(ANN, "admin", role="admin")).then(
         changed("role", role="admin", role_changes=1)
     )

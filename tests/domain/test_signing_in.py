@@ -148,7 +148,7 @@ def test_a_link_for_an_administrator_comes_from_an_administrator(role: AccountRo
     if may:
         asked.then(LINK).answered(LinkAnswer("Ann", LATER, "sealed"))
     else:
-        asked.then_rejected(NotAllowed("changes no account with a role above the own one, and gives no such role"))
+        asked.then_rejected(NotAllowed("must not be an account with a role above your own", "account_id"))
 
 
 def test_an_owner_signs_out_of_the_last_session_and_keeps_the_last_token() -> None:

@@ -272,6 +272,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.not-the-author": _answered(rejections.NotTheAuthor(ROOM, 42)),
     "command-answered.v1.read-only": _answered(rejections.ReadOnly(ROOM)),
     "command-answered.v1.not-allowed": _answered(rejections.NotAllowed("only an admin of the room may do that")),
+    "command-answered.v1.not-allowed.v2": _answered(rejections.NotAllowed("must not be above your own", "role")),
     "command-answered.v1.last-admin": _answered(rejections.LastAdmin(ROOM)),
     "command-answered.v1.last-token": _answered(rejections.LastToken(ANN)),
     "command-answered.v1.invalid": _answered(rejections.Invalid("seq", "must be at most 42")),
@@ -290,7 +291,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
 
 
 # The event is of its newest version, but not its answer.
-OLD_ANSWERS: Final = {"command-answered.v1.room-answer"}
+OLD_ANSWERS: Final = {"command-answered.v1.room-answer", "command-answered.v1.not-allowed"}
 
 
 def path_of(sample: str) -> Path:

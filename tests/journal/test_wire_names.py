@@ -94,7 +94,7 @@ REFUSALS = [
     "not-joined",
 ]
 
-LATER_VERSIONS = ["room-answer.v2"]
+LATER_VERSIONS = ["room-answer.v2", "not-allowed.v2"]
 
 
 def test_events_are_called_in_the_log_what_they_have_always_been_called() -> None:

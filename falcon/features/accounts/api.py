@@ -25,7 +25,7 @@ from falcon.features.accounts.rules import (
     Scope,
     Space,
     TokenAnswer,
-    refuse_above,
+    refuse_giving,
 )
 from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.accounts.wishes import change_profile, holder_of
@@ -140,7 +140,8 @@ async def _change(
     if "name" in given:
         given["name"] = read_name(given["name"])
     texts = _read_texts(asked)
-    command = ChangeAccount(account_id, _role_over(request, account_id), **given)
+    by_itself = account_id == request.account_id
+    command = ChangeAccount(account_id, _role_over(request, account_id), by_itself=by_itself, **given)
     result = await change_profile(edge, request, command, texts)
     assert isinstance(result.answer, ProfileAnswer)
     if result.answer.deactivated:
@@ -424,8 +425,8 @@ def _check_line(line: AccountLineShape, at: str) -> None:
 
 async def _check_role(checks: Checks, line: AccountLineShape, at: str) -> None:
     """Raises Problem 403."""
-    if refuse_above(checks.request.account.role, line.role) is not None:
-        raise not_allowed(f"{at}role", "must not be above the own role")
+    if (refusal := refuse_giving(checks.request.account.role, line.role)) is not None:
+        raise not_allowed(f"{at}role", refusal.rule)
 
 
 LINES: Final = (

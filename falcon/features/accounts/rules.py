@@ -54,7 +54,8 @@ class CreateAccount(msgspec.Struct, frozen=True, tag=True):
 
 
 class ChangeAccount(msgspec.Struct, frozen=True, tag=True):
-    """None leaves a field as it is. ``by_role`` as in CreateAccount.
+    """None leaves a field as it is. ``by_role`` as in CreateAccount. ``by_itself``: the account asks, and gets
+    no role above the one that it has.
 
     ``texts``: the handle, the e-mail or both as they are to be shown from now on, None for none; ``wish``: the number
     that WantTexts gave for them. ``role_changes``: how often the role has changed, as the sender has read; None if that
@@ -70,6 +71,7 @@ class ChangeAccount(msgspec.Struct, frozen=True, tag=True):
     about: str | None = None
     deactivated: bool | None = None
     hide_reads: bool | None = None
+    by_itself: bool = False
     texts: Mapping[Space, str | None] = {}
     wish: int = 0
     role_changes: int | None = None
@@ -391,7 +393,7 @@ def _opened_direct(account: Account, event: DirectRoomOpened) -> Account:
 
 
 def create_account(command: CreateAccount, account_id: AccountId, at: Millis) -> Decision:
-    if (refusal := refuse_above(command.by_role, command.role)) is not None:
+    if (refusal := refuse_giving(command.by_role, command.role)) is not None:
         return refusal
     created = AccountCreated(
         account_id,
@@ -411,7 +413,9 @@ def create_account(command: CreateAccount, account_id: AccountId, at: Millis) ->
 
 def change_account(account: Account, command: ChangeAccount, _: Millis) -> Decision:
     role = command.role or account.role
-    if (refusal := refuse_above(command.by_role, account.role, role)) is not None:
+    if (refusal := refuse_above(command.by_role, account.role)) is not None:
+        return refusal
+    if (refusal := refuse_giving(account.role if command.by_itself else command.by_role, role)) is not None:
         return refusal
     if command.refusal is not None:
         return command.refusal
@@ -465,7 +469,7 @@ def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
     if (refusal := refuse_above(command.by_role, account.role)) is not None:
         return refusal
     if account.deactivated:
-        return NotAllowed("a deactivated account gets no token")
+        return NotAllowed("a deactivated account gets no token", "account_id")
     if len(account.tokens) >= limits.TOKENS_MAX:
         return NotAllowed(f"an account has at most {limits.TOKENS_MAX} tokens; revoke one first")
     token_id = account.tokens_issued + 1
@@ -527,10 +531,17 @@ def token_number(account: Account, token_hash: str) -> int:
     return next((n for n, token in account.tokens.items() if token.token_hash == token_hash), 0)
 
 
-def refuse_above(by_role: AccountRole | None, *roles: AccountRole) -> NotAllowed | None:
-    """Refuse to change an account with a role above one's own, or to give such a role."""
-    if by_role is not None and any(RANKS[role] > RANKS[by_role] for role in roles):
-        return NotAllowed("changes no account with a role above the own one, and gives no such role")
+def refuse_above(by_role: AccountRole | None, role: AccountRole) -> NotAllowed | None:
+    """Refuse to change an account with a role above one's own."""
+    if by_role is not None and RANKS[role] > RANKS[by_role]:
+        return NotAllowed("must not be an account with a role above your own", "account_id")
+    return None
+
+
+def refuse_giving(by_role: AccountRole | None, role: AccountRole) -> NotAllowed | None:
+    """Refuse to give a role above one's own."""
+    if by_role is not None and RANKS[role] > RANKS[by_role]:
+        return NotAllowed("must not be above your own", "role")
     return None
 
 

@@ -158,7 +158,7 @@ async def _check_may_invite(edge: Edge, request: AuthedRequest, new: NewInvitati
     if not request.is_admin and not (new.role == "guest" and new.rooms):
         raise not_allowed("role", "only administrators invite others than guests of rooms that they administer")
     if RANKS[new.role] > RANKS[account.role]:
-        raise not_allowed("role", "must not be above the own one")
+        raise not_allowed("role", "must not be above your own")
     for room_id in new.rooms:
         access = await edge.reads.newest(request, room_id, edge.store.access, room_id, account.account_id)
         if access is None:

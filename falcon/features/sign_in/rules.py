@@ -195,7 +195,7 @@ def issue_link(account: Account, command: IssueLink, at: Millis) -> Decision:
     if (refusal := refuse_above(command.by_role, account.role)) is not None:
         return refusal
     if account.deactivated:
-        return NotAllowed("a deactivated account signs in nowhere")
+        return NotAllowed("a deactivated account signs in nowhere", "account_id")
     event = LinkIssued(account.account_id, command.code_hash, command.expires_at)
     return Decided((event,), LinkAnswer(account.name, command.expires_at, command.sealed))
 

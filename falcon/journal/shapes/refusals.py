@@ -5,7 +5,16 @@ from typing import Final
 import msgspec
 
 from falcon.domain import rejections
-from falcon.journal.shapes.shape import Shape, answer
+from falcon.journal.shapes.shape import Shape, answer, grown
+
+
+class NotAllowedV1(msgspec.Struct, frozen=True, tag="not-allowed.v1"):
+    rule: str
+
+
+class NotAllowedV2(msgspec.Struct, frozen=True, tag="not-allowed.v2", omit_defaults=True):
+    rule: str
+    field: str = "request"
 
 
 class NotYetReadableV1(msgspec.Struct, frozen=True, tag="not-yet-readable.v1"):
@@ -24,7 +33,7 @@ REFUSALS: Final = (
     answer("message-is-deleted", rejections.MessageIsDeleted, room_id=int, seq=int),
     answer("not-the-author", rejections.NotTheAuthor, room_id=int, seq=int),
     answer("read-only", rejections.ReadOnly, room_id=int),
-    answer("not-allowed", rejections.NotAllowed, rule=str),
+    *grown("not-allowed", rejections.NotAllowed, NotAllowedV1, NotAllowedV2),
     answer("last-admin", rejections.LastAdmin, room_id=int),
     answer("last-token", rejections.LastToken, account_id=int),
     answer("invalid", rejections.Invalid, field=str, rule=str),
