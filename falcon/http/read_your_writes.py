@@ -108,12 +108,16 @@ class ReadYourWrites:
         """The account's name. None only if there is no such account. Raises Problem 503, ReadStoreUnavailable."""
         return (await self.names(request, [account_id])).get(account_id)
 
-    async def is_active(self, request: AuthedRequest, account_id: AccountId) -> bool:
-        """False if the account is deactivated. Raises Problem 503, ReadStoreUnavailable."""
-        row = (await self._store.accounts_of([account_id])).get(account_id)
-        if row is not None and row.deactivated:
-            row = (await self.newest(request, account_id, self._store.accounts_of, [account_id])).get(account_id)
-        return row is None or not row.deactivated
+    async def first_inactive(self, request: AuthedRequest, account_ids: Collection[AccountId]) -> AccountId | None:
+        """The first deactivated account among these, or None. Raises Problem 503, ReadStoreUnavailable."""
+        rows = await self._store.accounts_of(account_ids)
+        for account_id in account_ids:
+            row = rows.get(account_id)
+            if row is not None and row.deactivated:
+                row = (await self.newest(request, account_id, self._store.accounts_of, [account_id])).get(account_id)
+            if row is not None and row.deactivated:
+                return account_id
+        return None
 
     async def newest(
         self, request: AuthedRequest, identity: int, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs

@@ -13,6 +13,7 @@ from falcon.domain.rejections import (
 from falcon.features.decider import evolve_room
 from falcon.features.messages.rules import PostMessage
 from falcon.features.rooms.rules import (
+    NOT_ACTIVE,
     Member,
     MemberAnswer,
     MemberChanged,
@@ -84,6 +85,16 @@ def test_nobody_comes_into_a_room_that_is_not_there() -> None:
 
 def test_an_account_that_is_not_there_does_not_come_in() -> None:
     given(a_group()).when(PutMember(ANN, ROOM, DAN, "member", account_exists=False)).then_rejected(UnknownAccount(DAN))
+
+
+def test_a_deactivated_account_neither_comes_in_nor_changes_its_role() -> None:
+    """An admin that left can be removed as long as there is another one."""
+    for role in ("admin", "readonly"):
+        command = PutMember(ANN, ROOM, BOB, role, is_active=False)
+        given(a_group()).when(command).then_rejected(NOT_ACTIVE)
+        given(a_group(admins=[ANN, BOB])).when(command).then_rejected(NOT_ACTIVE)
+    given(a_group(members=[CAT])).when(PutMember(CAT, ROOM, BOB, "member", is_active=False)).then_rejected(ADMINS_ONLY)
+    given(a_group(admins=[ANN, BOB])).when(RemoveMember(ANN, ROOM, BOB)).then(left(BOB, role="admin"))
 
 
 def test_who_may_not_bring_anybody_in_does_not_learn_which_accounts_there_are() -> None:

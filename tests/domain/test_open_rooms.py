@@ -32,7 +32,7 @@ from tests.support.given import given
 
 OPEN = a_group(members=[BOB], is_open=True)
 DEFAULT = a_group(members=[BOB], is_open=True, default=True)
-EVERYBODY_JOINS = NotAllowed("only an owner or admin of Falcon may say which rooms new accounts join")
+EVERYBODY_JOINS = NotAllowed("only an owner or admin of Falcon may say which rooms new accounts join", "default")
 
 
 def test_an_admin_opens_the_room() -> None:

@@ -150,10 +150,12 @@ def test_a_role_that_falls_counts_within_two_seconds(falcon: Falcon, admin: Pers
 def test_an_admin_changes_no_owner_and_makes_none(falcon: Falcon, admin: Person, anna: Person) -> None:
     helper = made(falcon, admin, "admin")
     for body in ({"name": "No"}, {"role": "member"}, {"deactivated": True}, {"handle": "no"}):
-        problem(helper.patch(f"/v1/accounts/{admin.account_id}", body), 403, "not_allowed")
-    problem(helper.patch(f"/v1/accounts/{anna.account_id}", {"role": "owner"}), 403, "not_allowed")
-    problem(helper.post("/v1/accounts", {"name": "No", "role": "owner"}), 403, "not_allowed")
-    problem(helper.post(f"/v1/accounts/{admin.account_id}/tokens"), 403, "not_allowed")
+        problem(helper.patch(f"/v1/accounts/{admin.account_id}", body), 403, "not_allowed", field="account_id")
+    for person in (anna, helper):
+        path = f"/v1/accounts/{person.account_id}"
+        problem(helper.patch(path, {"role": "owner"}), 403, "not_allowed", field="role")
+    problem(helper.post("/v1/accounts", {"name": "No", "role": "owner"}), 403, "not_allowed", field="role")
+    problem(helper.post(f"/v1/accounts/{admin.account_id}/tokens"), 403, "not_allowed", field="account_id")
     problem(anna.patch(f"/v1/accounts/{helper.account_id}", {"name": "No"}), 403, "not_allowed")
 
 
@@ -178,13 +180,29 @@ def test_a_deactivated_account_is_signed_out_and_its_name_stays(falcon: Falcon, 
     assert holds_within(lambda: leaver.get("/v1/me").status_code == 401, 2)
     assert account(anna, leaver.account_id)["name"] == "Leaver"
     problem(anna.patch("/v1/me", {"handle": "leaver"}), 409, "handle_taken")
-    problem(admin.post(f"{path}/tokens"), 403, "not_allowed")
+    problem(admin.post(f"{path}/tokens"), 403, "not_allowed", field="account_id")
     assert [each["account_id"] for each in admin.get("/v1/accounts?deactivated=true").json()["accounts"]].count(
         leaver.account_id
     )
     changed(admin, path, deactivated=False)
     token = admin.post(f"{path}/tokens").json()["token"]
     assert Person(falcon, leaver.account_id, "Leaver", token).get("/v1/me").status_code == 200
+
+
+def test_a_deactivated_account_gets_no_room_and_no_role(falcon: Falcon, admin: Person, anna: Person) -> None:
+    leaver = falcon.account("Leaver")
+    room = anna.makes_room("Tea kitchen", leaver).room_id
+    changed(admin, f"/v1/accounts/{leaver.account_id}", deactivated=True)
+    member = {"account_id": leaver.account_id, "role": "member"}
+    inactive = {"field": "account_id", "rule": "must be an active account"}
+    for refused in (
+        anna.put(f"/v1/rooms/{room}/members/{leaver.account_id}", {"role": "readonly"}),
+        anna.put(f"/v1/direct/{leaver.account_id}"),
+    ):
+        assert problem(refused, 422, "invalid")["errors"] == [inactive]
+    made = anna.post("/v1/rooms", {"name": "Tea", "members": [member]})
+    problem(made, 422, "invalid", field="members[0].account_id")
+    assert anna.delete(f"/v1/rooms/{room}/members/{leaver.account_id}").status_code == 204
 
 
 def test_an_account_that_is_not_there_is_not_found(admin: Person) -> None:

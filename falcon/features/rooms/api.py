@@ -82,6 +82,9 @@ async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     missing = await edge.reads.first_missing(request, account_ids)
     if missing is not None:
         raise invalid(f"members[{account_ids.index(missing)}].account_id", f"there is no account {missing}")
+    inactive = await edge.reads.first_inactive(request, account_ids)
+    if inactive is not None and refusal is None:
+        refusal = invalid(f"members[{account_ids.index(inactive)}].account_id", NOT_ACTIVE.rule)
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
     command = CreateRoom(account_id, read_name(new.name), new.description, members)
     result = await edge.commands.dispatch(request, command, refusal=refusal)
@@ -98,11 +101,11 @@ async def open_direct(edge: Edge, request: AuthedRequest) -> BytesResponse:
     name = await edge.reads.name(request, peer_id)
     if name is None:
         raise account_not_found(peer_id)
-    if not await edge.reads.is_active(request, peer_id):
-        raise invalid(NOT_ACTIVE.field, NOT_ACTIVE.rule)
     account_id = request.account_id
     refusal = None
-    if not await edge.store.direct_rooms([(min(account_id, peer_id), max(account_id, peer_id))]):
+    if await edge.reads.first_inactive(request, [peer_id]) is not None:
+        refusal = invalid(NOT_ACTIVE.field, NOT_ACTIVE.rule)
+    elif not await edge.store.direct_rooms([(min(account_id, peer_id), max(account_id, peer_id))]):
         refusal = edge.limiter.refusal_of_new_room(account_id)
     return await _opened(edge, request, peer_id, name, refusal)
 

@@ -66,7 +66,7 @@ async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
     name = await edge.reads.name(request, account_id)
     # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
     # learn here which accounts exist.
-    is_active = await edge.reads.is_active(request, account_id)
+    is_active = await edge.reads.first_inactive(request, [account_id]) is None
     command = PutMember(
         request.account_id, room_id, account_id, change.role, name is not None, request.is_guest, is_active
     )

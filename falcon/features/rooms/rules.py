@@ -495,7 +495,7 @@ def _refuse_change(room: Room, command: ChangeRoom) -> NotAMember | NotJoined | 
     if (refusal := refuse_unless_admin(room, command.by, "change the room")) is not None:
         return refusal
     if command.default is not None and not command.by_manager:
-        return NotAllowed("only an owner or admin of Falcon may say which rooms new accounts join")
+        return NotAllowed("only an owner or admin of Falcon may say which rooms new accounts join", "default")
     return None
 
 
@@ -524,11 +524,11 @@ def put_member(room: Room, command: PutMember, _: Millis) -> Decision:
             return Decided((), MemberAnswer(command.account_id, "member", member.read_seq))
     if (refusal := refuse_unless_admin(room, command.by, "change members")) is not None:
         return refusal
+    if member is None and not command.account_exists:
+        return UnknownAccount(command.account_id)
+    if not command.is_active:
+        return NOT_ACTIVE
     if member is None:
-        if not command.account_exists:
-            return UnknownAccount(command.account_id)
-        if not command.is_active:
-            return NOT_ACTIVE
         return _join(room, command.account_id, command.role)
     answer = MemberAnswer(command.account_id, command.role, member.read_seq)
     if member.role == command.role:
