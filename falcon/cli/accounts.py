@@ -76,14 +76,23 @@ async def add(
 
 
 def _print_accounts(accounts: "list[Account]") -> None:
-    columns = (Column("Account", "right"), Column("Name", width_max=40), Column("Admin"), Column("Created"))
-    print_table(
-        columns,
-        [
-            (str(account.account_id), account.name, "yes" if account.is_admin else "", local_minute(account.created_at))
-            for account in accounts
-        ],
+    columns = (
+        Column("Account", "right"),
+        Column("Name", width_max=40),
+        Column("Handle"),
+        Column("Role"),
+        Column("Created"),
+        Column("State"),
     )
+    rows = [
+        (*_person(each), local_minute(each.created_at), "deactivated" if each.deactivated else "") for each in accounts
+    ]
+    print_table(columns, rows)
+
+
+def _person(account: "Account") -> tuple[str, str, str, str]:
+    handle = f"@{account.handle}" if account.handle else ""
+    return str(account.account_id), account.name, handle, account.role
 
 
 @asking(_print_accounts, admin=True)
@@ -108,11 +117,7 @@ def _print_people(accounts: "list[Account]") -> None:
         Column("Role"),
         Column("Title", rest=True),
     )
-    rows = [
-        (str(each.account_id), each.name, f"@{each.handle}" if each.handle else "", each.role, each.title)
-        for each in accounts
-    ]
-    print_table(columns, rows)
+    print_table(columns, [(*_person(each), each.title) for each in accounts])
 
 
 @asking(_print_people)

@@ -42,10 +42,11 @@ def test_a_command_that_is_repeated_with_its_key_is_no_second_account(run: Run, 
 
 
 def test_accounts_are_listed(run: Run, server: FakeFalcon) -> None:
-    assert run(server, "account", "list").stdout.splitlines()[1].split() == [
-        *("130", "Alice", "yes"),
-        *("2026-11-25", "09:30"),
-    ]
+    server.accounts.append(account(131, "Ben", handle="ben", role="owner", deactivated=True))
+    header, alice, ben = run(server, "account", "list").stdout.splitlines()
+    assert header.split() == ["Account", "Name", "Handle", "Role", "Created", "State"]
+    assert alice.split() == ["130", "Alice", "admin", "2026-11-25", "09:30"]
+    assert ben.split() == ["131", "Ben", "@ben", "owner", "2026-11-25", "09:30", "deactivated"]
 
 
 def test_an_account_and_its_token_are_json_for_programs(run: Run, server: FakeFalcon) -> None:
