@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from falcon.adapters.sqlite import search_index
 from falcon.adapters.sqlite.database import transaction
 from falcon.adapters.sqlite.search_index import SqliteSearchIndex
 from falcon.adapters.sqlite.search_tables import LogHistory, SqliteSearchTables
@@ -98,6 +99,18 @@ def test_an_index_of_another_history_is_thrown_away(tmp_path: Path, history: Log
         assert again.fill("search") is Fill.FILLING
         with pytest.raises(BeingFilled):
             found(path)
+
+
+def test_a_word_that_other_rooms_say_all_the_time_is_found_in_quiet_rooms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "_RANKED_LOOKED_AT_MAX", 50)
+    tables = SqliteSearchTables(tmp_path / "search.db", HISTORY)
+    write_all(tables, [w for seq in (1, 2) for room in range(40) for w in some(64 * (room + 2), seq, "tea", NOW + seq)])
+    write_all(tables, [w for seq in range(3, 100) for w in some(64, seq, "tea", NOW + seq)])
+    quiet = wanting("tea", *(64 * (room + 2) for room in range(40)))
+    found = asyncio.run(SqliteSearchIndex(tmp_path / "search.db").best(quiet, 50))
+    assert len(found) == 50 and {key.room_id for key in found} == set(quiet.rooms)
 
 
 def test_a_message_that_comes_late_stands_at_its_time(tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ class SearchIndexContract(ABC):
         tell(*(MessagePosted(posted(room, 1, "tea", NOW + room)) for room in rooms))
         wanted = Wanted(parse("tea"), frozenset(rooms[::2]))
         assert asyncio.run(_all(index, wanted, 50)) == [Key(NOW + room, room, 1) for room in rooms[::2]][::-1]
+        some = Wanted(parse("tea"), frozenset(rooms[::4]))
+        assert asyncio.run(index.best(some, 1_000)) == [Key(NOW + room, room, 1) for room in rooms[::4]][::-1]
 
 
 def _queries(chance: random.Random, texts: list[str]) -> Iterable[Wanted]:

@@ -3,8 +3,9 @@
 import heapq
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -23,16 +24,10 @@ _WAITING: Final = 32  # at 20 ms each the last one waits for a third of a second
 _ROOM_TERMS_MAX: Final = 500
 _LOOKED_AT_MAX: Final = 10_000  # hits whose room is looked at for one page: some 15 ms
 _RANKED_ROOM_TERMS_MAX: Final = 20  # FTS5's ranking counts the messages of each
+_RANKED_LOOKED_AT_MAX: Final = 20_000  # hits that are ranked once their room was looked at: some 40 ms
 _END: Final = 1 << 62  # beyond every number
 
 T = TypeVar("T")
-
-
-class _Found(NamedTuple):
-    """``complete_to``: all hits from this one on are among the keys; None: all there are."""
-
-    keys: list[tuple[Key, int]]
-    complete_to: Key | None
 
 
 class SqliteSearchIndex:
@@ -95,30 +90,41 @@ def _reached(connection: apsw.Connection) -> Cursor:
 
 
 def _newest(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit: int) -> Hits:
-    found, complete_to = _look(connection, wanted, below, limit + 1)
-    keys = [key for key, _ in found]
-    return Hits(keys[:limit], keys[limit - 1] if len(keys) > limit else complete_to)
+    found = _look(connection, wanted, below, limit + 1)
+    return found if len(found.keys) <= limit else Hits(found.keys[:limit], found.keys[limit - 1])
 
 
 def _best(connection: apsw.Connection, wanted: Wanted, limit: int) -> list[Key]:
-    """A hit that is not among the scored ones comes after them: in more rooms than terms are made of, a word may be in
-    very many newer messages of other rooms."""
-    found = _look(connection, wanted, None, RANKED_MAX).keys
-    if not found:
-        return []
-    rooms = wanted.rooms if len(wanted.rooms) <= _RANKED_ROOM_TERMS_MAX else ()
-    numbers = [number for _, number in found]
+    """Ranks the newest hits by their numbers, whose order differs from that of time within a day at most.
+
+    In more rooms than terms are made of, a word may be in very many newer messages of other rooms. Then hits that are
+    not ranked come after the ones that are.
+    """
+    are_terms = len(wanted.rooms) <= _RANKED_ROOM_TERMS_MAX
+    rooms = frozenset(wanted.rooms)
     rows: Any = connection.execute(
-        "SELECT rowid, bm25(words, 1, 0) FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
-        " ORDER BY rowid DESC LIMIT ?",
-        (_match(wanted, rooms), min(numbers), max(numbers), 2 * RANKED_MAX),
+        "SELECT bm25(words, 1, 0), posted_at, room_id, seq, parent FROM words JOIN places ON id = words.rowid"
+        " WHERE words MATCH ? AND words.rowid >= ? AND words.rowid < ? AND posted_at > ? AND posted_at < ?"
+        " ORDER BY words.rowid DESC LIMIT ?",
+        (
+            _match(wanted, rooms if are_terms else ()),
+            *_bounds(wanted, None),
+            -1 if wanted.after is None else wanted.after,
+            _END if wanted.before is None else wanted.before,
+            RANKED_MAX if are_terms else _RANKED_LOOKED_AT_MAX,
+        ),
     )
-    scores: dict[int, float] = dict(rows)
-    ranked = heapq.nsmallest(limit, ((scores.get(number, 0.0), n, key) for n, (key, number) in enumerate(found)))
-    return [key for _, _, key in ranked]
+    hits = ((row[0], n, row) for n, row in enumerate(rows) if row[2] in rooms or row[4] in rooms)
+    best = heapq.nsmallest(limit, islice(hits, RANKED_MAX))
+    ranked = [Key(*row[1:4]) for _, _, row in best]
+    if are_terms or len(ranked) == limit or len(rooms) > _ROOM_TERMS_MAX:
+        return ranked
+    known = set(ranked)
+    others = [key for key in _look(connection, wanted, None, limit).keys if key not in known]
+    return [*ranked, *others[: limit - len(ranked)]]
 
 
-def _look(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit: int) -> _Found:
+def _look(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit: int) -> Hits:
     """The newest ``limit`` hits.
 
     Numbers follow the days, and within a day messages are at most so late as the day says. So what follows a hit in the
@@ -127,26 +133,24 @@ def _look(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit:
     are_terms = len(wanted.rooms) <= _ROOM_TERMS_MAX
     match = _match(wanted, wanted.rooms if are_terms else ())
     rooms = wanted.rooms if are_terms else frozenset(wanted.rooms)
-    newest = min((at for at in (wanted.before, below and below.posted_at + 1) if at is not None), default=None)
-    first = 0 if wanted.after is None else wanted.after // DAY_MILLIS << DAY_BITS
-    last = _END if newest is None else newest // DAY_MILLIS + 1 << DAY_BITS
-    kept: list[tuple[Key, int]] = []
+    newest = _newest_of(wanted, below)
+    kept: list[Key] = []
     day, late = -1, 0
     rows: Any = connection.execute(
         "SELECT id, posted_at, room_id, seq, parent FROM words JOIN places ON id = words.rowid"
         " WHERE words MATCH ? AND words.rowid >= ? AND words.rowid < ? ORDER BY words.rowid DESC",
-        (match, first, last),
+        (match, *_bounds(wanted, below)),
     )
     for looked_at, (number, posted_at, room_id, seq, parent) in enumerate(rows):
         if number >> DAY_BITS != day:
             day = number >> DAY_BITS
             late = _late(connection, day)
         rest = posted_at + late  # no message that follows is newer
-        if len(kept) == limit and kept[0][0].posted_at > rest:
+        if len(kept) == limit and kept[0].posted_at > rest:
             break
         if looked_at >= _LOOKED_AT_MAX and not are_terms and (newest is None or rest + 1 < newest):
             complete_to = Key(rest + 1, 0, 0)
-            return _Found(sorted((each for each in kept if each[0] >= complete_to), reverse=True), complete_to)
+            return Hits(sorted((each for each in kept if each >= complete_to), reverse=True), complete_to)
         key = Key(posted_at, room_id, seq)
         if (
             (are_terms or room_id in rooms or parent in rooms)
@@ -154,12 +158,24 @@ def _look(connection: apsw.Connection, wanted: Wanted, below: Key | None, limit:
             and _is_within(posted_at, wanted)
         ):
             if len(kept) == limit:
-                heapq.heappushpop(kept, (key, number))
+                heapq.heappushpop(kept, key)
                 continue
-            kept.append((key, number))
+            kept.append(key)
             if len(kept) == limit:
                 heapq.heapify(kept)
-    return _Found(sorted(kept, reverse=True), None)
+    return Hits(sorted(kept, reverse=True), None)
+
+
+def _newest_of(wanted: Wanted, below: Key | None) -> Millis | None:
+    """Hits are not as new; None: they may have any time."""
+    return min((at for at in (wanted.before, below and below.posted_at + 1) if at is not None), default=None)
+
+
+def _bounds(wanted: Wanted, below: Key | None) -> tuple[int, int]:
+    """The first number and the one after the last, of the days that may have hits."""
+    newest = _newest_of(wanted, below)
+    first = 0 if wanted.after is None else wanted.after // DAY_MILLIS << DAY_BITS
+    return first, _END if newest is None else newest // DAY_MILLIS + 1 << DAY_BITS
 
 
 def _is_within(posted_at: Millis, wanted: Wanted) -> bool:
