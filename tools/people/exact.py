@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import quote
 
 from tools.people.asking import Ask, Asking, Command, Reply
 from tools.people.history import spoken
@@ -99,7 +100,10 @@ class Told:
 
 
 class Exact(Asking):
-    """``people`` talk; ``founder`` opens rooms up to ``rooms_max``, if limits are on, and beyond."""
+    """``people`` talk; ``founder`` opens rooms up to ``rooms_max``, if limits are on, and beyond.
+
+    ``is_searched``: there is an index of messages, which they ask.
+    """
 
     def __init__(
         self,
@@ -111,12 +115,14 @@ class Exact(Asking):
         *,
         steady: Callable[[], float],
         rooms_max: int | None = None,
+        is_searched: bool = False,
         name: str = "exact",
     ) -> None:
         super().__init__(ask, urls, chance, steady=steady, name=name)
         self.told = Told()
         self.posted: Callable[[str], object] = lambda posted_at: None  # hears the time of each new message
         self.operations = 0
+        self.is_searched = is_searched
         self._founder = founder
         self._people = people
         self._rooms_max = rooms_max
@@ -172,6 +178,7 @@ class Exact(Asking):
             self._read_page: 10,
             self._list: 7,
             self._list_pins: 4,
+            self._search: 8 if self.is_searched else 0,
             self._retry: 8,
             self._misuse_a_key: 3,
             self._open_another: 4 if self._rooms_max is not None else 0,
@@ -184,6 +191,15 @@ class Exact(Asking):
         """Ask for everything again whose key must still be known."""
         for done in self._recent():
             await self._again(done)
+
+    async def find_all(self) -> None:
+        """Search for every message, until something is wrong."""
+        for room_id, room in self.told.rooms.items():
+            person = self._member_of(room)
+            for seq, message in enumerate(room.messages, 1):
+                if self.wrong:
+                    return
+                await self._find(person, room_id, room, seq, message.version)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -447,6 +463,26 @@ class Exact(Asking):
         if found != wanted:
             differs = [(one, other) for one, other in zip(found, wanted, strict=False) if one != other][:1]
             self._say(f"{where} is shown with {len(found)} messages of {len(wanted)}, and otherwise: {differs}")
+
+    async def _search(self) -> None:
+        """For a message, by its text of now or an older one. Also by one who has left its room."""
+        person, room_id, room = self._anybody()
+        if room.messages:
+            seq = self.chance.randint(1, len(room.messages))
+            await self._find(person, room_id, room, seq, self.chance.randint(0, room.messages[seq - 1].version))
+
+    async def _find(self, person: Account, room_id: int, room: Room, seq: int, version: int) -> None:
+        message = room.messages[seq - 1]
+        reply = await self._query(person, f"/v1/search?q={quote(f'{message.token}/{version}')}")
+        if reply is None:
+            return
+        if reply.status != 200:
+            self._say(f"a search was answered {reply.status} {reply.body}")
+            return
+        found = [(hit["room_id"], hit["message"]["seq"]) for hit in reply.body["hits"]]
+        is_there = version == message.version and not message.deleted and person.account_id in room.members
+        if found != [(room_id, seq)] * is_there:
+            self._say(f"{message.token}/{version}, message {seq} of room {room_id}, is found as {found}: {is_there}")
 
     async def _list(self) -> None:
         person = self.chance.choice(self._people)

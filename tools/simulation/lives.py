@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 import msgspec
 
 from falcon.client import FalconClient
@@ -215,6 +216,7 @@ class LivesCourse:
             random.Random(chance.random()),
             steady=lambda: machine.simulation.now,
             rooms_max=_ROOMS_MAX,
+            is_searched=True,
         )
         self.exact.posted = self._look_at_time
         await self.exact.open_rooms(_ROOMS)
@@ -228,6 +230,7 @@ class LivesCourse:
                 self._outcome.faults.append(f"{began:.1f} s: {act.__name__} {await act(self)}")
             await self.step()
         await self.exact.retry_all()
+        await self.exact.find_all()
         self.listener.ending = self.exact.ending = True
         await listening
         self._judge()
@@ -338,6 +341,18 @@ async def change_the_processes(course: LivesCourse) -> str:
     return f"to {count}"
 
 
+async def hold_up_the_index(course: LivesCourse) -> str:
+    """Nothing can be written to the index of messages. Only searches wait for it."""
+    course.exact.is_searched = False
+    index = apsw.Connection(str(embedded.search_of(course.machine.settings)))
+    index.execute("BEGIN IMMEDIATE")
+    for _ in range(course.chance.randint(5, 15)):
+        await course.step()
+    index.close()
+    course.exact.is_searched = True
+    return ""
+
+
 async def let_minutes_pass(course: LivesCourse) -> str:
     await asyncio.sleep(_MINUTES_SECONDS)
     return ""
@@ -356,5 +371,6 @@ ACTS: Final[Sequence[Act]] = (
     lose_a_while,
     lose_a_while,
     change_the_processes,
+    hold_up_the_index,
     let_minutes_pass,
 )

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import apsw
 
 import falcon.run.bootstrap as composing
-from falcon.adapters.sqlite import database, files, journal
+from falcon.adapters.sqlite import database, files, journal, search_tables
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.http.internal.connection import Deliver, EdgeConnection
@@ -224,6 +224,7 @@ class SimulatedMachine:
                 (database, "connect", opened),
                 (database, "BUSY_MILLISECONDS", 0),
                 (journal, "BUSY_MILLISECONDS", 0),
+                (search_tables, "BUSY_MILLISECONDS", 0),
                 (journal, "_TAKEOVER_SECONDS", 0),
                 (files, "_CLOSED_MILLISECONDS", 0),
                 (places, "LocalCommands", partial(_Commands, machine)),

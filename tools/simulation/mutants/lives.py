@@ -1,8 +1,14 @@
 """Mistakes that show between two lives of a machine, to people who count along."""
 
 import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import apsw
+
+from falcon.adapters.sqlite.read_store import read_store
+from falcon.adapters.sqlite.search_index import SqliteSearchIndex
 from falcon.adapters.sqlite.tail import SqliteStarts
 from falcon.domain.rejections import KeyReused
 from falcon.features import decider
@@ -14,6 +20,8 @@ from falcon.http import command_client
 from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge
 from falcon.http.problems import from_rejection
+from falcon.journal.envelope import Position
+from falcon.run.bootstrap import embedded
 from falcon.write import snapshots
 from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tools.simulation.schedules import LIVES
@@ -58,7 +66,27 @@ def _for_ever(view: Any, room_id: int, account_id: int) -> Any:
     return _access(view, room_id, account_id) or Access("member", 0, 0, 0)
 
 
+def _with_the_index(readers: Sequence[apsw.Connection], partitions: int) -> Any:
+    """The index of messages counts in the positions that reads wait for."""
+    store = read_store(readers, partitions)
+    index = SqliteSearchIndex(Path(readers[0].filename).with_name("search.db"))
+    applied, applied_in = store.applied, store.applied_in
+
+    async def least(partition: int) -> int:
+        return min(await applied(partition), (await index.reached()).get(partition, Position()).offset)
+
+    async def least_in(partitions: Collection[int]) -> dict[int, int]:
+        reached = await index.reached()
+        return {
+            each: min(at, reached.get(each, Position()).offset) for each, at in (await applied_in(partitions)).items()
+        }
+
+    store.applied, store.applied_in = least, least_in  # type: ignore[method-assign]
+    return store
+
+
 MUTANTS: Final = (
+    mutant("a sink counts in applied", embedded, "read_store", _with_the_index, LIVES),
     mutant("a token does not say in which history it was given", SqliteStarts, "number", lambda *_: 7, LIVES),
     mutant("an ETag does not say in which history it was given", Edge, "history_of", lambda *_: 7, LIVES),
     Mutant("a pin outlives its message", (Replaced(decider, "_RULES", _ALONE),), LIVES),
