@@ -61,6 +61,7 @@ export function openDirectory(app) {
   searchWhileTyping(input, search, show, (failure) => (note.textContent = reason(failure)));
   input.addEventListener("input", () => show(null));
   dialog.addEventListener("keydown", (event) => {
+    if (event.isComposing || event.keyCode === 229) return; // the Enter that ends a conversion chooses nothing
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const places = [input, ...list.querySelectorAll("button")];
     if (step) {
@@ -69,6 +70,8 @@ export function openDirectory(app) {
     } else if (event.key === "Enter" && document.activeElement === input) {
       event.preventDefault();
       places[1]?.click();
+    } else if (event.key === "Escape") {
+      dialog.close(); // a search box takes the first Escape to empty itself
     }
   });
   show(null);

@@ -65,6 +65,10 @@ def test_a_new_colleague_comes_by_an_invitation_and_writes_in_an_open_room(
     found.page.keyboard.press("Control+k")
     found.page.get_by_role("searchbox", name="Name or handle").fill("ゆう")
     expect(found.page.get_by_role("button", name="鈴木 ゆうこ")).to_be_visible()
+    found.page.get_by_role("searchbox").dispatch_event("keydown", {"key": "Enter", "isComposing": True})
+    expect(found.page.get_by_role("button", name="鈴木 ゆうこ")).to_be_visible()
+    found.page.keyboard.press("Escape")
+    expect(found.page.get_by_role("dialog")).to_have_count(0)
 
     used = screen().page
     used.goto(url)
