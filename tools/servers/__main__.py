@@ -4,8 +4,9 @@ a container."""
 import argparse
 import sys
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from tools.harness.ports import HOST
 from tools.servers import hbase, kafka, opensearch
@@ -49,20 +50,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     servers = parser.add_subparsers(dest="server", required=True)
     one = servers.add_parser("kafka", help=f"Kafka {kafka.VERSION}")
-    for start in _actions(one, kafka.default_folder(), _on_kafka, "node", int, _ONE):
+    for start in _actions(one, kafka.default_folder(), "node", int, _ONE):
         start.add_argument("--port", type=int, help=f"of the first broker; {kafka.PORT} the first time")
         start.add_argument("--nodes", type=int, choices=(1, 3), help="3 the first time")
         start.add_argument("--listen", metavar="ADDRESS", help=f"for clients; {HOST} the first time")
         start.add_argument("--advertise", metavar="NAME", help="by which clients reach it, if not at that address")
     other = servers.add_parser("hbase", help=f"HBase {hbase.VERSION}")
     on_one = {**_ONE, "restart": "end it, start it again"}
-    for start in _actions(other, hbase.default_folder(), _on_hbase, "role", str, on_one):
+    for start in _actions(other, hbase.default_folder(), "role", str, on_one):
         start.add_argument("--port", type=int, help=f"of the first gateway; {hbase.PORT} the first time")
         start.add_argument("--region-servers", type=int, help="0, all in one process but the gateways, the first time")
         start.add_argument("--gateways", type=int, help="1 the first time")
         start.add_argument("--listen", metavar="ADDRESS", help=f"of the gateways; {HOST} the first time")
     third = servers.add_parser("opensearch", help=f"OpenSearch {opensearch.VERSION}")
-    for start in _actions(third, opensearch.default_folder(), _on_opensearch, "node", str, {}):
+    for start in _actions(third, opensearch.default_folder(), "node", str, {}):
         start.add_argument("--port", type=int, help=f"{opensearch.PORT} the first time")
         start.add_argument("--listen", metavar="ADDRESS", help=f"for clients; {HOST} the first time")
     servers.add_parser("jars", help="fetch the jars of all, start nothing").set_defaults(run=_fetch)
@@ -72,7 +73,6 @@ def _parser() -> argparse.ArgumentParser:
 def _actions(
     server: argparse.ArgumentParser,
     folder: Path,
-    run: Callable[[argparse.Namespace], int],
     part: str,
     kind: type,
     on_one: dict[str, str],
@@ -82,51 +82,27 @@ def _actions(
     for name, words in {**_WHOLE, **on_one}.items():
         action = actions.add_parser(name, help=words, description=words)
         action.add_argument("--folder", type=Path, default=folder, help="default: %(default)s")
-        action.set_defaults(run=run)
+        action.set_defaults(run=_run)
         if name in on_one:
             action.add_argument("part", metavar=part.upper(), type=kind)
     return [actions.choices["start"], actions.choices["serve"]]
 
 
-def _on_kafka(chosen: argparse.Namespace) -> int:
-    if chosen.action == "start":
-        cluster = _kafka(chosen)
-        print(f"Kafka: {cluster.start(_say)}")
-        print(cluster.bootstrap)
-        return 0
+def _run(chosen: argparse.Namespace) -> int:
+    kind, configured, address = _SERVERS[chosen.server]
     if chosen.action == "serve":
-        return serve(_kafka(chosen), _say)
-    return _on_any(Kafka.open(chosen.folder), chosen)
-
-
-def _on_hbase(chosen: argparse.Namespace) -> int:
+        return serve(configured(chosen), _say)
     if chosen.action == "start":
-        cluster = _hbase(chosen)
-        print(f"HBase: {cluster.start(_say)}")
-        print(cluster.addresses)
+        server = configured(chosen)
+        print(f"{kind.__name__}: {server.start(_say)}")
+        print(address(server))
         return 0
-    if chosen.action == "serve":
-        return serve(_hbase(chosen), _say)
-    return _on_any(HBase.open(chosen.folder), chosen)
-
-
-def _on_opensearch(chosen: argparse.Namespace) -> int:
-    if chosen.action == "start":
-        node = _opensearch(chosen)
-        print(f"OpenSearch: {node.start(_say)}")
-        print(node.url)
-        return 0
-    if chosen.action == "serve":
-        return serve(_opensearch(chosen), _say)
-    return _on_any(OpenSearch.open(chosen.folder), chosen)
-
-
-def _on_any(cluster: Kafka | HBase | OpenSearch, chosen: argparse.Namespace) -> int:
+    server = kind.open(chosen.folder)
     if chosen.action != "status":
-        return _do(cluster, chosen)
-    code = _show(cluster.status())
+        return _do(server, chosen)
+    code = _show(server.status())
     if code == 0:
-        cluster.check()
+        server.check()
     return code
 
 
@@ -168,6 +144,14 @@ def _opensearch(chosen: argparse.Namespace) -> OpenSearch:
         before = OpenSearch(chosen.folder)
     port, listen = _either(chosen.port, before.port), _either(chosen.listen, before.listen)
     return OpenSearch(chosen.folder, port, before.heap_mib, listen)
+
+
+# By name: its kind, the function that makes it as chosen, and what clients are given.
+_SERVERS: Final[dict[str, tuple[Any, Callable[[argparse.Namespace], Any], Callable[[Any], str]]]] = {
+    "kafka": (Kafka, _kafka, attrgetter("bootstrap")),
+    "hbase": (HBase, _hbase, attrgetter("addresses")),
+    "opensearch": (OpenSearch, _opensearch, attrgetter("url")),
+}
 
 
 def _either(said: _Word | None, before: _Word) -> _Word:
