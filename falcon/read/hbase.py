@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Protocol, Typ
 
 import msgspec
 
-from falcon.domain.ids import ID_MAX
+from falcon.domain.ids import ID_MAX, RoomId
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,6 +83,9 @@ class HBaseQueryContext(Protocol):
 
     @property
     def calls(self) -> HBaseReads: ...
+
+    def row_about(self, room_id: RoomId, table: str, key: bytes) -> Row:
+        """A row that only events of the room change. A query may have it without a call."""
 
     def table(self, projection: str, table: str) -> str:
         """The table's name in HBase. Raises BeingFilled, ReadStoreUnavailable."""

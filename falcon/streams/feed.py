@@ -40,6 +40,7 @@ _HISTORY_SHARE: Final = 8  # a feed with little memory for records has an eighth
 _RECORD_BYTES: Final = 400  # of a message of 100 characters, with what the memory takes beside it
 _REMEMBERED_BYTES_MIN: Final = 1 << 20  # a client gets so much again at most
 _BACK_SECONDS: Final = 10.0  # the client's resume waits for it; it comes again with a hello if that fails
+_READS_MAX: Final = 50  # a microsecond each
 TOKEN_GROWN: Final = 44  # characters; a cut that is written now is there before a token has LENGTH_MAX
 _BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
 # Events that a replay needs from the time before it: memberships, open rooms, deleted messages, tokens. The feed
@@ -214,6 +215,15 @@ class Feed:
     def last_of(self, key: RoomId | AccountId) -> int:
         """The offset of the last record of a room or account; -1 if none is remembered."""
         return self._records.last(key)
+
+    def unchanged_since(self, room_id: RoomId, account_id: AccountId) -> int:
+        """The offset from which on the log, as far as it was read, has nothing of the room but that others have read
+        there."""
+        for n, (offset, record) in enumerate(self._records.newest(room_id)):
+            is_read_elsewhere = record.type in READER_EVENTS and codec.account_of(record) not in (account_id, NOBODY)
+            if n == _READS_MAX or not is_read_elsewhere:
+                return offset + 1
+        return self.begins(self.segment_with(room_id))
 
     def history_begins(self, segment: int) -> int:
         """The feed remembers all HISTORY_EVENTS of the segment from this offset on, as far as it has been read."""

@@ -62,6 +62,9 @@ class _Stretch(Generic[T]):
         first = bisect_left(self.offsets, offset, self.dropped)
         return zip(self.offsets[first:], self.items[first:], strict=True)
 
+    def newest(self) -> Iterator[tuple[int, T]]:
+        return ((self.offsets[place], self.items[place]) for place in range(len(self.items) - 1, self.dropped - 1, -1))
+
 
 class _Memory:
     """The memory of all segments together, in ``most_bytes``."""
@@ -160,6 +163,11 @@ class RecordMemory(_Memory):
                 found += run.since(offset)
         found.sort(key=itemgetter(0))
         return found
+
+    def newest(self, key: int) -> Iterator[tuple[int, Record]]:
+        """The records of a room or account, the newest first."""
+        run = self._by_key.get(key)
+        return iter(()) if run is None else run.newest()
 
     def last(self, key: int) -> int:
         """The offset of the last record of a room or account; -1 if there is none."""

@@ -128,8 +128,8 @@ class CountedEdge:
         self._app = app
         self.site = site
 
-    async def get(self, path: str, account_id: int) -> None:
-        """Raises CallFailed."""
+    async def get(self, path: str, account_id: int) -> bytes:
+        """The body. Raises CallFailed."""
         received: list[AsgiMessage] = []
 
         async def send(message: AsgiMessage) -> None:
@@ -140,6 +140,7 @@ class CountedEdge:
         await self._app(self._scope(path, account_id), requested.get, send)
         if received[0]["status"] >= 300:
             raise CallFailed(f"GET {path}: {received}")
+        return b"".join(message.get("body", b"") for message in received)
 
     async def begins(self, account_id: int, resume: str = "") -> Begun:
         """Open a stream, and close it when it has begun. Raises CallFailed."""
@@ -222,6 +223,7 @@ async def counted_edge(site: Site, **settings: Any) -> AsyncIterator[CountedEdge
             transport = LocalSignalTransport()
             edges.append(start_edge(chosen, owners, store, freshness, site.log, transport, _NAME, _SECRET))
             edges[0].authenticator.revocations.start()
+            store.keep_rows(site.log.partitions, edges[0].authenticator.revocations.unchanged_since)
             yield edges[0]
             await edges[0].authenticator.revocations.stop()
             await edges[0].streams.stop()

@@ -26,11 +26,13 @@ class KnownPositions:
 
     def __init__(self) -> None:
         self.are_told: Callable[[], bool] = _never  # True while projectors are heard
+        self.highest: defaultdict[Partition, int] = defaultdict(int)  # of any tables, ever
         self._reached: defaultdict[tuple[str, int], dict[Partition, Reached]] = defaultdict(dict)
 
     def learn(self, moves: Moves) -> None:
         known = self._reached[moves.projection, moves.generation]
         for partition, reached in moves.reached.items():
+            self.highest[partition] = max(self.highest[partition], reached.position.offset)
             if partition not in known or reached.position.offset >= known[partition].position.offset:
                 known[partition] = reached
 

@@ -4,9 +4,11 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from falcon.adapters.hbase.client import HBaseClient
+from falcon.adapters.hbase.kept_rows import RowsOfRooms
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.adapters.hbase.schema import table_name
-from falcon.domain.ids import Partition, partition_of
+from falcon.domain.ids import Partition, RoomId, partition_of
+from falcon.read.hbase import Row
 from falcon.read.store import BeingFilled, Fill, Moves, ReadStoreUnavailable
 
 
@@ -20,11 +22,18 @@ def live_generation(live: Mapping[str, Generations], prefix: str, projection: st
 
 
 class QueryContext(NamedTuple):
-    """The tables during one query: its client, and the generations that were live a moment ago."""
+    """The tables during one query: its client, the generations that were live a moment ago, and the rows of rooms that
+    it need not read again."""
 
     calls: HBaseClient
     prefix: str
     live: dict[str, Generations]
+    rows: RowsOfRooms | None = None
+
+    def row_about(self, room_id: RoomId, table: str, key: bytes) -> Row:
+        if self.rows is None:
+            return self.calls.row(table, key)
+        return self.rows.row(self.calls, room_id, table, key)
 
     def generation(self, projection: str) -> int:
         return live_generation(self.live, self.prefix, projection)

@@ -4,16 +4,20 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from contextlib import suppress
+from typing import Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.client import HBase, HBaseClient
 from falcon.adapters.hbase.connection import HBaseFault, TableMissing
+from falcon.adapters.hbase.kept_rows import KeptRows, NotKept, RowsOfRooms
 from falcon.adapters.hbase.known_positions import KnownPositions, Live
 from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import QueryContext, live_generation
 from falcon.adapters.hbase.timed_client import TimedClient
-from falcon.domain.ids import Partition
+from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
+from falcon.features.read_marks import hbase as memberships
+from falcon.features.read_marks.table import Access
 from falcon.journal.envelope import Position
 from falcon.read.catalogue import READ_MODELS, HBaseQueries
 from falcon.read.store import Moves, ReadStoreUnavailable
@@ -23,6 +27,9 @@ from falcon.telemetry.dispatchers import Dispatcher
 _GENERATIONS_SECONDS: Final = (
     1.0  # a rebuild keeps the tables that it replaced for longer, until readers have heard of the new ones
 )
+
+# As Revocations.unchanged_since: room, account and how far the tables are known to show the log.
+UnchangedSince: TypeAlias = Callable[[RoomId, AccountId, int], int]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,10 +48,20 @@ class HBaseReadStore(HBaseQueries):
         self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
         self.positions = KnownPositions()
+        self._kept: KeptRows | None = None
+        self._partitions = 0
         self._looking: dict[Partition, asyncio.Task[int]] = {}
 
     def close(self) -> None:
         self._timed.close()
+
+    def keep_rows(self, partitions: int, unchanged_since: UnchangedSince) -> None:
+        """From now on keep rows that say who may read a room."""
+
+        def since(room_id: RoomId, account_id: AccountId) -> int:
+            return unchanged_since(room_id, account_id, self.positions.highest[partition_of(room_id, partitions)])
+
+        self._kept, self._partitions = KeptRows(since), partitions
 
     # --- how far the tables show the log ------------------------------------------------------------------------------
 
@@ -108,6 +125,28 @@ class HBaseReadStore(HBaseQueries):
                 return live
 
     # --- queries ------------------------------------------------------------------------------------------------------
+
+    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+        """Makes no call while nothing happens in the room."""
+        if self._kept is None:
+            return await super().access(room_id, account_id)
+        rows = RowsOfRooms(self._kept, account_id)
+        live, until = self._live
+        if time.monotonic() < until:
+            with suppress(NotKept):
+                view = QueryContext(self._hbase.within(0.0), self._prefix, live, rows)
+                return memberships.access(view, room_id, account_id)
+        may_keep = self.positions.are_told()  # otherwise it is one call to find out where the tables stand
+        offset = await self.applied(partition_of(room_id, self._partitions)) if may_keep else 0
+        rows.may_call = True
+
+        def access(view: QueryContext) -> Access | None:
+            return memberships.access(view._replace(rows=rows), room_id, account_id)
+
+        found = await self.ask(access)
+        if may_keep and found is not None:
+            self._kept.keep(rows.read, offset)
+        return found
 
     async def ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work(seconds: float) -> T:

@@ -307,6 +307,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         stack.callback(edge.close)
         # On one machine the tables are in a file, and asking them costs less than reading the log when no stream does.
         edge.authenticator.revocations.start()
+        store.keep_rows(settings.partitions, edge.authenticator.revocations.unchanged_since)
         stack.push_async_callback(edge.authenticator.revocations.stop)
         yield edge
 

@@ -1,0 +1,75 @@
+"""Rows that say who may read a room and what has changed there, kept until something happens in the room.
+
+An edge reads the whole log for its streams. A row was read when the tables showed the log up to some offset. It is
+as it was for as long as the log has nothing of the room from there on.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from falcon.adapters.hbase.client import HBaseClient
+from falcon.domain.ids import ID_MAX, AccountId, RoomId
+from falcon.read.hbase import Row
+
+_ROWS_MAX: Final = 50_000  # of some 600 bytes: 30 MB
+_SECONDS: Final = 60.0  # `falcon verify --repair` changes rows, and nothing in the log says so
+
+
+class NotKept(Exception):
+    """A row has to be read."""
+
+
+class _Kept(NamedTuple):
+    row: Row
+    offset: int  # the tables showed all before it
+    until: float  # on CLOCK_MONOTONIC
+
+
+class KeptRows:
+    """One instance for each event loop. Tables that a rebuild replaces have other names, so their rows are not used.
+
+    ``unchanged_since``: the offset from which on nothing has happened in a room that changes what its rows say to an
+    account; ID_MAX if that is not known.
+    """
+
+    def __init__(self, unchanged_since: Callable[[RoomId, AccountId], int]) -> None:
+        self.unchanged_since = unchanged_since
+        self._rows: OrderedDict[tuple[str, bytes], _Kept] = OrderedDict()
+
+    def get(self, name: tuple[str, bytes], since: int) -> Row | None:
+        """For any thread."""
+        kept = self._rows.get(name)
+        return kept.row if kept is not None and kept.offset >= since and kept.until > time.monotonic() else None
+
+    def keep(self, rows: dict[tuple[str, bytes], Row], offset: int) -> None:
+        until = time.monotonic() + _SECONDS
+        for name, row in rows.items():
+            self._rows[name] = _Kept(row, offset, until)
+            self._rows.move_to_end(name)
+        while len(self._rows) > _ROWS_MAX:
+            self._rows.popitem(last=False)
+
+
+class RowsOfRooms:
+    """The rows of one query of an account. It is made twice: first on the event loop, with kept rows only, and if one
+    is not kept then with ``may_call`` on a thread, which reads the others."""
+
+    def __init__(self, kept: KeptRows, account_id: AccountId) -> None:
+        self._kept = kept
+        self._account_id = account_id
+        self._since: dict[RoomId, int] = {}
+        self.may_call = False
+        self.read: dict[tuple[str, bytes], Row] = {}
+
+    def row(self, calls: HBaseClient, room_id: RoomId, table: str, key: bytes) -> Row:
+        """Raises NotKept, ReadStoreUnavailable."""
+        if not self.may_call and room_id not in self._since:
+            self._since[room_id] = self._kept.unchanged_since(room_id, self._account_id)
+        row = self._kept.get((table, key), self._since.get(room_id, ID_MAX))
+        if row is None:
+            if not self.may_call:
+                raise NotKept
+            row = self.read[table, key] = calls.row(table, key)
+        return row
