@@ -8,9 +8,13 @@ import apsw
 import pytest
 
 from falcon.adapters.sqlite.layout import begin_of
+from falcon.features.search import index as contents
+from falcon.features.search.terms import tokens_of
+from falcon.projections import consumer as consuming
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.run.bootstrap import embedded
 from falcon.run.settings import Settings
+from falcon.telemetry import metrics
 from falcon.write.disk import Disk
 from tests.http.test_transfer import imported, message_line, room_line
 from tests.support.http import Falcon, Json, Person, Room, problem, texts
@@ -160,6 +164,44 @@ def test_an_index_that_hangs_delays_searches_only(anna: Person, room: Room) -> N
     assert [hit["message"]["seq"] for hit in asked.json()["hits"]] == [1], "it shows what it has"
     index.execute("ROLLBACK")
     assert finds(anna, "matcha", room=room.room_id) == ["more matcha", "matcha"]
+
+
+def test_an_index_that_met_a_fault_says_so_and_tries_again(
+    anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped = metrics.projection_stopped.labels("search")
+
+    def faulty(consumer: ProjectionConsumer) -> int:
+        raise LookupError("a fault of ours")
+
+    monkeypatch.setattr(embedded, "_FAULT_SECONDS", 0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(ProjectionConsumer, "step", faulty)
+        until(lambda: stopped.value == 1, "the index has stopped")
+        anna.says(room, "matcha")
+    assert finds(anna, "matcha", room=room.room_id) == ["matcha"]
+    assert stopped.value == 0
+    assert "a fault of ours" in caplog.text
+
+
+def test_an_event_that_the_index_cannot_take_stops_its_partition_until_it_can(
+    anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = metrics.projection_stopped.labels("search")
+
+    def faulty(text: str) -> list[str]:
+        if text == "poison":
+            raise ValueError(text)
+        return tokens_of(text)
+
+    monkeypatch.setattr(consuming, "_TRY_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(consuming, "_LOOK_AGAIN_SECONDS", 0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(contents, "tokens_of", faulty)
+        anna.says(room, "poison")
+        until(lambda: stopped.value == 1, "the partition has stopped")
+    assert finds(anna, "poison", room=room.room_id) == ["poison"]
+    until(lambda: stopped.value == 0, "it continues")
 
 
 # --- over several files, and after a stop -----------------------------------------------------------------------------

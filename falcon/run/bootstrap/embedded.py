@@ -73,6 +73,7 @@ _SINK_SECONDS = 0.2  # between two batches of the index of messages: each costs 
 _SINK_EVENTS = 1_000  # in one batch: some 50 ms
 _SINK_NICENESS = 10  # the index waits while messages need the processor
 _QUIET_HOURS = (3, 4)  # by the machine's clock
+_FAULT_SECONDS = 30.0  # after a fault, which may pass: as often as a stopped projection is tried again
 _IDLE_SECONDS = 0.5  # between two looks of the projection thread if no commit wakes it
 _POLL_SECONDS = 0.1  # not often: each process learns of all commits
 _JUMP_FOLLOWED_SECONDS = 300.0  # a correction lasts, and a glitch has passed by then
@@ -233,6 +234,12 @@ class SinkThread:
             except (JournalUnavailable, ReadStoreUnavailable) as error:
                 log.error("the index of messages waits: %s", error)
                 self._ending.wait(_IDLE_SECONDS)
+            except Exception:  # any fault: without this thread the index would stand still until a restart
+                log.exception("the index of messages has stopped at a fault, and tries again in %g s", _FAULT_SECONDS)
+                stopped = metrics.projection_stopped.labels("search")
+                stopped.set(1)
+                self._ending.wait(_FAULT_SECONDS)
+                stopped.set(0)
 
     def _follow(self) -> None:
         """Raises JournalUnavailable, ReadStoreUnavailable."""
