@@ -249,6 +249,17 @@ def test_no_token_makes_one_that_may_do_more(anna: Person) -> None:
     assert token(maker, scopes=["tokens"])["scopes"] == ["tokens"]
 
 
+def test_no_token_makes_a_session_that_may_do_more(falcon: Falcon, admin: Person, anna: Person) -> None:
+    helper = with_token(admin, token(admin, scopes=["read", "write", "admin"]))
+    problem(helper.post(f"/v1/accounts/{admin.account_id}/sign-in-link"), 403, "scope_missing")
+    problem(helper.post("/v1/invitations", {"role": "owner"}), 403, "scope_missing")
+    assert helper.post("/v1/invitations", {}).status_code == 201
+    second = made(falcon, helper, "owner")
+    assert second.get("/v1/me").json()["scopes"] == ["read", "write", "admin"]
+    writer = with_token(anna, token(anna, scopes=["write"]))
+    problem(writer.put("/v1/me/password", {"password": "tea for the whole kitchen"}), 403, "scope_missing")
+
+
 def test_an_admins_token_without_the_scope_administers_nothing(admin: Person, anna: Person) -> None:
     plain = with_token(admin, token(admin, scopes=["read", "write", "tokens"]))
     problem(plain.get("/v1/accounts"), 403, "scope_missing")

@@ -13,6 +13,7 @@ from falcon.domain import limits, names
 from falcon.domain.ids import DEFAULT_ORGANIZATION, NOBODY, AccountId
 from falcon.features.accounts.rules import (
     ADMINS,
+    SCOPES,
     AccountAnswer,
     AccountChanged,
     AccountCreated,
@@ -53,7 +54,6 @@ from falcon.http.shapes import ACCOUNTS_MAX, AccountChange, AccountsQuery, MyPro
 from falcon.read.store import ReadStoreUnavailable
 from falcon.read.times import rfc3339
 
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 SPACES: Final[tuple[Space, ...]] = get_args(Space)
 _DAY_MILLIS: Final = 24 * 3_600_000  # the log notes the day of a use
 _new_token: Final = msgspec.json.Decoder(NewToken)
@@ -190,6 +190,7 @@ async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
         sealed,
         title=new.title,
         by_role=request.account.role,
+        scopes=None if request.account.token is None else request.account.token.scopes,
     )
     result = await edge.commands.dispatch(request, command, refusal=await taken(edge, request, texts))
     answer = result.answer
@@ -453,7 +454,8 @@ OPERATIONS: Final = (
         GROUP,
         permissions.ADMINS,
         "Create an account",
-        "Requires an administrator. The answer has the first token of the account, which is shown only once.",
+        "Requires an administrator. The answer has the first token of the account, with the scopes of yours. "
+        "It is shown only once.",
         {201: shapes.CreatedAccount(**_BEN, email=None, token=examples.TOKEN)},
         shapes.NewAccount("Ben", handle="ben"),
         command=True,

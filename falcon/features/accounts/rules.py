@@ -1,7 +1,7 @@
 """Accounts, their tokens and direct rooms: commands, events and answers, the state, and the rules."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from immutables import Map
@@ -30,6 +30,7 @@ ADMINS: Final[tuple[AccountRole, ...]] = ("owner", "admin")
 _DAY_MILLIS: Final = 86_400_000  # a day
 TokenKind: TypeAlias = Literal["token", "session"]
 Scope: TypeAlias = Literal["read", "write", "tokens", "export", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 Space: TypeAlias = Literal["handle", "email"]
 """A kind of texts of which each belongs to one account."""
 
@@ -38,7 +39,8 @@ class CreateAccount(msgspec.Struct, frozen=True, tag=True):
     """``token_hash`` of the first token; an imported account has none. ``imported_as`` names where it comes from.
 
     ``sealed``: the token's secret, readable to the edge alone, for the answer. ``by_role``: of the account that asks;
-    None for Falcon itself. ``existing``: only ask for the account that ``imported_as`` has made.
+    None for Falcon itself. ``existing``: only ask for the account that ``imported_as`` has made. ``scopes``: of the
+    first token, None for all that the account may.
     """
 
     name: str
@@ -51,6 +53,7 @@ class CreateAccount(msgspec.Struct, frozen=True, tag=True):
     deactivated: bool = False
     by_role: AccountRole | None = None
     existing: bool = False
+    scopes: tuple[Scope, ...] | None = None
 
 
 class ChangeAccount(msgspec.Struct, frozen=True, tag=True):
@@ -408,7 +411,8 @@ def create_account(command: CreateAccount, account_id: AccountId, at: Millis) ->
     answer = AccountAnswer(account_id, command.name, command.sealed)
     if command.token_hash is None:
         return Decided((created,), answer)
-    return Decided((created, TokenIssued(account_id, 1, command.token_hash, at)), answer)
+    token = TokenIssued(account_id, 1, command.token_hash, at, scopes=command.scopes)
+    return Decided((created, token), answer)
 
 
 def change_account(account: Account, command: ChangeAccount, _: Millis) -> Decision:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from falcon.domain.ids import AccountId
 from falcon.features.accounts.api import read_email, read_handle, taken
-from falcon.features.accounts.rules import RANKS, AccountAnswer, ChangeAccount, CreateAccount, Space
+from falcon.features.accounts.rules import RANKS, SCOPES, AccountAnswer, ChangeAccount, CreateAccount, Space
 from falcon.features.accounts.table import AccountRow
 from falcon.features.accounts.wishes import change_profile
 from falcon.features.invitations.rules import (
@@ -35,7 +35,7 @@ from falcon.http.api.lines import reference
 from falcon.http.api.operation import ApiOperation, Group, PathParameter
 from falcon.http.edge import Edge
 from falcon.http.passwords import NewPassword, check_new
-from falcon.http.problems import Problem, item_not_found, not_allowed, room_not_found, token_unreadable
+from falcon.http.problems import Problem, check_scopes, item_not_found, not_allowed, room_not_found, token_unreadable
 from falcon.http.requests import AuthedRequest, read_name
 from falcon.http.responses import BytesResponse, json_response
 from falcon.read.times import rfc3339
@@ -159,6 +159,8 @@ async def _check_may_invite(edge: Edge, request: AuthedRequest, new: NewInvitati
         raise not_allowed("role", "only administrators invite others than guests of rooms that they administer")
     if RANKS[new.role] > RANKS[account.role]:
         raise not_allowed("role", "must not be above your own")
+    if new.role in ("owner", "admin"):
+        check_scopes(account.token, SCOPES)  # sessions have all scopes
     for room_id in new.rooms:
         access = await edge.reads.newest(request, room_id, edge.store.access, room_id, account.account_id)
         if access is None:

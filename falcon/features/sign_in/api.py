@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from falcon.domain import names
 from falcon.domain.aggregates import id_of_text
 from falcon.domain.ids import ID_MAX, NOBODY, AccountId, Millis
-from falcon.features.accounts.rules import RevokeToken, RevokeTokens, Space
+from falcon.features.accounts.rules import SCOPES, RevokeToken, RevokeTokens, Space
 from falcon.features.accounts.wishes import holder_of
 from falcon.features.sign_in.rules import (
     IssueLink,
@@ -32,6 +32,7 @@ from falcon.http.passwords import CHARS_MAX, NewPassword, check_new
 from falcon.http.problems import (
     Problem,
     account_not_found,
+    check_scopes,
     item_not_found,
     not_allowed,
     token_unreadable,
@@ -240,6 +241,8 @@ async def set_password(edge: Edge, request: AuthedRequest) -> BytesResponse:
     check_new(change.password)
     answer = (await edge.commands.dispatch(request, ReadPassword(request.account_id), keyed=False)).answer
     assert isinstance(answer, PasswordAnswer)
+    if not answer.password_hash:
+        check_scopes(request.account.token, SCOPES)  # sessions have all scopes
     refusal = None
     if answer.password_hash and not await _is_current(edge, request, answer.password_hash, change.current):
         refusal = not_allowed("current", "must be the present password")
@@ -332,6 +335,7 @@ def _no_session() -> Problem:
 async def issue_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse:
     account_id = request.path_id("account_id", account_not_found)
     new: shapes.NewLink = await request.json(_new_link)
+    check_scopes(request.account.token, SCOPES)  # sessions have all scopes
     url = edge.authenticator.origins.url(request.headers, request.scope)
     secret = bearer_tokens.new_secret(edge.secret)
     command = IssueLink(
@@ -465,7 +469,8 @@ OPERATIONS: Final = (
         GROUP,
         permissions.ADMINS,
         "Issue a sign-in link",
-        "For a person who has forgotten the password, or has none. The link is shown only once. With `mail` "
+        "For a person who has forgotten the password, or has none. The link is shown only once. As a session has all "
+        "scopes, so must the token that asks for one. With `mail` "
         "the account's e-mail gets it, too, if Falcon has a mail server.",
         {201: SignInLink("https://chat.example/#sign-in=130_Y29kZQ", "2026-11-26T09:30:00.000Z", mailed=False)},
         shapes.NewLink(),
