@@ -210,7 +210,9 @@ class Delivery:
             subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))
 
     def _to_account(self, subscription: Subscription, event: OfAnAccount) -> None:
-        if event.account_id == subscription.account_id and subscription.wants(event.room_id):
+        """Push it to each stream of the account, also to one of some rooms: the event may be about a thread of these,
+        and does not name its room."""
+        if event.account_id == subscription.account_id:
             shown = TO_THE_ACCOUNT[type(event)]
             subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))
 

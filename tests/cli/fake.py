@@ -172,6 +172,8 @@ class FakeFalcon:
             (r"/v1/rooms/(\d+)/messages/(\d+)/reactions/.+", self._reaction),
             (r"/v1/rooms/(\d+)/pins/(\d+)", self._pin),
             (r"/v1/rooms/(\d+)/pins", self._pins),
+            (r"/v1/rooms/(\d+)/messages/(\d+)/thread", self._thread),
+            (r"/v1/rooms/(\d+)/follow", self._follow),
             (r"/v1/bookmarks/(\d+)/(\d+)", self._bookmark),
             (r"/v1/bookmarks", self._bookmarks),
             (r"/v1/search", self._found),
@@ -253,6 +255,13 @@ class FakeFalcon:
             return httpx.Response(204)
         self.pinned[seq] = {"room_id": room_id, "seq": seq, "pinned_by": 130, "pinned_at": TIME}
         return httpx.Response(200, json=self.pinned[seq])
+
+    def _thread(self, _: httpx.Request, room_id: int, seq: int) -> httpx.Response:
+        thread = room(room_id + 128, "") | {"kind": "thread", "parent": {"room_id": room_id, "seq": seq}}
+        return httpx.Response(201, json=thread | {"follows": False})
+
+    def _follow(self, _: httpx.Request, __: int) -> httpx.Response:
+        return httpx.Response(204)
 
     def _bookmark(self, request: httpx.Request, room_id: int, seq: int) -> httpx.Response:
         if request.method == "DELETE":

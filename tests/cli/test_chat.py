@@ -165,6 +165,19 @@ def test_messages_are_pinned_shown_and_unpinned(run: Run, server: FakeFalcon) ->
     assert msgspec.json.decode(told)["message"]["text"] == "Tea 1?"
 
 
+def test_a_thread_is_started_written_in_and_followed_by_its_number(run: Run, server: FakeFalcon) -> None:
+    server.messages = {64: [message(64, 1, "Tea?")], 192: []}
+    server.rooms = [listed_room(64, "Tea kitchen")]
+    number = run(server, "thread", "tea kitchen", "1").stdout.strip()
+    assert (number, run(server, "send", number, "Green").stdout) == ("192", "1\n")
+    shown = msgspec.json.decode(run(server, "thread", "64", "1", "--json").stdout)
+    assert (shown["room_id"], shown["parent"]) == (192, {"room_id": 64, "seq": 1})
+    for option, method in (("--follow", "PUT"), ("--unfollow", "DELETE")):
+        assert run(server, "thread", "64", "1", option).stdout == "192\n"
+        asked = server.requests[-1]
+        assert (asked.method, asked.url.path) == (method, "/v1/rooms/192/follow")
+
+
 def test_messages_are_bookmarked_and_listed(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, 1, "Tea?")]
     for seq, note in (("1", "Later"), ("2", "")):

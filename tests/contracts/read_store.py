@@ -40,7 +40,7 @@ from falcon.features.read_marks.table import (
     SetRole,
     UpsertMember,
 )
-from falcon.features.rooms.rules import RoomChanged, RoomDeleted
+from falcon.features.rooms.rules import Role, RoomChanged, RoomDeleted
 from falcon.features.rooms.table import (
     DropRoom,
     SetRoomActivity,
@@ -454,6 +454,24 @@ class ReadStoreContract(ABC):
         assert rights(DAN) == (None, 4, 4, False)
         self.put(store, "rooms", DropRoom(ROOM))
         assert rights(ANN) is rights(DAN) is None
+
+    def test_a_thread_lists_the_followers_who_are_in_its_room(self, store: Store) -> None:
+        """With their roles there."""
+        self.room(store)
+        thread, stayed = 256, dict[int, Role]({ANN: "readonly", DAN: "admin"})
+        self.put(store, "rooms", UpsertRoom(thread, "thread", "", "", NOON, None, None, False, ROOM, 3))
+        self.put(store, "memberships", *(UpsertMember(ROOM, each, role, 0) for each, role in stayed.items()))
+        self.put(
+            store, "memberships", *(UpsertMember(thread, each, "member", 2, ROOM) for each in (ANN, BOB, CAT, DAN))
+        )
+
+        def listed(after: int, limit: int) -> list[tuple[int, str, int]]:
+            rows = asyncio.run(store.reads.members(thread, after, limit))
+            return [(row.account_id, row.role, row.read_seq) for row in rows]
+
+        wanted = [(each, role, 2) for each, role in sorted(stayed.items())]
+        assert listed(0, 10) == wanted
+        assert [listed(0, 1), listed(wanted[0][0], 1), listed(wanted[1][0], 1)] == [wanted[:1], wanted[1:], []]
 
     def test_some_of_an_accounts_rooms_are_as_its_list_has_them(self, store: Store) -> None:
         self.room(store)

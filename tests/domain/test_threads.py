@@ -134,10 +134,19 @@ def test_an_unfollow_holds_until_one_is_mentioned() -> None:
 
 
 def test_a_thread_has_so_many_followers() -> None:
-    full = given(*TEA, *started(), *(follows(nth_id(1_000 + n)) for n in range(FOLLOWERS_MAX)))
+    many = [nth_id(1_000 + n) for n in range(FOLLOWERS_MAX)]
+    full = given(a_group(members=[BOB, CAT, *many]), *a_conversation(2), *started(), *map(follows, many))
     full.when(post(BOB, CAT), at=LATER).then(said(1, mentions=(CAT,)), changed(1))
     refused = Invalid("room_id", f"must be a thread with fewer than {FOLLOWERS_MAX:,} followers")
     full.when(FollowThread(BOB, THREAD)).then_rejected(refused)
+
+
+def test_a_full_thread_has_room_for_others_once_followers_have_left_its_room() -> None:
+    strangers = [nth_id(1_000 + n) for n in range(FOLLOWERS_MAX - 1)]
+    full = given(*TEA, *started(), *map(follows, strangers), follows(ANN))
+    events = full.when(FollowThread(BOB, THREAD))._decided().events
+    assert (set(events[:-1]), events[-1]) == ({*map(ended, strangers)}, follows(BOB))
+    full.when(MoveRead(ANN, THREAD, 0)).then_nothing_happened()
 
 
 @pytest.mark.parametrize("command", [post(), FollowThread(BOB, THREAD)], ids=["a message", "a follow"])

@@ -196,11 +196,19 @@ def test_one_who_is_no_member_of_the_room_learns_nothing_of_its_threads(
 
 
 def test_one_who_comes_back_follows_what_it_followed(anna: Person, ben: Person, asked: Room) -> None:
+    """Meanwhile it is not listed."""
     thread = thread_of(anna, asked)
     ben.says(thread, "Green")
+
+    def members() -> dict[str, str]:
+        return {each["name"]: each["role"] for each in anna.get(f"{thread}/members").json()["members"]}
+
+    assert members() == {"Anna": "admin", "Ben": "member"}
     ben.delete(f"{asked}/members/{ben.account_id}")
     anna.says(thread, "Meanwhile")
+    assert members() == {"Anna": "admin"}
     anna.put(f"{asked}/members/{ben.account_id}", {"role": "member"})
+    assert members() == {"Anna": "admin", "Ben": "member"}
     assert followed(ben) == [thread.room_id] and texts(ben.reads(thread)) == ["Green", "Meanwhile"]
 
 

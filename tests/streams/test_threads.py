@@ -153,7 +153,7 @@ def test_hello_counts_threads_with_unread_messages_and_shows_none_among_rooms(
 
 
 def test_a_stream_of_the_room_covers_its_threads(
-    anna: Person, ben: Person, tea: Room, thread: Room, listen: Listen
+    anna: Person, ben: Person, cleo: Person, tea: Room, thread: Room, listen: Listen
 ) -> None:
     other = ben.makes_room("Other", anna)
     ben.says(other, "Cake?")
@@ -167,6 +167,13 @@ def test_a_stream_of_the_room_covers_its_threads(
     replay = listen(ben, rooms=str(tea.room_id), resume=hello.id)
     assert [replay.next().name for _ in range(2)] == ["message.posted", "caught_up"]
     assert listen(ben, rooms=str(tea.room_id)).next("hello").data["unread_threads"] == 1
+    cleo_stream = listen(cleo, rooms=str(tea.room_id))
+    before = cleo_stream.next("hello").id
+    # Cleo does not follow it.
+    cleo.put(f"/v1/bookmarks/{thread.room_id}/1", {"note": "Green"})
+    for each in (cleo_stream, listen(cleo, rooms=str(tea.room_id), resume=before)):
+        event = each.next()
+        assert (event.name, event.data["room_id"]) == ("bookmark.set", thread.room_id)
     # A thread has no stream of its own.
     problem_of(listen(ben, rooms=str(thread.room_id)), 404, "room_not_found")
 

@@ -24,6 +24,7 @@ from falcon.features.read_marks.table import (
 )
 from falcon.features.rooms import hbase as rooms
 from falcon.features.rooms.rules import Role
+from falcon.features.threads.rules import FOLLOWERS_MAX
 from falcon.read.hbase import (
     ALL_ROWS,
     FAST_DIFF,
@@ -293,10 +294,24 @@ def follows_of(view: HBaseQueryContext, account_id: AccountId) -> dict[RoomId, R
 
 def members(view: HBaseQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     start, stop = members_range(room_id, after)
-    scanned = view.calls.scan(_table(view), start, stop, limit, THERE_ONLY) if limit > 0 else []
-    rows = {id_at_end(key): row for key, row in scanned if _is_member(row)}
-    names = {account.account_id: account.name for account in accounts.accounts_among(view, rows)}
-    return [MemberRow(each, names.get(each, ""), _role(row), _read_seq(row)) for each, row in rows.items()]
+    roles: dict[AccountId, Role] = {}
+    for most in (limit, FOLLOWERS_MAX):  # read all followers of a thread if some of them have left its room
+        scanned = view.calls.scan(_table(view), start, stop, most, THERE_ONLY) if limit > 0 else []
+        rows = {id_at_end(key): row for key, row in scanned if _is_member(row)}
+        roles = _roles_in_room(view, rows)
+        if len(roles) == len(rows):
+            break
+    shown = list(roles)[:limit]
+    names = {account.account_id: account.name for account in accounts.accounts_among(view, shown)}
+    return [MemberRow(each, names.get(each, ""), roles[each], _read_seq(rows[each])) for each in shown]
+
+
+def _roles_in_room(view: HBaseQueryContext, rows: Mapping[AccountId, Row]) -> dict[AccountId, Role]:
+    """The roles of members; of a thread's followers those in its room, without followers who have left that."""
+    keys = {each: member_key(int(row[MEMBER_PARENT]), each) for each, row in rows.items() if MEMBER_PARENT in row}
+    found = view.calls.rows(_table(view), keys.values()) if keys else {}
+    held = {each: row if each not in keys else found.get(keys[each], {}) for each, row in rows.items()}
+    return {each: _role(row) for each, row in held.items() if _is_member(row)}
 
 
 def members_among(view: HBaseQueryContext, room_id: RoomId, account_ids: Collection[AccountId]) -> set[AccountId]:

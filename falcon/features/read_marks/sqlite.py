@@ -159,9 +159,11 @@ def summaries_of(view: SqliteQueryContext, account_id: AccountId, room_ids: Coll
 
 def members(view: SqliteQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     rows: Any = view.execute(
-        "SELECT m.account_id, coalesce(a.name, ''), m.role, m.read_seq FROM memberships m"
-        " LEFT JOIN accounts a USING (account_id)"
-        " WHERE m.room_id = ? AND m.account_id > ? ORDER BY m.account_id LIMIT ?",
+        "SELECT m.account_id, coalesce(a.name, ''), coalesce(p.role, m.role), m.read_seq FROM memberships m"
+        " LEFT JOIN memberships p ON p.room_id = m.parent AND p.account_id = m.account_id"
+        " LEFT JOIN accounts a ON a.account_id = m.account_id"
+        " WHERE m.room_id = ? AND m.account_id > ? AND (NOT m.parent OR p.role IS NOT NULL)"
+        " ORDER BY m.account_id LIMIT ?",
         (room_id, after, limit),
     )
     return [MemberRow(*row) for row in rows]

@@ -176,7 +176,8 @@ class MembershipQueries(Protocol):
         not in, are left out."""
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        """Members by account id, from ``after`` (excluded) on."""
+        """Members by account id, from ``after`` (excluded) on. Of a thread: the followers who are in its room, with
+        their roles there."""
 
     async def members_among(self, room_id: RoomId, account_ids: Collection[AccountId]) -> set[AccountId]:
         """The members of the room among these accounts."""

@@ -40,7 +40,6 @@ from falcon.features.rooms.rules import (
     Room,
     RoomCreated,
     Thread,
-    members_of,
     not_a_member,
     with_member,
 )
@@ -273,10 +272,12 @@ def in_thread(room: Room, parent: Room | None, command: Any, rule: Rule, at: Mil
     assert thread is not None
     if parent is None or parent.deleted:
         return RoomNotFound(room.room_id)
-    ended: tuple[ThreadUnfollowed, ...] = ()
-    if _is_quiet(room, at) and _brings_followers(command):
-        ended = tuple(ThreadUnfollowed(room.room_id, thread.parent, each, muted=False) for each in room.members)
-        room = replace(room, members=members_of())
+    over = _over(room, parent, at) if _brings_followers(command) else ()
+    ended = tuple(ThreadUnfollowed(room.room_id, thread.parent, each, muted=False) for each in over)
+    members = room.members
+    for each in over:
+        members = members.delete(each)
+    room = replace(room, members=members)
     seen: Room = replace(room, members=_Readers(room, parent.members), open=parent.open)
     by: AccountId | None = getattr(command, "by", None)
     if by is not None and by not in parent.members:
@@ -320,6 +321,16 @@ def _of_thread(event: Any, parent: RoomId) -> Any:
 
 def _is_quiet(room: Room, at: Millis) -> bool:
     return room.thread is not None and at - room.thread.awake_at > QUIET_MILLIS
+
+
+def _over(room: Room, parent: Room, at: Millis) -> tuple[AccountId, ...]:
+    """The followers whose follows are over: all of a quiet thread; of a full one the accounts that have left its room,
+    so that others can follow."""
+    if _is_quiet(room, at):
+        return tuple(room.members)
+    if len(room.members) < FOLLOWERS_MAX:
+        return ()
+    return tuple(each for each in room.members if each not in parent.members)
 
 
 def _brings_followers(command: Any) -> bool:
