@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.client import FalconClient, Message
+from falcon.client import FalconClient, Message, RoomSummary
 from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import EventSource
@@ -101,26 +101,26 @@ class Audit:
         self._history.note(Operation(kind="members", api=api, room=room, answer=" ".join(roles)))
 
     async def _note_summaries(self, api: int, session: int, client: FalconClient, rooms: Container[int]) -> None:
-        """Note these rooms in the account's list. The sessions know the outcome of everything that they sent there. A
-        message of another client to another room may still arrive between two APIs."""
-        cursor = None
-        while True:
-            page = await client.rooms(limit=_PAGE, cursor=cursor)
-            for each in (room for room in page.rooms if room.room_id in rooms):
-                self._history.note(
-                    Operation(
-                        kind="summary",
-                        api=api,
-                        session=session,
-                        room=each.room_id,
-                        seq=each.last_seq,
-                        at=each.read_seq,
-                        unread=each.unread,
+        """Note these rooms in the account's lists of rooms and of threads. The sessions know the outcome of everything
+        that they sent there. A message of another client to another room may still arrive between two APIs."""
+        for list_page in (_rooms_of, _threads_of):
+            cursor = None
+            while True:
+                listed, cursor = await list_page(client, cursor)
+                for each in (room for room in listed if room.room_id in rooms):
+                    self._history.note(
+                        Operation(
+                            kind="summary",
+                            api=api,
+                            session=session,
+                            room=each.room_id,
+                            seq=each.last_seq,
+                            at=each.read_seq,
+                            unread=each.unread,
+                        )
                     )
-                )
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+                if cursor is None:
+                    break
 
     def _note_log(self, events: Iterable[Recorded]) -> None:
         last: dict[int, int] = {}
@@ -134,6 +134,16 @@ class Audit:
         for wrong in identities.settle():
             self._history.note(Operation(kind="wrong", name=wrong))
         self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
+
+
+async def _rooms_of(client: FalconClient, cursor: str | None) -> tuple[Sequence[RoomSummary], str | None]:
+    page = await client.rooms(limit=_PAGE, cursor=cursor)
+    return page.rooms, page.next_cursor
+
+
+async def _threads_of(client: FalconClient, cursor: str | None) -> tuple[Sequence[RoomSummary], str | None]:
+    page = await client.threads(limit=_PAGE, cursor=cursor)
+    return page.threads, page.next_cursor
 
 
 def log_of(cluster: KafkaCluster) -> Iterator[Recorded]:

@@ -90,6 +90,7 @@ class Checker:
         self._versions: dict[tuple[int, int, int], int] = {}  # session, room, seq: the newest version that it knows of
         self._marks: dict[tuple[int, int], int] = {}
         self._pairs: dict[tuple[int, ...], int] = {}
+        self._threads: dict[str, int] = {}  # by message
         self._roles: dict[Place, set[str]] = {}  # room, guest: what the role may be
         self._members: dict[int, dict[int, str]] = defaultdict(dict)  # room: by API
         self._summaries: dict[Place, tuple[int, int, int]] = {}
@@ -256,6 +257,9 @@ class Checker:
                 pair = tuple(sorted((op.who, int(op.name))))
                 if self._pairs.setdefault(pair, op.room) != op.room:
                     self._wrong(op, f"two direct rooms for one pair: {self._pairs[pair]} and {op.room}")
+            case "thread":
+                if self._threads.setdefault(op.name, op.room) != op.room:
+                    self._wrong(op, f"two threads of message {op.name}: {self._threads[op.name]} and {op.room}")
 
     def _know(self, session: int, room: int, seq: int, version: int) -> None:
         known = (session, room, seq)

@@ -22,9 +22,10 @@ DELETED: Final = ""
 class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One attempt at one request, or a finding afterwards.
 
-    ``kind``, as attempts: post, edit, delete, mark, open, direct, member, read. As findings: final (a room's messages
-    as one API shows them), summary (an account's view of a room: ``seq`` the last, ``at`` the read mark), members,
-    logged (an event in the journal; ``name`` says which), wrong (``name``: what the log contradicts). And: fault.
+    ``kind``, as attempts: post, edit, delete, mark, open, direct, thread (``name``: its message), member, read. As
+    findings: final (a room's messages as one API shows them), summary (an account's view of a room: ``seq`` the last,
+    ``at`` the read mark), members, logged (an event in the journal; ``name`` says which), wrong (``name``: what the
+    log contradicts). And: fault.
 
     ``outcome``: acknowledged; refused (503, nothing was done); rejected (it never will be); unknown (503 that says so,
     no answer, a broken connection). ``answer`` is a digest of an acknowledgement's body. ``at`` and ``limit``: where a

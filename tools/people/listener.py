@@ -1,6 +1,7 @@
 """Listeners who stall, go and come back, and the judgement of what they were told: the log's events, each once."""
 
 import asyncio
+import math
 import random
 import time
 from bisect import bisect_right
@@ -328,11 +329,11 @@ class Listener:
                 yield f"room {room}: {_difference(log, told[room], events)}"
                 continue
             at[room] = found + len(told[room])
-            if parent := log.parents.get(room):
-                # A state lists no threads, but what comes after an event of the thread's room comes after the state.
-                heard = due.get(parent, [])[-len(told[parent]) :] if is_last and told[parent] else []
-                begun = heard[0].place if heard else state.place
-                if begun and found and events[found - 1].place > begun:
+            parent = log.parents.get(room, 0)
+            if parent and room not in state.rooms:
+                heard = told[parent] if is_last else []
+                begun = _begun(state, due.get(parent, []), state.rooms.get(parent), len(heard))
+                if found and events[found - 1].place > begun:
                     yield f"thread {room}: lost: was not told of {events[found - 1]}"
                 continue
             missed = [each for each in events[:found] if not _is_covered(each, state.rooms.get(room))]
@@ -346,6 +347,15 @@ def _beginnings(state: Got, told: Sequence[Got], due: Sequence[Visible], at: int
         begin = bisect_right([each.place for each in due], state.place)
         return [begin] if not is_last or begin + len(told) == len(due) else []
     return [len(due) - len(told)] if is_last else range(at, len(due) - len(told) + 1)
+
+
+def _begun(state: Got, due: Sequence[Visible], last_seq: int | None, heard: int) -> float:
+    """A place in the log after the state, which a token need not tell. A state lists no threads, but what comes after
+    an event of the thread's room that it lacks comes after it. ``due``: of that room. ``heard``: how many of these were
+    told in the last part."""
+    lacks = [] if last_seq is None else [each for each in due if not _is_covered(each, last_seq)]
+    places = [state.place, *(each.place for each in (*lacks[:1], *due[len(due) - heard :][:1]))]
+    return min((place for place in places if place), default=math.inf)
 
 
 def _follows(log: Log, told: Sequence[Got], due: Sequence[Visible]) -> bool:

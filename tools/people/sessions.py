@@ -187,6 +187,7 @@ class Session:
             self.read: 22,
             self.open_room: 2,
             self.open_direct: 2,
+            self.start_thread: 3,
             self.change_member: 3,
             self.ask_again: 7,
         }
@@ -272,6 +273,16 @@ class Session:
         done = await self._command(operation, Request("PUT", f"/v1/direct/{other.account_id}"))
         if done is not None and done.room not in self._direct:
             self._direct.append(done.room)
+
+    async def start_thread(self) -> None:
+        """Of an own message in a hall. All sessions write there as in any room."""
+        if mine := [each for each in self._own if each.room in self._load.halls]:
+            own = self._random.choice(mine)
+            request = Request("PUT", f"/v1/rooms/{own.room}/messages/{own.seq}/thread")
+            done = await self._command(Operation(kind="thread", name=f"{own.room}/{own.seq}"), request)
+            if done is not None:
+                everybody = frozenset(range(len(self._load.accounts)))
+                self._load.fresh.append(OpenRoom(done.room, everybody, done.position))
 
     async def rename(self) -> None:
         if self._administered:
@@ -404,7 +415,7 @@ class Session:
                     tried.token = f"answered: {body['text'][:80]}"
             case "mark":
                 tried.at = body["read_seq"]
-            case "open" | "direct":
+            case "open" | "direct" | "thread":
                 tried.room = body["room_id"]
 
     def _learn(self, tried: Operation) -> None:

@@ -25,6 +25,9 @@ class ShownRooms:
         rooms = [SimpleNamespace(room_id=each, last_seq=0, read_seq=0, unread=0) for each in (CHATTED, LOBBY)]
         return SimpleNamespace(rooms=rooms, next_cursor=None)
 
+    async def threads(self, **_: object) -> Any:
+        return SimpleNamespace(threads=[], next_cursor=None)
+
 
 def test_only_rooms_where_no_message_can_still_arrive_are_compared_between_apis() -> None:
     history = Noted()

@@ -160,6 +160,19 @@ def test_a_message_of_a_followed_thread_that_did_not_come_is_noticed() -> None:
         assert told({}, CREATED, ONE, STARTED, CHANGED[0], other, log=log, places=True)
 
 
+def test_what_a_thread_lacks_after_its_rooms_state_is_noticed_without_places() -> None:
+    """In each part: a message of the room that its state lacks comes after the state."""
+    log: list[Event] = [*THREADED[:7], TWO, SAID[1], CHANGED[1], SAID[2], CHANGED[2]]
+    assert told({ROOM: 1}, TWO, SAID[1], SAID[2], {ROOM: 2}, log=log) == []
+    assert told({ROOM: 2}, SAID[2], {ROOM: 2}, log=log) == []
+    (wrong,) = told({ROOM: 1}, TWO, SAID[2], {ROOM: 2}, log=log)
+    assert f"thread {THREAD}: lost" in wrong
+    # A catch-up lists threads.
+    assert told({ROOM: 2, THREAD: 2}, SAID[2], log=log) == []
+    (wrong,) = told({ROOM: 2, THREAD: 1}, SAID[2], log=log)
+    assert "lost" in wrong
+
+
 def test_a_member_who_has_left_hears_nothing_of_threads() -> None:
     log: list[Event] = [*THREADED[:9], MemberLeft(ROOM, ME, "member"), SAID[2], CHANGED[2]]
     due: list[Event] = [CREATED, ONE, STARTED, CHANGED[0], SAID[1], log[9]]
