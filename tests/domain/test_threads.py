@@ -163,6 +163,17 @@ def test_after_ninety_quiet_days_all_follows_end_with_what_comes_next(command: A
     quiet.when(FollowThread(BOB, THREAD), at=QUIET - 1).then_nothing_happened()
 
 
+def test_a_message_of_a_clock_that_was_wrong_ends_no_follows_once_it_is_right() -> None:
+    year = 365 * 86_400_000
+    long_ago = MessagePosted(a_message(2, by=BOB, room_id=THREAD, at=LATER - year), None, ROOM)
+    there = given(*TEA, *started(), follows(ANN), follows(BOB), said(1), long_ago)
+    there.when(post(), at=LATER + 1).then(
+        MessagePosted(a_message(3, by=BOB, room_id=THREAD, at=LATER + 1), None, ROOM), changed(3, at=LATER + 1)
+    )
+    # The clock is a year behind.
+    assert not isinstance(there.when(post(), at=LATER - year)._decided().events[0], ThreadUnfollowed)
+
+
 def test_one_who_does_not_follow_has_read_everything() -> None:
     there = given(*TEA, *started(), said(1))
     for mark in (MoveRead(CAT, THREAD, 0, force=True), MoveRead(CAT, THREAD, 1)):

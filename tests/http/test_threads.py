@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from falcon.domain.limits import MENTIONS_MAX
 from falcon.streams.room_lists import FEW
 from tests.http.test_backup import restored
 from tests.http.test_transfer import exported
@@ -361,6 +362,35 @@ def test_a_message_may_be_posted_in_the_room_too(anna: Person, ben: Person, aske
 
 
 # --- exports and imports ----------------------------------------------------------------------------------------------
+
+
+def test_all_of_a_large_room_are_mentioned_and_follow_also_after_an_import(tmp_path: Path) -> None:
+    """Accounts and rooms lie in the files of two processes."""
+    with Falcon(tmp_path / "old", processes=2) as old:
+        anna, *people = (old.account(f"Person {number}") for number in range(MENTIONS_MAX + 1))
+        ids = [each.account_id for each in people]
+        room = anna.makes_room("Department", *people)
+        refused = anna.post(f"{room}/messages", {"text": "@all", "mentions": [*ids, anna.account_id]})
+        problem(refused, 422, "invalid", "mentions")
+        anna.says(room, "Tea, @all?", mentions=ids)
+        anna.says(thread_of(anna, room), "Green, @all?", mentions=ids)
+        last = people[-1]
+        backup = old.admin.get("/v1/export").content
+        everybody = _told(last, room)
+    assert everybody == (1, 1, MENTIONS_MAX + 1)
+    with Falcon(tmp_path / "new") as new:
+        known = restored(backup, new)
+        account_id = known.accounts[str(last.account_id)]
+        token = new.admin.post(f"/v1/accounts/{account_id}/tokens").json()["token"]
+        there = Room(new, known.rooms[str(room.room_id)])
+        assert _told(Person(new, account_id, last.name, token), there) == everybody
+
+
+def _told(person: Person, room: Room) -> tuple[int, int, int]:
+    """Unread mentions in the room and in its thread, and how many follow that."""
+    (thread,) = threads(person)
+    followers = person.walks(f"/v1/rooms/{thread['room_id']}/members", "members", 200)
+    return person.summary(room)["mentions"], thread["mentions"], len(followers)
 
 
 def test_threads_are_exported_and_imported_with_followers_and_messages(tmp_path: Path) -> None:

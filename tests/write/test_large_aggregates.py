@@ -7,13 +7,15 @@ from unittest.mock import Mock
 
 import pytest
 
+from falcon.domain.ids import counter_of, id_of
 from falcon.features.accounts.rules import AccountAnswer, CreateAccount
 from falcon.features.catalogue import Command
 from falcon.features.claims.rules import ClaimText
 from falcon.features.decider import EVOLVES
-from falcon.features.messages.rules import MessagePosted, PostMessage
+from falcon.features.messages.rules import Message, MessagePosted, PostMessage
 from falcon.features.read_marks.rules import MoveRead
 from falcon.features.rooms.rules import CreateRoom, DeleteRoom, Invitation, OpenDirect, PutMember, RemoveMember
+from falcon.features.threads.rules import StartThread, ThreadAnswer
 from falcon.journal.envelope import Recorded
 from falcon.journal.ports import Checkpoint, JournalUnavailable, Snapshot
 from falcon.write import snapshots
@@ -21,6 +23,7 @@ from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply, Unavailable
 from falcon.write.shard import Shard
+from falcon.write.snapshots import head_of
 from tests.support.partition_owner import ANN, PartitionOwner
 from tools.harness.clock import FakeClock
 from tools.harness.memory.journal import MemoryJournal
@@ -434,3 +437,47 @@ def test_a_takeover_takes_no_more_for_claims_than_for_as_many_rooms() -> None:
     claims = [taken_over(lambda n: ClaimText("handle", f"handle {n}", ANN, n + 1)) for _ in range(3)]
     assert (claims[0][0] < rooms[0][0], claims[0][1] < rooms[0][1]) == (True, True), (claims, rooms)
     assert min(each[2] for each in claims) < 2 * min(each[2] for each in rooms)
+
+
+def threads_started(owner: PartitionOwner, count: int) -> list[int]:
+    """The threads of so many messages of a room."""
+    room = owner.room()
+    started = []
+    for number in range(count):
+        seq = owner.post(room, "Tea?")
+        answer = owner.ask(
+            StartThread(ANN, room, seq, Message(room, seq, ANN, "Tea?", 1_000), known_number=number)
+        ).answer
+        assert isinstance(answer, ThreadAnswer)
+        started.append(answer.thread_id)
+    return started
+
+
+def test_a_takeover_takes_nothing_for_threads_that_are_not_in_use(log: CountingLog) -> None:
+    """A partition's own state is as large, no thread is read, and memory holds none."""
+    few, many = CountingLog(), log
+    states = []
+    for each, count in ((few, 1), (many, 300)):
+        before = owner(each)
+        started = threads_started(before, count)
+        states.append(len(checkpoint(before).state))
+        each.loaded.clear()
+        after = owner(each)
+        assert (each.loaded, after.partition.in_memory) == ([], 0)
+        after.post(started[-1], "Green")
+        assert len(each.loaded) == 2, "the thread and its room"
+    assert max(states) - min(states) <= 2
+
+
+def test_a_state_whose_id_was_not_counted_is_never_loaded(log: CountingLog) -> None:
+    """Neither a thread that an owner made whose events are void."""
+    ann = owner(log)
+    (thread,) = threads_started(ann, 1)
+    checkpoint(ann)
+    made = log._snapshots[0, head_of(thread)]
+    uncounted = id_of(counter_of(thread, 1) + 1, 0, 1)
+    log._snapshots[0, head_of(uncounted)] = made
+    log.loaded.clear()
+    bob = owner(log)
+    assert bob.partition._room(uncounted) is None and log.loaded == []
+    assert bob.partition._room(thread) is not None and log.loaded == [head_of(thread)]

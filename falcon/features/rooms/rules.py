@@ -266,8 +266,9 @@ class Thread(msgspec.Struct, frozen=True, array_like=True):
     """The part of a room that only a thread has. It belongs to message ``seq`` of room ``parent``, which is in the same
     partition.
 
-    ``awake_at``: when its newest message was posted, or an account followed it though it was quiet. ``participants``:
-    the first accounts that wrote, in their order. ``muted``: accounts that follow no more because they said so.
+    ``awake_at``: when its newest message was posted, or an account followed it though it was quiet; the latest such
+    time, so that a clock that was wrong ends no follows once it is right. ``participants``: the first accounts that
+    wrote, in their order. ``muted``: accounts that follow no more because they said so.
     """
 
     parent: RoomId
@@ -280,7 +281,7 @@ class Thread(msgspec.Struct, frozen=True, array_like=True):
         participants = self.participants
         if author_id not in participants and len(participants) < PARTICIPANTS_MAX:
             participants = (*participants, author_id)
-        return replace(self, awake_at=at, participants=participants)
+        return replace(self, awake_at=max(self.awake_at, at), participants=participants)
 
 
 class Room(msgspec.Struct, frozen=True):
