@@ -120,7 +120,7 @@ class Replies:
         if position is None:
             self.add(waiter, refusals.answer_forgotten())
             return
-        reply = self._retries.ask(aggregates.number, position, replay, waiter)
+        reply = self._retries.ask(aggregates.number, position, aggregates.confirmed, replay, waiter)
         if reply is not None:
             self.add(waiter, reply)
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from falcon.domain.events import PassedOver
 from falcon.domain.ids import Partition
@@ -38,29 +39,31 @@ class _ReadAnswer:
 
     def __init__(self, recorded: Recorded) -> None:
         self._command = recorded.envelope.command
-        self._partition, self._offset = recorded.envelope.partition, recorded.offset
+        self._partition = recorded.envelope.partition
         self._reply = answer_of(recorded)
 
-    def to(self, command: CommandRef) -> Reply:
-        """The answer to a retry, unless another log has come to this place."""
+    def to(self, command: CommandRef, newest: int) -> Reply:
+        """The answer to a retry, unless another log has come to this place. ``newest``: the offset of the partition's
+        newest durable event. The answer stands at the first event of its command, and more may follow."""
         if self._command is None or (self._command.account_id, self._command.key) != (command.account_id, command.key):
             return refusals.answer_unreadable()
         if self._command.fingerprint != command.fingerprint:
-            return Rejected(KeyReused(), self._partition, self._offset)
-        return self._reply
+            return Rejected(KeyReused(), self._partition, newest)
+        return replace(self._reply, offset=newest) if isinstance(self._reply, Accepted | Rejected) else self._reply
 
 
 class _Asked(msgspec.Struct, Generic[W], frozen=True):
-    """A retry that waits. The answer is at ``place``."""
+    """A retry that waits. The answer is at ``place``; ``newest`` is the offset of the newest durable event."""
 
     waiter: W
     replay: Replay
     place: _Place
+    newest: int
 
     def reply(self, read: Mapping[_Place, _ReadAnswer]) -> Reply:
         """The reply that the log has for the retry, or a refusal."""
         answer = read.get(self.place)
-        return refusals.answer_unreadable() if answer is None else answer.to(self.replay.command)
+        return refusals.answer_unreadable() if answer is None else answer.to(self.replay.command, self.newest)
 
 
 class Retries(Generic[W]):
@@ -80,9 +83,10 @@ class Retries(Generic[W]):
         self._remembered: dict[_Place, _ReadAnswer] = {}
         self.unanswered = 0
 
-    def ask(self, partition: Partition, position: Position, replay: Replay, waiter: W) -> Reply | None:
-        """The reply, if it is remembered or too many wait; else None, and ``turn`` will give the reply."""
-        asked = _Asked(waiter, replay, (partition, position))
+    def ask(self, partition: Partition, position: Position, newest: int, replay: Replay, waiter: W) -> Reply | None:
+        """The reply, if it is remembered or too many wait; else None, and ``turn`` will give the reply. ``newest``: the
+        offset of the partition's newest durable event."""
+        asked = _Asked(waiter, replay, (partition, position), newest)
         if asked.place in self._remembered:
             return asked.reply(self._remembered)
         if self.unanswered >= _WAITING_MAX:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from falcon.domain.rejections import KeyReused, NotAMember
 from falcon.features.catalogue import Command
-from falcon.features.messages.rules import MessageAnswer, PostMessage
+from falcon.features.messages.rules import Message, MessageAnswer, PostMessage
 from falcon.features.rooms.rules import CreateRoom, RoomAnswer
+from falcon.features.threads.rules import StartThread, ThreadAnswer, UnfollowThread
 from falcon.http.problems import from_unavailable
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
@@ -135,6 +136,23 @@ def test_while_an_answer_is_read_other_commands_are_decided(host: Host) -> None:
     assert seq(host.ask(PostMessage(ANN, room, "meanwhile"))) == 2
     (reply,) = host.read()
     assert (seq(reply), reply.replayed) == (1, True)  # type: ignore[union-attr]
+
+
+def test_a_retry_is_told_a_position_that_has_all_events_of_its_command(host: Host) -> None:
+    """The answer to a first message in a thread stands at the follow, and the message comes after it."""
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "Tea?"))
+    started = host.ask(StartThread(ANN, room, 1, Message(room, 1, ANN, "Tea?", 1_000)))
+    assert isinstance(started, Accepted) and isinstance(started.answer, ThreadAnswer)
+    thread = started.answer.thread_id
+    host.ask(UnfollowThread(ANN, thread))
+    post = PostMessage(ANN, thread, "Green", mentions=(ANN,))
+    done = host.ask(post, key="k")
+    host.send(post, key="k")
+    (retried,) = host.read()
+    again = host.ask(post, key="k")  # which is remembered
+    assert isinstance(done, Accepted)
+    assert retried == again == msgspec.structs.replace(done, replayed=True)
 
 
 def test_one_answer_is_read_once_for_all_who_ask_for_it(host: Host) -> None:
