@@ -333,8 +333,11 @@ def sample() -> None:
 def end_process(code: int) -> Never:
     """End at once, with a fault, but not without the last counts: they say which fault it was."""
     if _sampling.acquire(timeout=_END_SECONDS):
-        with contextlib.suppress(Exception):  # a gauge's function may look at what is broken
-            _sample()
+        try:
+            with contextlib.suppress(Exception):  # a gauge's function may look at what is broken
+                _sample()
+        finally:
+            _sampling.release()  # in a simulation other processes live on in this one
     os._exit(code)
 
 

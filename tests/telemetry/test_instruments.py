@@ -1,6 +1,7 @@
 """Instruments measure, and show what they measured, also of processes that were killed."""
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -180,6 +181,13 @@ instruments.end_process(71)
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60).returncode == 71
     instruments.attach(tmp_path, "launcher-0")
     assert shown(tmp_path)["falcon_test_total"][()] == 1
+
+
+def test_a_simulated_process_that_ends_leaves_measuring_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    with pytest.raises(SystemExit):
+        instruments.end_process(70)
+    assert not instruments._sampling.locked()
 
 
 def test_a_process_reserves_what_the_launcher_has_counted_for_it(tmp_path: Path, declared: None) -> None:
