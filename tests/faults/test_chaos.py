@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 
 import pytest
 
@@ -13,7 +12,7 @@ from tools.servers.jars import ToolMissing, java
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SECONDS = volume("FALCON_CHAOS_SECONDS", 20, 12)
-SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
+SEED = 1  # the moments differ all the same; `make faults` and `make chaos` take others
 SOME = ("kill write", "zombie writer", "kill leading broker", "kill gateway", "kill project", "cut off write")
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.volume import volume
 
 ROOT = Path(__file__).parents[2]
-SECONDS = volume("FALCON_SIMULATION_SECONDS", 15, 5)
+SECONDS = volume("FALCON_SIMULATION_SECONDS", 10, 5)
 
 
 def simulate(*arguments: str) -> str:
@@ -35,13 +35,13 @@ def test_the_same_seed_is_the_same_schedule() -> None:
 @pytest.mark.processes
 @pytest.mark.timeout(900)
 def test_whatever_fails_all_that_people_were_told_holds() -> None:
-    """New schedules each time; the seed of a wrong one is in the failure."""
-    assert re.search(r"[1-9]\d* schedules, 0 violations", simulate("--seconds", f"{SECONDS:g}"))
+    """The same schedules each time, as many as the time is for; ``make simulate`` looks for new ones."""
+    assert re.search(r"[1-9]\d* schedules, 0 violations", simulate("--seed", "1", "--seconds", f"{SECONDS:g}"))
 
 
 @pytest.mark.processes
 def test_a_token_that_is_revoked_at_one_pod_is_refused_at_every_other_one_within_two_seconds() -> None:
-    count = f"{volume('FALCON_SIMULATION_SCHEDULES', 18, 6):g}"
+    count = f"{volume('FALCON_SIMULATION_SCHEDULES', 10, 5):g}"
     assert re.search(
         f"{count} schedules, 0 violations", simulate("--kind", "revocations", "--seed", "1", "--schedules", count)
     )
