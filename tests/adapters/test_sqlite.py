@@ -97,7 +97,7 @@ def test_a_takeover_gives_up_soon_where_somebody_else_is_writing(log: _Log) -> N
     began = time.monotonic()
     with pytest.raises(JournalUnavailable):
         ann.takeover(0)
-    assert time.monotonic() - began < 5  # the file's own patience is ten
+    assert time.monotonic() - began < 9  # the file's own patience is ten
     other.execute("COMMIT")
     assert ann.takeover(0)
 

@@ -65,7 +65,7 @@ def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
     room = asyncio.run(_conversation(described["urls"][0], headers))
     cluster = newer()
     cluster.falcon("prepare")
-    with httpx.Client(base_url=described["urls"][0], headers=headers, timeout=20) as http:
+    with httpx.Client(base_url=described["urls"][0], headers=headers, timeout=60) as http:
         assert _sent_and_read(http, room) == _BEFORE + 1, "the edge of before does not know the model"
         cluster.process("api", 1).end()
         cluster.await_ready(cluster.start("api", 1))
@@ -99,7 +99,7 @@ def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
 
 async def _conversation(url: str, headers: dict[str, str]) -> int:
     """Send so many messages from several clients at once. Returns the room."""
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as http:
         made = await http.post("/v1/rooms", json={"name": "Tea kitchen"})
         room = int(made.raise_for_status().json()["room_id"])
 

@@ -42,7 +42,7 @@ class Deployment:
         )
         described = self.cluster.up(counts=dict.fromkeys(ROLES, 1))
         headers = {"Authorization": f"Bearer {described['token']}"}
-        self.http = httpx.Client(base_url=described["urls"][0], headers=headers, timeout=20)
+        self.http = httpx.Client(base_url=described["urls"][0], headers=headers, timeout=60)
 
     def start(self) -> None:
         for role in ROLES:

@@ -200,7 +200,7 @@ class Ann:
     def __init__(self, cluster: Cluster) -> None:
         described = cluster.describe()
         headers = {"Authorization": f"Bearer {described['token']}"}
-        self._edge = httpx.Client(base_url=described["urls"][0], headers=headers, timeout=20)
+        self._edge = httpx.Client(base_url=described["urls"][0], headers=headers, timeout=60)
 
     def done(self, method: str, path: str, headers: dict[str, str] | None = None, **request: Any) -> httpx.Response:
         def attempt() -> httpx.Response | None:
@@ -308,7 +308,7 @@ def test_no_password_and_no_key_is_in_any_log_error_page_or_metric(
 
 def pages(ops: str) -> dict[str, str]:
     paths = ["/metrics", *(f"/debug{page}" for page in ("", "/dispatchers", "/shards", "/stacks", "/heap"))]
-    return {f"{ops}{path}": httpx.get(f"{ops}{path}", timeout=40).text for path in paths}
+    return {f"{ops}{path}": httpx.get(f"{ops}{path}", timeout=60).text for path in paths}
 
 
 def failing(cluster: Cluster, settings: dict[str, str], command: str) -> str:

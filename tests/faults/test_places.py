@@ -42,7 +42,7 @@ class Client(httpx.Client):
 
     def __init__(self, falcon: Falcon) -> None:
         headers = {"Authorization": f"Bearer {falcon.info['token']}"}
-        super().__init__(base_url=falcon.info["url"], headers=headers, timeout=20, verify=False)  # there is no TLS
+        super().__init__(base_url=falcon.info["url"], headers=headers, timeout=60, verify=False)  # there is no TLS
 
     def post_message(self, room: int, text: str, key: str | None = None) -> httpx.Response:
         headers = {} if key is None else {"Idempotency-Key": key}
@@ -67,7 +67,7 @@ def room_at(falcon: Falcon, client: Client, place: int) -> int:
 
 
 def test_each_process_owns_its_share_of_the_partitions_in_a_file_of_its_own(falcon: Falcon) -> None:
-    rows = httpx.get(f"{falcon.info['ops_url']}/debug/shards", timeout=20).json()["partitions"]
+    rows = httpx.get(f"{falcon.info['ops_url']}/debug/shards", timeout=60).json()["partitions"]
     owners = {row["partition"]: row["process"] for row in rows}
     assert owners == {partition: f"serve-{partition % 2}" for partition in range(PARTITIONS)}
     assert {row["state"] for row in rows} == {"serving"}
@@ -125,13 +125,13 @@ def everything(client: Client, room: int) -> list[str]:
 
 def test_the_probes_say_that_it_serves(falcon: Falcon) -> None:
     for probe in ("livez", "readyz", "startupz"):
-        assert httpx.get(f"{falcon.info['ops_url']}/{probe}", timeout=20).status_code == 200
-    assert until(lambda: "falcon_build_info" in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=20).text)
+        assert httpx.get(f"{falcon.info['ops_url']}/{probe}", timeout=60).status_code == 200
+    assert until(lambda: "falcon_build_info" in httpx.get(f"{falcon.info['ops_url']}/metrics", timeout=60).text)
 
 
 def test_it_is_ready_only_while_every_process_serves(victim: Falcon) -> None:
     def status() -> int:
-        return httpx.get(f"{victim.info['ops_url']}/readyz", timeout=20).status_code
+        return httpx.get(f"{victim.info['ops_url']}/readyz", timeout=60).status_code
 
     assert status() == 200
     assert victim.process is not None

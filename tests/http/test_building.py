@@ -120,12 +120,12 @@ def test_the_bot_answers(falcon: Falcon, tmp_path: Path, language: str) -> None:
     (bot,) = samples(PAGE, language)
     command = program(language, bot, tmp_path)
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
-    with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=60) as client:
         room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
         running = subprocess.Popen(command, env=environment(falcon))
         try:
             said: list[dict[str, Any]] = []
-            deadline = time.monotonic() + 40
+            deadline = time.monotonic() + 120
             while not any(each["text"].startswith("pong") for each in said):
                 assert time.monotonic() < deadline and running.poll() is None, said
                 client.post(f"/v1/rooms/{room}/messages", json={"text": "ping"})  # the server may not listen yet

@@ -1177,7 +1177,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
 def as_first(falcon: Process, token: str = "") -> httpx.Client:
     headers = {"Authorization": f"Bearer {token or falcon.info['token']}"}
-    return httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20)
+    return httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=60)
 
 
 @pytest.mark.processes
@@ -1206,7 +1206,7 @@ def test_beyond_it_who_floods_is_told_to_wait_and_nobody_else_is(
         assert flooding.get("/v1/me").status_code == 200
 
         def counted() -> float:
-            page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
+            page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=60).text
             found = re.search(r'^falcon_rate_limited_total\{limit="account-commands"\} (\S+)', page, re.MULTILINE)
             return float(found[1]) if found else 0.0
 

@@ -30,7 +30,7 @@ async def _turns_until(
     for client in clients:
         client.sendall(said)
     turns = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not is_accepted():
             turns += 1
             await asyncio.sleep(0)

@@ -91,7 +91,7 @@ def start(tmp_path: Path, certificate: Path) -> Iterator[Callable[..., Falcon]]:
 
 def client(falcon: Falcon, certificate: Path) -> httpx.Client:
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
-    return httpx.Client(base_url=falcon.info["url"], headers=headers, verify=trusting(certificate), timeout=20)
+    return httpx.Client(base_url=falcon.info["url"], headers=headers, verify=trusting(certificate), timeout=60)
 
 
 def raw(falcon: Falcon) -> socket.socket:
@@ -204,7 +204,7 @@ def test_a_connection_has_the_same_limits_under_tls(
         received = answer(connection)
         assert received.startswith(b"HTTP/1.1 " + status)
         assert b"strict-transport-security: max-age=3600\r\n" in received
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
 
 
 def test_silent_clients_before_the_handshake_keep_nobody_out(start: Callable[..., Falcon], certificate: Path) -> None:
@@ -313,7 +313,7 @@ def test_an_address_has_so_many_connections_before_and_after_the_handshake(
 
 def reasons(falcon: Falcon) -> set[str]:
     """The reasons for which Falcon has cut connections."""
-    page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
+    page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=60).text
     return set(re.findall(r'^falcon_connections_cut_total\{reason="(\w+)"\} [1-9]', page, re.MULTILINE))
 
 
@@ -346,7 +346,7 @@ def refused(tmp_path: Path, **settings: object) -> str:
     falcon = Falcon(tmp_path / "refused", settings)
     falcon.data_dir.mkdir()
     ended = subprocess.run(
-        [sys.executable, "-m", "falcon", "up"], env=falcon.environment(), capture_output=True, text=True, timeout=20
+        [sys.executable, "-m", "falcon", "up"], env=falcon.environment(), capture_output=True, text=True, timeout=60
     )
     assert ended.returncode in (1, 2)
     (line,) = ended.stderr.splitlines()

@@ -34,7 +34,7 @@ from falcon.http.stream.sinks import SseSink, StreamSink, WebSocketSink
 from falcon.streams.frames import Frame
 from tools.harness.waiting import eventually
 
-_SECONDS: Final = 10  # by then a test has failed
+_SECONDS: Final = 60  # by then a test has failed
 _FRAME: Final = Frame("1", "message.posted", b'{"text":"tea"}')
 _PROTOCOL: Final = "FalconHttpProtocol in falcon/http/server/protocol.py"
 _WEBSOCKET: Final = "FalconWebSocketProtocol in falcon/http/server/protocol.py"

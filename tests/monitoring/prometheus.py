@@ -19,7 +19,7 @@ _START_SECONDS: Final = 30.0
 _END_SECONDS: Final = 10.0
 _LISTENING: Final = re.compile(r'msg="Listening on" .*address=(127\.0\.0\.1:\d+)')
 
-_client: Final = httpx.Client(timeout=30, verify=False)  # there is no TLS, and to make a context takes 20 ms each time
+_client: Final = httpx.Client(timeout=60, verify=False)  # there is no TLS, and to make a context takes 20 ms each time
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class FaultyFalcon(Falcon):
     def client(self, *, admin: bool = False) -> httpx.Client:
         token = self.info["admin_token" if admin else "token"]
         headers = {"authorization": f"Bearer {token}"}
-        return httpx.Client(base_url=self.info["url"], headers=headers, timeout=40, verify=False)
+        return httpx.Client(base_url=self.info["url"], headers=headers, timeout=60, verify=False)
 
 
 # --- one Falcon that is watched ---------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ def keep_busy(falcon: Falcon, seconds: float) -> None:
     """Send messages and reads of all kinds, with a listener and a refusal. Then a server dies, and is
     restarted. In the end the listener is sent away."""
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
-    with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=60) as client:
         with listening(falcon, client):
             chat(client, seconds)
             falcon.kill("serve")
@@ -267,7 +267,7 @@ def listening(falcon: Falcon, client: httpx.Client) -> Iterator[None]:
         headers = {"Authorization": f"Bearer {issued['token']}"}
         while not ending.is_set():
             try:
-                with httpx.stream("GET", f"{falcon.info['url']}/v1/stream", headers=headers, timeout=20) as stream:
+                with httpx.stream("GET", f"{falcon.info['url']}/v1/stream", headers=headers, timeout=60) as stream:
                     for _ in stream.iter_lines():
                         pass
             except httpx.TransportError:

@@ -53,7 +53,7 @@ def test_a_day_takes_no_time() -> None:
     began, simulation = time.monotonic(), Simulation()
     simulation.run(lambda: time.sleep(86_400))
     assert simulation.now > 86_400
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_from_a_new_seed_on_the_course_is_that_seeds() -> None:

@@ -56,7 +56,7 @@ class Process:
 
 def play(scenario: Callable[[KeptCuts], Coroutine[Any, Any, None]]) -> None:
     async def played() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await scenario(KeptCuts())
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:

@@ -174,7 +174,7 @@ def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """And leave nothing behind."""
 
     async def played() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await scenario()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:

@@ -110,7 +110,7 @@ def tables_of_now(falcon: Falcon, copy: Path) -> Iterator[None]:
 
 
 async def has_read_all(feed: Feed) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await feed.reach(await feed.ends(feed.every_segment))
 
 

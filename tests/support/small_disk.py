@@ -12,7 +12,7 @@ def on_small_disk(folder: Path, size: str) -> tuple[str, ...]:
     mount = f"mount -t tmpfs -o size={size},mode=0700 none '{folder}'"
     within = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
     try:
-        subprocess.run([*within, "true"], check=True, capture_output=True, timeout=30)
+        subprocess.run([*within, "true"], check=True, capture_output=True, timeout=60)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"a disk of its own needs user namespaces: {error}")
     return within

@@ -41,7 +41,7 @@ def test_past_its_bound_it_refuses_at_once_and_says_so(dispatcher: Dispatcher) -
 def test_it_shows_who_is_at_work_and_who_waits(dispatcher: Dispatcher) -> None:
     gate = Gate()
     running = [dispatcher.submit(gate) for _ in range(3)]
-    assert gate.reached.acquire(timeout=10) and gate.reached.acquire(timeout=10)
+    assert gate.reached.acquire(timeout=60) and gate.reached.acquire(timeout=60)
     assert gauge("dispatcher_active", dispatcher) == gauge("dispatcher_threads_max", dispatcher) == 2
     assert gauge("dispatcher_queue", dispatcher) == 1
     assert gauge("dispatcher_oldest", dispatcher) > 0
@@ -54,7 +54,7 @@ def test_it_shows_who_is_at_work_and_who_waits(dispatcher: Dispatcher) -> None:
 def test_time_with_all_threads_at_work_counts_while_it_lasts(dispatcher: Dispatcher) -> None:
     gate = Gate()
     running = [dispatcher.submit(gate) for _ in range(2)]
-    assert gate.reached.acquire(timeout=10) and gate.reached.acquire(timeout=10)
+    assert gate.reached.acquire(timeout=60) and gate.reached.acquire(timeout=60)
 
     def all_active() -> float:
         gauge("dispatcher_active", dispatcher)  # as a sample does

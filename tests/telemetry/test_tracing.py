@@ -148,7 +148,7 @@ class Collector:
             found = {span.name: span for span in self.spans}
             if found.keys() >= set(names):
                 return found
-            assert self.arrived.acquire(timeout=20), f"only {found.keys()} arrived"
+            assert self.arrived.acquire(timeout=60), f"only {found.keys()} arrived"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -176,7 +176,7 @@ def test_a_request_and_what_it_led_to_are_spans_of_one_trace(falcon: Falcon, col
 
     spans = of_this_trace()
     while "append" not in spans:
-        assert collector.arrived.acquire(timeout=20)
+        assert collector.arrived.acquire(timeout=60)
         spans = of_this_trace()
     assert spans[request].parent_span_id.hex() == SPAN
     assert spans["append"].parent_span_id == spans[request].span_id

@@ -26,11 +26,11 @@ _QUIET: Final = (
 )
 
 # What does not come within this time, in milliseconds, does not come.
-_PATIENCE: Final = 30_000
+_PATIENCE: Final = 60_000
 
 Json = dict[str, Any]
 
-_client = httpx.Client(timeout=20)
+_client = httpx.Client(timeout=60)
 expect.set_options(_PATIENCE)
 
 

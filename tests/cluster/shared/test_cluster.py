@@ -36,7 +36,7 @@ class Caller:
         limits = httpx.Limits(max_keepalive_connections=0)
         # There is no TLS, and to make a context takes 20 ms.
         self.edges = [
-            httpx.AsyncClient(base_url=url, headers=headers, timeout=20, limits=limits, verify=False) for url in urls
+            httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits, verify=False) for url in urls
         ]
         self.account_id = 0
 

@@ -22,7 +22,7 @@ def edges(cluster: Cluster, described: dict[str, Any]) -> Iterator[Edges]:
 
     def of(token: str) -> tuple[httpx.Client, httpx.Client]:
         headers = {"Authorization": f"Bearer {token}"}
-        one, other = (httpx.Client(base_url=url, headers=headers, timeout=30) for url in described["urls"][:2])
+        one, other = (httpx.Client(base_url=url, headers=headers, timeout=60) for url in described["urls"][:2])
         opened.extend((one, other))
         return one, other
 

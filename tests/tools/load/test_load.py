@@ -86,7 +86,7 @@ def liar(url: str) -> Iterator[str]:
 
     async def forward(request: Request) -> Response:
         headers = {name: value for name, value in request.headers.items() if name not in ("host", "accept-encoding")}
-        client = httpx.AsyncClient(timeout=30)
+        client = httpx.AsyncClient(timeout=60)
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         asked = client.build_request(request.method, url + path, headers=headers, content=await request.body())
         answer = await client.send(asked, stream=True)
@@ -154,7 +154,7 @@ def test_tokens_that_will_not_do(falcon: Falcon) -> None:
     assert "does not know the token in FALCON_ADMIN_TOKEN" in said_of(told["url"], "x" * 43)
     assert "does not know the token in FALCON_TOKEN" in said_of(told["url"], told["admin_token"], "x" * 43)
     headers = {"Authorization": f"Bearer {told['admin_token']}"}
-    made = httpx.post(f"{told['url']}/v1/accounts", json={"name": "Ben"}, headers=headers, timeout=20).json()
+    made = httpx.post(f"{told['url']}/v1/accounts", json={"name": "Ben"}, headers=headers, timeout=60).json()
     assert "who is no admin" in said_of(told["url"], made["token"])
 
 

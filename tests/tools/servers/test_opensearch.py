@@ -35,5 +35,5 @@ def test_without_a_compiler_it_says_what_is_needed(tmp_path: Path, monkeypatch: 
 
 
 def _ask(opensearch: OpenSearch, method: str, path: str, body: object = None) -> dict[str, object]:
-    answer = httpx.request(method, opensearch.url + path, json=body, timeout=30).raise_for_status()
+    answer = httpx.request(method, opensearch.url + path, json=body, timeout=60).raise_for_status()
     return dict(answer.json())
