@@ -12,7 +12,7 @@ from tools.attack.siege import lay_siege
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
-SECONDS = volume("FALCON_ATTACK_SECONDS", 20, 8)
+SECONDS = volume("FALCON_ATTACK_SECONDS", 10)
 
 
 def test_a_hostile_client_hurts_nobody_else(tmp_path: Path) -> None:

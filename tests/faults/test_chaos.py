@@ -11,7 +11,7 @@ from tools.servers.jars import ToolMissing, java
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
-SECONDS = volume("FALCON_CHAOS_SECONDS", 20, 12)
+SECONDS = volume("FALCON_CHAOS_SECONDS", 15)
 SEED = 1  # the moments differ all the same; `make faults` and `make chaos` take others
 SOME = ("kill write", "zombie writer", "kill leading broker", "kill gateway", "kill project", "cut off write")
 

@@ -17,7 +17,7 @@ from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-SECONDS = volume("FALCON_FAULTS_SECONDS", 10, 5)
+SECONDS = volume("FALCON_FAULTS_SECONDS", 6)
 SEED = 1  # the moments differ all the same; `make faults` and `make chaos` take others
 SOON_SECONDS = 15.0  # for a machine full of other work; `make faults` judges by three
 

@@ -21,9 +21,9 @@ from falcon.http.api.openapi import document
 from tests.support.http import Falcon, Json, Room
 from tests.support.volume import volume
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(volume("FALCON_EXAMPLES_SECONDS", 300, 300))]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(volume("FALCON_EXAMPLES_SECONDS", 300))]
 
-EXAMPLES: Final = int(volume("FALCON_EXAMPLES", 4, 2))
+EXAMPLES: Final = int(volume("FALCON_EXAMPLES", 3))
 
 CHECKS: Final = [
     not_a_server_error,

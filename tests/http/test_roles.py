@@ -21,10 +21,10 @@ from tests.http.test_openapi import CHECKS, as_httpx
 from tests.support.volume import volume
 from tools.harness.falcon import Falcon
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(volume("FALCON_EXAMPLES_SECONDS", 300, 300))]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(volume("FALCON_EXAMPLES_SECONDS", 300))]
 
 ROLES: Final = ("admin", "member", "stranger", "nobody")
-EXAMPLES: Final = int(volume("FALCON_EXAMPLES", 3, 2))
+EXAMPLES: Final = int(volume("FALCON_EXAMPLES", 3))
 _FOR_ADMINS: Final = (("POST", "/v1/accounts"), ("POST", "/v1/import"), ("GET", "/v1/export"))
 _FOR_ALL: Final = ("/v1/sign-in", "/v1/invitations/by-code")  # without a token
 _ENDS_TOKENS: Final = "/v1/me/token"

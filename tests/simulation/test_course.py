@@ -10,7 +10,7 @@ import pytest
 from tests.support.volume import volume
 
 ROOT = Path(__file__).parents[2]
-SECONDS = volume("FALCON_SIMULATION_SECONDS", 10, 5)
+SECONDS = volume("FALCON_SIMULATION_SECONDS", 8)
 
 
 def simulate(*arguments: str) -> str:
@@ -41,7 +41,7 @@ def test_whatever_fails_all_that_people_were_told_holds() -> None:
 
 @pytest.mark.processes
 def test_a_token_that_is_revoked_at_one_pod_is_refused_at_every_other_one_within_two_seconds() -> None:
-    count = f"{volume('FALCON_SIMULATION_SCHEDULES', 10, 5):g}"
+    count = f"{volume('FALCON_SIMULATION_SCHEDULES', 8):g}"
     assert re.search(
         f"{count} schedules, 0 violations", simulate("--kind", "revocations", "--seed", "1", "--schedules", count)
     )

@@ -10,7 +10,7 @@ from tests.support.volume import volume
 
 @pytest.mark.processes
 def test_people_who_count_along_are_told_the_truth_in_every_life_of_a_machine() -> None:
-    count = f"{volume('FALCON_SIMULATION_SCHEDULES', 6, 3):g}"
+    count = f"{volume('FALCON_SIMULATION_SCHEDULES', 4):g}"
     assert re.search(
         r"[1-9]\d* schedules, 0 violations", simulate("--kind", "lives", "--seed", "1", "--schedules", count)
     )

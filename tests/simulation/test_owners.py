@@ -9,7 +9,7 @@ from tests.support.volume import volume
 
 pytestmark = pytest.mark.processes
 
-_SCHEDULES = f"{volume('FALCON_SIMULATION_SCHEDULES', 12, 8):g}"
+_SCHEDULES = f"{volume('FALCON_SIMULATION_SCHEDULES', 10):g}"
 
 
 def test_nothing_acknowledged_is_lost_and_nothing_void_is_acknowledged() -> None:

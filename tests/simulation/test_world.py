@@ -6,7 +6,7 @@ import time
 from tests.support.volume import volume
 from tools.simulation.world import World
 
-SECONDS = volume("FALCON_SIMULATION_SECONDS", 4, 2)
+SECONDS = volume("FALCON_SIMULATION_SECONDS", 3)
 
 
 def run(seed: int) -> None:

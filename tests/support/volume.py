@@ -1,8 +1,8 @@
-"""How much tests torture: as much as a variable says, else the whole in CI and less in ``make test``."""
+"""How much tests torture: as much as a variable says, else a little. The volume is in ``make faults`` and its kin."""
 
 import os
 
 
-def volume(variable: str, in_ci: float, otherwise: float) -> float:
+def volume(variable: str, otherwise: float) -> float:
     """In the variable's unit."""
-    return float(os.environ.get(variable) or (in_ci if os.environ.get("CI") == "true" else otherwise))
+    return float(os.environ.get(variable) or otherwise)
