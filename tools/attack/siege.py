@@ -14,6 +14,7 @@ import msgspec
 
 from tools.attack.attackers import Orders
 from tools.attack.attacks import Counts, Target
+from tools.attack.log_faults import faults_in
 from tools.attack.others import Others
 from tools.harness.falcon import Falcon
 from tools.harness.reports import counts_in_words, percentile, text_table
@@ -157,8 +158,7 @@ class _Siege:
                     await self._phase(name, target, [name], alone)
                 await self._phase("all at once", target, attacks, self._seconds * 0.3)
         wrong = [] if self._falcon.pids("serve") == before else ["the server was started again"]
-        faults = [line for line in self._falcon.log().splitlines() if "Traceback" in line]
-        wrong += [f"the log has {len(faults)} faults"] if faults else []
+        wrong += [f"the server's log has a fault, {fault}" for fault in faults_in(self._falcon.log())]
         heard = self._others.crowd.heard
         wrong += self._others.wrong
         return Report(self._seconds, self._phases, heard.deliveries, heard.byes.total(), wrong)
