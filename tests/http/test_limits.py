@@ -29,6 +29,7 @@ from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Policy, Quotas
 from falcon.http.problems import Problem, broken
 from falcon.http.server import memory_budget
+from falcon.http.server.connection_slots import ConnectionSlot, ConnectionSlots
 from falcon.http.server.request_metrics import Meter
 from falcon.http.web import address
 from falcon.run import bootstrap
@@ -956,6 +957,21 @@ def test_an_address_has_so_many_connections_and_those_that_end_make_room() -> No
 
     at_a_server(ask, per_address=ten_an_address())
     assert metrics.connections_cut.labels("address").value > before
+
+
+def test_a_connection_that_ended_before_its_account_was_known_counts_for_neither() -> None:
+    slots = ConnectionSlots("test", 10, ConnectionsPerAddress(Quotas(address_connections=2)))
+    for _ in range(3):
+        slot = slots.accept(("192.0.2.1", 1))
+        assert isinstance(slot, ConnectionSlot)
+        slot.free()
+        slot.charge_to(7)  # its request was under way when the client left
+    others = [slots.accept(("192.0.2.1", 1)) for _ in range(3)]
+    assert [isinstance(each, ConnectionSlot) for each in others] == [True, True, False]
+    for each in others:
+        if isinstance(each, ConnectionSlot):
+            each.free()
+    assert slots.taken == 0
 
 
 def test_sixty_people_of_one_address_open_the_page_at_once_and_a_flood_of_connections_is_told_to_wait() -> None:

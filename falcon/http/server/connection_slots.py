@@ -73,8 +73,9 @@ class ConnectionSlot:
             self._key = self._slots.moved(self._key, account_id)
 
     def free(self) -> None:
-        """Must be called once."""
-        self._slots.free(self._key)
+        """Must be called once. A request of the connection may learn its account later, which changes nothing then."""
+        key, self._key = self._key, None
+        self._slots.free(key)
 
 
 class ConnectionSlots:
