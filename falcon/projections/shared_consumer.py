@@ -6,6 +6,7 @@ are slow or it is new, reads by itself until it has caught up. Each has its own 
 alone.
 """
 
+import sys
 import threading
 import time
 from bisect import bisect_right
@@ -21,6 +22,7 @@ from falcon.journal.ports import CheckingSource
 
 # of all partitions; older chunks are dropped, and lagging consumers read them by themselves
 _KEPT_BYTES: Final = 16 << 20
+_KEPT_SECONDS: Final = 10.0  # consumers that start together have begun to read by then
 _EVENT_BYTES: Final = 1_000  # an event's overhead in memory, about
 _FRESH_SECONDS: Final = 0.01  # consumers that come together share a read
 _WAIT_SECONDS: Final = 1.0  # a consumer that is to end notices it this soon
@@ -35,30 +37,36 @@ class Source(CheckingSource, Protocol):
 
 
 class _Chunk(NamedTuple):
-    """The events that one read gave of a partition, between two positions."""
+    """The events that one read gave of a partition, between two positions. ``at``: when, on the reader's clock."""
 
     before: Position
     events: list[Recorded]
     after: Position
     bytes: int
+    at: float
 
 
 class _Window:
     """The chunks that are kept of a partition. ``begin``, ``end``: the positions before and after all of them."""
 
-    def __init__(self, begin: Position) -> None:
+    def __init__(self, partition: Partition, begin: Position) -> None:
+        self.partition = partition
         self.begin = begin
         self.end = begin
         self._chunks: deque[_Chunk] = deque()
         self._bytes = 0
 
-    def add(self, events: list[Recorded], after: Position) -> int:
+    def add(self, events: list[Recorded], after: Position, at: float) -> int:
         """Add a chunk. Returns its size in bytes."""
-        chunk = _Chunk(self.end, events, after, sum(map(_size, events)))
+        chunk = _Chunk(self.end, events, after, sum(map(_size, events)), at)
         self._chunks.append(chunk)
         self._bytes += chunk.bytes
         self.end = after
         return chunk.bytes
+
+    @property
+    def oldest(self) -> _Chunk:
+        return self._chunks[0]
 
     def drop_oldest(self) -> int:
         """Drop the oldest chunk. Returns its size in bytes."""
@@ -121,13 +129,27 @@ class SharedLogReader:
             for partition, position in cursor.items():
                 window = self._windows.get(partition)
                 if window is None or position.offset > window.end.offset:  # the others follow the foremost consumer
-                    self._windows[partition] = _Window(position)
+                    self._windows[partition] = _Window(partition, position)
                     self._undecodable.discard(partition)
                 elif position.offset < window.begin.offset:
                     alone[partition] = window.begin
                 elif partition in self._undecodable and position.offset >= window.end.offset:
                     alone[partition] = None
+            self._drop_read()
             return alone
+
+    def _drop_read(self) -> None:
+        """Drop the old chunks that all consumers have read: else a burst of large texts would stay for days."""
+        latest = self._monotonic() - _KEPT_SECONDS
+        while self._order:
+            window = self._order[0]
+            oldest, partition = window.oldest, window.partition
+            unread = any(
+                oldest.after.offset > each[partition].offset for each in self._cursors.values() if partition in each
+            )
+            if unread or oldest.at > latest:
+                return
+            self._bytes -= self._order.popleft().drop_oldest()
 
     def forget(self, consumer: object) -> None:
         """The consumer reads no more."""
@@ -202,13 +224,14 @@ class SharedLogReader:
         by_partition: dict[Partition, list[Recorded]] = {}
         for event in events:
             by_partition.setdefault(event.envelope.partition, []).append(event)
+        now = self._monotonic()
         with self._changed:
             kept = len(self._order)
             for partition, end in after.items():
                 window = self._windows.get(partition)
                 # Meanwhile the window may have gone, or another consumer that is further on may have started it again.
                 if window is not None and window.end == before[partition] != end:
-                    self._bytes += window.add(by_partition.get(partition, []), end)
+                    self._bytes += window.add(by_partition.get(partition, []), end, now)
                     self._order.append(window)
             while self._bytes > _KEPT_BYTES and kept:  # the newest chunk is kept whatever its size
                 self._bytes -= self._order.popleft().drop_oldest()
@@ -218,7 +241,7 @@ class SharedLogReader:
 def _size(recorded: Recorded) -> int:
     """Estimates how much memory it takes."""
     event = recorded.envelope.event
-    return _EVENT_BYTES + (len(event.message.text) if isinstance(event, MessagePosted | MessageEdited) else 0)
+    return _EVENT_BYTES + (sys.getsizeof(event.message.text) if isinstance(event, MessagePosted | MessageEdited) else 0)
 
 
 class ProjectionSource:

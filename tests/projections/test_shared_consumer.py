@@ -169,6 +169,32 @@ def test_what_all_have_taken_makes_room_for_a_partition_with_much(
     assert shared.alone.events_read == 0
 
 
+def test_what_all_have_read_is_kept_for_seconds_only(shared: Shared) -> None:
+    ann, bob = shared.consumer(0), shared.consumer(0)
+    shared.world.post(0, "a", "b")
+    ann.read_all()
+    bob.read()
+    shared.world.clock.advance(11)
+    bob.read()  # now ann and bob have read both, and cat has to read them by itself
+    cat = shared.consumer(0)
+    cat.read_all()
+    assert cat.seen[0] == [0, 1]
+    assert (shared.ahead.events_read, shared.alone.events_read) == (2, 2)
+
+
+def test_what_one_has_still_to_read_is_kept_for_it(shared: Shared) -> None:
+    ann, bob = shared.consumer(0), shared.consumer(0)
+    bob.read()
+    shared.world.clock.advance(1)
+    shared.world.post(0, "a", "b")
+    ann.read_all()
+    shared.world.clock.advance(60)
+    ann.read_all()
+    bob.read_all()
+    assert bob.seen[0] == [0, 1]
+    assert shared.alone.events_read == 0
+
+
 def test_one_whose_tables_are_away_is_not_waited_for(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_consumer, "_KEPT_BYTES", 8_000)
     monkeypatch.setattr(shared_consumer, "_WAIT_SECONDS", 0.0)
