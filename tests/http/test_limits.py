@@ -451,6 +451,26 @@ def test_an_account_makes_so_many_rooms_a_day_also_if_it_deletes_them(start: Sta
     anna.makes_room()
 
 
+def test_an_account_starts_so_many_threads_a_day_and_those_that_exist_are_shown(start: Start) -> None:
+    falcon = start(account_rooms_a_day=3)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = anna.makes_room("tea", ben)
+    anna.says(room, "Green")
+    anna.says(room, "Black")
+    for seq in (1, 2):
+        started = [ben.put(f"{room}/messages/{seq}/thread", key=f"{seq}") for _ in range(2)]
+        assert statuses(*started, anna.put(f"{room}/messages/{seq}/thread")) == [201, 201, 200]
+    for seq in range(3, 6):
+        anna.says(room, f"{seq}")
+    assert statuses(ben.put(f"{room}/messages/3/thread", key="last")) == [201]
+    limited(ben.put(f"{room}/messages/4/thread"), "account-new-rooms", "q=3;w=86400")
+    assert statuses(ben.put(f"{room}/messages/3/thread", key="last"), ben.put(f"{room}/messages/1/thread")) == [
+        201,
+        200,
+    ]
+    assert statuses(anna.put(f"{room}/messages/4/thread"), anna.put(f"{room}/messages/5/thread")) == [201, 201]
+
+
 def test_a_room_that_is_made_again_by_a_retry_counts_once(start: Start) -> None:
     falcon = start(account_rooms_a_day=2)
     anna = falcon.account("Anna")

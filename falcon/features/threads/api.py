@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain.ids import RoomId
+from falcon.features.catalogue import Command
 from falcon.features.messages.api import decided_on_view, message_view
 from falcon.features.messages.bodies import missing_message
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
@@ -28,6 +29,7 @@ from falcon.http import shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, check_time, reference
 from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import message_not_found, room_not_found
 from falcon.http.requests import AuthedRequest
@@ -67,11 +69,16 @@ async def thread(edge: Edge, request: AuthedRequest) -> BytesResponse:
             request.account_id, room_id, seq, known, revision, *await known_thread(edge.store, room_id, seq)
         )
 
-    result = await decided_on_view(
-        edge, partial(edge.reads.seconds_left, request), viewed, partial(edge.commands.dispatch, request)
-    )
+    async def sent(command: Command) -> CommandResult:
+        assert isinstance(command, StartThread)
+        refusal = None if command.thread_id else edge.limiter.refusal_of_new_room(request.account_id)
+        return await edge.commands.dispatch(request, command, refusal=refusal)
+
+    result = await decided_on_view(edge, partial(edge.reads.seconds_left, request), viewed, sent)
     answer = result.answer
     assert isinstance(answer, ThreadAnswer)
+    if answer.created and not result.is_replayed:
+        edge.limiter.made_room(request.account_id)
     room = shapes.RoomShape(
         answer.thread_id,
         "thread",

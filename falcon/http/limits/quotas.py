@@ -132,7 +132,7 @@ class Policies:
         )
         self.account_new_rooms = Policy(
             "account-new-rooms",
-            f"An account may make {q.account_rooms_a_day} rooms a day",
+            f"An account may make {q.account_rooms_a_day} rooms and threads a day",
             q.account_rooms_a_day,
             DAY_SECONDS,
         )
