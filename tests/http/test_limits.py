@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from falcon.adapters.sqlite import search_index
 from falcon.base import account_factors
 from falcon.base.buckets import Counts, Switch
 from falcon.client import FalconClient
@@ -600,6 +601,22 @@ def test_an_account_pays_for_the_processor_time_of_its_requests(
         assert falcon.admin.get("/v1/me").status_code == 200, "administrators export and import all there is"
     clock.advance(seconds)
     assert anna.get("/v1/me").status_code == 200
+
+
+def test_an_account_pays_for_the_threads_that_search_for_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    falcon = start(account_cpu_ms=10)  # and 200 ms at once
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    anna.makes_room("Tea kitchen", ben)
+    used = itertools.count(0, 0.15)  # each search takes 150 ms
+    monkeypatch.setattr(search_index, "time", SimpleNamespace(thread_time=lambda: next(used)))
+
+    def search() -> httpx.Response:
+        return anna.get("/v1/search", params={"q": "tea"})
+
+    until(lambda: search().status_code == 200)  # until then the index has not come so far
+    assert search().status_code == 200
+    limited(search(), "account-processor", 'q=200;qu="milliseconds";w=20')
+    assert ben.get("/v1/search", params={"q": "tea"}).status_code == 200
 
 
 def test_only_the_steps_of_the_work_count_and_in_whatever_way_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

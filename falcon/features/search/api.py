@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -120,7 +121,8 @@ async def _wanted(edge: Edge, request: AuthedRequest, query: TextQuery) -> Wante
     else:
         rooms = await _rooms(edge, request)
     mentioned = request.account_id if query.mentions else None
-    return Wanted(terms, rooms, query.author, mentioned, query.has, after, before)
+    charge = partial(edge.limiter.charge, request.account_id)
+    return Wanted(terms, rooms, query.author, mentioned, query.has, after, before, charge)
 
 
 def _time(field: str, text: str | None) -> Millis | None:

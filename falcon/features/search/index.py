@@ -4,7 +4,7 @@ An index is a sink: it is made from the log, and acts on nothing but itself. It 
 ask look again at each message that it finds, since it may be behind the log.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
@@ -117,8 +117,13 @@ class Key(NamedTuple):
     seq: Seq
 
 
+def _charge_none(seconds: float) -> None:
+    """Does nothing: no account pays for the search."""
+
+
 class Wanted(NamedTuple):
-    """``rooms``: the only ones to look into, with their threads; at least one. ``after``, ``before``: exclusive."""
+    """``rooms``: the only ones to look into, with their threads; at least one. ``after``, ``before``: exclusive.
+    ``charge`` is called with the seconds of processor time that other threads of this process took for it."""
 
     terms: tuple[Term, ...]
     rooms: Collection[RoomId]
@@ -127,6 +132,7 @@ class Wanted(NamedTuple):
     has: Has | None = None
     after: Millis | None = None
     before: Millis | None = None
+    charge: Callable[[float], None] = _charge_none
 
     @property
     def marks(self) -> list[str]:
