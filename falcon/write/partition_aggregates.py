@@ -21,13 +21,16 @@ from falcon.domain.rejections import AccountNotFound, KeyReused, Rejection, Rest
 from falcon.features.accounts.rules import (
     Account,
     AccountAnswer,
+    ChangeAccount,
     CreateAccount,
     create_account,
 )
+from falcon.features.bookmarks.rules import SetBookmark
 from falcon.features.catalogue import AGGREGATES, Answer, Event, OtherCommand, RoomCommand
 from falcon.features.decider import EVOLVES, IDENTITY, decide, decide_in_thread, decide_room
 from falcon.features.messages.rules import EditMessage, MessageAnswer, PostMessage
 from falcon.features.rooms.rules import (
+    ChangeRoom,
     CreateRoom,
     ImportRoom,
     JoinDefault,
@@ -295,6 +298,8 @@ class PartitionAggregates:
                 return AccountNotFound(NOBODY) if command.existing else create_account(command, self._next_id(), at)
             case ImportRoom():
                 return self._decide_import(command, at)
+            case SetBookmark(account_id=by, note=text) | ChangeAccount(account_id=by, about=text):
+                return self._within_day(decide(self._get(by), command, at), by, text)
             case ReadPosition():
                 # The record proves that this is still the owner. It changes nothing, so no reader waits for it.
                 return Decided((CommandAnswered(),), PositionAnswer(self._changed))
@@ -318,7 +323,15 @@ class PartitionAggregates:
             return self._rates.refusal(command, counted_in) or decision
         if isinstance(command, PutMember | JoinDefault):
             return self._within_members(room, decision)
+        if isinstance(command, ChangeRoom):
+            return self._within_day(decision, command.by, command.description)
         return decision
+
+    def _within_day(self, decision: Decision, by: AccountId, text: str | None) -> Decision | Unavailable:
+        """Texts that are no messages count as those do: a description may be written again twenty times a second."""
+        if self._rates is None or not text or not isinstance(decision, Decided) or not decision.events:
+            return decision
+        return self._rates.refusal_of_text(by, text) or decision
 
     def _within_members(self, room: Room | None, decision: Decision) -> Decision | Unavailable:
         most = self._limits.room_members if self._limits.switch.on else MEMBERS_MAX

@@ -48,6 +48,15 @@ class Rates:
                 return refusals.room_messages(wait)
         return None
 
+    def refusal_of_text(self, by: AccountId, text: str) -> Unavailable | None:
+        """The refusal of another text that the rules accept, as of a description or a note; else it counts for the day
+        of its writer, and the result is None."""
+        if not self._limits.switch.on:
+            return None
+        factors = self._limits.factors
+        wait = self._texts.consume(by, len(text.encode()) / (1.0 if factors is None else factors.factor_of(by)))
+        return refusals.account_bytes_a_day(wait) if wait else None
+
     def _takes_share(self, room_id: RoomId, account_id: AccountId) -> bool:
         """True if the sender has less than its share of a room that is past its rate, and takes of it."""
         crowd = self._crowded.get(room_id)

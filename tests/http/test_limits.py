@@ -720,6 +720,11 @@ def test_an_account_writes_so_many_bytes_a_day_and_a_retry_is_answered(start: St
     assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
     assert anna.says(rooms[0], "a short one")
     assert ben.says(rooms[0], "x" * 60_000)
+    described = [anna.patch(str(rooms[0]), {"description": "ä" * (4_000 + number)}) for number in range(4)]
+    assert statuses(*described) == [200, 200, 200, 429]
+    noted = [anna.put(f"/v1/bookmarks/{rooms[0].room_id}/1", {"note": "ä" * (490 + n)}) for n in range(6)]
+    assert statuses(*noted[:3]) == [200] * 3
+    limited(noted[5], "account-bytes-a-day", policy)
 
 
 def test_three_who_send_as_much_as_they_may_do_not_silence_a_room(owners_clock: FakeClock, start: Start) -> None:

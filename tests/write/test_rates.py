@@ -28,6 +28,16 @@ def test_a_day_gives_an_account_back_what_it_has_written() -> None:
     assert posts(rates, ANN, "x" * 500) is None
 
 
+def test_descriptions_and_notes_count_for_the_same_day_as_messages() -> None:
+    rates = Rates(ShardLimits(account_bytes_a_day=1_000), FakeClock().monotonic)
+    assert rates.refusal_of_text(ANN, "ä" * 450) is None
+    assert posts(rates, ANN, "x" * 101) is not None
+    assert posts(rates, ANN, "x" * 100) is None
+    refused = rates.refusal_of_text(ANN, "x")
+    assert refused is not None and refused.limit == "account-bytes-a-day"
+    assert rates.refusal_of_text(BEN, "x" * 1_000) is None
+
+
 def test_a_text_that_is_refused_takes_nothing_of_its_room() -> None:
     rates = Rates(ShardLimits(account_bytes_a_day=100, room_messages=1), FakeClock().monotonic)
     assert posts(rates, ANN, "x" * 101) is not None
