@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from tools.bench import unwanted
 from tools.bench.bench import Bench
 from tools.bench.figures import Figure, beside
 from tools.bench.peers.centrifugo import CHANNEL, CentrifugoServer, build
@@ -60,7 +59,7 @@ class FanOut:
 def section(bench: Bench) -> list[Figure]:
     """Raises ServerFailed."""
     found = _measure(bench.falcon("streams"), bench.fewer_runs, bench.seconds, bench.cores, bench.folder)
-    told = [unwanted.figure(bench), _idle(bench)]
+    told = [_idle(bench)]
     for name, runs in found.items():
         told += [Figure(f"{what}, {name} listen", _of(runs, figure), unit) for figure, (what, unit) in _FIGURES.items()]
         told.append(Figure(f"lost, {name} listen", [sum(run.lost for run in runs)], most=0))
