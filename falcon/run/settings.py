@@ -24,7 +24,7 @@ _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 # Settings of an earlier Falcon that are fixed now, besides Constants.
 _FIXED: Final = (
-    *("body_max", "connections", "kafka_compression", "kafka_fetch_min_bytes"),
+    *("body_max", "connections", "kafka_compression", "kafka_fetch_min_bytes", "kafka_local_retention_seconds"),
     *("passivate_seconds", "project_seconds", "read_seconds", "refusal_age_seconds", "stream_events_bytes"),
 )
 # Variables of the command line, which are no settings.
@@ -133,7 +133,6 @@ class Settings(Constants):
     kafka_cert: Path | None = None
     kafka_key: Path | None = None
     kafka_rack: str = ""
-    kafka_local_retention_seconds: int = 0
     append_seconds: Annotated[float, Meta(ge=1, le=60)] = 10.0
     session_seconds: Annotated[float, Meta(ge=2, le=60)] = 6.0
     internal_port: _Port = 8082
@@ -257,10 +256,6 @@ class Settings(Constants):
             (
                 not self.opensearch_url or _OPENSEARCH.fullmatch(self.opensearch_url) is not None,
                 "FALCON_OPENSEARCH_URL: must be an address such as https://opensearch:9200",
-            ),
-            (
-                self.kafka_local_retention_seconds == 0 or self.kafka_local_retention_seconds >= 3_600,
-                "FALCON_KAFKA_LOCAL_RETENTION_SECONDS: must be 0 (no tiered storage) or at least 3600",
             ),
             (
                 self.internal_networks != () and _are_networks(self.internal_networks),

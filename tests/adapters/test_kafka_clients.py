@@ -9,7 +9,6 @@ import pytest
 from falcon.adapters.kafka import cluster as kafka
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.reader import Reader
-from falcon.adapters.kafka.topics import _as_made, topics
 from falcon.run.bootstrap.servers import kafka_cluster
 from falcon.run.settings import Settings, WrongSettings
 
@@ -50,26 +49,9 @@ def test_consumers_say_in_which_rack_they_are() -> None:
     assert reader_settings(cluster(), known.journal)["client_rack"] is None
 
 
-def test_the_journal_and_the_cuts_are_made_with_tiered_storage_and_nothing_else_is() -> None:
-    tiered = cluster(FALCON_KAFKA_LOCAL_RETENTION_SECONDS="259200")
-    as_made = {topic.name: _as_made(topic) for topic in topics(tiered)}
-    for kept in (as_made.pop(tiered.journal), as_made.pop(tiered.cuts)):
-        assert kept["remote.storage.enable"] == "true"
-        assert kept["local.retention.ms"] == "259200000"
-    for made in (*as_made.values(), *map(_as_made, topics(cluster()))):
-        assert "remote.storage.enable" not in made
-        assert "local.retention.ms" not in made
-
-
-def test_an_existing_journal_need_not_have_tiered_storage() -> None:
-    tiered, plain = cluster(FALCON_KAFKA_LOCAL_RETENTION_SECONDS="3600"), cluster()
-    assert [each.settings for each in topics(tiered)] == [each.settings for each in topics(plain)]
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("KAFKA_LOCAL_RETENTION_SECONDS", "60"),
         ("HBASE_COMPRESSION", "ZSTD,NONE"),
     ],
 )

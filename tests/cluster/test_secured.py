@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -18,16 +17,14 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from falcon.adapters.kafka import rights, topics
+from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader
-from falcon.adapters.kafka.rights import Rights, RightsMissing
 from falcon.adapters.kafka.security import Security
 from falcon.base.certificates import client_tls
 from falcon.base.secret_files import SecretFile
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.catalogue import READ_MODELS
 from tests.cluster.conftest import PARTITIONS, ports_for
 from tests.support.certificates import Authority, Pair, needs_openssl
 from tests.support.secret_files import write_secret
@@ -43,14 +40,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), needs_openssl]
 
 ROOT: Final = Path(__file__).parents[2]
 ROLES: Final = ("write", "project", "api", "operator")
-_SPARE: Final = 40  # users without rights of their own
-_GROUPS: Final = [f"projection-{name}{of}" for name in READ_MODELS for of in ("", "-rebuild")]
-NEEDED: Final = {
-    "write": rights.of_write("shards"),
-    "project": rights.of_project(_GROUPS),
-    "api": rights.of_api(),
-    "operator": rights.of_restored(["shards", *_GROUPS]),
-}
+_SPARE: Final = 4  # users without rights of their own
 _OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
 
 
@@ -72,7 +62,6 @@ class Secured:
     kafka: SecuredKafka
     authority: Authority
     passwords: dict[str, str]
-    documented: list[Right]
 
     def password_file(self, user: str) -> Path:
         path = self.folder / f"{user}.password"
@@ -118,30 +107,18 @@ def documented_calls(folder: Path) -> list[list[str]]:
     return [call[4:] for call in calls]
 
 
-def rights_of(call: list[str]) -> Iterator[Right]:
-    options: dict[str, list[str]] = {}
-    for name, value in zip(call[1::2], call[2::2], strict=True):
-        options.setdefault(name.removeprefix("--"), []).append(value)
-    (pattern,) = options.get("resource-pattern-type", ["literal"])
-    for principal in options["allow-principal"]:
-        for kind in ("topic", "group"):
-            for name in options.get(kind, []):
-                yield from (Right(principal, kind, name, pattern, each) for each in options["operation"])
-
-
 @pytest.fixture(scope="module")
 def secured(servers_folder: Path) -> Iterator[Secured]:
     folder = servers_folder / "secured"
     authority = Authority(folder / "tls")
     users = [f"falcon-{role}" for role in ROLES] + [f"spare-{number}" for number in range(_SPARE)]
     passwords = {user: secrets.token_urlsafe(24) for user in users}
-    calls = documented_calls(folder / "acls")
     kafka = start_or_skip(
         lambda: start_server(lambda port: SecuredKafka(servers_folder / "secured-kafka", port, authority, passwords))
     )
     try:
-        kafka.acls(calls)
-        found = Secured(folder, kafka, authority, passwords, [right for call in calls for right in rights_of(call)])
+        kafka.acls(documented_calls(folder / "acls"))
+        found = Secured(folder, kafka, authority, passwords)
         asyncio.run(topics.prepare(found.cluster("falcon-operator"), 1))
         yield found
     finally:
@@ -324,34 +301,6 @@ def failing(cluster: Cluster, settings: dict[str, str], command: str) -> str:
 # --- rights -----------------------------------------------------------------------------------------------------------
 
 
-def missing(cluster: KafkaCluster, needed: Rights) -> list[str]:
-    """The message about missing rights."""
-    try:
-        asyncio.run(rights.check(cluster, needed))
-    except RightsMissing as error:
-        return str(error).splitlines()
-    return []
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_a_role_without_one_of_its_rights_is_told_which(secured: Secured, role: str) -> None:
-    principal = f"User:falcon-{role}"
-    own = [right for right in secured.documented if right.principal == principal]
-    assert missing(secured.cluster(f"falcon-{role}"), NEEDED[role]) == []
-    for taken in own:
-        if taken.operation == "Create":
-            continue  # below: only a topic that is missing needs it
-        user = spare_user(secured)
-        asyncio.run(secured.allow([right._replace(principal=f"User:{user}") for right in own if right != taken]))
-        told = re.compile(rf"Kafka refuses {user} {taken.operation} on the {taken.kind} {re.escape(taken.name)}")
-
-        def is_told(user: str = user, told: re.Pattern[str] = told) -> bool:
-            lines = missing(secured.cluster(user), NEEDED[role])
-            return bool(lines) and all(told.match(line) for line in lines)
-
-        until(is_told, f"{told.pattern} and nothing else, of {missing(secured.cluster(user), NEEDED[role])}")
-
-
 def spare_user(secured: Secured) -> str:
     return next(user for user in iter(lambda: f"spare-{next(_spare)}", "") if user in secured.passwords)
 
@@ -368,14 +317,7 @@ def test_an_operator_who_may_not_make_topics_is_told_so(secured: Secured) -> Non
     until(lambda: told in refusal(other, topics.prepare(other, 1)), told)
 
 
-def test_an_owner_without_a_right_does_not_start_and_names_it(secured: Secured, cluster: Cluster) -> None:
-    as_api = {name: value for name, value in cluster.environment("api").items() if name.startswith("FALCON_KAFKA_")}
-    said = failing(cluster, {**as_api, "FALCON_DATA_DIR": str(secured.folder / "stranger")}, "write")
-    assert "falcon write: Kafka refuses falcon-api Write on the topic falcon.journal: allow it with" in said
-    assert "Kafka refuses falcon-api Read on the group falcon.shards" in said
-
-
-def test_a_right_that_is_taken_away_later_is_an_error_that_names_the_topic(secured: Secured) -> None:
+def test_a_missing_right_is_an_error_that_names_the_topic(secured: Secured) -> None:
     cluster = secured.cluster("falcon-api")
 
     async def written() -> None:

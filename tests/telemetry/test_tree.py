@@ -190,9 +190,6 @@ def test_one_can_look_inside(falcon: Falcon) -> None:
     assert any(thread["name"] == "falcon-telemetry" for thread in stacks["serve-0"]["threads"])
     heap = ops.get("/debug/heap?process=serve-0").json()
     assert heap["heap"][0]["objects"] > 0
-    profile = ops.get("/debug/profile?seconds=1&process=serve-0&idle=true")
-    assert profile.status_code == 200, profile.text
-    assert profile.headers["content-type"] == "image/svg+xml" and b"<svg" in profile.content
     ops.close()
 
 

@@ -43,8 +43,6 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     ``append_seconds``: after this time the outcome of an append is unknown; it is longer than Kafka takes after the
     loss of a leader. ``security``: of every connection; none in plaintext. ``compression``: of the batches that this
     process writes; None for none. ``rack``: where this process is, so that it reads from replicas there.
-    ``local_retention_seconds``: for so long a journal that is made keeps the log on the brokers' disks; older segments
-    are in remote storage. 0: it keeps all of it there.
     """
 
     brokers: tuple[str, ...]
@@ -54,7 +52,6 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     security: Security | None = None
     compression: str | None = "zstd"
     rack: str | None = None
-    local_retention_seconds: int = 0
 
     @property
     def journal(self) -> str:

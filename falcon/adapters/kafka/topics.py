@@ -58,14 +58,12 @@ class WrongTopics(Exception):
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """``settings``: required values. ``bounds``: upper limits; higher values cost time. ``made_with``: what a new topic
-    gets beside these; an existing one may lack it."""
+    """``settings``: required values. ``bounds``: upper limits; higher values cost time."""
 
     name: str
     partitions: int
     settings: dict[str, str]
     bounds: dict[str, int] = {}
-    made_with: dict[str, str] = {}
 
 
 class _Log(msgspec.Struct, frozen=True):
@@ -81,16 +79,15 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
     safe = {"unclean.leader.election.enable": "false", "max.message.bytes": str(MESSAGE_BYTES_MAX)}
     compacted = {**safe, "cleanup.policy": "compact", "min.compaction.lag.ms": str(_COMPACTION_LAG_MILLIS)}
     journal = {**safe, **_KEPT, "message.timestamp.type": "LogAppendTime"}
-    tiered = _tiered(cluster.local_retention_seconds)
     return [
-        Topic(cluster.journal, cluster.partitions, journal, made_with=tiered),
+        Topic(cluster.journal, cluster.partitions, journal),
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # An owner compares its clock with the brokers' time in this record.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
         _fleeting(cluster.signals, 1),
         _fleeting(cluster.inboxes, cluster.partitions),
         _fleeting(cluster.applied, 1),
-        Topic(cluster.cuts, 1, {**safe, **_KEPT}, made_with=tiered),
+        Topic(cluster.cuts, 1, {**safe, **_KEPT}),
     ]
 
 
@@ -98,13 +95,6 @@ def _fleeting(name: str, partitions: int) -> Topic:
     kept = {"cleanup.policy": "delete", "retention.ms": str(_FLEETING_MILLIS)}
     # Kafka drops nothing from a segment that is being written.
     return Topic(name, partitions, kept, {"segment.ms": _FLEETING_MILLIS})
-
-
-def _tiered(local_retention_seconds: int) -> dict[str, str]:
-    """The settings of a topic whose older segments are in remote storage. A compacted topic cannot have them."""
-    if not local_retention_seconds:
-        return {}
-    return {"remote.storage.enable": "true", "local.retention.ms": str(1_000 * local_retention_seconds)}
 
 
 async def prepare(cluster: KafkaCluster, replicas: int) -> str:
@@ -337,7 +327,7 @@ async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: It
 
 
 def _as_made(topic: Topic) -> dict[str, str]:
-    return {**topic.settings, **topic.made_with, **{name: str(bound) for name, bound in topic.bounds.items()}}
+    return {**topic.settings, **{name: str(bound) for name, bound in topic.bounds.items()}}
 
 
 async def _await_leaders(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> None:

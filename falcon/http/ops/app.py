@@ -4,7 +4,7 @@ All of it blocks, and runs on a dispatcher of its own, which bounds how many req
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 from starlette.applications import Starlette
@@ -15,19 +15,14 @@ from starlette.routing import Route
 from falcon.http import web
 from falcon.http.ops import pages
 from falcon.http.ops.operators import Operators
-from falcon.http.problems import Problem, broken, invalid
+from falcon.http.problems import Problem, broken
 from falcon.http.requests import decode_query
 from falcon.http.responses import BytesResponse, json_response, problem_response
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
 from falcon.telemetry.heap import Heaps
 from falcon.telemetry.probes import NoAnswer
-from falcon.telemetry.profile import NoProfile, record
-
-_PROFILE_SECONDS_MAX: Final = 60  # a profile takes a twentieth of its process
-_MEDIA: Final = {"flamegraph": "image/svg+xml", "speedscope": "application/json", "raw": "text/plain; charset=utf-8"}
 
 _Page: TypeAlias = Callable[[Request], "Response | BytesResponse"]
-ProfileFormat: TypeAlias = Literal["flamegraph", "speedscope", "raw"]
 
 
 class InspectedProcesses(Protocol):
@@ -53,13 +48,6 @@ class _HeapQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since: int | None = None
 
 
-class _ProfileQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    process: str | None = None
-    seconds: int = 10
-    format: ProfileFormat = "flamegraph"
-    idle: bool = False
-
-
 def create_ops_app(
     processes: InspectedProcesses, dispatcher: Dispatcher, operators: Operators, needed: int = 1
 ) -> Starlette:
@@ -76,7 +64,6 @@ def create_ops_app(
         "/debug/shards": shown.shards,
         "/debug/stacks": shown.stacks,
         "/debug/heap": shown.heap,
-        "/debug/profile": shown.profile,
     }
     served = for_all | {"/metrics": _checked(shown.metrics, operators.check_host)}
     served |= {path: _checked(page, operators.check) for path, page in for_operators.items()}
@@ -111,7 +98,6 @@ class OpsPages:
         self._needed = needed
         self._has_started = False
         self._heaps = Heaps()
-        self._profiling = False
 
     # --- health -------------------------------------------------------------------------------------------------------
 
@@ -149,8 +135,7 @@ class OpsPages:
     # --- a look inside ------------------------------------------------------------------------------------------------
 
     def index(self, request: Request) -> Response | BytesResponse:
-        names = ["shards", "stacks", "heap", "profile?seconds=10"]
-        links = [{"page": f"/debug/{name}"} for name in names]
+        links = [{"page": f"/debug/{name}"} for name in ("shards", "stacks", "heap")]
         return self._page(
             request,
             "Inside Falcon",
@@ -193,24 +178,6 @@ class OpsPages:
         summary = {name: value for name, value in counted.items() if name != "classes"}
         shown = {"heap": [{"process": process, "number": number, "since": query.since, **summary}], "classes": rows}
         return self._page(request, f"Heap of {process}", shown, refreshes=False)
-
-    def profile(self, request: Request) -> Response:
-        query = decode_query(request.scope, _ProfileQuery)
-        if not 1 <= query.seconds <= _PROFILE_SECONDS_MAX:
-            raise invalid("seconds", f"must be 1 to {_PROFILE_SECONDS_MAX}")
-        process = self._process(query.process)
-        if self._profiling:
-            rule = broken("request", "must wait: one profile is made at a time")
-            raise Problem(409, "busy", "Another profile is being made.", rule, retry_after=query.seconds)
-        self._profiling = True
-        try:
-            pid = self._processes.processes()[process]
-            made = record(pid, query.seconds, format=query.format, idle=query.idle)
-        except (NoProfile, KeyError) as error:
-            raise Problem(503, "unavailable", f"No profile of {process}: {error}.") from error
-        finally:
-            self._profiling = False
-        return Response(made, media_type=_MEDIA[query.format])
 
     def _asked(self, what: str, process: str | None) -> dict[str, Any]:
         """The answer of each process, or of the named one; the reason if a process does not answer."""

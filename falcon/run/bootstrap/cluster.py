@@ -20,7 +20,7 @@ from falcon.adapters.hbase.prepare import check as check_tables
 from falcon.adapters.hbase.prepare import prepare as prepare_tables
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.adapters.kafka import rights, topics
+from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.applied import AppliedFollower, AppliedPublisher
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.cuts import KafkaCuts
@@ -29,7 +29,6 @@ from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.owners import GroupOwnership, Owners
 from falcon.adapters.kafka.producer import Producer
-from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.signal_transport import KafkaSignalTransport, has_senders
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
@@ -93,7 +92,7 @@ from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
 # Reasons for which a process of a cluster does not start. The message of each says in a line what to do.
-REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, RightsMissing, WrongTopics, WrongTables)
+REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, WrongTopics, WrongTables)
 AWAY = (JournalUnavailable, ReadStoreUnavailable)  # the ones that time may repair
 
 log = logging.getLogger("falcon")
@@ -114,10 +113,9 @@ _IDLE_SECONDS = 0.5
 
 
 async def prepare(settings: Settings) -> str:
-    """Make the missing topics and tables. Returns the log's name. Raises RightsMissing, WrongTopics, WrongTables,
+    """Make the missing topics and tables. Returns the log's name. Raises WrongTopics, WrongTables,
     JournalUnavailable, ReadStoreUnavailable."""
     cluster = kafka_cluster(settings)
-    await rights.check(cluster, rights.of_prepare())
     instance = await topics.prepare(cluster, settings.kafka_replicas)
     with hbase_gateways(settings) as hbase:
         await blocking(settings).run(
@@ -130,11 +128,10 @@ async def restored(settings: Settings) -> str:
     """Repair a log that was restored from an older copy: give it another name, and empty tables in place of the ones
     that show what is lost. Returns the name.
 
-    Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
+    Raises StillRunning, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
     """
     cluster = kafka_cluster(settings)
     groups = [_SHARDS, *map(_group, [*READ_MODELS, *SINKS]), *map(_rebuild_group, READ_MODELS)]
-    await rights.check(cluster, rights.of_restored(groups))
     before = await topics.check(cluster)
     has_apis = await topics.patiently(lambda: has_senders(cluster, _LISTENED_SECONDS))
     running = [f"the group {group} has members" for group in await active(cluster, groups)]
@@ -229,7 +226,6 @@ def _on_dispatcher(dispatcher: Dispatcher, wake: Wake) -> Background:
 async def owning(settings: Settings, health: Health) -> AsyncIterator[HostedGateway]:
     """A shard that owns what the group assigns it. At the end of the block, others have had time to take over."""
     cluster = kafka_cluster(settings)
-    await rights.check(cluster, rights.of_write(_SHARDS))
     await topics.check(cluster)
     metrics.partitions.set(settings.partitions)
     gateway = start_gateway(settings, partial(build_shard, settings))
@@ -271,7 +267,6 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
     cluster = kafka_cluster(settings)
     log_name: str | None = None
     try:
-        await rights.check(cluster, rights.of_api())
         log_name = await topics.check(cluster)
     except JournalUnavailable as error:
         log.warning("reads are served, commands are refused until the log is there: %s", error)
@@ -357,9 +352,7 @@ async def issue_token(settings: Settings, account_id: int) -> str:
 def project_until(settings: Settings, ending: threading.Event, started: Callable[[], None]) -> None:
     """Run every projection until ``ending``, each as a consumer with a group of its own."""
     cluster = kafka_cluster(settings)
-    groups = [*map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
     with closing(LoopThread()) as loop, hbase_gateways(settings) as hbase, ExitStack() as stack:
-        loop.call(rights.check(cluster, rights.of_project(groups)))
         instance = loop.call(topics.check(cluster))
         _check_tables(settings, hbase, instance)
         shared = stack.enter_context(closing(SharedLogReader(_projected_log(settings, loop))))
@@ -457,7 +450,6 @@ def forward_until(settings: Settings, ending: threading.Event, started: Callable
     """Run every sink until ``ending``, each as a consumer with a group of its own."""
     cluster = kafka_cluster(settings)
     with closing(LoopThread()) as loop, _indexing(settings, loop) as search:
-        loop.call(rights.check(cluster, rights.of_project([_group(SEARCH)])))
         member = GroupMember(cluster, _group(SEARCH), settings.session_seconds)
         source = _projected_log(settings, loop)
         consumer = ProjectionConsumer(
@@ -497,14 +489,11 @@ def _indexing(settings: Settings, loop: LoopThread) -> Iterator[OpenSearchSink]:
 
 
 @contextmanager
-def _looking_after(
-    settings: Settings, *, whole: bool = True, groups: Collection[str] = ()
-) -> Iterator[tuple[KafkaSource, HBaseTables, LoopThread]]:
+def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[KafkaSource, HBaseTables, LoopThread]]:
     """The log, the tables, and the loop of the clients of Kafka. Checks before that they belong together and that all
-    tables exist, except one that is to be rebuilt. ``groups``: the ones that the caller joins."""
+    tables exist, except one that is to be rebuilt."""
     cluster = kafka_cluster(settings)
     with closing(LoopThread()) as loop, hbase_gateways(settings) as hbase:
-        loop.call(rights.check(cluster, rights.of_project(groups)))
         instance = loop.call(topics.check(cluster))
         source = KafkaSource(cluster, loop)
         check = check_tables if whole else check_log
@@ -518,7 +507,7 @@ def _looking_after(
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
     """Rebuild the tables of a projection, together with the projectors of this version. Returns the number of events
     that this process has applied. Raises as Rebuild.run does, and WrongTopics, WrongTables."""
-    with _looking_after(settings, whole=False, groups=(_rebuild_group(name),)) as (source, tables, loop):
+    with _looking_after(settings, whole=False) as (source, tables, loop):
         total = _offsets(source.end())
         source.check(tables.cursor(name))
 

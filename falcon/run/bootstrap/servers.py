@@ -31,7 +31,6 @@ def kafka_cluster(settings: Settings) -> KafkaCluster:
         settings.append_seconds,
         _kafka_security(settings),
         rack=settings.kafka_rack or None,
-        local_retention_seconds=settings.kafka_local_retention_seconds,
     )
 
 
