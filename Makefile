@@ -26,7 +26,7 @@ run: $(VENV)/.run            ## start Falcon on this machine (ARGS="--json" pass
 	@exec $(BIN)/falcon up $(ARGS)
 
 test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
-	$(BIN)/python -m pytest tests --numprocesses $(ABREAST)
+	$(BIN)/python -m pytest tests --numprocesses $(ABREAST) --durations 40 --durations-min 5
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	@$(MAKE) --no-print-directory -j2 --output-sync check-rules check-tests

@@ -67,7 +67,7 @@ def test_everybody_is_mentioned_by_one_word(screen: Open, anna: Person, ben: Per
     field.fill("@all tea?")
     field.press("Enter")
     hers.sees("@all tea?")
-    assert ben.summary(room)["mentions"] == 1
+    until(lambda: ben.summary(room)["mentions"] == 1)
 
 
 def test_keys_are_explained_and_the_page_can_be_installed(screen: Open, anna: Person, room: int) -> None:

@@ -47,7 +47,7 @@ def test_two_browsers_chat(screen: Open, anna: Person, ben: Person, room: int) -
     his.page.get_by_role("button", name="Delete").click()
     his.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(hers.page.locator("article.deleted")).to_have_text(re.compile("This message was deleted"))
-    assert anna.log_of(room) == ["Who wants tea?", ""]
+    until(lambda: anna.log_of(room) == ["Who wants tea?", ""])
 
 
 def test_counts_of_unread_and_mentions_go_up_and_down(screen: Open, anna: Person, ben: Person, room: int) -> None:
@@ -59,7 +59,7 @@ def test_counts_of_unread_and_mentions_go_up_and_down(screen: Open, anna: Person
     expect(link.locator(".badge:not(.mention)")).to_contain_text("2 unread messages")
     expect(link.locator(".badge.mention")).to_contain_text("1 mention")
     expect(hers.page.locator(".room-list li a").first).to_have_attribute("href", f"#/rooms/{room}")
-    assert anna.summary(room)["unread"] == 2
+    until(lambda: anna.summary(room)["unread"] == 2)
 
     link.click()
     hers.sees("Two")
@@ -129,7 +129,7 @@ def test_a_cut_network_loses_nothing_and_doubles_nothing(screen: Open, anna: Per
     log = ["Before", "Meanwhile", "From the tunnel, one", "From the tunnel, two"]
     his.shows(log)
     hers.shows(log)
-    assert anna.log_of(room) == log
+    until(lambda: anna.log_of(room) == log)
 
 
 def test_what_is_not_sent_yet_outlives_a_reload(screen: Open, anna: Person, room: int) -> None:
@@ -141,7 +141,7 @@ def test_what_is_not_sent_yet_outlives_a_reload(screen: Open, anna: Person, room
     expect(hers.page.locator("article.unsent")).to_contain_text("Kept")
     hers.page.unroute("**/messages")
     hers.shows(["Kept"])
-    assert anna.log_of(room) == ["Kept"]
+    until(lambda: anna.log_of(room) == ["Kept"])
 
 
 def test_an_answer_that_is_lost_makes_no_second_message(screen: Open, anna: Person, room: int) -> None:
@@ -149,7 +149,8 @@ def test_an_answer_that_is_lost_makes_no_second_message(screen: Open, anna: Pers
     lost = loses_answers(hers, then_cut=False)
     hers.says("Once")
     hers.shows(["Once"])
-    assert lost and anna.log_of(room) == ["Once"]
+    assert lost
+    until(lambda: anna.log_of(room) == ["Once"])
 
 
 def test_nor_does_one_that_was_lost_longer_ago_than_keys_are_known(screen: Open, anna: Person, room: int) -> None:
@@ -171,7 +172,7 @@ def test_nor_does_one_that_was_lost_longer_ago_than_keys_are_known(screen: Open,
     hers.page.reload()
     hers.shows(["Once", "Once"])
     assert lost and tries == []
-    assert anna.log_of(room) == ["Once", "Once"]
+    until(lambda: anna.log_of(room) == ["Once", "Once"])
 
 
 def test_a_long_absence_is_read_by_page(screen: Open, anna: Person, ben: Person, room: int) -> None:
@@ -439,14 +440,13 @@ def test_older_history_comes_without_a_jump(screen: Open, anna: Person, ben: Per
     hers.page.locator(".latest", has_text="1 new message").wait_for()
     after = hers.page.evaluate(FIRST_IN_SIGHT)
     assert after[0] == where[0] and abs(after[1] - where[1]) <= 1.5, (where, after)
-    assert anna.summary(long_room)["unread"] == 1  # it has arrived, but Anna has not seen it
+    until(lambda: anna.summary(long_room)["unread"] == 1)  # it has arrived, but Anna has not seen it
 
-    for _ in range(30):  # to the start of the room
+    def is_at_the_start() -> bool:
         hers.page.evaluate("document.querySelector('.scroller').scrollTop = 0")
-        if hers.page.locator(".beginning").count():
-            break
-        time.sleep(0.1)
-    hers.page.locator(".beginning").wait_for()
+        return bool(hers.page.locator(".beginning").count())
+
+    until(is_at_the_start, every=0.1)
     assert len(hers.texts()) == 151
 
 
@@ -684,7 +684,7 @@ def test_the_keyboard_is_enough(screen: Open, anna: Person, ben: Person, room: i
     page.keyboard.type("hello")
     page.keyboard.press("Enter")
     page.locator("article[data-seq]", has_text=f"@{ben.name} hello").wait_for()
-    assert ben.summary(room)["mentions"] == 1
+    until(lambda: ben.summary(room)["mentions"] == 1)
 
     tab_to("article", "Shift+Tab")
     page.keyboard.press("Home")
@@ -829,7 +829,7 @@ def test_after_a_restore_the_page_shows_what_is_there_and_keeps_what_is_not_sent
         falcon.start()
         hers.shows(["Before the copy"])
         expect(hers.page.locator("#composer")).to_have_value("A thought")
-        assert anna.log_of(room) == ["Before the copy"]
+        until(lambda: anna.log_of(room) == ["Before the copy"])
         hers.network.close()
     finally:
         falcon.stop()
