@@ -117,7 +117,7 @@ def test_a_journal_that_is_closed_ends_the_takeover_that_is_under_way(
     restoring = owner.journal._restoring
     until(lambda: BAD in restoring and restoring._tasks[GOOD].done())
     owner.journal.close()
-    thread.join(10)
+    thread.join(60)
     assert ["this journal is closed" in str(error) for error in failed] == [True]
     assert (owner.deposed(GOOD), owner.deposed(BAD)) == (0, 0), "others have taken them over by now"
 

@@ -229,7 +229,7 @@ def test_a_file_that_is_held_for_longer_than_the_patience_is_waited_for_all_the_
     other.execute("BEGIN IMMEDIATE")
     ann.journal.submit([append])
     for _ in range(5):  # the thread gives up, and begins again
-        assert ann.woken.wait(10)
+        assert ann.woken.wait(60)
         ann.woken.clear()
         assert ann.journal.collect() == []
     other.execute("COMMIT")

@@ -54,7 +54,7 @@ def test_a_copy_that_is_made_while_messages_are_sent_has_all_that_were_acknowled
         chatting = threading.Thread(target=chat)
         chatting.start()
         try:
-            assert copying.wait(30)
+            assert copying.wait(60)
             before = acknowledged
             assert copied(data, tmp_path / "copy").exit_code == 0
         finally:

@@ -531,7 +531,7 @@ def test_a_copy_has_all_files_as_of_one_moment(tmp_path: Path) -> None:
     writing = threading.Thread(target=write)
     writing.start()
     try:
-        assert written.wait(30)
+        assert written.wait(60)
         told: list[tuple[int, int]] = []
         for number in range(5):
             (tmp_path / f"copy-{number}").mkdir()

@@ -828,7 +828,7 @@ async def a_server_that_falls_silent_is_given_up_on(driver: Driver) -> None:
 
     async with ScriptedServer(half, POSTED) as server:
         client = await driver.client(server.url, TOKEN, timeout=6)
-        assert (await asyncio.wait_for(client.call("post", 64, "Hi"), 30))["text"] == "Hi"
+        assert (await asyncio.wait_for(client.call("post", 64, "Hi"), 60))["text"] == "Hi"
     async with ScriptedServer(events(HELLO), events(event("caught_up", {}, "c"))) as server:
         stream = await (await driver.client(server.url, TOKEN)).stream()
         await stream.next()
@@ -851,7 +851,7 @@ async def a_stream_that_is_closed_ends_for_the_one_who_listens(driver: Driver) -
                 await asyncio.sleep(0)
                 await client.position()  # by now it waits
                 await (client.close() if whole else stream.leave())
-                assert await asyncio.wait_for(waiting, 10) == {}
+                assert await asyncio.wait_for(waiting, 60) == {}
 
 
 async def a_stream_that_is_none_is_a_problem(driver: Driver) -> None:

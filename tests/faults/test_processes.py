@@ -114,7 +114,7 @@ def test_a_client_that_comes_while_falcon_stops_is_refused_and_does_not_wait(tmp
     until(lambda: not answers(urlsplit(falcon.info["url"]).port or 0))
     assert alive(hangs), "nothing answers, and Falcon still runs"
     os.kill(hangs, signal.SIGCONT)
-    assert falcon.process.wait(30) == 0
+    assert falcon.process.wait(60) == 0
 
 
 def test_falcon_goes_on_if_nothing_can_be_written_to_its_log(tmp_path: Path) -> None:

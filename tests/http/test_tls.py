@@ -95,7 +95,7 @@ def client(falcon: Falcon, certificate: Path) -> httpx.Client:
 
 
 def raw(falcon: Falcon) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", falcon.settings["http_port"]), 20)
+    return socket.create_connection(("127.0.0.1", falcon.settings["http_port"]), 60)
 
 
 def secured(falcon: Falcon, certificate: Path) -> ssl.SSLSocket:

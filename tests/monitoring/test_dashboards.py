@@ -282,7 +282,7 @@ def listening(falcon: Falcon, client: httpx.Client) -> Iterator[None]:
             time.sleep(0.1)
     finally:
         ending.set()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive(), "whose token is revoked listens no more"
 
 

@@ -48,7 +48,7 @@ def _stunnel(port: int, at: int, authority: Authority, folder: Path) -> Iterator
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager
@@ -87,4 +87,4 @@ def _relay(port: int, at: int, authority: Authority) -> Iterator[None]:
         yield
     finally:
         loop.result(60).call_soon_threadsafe(ending.set)
-        thread.join(10)
+        thread.join(60)

@@ -35,7 +35,7 @@ def test_past_its_bound_it_refuses_at_once_and_says_so(dispatcher: Dispatcher) -
     assert gauge("dispatcher_rejections", dispatcher) == 1
     gate.open()
     wait(running)
-    assert dispatcher.submit(lambda: "served").result(10) == "served"
+    assert dispatcher.submit(lambda: "served").result(60) == "served"
 
 
 def test_it_shows_who_is_at_work_and_who_waits(dispatcher: Dispatcher) -> None:
@@ -66,7 +66,7 @@ def test_time_with_all_threads_at_work_counts_while_it_lasts(dispatcher: Dispatc
     wait(running)
     assert until(lambda: gauge("dispatcher_active", dispatcher) == 0)
     ended = all_active()
-    assert dispatcher.submit(lambda: None).result(10) is None
+    assert dispatcher.submit(lambda: None).result(60) is None
     assert all_active() == ended, "one at work is not all"
 
 
@@ -85,7 +85,7 @@ def test_a_task_that_fails_is_done_too(dispatcher: Dispatcher) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        dispatcher.submit(fail).result(10)
+        dispatcher.submit(fail).result(60)
     assert until(lambda: metrics.dispatcher_run.labels(dispatcher.name).count == 1)
 
 
@@ -101,7 +101,7 @@ def test_a_thread_bears_its_name() -> None:
     thread = start_thread("test", gate)
     assert thread.name == "falcon-test" and thread.daemon
     gate.open()
-    thread.join(10)
+    thread.join(60)
 
 
 def test_threads_and_executors_are_made_in_one_module_only() -> None:

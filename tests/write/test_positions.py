@@ -53,7 +53,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(scenario: Callable[[Owners, OwnersPositions], Awaitable[None]]) -> None:
     async def running() -> None:
         owners = Owners()
-        await asyncio.wait_for(scenario(owners, OwnersPositions(owners)), 10)
+        await asyncio.wait_for(scenario(owners, OwnersPositions(owners)), 60)
 
     asyncio.run(running())
 

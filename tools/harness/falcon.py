@@ -99,7 +99,7 @@ class Falcon:
         self.pids()
         started = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(60)
         return time.monotonic() - started
 
     def left(self) -> list[int]:

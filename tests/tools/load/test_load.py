@@ -116,7 +116,7 @@ def liar(url: str) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = server.force_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.mark.processes

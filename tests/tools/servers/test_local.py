@@ -169,7 +169,7 @@ def test_of_two_who_fetch_one_waits_for_the_other(bin_folder: Path, tmp_path: Pa
     second = threading.Thread(target=jars.jars, args=("thing-1", Path("pom.xml"), {}, lambda line: waits.set()))
     with locked(jars.cache() / "thing-1.lock"):
         second.start()
-        assert waits.wait(10)
+        assert waits.wait(60)
         assert not (tmp_path / "count").exists()
     second.join()
     assert (tmp_path / "count").read_text() == "once\n"
