@@ -1,4 +1,4 @@
-"""Tests that take minutes, of a real Prometheus, of a browser or of servers that are restored: a run of all tests
+"""Tests that take long, of a real Prometheus, a browser, deployments or servers that are restored: a run of all tests
 leaves them out while nothing has changed of what they are about, and says so. ``CI=true`` runs them all the same."""
 
 import os
@@ -19,6 +19,7 @@ _ABOUT: Final = {
         "tests/support/left_out.py",
         "tools/monitoring.py",
     ),
+    "deploy/test_pipeline_deploy": ("deploy", "tests/deploy", "tests/support/checkers.py"),
     "cluster/test_restore": ("docs/backups.md", "falcon/adapters", "tests/cluster", "tools/servers"),
     "web/": ("clients/javascript", "falcon/http/web.py", "falcon/web", "tests/web"),
 }
