@@ -107,7 +107,7 @@ def simulated(table: str, seed: int) -> list[Any]:
 
 def test_a_history_has_the_same_outcomes_on_both(hbase_gateway: str) -> None:
     gateways = Gateways(hbase_gateway.split(","))
-    seed, until, histories = random.randrange(2**32), time.monotonic() + SECONDS, 0
+    seed, until, histories = 1, time.monotonic() + SECONDS, 0
     while time.monotonic() < until:
         table = f"beside_{secrets.token_hex(4)}"
         real = follow(gateways, table, seed)

@@ -159,7 +159,7 @@ def simulated(seed: int, prefix: str) -> list[Any]:
 
 
 def test_a_history_has_the_same_outcomes_on_both(kafka_servers: str) -> None:
-    seed = random.randrange(2**32)
+    seed = 1
     until = time.monotonic() + SECONDS
     histories = 0
     while time.monotonic() < until:
