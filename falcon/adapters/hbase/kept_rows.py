@@ -21,7 +21,7 @@ class NotKept(Exception):
     """A row has to be read."""
 
 
-class _Kept(NamedTuple):
+class _KeptRow(NamedTuple):
     row: Row
     offset: int  # the tables showed all before it
     until: float  # on CLOCK_MONOTONIC
@@ -36,17 +36,17 @@ class KeptRows:
 
     def __init__(self, unchanged_since: Callable[[RoomId, AccountId], int]) -> None:
         self.unchanged_since = unchanged_since
-        self._rows: OrderedDict[tuple[str, bytes], _Kept] = OrderedDict()
+        self._rows: OrderedDict[tuple[str, bytes], _KeptRow] = OrderedDict()
 
     def get(self, name: tuple[str, bytes], since: int) -> Row | None:
-        """For any thread."""
+        """Any thread may ask. None if something may have happened since the row was read."""
         kept = self._rows.get(name)
         return kept.row if kept is not None and kept.offset >= since and kept.until > time.monotonic() else None
 
     def keep(self, rows: dict[tuple[str, bytes], Row], offset: int) -> None:
         until = time.monotonic() + _SECONDS
         for name, row in rows.items():
-            self._rows[name] = _Kept(row, offset, until)
+            self._rows[name] = _KeptRow(row, offset, until)
             self._rows.move_to_end(name)
         while len(self._rows) > _ROWS_MAX:
             self._rows.popitem(last=False)

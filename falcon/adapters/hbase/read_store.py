@@ -56,7 +56,7 @@ class HBaseReadStore(HBaseQueries):
         self._timed.close()
 
     def keep_rows(self, partitions: int, unchanged_since: UnchangedSince) -> None:
-        """From now on keep rows that say who may read a room."""
+        """Keep rows that say who may read a room, beginning now."""
 
         def since(room_id: RoomId, account_id: AccountId) -> int:
             return unchanged_since(room_id, account_id, self.positions.highest[partition_of(room_id, partitions)])
