@@ -88,8 +88,8 @@ class Revocations:
         return now >= self._since and self._is_fresh(now)
 
     def unchanged_since(self, room_id: RoomId, account_id: AccountId, shown: int) -> int:
-        """The offset that the feed has. ID_MAX if this process may not know of each change within about a second, or not of all
-        before the offset ``shown``, which the tables show."""
+        """The offset that the feed has. ID_MAX if this process may not know of each change within about a second, or
+        not of all before the offset ``shown``, which the tables show."""
         if not self.is_following() or self._feed.reached(self._feed.segment_with(room_id)) < shown:
             return ID_MAX
         return self._feed.unchanged_since(room_id, account_id)
