@@ -28,7 +28,7 @@ def _no_notifications() -> bool:
     return False
 
 
-def _no_cache(partitions: Collection[Partition]) -> None:
+def _no_cache(partitions: Collection[Partition] = ()) -> None:
     """Does nothing: the store asks the tables each time."""
 
 
@@ -46,7 +46,7 @@ class Freshness:
 
     ``has_notifications``: returns True while :meth:`moved` is called each time that the tables may have moved. Some
     notices may be lost. While it returns False, Freshness polls. ``invalidate``: makes the store ask the tables where
-    they stand in some partitions, if it would answer from memory.
+    they stand in some partitions, if it would answer from memory. ``forget``: makes it ask them for all that it keeps.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Freshness:
         self._positions = positions
         self.has_notifications = has_notifications
         self.invalidate = invalidate
+        self.forget: Callable[[], None] = _no_cache
         self._invalidated_at = -_NOTIFIED_SECONDS
         self._waiting: dict[asyncio.Future[None], _Wanted] = {}
         self._news = asyncio.Event()
@@ -70,6 +71,7 @@ class Freshness:
 
     def moved(self) -> None:
         """The tables may have moved."""
+        self.forget()
         if self._waiting:
             self._news.set()
 

@@ -7,13 +7,15 @@ from typing import Any, Final
 
 import apsw
 
-from falcon.domain.ids import Partition, partition_of
+from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
+from falcon.features.read_marks.table import Access
 from falcon.journal.envelope import Position
 from falcon.read.catalogue import READ_MODELS, ReadStore, SqliteFilesQueries, SqliteQueries
 from falcon.read.sqlite import SqliteQueryContext, query
 from falcon.read.store import BeingFilled, Fill
 
 _GENERATION_SECONDS: Final = 1.0  # a rebuild is rare: its tables show this much later
+_KEPT_MAX: Final = 10_000  # answers of ``access``: 2 MB
 
 
 def applied(view: SqliteQueryContext, partition: Partition) -> int:
@@ -77,6 +79,34 @@ class SqliteReadStore(SqliteQueries):
         for name in read_models:
             if name in filling:
                 raise BeingFilled(name)
+
+
+class LoneReadStore(SqliteReadStore):
+    """The store of the only process that writes its file. It keeps who may read what until :meth:`forget`, which the
+    process calls after each commit and before its answer. A rebuild is another process's, and shows a second later."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        super().__init__(connection)
+        self._kept: dict[tuple[RoomId, AccountId], Access] = {}
+        self._kept_until = 0.0
+        self.forget = self._kept.clear
+
+    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+        now = time.monotonic()
+        if now >= self._kept_until or len(self._kept) >= _KEPT_MAX:
+            self.forget()
+            self._kept_until = now + _GENERATION_SECONDS
+        access = self._kept.get((room_id, account_id))
+        if access is None:
+            access = await super().access(room_id, account_id)
+            if access is not None:
+                self._kept[room_id, account_id] = access
+        return access
+
+    async def applied(self, partition: Partition) -> int:
+        """The caller waits for a commit, perhaps of the thread that catches up, which this one has not heard of yet."""
+        self.forget()
+        return await super().applied(partition)
 
 
 class SqliteFilesReadStore(SqliteFilesQueries):

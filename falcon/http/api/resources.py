@@ -19,7 +19,7 @@ from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, broken, check_scopes, tables_away
 from falcon.http.requests import AuthedRequest, Headers
-from falcon.http.responses import BytesResponse, problem_response
+from falcon.http.responses import BUDGET, BytesResponse, problem_response
 from falcon.http.server import memory_budget, unknown_requests
 from falcon.http.server.request_metrics import STATUS
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
@@ -160,7 +160,8 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
         edge.authenticator.origins.authorize(headers, scope)
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
-    full = memory_budget.charge_to(scope, account_id)
+    budget = scope["state"].get(BUDGET) if "state" in scope else None
+    full = None if budget is None else budget.charge_to(account_id)
     if edge.limiter.limits_requests:
         edge.limiter.enter(account_id, method)
         scope[_UNDER_WAY] = account

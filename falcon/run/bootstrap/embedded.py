@@ -24,7 +24,7 @@ from falcon.adapters.sockets.signal_transport import SocketSignalTransport
 from falcon.adapters.sqlite import database, files
 from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.journal import SqliteJournal
-from falcon.adapters.sqlite.read_store import read_store
+from falcon.adapters.sqlite.read_store import LoneReadStore, read_store
 from falcon.adapters.sqlite.search_index import SqliteSearchIndex
 from falcon.adapters.sqlite.search_tables import SqliteSearchTables, copy_index, history_of
 from falcon.adapters.sqlite.source import SqliteFilesSource, SqliteSource, UniformCursor, source_of
@@ -411,8 +411,10 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     if health is not None:
         # What can be read is served while the disk takes nothing more, also if no partition could be taken over.
         health.ready = lambda: disk.is_nearly_full or gateway.ready()
-    store = read_store(readers, settings.partitions)
+    store = LoneReadStore(readers[0]) if settings.processes == 1 else read_store(readers, settings.partitions)
     freshness = Freshness(store, source, has_notifications=lambda: True)
+    if isinstance(store, LoneReadStore):
+        freshness.forget = store.forget
     tail = open_tail(settings)
     committed = freshness.moved if peers is None else _told_to_all(peers, freshness, tail)
     gateway.tell_of_commits(committed)
