@@ -7,6 +7,7 @@ import resource
 import shutil
 import socket
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,8 +59,13 @@ def variables(unknown: Sequence[str]) -> Finding:
     return Finding("Variables", FindingState.WARN, "; ".join(unknown), "correct the name, or unset it")
 
 
+def how_built(options: str | None = sysconfig.get_config_var("CONFIG_ARGS")) -> str:
+    """``options``: with which the interpreter was configured. Those of Debian's, which is optimised, do not say it."""
+    return f"built {'with' if '--enable-optimizations' in (options or '') else 'without'} --enable-optimizations"
+
+
 def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
-    found = ".".join(map(str, version))
+    found = f"{'.'.join(map(str, version))}, {how_built()}"
     if version >= PYTHON_MIN:
         return Finding("Python", FindingState.OK, found)
     return Finding("Python", FindingState.FAIL, found, "Falcon needs 3.11 or later: make PYTHON=python3.12 run")

@@ -133,6 +133,12 @@ def test_an_old_python_fails() -> None:
     assert doctor.python_version((3, 11, 0)).state is FindingState.OK
 
 
+def test_the_doctor_says_how_python_was_built() -> None:
+    assert doctor.how_built("'--enable-optimizations' '--with-lto'") == "built with --enable-optimizations"
+    assert doctor.how_built(None) == "built without --enable-optimizations"
+    assert doctor.how_built() in doctor.python_version().found
+
+
 def test_versions_of_sqlite_are_compared_as_numbers() -> None:
     assert doctor.sqlite("3.9.9").state is FindingState.FAIL
     assert doctor.sqlite("3.51.2").state is FindingState.FAIL

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import apsw
 
+from falcon.cli.doctor import how_built
+
 
 class MachineUnfit(Exception):
     """The benchmark cannot run here. The message says what is missing and how to get it."""
@@ -95,7 +97,7 @@ def describe(folder: Path, cores: Cores) -> dict[str, str]:
         f"load generator on {cores.generator}",
         "Memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "System": f"{platform.system()} {platform.release()}, data on {filesystem(folder)}",
-        "Python": f"{platform.python_version()} ({platform.python_compiler()})",
+        "Python": f"{platform.python_version()} ({platform.python_compiler()}), {how_built()}",
         "Versions": ", ".join(versions),
     }
 
