@@ -73,11 +73,6 @@ class OwnershipCycle:
         )
 
     @property
-    def is_idle(self) -> bool:
-        """No partition serves here, and none is being recovered."""
-        return not self._is_recovering and not self.serving
-
-    @property
     def has_lost(self) -> bool:
         """Another owner has taken a partition over for good."""
         return not self._ownership.reclaims and any(isinstance(each, Lost) for each in self.states.values())

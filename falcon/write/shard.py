@@ -193,11 +193,6 @@ class Shard:
         return self._cycle.is_all_served
 
     @property
-    def owns_nothing(self) -> bool:
-        """No partition is served here, and none is being recovered."""
-        return self._cycle.is_idle
-
-    @property
     def aggregates_in_memory(self) -> int:
         return sum(each.aggregates.in_memory for each in self._cycle.serving)
 

@@ -1,7 +1,6 @@
 """The brokers' addresses, the names of the topics, and clients with Falcon's configuration."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -80,17 +79,6 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     @property
     def cuts(self) -> str:
         return self.prefix + "cuts"
-
-    def refusal(self, operations: Iterable[str], kind: str, name: str) -> str:
-        """The error for operations on a topic or group that the brokers do not allow this process. It says how to allow
-        them."""
-        user = "" if self.security is None else self.security.user
-        asked = list(operations)
-        return (
-            f"Kafka refuses {user or 'this certificate'} {', '.join(asked)} on the {kind} {name}: allow it with "
-            f"kafka-acls.sh --bootstrap-server {self.brokers[0]} --add --allow-principal 'User:{user}' --{kind} {name} "
-            + " ".join(f"--operation {operation}" for operation in asked)
-        )
 
     def producer(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(

@@ -110,7 +110,7 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         if cluster.owners in described:
             await instance(cluster)  # change nothing of a log that this version cannot read
         if missing:
-            await _create(admin, cluster, missing, replicas)
+            await _create(admin, missing, replicas)
             await _await_leaders(admin, topics(cluster))
     return await instance(cluster) or await _name(cluster, naming.new_name())
 
@@ -305,7 +305,7 @@ async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[st
     return settings
 
 
-async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: Iterable[Topic], replicas: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, missing: Iterable[Topic], replicas: int) -> None:
     in_sync = {"min.insync.replicas": str(min(2, replicas))}
     response = await admin.create_topics(
         [
@@ -316,7 +316,7 @@ async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: It
     made = sorted(response.topic_errors)
     _refuse(
         [
-            cluster.refusal(["Create"], "topic", name)
+            f"Kafka refuses to create the topic {name}: see Kafka's ACLs in docs/operations.md"
             for name, code, *_ in made
             if code == TopicAuthorizationFailedError.errno
         ]
