@@ -214,7 +214,7 @@ export class Chat extends EventTarget {
       case "thread.started":
         return this.#threadMoved(data, { room_id: data.thread_id, last_seq: 0, last_at: null });
       case "thread.changed":
-        return this.#threadMoved(data, { room_id: data.thread_id, last_seq: data.last_seq, last_at: data.last_at });
+        return this.#threadChanged(data);
       case "room.created":
       case "room.changed":
         return this.#roomEvent(data);
@@ -363,7 +363,9 @@ export class Chat extends EventTarget {
     const room = this.rooms.get(message.room_id);
     const parent = room ? room.parent : this.#parentOf(message.room_id);
     if (parent) this.#threadMoved(parent, { room_id: message.room_id, last_seq: message.seq, last_at: message.posted_at });
-    if (!room) return this.#countThreads(); // of a followed thread, or of a room that was left since
+    if (!room || room.parent) this.#countThreads(); // of a followed thread, or of a room that was left since
+    if (!room) return;
+    if (room.parent) room.follows = true; // others get thread.changed
     const fresh = message.seq > room.lastSeq;
     this.#learn(room, message);
     if (message.author_id === this.me.account_id) {
@@ -512,6 +514,17 @@ export class Chat extends EventTarget {
     this.#changed(room);
   }
 
+  /** A message in a thread that one does not follow, and may read nevertheless. */
+  #threadChanged({ room_id, seq, thread_id, last_seq, last_at }) {
+    const thread = this.rooms.get(thread_id);
+    if (thread) {
+      thread.follows = false;
+      thread.lastSeq = Math.max(thread.lastSeq, last_seq);
+      if (thread.loaded) this.#follow(thread);
+    }
+    this.#threadMoved({ room_id, seq }, { room_id: thread_id, last_seq, last_at });
+  }
+
   /** The place of a thread's root, if it is in a page that was read. */
   #parentOf(threadId) {
     for (const { roomId, threads } of this.rooms.values()) {
@@ -520,9 +533,10 @@ export class Chat extends EventTarget {
     return null;
   }
 
-  /** Starts the thread of a message, or finds the one that it has. Throws as FalconClient does. */
+  /** Finds the thread of a message, which may be deleted, or starts one. Throws as FalconClient does. */
   async openThread(parent, seq) {
-    const data = await this.falcon.thread(parent.roomId, seq);
+    const known = parent.threads.get(seq) ?? (parent.message(seq) ? null : (await this.falcon.message(parent.roomId, seq)).thread);
+    const data = known ? await this.falcon.room(known.room_id) : await this.falcon.thread(parent.roomId, seq);
     const room = this.#room(data.room_id);
     this.#roomFields(room, data);
     this.#threadMoved({ room_id: parent.roomId, seq }, { room_id: data.room_id, last_seq: data.last_seq, last_at: null });

@@ -14,6 +14,7 @@ const KEYS = [
   ["@", "keys.mention"],
   [":", "keys.emoji"],
   ["↑ ↓ Home End", "keys.move"],
+  ["+ R E T Delete", "keys.message"],
   ["Esc", "keys.escape"],
   ["?", "keys.help"],
 ];

@@ -12,7 +12,7 @@ const TEXT_MAX = 300; // characters of a message in a list
 function entry(app, dialog, { room_id, seq, author_id, posted_at }, text, ...more) {
   const { chat } = app;
   const room = chat.rooms.get(room_id);
-  const where = `${room ? room.name : `#${room_id}`} · ${shortTime(posted_at)}`;
+  const where = `${room?.name || t("thread.title")} · ${shortTime(posted_at)}`; // the page knows the rooms that one is in
   const link = h(
     "a",
     { class: "row", href: `#/rooms/${room_id}/${seq}`, on: { click: () => dialog.close() } },
@@ -91,7 +91,7 @@ export function openThreads(app) {
   const dialog = open(t("threads.title"), h("div", { class: "body" }, note, list));
   const item = ({ parent, root, unread }) => {
     const text = root.deleted ? t("message.deleted") : plain(root.text, TEXT_MAX);
-    const li = entry(app, dialog, root, text, unread ? h("small", { class: "badge" }, String(unread)) : null);
+    const li = entry(app, dialog, root, text, unread ? h("small", { class: "badge", role: "img", "aria-label": t("rooms.unread", { n: unread }) }, String(unread)) : null);
     li.querySelector("a").href = `#/rooms/${parent.room_id}/${parent.seq}/thread`;
     return li;
   };

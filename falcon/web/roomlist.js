@@ -59,7 +59,9 @@ export class RoomList {
     if (this.#threads.dataset.n === String(n)) return;
     this.#threads.dataset.n = n;
     this.#threads.querySelector(".badge")?.remove();
-    if (n) this.#threads.append(h("span", { class: "badge" }, String(n)));
+    if (n) this.#threads.append(h("span", { class: "badge", "aria-hidden": "true" }, String(n)));
+    const label = n ? `${t("threads.title")}, ${t("threads.unread", { n })}` : t("threads.title");
+    this.#threads.setAttribute("aria-label", label);
   }
 
   /** Shows unsent messages to rooms that no longer exist. */

@@ -449,7 +449,7 @@ export class Timeline {
       ...[
         writable ? iconButton("react", t("message.react"), (event) => void this.#pick(message, event.currentTarget)) : null,
         writable ? iconButton("reply", t("message.reply"), () => this.#reply(message)) : null,
-        this.#room.kind !== "thread" ? iconButton("chat", t("thread.open"), () => this.#app.go(`#/rooms/${message.room_id}/${message.seq}/thread`)) : null,
+        this.#hasThread(message) ? iconButton("chat", t("thread.open"), () => this.#openThread(message)) : null,
         writable && this.#app.pins ? iconButton("pin", t(this.#app.pins?.has(message.seq) ? "message.unpin" : "message.pin"), () => void this.#app.pins?.toggle(message.seq)) : null,
         mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
         iconButton("bookmark", t("message.bookmark"), () => void this.#app.shows(LISTS, "keep", this.#room, message.seq)),
@@ -483,6 +483,16 @@ export class Timeline {
     return { writable, mayEdit: own && writable, mayDelete: (own && writable) || this.#room.role === "admin" };
   }
 
+  /** A thread, or the right to start one. */
+  #hasThread(message) {
+    const { kind, threads } = this.#room;
+    return kind !== "thread" && (threads.has(message.seq) || (this.#writable && !message.deleted));
+  }
+
+  #openThread(message) {
+    this.#app.go(`#/rooms/${message.room_id}/${message.seq}/thread`);
+  }
+
   #key(event) {
     const article = event.target.closest("article");
     if (!article || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -499,7 +509,12 @@ export class Timeline {
       return;
     }
     const message = article.dataset.seq ? this.#room.message(Number(article.dataset.seq)) : null;
-    if (event.target !== article || !message || message.deleted) return;
+    if (event.target !== article || !message) return;
+    if (event.key === "t" && this.#hasThread(message)) {
+      event.preventDefault();
+      return this.#openThread(message);
+    }
+    if (message.deleted) return;
     const { writable, mayDelete, mayEdit } = this.#rights(message);
     if (event.key === "+" && writable) void this.#pick(message, article);
     else if (event.key === "r" && writable) this.#reply(message);

@@ -52,6 +52,60 @@ def test_an_answer_stands_in_the_room_too_if_one_wants(screen: Open, anna: Perso
     expect(hers.page.locator("aside.thread")).to_have_count(0)
 
 
+def test_a_thread_is_open_to_readers_and_after_its_message_is_deleted(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    anna.says(room, "Tea?"), anna.says(room, "Cake?")
+    thread = anna.call("PUT", f"/v1/rooms/{room}/messages/1/thread")["room_id"]
+    anna.says(thread, "Green")
+    anna.call("PUT", f"/v1/rooms/{room}/members/{ben.account_id}", {"role": "readonly"})
+    his = screen().signs_in(ben).opens(room)
+    inside = his.page.locator("aside.thread article .text")
+    his.page.locator('article[data-seq="1"] a.answers').click()
+    expect(inside).to_have_text(["Green"])
+    his.page.get_by_role("button", name="Close the thread").click()
+    his.page.locator('article[data-seq="2"]').hover()
+    expect(his.page.get_by_role("button", name="Answer in a thread")).to_have_count(0)
+    anna.call("DELETE", f"/v1/rooms/{room}/messages/1")
+    his.page.locator('article.deleted[data-seq="1"] a.answers').click()
+    expect(inside).to_have_text(["Green"])
+    anna.says(thread, "Still here")
+    expect(inside).to_have_text(["Green", "Still here"])
+    his.page.reload()
+    expect(inside).to_have_text(["Green", "Still here"])
+
+
+def test_unread_threads_are_counted_and_opened_by_the_keyboard_on_a_phone_in_japanese(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    anna.says(room, "お茶はいかがですか")
+    phone = screen(viewport={"width": 360, "height": 640}, color_scheme="dark", locale="ja-JP")
+    page = phone.signs_in(anna).opens(room).page
+    page.locator('article[data-seq="1"]').focus()
+    page.keyboard.press("t")
+    field = page.locator("aside.thread textarea")
+    expect(field).to_be_focused()
+    page.keyboard.type("@")
+    page.keyboard.press("Escape")  # the names go, and the thread stays
+    expect(field).to_have_value("@")
+    assert page.evaluate("document.documentElement.scrollWidth <= 360")
+    field.fill("はい")
+    page.keyboard.press("Enter")
+    expect(page.locator("aside.thread article .text")).to_have_text(["はい"])
+    page.keyboard.press("Escape")
+    expect(page.locator("aside.thread")).to_have_count(0)
+    expect(page.locator('article[data-seq="1"] a.answers')).to_have_text("返信 1 件")
+    page.evaluate("location.hash = '#/'")
+    thread = anna.call("GET", "/v1/threads")["threads"][0]["room_id"]
+    ben.says(thread, "紅茶をください")
+    page.get_by_role("button", name="未読スレッド 1 件").press("Enter")
+    link = page.locator("dialog .messages a")
+    expect(link).to_have_count(1)
+    link.press("Enter")
+    expect(page.locator("aside.thread article .text")).to_have_text(["はい", "紅茶をください"])
+    expect(page.get_by_role("button", name="未読スレッド")).to_have_count(0)
+
+
 def test_an_answer_is_found_by_its_words_and_opened_in_its_thread(
     screen: Open, anna: Person, ben: Person, room: int
 ) -> None:
