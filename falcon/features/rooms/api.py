@@ -82,7 +82,7 @@ async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     missing = await edge.reads.first_missing(request, account_ids)
     if missing is not None:
         raise invalid(f"members[{account_ids.index(missing)}].account_id", f"there is no account {missing}")
-    inactive = await edge.reads.first_inactive(request, account_ids)
+    inactive = await edge.reads.first_inactive(request, account_ids) if account_ids else None
     if inactive is not None and refusal is None:
         refusal = invalid(f"members[{account_ids.index(inactive)}].account_id", NOT_ACTIVE.rule)
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
