@@ -12,6 +12,7 @@ from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
 from falcon.features.messages.table import TimelineQueries
 
 _KEPT_BYTES_MAX: Final = 16 << 20  # a thousand pages of 50 messages of 100 characters
+_PAGES_MIN: Final = 64  # so a room of large messages does not drive the pages of others out, nor fill the memory
 _PAGE_BYTES: Final = 500  # the memory that a page takes beside its messages
 
 # The quotes of a text are escaped, so neither is part of a text.
@@ -122,7 +123,7 @@ class TimelinePages:
 
     def _keep(self, name: _Name, page: TimelinePage) -> None:
         size = len(page.messages) + _PAGE_BYTES
-        if name not in self._kept and size <= self._kept_bytes_max // 16:
+        if name not in self._kept and size <= self._kept_bytes_max // _PAGES_MIN:
             self._kept[name] = page
             self._kept_bytes += size
         while self._kept_bytes > self._kept_bytes_max:
