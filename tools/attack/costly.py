@@ -1,6 +1,7 @@
 """Attacks by one account whose requests are few and small, and cost the server much."""
 
 import asyncio
+import json
 import random
 import re
 from typing import Final
@@ -92,10 +93,33 @@ async def fills_the_disk(target: Target, counts: Counts) -> None:
             await request_and_answer(streams, counts, target.post(f"/v1/rooms/{target.room}/messages", body))
 
 
+async def searches(target: Target, counts: Counts) -> None:
+    """Searches for its most frequent words by relevance, and again."""
+    async with connection(target) as streams:
+        for _ in range(200):
+            path = f"/v1/search?q={random.choice('xtab')}*&sort=relevance&limit=100"
+            await request_and_answer(streams, counts, target.head("GET", path))
+
+
+async def threads(target: Target, counts: Counts) -> None:
+    """Starts a thread at each of its messages."""
+    room = f"/v1/rooms/{target.room}"
+    async with connection(target) as streams:
+        for _ in range(100):
+            status, body = await request_and_answer(
+                streams, counts, target.post(f"{room}/messages", {"text": "x"}, f"Idempotency-Key: {random.random()}")
+            )
+            if status == 201:
+                path = f"{room}/messages/{json.loads(body)['seq']}/thread"
+                await request_and_answer(streams, counts, target.head("PUT", path))
+
+
 COSTLY: Final = {
     "resumes": Attack(resumes, 8),
     "reaction pages": Attack(reaction_pages, 8),
     "watches of strangers": Attack(watches, 8),
     "escaped texts": Attack(escapes, 4),
     "a full disk": Attack(fills_the_disk, 4),
+    "searches": Attack(searches, 8),
+    "threads": Attack(threads, 8),
 }
