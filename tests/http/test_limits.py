@@ -29,7 +29,6 @@ from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Policy, Quotas
 from falcon.http.problems import Problem, broken
-from falcon.http.server import memory_budget
 from falcon.http.server.connection_slots import ConnectionSlot, ConnectionSlots
 from falcon.http.server.request_metrics import Meter
 from falcon.http.web import address
@@ -174,7 +173,18 @@ def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_m
     falcon = start(account_reads=1)
     anna = falcon.account("Anna")
     full = Problem(429, "rate_limited", "Too many bytes.", broken("account", "must hold less"))
-    monkeypatch.setattr(memory_budget, "charge_to", lambda scope, account_id: full)
+
+    async def waiting(seconds: float) -> None:
+        waits.append(seconds)
+
+    budget = SimpleNamespace(charge_to=lambda account_id: full, may_wait=lambda: True, wait=waiting)
+    authenticate = falcon.edge.authenticator.authenticate
+
+    async def at_a_server(headers: Any, scope: Any) -> Any:
+        scope["state"] = {responses.BUDGET: budget}
+        return await authenticate(headers, scope=scope)
+
+    monkeypatch.setattr(falcon.edge.authenticator, "authenticate", at_a_server)
     assert statuses(*(anna.get("/v1/me") for _ in range(31))) == [429] * 31
     assert len(waits) == 10
 
