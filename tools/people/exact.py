@@ -308,20 +308,11 @@ class Exact(Asking):
                 thread = room.threads[seq] = Thread(reply.body["room_id"])
         if thread is None:
             return
-        token, in_room, line = f"{self._name}-{self._number}", self.chance.random() < 0.2, len(room.messages) + 1
-        text = f"{token} answers"
-        body = {"text": text, "also_in_room": in_room}
-        fields: dict[str, Any] = {}
-        if may == 201:
-            fields = {"seq": len(thread.said) + 1, "text": text, "in_room": line if in_room else None}
-        reply = await self._command(person, "POST", f"/v1/rooms/{thread.room_id}/messages", body, may, fields)
-        if reply is None or may != 201:
-            return
-        thread.said.append((person.account_id, text))
-        if in_room:
-            if room.marks[person.account_id] == line - 1:
-                room.marks[person.account_id] = line
-            room.messages.append(Message(person.account_id, token, text, text, frozenset()))
+        text = f"{self._name}-{self._number} answers"
+        fields: dict[str, Any] = {"seq": len(thread.said) + 1, "text": text} if may == 201 else {}
+        reply = await self._command(person, "POST", f"/v1/rooms/{thread.room_id}/messages", {"text": text}, may, fields)
+        if reply is not None and may == 201:
+            thread.said.append((person.account_id, text))
 
     async def _read_thread(self) -> None:
         """One who is no member of its room must not find it."""
