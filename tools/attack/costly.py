@@ -97,7 +97,7 @@ async def searches(target: Target, counts: Counts) -> None:
     """Searches for its most frequent words by relevance, and again."""
     async with connection(target) as streams:
         for _ in range(200):
-            path = f"/v1/search?q={random.choice('xtab')}*&sort=relevance&limit=100"
+            path = f"/v1/search?q={random.choice('xtab')}*&sort=relevance&limit=50"
             await request_and_answer(streams, counts, target.head("GET", path))
 
 
