@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
 import pytest
 
 from falcon.adapters.sqlite.layout import begin_of
+from falcon.features.search import api as search_api
 from falcon.features.search import index as contents
 from falcon.features.search.terms import tokens_of
 from falcon.projections import consumer as consuming
@@ -285,3 +287,16 @@ def test_a_copy_with_another_number_of_files_keeps_the_index(folder: Path, tmp_p
         again = Person(falcon, anna.account_id, "Anna", anna.token)
         again.says(room, "more matcha")
         assert finds(again, "matcha") == ["more matcha", "matcha"]
+
+
+def test_others_have_their_turn_between_long_hits(anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        turns.append(seconds)
+
+    for text in ("genmaicha " * 1_000, "genmaicha", "genmaicha " * 900):
+        anna.says(room, text)
+    monkeypatch.setattr(search_api, "asyncio", SimpleNamespace(sleep=sleep))
+    assert len(search(anna, "genmaicha")["hits"]) == 3
+    assert turns.count(0) == 2

@@ -35,6 +35,7 @@ _PAGE_MAX: Final = 50  # each hit is a message that is read, and its room's righ
 _LOOKS_MAX: Final = 5
 _ROOMS_AT_ONCE: Final = 1_000  # memberships, or names of open rooms, that one query reads
 _OPEN_ROOMS_MAX: Final = 10_000  # in which the search looks beside the rooms that the caller has joined
+_LONG_BYTES: Final = 4 << 10  # of a hit: looking for its words takes a millisecond or more
 _POLL_SECONDS: Final = 0.05  # the index is some tenths of a second late
 _Q: Final = Meta(
     max_length=QUERY_CHARS_MAX,
@@ -215,6 +216,10 @@ async def _shown(edge: Edge, request: AuthedRequest, wanted: Wanted, keys: Seque
         message = messages.get((key.room_id, key.seq))
         if message is not None and (snippet := _snippet(message, wanted)) is not None:
             shown.append(b'{"room_id":%d,"message":%b,"snippet":%b}' % (key.room_id, message, _encode(snippet)))
+        if message is not None and len(message) > _LONG_BYTES:
+            await asyncio.sleep(
+                0
+            )  # others have their turn, or fifty of the largest texts would hold them up for a second
     return shown
 
 

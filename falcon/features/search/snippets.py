@@ -10,7 +10,7 @@ Snippet: TypeAlias = list[tuple[str, bool]]  # pieces of the text in their order
 
 _CHARS: Final = 160  # two lines
 _CHARS_BEFORE: Final = 40  # of these: the words that lead to the first mark
-_LOOKED_AT: Final = 20_000  # characters of a text in which marks are looked for: some 10 ms
+_LOOKED_AT: Final = 5_000  # characters of a text in which marks are looked for: some 3 ms
 # A character with the signs on it: only together are they folded. The last two are the voiced marks of half width.
 _character: Final = re.compile("[\\s\\S][\u0300-\u036f\u3099\u309a\uff9e\uff9f]*")
 
