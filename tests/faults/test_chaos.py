@@ -25,5 +25,5 @@ def test_nothing_acknowledged_is_lost_whatever_is_hurt() -> None:
             raise
         pytest.skip(str(missing))
     assert not report.violations, str(report)
-    assert report.counts.acknowledged > 100, str(report)
+    assert report.counts.acknowledged > 30, str(report)
     assert report.faults, "nothing was hurt"
