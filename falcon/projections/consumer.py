@@ -250,7 +250,9 @@ class ProjectionConsumer:
             self._unrecorded |= {p for p in after if writes[p]}
             before = self._monotonic() - self._record_seconds
             recorded = {p for p in after if self._recorded_at.get(p, before) <= before}
-            shown = self._shown(after, len(events))
+            shown = {
+                p: at for p, at in self._shown(after, len(events)).items() if p in recorded or at != self._cursor[p]
+            }
             self._write(shown, [write for each in writes.values() for write in each], recorded)
             self._cursor.update(after)
         except (ReadStoreUnavailable, StaleProjector):
