@@ -250,9 +250,7 @@ class ProjectionConsumer:
             self._unrecorded |= {p for p in after if writes[p]}
             before = self._monotonic() - self._record_seconds
             recorded = {p for p in after if self._recorded_at.get(p, before) <= before}
-            shown = {
-                p: at for p, at in self._shown(after, len(events)).items() if p in recorded or at != self._cursor[p]
-            }
+            shown = self._shown(after, len(events))
             self._write(shown, [write for each in writes.values() for write in each], recorded)
             self._cursor.update(after)
         except (ReadStoreUnavailable, StaleProjector):

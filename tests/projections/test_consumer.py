@@ -155,19 +155,6 @@ def test_a_position_follows_what_is_shown_within_a_quarter_of_a_second(world: Wo
     assert world.recorded() == 2
 
 
-def test_a_partition_in_which_nothing_has_come_costs_nothing_until_it_is_recorded(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running = world.stream(0, 1, record_seconds=0.25)
-    for _ in range(2):
-        world.post(0, "a")
-        world.post(1, "b")
-        running.stream.step()
-    choosy = Choosy(world, monkeypatch)
-    running.settle()
-    assert choosy.batches == 0
-
-
 def test_a_stream_that_takes_over_repeats_what_was_not_recorded(world: World) -> None:
     killed = world.stream(0, record_seconds=0.25)
     for text in "abc":
