@@ -42,16 +42,13 @@ _PACE_SECONDS_MAX: Final = 0.4  # reads of new messages wait for this at most
 _QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is confirmed and has nothing to write
 # a position stands still for at most so long while its projection has nothing to write
 _UNRECORDED_SECONDS: Final = 1.0
-# Likewise while it writes: a dozen batches, and a projector that takes over repeats so much.
-RECORD_SECONDS: Final = 0.25
 
 
 class ProjectionConsumer:
     """Serves one thread. ``assigned``: the partitions of this consumer now.
 
     ``events``: the most in a batch. ``pace_seconds``: the least time between two batches, so that many events share
-    one. It is more when the tables are busy, and 0 when many events are known to follow. ``record_seconds``: the
-    least time between two records of a position.
+    one. It is more when the tables are busy, and 0 when many events are known to follow.
 
     ``confirms``: other projections. With its own position this consumer records from where on the log has held
     nothing that they write. ``is_confirmed``: another consumer does so for this one. So this one need not move its
@@ -68,7 +65,6 @@ class ProjectionConsumer:
         *,
         events: int = 2_000,
         pace_seconds: float = 0.0,
-        record_seconds: float = 0.0,
         confirms: Mapping[str, Project] = MappingProxyType({}),
         is_confirmed: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
@@ -82,14 +78,12 @@ class ProjectionConsumer:
         self._events = events
         self._much = max(1, events // 4)
         self._pace_seconds = pace_seconds
-        self._record_seconds = record_seconds
         self._monotonic = monotonic
         self._write_seconds = 0.0  # a moving average of the time that a batch takes
         self._remaining = 0  # events that are known to follow
         self._cursor: dict[Partition, Position] = {}
         self._recorded: dict[Partition, Position] = {}  # with the tables; may be behind the cursor
         self._recorded_at: dict[Partition, float] = {}
-        self._unrecorded: set[Partition] = set()  # partitions with writes after what is recorded
         self._confirms = confirms
         self._is_confirmed = is_confirmed
         self._is_quiet = False  # it is confirmed, and had nothing to write last time
@@ -247,11 +241,7 @@ class ProjectionConsumer:
     ) -> None:
         """An event that the tables refuse stops its own partition, not the others."""
         try:
-            self._unrecorded |= {p for p in after if writes[p]}
-            before = self._monotonic() - self._record_seconds
-            recorded = {p for p in after if self._recorded_at.get(p, before) <= before}
-            shown = self._shown(after, len(events))
-            self._write(shown, [write for each in writes.values() for write in each], recorded)
+            self._write(self._due(after, writes, len(events)), [write for each in writes.values() for write in each])
             self._cursor.update(after)
         except (ReadStoreUnavailable, StaleProjector):
             raise
@@ -285,33 +275,31 @@ class ProjectionConsumer:
                     return
                 size //= 2
 
-    def _write(
-        self, after: dict[Partition, Position], writes: Sequence[Write], recorded: Collection[Partition] | None = None
-    ) -> None:
-        """``recorded``: the partitions whose positions are recorded; None: all of them."""
+    def _write(self, after: dict[Partition, Position], writes: Sequence[Write]) -> None:
         if after:
-            expected = {p: self._recorded[p] for p in after if recorded is None or p in recorded}
-            self._tables.apply(self._name, expected, after, writes, self._quiet_since)
+            recorded = {partition: self._recorded[partition] for partition in after}
+            self._tables.apply(self._name, recorded, after, writes, self._quiet_since)
             self._cursor.update(after)
-            self._recorded.update({p: after[p] for p in expected})
-            self._recorded_at.update(dict.fromkeys(expected, self._monotonic()))
-            self._unrecorded -= expected.keys()
+            self._recorded.update(after)
+            self._recorded_at.update(dict.fromkeys(after, self._monotonic()))
 
     # --- positions of projections that have nothing to write ----------------------------------------------------------
 
-    def _shown(self, after: dict[Partition, Position], events: int) -> dict[Partition, Position]:
-        """The positions that the tables have to say, recorded or not."""
+    def _due(
+        self, after: dict[Partition, Position], writes: Mapping[Partition, Sequence[Write]], events: int
+    ) -> dict[Partition, Position]:
+        """The positions to record now."""
         if not self._is_confirmed or events >= self._much:
             return after
         before = self._monotonic() - _UNRECORDED_SECONDS
-        return {p: at for p, at in after.items() if p in self._unrecorded or self._recorded_at.get(p, before) <= before}
+        return {p: at for p, at in after.items() if writes[p] or self._recorded_at.get(p, before) <= before}
 
     def _confirm(self, events: Sequence[Recorded], after: Mapping[Partition, Position]) -> None:
         """Note from where on the others have nothing to write. Note nothing in a partition that moved without an event,
         since it may have passed over a record that does not decode; nor in a backlog: it would take time."""
         small = len(events) < self._much
         told = {recorded.envelope.partition for recorded in events if small}
-        for partition in {p for p, at in after.items() if at != self._cursor[p]} - told:
+        for partition in after.keys() - told:
             self._quiet_since[partition] = dict.fromkeys(self._confirms, after[partition].offset)
         if not small:
             return

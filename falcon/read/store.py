@@ -211,10 +211,7 @@ class ConsumedTables(FilledTables, Protocol):
         writes: Sequence[Write],
         quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
     ) -> None:
-        """Like ProjectionTables.apply. ``quiet_since`` (see Reached) is recorded with the position.
-
-        A partition that ``expected`` leaves out is written, and stays where it is recorded: another call will move its
-        position. A consumer of a sink leaves none out."""
+        """Like ProjectionTables.apply. ``quiet_since`` (see Reached) is recorded with the position."""
 
     def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         """Record that the partition has stopped before an event."""

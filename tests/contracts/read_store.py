@@ -849,12 +849,3 @@ class StreamReadStoreContract(ReadStoreContract):
         before = store.tables.cursor("timeline")
         store.tables.apply("timeline", before, store.cursor(6), [])
         assert [asyncio.run(store.reads.applied(partition)) for partition in (0, 1)] == [2, 2]
-
-    def test_a_batch_may_be_shown_before_its_position_is_recorded(self, store: Store) -> None:
-        tables, row = cast(ConsumerTables, store.tables), UpsertAccount(ANN, "Ann", "member", NOON)
-        before, partition = tables.cursor("accounts"), ANN % len(store.cursor(0))
-        tables.apply("accounts", {}, {partition: store.cursor(2)[partition]}, [row])
-        assert list(asyncio.run(store.reads.accounts_of([ANN]))) == [ANN]
-        assert tables.cursor("accounts") == before
-        tables.apply("accounts", before, store.cursor(2), [row])  # as a projector that takes over repeats it
-        assert tables.cursor("accounts") == store.cursor(2)

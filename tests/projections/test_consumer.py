@@ -75,13 +75,8 @@ class World:
         self.tables.skip("timeline", Skip(partition, at, "a test"))
         self.clock.advance(6)
 
-    def stream(
-        self, *partitions: int, events: int = 100, pace_seconds: float = 0.0, record_seconds: float = 0.0
-    ) -> "Running":
-        return Running(self, set(partitions), events, pace_seconds, record_seconds)
-
-    def recorded(self) -> int:
-        return self.tables.cursor("timeline")[0].offset
+    def stream(self, *partitions: int, events: int = 100, pace_seconds: float = 0.0) -> "Running":
+        return Running(self, set(partitions), events, pace_seconds)
 
     def texts(self, partition: int) -> list[str]:
         return [message.text for message in self._page(partition)]
@@ -98,9 +93,7 @@ class World:
 class Running:
     """A stream of the timeline that cannot bear the text "boom"."""
 
-    def __init__(
-        self, world: World, assigned: set[int], events: int, pace_seconds: float, record_seconds: float
-    ) -> None:
+    def __init__(self, world: World, assigned: set[int], events: int, pace_seconds: float) -> None:
         self.assigned = assigned
         self.world = world
         self.bears_everything = False
@@ -112,7 +105,6 @@ class Running:
             lambda: frozenset(self.assigned),
             events=events,
             pace_seconds=pace_seconds,
-            record_seconds=record_seconds,
             monotonic=world.clock.monotonic,
         )
 
@@ -141,34 +133,6 @@ def test_a_stream_applies_the_partitions_that_are_its_own(world: World) -> None:
     world.post(1, "c")
     world.stream(0).settle()
     assert (world.texts(0), world.texts(1)) == (["a", "b"], [])
-
-
-def test_a_position_follows_what_is_shown_within_a_quarter_of_a_second(world: World) -> None:
-    world.post(0, "a")
-    running = world.stream(0, record_seconds=0.25)
-    running.settle()
-    world.post(0, "b")
-    running.settle()
-    assert (world.texts(0), world.recorded()) == (["a", "b"], 1)
-    world.clock.advance(0.3)
-    running.settle()
-    assert world.recorded() == 2
-
-
-def test_a_stream_that_takes_over_repeats_what_was_not_recorded(world: World) -> None:
-    killed = world.stream(0, record_seconds=0.25)
-    for text in "abc":
-        world.post(0, text)
-        killed.stream.step()
-    assert (world.texts(0), world.recorded()) == (["a", "b", "c"], 1)
-    world.post(0, "d")
-    world.stream(0, record_seconds=0.25).settle()
-    assert (world.texts(0), world.recorded()) == (["a", "b", "c", "d"], 4)
-    world.clock.advance(0.3)
-    killed.settle()  # it was only slow, and has been overtaken
-    world.post(0, "e")
-    killed.settle()
-    assert (world.texts(0), world.recorded()) == (["a", "b", "c", "d", "e"], 5)
 
 
 def test_a_partition_goes_on_where_another_stream_left_it(world: World) -> None:
@@ -623,10 +587,10 @@ class Pair:
         self.timeline = self._stream("timeline", confirms=others)
         self.memberships = self._stream("memberships", is_confirmed=True)
 
-    def _stream(self, name: str, **options: Any) -> ProjectionConsumer:
+    def _stream(self, name: str, **confirming: Any) -> ProjectionConsumer:
         log, tables, monotonic = self.world.log, self.world.tables, self.world.clock.monotonic
         return ProjectionConsumer(
-            name, READ_MODELS[name].project, log, tables, lambda: {0}, monotonic=monotonic, **options
+            name, READ_MODELS[name].project, log, tables, lambda: {0}, monotonic=monotonic, **confirming
         )
 
     def join(self) -> None:
@@ -676,17 +640,6 @@ def test_a_projection_that_writes_nothing_says_within_a_second_how_far_it_is(pai
     pair.world.clock.advance(1.1)
     pair.memberships.step()
     assert pair.recorded() == 2
-
-
-def test_what_is_confirmed_stays_so_when_a_position_is_recorded_later(pair: Pair) -> None:
-    timeline = pair._stream("timeline", confirms={"memberships": READ_MODELS["memberships"].project}, record_seconds=9)
-    pair.world.post(0, "a")
-    timeline.step()
-    pair.world.post(0, "b")
-    timeline.step()
-    pair.world.clock.advance(10)
-    timeline.step()  # without an event
-    assert (pair.shown(), pair.recorded()) == (3, 1)
 
 
 def test_another_stream_goes_on_from_what_was_recorded(pair: Pair) -> None:

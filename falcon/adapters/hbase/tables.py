@@ -59,9 +59,9 @@ class HBaseTables:
 
     A batch's cells are stamped with the offset after the batch, each with its last value. Only then is the partition's
     position moved, by compare and set. Another process may write the same earlier or later, in other batches, without
-    harm: only one of them moves the position. So a position may follow several batches.
+    harm: only one of them moves the position.
 
-    ``moved`` is called, from any thread, each time that a live table durably shows more, recorded or not yet.
+    ``moved`` is called, from any thread, each time that the position of a live table has moved and is durable.
     ``seconds``: the most that an operation may take. ``threads``: partitions that are written at once, on the
     ``dispatcher`` of that name.
     """
@@ -135,13 +135,13 @@ class HBaseTables:
         generation = self._known.get(projection)
         if generation is None:
             generation = self._known[projection] = self._generation(projection)
-        moving = [p for p, position in after.items() if p in grouped or position != expected.get(p)]
+        moving = [p for p, position in after.items() if p in grouped or position != expected[p]]
         try:
-            recorded = self._check(projection, generation, {p: expected[p] for p in moving if p in expected})
+            recorded = self._check(projection, generation, {partition: expected[partition] for partition in moving})
             moved = {p: Applied(after[p], quiet_since=tuple(quiet_since.get(p, {}).items())) for p in moving}
             _each(
                 self._threads,
-                lambda p: self._apply(projection, generation, p, recorded.get(p), moved[p], grouped.get(p, ())),
+                lambda p: self._apply(projection, generation, p, recorded[p], moved[p], grouped.get(p, ())),
                 moving,
             )
         except StaleProjector:
@@ -277,19 +277,17 @@ class HBaseTables:
         projection: str,
         generation: int,
         partition: Partition,
-        expected: Applied | None,
+        expected: Applied,
         after: Applied,
         writes: Sequence[Write],
     ) -> None:
-        """``expected``: None if the position stays as it is recorded."""
         calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
         for table, cells in fold(READ_MODELS[_base(projection)].hbase, writes):
             calls.put(table_name(self._prefix, table, generation), cells, after.position.offset)
-        if expected is not None:
-            key = applied_key(_base(projection), generation, partition)
-            if not Meta(calls, self._prefix).move(key, expected, after):
-                raise _stale(projection, partition, expected.position)
-            self._moved[projection, generation, partition] = after, time.monotonic()
+        key = applied_key(_base(projection), generation, partition)
+        if not Meta(calls, self._prefix).move(key, expected, after):
+            raise _stale(projection, partition, expected.position)
+        self._moved[projection, generation, partition] = after, time.monotonic()
         if projection == _base(projection):  # otherwise no query reads the tables yet
             self._tell(Moves(projection, generation, {partition: after.reached}))
 

@@ -49,7 +49,7 @@ from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.envelope import Cursor
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.consumer import RECORD_SECONDS, ProjectionConsumer
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Assigned, Rebuild, RebuildShare
 from falcon.projections.shared_consumer import ProjectionSource, SharedLogReader
 from falcon.projections.sinks import SINKS
@@ -406,7 +406,6 @@ def _projecting(
         lambda: member.assigned,
         events=settings.project_events,
         pace_seconds=_PACE_SECONDS,
-        record_seconds=RECORD_SECONDS,
         confirms=confirmed() if name == CONFIRMING else {},
         is_confirmed=name in confirmed(),
     )

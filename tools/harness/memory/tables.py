@@ -128,8 +128,8 @@ class MemoryTables:
             raise StaleProjector(projection)
         for write in writes:
             kept.tables.apply(write)
-        kept.cursor.update({partition: after[partition] for partition in expected})
-        kept.quiet_since.update({partition: dict(quiet_since.get(partition, {})) for partition in expected})
+        kept.cursor.update(after)
+        kept.quiet_since.update({partition: dict(quiet_since.get(partition, {})) for partition in after})
 
     def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         shadow = projection + _REBUILDING

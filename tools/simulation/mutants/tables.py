@@ -45,7 +45,7 @@ def _position_first(
     """The position says that events have been applied before their cells are there."""
     within = self._hbase.within(self._seconds, tables._ATTEMPT_SECONDS)
     key = applied_key(tables._base(projection), generation, partition)
-    if expected is not None and not Meta(within, self._prefix).move(key, expected, after):
+    if not Meta(within, self._prefix).move(key, expected, after):
         raise tables._stale(projection, partition, expected.position)
     for table, cells in fold(READ_MODELS[tables._base(projection)].hbase, writes):
         within.put(table_name(self._prefix, table, generation), cells, after.position.offset)
