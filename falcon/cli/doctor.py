@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from falcon.base.certificates import TlsFiles
 
 PYTHON_MIN = (3, 11)  # asyncio.timeout and exception groups
+OPENSEARCH_MIN = (2, 19)  # the line that the tests run on
+RECORDS_BEHIND_MAX = 10_000  # which falcon forward reads in seconds
 SQLITE_MIN = (3, 51, 3)  # the first version without a fault of the write-ahead log
 FREE_BYTES_MIN = 1 << 30  # some million messages
 OPEN_FILES_MIN = 4096  # one for each connection
@@ -200,6 +202,22 @@ def mail(host: str, fault: str) -> Finding:
         return Finding("Mail", FindingState.OK, f"{host} takes mail")
     advice = "links are shown and not mailed: compare host, port, tls and user in FALCON_MAIL_FILE"
     return Finding("Mail", FindingState.FAIL, fault, advice)
+
+
+def opensearch(version: str, behind: int | None, fault: str = "") -> Finding:
+    """The index of messages can be asked, and is not far behind. ``fault``: empty if it could be looked at."""
+    if fault or not version:
+        advice = "searches answer 503: compare FALCON_OPENSEARCH_URL, and look for a firewall"
+        return Finding("OpenSearch", FindingState.FAIL, fault or "it is another server", advice)
+    if tuple(map(int, version.split(".")[:2])) < OPENSEARCH_MIN:
+        wanted = ".".join(map(str, OPENSEARCH_MIN))
+        return Finding("OpenSearch", FindingState.WARN, version, f"Falcon is tested with {wanted}")
+    if behind is None:
+        return Finding("OpenSearch", FindingState.WARN, f"{version}, being filled", "falcon forward fills it")
+    found = f"{version}, {behind:,} records behind the log"
+    if behind < RECORDS_BEHIND_MAX:
+        return Finding("OpenSearch", FindingState.OK, found)
+    return Finding("OpenSearch", FindingState.WARN, found, "does falcon forward run? its log says what it waits for")
 
 
 def trusted_proxies(networks: Sequence[str]) -> Finding:

@@ -218,6 +218,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
         *([look.trusted_proxies(settings.trusted_proxies)] if settings.trusted_proxies else []),
         *_providers(settings),
         *_mail(settings),
+        *_opensearch(settings),
         *look.unnamed_proxies(running),
         look.Finding("Settings", look.FindingState.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
@@ -262,6 +263,21 @@ def _mail(settings: "Settings") -> "list[Finding]":
     except WrongSettings as error:
         return [look.Finding("Mail", look.FindingState.FAIL, str(error), "correct the file")]
     return [] if found is None else [look.mail(found.settings.host, found.check())]
+
+
+def _opensearch(settings: "Settings") -> "list[Finding]":
+    """Empty where none is named."""
+    if not (settings.opensearch_url and settings.kafka):
+        return []
+    from falcon.adapters.opensearch.client import IndexRefuses
+    from falcon.cli import doctor as look
+    from falcon.read.store import ReadStoreUnavailable
+    from falcon.run.bootstrap import cluster
+
+    try:
+        return [look.opensearch(*cluster.look_at_index(settings))]
+    except (ReadStoreUnavailable, IndexRefuses, *cluster.REFUSALS) as fault:
+        return [look.opensearch("", None, str(fault))]
 
 
 def _certificate(settings: "Settings") -> "list[Finding]":

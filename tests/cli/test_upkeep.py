@@ -133,6 +133,23 @@ def test_an_old_python_fails() -> None:
     assert doctor.python_version((3, 11, 0)).state is FindingState.OK
 
 
+@pytest.mark.parametrize(
+    ("version", "behind", "fault", "state"),
+    [
+        ("2.19.6", 12, "", FindingState.OK),
+        ("2.19.6", 20_000, "", FindingState.WARN),
+        ("2.19.6", None, "", FindingState.WARN),
+        ("2.9.0", 0, "", FindingState.WARN),
+        ("", None, "", FindingState.FAIL),
+        ("", None, "it does not answer", FindingState.FAIL),
+    ],
+)
+def test_the_doctor_asks_the_index_of_messages(
+    version: str, behind: int | None, fault: str, state: FindingState
+) -> None:
+    assert doctor.opensearch(version, behind, fault).state is state
+
+
 def test_the_doctor_says_how_python_was_built() -> None:
     assert doctor.how_built("'--enable-optimizations' '--with-lto'") == "built with --enable-optimizations"
     assert doctor.how_built(None) == "built without --enable-optimizations"

@@ -59,6 +59,11 @@ class OpenSearchClient:
             raise NoIndex(words)
         raise ReadStoreUnavailable(words) if status >= 500 or status in _MAY_PASS else IndexRefuses(words)
 
+    async def version(self) -> str:
+        """OpenSearch's version; empty if another server is there. Raises as ``ask`` does."""
+        said = (await self.ask("GET", "")).get("version", {})
+        return str(said["number"]) if said.get("distribution") == "opensearch" else ""
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()

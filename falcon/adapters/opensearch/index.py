@@ -40,9 +40,10 @@ _SETTINGS: Final = {
     "auto_expand_replicas": "0-1",  # one node alone has no place for a copy
     # The newest come first in each segment, so that a search for them ends early.
     "sort": {"field": ["posted_at", "room_id", "seq"], "order": ["desc"] * 3},
-    "refresh_interval": "500ms",  # what is sent is found this much later; a search waits for up to 10 s
+    "refresh_interval": "-1",  # until it is shown: searches do not ask it before
     "max_terms_count": 1_000_000,  # rooms of one account
 }
+_SHOWN: Final = {"index": {"refresh_interval": "500ms"}}  # a message is found this much later; a search may wait 10 s
 _MAPPINGS: Final = {
     "dynamic": False,
     "_source": {"enabled": False},
@@ -101,6 +102,7 @@ class OpenSearchIndex:
 
     async def show(self) -> None:
         """Answer queries from now on."""
+        await self._client.ask("PUT", f"{self._index}/_settings", _SHOWN)
         await self._client.ask("PUT", f"{self._index}/_alias/{self._shown}")
 
     async def is_shown(self) -> bool:

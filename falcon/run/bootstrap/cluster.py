@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
+from typing import NamedTuple
 
 from falcon.adapters.hbase.client import HBase
 from falcon.adapters.hbase.prepare import (
@@ -47,7 +48,7 @@ from falcon.domain.ids import Partition
 from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
-from falcon.journal.envelope import Cursor
+from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Assigned, Rebuild, RebuildShare
@@ -473,6 +474,33 @@ def begin_again(settings: Settings, name: str) -> None:
     ReadStoreUnavailable, WrongSettings, WrongTopics."""
     with closing(LoopThread()) as loop, _indexing(settings, loop) as search:
         search.went_back(f"{name} begins again")
+
+
+class IndexState(NamedTuple):
+    """``version``: of OpenSearch; empty if another server is there. ``behind``: records of the log that searches do not
+    show; None while the index is filled."""
+
+    version: str
+    behind: int | None
+
+
+def look_at_index(settings: Settings) -> IndexState:
+    """Raises ReadStoreUnavailable, IndexRefuses, and as topics.check does."""
+    with closing(LoopThread()) as loop:
+        client = OpenSearchClient(settings.opensearch_url)
+        try:
+            if not (version := loop.call(client.version())):
+                return IndexState("", None)
+            log_name = loop.call(topics.check(kafka_cluster(settings)))
+            reached = loop.call(OpenSearchIndex(client, log_name).reached())
+        finally:
+            loop.call(client.close())
+        if not reached:
+            return IndexState(version, None)
+        with closing(KafkaSource(kafka_cluster(settings), loop)) as source:
+            ends = source.end()
+        at = {partition: reached.get(partition, Position()).offset for partition in ends}
+        return IndexState(version, sum(max(0, end.offset - at[partition]) for partition, end in ends.items()))
 
 
 @contextmanager
