@@ -49,7 +49,8 @@ class Machine:
         return Counter({role: len(self.falcon.pids(role)) for role in TITLES})
 
     async def audit(self, crowd: Crowd, log: Log) -> None:
-        audit = Audit([self.falcon.info["url"]], crowd.accounts, crowd.guests, crowd.history, log=log)
+        urls = [self.falcon.info["url"]]
+        audit = Audit(urls, crowd.accounts, crowd.guests, crowd.history, log=log, is_searched=True)
         await audit.run(log_in(self.falcon.data_dir))
 
     def verify(self) -> str:
@@ -87,7 +88,7 @@ async def hurt(
         described = {"urls": [falcon.info["url"]], "admin_token": falcon.info["admin_token"]}
         # Tokens of one process name one place in the log, those of several name one in the log of each.
         alone = {} if falcon.settings.get("processes", 1) > 1 else {"place": place_of}
-        await chaos.prepare(described, seed, **alone)
+        await chaos.prepare(described, seed, is_searched=True, **alone)
         await chaos.hurt(seconds, faults)
         await chaos.reckon()
     finally:

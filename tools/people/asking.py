@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl
 
 import httpx
 
@@ -51,9 +52,11 @@ def over(http: Any, seconds: float = _ANSWER_SECONDS) -> Ask:
     """Ask over ``http``, an ``httpx.AsyncClient`` or what works like one. An answer has so many seconds."""
 
     async def ask(url: str, method: str, path: str, headers: Mapping[str, str], body: Any) -> Reply | None:
+        where, _, query = path.partition("?")
+        params = dict(parse_qsl(query))  # httpx would take none in their place
         try:
             async with asyncio.timeout(seconds):
-                answer = await http.request(method, url + path, json=body, params={}, headers=headers)
+                answer = await http.request(method, url + where, json=body, params=params, headers=headers)
         except (httpx.HTTPError, TimeoutError):
             return None
         return Reply(answer.status_code, answer.headers, answer.json() if answer.content else None)

@@ -1,6 +1,7 @@
 """Notes, after everything has healed, what each API shows and what the log holds, as lines of the history."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
@@ -22,6 +23,7 @@ _AT_ONCE: Final = 6
 _PAGE: Final = 200
 _READ_AT_ONCE: Final = 2_000
 _PATIENCE_SECONDS: Final = 60.0
+_SEARCHED_MAX: Final = 50  # messages of a room that are searched for, and as many that were edited or deleted
 
 
 def patient(url: str, account: Account) -> FalconClient:
@@ -30,7 +32,7 @@ def patient(url: str, account: Account) -> FalconClient:
 
 class Audit:
     """Reads everything back. ``urls``: the APIs, each asked for all of it, with clients that it closes then. ``log``:
-    to be filled with what streams show."""
+    to be filled with what streams show. ``is_searched``: messages are searched for, too."""
 
     def __init__(
         self,
@@ -40,6 +42,8 @@ class Audit:
         history: History,
         client: Callable[[str, Account], FalconClient] = patient,
         log: Log | None = None,
+        *,
+        is_searched: bool = False,
     ) -> None:
         self._urls = urls
         self._accounts = accounts
@@ -48,7 +52,9 @@ class Audit:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._client = client
         self._log = log
+        self._is_searched = is_searched
         self._position = ""  # of the log's last events
+        self._tokens: dict[int, dict[int, list[str]]] = {}  # of each message, by room and seq, the newest last
 
     async def run(self, events: Iterable[Recorded]) -> None:
         """``events``: all of the log, read in a thread. Raises what reading them raises."""
@@ -66,6 +72,10 @@ class Audit:
                 await self._all(
                     lambda room, session, api=api, clients=clients: self._note_members(api, room, clients[session]),  # type: ignore[misc]
                     changed.items(),
+                )
+                await self._all(
+                    lambda room, session, clients=clients: self._find(room, clients[session]),  # type: ignore[misc]
+                    admitted.items() if self._is_searched else (),
                 )
                 await self._all(
                     lambda session, client, api=api: self._note_summaries(api, session, client, admitted),  # type: ignore[misc]
@@ -93,6 +103,21 @@ class Audit:
             if not page.has_after or not found:
                 return
             after = found[-1][0]
+
+    async def _find(self, room: int, client: FalconClient) -> None:
+        """Search for some messages, by their texts of now and before."""
+        chance = random.Random(room)
+        said = self._tokens.get(room, {})
+        changed = [seq for seq, tokens in said.items() if len(tokens) > 1]
+        same = [seq for seq, tokens in said.items() if len(tokens) == 1]
+        for seqs in (changed, same):
+            for seq in chance.sample(seqs, min(len(seqs), _SEARCHED_MAX)):
+                for token in {*said[seq]} - {DELETED}:
+                    hits = (await client.search(token, room_id=room)).hits
+                    wanted = [(room, seq)] if token == said[seq][-1] else []
+                    if (found := [(hit.room_id, hit.message.seq) for hit in hits]) != wanted:
+                        wrong = f"room {room}: a search for {token} finds {found}, not {wanted}"
+                        self._history.note(Operation(kind="wrong", name=wrong))
 
     async def _note_members(self, api: int, room: int, client: FalconClient) -> None:
         """Note the guests' memberships; only guests' roles change."""
@@ -126,7 +151,9 @@ class Audit:
         last: dict[int, int] = {}
         identities = Identities()
         for recorded in events:
-            self._history.note(_logged(recorded))
+            self._history.note(logged := _logged(recorded))
+            if self._is_searched and logged.seq:
+                self._tokens.setdefault(logged.room, {}).setdefault(logged.seq, []).append(logged.token)
             last[recorded.envelope.partition] = recorded.offset
             identities.take(recorded.envelope.event)
             if self._log is not None:

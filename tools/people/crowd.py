@@ -33,7 +33,8 @@ class Crowd:
     """``halls``: one in each of so many partitions. In each one session probes, so that a room that is not served
     shows; ``chatting`` more do all kinds of things. ``guests`` come and go, and say nothing. ``listeners`` have the
     accounts of guests and of sessions. ``place``: what a token says of the log, where it says one place. ``exact``:
-    some keep the books, colleagues come, change and go. ``steady``: listeners stay as long as the server lets them."""
+    some keep the books, colleagues come, change and go. ``steady``: listeners stay as long as the server lets them.
+    ``is_searched``: who keeps the books searches, too."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Crowd:
         http: Http | None = None,
         place: Callable[[str], int] = lambda token: 0,
         steady: bool = False,
+        is_searched: bool = False,
     ) -> None:
         self.heard = Heard()
         self.history = history
@@ -65,6 +67,7 @@ class Crowd:
         self._http = http
         self._place = place
         self._is_steady = steady
+        self._is_searched = is_searched
         self._exact: Exact | None = None
         self._colleagues: Colleagues | None = None
         self._listeners: list[Listener] = []
@@ -88,7 +91,13 @@ class Crowd:
             people = self.accounts[:_EXACT]
             chance = random.Random(self._seed)
             self._exact = Exact(
-                over(self.load.http), lambda: self._urls, people[0], people, chance, steady=time.monotonic
+                over(self.load.http),
+                lambda: self._urls,
+                people[0],
+                people,
+                chance,
+                steady=time.monotonic,
+                is_searched=self._is_searched,
             )
             await self._exact.open_rooms(_EXACT_ROOMS)
             self._colleagues = Colleagues(
