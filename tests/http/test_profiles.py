@@ -249,6 +249,15 @@ def test_no_token_makes_one_that_may_do_more(anna: Person) -> None:
     assert token(maker, scopes=["tokens"])["scopes"] == ["tokens"]
 
 
+def test_no_token_makes_one_that_outlives_it(anna: Person) -> None:
+    own = token(anna, expires_in=3_600)
+    maker = with_token(anna, own)
+    assert token(maker)["expires_at"] == own["expires_at"]
+    assert token(maker, expires_in=60)["expires_at"] < own["expires_at"]
+    tokens = f"/v1/accounts/{anna.account_id}/tokens"
+    problem(maker.post(tokens, {"expires_in": 7_200}), 422, "invalid", "expires_in")
+
+
 def test_no_token_makes_a_session_that_may_do_more(falcon: Falcon, admin: Person, anna: Person) -> None:
     helper = with_token(admin, token(admin, scopes=["read", "write", "admin"]))
     problem(helper.post(f"/v1/accounts/{admin.account_id}/sign-in-link"), 403, "scope_missing")

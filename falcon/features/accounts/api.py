@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain import limits, names
-from falcon.domain.ids import DEFAULT_ORGANIZATION, NOBODY, AccountId
+from falcon.domain.ids import DEFAULT_ORGANIZATION, NOBODY, AccountId, Millis
 from falcon.features.accounts.rules import (
     ADMINS,
     SCOPES,
@@ -265,7 +265,7 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
         bearer_tokens.seal(edge.secret, secret),
         name=read_name(new.name) if new.name else "",
         scopes=scopes,
-        expires_at=None if new.expires_in is None else round(1_000 * (time.time() + new.expires_in)),
+        expires_at=_end(own, new.expires_in),
         issued_by=request.account_id,
         by_role=_role_over(request, account_id),
     )
@@ -279,6 +279,18 @@ async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
     shown = None if expires_at is None else rfc3339(expires_at)
     issued = shapes.IssuedToken(token_id, token, command.name, scopes or SCOPES, shown)
     return json_response(201, issued, *result.headers)
+
+
+def _end(own: TokenRow | None, seconds: int | None) -> Millis | None:
+    """The time at which a new token ends. ``own``: the token that asks, which no token outlives unless it is a session;
+    ``seconds``: as asked, from now. Raises Problem 422."""
+    latest = None if own is None or own.kind == "session" else own.expires_at
+    if seconds is None:
+        return latest
+    end = round(1_000 * (time.time() + seconds))
+    if latest is not None and end > latest:
+        raise invalid("expires_in", "must not be after the end of the token that asks")
+    return end
 
 
 def _role_over(request: AuthedRequest, account_id: AccountId) -> AccountRole | None:
