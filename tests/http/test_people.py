@@ -166,5 +166,6 @@ def test_one_who_is_deactivated_comes_into_no_room(falcon: Falcon, hire: Callabl
     falcon.admin.send("PATCH", f"/v1/accounts/{gone.account_id}", {"deactivated": True})
     problem(ann.put(f"{room}/members/{gone.account_id}", {"role": "member"}), 422, "invalid", "account_id")
     problem(ann.put(f"/v1/direct/{gone.account_id}"), 422, "invalid", "account_id")
-    assert ann.put(f"{old}/members/{gone.account_id}", {"role": "readonly"}).status_code == 200, "it is a member"
+    problem(ann.put(f"{old}/members/{gone.account_id}", {"role": "readonly"}), 422, "invalid", "account_id")
+    assert ann.delete(f"{old}/members/{gone.account_id}").status_code == 204, "it is a member"
     problem(hire("Ben").put(f"{room}/members/{gone.account_id}", {"role": "member"}), 404, "room_not_found")

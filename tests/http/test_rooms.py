@@ -70,7 +70,7 @@ def test_the_accounts_of_all_members_are_looked_up_at_once(
     falcon.edge.names.forget()
     calls = StoreCalls(falcon, monkeypatch)
     assert anna.post("/v1/rooms", {"name": "Tea kitchen", "members": invited}).status_code == 201
-    assert [name for name in calls.made if name not in ("bearer", "roles_of")] == ["names_of"]
+    assert [name for name in calls.made if name not in ("bearer", "roles_of")] == ["names_of", "accounts_of"]
 
 
 def test_a_room_needs_members_that_exist(anna: Person, ben: Person, room: Room) -> None:
