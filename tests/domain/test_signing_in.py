@@ -161,3 +161,12 @@ def test_an_owner_signs_out_of_the_last_session_and_keeps_the_last_token() -> No
 
 def test_nothing_of_it_is_about_another_account() -> None:
     given(*HAS_PASSWORD, an_account(BOB, "Bob")).when(ReadPassword(BOB)).answered(PasswordAnswer("", 0))
+
+
+def test_a_link_that_was_made_for_a_member_signs_in_no_owner() -> None:
+    promoted = changed("role", role="owner", role_changes=1)
+    known = given(*HAS_PASSWORD, LINK, promoted)
+    known.when(ReadLink(ANN, "11")).then_rejected(NO_LINK)
+    known.when(UseLink(ANN, "11", "$2", SESSION)).then_rejected(NO_LINK)
+    renewed = given(*HAS_PASSWORD, LINK, promoted, LinkIssued(ANN, "22", LATER))
+    renewed.when(ReadLink(ANN, "22")).then_nothing_happened().answered(LinkAnswer("Ann", LATER))

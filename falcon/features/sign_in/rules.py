@@ -134,8 +134,12 @@ class LinkAnswer(msgspec.Struct, frozen=True, tag="link-answer"):
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True):
+    """``role_changes``: of the account when it was issued. Who may make a link for a member might not for an owner, so
+    a link ends when the role changes."""
+
     code_hash: str
     expires_at: Millis
+    role_changes: int
 
 
 class SignInState(msgspec.Struct, frozen=True, array_like=True):
@@ -159,7 +163,7 @@ def _set(account: Account, event: PasswordSet) -> Account:
 
 def _link_issued(account: Account, event: LinkIssued) -> Account:
     state = STATE.of(account)
-    links = (*state.links, Link(event.code_hash, event.expires_at))[-LINKS_MAX:]
+    links = (*state.links, Link(event.code_hash, event.expires_at, account.role_changes))[-LINKS_MAX:]
     return STATE.put(account, replace(state, links=links))
 
 
@@ -221,7 +225,8 @@ NO_LINK: Final = NotAllowed("the link was used, or has expired")
 
 def _link(account: Account, code_hash: str, at: Millis) -> Link | None:
     """The link, if it is still good."""
-    good = (link for link in STATE.of(account).links if link.code_hash == code_hash and link.expires_at > at)
+    links = (link for link in STATE.of(account).links if link.code_hash == code_hash)
+    good = (link for link in links if link.expires_at > at and link.role_changes == account.role_changes)
     return None if account.deactivated else next(good, None)
 
 
