@@ -92,7 +92,9 @@ _SIGN_IN_SECONDS: Final = 600.0  # a person waits for one more attempt for a min
 # A person who has forgotten a password tries a few; an attacker gets some 1,440 guesses a day, of more than a million.
 SIGN_IN_LOGIN: Final = Policy("sign-in-login", "A login may be tried 10 times in 10 minutes", 10, _SIGN_IN_SECONDS)
 # An office behind one address mistypes less often.
-SIGN_IN_ADDRESS: Final = Policy("sign-in-address", "An address may try 30 logins in 10 minutes", 30, _SIGN_IN_SECONDS)
+SIGN_IN_ADDRESS: Final = Policy(
+    "sign-in-address", "An address may have 30 sign-ins in 10 minutes that wait or are wrong", 30, _SIGN_IN_SECONDS
+)
 
 
 class Policies:
