@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.base.process import descendants
 from tools.chaos.apart import Apart, NotPermitted
+from tools.harness.ports import free_port
 from tools.harness.waiting import NotInTime, eventually
 from tools.people.audit import Audit, log_of
 from tools.people.crowd import Crowd
@@ -25,6 +26,7 @@ from tools.servers.cluster import ROLES, Cluster, free_ports
 from tools.servers.daemon import Daemon
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
+from tools.servers.opensearch import OpenSearch
 
 PARTITIONS: Final = 8
 _BASES: Final = range(26_000, 31_000, 500)
@@ -51,6 +53,7 @@ class ChaosCluster(Cluster):
             folder,
             ports=ports,
             partitions=PARTITIONS,
+            opensearch=OpenSearch(folder / "opensearch", free_port()),
             # As under Kubernetes: processes that start while Kafka is away wait for it.
             settings={"FALCON_LOG_LEVEL": "info", "FALCON_START_SECONDS": f"{_HEAL_SECONDS:.0f}", **(settings or {})},
         )
@@ -58,7 +61,7 @@ class ChaosCluster(Cluster):
         self.hbase = HBase(self.folder / "hbase", ports[1], region_servers, gateways=2, heap_mib=_HBASE_HEAP_MIB)
         self.apart: dict[str, Apart] = {}
         self.has_small_disk = False
-        self.counts = dict.fromkeys(ROLES, 2)
+        self.counts = {**dict.fromkeys(ROLES, 2), "forward": 1}
         self.urls: list[str] = []
         self.admin_token = ""
         self.skipped: set[tuple[int, int]] = set()  # rooms and seqs
@@ -78,7 +81,7 @@ class ChaosCluster(Cluster):
         except NotPermitted as why:
             say(f"no pod will be cut off: {why}")
             self.apart = {}
-        described = await asyncio.to_thread(self.up, say)
+        described = await asyncio.to_thread(self.up, say, self.counts)
         self.urls, self.admin_token = described["urls"], described["admin_token"]
         return described
 
@@ -89,7 +92,7 @@ class ChaosCluster(Cluster):
             await apart.close()
 
     def end(self) -> None:
-        for role in ROLES:
+        for role in self.roles:
             for number in range(1, 10):
                 self._kill_tree(self.process(role, number))
         self.hbase.wipe()
@@ -101,7 +104,7 @@ class ChaosCluster(Cluster):
 
     def keep_logs(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        for part in ("falcon", "kafka", "hbase"):
+        for part in ("falcon", "kafka", "hbase", "opensearch"):
             if (log := self.folder / part / "log").is_dir():
                 shutil.copytree(log, folder / part)
 
@@ -109,6 +112,8 @@ class ChaosCluster(Cluster):
         apart, own = self.apart[role], self.process(role, _SECOND).port
         others = [self.hbase.port + i for i in range(self.hbase.gateways)]
         if role == "api":
+            assert self.opensearch is not None
+            others.append(self.opensearch.port)
             others += [self.process("write", number).port for number in range(1, _PODS_MAX + 1)]
         await apart.lead_out([self.kafka.port + i for i in range(self.kafka.nodes)], can_be_shut=True)
         await apart.lead_out(others, can_be_shut=False)
@@ -174,7 +179,9 @@ class ChaosCluster(Cluster):
     # --- checks after the run -----------------------------------------------------------------------------------------
 
     async def audit(self, crowd: Crowd, log: Log) -> None:
-        await Audit(self.urls, crowd.accounts, crowd.guests, crowd.history, log=log).run(log_of(self.journal()))
+        people = crowd.accounts, crowd.guests, crowd.history
+        audit = Audit(self.urls, *people, log=log, is_searched=True, skipped=self.skipped)
+        await audit.run(log_of(self.journal()))
 
     def verify(self) -> str:
         """Returns the output of ``falcon verify``. Raises ServerFault for a difference."""

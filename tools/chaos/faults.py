@@ -13,7 +13,6 @@ from typing import Final, Generic, TypeAlias, TypeVar
 from tools.chaos import operators
 from tools.chaos.cluster import PARTITIONS, ChaosCluster
 from tools.harness.waiting import holds_within
-from tools.servers.cluster import ROLES
 
 F = TypeVar("F")  # the target of a fault
 # Gives the moment (monotonic seconds) since when things could continue, where that is not when the fault began.
@@ -187,9 +186,17 @@ def scale(role: str) -> Act:
 # --- everything -------------------------------------------------------------------------------------------------------
 
 
+async def kill_opensearch(cluster: ChaosCluster, chance: Random) -> None:
+    """Only searches wait for it."""
+    assert cluster.opensearch is not None
+    cluster.opensearch.kill()
+    await asyncio.sleep(chance.uniform(*_DOWN_SECONDS))
+    await asyncio.to_thread(cluster.opensearch.start)
+
+
 async def rolling_restart(cluster: ChaosCluster, chance: Random) -> None:
     """Each process in turn, in order: the next one when the last one serves again."""
-    for role in ROLES:
+    for role in cluster.roles:
         for number in range(1, cluster.counts[role] + 1):
             await asyncio.to_thread(cluster.process(role, number).end)
             await cluster.start_and_wait(role, number)
@@ -235,6 +242,8 @@ FAULTS: Final[tuple[Fault[ChaosCluster], ...]] = (
     Fault("kill api pod", "api", 10, kill_pod("api")),
     Fault("scale api", "api", 30, scale("api")),
     Fault("cut off api", "api", 9, cut_off("api"), apart=True),
+    Fault("kill forward", "forward", 5, kill_serving("forward")),
+    Fault("kill OpenSearch", "opensearch", 12, kill_opensearch),
     Fault("export", "operator", 15, operators.export),
     Fault("verify", "operator", 15, operators.verify),
     Fault("rebuild", "operator", 20, operators.rebuild),

@@ -57,7 +57,7 @@ async def _run(cluster: ChaosCluster, seconds: float, seed: int, names: Sequence
     try:
         described = await cluster.begin(say)
         chaos = Chaos(cluster, history, report, say)
-        await chaos.prepare(described, seed)
+        await chaos.prepare(described, seed, is_searched=True)
         await chaos.hurt(seconds, _chosen(cluster, seconds, names))
         await chaos.reckon()
         if report.violations:

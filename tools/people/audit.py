@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from falcon.adapters.kafka.cluster import KafkaCluster
@@ -32,7 +32,8 @@ def patient(url: str, account: Account) -> FalconClient:
 
 class Audit:
     """Reads everything back. ``urls``: the APIs, each asked for all of it, with clients that it closes then. ``log``:
-    to be filled with what streams show. ``is_searched``: messages are searched for, too."""
+    to be filled with what streams show. ``is_searched``: messages are searched for, too, but those of
+    ``skipped`` rooms and seqs."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Audit:
         log: Log | None = None,
         *,
         is_searched: bool = False,
+        skipped: Collection[tuple[int, int]] = (),
     ) -> None:
         self._urls = urls
         self._accounts = accounts
@@ -53,6 +55,7 @@ class Audit:
         self._client = client
         self._log = log
         self._is_searched = is_searched
+        self._skipped = skipped
         self._position = ""  # of the log's last events
         self._tokens: dict[int, dict[int, list[str]]] = {}  # of each message, by room and seq, the newest last
 
@@ -152,7 +155,7 @@ class Audit:
         identities = Identities()
         for recorded in events:
             self._history.note(logged := _logged(recorded))
-            if self._is_searched and logged.seq:
+            if self._is_searched and logged.seq and (logged.room, logged.seq) not in self._skipped:
                 self._tokens.setdefault(logged.room, {}).setdefault(logged.seq, []).append(logged.token)
             last[recorded.envelope.partition] = recorded.offset
             identities.take(recorded.envelope.event)
