@@ -79,8 +79,8 @@ class NewLink(RequestShape, frozen=True):
 
 
 class NewToken(RequestShape, frozen=True):
-    """``scopes``: by default those of the token that asks. ``expires_in``: seconds; by default as long as the token
-    that asks, for ever from a session or a token without an end."""
+    """``scopes``: by default those of the token that asks. ``expires_in``: seconds; by default a new
+    token ends with the token that asks; one from a session, or from a token without an end, has no end."""
 
     name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)] = ""
     scopes: Annotated[tuple[Scope, ...], Meta(min_length=1)] | None = None

@@ -1,4 +1,4 @@
-"""Who may read a room is kept in memory. A change counts for the next page, whichever process made it."""
+"""Who may read a room is kept in memory. A change at any process counts for the next page."""
 
 import asyncio
 from collections.abc import Iterator

@@ -193,7 +193,7 @@ class Exact(Asking):
             await self._again(done)
 
     async def find_all(self) -> None:
-        """Search for every message, until something is wrong."""
+        """Search for every message. Stop at the first mistake."""
         for room_id, room in self.told.rooms.items():
             person = self._member_of(room)
             for seq, message in enumerate(room.messages, 1):

@@ -127,8 +127,8 @@ class Log:
 
 
 def _follow(account_id: int, room: int, events: Sequence[tuple[int, Event]]) -> Iterator[Visible]:
-    """Those of one room that a member sees, from joining to leaving. Of its threads, the ones that it follows; of the
-    others only that they change."""
+    """Give the events of one room that a member sees, from joining to leaving. It sees all of the threads that it
+    follows, and only the changes of others."""
     role: Role | None = None
     peer = 0
     follows: set[int] = set()

@@ -345,7 +345,7 @@ export interface NewRoom {
   members?: Array<NewMember>;
 }
 
-/** ``scopes``: by default those of the token that asks. ``expires_in``: seconds. */
+/** ``scopes``: by default those of the token that asks. ``expires_in``: seconds; by default a new token ends with the token that asks; one from a session, or from a token without an end, has no end. */
 export interface NewToken {
   name?: string;
   scopes?: Array<"admin" | "export" | "read" | "tokens" | "write"> | null;

@@ -300,7 +300,7 @@ export class FalconClient {
     return this.#connection.query(`/v1/rooms/${roomId}/messages/${seq}/reactions`, { emoji, limit, cursor }, options);
   }
 
-  /** The thread of a message: a room, the same one for ever. Falcon starts it if the message has none. */
+  /** Give the message's thread, which is a room. Falcon starts it if the message has none. */
   thread(roomId, seq, options) {
     return this.#command("PUT", `/v1/rooms/${roomId}/messages/${seq}/thread`, undefined, options);
   }

@@ -458,7 +458,7 @@ class FalconClient:
         )
 
     async def thread(self, room_id: int, seq: int, *, key: str | None = None) -> Room:
-        """The thread of a message: a room, the same one for ever. Falcon starts it if the message has none."""
+        """Give the message's thread, which is a room. Falcon starts it if the message has none."""
         return await self._command("PUT", f"/v1/rooms/{room_id}/messages/{seq}/thread", None, Room, key)
 
     async def follow(self, thread_id: int, *, key: str | None = None) -> None:

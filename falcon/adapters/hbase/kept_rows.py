@@ -14,7 +14,7 @@ from falcon.domain.ids import ID_MAX, AccountId, RoomId
 from falcon.read.hbase import Row
 
 _ROWS_MAX: Final = 50_000  # of some 600 bytes: 30 MB
-_SECONDS: Final = 60.0  # `falcon verify --repair` changes rows, and nothing in the log says so
+_SECONDS: Final = 60.0  # `falcon verify --correct` changes rows, and the log does not say so
 
 
 class NotKept(Exception):

@@ -160,6 +160,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
         edge.authenticator.origins.authorize(headers, scope)
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
+    # As memory_budget.charge_to, written out: each request passes here, and saves a call.
     budget = scope["state"].get(BUDGET) if "state" in scope else None
     full = None if budget is None else budget.charge_to(account_id)
     if edge.limiter.limits_requests:
