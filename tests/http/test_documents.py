@@ -12,8 +12,10 @@ import pytest
 
 from falcon import __version__
 from falcon.domain import limits
+from falcon.features.bookmarks.rules import BOOKMARKS_MAX
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.problems import KINDS
+from falcon.http.read_your_writes import WAIT_SECONDS_MAX
 from falcon.http.web import address, policy
 from tests.support.http import Falcon, Json
 
@@ -78,6 +80,12 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
+
+
+def test_the_words_about_an_operation_name_the_bounds_that_hold() -> None:
+    said = {operation.summary: operation.description for operation in OPERATIONS}
+    assert f"at most {BOOKMARKS_MAX:,} bookmarks" in said["Bookmark a message"]
+    assert f"up to {WAIT_SECONDS_MAX} s" in said["Find messages"]
 
 
 def test_the_document_is_openapi_3_1(document: Json) -> None:

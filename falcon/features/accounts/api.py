@@ -64,7 +64,11 @@ _account_change: Final = msgspec.json.Decoder(AccountChange)
 
 
 async def me(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """The tables show the newest profile that the request may ask for; while they are away, the one that is known."""
+    """Get the account of the token.
+
+    Use it to check a token, and to find out what the account and the token may do.
+    """
+    # The tables show the newest profile that the request may ask for; while they are away, the one that is known.
     row = request.account
     try:
         row = (await edge.store.accounts_of([row.account_id])).get(row.account_id, row)
@@ -109,6 +113,10 @@ def account_shape(row: AccountRow | ProfileAnswer, caller: AccountRow) -> shapes
 
 
 async def account(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Get an account.
+
+    The e-mail is shown to the account itself and to administrators.
+    """
     account_id = request.path_id("account_id", account_not_found)
     row = (await edge.store.accounts_of([account_id])).get(account_id)
     if row is None:
@@ -119,6 +127,10 @@ async def account(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def change_me(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Change your own account.
+
+    Fields that are left out stay as they are. Your handle is yours alone; null takes it away.
+    """
     change: MyProfile = await request.json(_my_profile)
     if change.email is not msgspec.UNSET and not request.account.is_admin:
         raise not_allowed("email", "is changed by owners and admins")
@@ -126,6 +138,11 @@ async def change_me(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def change_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Change an account.
+
+    Requires an administrator. No account with a role above your own is changed, and no such role is given. A
+    deactivated account loses its tokens and keeps its name, messages and rooms.
+    """
     account_id = request.path_id("account_id", account_not_found)
     return await _change(edge, request, await request.json(_account_change), account_id)
 
@@ -174,7 +191,12 @@ _READ: Final[Mapping[Space, Callable[[str], str]]] = {"handle": read_handle, "em
 
 
 async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """An account whose handle or e-mail another one takes in the same moment is there without it."""
+    """Create an account.
+
+    Requires an administrator. The answer has the first token of the account, with the scopes of yours. It is shown
+    only once.
+    """
+    # An account whose handle or e-mail another one takes in the same moment is there without it.
     new: NewAccount = await request.json(_new_account)
     asked: dict[Space, str | None] = {"handle": new.handle, "email": new.email}
     texts = _read_texts({space: text for space, text in asked.items() if text is not None})
@@ -226,6 +248,11 @@ def _token(edge: Edge, account_id: AccountId, sealed: str, made: str) -> str:
 
 
 async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List accounts.
+
+    All of them, for administrators. With `ids` these accounts, in the order of the ids, also people who have left a
+    room; guests see those with whom they share a room.
+    """
     query = request.query(AccountsQuery)
     if query.ids is not None:
         return await _accounts_by_id(edge, request, read_ids(query.ids, ACCOUNTS_MAX))
@@ -253,6 +280,10 @@ async def _accounts_by_id(edge: Edge, request: AuthedRequest, account_ids: Seque
 
 
 async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Issue a token.
+
+    For your own account. An administrator can issue tokens for any account. The token is shown only once.
+    """
     account_id = request.path_id("account_id", account_not_found)
     new: NewToken = await request.json(_new_token)
     own = request.account.token
@@ -299,6 +330,10 @@ def _role_over(request: AuthedRequest, account_id: AccountId) -> AccountRole | N
 
 
 async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List the tokens of an account.
+
+    Shows ids and times, never the tokens. For your own account; an administrator can list those of any account.
+    """
     account_id = request.path_id("account_id", account_not_found)
     if await edge.reads.name(request, account_id) is None:
         raise account_not_found(account_id)
@@ -320,6 +355,11 @@ def _token_shape(row: TokenRow) -> shapes.TokenShape:
 
 
 async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Revoke a token.
+
+    For your own account. An administrator can revoke tokens of any account. An administrator keeps at least one token.
+
+    """
     account_id = request.path_id("account_id", account_not_found)
     token_id = request.path_id("token_id", token_not_found)
     await request.no_body()
@@ -331,6 +371,10 @@ async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def sign_out(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Revoke the token of this request.
+
+    The token stops working at once. A retry of this request gets 401.
+    """
     await request.no_body()
     token_hash = edge.authenticator.token_hash(request.headers)
     result = await edge.commands.dispatch(request, RevokeToken(request.account_id, token_hash=token_hash))
@@ -465,9 +509,6 @@ OPERATIONS: Final = (
         create_account,
         GROUP,
         permissions.ADMINS,
-        "Create an account",
-        "Requires an administrator. The answer has the first token of the account, with the scopes of yours. "
-        "It is shown only once.",
         {201: shapes.CreatedAccount(**_BEN, email=None, token=examples.TOKEN)},
         shapes.NewAccount("Ben", handle="ben"),
         command=True,
@@ -479,9 +520,6 @@ OPERATIONS: Final = (
         list_accounts,
         GROUP,
         permissions.Permission(more="without `ids`: administrators"),
-        "List accounts",
-        "All of them, for administrators. With `ids` these accounts, in the order of the ids, also people who have "
-        "left a room; guests see those with whom they share a room.",
         {200: shapes.Accounts([shapes.AccountShape(**_BEN, email=None)], None)},
         query=shapes.AccountsQuery,
         problems=("not_allowed",),
@@ -492,8 +530,6 @@ OPERATIONS: Final = (
         account,
         GROUP,
         permissions.EVERYBODY,
-        "Get an account",
-        "The e-mail is shown to the account itself and to administrators.",
         {200: shapes.AccountShape(**_BEN)},
         problems=("account_not_found",),
     ),
@@ -503,9 +539,6 @@ OPERATIONS: Final = (
         change_account,
         GROUP,
         permissions.ADMINS,
-        "Change an account",
-        "Requires an administrator. No account with a role above your own is changed, and no such role is given. A "
-        "deactivated account loses its tokens and keeps its name, messages and rooms.",
         {200: shapes.AccountShape(**_BEN, email="ben@example.org")},
         shapes.AccountChange(handle="ben", email="ben@example.org"),
         command=True,
@@ -517,8 +550,6 @@ OPERATIONS: Final = (
         issue_token,
         GROUP,
         permissions.ONESELF,
-        "Issue a token",
-        "For your own account. An administrator can issue tokens for any account. The token is shown only once.",
         {201: shapes.IssuedToken(2, examples.TOKEN, "Reports", ("read",), examples.SAID)},
         shapes.NewToken("Reports", ("read",), 86_400),
         command=True,
@@ -530,8 +561,6 @@ OPERATIONS: Final = (
         list_tokens,
         GROUP,
         permissions.ONESELF,
-        "List the tokens of an account",
-        "Shows ids and times, never the tokens. For your own account; an administrator can list those of any account.",
         {200: shapes.Tokens([_token_shape(TokenRow(1, examples.MADE, name="Reports", scopes=("read",)))])},
         problems=("account_not_found",),
     ),
@@ -541,9 +570,6 @@ OPERATIONS: Final = (
         revoke_token,
         GROUP,
         permissions.ONESELF,
-        "Revoke a token",
-        "For your own account. An administrator can revoke tokens of any account. An administrator keeps at least one "
-        "token.",
         {204: None},
         command=True,
         problems=("account_not_found", "last_admin", "token_not_found"),
@@ -554,8 +580,6 @@ OPERATIONS: Final = (
         me,
         GROUP,
         permissions.EVERYBODY,
-        "Get the account of the token",
-        "Use it to check a token, and to find out what the account and the token may do.",
         {200: _me(_ALICE, SCOPES)},
     ),
     ApiOperation(
@@ -564,8 +588,6 @@ OPERATIONS: Final = (
         change_me,
         GROUP,
         permissions.EVERYBODY,
-        "Change your own account",
-        "Fields that are left out stay as they are. Your handle is yours alone; null takes it away.",
         {200: shapes.AccountShape(**_BEN, email=None)},
         shapes.MyProfile(handle="ben", title="Tea taster"),
         command=True,
@@ -577,8 +599,6 @@ OPERATIONS: Final = (
         sign_out,
         GROUP,
         permissions.EVERYBODY,
-        "Revoke the token of this request",
-        "The token stops working at once. A retry of this request gets 401.",
         {204: None},
         command=True,
         problems=("account_not_found", "last_admin", "token_not_found"),

@@ -10,7 +10,6 @@ from msgspec import Meta
 from falcon.domain import limits
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.bookmarks.rules import (
-    BOOKMARKS_MAX,
     BookmarkAnswer,
     BookmarkRemoved,
     BookmarkSet,
@@ -57,6 +56,10 @@ class BookmarkPage(msgspec.Struct, frozen=True):
 
 
 async def set_bookmark(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Bookmark a message.
+
+    The same request again changes the note. An account has at most 10,000 bookmarks.
+    """
     body: NewBookmark = await request.json(_new_bookmark)
     check_text(body.note, "note")
     room_id = request.path_id("room_id", room_not_found)
@@ -85,6 +88,10 @@ async def _find(edge: Edge, request: AuthedRequest, room_id: RoomId, seq: Seq) -
 
 
 async def remove_bookmark(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Remove a bookmark.
+
+    If there is no bookmark nothing changes.
+    """
     room_id = request.path_id("room_id", room_not_found)
     seq = request.path_id("seq", message_not_found)
     await request.no_body()
@@ -93,6 +100,11 @@ async def remove_bookmark(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def list_bookmarks(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List your bookmarks.
+
+    The newest bookmark comes first. A deleted message is shown as deleted; `message` is null once you cannot read its
+    room.
+    """
     query = request.query(ListQuery)
     after = b"" if query.cursor is None else _read_cursor(query.cursor)
     rows = await bookmarks_of(edge.store, request.account_id, after, query.limit + 1)
@@ -220,8 +232,6 @@ OPERATIONS: Final = (
         set_bookmark,
         GROUP,
         permissions.READERS,
-        "Bookmark a message",
-        f"The same request again changes the note. An account has at most {BOOKMARKS_MAX:,} bookmarks.",
         {200: _MARK},
         NewBookmark("Answer by Friday"),
         command=True,
@@ -233,8 +243,6 @@ OPERATIONS: Final = (
         remove_bookmark,
         GROUP,
         permissions.EVERYBODY,
-        "Remove a bookmark",
-        "If there is no bookmark nothing changes.",
         {204: None},
         command=True,
         problems=("message_not_found", "room_not_found"),
@@ -245,9 +253,6 @@ OPERATIONS: Final = (
         list_bookmarks,
         GROUP,
         permissions.EVERYBODY,
-        "List your bookmarks",
-        "The newest bookmark comes first. A deleted message is shown as deleted; `message` is null once you cannot "
-        "read its room.",
         {
             200: BookmarkPage(
                 [BookmarkedMessage(examples.ROOM, 1, "Answer by Friday", examples.SAID, examples.SHOWN)], None

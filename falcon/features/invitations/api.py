@@ -120,6 +120,11 @@ _newcomer: Final = msgspec.json.Decoder(Newcomer)
 
 
 async def create_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Invite people.
+
+    Each person with the link makes an account, at most `uses` times. The link is shown only once. An administrator's
+    goes to the `email`, too, if Falcon has a mail server.
+    """
     new: NewInvitation = await request.json(_new_invitation)
     await _check_may_invite(edge, request, new)
     url = edge.authenticator.origins.url(request.headers, request.scope)
@@ -170,6 +175,10 @@ async def _check_may_invite(edge: Edge, request: AuthedRequest, new: NewInvitati
 
 
 async def list_invitations(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List the open invitations.
+
+    The newest comes first.
+    """
     by = None if request.is_admin else request.account_id
     answer = (await edge.commands.dispatch(request, ListInvitations(by))).answer
     assert isinstance(answer, InvitationsAnswer)
@@ -190,6 +199,10 @@ async def list_invitations(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def delete_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """End an invitation.
+
+    Accounts that were made by it stay.
+    """
     number = request.path_id("invitation_id", lambda text: _no_invitation("invitation_id"))
     await request.no_body()
     command = RevokeInvitation(number, None if request.is_admin else request.account_id)
@@ -204,6 +217,10 @@ async def delete_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse
 
 
 async def read_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """See an invitation.
+
+    The invitation stays as good as it was.
+    """
     _, invitation, inviter = await _invitation(edge, request, "")
     rooms = await edge.store.member_rooms_among(invitation.by, invitation.rooms) if invitation.rooms else []
     shown = InvitationView(invitation.role, [each.room.name for each in rooms], inviter.name, invitation.email)
@@ -211,7 +228,11 @@ async def read_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def accept_invitation(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """The same request again continues where the first one stopped, and signs in."""
+    """Make an account by an invitation, and sign in.
+
+    The account is a member of the invitation's rooms. The same request again continues where the first one stopped.
+    The answer is that of signing in.
+    """
     newcomer: Newcomer = await request.json(_newcomer)
     name = read_name(newcomer.name)
     check_new(newcomer.password)
@@ -344,9 +365,6 @@ OPERATIONS: Final = (
         create_invitation,
         GROUP,
         permissions.Permission("member", more="members invite guests of rooms that they administer"),
-        "Invite people",
-        "Each person with the link makes an account, at most `uses` times. The link is shown only once. An "
-        "administrator's goes to the `email`, too, if Falcon has a mail server.",
         {201: IssuedInvitation(7, "https://chat.example/#invitation=7_Y29kZQ", "member", 1, _EXPIRES, mailed=False)},
         NewInvitation(rooms=(examples.ROOM,)),
         command=True,
@@ -358,8 +376,6 @@ OPERATIONS: Final = (
         list_invitations,
         GROUP,
         permissions.Permission("member", more="members see their own"),
-        "List the open invitations",
-        "The newest comes first.",
         {
             200: InvitationList(
                 [InvitationShape(7, "member", None, (examples.ROOM,), 1, _EXPIRES, examples.MADE, examples.ALICE)]
@@ -373,8 +389,6 @@ OPERATIONS: Final = (
         delete_invitation,
         GROUP,
         permissions.Permission("member", more="members end their own"),
-        "End an invitation",
-        "Accounts that were made by it stay.",
         {204: None},
         parameters={"invitation_id": _INVITATION},
         command=True,
@@ -386,8 +400,6 @@ OPERATIONS: Final = (
         read_invitation,
         GROUP,
         permissions.STRANGERS,
-        "See an invitation",
-        "The invitation stays as good as it was.",
         {200: InvitationView("member", ["Tea kitchen"], "Alice", None)},
         parameters={"code": _CODE},
         problems=("item_not_found",),
@@ -398,9 +410,6 @@ OPERATIONS: Final = (
         accept_invitation,
         GROUP,
         permissions.STRANGERS,
-        "Make an account by an invitation, and sign in",
-        "The account is a member of the invitation's rooms. The same request again continues where the first one "
-        "stopped. The answer is that of signing in.",
         {201: SIGNED_IN},
         Newcomer("Ben", "tea at four o'clock", "ben"),
         parameters={"code": _CODE},

@@ -67,6 +67,11 @@ C = TypeVar("C", EditMessage, DeleteMessage)
 
 
 async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Send a message.
+
+    The message gets the next `seq` of its room. Everybody in the room receives it as `message.posted`. Mention members
+    with their account ids; the text itself is never parsed.
+    """
     room_id = identity(request.scope["path_params"]["room_id"], room_not_found)
     new: NewMessage = await request.json(_post)
     if len(new.text) > TEXT_BYTES_MAX // 4:  # a character has at most four bytes
@@ -81,8 +86,13 @@ async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """The page's ETag holds the room's last seq and the versions of its messages and reactions, so an unchanged page
-    need not be read. These are right in one history of the log only, so the ETag names that, too."""
+    """Read a page of messages.
+
+    Without a parameter you get the newest messages. `before`, `after` and `around` take a `seq`; send at most one of
+    them. Messages are in ascending order.
+    """
+    # The page's ETag holds the room's last seq and the versions of its messages and reactions, so an unchanged page
+    # need not be read. These are right in one history of the log only, so the ETag names that, too.
     room_id = identity(request.scope["path_params"]["room_id"], room_not_found)
     query = request.query(PageQuery)
     history = edge.history_of(room_id)
@@ -203,6 +213,10 @@ def _tag(threads: Mapping[Seq, bytes]) -> bytes:
 
 
 async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Read one message.
+
+    A deleted message keeps its `seq` and has no text.
+    """
     room_id = request.path_id("room_id", room_not_found)
     history = edge.history_of(room_id)
     access = await edge.reads.access(request, room_id)
@@ -275,6 +289,10 @@ async def messages_in_rooms(
 
 
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Edit a message of your own.
+
+    The text replaces the old one. Without `mentions` the message keeps the mentions that it has.
+    """
     room_id = request.path_id("room_id", room_not_found)
     change: MessageChange = await request.json(_change)
     check_text(change.text)
@@ -286,6 +304,10 @@ async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def delete_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Delete a message.
+
+    You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.
+    """
     room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     command = DeleteMessage(request.account_id, room_id, request.path_id("seq", message_not_found))
@@ -517,9 +539,6 @@ OPERATIONS: Final = (
         post_message,
         GROUP,
         permissions.WRITERS,
-        "Send a message",
-        "The message gets the next `seq` of its room. Everybody in the room receives it as `message.posted`. Mention "
-        "members with their account ids; the text itself is never parsed.",
         {201: examples.MESSAGE},
         shapes.NewMessage("Who wants some?", mentions=(examples.BEN,)),
         command=True,
@@ -531,9 +550,6 @@ OPERATIONS: Final = (
         read_page,
         GROUP,
         permissions.READERS,
-        "Read a page of messages",
-        "Without a parameter you get the newest messages. `before`, `after` and `around` take a `seq`; send at most "
-        "one of them. Messages are in ascending order.",
         {200: shapes.Messages([examples.SHOWN], has_before=False, has_after=False)},
         query=shapes.PageQuery,
         problems=("room_not_found",),
@@ -544,8 +560,6 @@ OPERATIONS: Final = (
         read_message,
         GROUP,
         permissions.READERS,
-        "Read one message",
-        "A deleted message keeps its `seq` and has no text.",
         {200: examples.SHOWN},
         problems=("message_not_found", "room_not_found"),
     ),
@@ -555,8 +569,6 @@ OPERATIONS: Final = (
         edit_message,
         GROUP,
         permissions.AUTHORS,
-        "Edit a message of your own",
-        "The text replaces the old one. Without `mentions` the message keeps the mentions that it has.",
         {200: examples.EDITED},
         shapes.MessageChange("Who wants some tea?"),
         command=True,
@@ -575,8 +587,6 @@ OPERATIONS: Final = (
         delete_message,
         GROUP,
         permissions.AUTHORS_OR_ADMINS,
-        "Delete a message",
-        "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
         {204: None},
         command=True,
         problems=("message_not_found", "not_allowed", "not_the_author", "read_only", "room_not_found"),

@@ -61,7 +61,12 @@ class ListedRooms(msgspec.Struct, frozen=True):
 
 
 async def search_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """Exact handles come first, then members of the room, then others, by name."""
+    """Find people.
+
+    Each word of `q` begins a word of the name or the handle. The account whose handle is `q` comes first, then members
+    of `room`, then others by name. Deactivated accounts are left out. Guests find people with whom they share a room.
+
+    """
     query = request.query(SearchQuery)
     if not query.q:
         raise invalid("q", "must have 1 to 100 characters")
@@ -122,6 +127,10 @@ async def _active(store: ReadStore, account_ids: Collection[AccountId]) -> list[
 
 
 async def list_open_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List open rooms.
+
+    By name. Each word of `q` begins a word of the name. Join one with `PUT …/members/{own account_id}`.
+    """
     query = request.query(DirectoryQuery)
     after = b"" if query.cursor is None else _decode_cursor(query.cursor)
     if query.q:
@@ -169,10 +178,6 @@ OPERATIONS: Final = (
         search_accounts,
         GROUP,
         permissions.EVERYBODY,
-        "Find people",
-        "Each word of `q` begins a word of the name or the handle. The account whose handle is `q` comes first, then "
-        "members of `room`, then others by name. Deactivated accounts are left out. Guests find people with whom they "
-        "share a room.",
         {200: FoundAccounts([_BEN])},
         query=SearchQuery,
         problems=("room_not_found",),
@@ -183,8 +188,6 @@ OPERATIONS: Final = (
         list_open_rooms,
         GROUP,
         permissions.MEMBERS,
-        "List open rooms",
-        "By name. Each word of `q` begins a word of the name. Join one with `PUT …/members/{own account_id}`.",
         {200: ListedRooms([ListedRoom(examples.ROOM, "Tea kitchen", "For a break", 2, False, examples.SAID)], None)},
         query=DirectoryQuery,
     ),

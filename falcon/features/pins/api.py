@@ -56,6 +56,10 @@ class Pins(msgspec.Struct, frozen=True):
 
 
 async def add_pin(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Pin a message.
+
+    A room has at most 100 pins. The same request again, and that of another member, change nothing.
+    """
     command = AddPin(request.account_id, *await _asked(request))
     result = await decided_on_view(
         edge,
@@ -70,11 +74,19 @@ async def add_pin(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def remove_pin(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Unpin a message.
+
+    Without a pin nothing changes. Deleting a message removes its pin.
+    """
     result = await edge.commands.dispatch(request, RemovePin(request.account_id, *await _asked(request)))
     return BytesResponse(204, b"", *result.headers)
 
 
 async def list_pins(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List the pinned messages of a room.
+
+    The newest pin comes first.
+    """
     room_id = request.path_id("room_id", room_not_found)
     access = await edge.reads.access(request, room_id)
     rows = await pins_among(edge.store, room_id)
@@ -184,8 +196,6 @@ OPERATIONS: Final = (
         add_pin,
         GROUP,
         permissions.WRITERS,
-        "Pin a message",
-        "A room has at most 100 pins. The same request again, and that of another member, change nothing.",
         {200: Pin(examples.ROOM, 1, examples.BEN, examples.SAID)},
         command=True,
         problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
@@ -196,8 +206,6 @@ OPERATIONS: Final = (
         remove_pin,
         GROUP,
         permissions.WRITERS,
-        "Unpin a message",
-        "Without a pin nothing changes. Deleting a message removes its pin.",
         {204: None},
         command=True,
         problems=("message_not_found", "not_allowed", "read_only", "room_not_found"),
@@ -208,8 +216,6 @@ OPERATIONS: Final = (
         list_pins,
         GROUP,
         permissions.READERS,
-        "List the pinned messages of a room",
-        "The newest pin comes first.",
         {200: Pins([PinnedMessage(examples.SHOWN, examples.BEN, examples.SAID)])},
         problems=("room_not_found",),
     ),

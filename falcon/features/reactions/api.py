@@ -91,6 +91,10 @@ class Reactions(msgspec.Struct, frozen=True):
 
 
 async def add_reaction(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """React to a message.
+
+    The same request again changes nothing. `emoji` is one emoji of Unicode's list.
+    """
     command = AddReaction(request.account_id, *await _asked(request))
     result = await _dispatch(edge, request, command)
     answer = result.answer
@@ -100,13 +104,20 @@ async def add_reaction(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def remove_reaction(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Remove your reaction.
+
+    Without a reaction of yours nothing changes.
+    """
     command = RemoveReaction(request.account_id, *await _asked(request))
     result = await _dispatch(edge, request, command)
     return BytesResponse(204, b"", *result.headers)
 
 
 async def list_reactions(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """All reactions to a message, oldest first."""
+    """List the reactions to a message.
+
+    The oldest reaction comes first. `emoji` asks for the reactions with this emoji.
+    """
     room_id = request.path_id("room_id", room_not_found)
     query = request.query(ReactionsQuery)
     after = start_of(query)
@@ -253,8 +264,6 @@ OPERATIONS: Final = (
         add_reaction,
         GROUP,
         permissions.WRITERS,
-        "React to a message",
-        "The same request again changes nothing. `emoji` is one emoji of Unicode's list.",
         {200: ReactionCount(examples.ROOM, 1, "👍", 1)},
         command=True,
         parameters=_EMOJI,
@@ -266,8 +275,6 @@ OPERATIONS: Final = (
         remove_reaction,
         GROUP,
         permissions.WRITERS,
-        "Remove your reaction",
-        "Without a reaction of yours nothing changes.",
         {204: None},
         command=True,
         parameters=_EMOJI,
@@ -279,8 +286,6 @@ OPERATIONS: Final = (
         list_reactions,
         GROUP,
         permissions.READERS,
-        "List the reactions to a message",
-        "The oldest reaction comes first. `emoji` asks for the reactions with this emoji.",
         {200: Reactions([ReactionEntry("👍", examples.BEN, "2026-11-25T09:31:00.123Z")], None)},
         query=ReactionsQuery,
         problems=("message_not_found", "room_not_found"),

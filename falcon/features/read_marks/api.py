@@ -26,6 +26,10 @@ _read_mark: Final = msgspec.json.Decoder(ReadMarkShape)
 
 
 async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Move your read mark.
+
+    The mark moves forward to `seq`. With `force` it also moves back.
+    """
     room_id = request.path_id("room_id", room_not_found)
     mark: ReadMarkShape = await request.json(_read_mark)
     command = MoveRead(request.account_id, room_id, mark.seq, mark.force, mentions=None)
@@ -63,7 +67,10 @@ class MessageReaders(msgspec.Struct, frozen=True):
 
 
 async def list_readers(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """The members by account id, without the author, and without members who hide how far they read."""
+    """List who has read a message.
+
+    By account id, without the author and members who hide how far they read. Only in rooms of at most 1,000 members.
+    """
     room_id = request.path_id("room_id", room_not_found)
     seq = request.path_id("seq", message_not_found)
     query = request.query(ListQuery)
@@ -94,8 +101,6 @@ OPERATIONS: Final = (
         move_read,
         GROUP,
         permissions.READERS,
-        "Move your read mark",
-        "The mark moves forward to `seq`. With `force` it also moves back.",
         {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
         shapes.ReadMarkShape(1),
         command=True,
@@ -107,9 +112,6 @@ OPERATIONS: Final = (
         list_readers,
         GROUP,
         permissions.READERS,
-        "List who has read a message",
-        "By account id, without the author and members who hide how far they read. Only in rooms of at most 1,000 "
-        "members.",
         {200: MessageReaders([MessageReader(examples.BEN, "Ben", 1)], None)},
         query=ListQuery,
         problems=("message_not_found", "room_not_found"),

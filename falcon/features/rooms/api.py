@@ -74,6 +74,10 @@ _MEMBERS_READ: Final = 200  # at once, for an export
 
 
 async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Create a group room.
+
+    The caller becomes an admin of the room. `members` join it at once.
+    """
     new: NewRoom = await request.json(_new_room)
     await edge.reads.reach_positions(request)
     account_id = request.account_id
@@ -95,6 +99,10 @@ async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def open_direct(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Open the direct room with an account.
+
+    Two accounts share one direct room. The answer is 201 if this request creates it, and 200 if it exists.
+    """
     peer_id = request.path_id("account_id", account_not_found)
     await request.no_body()
     await edge.reads.reach_positions(request)
@@ -123,6 +131,10 @@ async def _opened(
 
 
 async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List the caller's rooms.
+
+    The room with the newest activity comes first. Each room has its unread counts and its last message.
+    """
     query = request.query(ListQuery)
     cursor = None if query.cursor is None else decode_cursor(query.cursor)
     listed = await edge.streams.room_lists.page(request.account_id, cursor, query.limit)
@@ -144,6 +156,11 @@ async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> l
 
 
 async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Get a room.
+
+    `role` is the caller's own role in the room, or null in an open room that the caller has not joined. A direct room
+    has the name of the other account.
+    """
     room_id = request.path_id("room_id", room_not_found)
     access = await edge.reads.access(request, room_id)
     room = await edge.store.room(room_id)
@@ -156,6 +173,11 @@ async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Change the name or the description of a room, or open it.
+
+    Requires an admin of the room. Send only the fields that change. Everybody but guests may find, read and join an
+    open room. Owners and admins of Falcon make an open room a default room: new accounts are members of it.
+    """
     room_id = request.path_id("room_id", room_not_found)
     change: RoomChange = await request.json(_room_change)
     fields = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
@@ -168,6 +190,10 @@ async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def delete_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Delete a room.
+
+    Requires an admin of the room. After that no account can read the room or its messages.
+    """
     room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     result = await edge.commands.dispatch(request, DeleteRoom(request.account_id, room_id))
@@ -475,8 +501,6 @@ OPERATIONS: Final = (
         create_room,
         ROOMS,
         permissions.MEMBERS,
-        "Create a group room",
-        "The caller becomes an admin of the room. `members` join it at once.",
         {201: _ROOM},
         shapes.NewRoom("Tea kitchen", "For a break", (shapes.NewMember(examples.BEN),)),
         command=True,
@@ -487,8 +511,6 @@ OPERATIONS: Final = (
         list_rooms,
         ROOMS,
         permissions.EVERYBODY,
-        "List the caller's rooms",
-        "The room with the newest activity comes first. Each room has its unread counts and its last message.",
         {200: shapes.Rooms([_SUMMARY], None)},
         query=shapes.ListQuery,
     ),
@@ -498,9 +520,6 @@ OPERATIONS: Final = (
         read_room,
         ROOMS,
         permissions.READERS,
-        "Get a room",
-        "`role` is the caller's own role in the room, or null in an open room that the caller has not joined. A direct "
-        "room has the name of the other account.",
         {200: _ROOM},
         problems=("room_not_found",),
     ),
@@ -510,9 +529,6 @@ OPERATIONS: Final = (
         change_room,
         CHANGES,
         permissions.Permission(room=("admin",), more="`default`: administrators and owners of Falcon"),
-        "Change the name or the description of a room, or open it",
-        "Requires an admin of the room. Send only the fields that change. Everybody but guests may find, read and join "
-        "an open room. Owners and admins of Falcon make an open room a default room: new accounts are members of it.",
         {200: _ROOM},
         shapes.RoomChange(name="Coffee kitchen", open=True),
         command=True,
@@ -524,8 +540,6 @@ OPERATIONS: Final = (
         delete_room,
         CHANGES,
         permissions.ROOM_ADMINS,
-        "Delete a room",
-        "Requires an admin of the room. The room and its messages are no longer readable for anybody.",
         {204: None},
         command=True,
         problems=("not_allowed", "room_not_found"),
@@ -536,8 +550,6 @@ OPERATIONS: Final = (
         open_direct,
         MEMBERS,
         permissions.MEMBERS,
-        "Open the direct room with an account",
-        "Two accounts share one direct room. The answer is 201 if this request creates it, and 200 if it exists.",
         {200: _ROOM, 201: _ROOM},
         command=True,
         problems=("account_not_found",),

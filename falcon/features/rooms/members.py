@@ -25,6 +25,10 @@ _member_role: Final = msgspec.json.Decoder(MemberRole)
 
 
 async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List the members of a room.
+
+    In the order of their account ids, with role and read mark.
+    """
     room_id = request.path_id("room_id", room_not_found)
     query = request.query(ListQuery)
     await edge.reads.access(request, room_id)
@@ -35,7 +39,10 @@ async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """Names for a room's history. Authors who have left the room are not among its members."""
+    """Look up names by account id.
+
+    Also finds accounts that have left the room, so that a client can show the names in its history.
+    """
     room_id = request.path_id("room_id", room_not_found)
     account_ids = read_ids(request.query(AuthorsQuery).ids, AUTHORS_MAX)
     access = await edge.reads.access(request, room_id)
@@ -59,6 +66,11 @@ async def _known_to_guest(
 
 
 async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Add a member, change a member's role, or join an open room.
+
+    Requires an admin of the room. Everybody but guests joins an open room with their own account id and the role
+    `member`. A group room keeps at least one admin.
+    """
     room_id = request.path_id("room_id", room_not_found)
     change: MemberRole = await request.json(_member_role)
     account_id = request.path_id("account_id", account_not_found)
@@ -77,6 +89,11 @@ async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Remove a member, or leave a room.
+
+    An admin of the room can remove any member. Everybody can leave a group room with their own account id, except its
+    last admin.
+    """
     room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     account_id = request.path_id("account_id", account_not_found)
@@ -94,8 +111,6 @@ OPERATIONS: Final = (
         list_members,
         MEMBERS,
         permissions.READERS,
-        "List the members of a room",
-        "In the order of their account ids, with role and read mark.",
         {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
         query=shapes.ListQuery,
         problems=("room_not_found",),
@@ -106,9 +121,6 @@ OPERATIONS: Final = (
         put_member,
         MEMBERS,
         permissions.Permission(room=("admin",), more="an open room: every account but guests for itself"),
-        "Add a member, change a member's role, or join an open room",
-        "Requires an admin of the room. Everybody but guests joins an open room with their own account id and the role "
-        "`member`. A group room keeps at least one admin.",
         {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
         shapes.MemberRole("member"),
         command=True,
@@ -120,9 +132,6 @@ OPERATIONS: Final = (
         remove_member,
         MEMBERS,
         permissions.ROOM_ADMINS_OR_ONESELF,
-        "Remove a member, or leave a room",
-        "An admin of the room can remove any member. Everybody can leave a group room with their own account id, "
-        "except its last admin.",
         {204: None},
         command=True,
         problems=("account_not_found", "last_admin", "not_allowed", "room_not_found"),
@@ -133,8 +142,6 @@ OPERATIONS: Final = (
         list_authors,
         MEMBERS,
         permissions.READERS,
-        "Look up names by account id",
-        "Also finds accounts that have left the room, so that a client can show the names in its history.",
         {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
         query=shapes.AuthorsQuery,
         problems=("room_not_found",),

@@ -88,6 +88,12 @@ _cursor: Final = msgspec.json.Decoder(_Cursor)
 
 
 async def search(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Find messages.
+
+    In all rooms that you may read, or in one. A new message is found within a second; with `Falcon-Position` the
+    search waits for it, up to 10 s. A query has at most 1,000 hits over all pages; a page may have fewer than `limit`,
+    and yet a `next_cursor`.
+    """
     query = request.query(TextQuery)
     cursor = None if query.cursor is None else _decode_cursor(query.cursor, query.sort)
     wanted = await _wanted(edge, request, query)
@@ -252,10 +258,6 @@ OPERATIONS: Final = (
         search,
         GROUP,
         permissions.EVERYBODY,
-        "Find messages",
-        "In all rooms that you may read, or in one. A new message is found within a second; with `Falcon-Position` the "
-        f"search waits for it, up to {WAIT_SECONDS_MAX} s. A query has at most {_HITS_MAX:,} hits over all pages; a "
-        "page may have fewer than `limit`, and yet a `next_cursor`.",
         {
             200: FoundMessages(
                 [Hit(examples.ROOM, examples.SHOWN, [("Who wants ", False), ("some", True), ("?", False)])], None

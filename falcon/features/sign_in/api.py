@@ -140,12 +140,22 @@ _link_password: Final = msgspec.json.Decoder(LinkPassword)
 
 
 async def ways_to_sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List the ways to sign in.
+
+    What a page needs before it knows who asks.
+    """
     providers = [ProviderShape(name, each.settings.name) for name, each in edge.providers.items()]
     return json_response(200, SignInWays(True, providers))
 
 
 async def sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """Every mistake gets the same answer, after the same work."""
+    """Sign in with a password.
+
+    A browser gets the cookie `__Host-falcon` (on loopback without TLS `falcon`); a command with it must have an
+    `Origin` of this Falcon. With `bearer` the answer has the token instead. Every mistake gets the same 401. After 10
+    wrong passwords for a login, or 30 from an address, in 10 minutes further attempts get 429, right or wrong.
+    """
+    # Every mistake gets the same answer, after the same work.
     credentials: PasswordSignIn = await request.json(_credentials)
     login = credentials.login.strip()
     edge.limiter.begin_sign_in(login, request.scope)
@@ -236,6 +246,10 @@ def now_millis() -> Millis:
 
 
 async def set_password(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Set your password.
+
+    All other sessions end. `current` is needed if there is a password.
+    """
     change: PasswordChange = await request.json(_password_change)
     request.body = b""  # the log keeps a digest of a keyed request: not of one with a password
     check_new(change.password)
@@ -271,6 +285,10 @@ async def _is_current(edge: Edge, request: AuthedRequest, password_hash: str, cu
 
 
 async def list_sessions(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """List your sessions.
+
+    One for each browser or program in which you are signed in.
+    """
     now = now_millis()
     current = request.account.token
     sessions = [
@@ -289,6 +307,10 @@ async def list_sessions(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def end_session(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """End one of your sessions.
+
+    Its streams end, too.
+    """
     token_id = request.path_id("session_id", lambda text: _no_session())
     await request.no_body()
     command = RevokeToken(request.account_id, token_id, kind="session")
@@ -296,12 +318,20 @@ async def end_session(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def end_other_sessions(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """End all your other sessions.
+
+    The session of this request stays.
+    """
     await request.no_body()
     kept = edge.authenticator.token_hash(request.headers)
     return await _ended(edge, request, RevokeTokens(request.account_id, kept, "session"))
 
 
 async def end_current_session(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Sign out.
+
+    Ends the session of this request, and takes the cookie away. A retry of this request gets 401.
+    """
     await request.no_body()
     token_hash = edge.authenticator.token_hash(request.headers)
     command = RevokeToken(request.account_id, token_hash=token_hash)
@@ -309,6 +339,10 @@ async def end_current_session(edge: Edge, request: AuthedRequest) -> BytesRespon
 
 
 async def sign_out_everywhere(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Sign an account out everywhere.
+
+    All tokens and sessions that were issued before end within two seconds, with their streams.
+    """
     account_id = request.path_id("account_id", account_not_found)
     await request.no_body()
     return await _ended(edge, request, RevokeTokens(account_id, by_role=request.account.role))
@@ -333,6 +367,11 @@ def _no_session() -> Problem:
 
 
 async def issue_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Issue a sign-in link.
+
+    For a person who has forgotten the password, or has none. The link is shown only once. As a session has all scopes,
+    so must the token that asks for one. With `mail` the account's e-mail gets it, too, if Falcon has a mail server.
+    """
     account_id = request.path_id("account_id", account_not_found)
     new: shapes.NewLink = await request.json(_new_link)
     check_scopes(request.account.token, SCOPES)  # sessions have all scopes
@@ -361,6 +400,10 @@ async def issue_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesRespons
 
 
 async def read_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """See for whom a sign-in link is.
+
+    The link stays as good as it was.
+    """
     account_id, code_hash = _code(request)
     answer = await _linked(edge, request, ReadLink(account_id, code_hash))
     assert isinstance(answer, LinkAnswer)
@@ -370,6 +413,12 @@ async def read_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse
 
 
 async def use_sign_in_link(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Sign in by a link, and set a password.
+
+    A link is good once, within a day. A new password ends all other sessions of the account. A browser gets the cookie
+    `__Host-falcon` (on loopback without TLS `falcon`); a command with it must have an `Origin` of this Falcon. With
+    `bearer` the answer has the token instead.
+    """
     account_id, code_hash = _code(request)
     new: LinkPassword = await request.json(_link_password)
     if new.password is not None:
@@ -409,10 +458,6 @@ GROUP: Final = Group("Signing in", "With a password, with a link from an adminis
 _CODE: Final = PathParameter("The code of the link", "130_Y29kZQ", {"type": "string"})
 _SESSION: Final = PathParameter("The id of the session", 2)
 SIGNED_IN: Final = SignedIn(examples.PROFILE, 2, "2026-12-25T09:30:00.000Z")
-_COOKIE: Final = (
-    "A browser gets the cookie `__Host-falcon` (on loopback without TLS `falcon`); a command with it must have an "
-    "`Origin` of this Falcon. With `bearer` the answer has the token instead."
-)
 OPERATIONS: Final = (
     ApiOperation(
         "GET",
@@ -420,8 +465,6 @@ OPERATIONS: Final = (
         ways_to_sign_in,
         GROUP,
         permissions.STRANGERS,
-        "List the ways to sign in",
-        "What a page needs before it knows who asks.",
         {200: SignInWays(True, [ProviderShape("keycloak", "Our company")])},
     ),
     ApiOperation(
@@ -430,9 +473,6 @@ OPERATIONS: Final = (
         sign_in,
         GROUP,
         permissions.STRANGERS,
-        "Sign in with a password",
-        f"{_COOKIE} Every mistake gets the same 401. After 10 wrong passwords for a login, or 30 from an address, in "
-        "10 minutes further attempts get 429, right or wrong.",
         {201: SIGNED_IN},
         PasswordSignIn("ben", "tea at four o'clock"),
         problems=("unauthenticated",),
@@ -443,8 +483,6 @@ OPERATIONS: Final = (
         read_sign_in_link,
         GROUP,
         permissions.STRANGERS,
-        "See for whom a sign-in link is",
-        "The link stays as good as it was.",
         {200: LinkOwner("Ben", has_password=True)},
         parameters={"code": _CODE},
         problems=("item_not_found",),
@@ -455,8 +493,6 @@ OPERATIONS: Final = (
         use_sign_in_link,
         GROUP,
         permissions.STRANGERS,
-        "Sign in by a link, and set a password",
-        f"A link is good once, within a day. A new password ends all other sessions of the account. {_COOKIE}",
         {201: SIGNED_IN},
         LinkPassword("tea at four o'clock"),
         parameters={"code": _CODE},
@@ -468,10 +504,6 @@ OPERATIONS: Final = (
         issue_sign_in_link,
         GROUP,
         permissions.ADMINS,
-        "Issue a sign-in link",
-        "For a person who has forgotten the password, or has none. The link is shown only once. As a session has all "
-        "scopes, so must the token that asks for one. With `mail` "
-        "the account's e-mail gets it, too, if Falcon has a mail server.",
         {201: SignInLink("https://chat.example/#sign-in=130_Y29kZQ", "2026-11-26T09:30:00.000Z", mailed=False)},
         shapes.NewLink(),
         command=True,
@@ -483,8 +515,6 @@ OPERATIONS: Final = (
         set_password,
         GROUP,
         permissions.EVERYBODY,
-        "Set your password",
-        "All other sessions end. `current` is needed if there is a password.",
         {204: None},
         PasswordChange("tea at four o'clock", "coffee at ten"),
         command=True,
@@ -495,8 +525,6 @@ OPERATIONS: Final = (
         list_sessions,
         GROUP,
         permissions.EVERYBODY,
-        "List your sessions",
-        "One for each browser or program in which you are signed in.",
         {200: Sessions([Session(2, examples.MADE, examples.MADE, "Firefox", "192.0.2.7", True)])},
     ),
     ApiOperation(
@@ -505,8 +533,6 @@ OPERATIONS: Final = (
         end_session,
         GROUP,
         permissions.EVERYBODY,
-        "End one of your sessions",
-        "Its streams end, too.",
         {204: None},
         parameters={"session_id": _SESSION},
         command=True,
@@ -518,8 +544,6 @@ OPERATIONS: Final = (
         end_other_sessions,
         GROUP,
         permissions.EVERYBODY,
-        "End all your other sessions",
-        "The session of this request stays.",
         {204: None},
         command=True,
         problems=("account_not_found",),
@@ -530,8 +554,6 @@ OPERATIONS: Final = (
         end_current_session,
         GROUP,
         permissions.EVERYBODY,
-        "Sign out",
-        "Ends the session of this request, and takes the cookie away. A retry of this request gets 401.",
         {204: None},
         command=True,
         problems=("account_not_found", "item_not_found", "last_admin"),
@@ -542,8 +564,6 @@ OPERATIONS: Final = (
         sign_out_everywhere,
         GROUP,
         permissions.ONESELF,
-        "Sign an account out everywhere",
-        "All tokens and sessions that were issued before end within two seconds, with their streams.",
         {204: None},
         shapes.Nothing(),
         command=True,

@@ -59,6 +59,12 @@ class Threads(msgspec.Struct, frozen=True):
 
 
 async def thread(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Start the thread of a message.
+
+    A message has one thread for ever: 201 if this request starts it, 200 if it exists. The thread is a room, which all
+    members of the message's room read and write with their roles there. Its own members are the accounts that follow
+    it. A message of a thread has no thread (422).
+    """
     room_id = request.path_id("room_id", room_not_found)
     seq = request.path_id("seq", message_not_found)
     await request.no_body()
@@ -97,6 +103,12 @@ async def thread(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def follow(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Follow a thread.
+
+    All its earlier messages count as read. The author of the message that the thread belongs to, accounts that write
+    in it and accounts that are mentioned follow by themselves, at most 1,000. A follow ends after 90 days without a
+    message.
+    """
     room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     result = await edge.commands.dispatch(request, FollowThread(request.account_id, room_id))
@@ -104,6 +116,10 @@ async def follow(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def unfollow(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Unfollow a thread.
+
+    The account follows again when it is mentioned, or asks for it. Without a follow nothing changes.
+    """
     room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     result = await edge.commands.dispatch(request, UnfollowThread(request.account_id, room_id))
@@ -111,7 +127,10 @@ async def unfollow(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def list_threads(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """The threads that the caller follows, with the messages that they belong to."""
+    """List the threads that the caller follows.
+
+    The thread with the newest message comes first. Lists of rooms have no threads.
+    """
     query = request.query(ThreadsQuery)
     cursor = None if query.cursor is None else decode_cursor(query.cursor)
     known = await edge.streams.room_lists.newest(request.account_id, 0)
@@ -277,10 +296,6 @@ OPERATIONS: Final = (
         thread,
         GROUP,
         permissions.WRITERS,
-        "Start the thread of a message",
-        "A message has one thread for ever: 201 if this request starts it, 200 if it exists. The thread is a room, "
-        "which all members of the message's room read and write with their roles there. Its own members are the "
-        "accounts that follow it. A message of a thread has no thread (422).",
         {200: _THREAD, 201: _THREAD},
         command=True,
         problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
@@ -291,10 +306,6 @@ OPERATIONS: Final = (
         follow,
         GROUP,
         permissions.READERS,
-        "Follow a thread",
-        "All its earlier messages count as read. The author of the message that the thread belongs to, accounts that "
-        "write in it and accounts that are mentioned follow by themselves, at most 1,000. A follow ends after 90 days "
-        "without a message.",
         {204: None},
         command=True,
         problems=("not_allowed", "room_not_found"),
@@ -305,8 +316,6 @@ OPERATIONS: Final = (
         unfollow,
         GROUP,
         permissions.READERS,
-        "Unfollow a thread",
-        "The account follows again when it is mentioned, or asks for it. Without a follow nothing changes.",
         {204: None},
         command=True,
         problems=("not_allowed", "room_not_found"),
@@ -317,8 +326,6 @@ OPERATIONS: Final = (
         list_threads,
         GROUP,
         permissions.EVERYBODY,
-        "List the threads that the caller follows",
-        "The thread with the newest message comes first. Lists of rooms have no threads.",
         {200: Threads([_LISTED], None)},
         query=ThreadsQuery,
     ),

@@ -88,7 +88,11 @@ class _From(msgspec.Struct, frozen=True):
 
 
 async def export_lines(edge: Edge, request: AuthedRequest) -> StreamingResponse:
-    """Accounts, rooms with their members, messages, and bookmarks, each by id; then what changed meanwhile."""
+    """Export all accounts, rooms and messages.
+
+    Requires an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.
+    """
+    # Accounts, rooms with their members, messages, and bookmarks, each by id; then what changed meanwhile.
     query = request.query(ExportQuery)
     if (query.resume is None) != (query.since is None):
         raise invalid("since", f"{_SINCE}, and come together with resume")
@@ -372,8 +376,6 @@ OPERATIONS: Final = (
         export_lines,
         importing.GROUP,
         permissions.ADMINS,
-        "Export all accounts, rooms and messages",
-        "Requires an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.",
         {200: None},
         query=shapes.ExportQuery,
     ),

@@ -39,7 +39,12 @@ _BODY_MAX: Final = 1 << 20  # bytes
 
 
 async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    """Responds when reads show everything that was imported, since the next request may refer to it."""
+    """Import accounts, rooms and messages.
+
+    Requires an administrator. The body is newline-delimited JSON: one account, room or message per line. Lines that
+    were imported before are skipped, so the request can be sent again.
+    """
+    # It responds when reads show everything that was imported, since the next request may refer to it.
     request.headers.pop(b"idempotency-key", None)  # an import needs none, and one key would stand for many commands
     lines = _parse(await _ndjson(request))
     await edge.reads.reach_positions(request)
@@ -104,9 +109,6 @@ OPERATIONS: Final = (
         import_lines,
         GROUP,
         permissions.ADMINS,
-        "Import accounts, rooms and messages",
-        "Requires an administrator. The body is newline-delimited JSON: one account, room or message per line. Lines"
-        " that were imported before are skipped, so the request can be sent again.",
         {200: shapes.Imported({"al": examples.ALICE}, {}, 0, 0)},
         accounts.AccountLineShape("old-chat", "al", "Alice"),
         one_of=ImportLine,

@@ -1,5 +1,6 @@
 """An operation of the API, as the module of its feature declares it: routes and documents are made from it."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -14,6 +15,7 @@ from falcon.http.api.permissions import Permission
 from falcon.http.edge import Edge
 from falcon.http.problems import KINDS
 from falcon.http.requests import AuthedRequest
+from falcon.http.stream.endpoints import open_stream
 
 Handler: TypeAlias = Callable[[Edge, AuthedRequest], Awaitable[ASGIApp]]
 _ID: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": ID_MAX}
@@ -64,7 +66,8 @@ _READING: Final = ("/v1/stream/tickets",)  # commands that change nothing
 
 
 class ApiOperation(msgspec.Struct, frozen=True):
-    """``handler``: None for the stream, which ``app`` routes. ``description``: Markdown.
+    """``handler``: None for the stream, which ``app`` routes. Its docstring is what the documents say: a line, and then
+    Markdown.
 
     ``permission``: its row in the table of who may do what. ``answers``: an example of the body by status; None for no
     body. ``body``: an example of it. ``one_of``: its types, if there are several. The types of these examples are the
@@ -78,8 +81,6 @@ class ApiOperation(msgspec.Struct, frozen=True):
     handler: Handler | None
     group: Group
     permission: Permission
-    summary: str
-    description: str
     answers: dict[int, Any]
     body: Any = None
     one_of: Any = None
@@ -88,6 +89,17 @@ class ApiOperation(msgspec.Struct, frozen=True):
     media_type: str = "application/json"
     parameters: Mapping[str, PathParameter] = MappingProxyType({})
     problems: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        return self._text()[0].removesuffix(".")
+
+    @property
+    def description(self) -> str:
+        return self._text()[2].replace("\n", " ")
+
+    def _text(self) -> tuple[str, str, str]:
+        return (inspect.getdoc(self.handler or open_stream) or "").partition("\n\n")
 
     @property
     def body_type(self) -> Any:

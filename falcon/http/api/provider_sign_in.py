@@ -50,6 +50,10 @@ class CallbackQuery(msgspec.Struct, frozen=True):
 
 
 async def begin_provider_sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Sign in with a provider.
+
+    For browsers: sends them to the provider, or to `/?sign_in=unavailable` if that is away.
+    """
     provider = _provider(edge, request)
     return_to = request.query(BeginQuery).return_to
     if not return_to.startswith("/") or return_to.startswith("//") or any(c in return_to for c in "\\\r\n\t"):
@@ -62,6 +66,10 @@ async def begin_provider_sign_in(edge: Edge, request: AuthedRequest) -> BytesRes
 
 
 async def end_provider_sign_in(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Come back from a provider.
+
+    Sets the cookie, and sends the browser to `return_to`, or to `/?sign_in=refused`.
+    """
     provider = _provider(edge, request)
     query = request.query(CallbackQuery)
     forget = _begun_cookie(edge, request, "", 0)
@@ -195,8 +203,6 @@ OPERATIONS: Final = (
         begin_provider_sign_in,
         GROUP,
         permissions.STRANGERS,
-        "Sign in with a provider",
-        "For browsers: sends them to the provider, or to `/?sign_in=unavailable` if that is away.",
         {303: None},
         query=BeginQuery,
         parameters={"provider": _PROVIDER},
@@ -208,8 +214,6 @@ OPERATIONS: Final = (
         end_provider_sign_in,
         GROUP,
         permissions.STRANGERS,
-        "Come back from a provider",
-        "Sets the cookie, and sends the browser to `return_to`, or to `/?sign_in=refused`.",
         {303: None},
         parameters={"provider": _PROVIDER},
         problems=("item_not_found",),

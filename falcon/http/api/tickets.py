@@ -20,6 +20,11 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 async def issue_ticket(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Issue a ticket for one stream.
+
+    For a client that cannot set `Authorization`, such as a WebSocket in a browser. The ticket is valid for one minute
+    and for one stream.
+    """
     await request.no_body()
     token_hash = edge.authenticator.token_hash(request.headers)
     return json_response(201, Ticket(bearer_tokens.ticket(edge.secret, request.account_id, token_hash)))
@@ -36,9 +41,6 @@ OPERATIONS: Final = (
         None,
         GROUP,
         permissions.EVERYBODY,
-        "Receive events as they happen",
-        "Server-Sent Events, or JSON messages over a WebSocket if the request is an upgrade. `/asyncapi.json` "
-        "describes each event. To resume, send the last id that you processed.",
         {200: None},
         query=StreamQuery,
         media_type="text/event-stream",
@@ -50,9 +52,6 @@ OPERATIONS: Final = (
         issue_ticket,
         GROUP,
         permissions.EVERYBODY,
-        "Issue a ticket for one stream",
-        "For a client that cannot set `Authorization`, such as a WebSocket in a browser. The ticket is valid for one "
-        "minute and for one stream.",
         {201: Ticket("MTMwLjE3NjQwNjMwMDA")},
         shapes.Nothing(),
     ),

@@ -12,6 +12,10 @@ from falcon.http.responses import BytesResponse
 
 
 async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Send a typing signal.
+
+    Send it every few seconds while the user types. Delivery is best effort.
+    """
     room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     account_id = request.account_id
@@ -38,8 +42,6 @@ OPERATIONS: Final = (
         say_typing,
         tickets.GROUP,
         permissions.WRITERS,
-        "Send a typing signal",
-        "Send it every few seconds while the user types. Delivery is best effort.",
         {204: None},
         problems=("not_allowed", "read_only", "room_not_found"),
     ),

@@ -89,7 +89,11 @@ class StreamResponse:
 
 
 async def open_stream(streams: Streams, authenticator: Authenticator, scope: Scope) -> StreamResponse:
-    """Raises Problem, ReadStoreUnavailable."""
+    """Receive events as they happen.
+
+    Server-Sent Events, or JSON messages over a WebSocket if the request is an upgrade. `/asyncapi.json` describes each
+    event. To resume, send the last id that you processed.
+    """
     asked = _read(scope)
     if isinstance(asked, Problem):
         authenticator.count_public(scope)
