@@ -189,16 +189,6 @@ def shown_by(name: str, reached: Mapping[str, Reached]) -> Position:
     return max(each.shows_of(name, reached[name].position) for each in reached.values())
 
 
-class SharedRebuildTables(ProjectionTables, Protocol):
-    """Tables that several processes can rebuild together."""
-
-    def beat(self, projection: str) -> None:
-        """Record that the process that has begun the rebuild is at work."""
-
-    def beats(self, projection: str) -> int:
-        """How often that was recorded, in all rebuilds."""
-
-
 class ConsumedTables(FilledTables, Protocol):
     """Tables that several consumers keep up to date: each some of the partitions, and each partition by itself. So are
     the works of sinks."""

@@ -587,14 +587,6 @@ def test_another_process_goes_on_with_a_rebuild_that_was_killed(store: _SpaceSto
 
 
 @pytest.mark.processes
-def test_signs_of_life_of_rebuilds_are_counted(store: _SpaceStore) -> None:
-    assert store.tables.beats("timeline") == 0
-    store.tables.beat("timeline")
-    store.tables.beat("timeline")
-    assert (store.tables.beats("timeline"), store.tables.beats("rooms")) == (2, 0)
-
-
-@pytest.mark.processes
 def test_a_rebuild_that_was_killed_before_it_had_its_tables_cannot_go_on(store: _SpaceStore) -> None:
     killed = ReadStoreUnavailable("killed")
     with patch.object(SpaceCalls, "create", side_effect=killed), pytest.raises(ReadStoreUnavailable, match="killed"):

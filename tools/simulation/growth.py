@@ -29,7 +29,6 @@ from falcon.adapters.owner_http import connection, watch
 from falcon.adapters.thespian import local
 from falcon.client import FalconClient
 from falcon.http.internal import app as internal
-from falcon.projections import rebuild as rebuilds
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
 from falcon.run.bootstrap import cluster as roles
@@ -67,7 +66,6 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (signals, "_TURN_SECONDS", 5.0),
     (signals, "ALIVE_SECONDS", 60.0),
     (keepers, "FORGOTTEN_SECONDS", 200.0),
-    (rebuilds, "_LOOK_SECONDS", 80.0),
     (cuts, "IDLE_SECONDS", 4.0),  # shorter than a reader of one cut waits
     (applied, "IDLE_SECONDS", 20.0),
     (applied, "_END_SECONDS", 40.0),

@@ -100,11 +100,6 @@ def recipe_key(projection: str, generation: int) -> bytes:
     return f"recipe/{projection}/{generation}".encode()
 
 
-def beats_key(projection: str) -> bytes:
-    """Row of the signs of life of a projection's rebuilds."""
-    return f"beats/{projection}".encode()
-
-
 def stopped_key(projection: str, generation: int) -> bytes:
     """Row of a stop. Each generation has its own, since a rebuild gets past a stop."""
     return f"stopped/{projection}/{generation}".encode()

@@ -17,7 +17,6 @@ from falcon.adapters.hbase.meta import (
     Meta,
     applied_key,
     applied_of,
-    beats_key,
     encode_skip,
     encode_stop,
     recipe_key,
@@ -173,12 +172,6 @@ class HBaseTables:
         generation = self._generation(shadow)
         self._meta().say(recipe_key(projection, generation), msgspec.json.encode(recipe))
         self._begun[projection] = generation
-
-    def beat(self, projection: str) -> None:
-        self._meta().say(beats_key(projection), b"%d" % (self.beats(projection) + 1))
-
-    def beats(self, projection: str) -> int:
-        return int(self._meta().said(beats_key(projection)) or 0)
 
     def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         if projection not in self._begun:

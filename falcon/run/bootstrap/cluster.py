@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -44,19 +44,18 @@ from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of, precedes
 from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
-from falcon.domain.ids import Partition
 from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
-from falcon.projections.rebuild import Assigned, Rebuild, RebuildShare
+from falcon.projections.rebuild import Rebuild
 from falcon.projections.shared_consumer import ProjectionSource, SharedLogReader
 from falcon.projections.sinks import SINKS
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
-from falcon.read.catalogue import CONFIRMING, READ_MODELS, confirmed, projections
+from falcon.read.catalogue import CONFIRMING, READ_MODELS, confirmed
 from falcon.read.store import Comparison, Moves, ReadStoreUnavailable
 from falcon.run.bootstrap import (
     FirstAccounts,
@@ -362,7 +361,6 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
             name: stack.enter_context(_projecting(settings, name, hbase, loop, shared, publisher)).run
             for name in READ_MODELS
         }
-        running["rebuilds"] = stack.enter_context(_sharing_rebuilds(settings, hbase, loop)).run
         threads = [start_thread(name, partial(_unfailing, name, partial(run, ending))) for name, run in running.items()]
         started()
         for thread in threads:
@@ -383,7 +381,7 @@ def _group(projection: str) -> str:
 
 
 def _rebuild_group(projection: str) -> str:
-    """The group of the processes that share a rebuild."""
+    """The group of a process that rebuilds, by which ``restored`` finds it."""
     return f"{_group(projection)}-rebuild"
 
 
@@ -415,29 +413,6 @@ def _projecting(
     loop.call(member.leave())
     source.close()
     tables.close()
-
-
-@contextmanager
-def _sharing_rebuilds(settings: Settings, hbase: HBase, loop: LoopThread) -> Iterator[RebuildShare]:
-    """A projector's share of rebuilds, with its source and tables."""
-    source = KafkaSource(kafka_cluster(settings), loop)
-    tables = hbase_tables(settings, hbase, "hbase-rebuilds")
-    yield RebuildShare(projections(), source, tables, partial(_sharing, settings, loop))
-    source.close()
-    tables.close()
-
-
-@contextmanager
-def _sharing(
-    settings: Settings, loop: LoopThread, name: str, at_first: Collection[Partition] = ()
-) -> Iterator[Assigned]:
-    """Membership among the processes that share a rebuild. ``at_first``: the partitions before the first assignment."""
-    member = GroupMember(kafka_cluster(settings), _rebuild_group(name), settings.session_seconds)
-    loop.call(member.join())
-    try:
-        yield lambda: member.assigned if member.assignments else at_first
-    finally:
-        loop.call(member.leave())
 
 
 def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str:
@@ -533,8 +508,8 @@ def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Rebuild the tables of a projection, together with the projectors of this version. Returns the number of events
-    that this process has applied. Raises as Rebuild.run does, and WrongTopics, WrongTables."""
+    """Rebuild the tables of a projection. Returns the number of events that were applied. Raises as Rebuild.run does,
+    and WrongTopics, WrongTables."""
     with _looking_after(settings, whole=False) as (source, tables, loop):
         total = _offsets(source.end())
         source.check(tables.cursor(name))
@@ -542,10 +517,12 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
         def tell(reached: Cursor) -> None:
             progress(_offsets(reached), max(_offsets(reached), total))
 
-        skips, project = tables.skips(name), READ_MODELS[name].project
-        with _sharing(settings, loop, name, at_first=range(settings.partitions)) as assigned:
-            beat = partial(tables.beat, name)
-            return Rebuild(name, project, source, tables, tell, skips, assigned, beat).run()
+        member = GroupMember(kafka_cluster(settings), _rebuild_group(name), settings.session_seconds)
+        loop.call(member.join())
+        try:
+            return Rebuild(name, READ_MODELS[name].project, source, tables, tell, tables.skips(name)).run()
+        finally:
+            loop.call(member.leave())
 
 
 def _offsets(cursor: Cursor) -> int:

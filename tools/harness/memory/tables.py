@@ -1,6 +1,5 @@
 """Read tables in memory, for what writes them: ProjectionTables, and how far they have been applied."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -104,7 +103,6 @@ class MemoryTables:
         self._went_back: str | None = None
         self._unfinished: dict[str, UnfinishedRebuild] = {}
         self._rebuilds = 0
-        self._beats: Counter[str] = Counter()
 
     def _empty(self, projection: str) -> _ProjectedTables:
         tables: Tables = TimelineTables() if projection == "timeline" else CellTables(READ_MODELS[projection].hbase)
@@ -142,12 +140,6 @@ class MemoryTables:
 
     def resume_rebuild(self, projection: str, shadow: str, recipe: Recipe) -> None:
         self._unfinished[projection] = UnfinishedRebuild(shadow, recipe)
-
-    def beat(self, projection: str) -> None:
-        self._beats[projection] += 1
-
-    def beats(self, projection: str) -> int:
-        return self._beats[projection]
 
     def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         if not catch_up():
