@@ -51,7 +51,7 @@ class Append(msgspec.Struct, eq=False):
     """Events of one partition, in order: all of them or none. ``records`` are their encoded forms.
 
     ``outcome`` is set when the journal gives it back (``Journal.collect``). ``first``: the offset of the first event,
-    set by the journal with a durable outcome; the others follow without a gap.
+    set by the journal before the commit, and valid with a durable outcome; the others follow without a gap.
     """
 
     partition: Partition

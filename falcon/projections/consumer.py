@@ -360,6 +360,6 @@ class ProjectionConsumer:
 def _writes_anything(project: Project, recorded: Recorded) -> bool:
     """True also if the projection raises."""
     try:
-        return bool(project(recorded.envelope))
+        return bool(project(recorded))
     except Exception:
         return True

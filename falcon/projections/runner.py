@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.filling import Filling
 from falcon.projections.lag import READABLE, TIMELINE, Lag
@@ -55,23 +55,21 @@ class InlineProjector:
         self._projected = {name: metrics.projected_events.labels(name) for name in projections}
 
     def apply(self, appends: Sequence[Append], first: int, end: int) -> bool:
-        envelopes = [envelope for append in appends for envelope in append.envelopes]
         try:
-            self._applied = self._write(self._names, envelopes, first, end)
+            self._applied = self._write(self._names, appends, first, end)
         except Exception:  # a fault of one projection must not lose the message; apply_each finds it again
             return False
-        metrics.Counter.inc_all([self._projected[name] for name in self._applied], len(envelopes))
+        metrics.Counter.inc_all([self._projected[name] for name in self._applied], end - first)
         return True
 
     def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
-        envelopes = [envelope for append in appends for envelope in append.envelopes]
-        self._applied = [name for name in self._names if self._is_applied_alone(name, envelopes, first, end)]
-        metrics.Counter.inc_all([self._projected[name] for name in self._applied], len(envelopes))
+        self._applied = [name for name in self._names if self._is_applied_alone(name, appends, first, end)]
+        metrics.Counter.inc_all([self._projected[name] for name in self._applied], end - first)
 
-    def _is_applied_alone(self, name: str, envelopes: Sequence[Envelope], first: int, end: int) -> bool:
+    def _is_applied_alone(self, name: str, appends: Sequence[Append], first: int, end: int) -> bool:
         savepoint = self._savepoint()
         try:
-            applied = self._write([name], envelopes, first, end)
+            applied = self._write([name], appends, first, end)
             savepoint.release()
         except Exception as error:
             savepoint.rollback()
@@ -79,15 +77,17 @@ class InlineProjector:
             return False
         return name in applied
 
-    def _write(self, names: Sequence[str], envelopes: Sequence[Envelope], first: int, end: int) -> Collection[str]:
+    def _write(self, names: Sequence[str], appends: Sequence[Append], first: int, end: int) -> Collection[str]:
         """Apply those of these projections that stand before the append. Returns which. The caller rolls back if it
         raises."""
         applied = self._tables.advance(names, first, end)
         writes: dict[str, list[Write]] = {}
-        for each in envelopes:
-            for name, project in self._taking.get(type(each.event), ()):
-                if name in applied:
-                    writes.setdefault(name, []).extend(project(each))
+        for append in appends:
+            for offset, envelope in enumerate(append.envelopes, append.first):
+                recorded = Recorded(offset, envelope)
+                for name, project in self._taking.get(type(envelope.event), ()):
+                    if name in applied:
+                        writes.setdefault(name, []).extend(project(recorded))
         self._tables.write(writes)
         return applied
 

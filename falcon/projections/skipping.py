@@ -45,8 +45,8 @@ class SkippingProjection:
     def writes(self, recorded: Recorded) -> tuple[Write, ...]:
         """Raises the projection's own error if it cannot apply the event."""
         if self._skips and self.skip(recorded.envelope.partition, position_of(recorded)) is not None:
-            return self._passed_over(recorded.envelope)
-        return self._project(recorded.envelope)
+            return self._passed_over(recorded)
+        return self._project(recorded)
 
     def all_writes(self, events: Sequence[Recorded]) -> list[Write]:
         """Raises ProjectionFailed."""

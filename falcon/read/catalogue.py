@@ -30,7 +30,7 @@ from falcon.features.rooms import hbase as rooms_hbase
 from falcon.features.rooms import sqlite as rooms_sqlite
 from falcon.features.rooms import table as rooms
 from falcon.features.rooms.table import RoomQueries
-from falcon.journal.envelope import Envelope, Position
+from falcon.journal.envelope import Position, Recorded
 from falcon.read.hbase import HBaseModel
 from falcon.read.items import (
     HBaseItemQueries,
@@ -41,10 +41,10 @@ from falcon.read.items import (
 from falcon.read.sqlite import SqliteModel
 from falcon.read.write import Write
 
-Project: TypeAlias = Callable[[Envelope], tuple[Write, ...]]
+Project: TypeAlias = Callable[[Recorded], tuple[Write, ...]]
 
 
-def _nothing(envelope: Envelope) -> tuple[Write, ...]:
+def _nothing(recorded: Recorded) -> tuple[Write, ...]:
     return ()
 
 

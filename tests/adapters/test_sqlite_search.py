@@ -16,7 +16,7 @@ from falcon.journal.envelope import Position
 from falcon.read.store import BeingFilled, Fill, StaleProjector
 from falcon.read.write import Write
 from tests.contracts.search_index import SearchIndexContract, posted, wanting
-from tests.support.builders import NOW, in_the_log
+from tests.support.builders import NOW, recorded
 
 HISTORY = LogHistory("log-1", True, {0: Position(10), 1: Position(10)}, lambda offset: 7, lambda partition: 0)
 START, FIVE = {0: Position(), 1: Position()}, {0: Position(5), 1: Position(5)}
@@ -28,7 +28,7 @@ def write_all(tables: SqliteSearchTables, writes: Iterable[Write]) -> None:
 
 
 def some(room_id: int, seq: int, text: str, at: int = NOW) -> tuple[Write, ...]:
-    return project(in_the_log(MessagePosted(posted(room_id, seq, text, at))))
+    return project(recorded(MessagePosted(posted(room_id, seq, text, at))))
 
 
 def found(path: Path, q: str = "tea") -> list[Key]:

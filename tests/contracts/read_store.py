@@ -56,7 +56,7 @@ from falcon.read.items import DropItem, Item, Items, PutItem
 from falcon.read.store import ConsumerTables, ProjectionTables, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
-from tests.support.builders import NOW, a_group, an_account, in_the_log
+from tests.support.builders import NOW, a_group, an_account, recorded
 
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"
@@ -149,7 +149,7 @@ class ReadStoreContract(ABC):
         return set(asyncio.run(search.find(store.reads, kind, text)).entries)
 
     def happened(self, store: Store, *events: Event) -> None:
-        writes = [write for event in events for write in directory_writes(in_the_log(event))]
+        writes = [write for event in events for write in directory_writes(recorded(event))]
         self.put(store, "directory", *writes)
 
     def test_people_are_found_by_the_beginnings_of_their_words(self, store: Store) -> None:

@@ -14,7 +14,7 @@ from falcon.features.rooms.rules import RoomDeleted
 from falcon.features.search.index import Key, SearchIndex, Wanted, has_link, project
 from falcon.features.search.terms import WrongQuery, matches, parse
 from falcon.read.write import Write
-from tests.support.builders import ANN, BOB, CAT, NOW, in_the_log
+from tests.support.builders import ANN, BOB, CAT, NOW, recorded
 
 QUERIES: Final = 2_000
 ROOMS: Final = (64, 128, 192)
@@ -107,7 +107,7 @@ class SearchIndexContract(ABC):
             nonlocal count
             made: list[Write] = []
             for event in events:
-                made += project(in_the_log(event, n=count))
+                made += project(recorded(event, n=count))
                 count += 1
             write(made)
 
@@ -150,8 +150,8 @@ class SearchIndexContract(ABC):
         assert _found(index, "tea") == [Key(NOW, 128, 2), Key(NOW, 128, 1)]
 
     def test_writing_twice_is_writing_once(self, index: SearchIndex, write: Write_) -> None:
-        first = project(in_the_log(MessagePosted(posted(64, 1, "tea")), n=1))
-        second = project(in_the_log(MessageEdited(posted(64, 1, "coffee"), 1), n=2))
+        first = project(recorded(MessagePosted(posted(64, 1, "tea")), n=1))
+        second = project(recorded(MessageEdited(posted(64, 1, "coffee"), 1), n=2))
         write([*first, *second])
         write([*first, *second])
         assert _found(index, "coffee") == [Key(NOW, 64, 1)]

@@ -25,7 +25,7 @@ from falcon.http import bearer_tokens
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
-from falcon.journal.envelope import Cursor, Envelope, Position
+from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Moves
 from falcon.run.bootstrap import start_edge
@@ -73,7 +73,7 @@ class Site:
         """The projections apply these events, and stand at the end of the log."""
         known, after = list(envelopes), self.log.cursor()
         for name, model in READ_MODELS.items():
-            writes = [write for envelope in known for write in model.project(envelope)]
+            writes = [write for envelope in known for write in model.project(Recorded(envelope.n, envelope))]
             self._tables.apply(name, self._shown, after, writes)
         self._shown = after
 

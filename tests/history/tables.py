@@ -21,7 +21,7 @@ from falcon.domain.ids import partition_of
 from falcon.features.accounts.table import AccountRow, TokenRow
 from falcon.features.messages.ranges import MessageRange
 from falcon.features.rooms.table import RoomRow
-from falcon.journal.envelope import Cursor, Envelope, Position
+from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.read.catalogue import projections
 from tests.projections.busy import BusyFalcon
 from tests.support.builders import NOW, nth_id
@@ -169,7 +169,7 @@ def _filled() -> FakeHBase:
         envelope = Envelope(partition_of(_IDS[0], PARTITIONS), 1, offset, NOW + offset, event)
         after: Cursor = dict.fromkeys(range(PARTITIONS), Position(offset + 1, 1, offset + 1))
         for name, project in projections().items():
-            tables.apply(name, tables.cursor(name), after, project(envelope))
+            tables.apply(name, tables.cursor(name), after, project(Recorded(offset, envelope)))
     tables.close()
     return hbase
 

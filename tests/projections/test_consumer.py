@@ -15,7 +15,7 @@ from falcon.features.messages.rules import Message, MessageEdited, MessagePosted
 from falcon.features.messages.table import UpsertMessage
 from falcon.features.rooms.rules import MemberJoined
 from falcon.journal import codec
-from falcon.journal.envelope import Cursor, Envelope, Position
+from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Rebuild
@@ -108,15 +108,15 @@ class Running:
             monotonic=world.clock.monotonic,
         )
 
-    def project(self, envelope: Envelope) -> tuple[Write, ...]:
-        event = envelope.event
+    def project(self, recorded: Recorded) -> tuple[Write, ...]:
+        event = recorded.envelope.event
         if (
             isinstance(event, MessagePosted | MessageEdited)
             and event.message.text == "boom"
             and not self.bears_everything
         ):
             raise ZeroDivisionError("boom")
-        return timeline.project(envelope)
+        return timeline.project(recorded)
 
     def settle(self) -> None:
         for _ in range(10):

@@ -57,7 +57,7 @@ def test_two_that_run_at_once_do_each_other_no_harm(world: World) -> None:
         cursor = world.tables.cursor(unfinished.shadow)
         if cursor[0].offset < 2:
             events, after = world.log.read(cursor, 1)
-            writes = [write for event in events for write in TIMELINE(event.envelope)]
+            writes = [write for event in events for write in TIMELINE(event)]
             world.tables.apply(unfinished.shadow, cursor, after, writes)
 
     assert Rebuild("timeline", TIMELINE, world.log, world.tables, other).run() == 3

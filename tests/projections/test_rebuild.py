@@ -140,7 +140,7 @@ def test_of_an_empty_log_empty_tables_are_built(falcon: Embedded) -> None:
 
 
 def test_a_rebuild_mends_what_a_wrong_projection_wrote(tmp_path: Path) -> None:
-    def forgetful(envelope: Envelope) -> tuple[Write, ...]:
+    def forgetful(recorded: Recorded) -> tuple[Write, ...]:
         return ()
 
     with Embedded(tmp_path / "wrong.db", {**projections(), "timeline": forgetful}) as falcon:
@@ -306,7 +306,7 @@ def test_tables_open_again_when_catching_up_takes_seconds() -> None:
 # --- when it fails ----------------------------------------------------------------------------------------------------
 
 
-def fails(envelope: Envelope) -> tuple[Write, ...]:
+def fails(recorded: Recorded) -> tuple[Write, ...]:
     raise ZeroDivisionError("no projection of this")
 
 

@@ -12,7 +12,7 @@ from falcon.features.messages.bodies import message_in
 from falcon.read.catalogue import READ_MODELS, projections
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, in_batches
-from tests.support.builders import in_the_log
+from tests.support.builders import recorded
 
 SEEDS = range(4)
 
@@ -96,4 +96,4 @@ def test_rebuilt_tables_are_those_that_were_there(busy: BusyFalcon, falcon: Embe
 def test_a_projection_says_the_same_of_the_same_event(busy: BusyFalcon) -> None:
     for project in projections().values():
         for event in busy.events:
-            assert project(in_the_log(event)) == project(in_the_log(event))
+            assert project(recorded(event)) == project(recorded(event))

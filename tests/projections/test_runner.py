@@ -12,7 +12,7 @@ from falcon.features.accounts.table import UpsertAccount
 from falcon.features.messages import table as timeline
 from falcon.features.messages.bodies import message_in
 from falcon.features.messages.rules import DeleteMessage, EditMessage, MessagePosted
-from falcon.journal.envelope import Cursor, Envelope, Recorded
+from falcon.journal.envelope import Cursor, Recorded
 from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, Project, projections
 from falcon.read.store import StaleProjector
@@ -38,11 +38,11 @@ from tests.support.given import World
 def fails_at(text: str, project: Project = timeline.project) -> Project:
     """A timeline that cannot take a message with this text."""
 
-    def project_or_fail(envelope: Envelope) -> tuple[Write, ...]:
-        event = envelope.event
+    def project_or_fail(recorded: Recorded) -> tuple[Write, ...]:
+        event = recorded.envelope.event
         if isinstance(event, MessagePosted) and event.message.text == text:
             raise ZeroDivisionError(f"no projection of {text!r}")
-        return project(envelope)
+        return project(recorded)
 
     return project_or_fail
 
@@ -127,7 +127,7 @@ def test_a_commit_that_a_projection_fails_at_is_not_half_applied(tmp_path: Path)
 
 
 def test_a_write_that_the_tables_refuse_is_undone_alone(tmp_path: Path) -> None:
-    def nameless(envelope: Envelope) -> tuple[Write, ...]:
+    def nameless(recorded: Recorded) -> tuple[Write, ...]:
         return (UpsertAccount(1, "Ann", "member", ""), UpsertAccount(2, None, "member", ""))  # type: ignore[arg-type]
 
     with Embedded(tmp_path / "failing.db", {**projections(), "accounts": nameless}) as falcon:

@@ -105,7 +105,7 @@ def shown(path: Path) -> list[Key]:
 def expected() -> list[Key]:
     index = MemoryIndex()
     for n, event in enumerate(EVENTS):
-        index.write(project(Envelope(0, 1, n, NOW, event)))
+        index.write(project(Recorded(n, Envelope(0, 1, n, NOW, event))))
     return asyncio.run(index.newest(Wanted(parse("tea"), ROOMS), None, 100)).keys
 
 

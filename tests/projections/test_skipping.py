@@ -7,13 +7,14 @@ import pytest
 from falcon.domain.events import PassedOver
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessagePosted
-from falcon.journal.envelope import Envelope, Position
+from falcon.journal.envelope import Position
 from falcon.journal.ports import LogWentBack
 from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, skip_event
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import Skip
 from tests.history.samples import SAMPLES
 from tests.projections.test_consumer import World, room_in
+from tests.support.builders import recorded
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_in_a_log_that_went_back_nothing_is_skipped(world: World) -> None:
 def test_a_projection_takes_each_event_that_it_uses_and_says_what_is_lost_without_it(projection: str) -> None:
     seen: set[type] = set()
     for event in (sample.event for sample in SAMPLES.values()):
-        used = bool(READ_MODELS[projection].project(Envelope(0, 1, 0, 1_000, event)))
+        used = bool(READ_MODELS[projection].project(recorded(event)))
         assert used == (READ_MODELS[projection].loss(event) is not None) or (
             projection == "memberships" and isinstance(event, MessagePosted)  # a message without mentions
         ), event

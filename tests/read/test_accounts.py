@@ -5,18 +5,16 @@ from falcon.features.accounts import table as accounts
 from falcon.features.accounts.rules import DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.features.accounts.table import AccountRow, DropToken, TokenRow, UpsertAccount, UpsertToken
 from tests.projections.embedded import Embedded, asked
-from tests.support.builders import ANN, BOB, NOW, NOW_TEXT, ROOM, a_group, an_account, in_the_log, joined, posted
+from tests.support.builders import ANN, BOB, NOW, NOW_TEXT, ROOM, a_group, an_account, joined, posted, recorded
 
 
 def test_an_account_is_put_down() -> None:
-    assert accounts.project(in_the_log(an_account(is_admin=True))) == (UpsertAccount(ANN, "Ann", "owner", NOW_TEXT),)
+    assert accounts.project(recorded(an_account(is_admin=True))) == (UpsertAccount(ANN, "Ann", "owner", NOW_TEXT),)
 
 
 def test_a_token_is_put_down_by_its_hash_and_taken_away_by_its_number() -> None:
-    assert accounts.project(in_the_log(TokenIssued(ANN, 2, "c0ffee", NOW))) == (
-        UpsertToken(ANN, 2, "c0ffee", NOW_TEXT),
-    )
-    assert accounts.project(in_the_log(TokenRevoked(ANN, 2, "c0ffee"))) == (DropToken(ANN, 2),)
+    assert accounts.project(recorded(TokenIssued(ANN, 2, "c0ffee", NOW))) == (UpsertToken(ANN, 2, "c0ffee", NOW_TEXT),)
+    assert accounts.project(recorded(TokenRevoked(ANN, 2, "c0ffee"))) == (DropToken(ANN, 2),)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +23,7 @@ def test_a_token_is_put_down_by_its_hash_and_taken_away_by_its_number() -> None:
     ids=lambda event: type(event).__name__,
 )
 def test_other_events_are_nothing_to_accounts(event: object) -> None:
-    assert accounts.project(in_the_log(event)) == ()
+    assert accounts.project(recorded(event)) == ()
 
 
 # --- on the tables ----------------------------------------------------------------------------------------------------

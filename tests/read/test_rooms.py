@@ -16,8 +16,8 @@ from tests.support.builders import (
     deleted,
     edited,
     gone,
-    in_the_log,
     posted,
+    recorded,
     renamed,
 )
 
@@ -26,11 +26,11 @@ def test_a_direct_room_knows_its_two_the_smaller_id_first() -> None:
     room = a_direct_room(ANN, BOB)
     turned = type(room)(DIRECT, "direct", "", "", NOW, room.members[::-1])
     for created in (room, turned):
-        assert rooms.project(in_the_log(created))[0] == UpsertRoom(DIRECT, "direct", "", "", NOW_TEXT, ANN, BOB)
+        assert rooms.project(recorded(created))[0] == UpsertRoom(DIRECT, "direct", "", "", NOW_TEXT, ANN, BOB)
 
 
 def test_a_new_name_counts_as_activity() -> None:
-    assert rooms.project(in_the_log(renamed(), at=LATER)) == (SetRoomName(ROOM, "Coffee", "", LATER_TEXT),)
+    assert rooms.project(recorded(renamed(), at=LATER)) == (SetRoomName(ROOM, "Coffee", "", LATER_TEXT),)
 
 
 def test_a_room_shows_how_far_its_messages_go(falcon: Embedded) -> None:

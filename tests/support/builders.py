@@ -22,7 +22,7 @@ from falcon.features.rooms.rules import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Envelope, Recorded
 
 PARTITION: Final = 1
 PARTITIONS: Final = 64
@@ -166,6 +166,10 @@ def invited(*members: AccountId, role: Role = "member") -> tuple[Invitation, ...
 
 def in_the_log(event: Any, *, n: int = 0, at: Millis = NOW) -> Envelope:
     return Envelope(PARTITION, 1, n, at, event)
+
+
+def recorded(event: Any, *, n: int = 0, at: Millis = NOW) -> Recorded:
+    return Recorded(n, in_the_log(event, n=n, at=at))
 
 
 # --- properties -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.catalogue import READ_MODELS, ReadModel
 from falcon.read.hbase import U32, U64, Cells, HBaseModel, Row, hashed, id_at_end
 from falcon.read.sqlite import SqliteModel
@@ -27,8 +27,8 @@ class PutLength(NamedTuple):
     length: int
 
 
-def _project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def _project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):
             return (PutLength(m.room_id, m.seq, len(m.text)),)
         case _:
@@ -80,11 +80,11 @@ def hold_behind(seq: Seq, hold: Path) -> None:
     new.replace(hold)
 
 
-def _project_when_let(hold: Path, envelope: Envelope) -> tuple[Write, ...]:
-    event = envelope.event
+def _project_when_let(hold: Path, recorded: Recorded) -> tuple[Write, ...]:
+    event = recorded.envelope.event
     while isinstance(event, MessagePosted) and _is_held(hold, event.message.seq):
         time.sleep(0.02)
-    return _project(envelope)
+    return _project(recorded)
 
 
 def _is_held(hold: Path, seq: Seq) -> bool:

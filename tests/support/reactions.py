@@ -19,9 +19,8 @@ from falcon.features.reactions.table import (
     project,
     shown_by_seq,
 )
-from falcon.journal.envelope import Envelope
 from falcon.read.write import Write
-from tests.support.builders import NOW
+from tests.support.builders import recorded
 
 
 @dataclass
@@ -36,7 +35,7 @@ class ReactionTables:
     def after(cls, events: Iterable[Event]) -> "ReactionTables":
         tables = cls()
         for event in events:
-            for write in project(Envelope(0, 1, 0, NOW, event)):
+            for write in project(recorded(event)):
                 tables.apply(write)
         return tables
 

@@ -19,7 +19,7 @@ from falcon.features.accounts.rules import (
     profile_of,
 )
 from falcon.features.catalogue import Event
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
@@ -124,8 +124,8 @@ class DropToken(NamedTuple):
 TAKES: Final = (AccountCreated, AccountChanged, TokenIssued, TokenUsed, TokenRevoked)
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case AccountCreated() as created:
             return (
                 UpsertAccount(

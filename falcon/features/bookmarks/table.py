@@ -8,7 +8,7 @@ import msgspec
 from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq
 from falcon.features.bookmarks.rules import BookmarkRemoved, BookmarkSet
 from falcon.features.catalogue import Event
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.items import DropItem, ItemQueries, Items, PutItem
 from falcon.read.write import Write
 
@@ -32,8 +32,8 @@ class BookmarkRow(NamedTuple):
 TAKES: Final = (BookmarkSet, BookmarkRemoved)
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case BookmarkSet() as e:
             return (PutItem(e.account_id, _key(e), _encode(e.note)),)
         case BookmarkRemoved() as e:

@@ -12,7 +12,7 @@ from falcon.features.catalogue import Event
 from falcon.features.messages.bodies import missing_message, row_of
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.write import Write
 
 RoomSeq: TypeAlias = tuple[RoomId, Seq]
@@ -62,8 +62,8 @@ class SetRevision(NamedTuple):
 TAKES: Final = (MessagePosted, MessageEdited, MessageDeleted)
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case MessagePosted(message=message):
             return (UpsertMessage(message.room_id, message.seq, row_of(message)),)
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
@@ -73,10 +73,10 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
             return ()
 
 
-def passed_over(envelope: Envelope) -> tuple[Write, ...]:
+def passed_over(recorded: Recorded) -> tuple[Write, ...]:
     """The writes for a skipped event. Its message is shown as missing, so that pages have no hole, and no text stays
     that was edited or deleted. The revision moves on, since no edit could be decided otherwise."""
-    match envelope.event:
+    match recorded.envelope.event:
         case MessagePosted(message=message):
             return (_missing(message),)
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):

@@ -15,7 +15,7 @@ from falcon.domain.words import folded, longest_words, words_of
 from falcon.features.accounts.rules import AccountChanged, AccountCreated
 from falcon.features.catalogue import Event
 from falcon.features.rooms.rules import RoomChanged, RoomCreated, RoomDeleted
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.write import Write
 
 Kind: TypeAlias = Literal["person", "room", "default"]
@@ -68,8 +68,8 @@ class _Change(NamedTuple):
 TAKES: Final = (AccountCreated, AccountChanged, RoomCreated, RoomChanged, RoomDeleted)
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    change = _change(envelope.event)
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    change = _change(recorded.envelope.event)
     return () if change is None else _put(*change)
 
 

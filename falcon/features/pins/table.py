@@ -7,7 +7,7 @@ import msgspec
 from falcon.domain.ids import ID_MAX, AccountId, RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.pins.rules import PINS_MAX, PinAdded, PinRemoved
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.items import DropItem, ItemQueries, Items, PutItem
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
@@ -29,8 +29,8 @@ class PinRow(NamedTuple):
 TAKES: Final = (PinAdded, PinRemoved)
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case PinAdded() as e:
             value = _encode((rfc3339(e.pinned_at), e.number, e.account_id))
             return (PutItem(e.room_id, _key(e.seq), value),)

@@ -12,7 +12,7 @@ import msgspec
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.reactions.rules import REACTION_ACCOUNTS_SHOWN, KnownReactions, ReactionAdded, ReactionRemoved
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
@@ -174,8 +174,8 @@ class SetReactionRevision(NamedTuple):
 TAKES: Final = (ReactionAdded, ReactionRemoved)
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case ReactionAdded(reacted_at=reacted_at, revision=revision) as e:
             put = PutReaction(e.room_id, e.seq, revision, e.emoji, e.account_id, rfc3339(reacted_at))
             return (put, _show(e), SetReactionRevision(e.room_id, revision))

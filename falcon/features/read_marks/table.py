@@ -14,7 +14,7 @@ from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomCreated, RoomDeleted
 from falcon.features.rooms.table import RoomRow
 from falcon.features.threads.rules import QUIET_MILLIS, ThreadFollowed, ThreadUnfollowed
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
@@ -252,8 +252,8 @@ TAKES: Final = (
 )
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case MessagePosted(message=message, author_read_seq=read_seq):
             moved: tuple[Write, ...] = ()
             if read_seq is not None:

@@ -10,7 +10,7 @@ from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessagePosted
 from falcon.features.rooms.rules import MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted, RoomKind
 from falcon.features.threads.rules import ThreadFollowed, ThreadStarted
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
@@ -125,8 +125,8 @@ TAKES: Final = (
 )
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case MessagePosted(message=message):
             return (SetRoomActivity(message.room_id, message.seq, rfc3339(message.posted_at)),)
         case RoomCreated() as created:
@@ -135,7 +135,7 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
                 return made
             return (*made, SetRoomOpen(created.room_id, True, created.default, len(created.members)))
         case RoomChanged(room_id=room_id, name=name, description=description) as changed:
-            named = SetRoomName(room_id, name, description, rfc3339(envelope.at))
+            named = SetRoomName(room_id, name, description, rfc3339(recorded.envelope.at))
             if not (changed.open or changed.was_open):
                 return (named,)
             return named, SetRoomOpen(room_id, changed.open, changed.default, changed.members or 0)

@@ -12,7 +12,7 @@ from falcon.features.catalogue import Event
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.rooms.rules import RoomDeleted
 from falcon.features.search.terms import Term, tokens_of
-from falcon.journal.envelope import Cursor, Envelope
+from falcon.journal.envelope import Cursor, Recorded
 from falcon.read.write import Write
 
 RANKED_MAX: Final = 10_000  # hits that are ranked by relevance, the newest: some 30 ms
@@ -48,24 +48,24 @@ class ForgetRoom(NamedTuple):
     version: int
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case MessagePosted(message=m, parent=parent) | MessageEdited(message=m, parent=parent) if not m.deleted:
             marks, tokens = " ".join(_marks_of(m, parent)), " ".join(tokens_of(m.text))
-            return (IndexMessage(m.room_id, m.seq, m.posted_at, marks, tokens, _version(envelope), parent),)
+            return (IndexMessage(m.room_id, m.seq, m.posted_at, marks, tokens, _version(recorded), parent),)
         case MessageEdited(message=m) | MessageDeleted(message=m):
-            return (ForgetMessage(m.room_id, m.seq, _version(envelope)),)
+            return (ForgetMessage(m.room_id, m.seq, _version(recorded)),)
         case RoomDeleted(room_id=room_id):
-            return (ForgetRoom(room_id, _version(envelope)),)
+            return (ForgetRoom(room_id, _version(recorded)),)
         case _:
             return ()
 
 
-def passed_over(envelope: Envelope) -> tuple[Write, ...]:
+def passed_over(recorded: Recorded) -> tuple[Write, ...]:
     """The writes for a skipped event: no text stays that was edited or deleted."""
-    match envelope.event:
+    match recorded.envelope.event:
         case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):
-            return (ForgetMessage(m.room_id, m.seq, _version(envelope)),)
+            return (ForgetMessage(m.room_id, m.seq, _version(recorded)),)
         case _:
             return ()
 
@@ -81,10 +81,10 @@ def loss(event: Event) -> str | None:
             return None
 
 
-def _version(envelope: Envelope) -> int:
+def _version(recorded: Recorded) -> int:
     """Rises on Kafka, where an epoch has the number of the offset at which it begins, and each event takes an offset.
     One machine counts its epochs; its one writer needs no version."""
-    return envelope.epoch + envelope.n
+    return recorded.envelope.epoch + recorded.envelope.n
 
 
 def mark_of(kind: Literal["room", "from", "mentions", "has"], value: int | str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.threads.rules import ThreadChanged, ThreadStarted
-from falcon.journal.envelope import Envelope
+from falcon.journal.envelope import Recorded
 from falcon.read.items import ItemQueries, Items, PutItem, SealItem
 from falcon.read.times import rfc3339
 from falcon.read.write import Write
@@ -42,8 +42,8 @@ _encode: Final = msgspec.json.Encoder().encode
 _shown_in: Final = msgspec.json.Decoder(ShownThread).decode
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
-    match envelope.event:
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    match recorded.envelope.event:
         case ThreadStarted() as e:
             shown = PutItem(e.room_id, _key(e.seq), _encode(ShownThread(e.thread_id)))
             return shown, SealItem(e.room_id, _key(0), b"%d" % e.number)
