@@ -117,7 +117,6 @@ class Settings(Constants):
     hsts_seconds: Annotated[int, Meta(ge=0, le=63_072_000)] = 0  # at most two years
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
-    telemetry: Literal["on", "off"] = "on"
     run_dir: str = ""
     start_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 0.0
     # Of a cluster

@@ -6,7 +6,7 @@ from typing import Final
 
 from falcon.base.process import allow_profiling, leave_no_cores, raise_descriptors
 from falcon.run.settings import Settings
-from falcon.telemetry import instruments, logs, otel, probes
+from falcon.telemetry import logs, otel, probes
 
 # A thread that waits for a busy one gets its turn after so long; Python's own value is 5 ms. A command passes from
 # thread to thread a few times, so with a busy event loop it waited for 25 ms more. Sending is not slower for it.
@@ -20,8 +20,6 @@ def begin(settings: Settings, name: str) -> None:
     leave_no_cores()
     logs.configure(name, settings.log_level, settings.log_format)
     otel.configure(name)
-    if settings.telemetry == "off":
-        instruments.switch_off()
     if settings.run_dir:
         allow_profiling()
         probes.start(Path(settings.run_dir), name)

@@ -131,7 +131,7 @@ class Histogram:
         self._aside: deque[float] = deque(maxlen=_ASIDE_MAX)
         self._lock = threading.Lock()
         self._shown: Any = None
-        self.observe = self._aside.append if _is_on else _nothing
+        self.observe = self._aside.append
 
     def observe_many(self, value: float, count: int) -> None:
         if count <= _SOME:
@@ -277,7 +277,6 @@ REGISTRY: dict[str, AnyMetric] = {}
 _sampling: Final = threading.Lock()
 _place: tuple[Path, str] | None = None
 _sign: SignOfLife | None = None
-_is_on = True
 
 
 def counter(name: str, help: str, labels: tuple[str, ...] = (), across: Across = "sum") -> Metric[Counter]:
@@ -303,24 +302,18 @@ def attach(folder: Path, name: str) -> None:
     """Show all measurements of this process, as those of ``name``, from the next :func:`sample` on. Once a process.
     Raises NoRoom."""
     global _place, _sign
-    if _is_on:
-        for kind, size in _FILES.items():
-            reserve(folder / f"{kind}_{name}.db", size)
+    for kind, size in _FILES.items():
+        reserve(folder / f"{kind}_{name}.db", size)
     with _sampling:
         _place, _sign = (folder, name), SignOfLife(folder, name)
         for metric in list(REGISTRY.values()):
             metric.hide()
-        if _is_on:
-            _use_files(folder, name)
+        # prometheus-client keeps what it makes from now on in files of this name. Its own name would be the pid, and
+        # each process would leave files.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        from prometheus_client import values
 
-
-def _use_files(folder: Path, name: str) -> None:
-    """Have prometheus-client keep what it makes from now on in files of this name. Its own name would be the pid, and
-    each process would leave files."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    from prometheus_client import values
-
-    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
 
 
 def sample() -> None:
@@ -345,8 +338,6 @@ def _sample() -> None:
     if _sign is None or _place is None:
         return
     _sign.renew()
-    if not _is_on:
-        return
     metrics = sorted(REGISTRY.values(), key=lambda metric: metric.kind == "gauge")
     for metric in metrics:  # gauges come last, since a function may fail
         metric.show(_place[1])
@@ -354,23 +345,7 @@ def _sample() -> None:
 
 def forget_gauges(name: str) -> None:
     """A process of this tree has ended, and its gauges say nothing any more."""
-    if _place is not None and _is_on:
+    if _place is not None:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(name, str(_place[0]))  # type: ignore[no-untyped-call]
-
-
-def switch_off() -> None:
-    """Measure nothing for the whole life of the process. The difference is what measuring costs."""
-    global _is_on
-    _is_on = False
-    for kind, method in ((Counter, "inc"), (Counter, "inc_all"), (Gauge, "set"), (Histogram, "observe_many")):
-        setattr(kind, method, _nothing)
-    for metric in list(REGISTRY.values()):
-        for child in metric.children():
-            if isinstance(child, Histogram):
-                child.observe = _nothing
-
-
-def _nothing(*anything: object) -> None:
-    pass

@@ -261,16 +261,6 @@ def test_a_first_start_on_a_disk_that_is_nearly_full_says_so(tmp_path: Path) -> 
     )
 
 
-def test_a_falcon_that_measures_nothing_needs_no_room_for_measurements(tmp_path: Path) -> None:
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    settings = {"telemetry": "off", "run_dir": folder}
-    falcon = Falcon(tmp_path, settings, within=on_small_disk(folder, "64k")).start()
-    assert httpx.get(f"{falcon.info['ops_url']}/readyz", timeout=60).status_code == 200
-    falcon.stop()
-    assert falcon.left() == []
-
-
 @pytest.mark.parametrize("format", ["text", "auto"])
 def test_falcon_shows_tokens_to_people_and_not_to_a_log(format: str, tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, {"log_format": format})

@@ -245,36 +245,6 @@ def test_both_formats_tell_the_same(tmp_path: Path, declared: None, accept: str,
     assert page(tmp_path, accept).endswith(end)
 
 
-def test_switched_off_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instruments, "REGISTRY", {})
-    monkeypatch.setattr(instruments, "_is_on", True)
-    for kind, method in ((Counter, "inc"), (instruments.Gauge, "set"), (Histogram, "observe_many")):
-        monkeypatch.setattr(kind, method, getattr(kind, method))  # put back after the test
-    early = instruments.histogram("falcon_test_seconds", "Test.").labels()
-    instruments.switch_off()
-    counter, gauge, histogram = Counter(), instruments.Gauge(), Histogram(SECONDS)
-    early.observe(1)
-    counter.inc()
-    gauge.set(1)
-    histogram.observe(1)
-    histogram.observe_many(1, 2)
-    assert early.count == 0
-    assert (counter.value, histogram.count) == (0, 0) and math.isnan(gauge.value)
-
-
-def test_a_process_that_measures_nothing_needs_a_page(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from falcon.telemetry import instruments, metrics, run_folder\n"
-    code += "instruments.switch_off(); instruments.attach(Path(sys.argv[1]), 'serve-0'); instruments.sample()\n"
-    code += "(sign,) = run_folder.signs(Path(sys.argv[1])); print(sign.alive, 'prometheus_client' in sys.modules)"
-    said = subprocess.run(
-        [*on_small_disk(tmp_path, "8k"), sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert said.stdout == "True False\n"
-
-
 def test_a_process_counts_on_when_memory_is_full(tmp_path: Path) -> None:
     """A write to a page that the disk has no room for would end it with SIGBUS."""
     code = "import sys; from pathlib import Path; from falcon.telemetry import instruments, metrics\n"

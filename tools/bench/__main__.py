@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from tools.bench import growth, journals, measuring, overload, readable, streams, throughput
+from tools.bench import growth, journals, overload, readable, streams, throughput
 from tools.bench.bench import ROOT, Bench, Size
 from tools.bench.figures import Figure, page, show
 from tools.bench.peers.postgres import PostgresMissing
@@ -42,7 +42,6 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Sequence[Figure]]]] = {
     "send": throughput.sends,
     "read": throughput.reads,
     "before": throughput.before_and_now,
-    "measuring": measuring.section,
     "streams": streams.section,
     "readable": readable.section,
     "overload": overload.section,

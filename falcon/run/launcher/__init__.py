@@ -170,14 +170,10 @@ class Launcher:
     def _run_folder(self) -> Iterator[Path]:
         """A folder of this tree's own, in which its processes meet and measure. Raises CannotStart."""
         processes = self._count() + 2  # and the launcher and operations
-        process_bytes = instruments.PROCESS_BYTES
-        if self._settings.telemetry == "off":
-            instruments.switch_off()
-            process_bytes = run_folder.SIGN_BYTES
         with contextlib.ExitStack() as stack:
             try:
                 within = Path(self._settings.run_dir) if self._settings.run_dir else None
-                folder = stack.enter_context(run_folder.make_folder(processes, process_bytes, within))
+                folder = stack.enter_context(run_folder.make_folder(processes, instruments.PROCESS_BYTES, within))
                 instruments.attach(folder, "launcher-0")
             except run_folder.NoRoom as error:
                 raise CannotStart(str(error)) from error
