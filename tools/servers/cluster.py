@@ -129,9 +129,10 @@ class Cluster:
             self.kafka.wipe()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def describe(self) -> dict[str, Any]:
-        """The shape of ``cluster.json``. The first accounts are made when there are none."""
-        made = json.loads(self.falcon("credentials"))
+    def describe(self, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The shape of ``cluster.json``. The first accounts are made when there are none. ``known``: an earlier
+        description, whose accounts are still the first ones: to look them up takes all roles."""
+        made = known or json.loads(self.falcon("credentials"))
         apis = self.processes("api")
         servers = [("kafka", status) for status in self.kafka.status()]
         servers += [("hbase", status) for status in self.hbase.status()]
@@ -274,6 +275,10 @@ def _write_down(cluster: Cluster, described: dict[str, Any]) -> None:
         path.write_text(text)
 
 
+def _known() -> dict[str, Any] | None:
+    return json.loads(_NOTE.read_text()) if _NOTE.exists() else None
+
+
 def _forget() -> None:
     for path in (_NOTE, _ENVIRONMENT):
         path.unlink(missing_ok=True)
@@ -298,7 +303,7 @@ def _run(cluster: Cluster, opensearch: OpenSearch, chosen: argparse.Namespace) -
             for process in cluster.processes(chosen.role):
                 cluster.await_ready(process)
                 print(process.status())
-            _write_down(cluster, cluster.describe())
+            _write_down(cluster, cluster.describe(_known()))
         case "status":
             lines = [*cluster.kafka.status(), *cluster.hbase.status(), *opensearch.status()]
             lines += [each.status() for role in cluster.roles for each in cluster.processes(role)]

@@ -1,5 +1,6 @@
 """Servers that others reach by a name."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -51,3 +52,17 @@ def test_a_shell_gets_the_settings_of_a_cluster_and_its_tokens_from_a_private_fi
     said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
     assert said.startswith("http://one,http://two t0ken debug ") and "-m tools.servers.tables --hbase" in said
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("cluster.*")} == {0o600}
+
+
+def test_a_cluster_without_projectors_is_written_down_with_the_accounts_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "_NOTE", tmp_path / "cluster.json")
+    monkeypatch.setattr(clusters, "_ENVIRONMENT", tmp_path / "cluster.env")
+    accounts = {"account_id": 16, "token": "t0ken", "admin_token": "4dmin"}
+    (tmp_path / "cluster.json").write_text(json.dumps({**accounts, "urls": ["http://one"]}))
+    monkeypatch.setattr(clusters, "ROOT", tmp_path)
+    monkeypatch.setattr(clusters.Cluster, "falcon", lambda *_: pytest.fail("no table shows an account now"))
+    assert clusters.main(["scale", "project", "0"]) == 0
+    written = json.loads((tmp_path / "cluster.json").read_text())
+    assert written == {**accounts, "urls": [], "ops_urls": [], "processes": []}
