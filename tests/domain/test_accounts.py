@@ -26,7 +26,6 @@ from falcon.features.accounts.rules import (
     IssueToken,
     ProfileAnswer,
     RevokeToken,
-    RevokeTokens,
     Space,
     TextsWanted,
     Token,
@@ -154,14 +153,6 @@ def test_the_use_of_a_token_is_noted_once_a_day() -> None:
     again.when(UseToken(ANN, 1, today + 1)).then(TokenUsed(ANN, 1, today))  # the sender's clock is ahead
 
 
-def test_signing_out_everywhere_ends_all_tokens_or_those_of_a_kind_but_the_one_that_asks() -> None:
-    account = given(an_account(), issued(1, "c0ffee"), TokenIssued(ANN, 2, "7ea", NOW, "session"), issued(3, "mi1k"))
-    account.when(RevokeTokens(ANN)).then(revoked(1, "c0ffee"), revoked(2, "7ea"), revoked(3, "mi1k"))
-    account.when(RevokeTokens(ANN, "mi1k")).then(revoked(1, "c0ffee"), revoked(2, "7ea"))
-    account.when(RevokeTokens(ANN, kind="session")).then(revoked(2, "7ea"))
-    account.when(RevokeTokens(ANN, "7ea", "session")).then_nothing_happened()
-
-
 # --- profiles ---------------------------------------------------------------------------------------------------------
 
 
@@ -208,9 +199,8 @@ ABOVE: Final = NotAllowed("must not be an account with a role above your own", "
         lambda by: WantTexts(ANN, {"handle": "anna"}, by),
         lambda by: IssueToken(ANN, "c0ffee", by_role=by),
         lambda by: RevokeToken(ANN, 1, by_role=by),
-        lambda by: RevokeTokens(ANN, by_role=by),
     ],
-    ids=["change", "texts", "token", "revocation", "sign-out"],
+    ids=["change", "texts", "token", "revocation"],
 )
 def test_an_account_is_changed_by_no_role_below_its_own(command: Callable[[AccountRole], Command]) -> None:
     owner = given(an_account(is_admin=True), issued(1), issued(2, "7ea"))

@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from falcon.domain.answers import Done
+from falcon.domain.decision import Decided
 from falcon.domain.limits import TOKENS_MAX
 from falcon.domain.rejections import NotAllowed, TokenNotFound
 from falcon.features.accounts.rules import (
@@ -19,6 +20,7 @@ from falcon.features.sign_in.rules import (
     IssueLink,
     LinkAnswer,
     LinkIssued,
+    LinksEnded,
     LinkUsed,
     NewSession,
     PasswordAnswer,
@@ -28,11 +30,12 @@ from falcon.features.sign_in.rules import (
     SessionAnswer,
     SetPassword,
     SignIn,
+    SignOut,
     UseLink,
 )
-from tests.domain.test_accounts import changed
+from tests.domain.test_accounts import ABOVE, changed
 from tests.support.builders import ANN, BOB, LATER, NOW, an_account
-from tests.support.given import given
+from tests.support.given import Given, given
 
 SESSION = NewSession("5e55", LATER, "Firefox", "192.0.2.7")
 HAS_PASSWORD = (an_account(), PasswordSet(ANN, 1, "$argon2id$1"))
@@ -90,6 +93,28 @@ def test_a_new_password_ends_all_sessions_but_the_one_that_sets_it() -> None:
     given(*HAS_PASSWORD, *tokens).when(SetPassword(ANN, "$2", 1, kept="bb")).then(
         PasswordSet(ANN, 2, "$2"), TokenRevoked(ANN, 1, "aa")
     ).answered(Done())
+
+
+def test_signing_out_everywhere_ends_all_tokens_or_sessions_but_the_one_that_asks() -> None:
+    account = given(an_account(), issued(1, "aa", "token", None), issued(2, "bb"), issued(3, "cc", "token", None))
+    first, second, third = (TokenRevoked(ANN, n, token_hash) for n, token_hash in ((1, "aa"), (2, "bb"), (3, "cc")))
+    account.when(SignOut(ANN)).then(first, second, third)
+    account.when(SignOut(ANN, "cc")).then(first, second)
+    account.when(SignOut(ANN, kind="session")).then(second)
+    account.when(SignOut(ANN, "bb", "session")).then_nothing_happened()
+
+
+@pytest.mark.parametrize("command", [SignOut(ANN), SignOut(ANN, kind="session"), SetPassword(ANN, "$2", 1)])
+def test_links_end_with_the_sessions(command: SignOut | SetPassword) -> None:
+    out = given(*HAS_PASSWORD, LINK).when(command)
+    assert isinstance(out.decision, Decided) and LinksEnded(ANN) in out.decision.events
+    Given(out.world).when(ReadLink(ANN, "11")).then_rejected(NO_LINK)
+
+
+def test_no_role_below_its_own_signs_an_account_out() -> None:
+    owner = given(an_account(is_admin=True), issued(1, "aa"))
+    owner.when(SignOut(ANN, by_role="admin")).then_rejected(ABOVE)
+    owner.when(SignOut(ANN, by_role="owner")).then(TokenRevoked(ANN, 1, "aa"))
 
 
 def test_of_two_new_passwords_the_second_must_know_of_the_first() -> None:

@@ -57,6 +57,7 @@ from falcon.features.rooms.rules import (
 from falcon.features.sign_in.rules import (
     LinkAnswer,
     LinkIssued,
+    LinksEnded,
     LinkUsed,
     PasswordAnswer,
     PasswordSet,
@@ -237,6 +238,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "password-set.v1": _record(PasswordSet(ANN, 2, "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA")),
     "link-issued.v1": _record(LinkIssued(ANN, "11bc", LATER)),
     "link-used.v1": _record(LinkUsed(ANN, "11bc")),
+    "links-ended.v1": _record(LinksEnded(ANN)),
     "invitation-issued.v1": _record(InvitationIssued(7, INVITATION)),
     "invitation-used.v1": _record(InvitationUsed(7, 1, "c1a1")),
     "invitation-ended.v1": _record(InvitationEnded(7)),

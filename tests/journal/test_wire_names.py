@@ -42,6 +42,7 @@ EVENTS = {
     "PasswordSet": "password-set",
     "LinkIssued": "link-issued",
     "LinkUsed": "link-used",
+    "LinksEnded": "links-ended",
     "InvitationIssued": "invitation-issued",
     "InvitationUsed": "invitation-used",
     "InvitationEnded": "invitation-ended",

@@ -124,16 +124,6 @@ class RevokeToken(msgspec.Struct, frozen=True, tag=True):
     kind: TokenKind | None = None
 
 
-class RevokeTokens(msgspec.Struct, frozen=True, tag=True):
-    """Sign the account out everywhere. ``kept``: the hash of a token that stays, or none. ``kind``: only these; None
-    for all. ``by_role`` as in CreateAccount."""
-
-    account_id: AccountId
-    kept: str = ""
-    kind: TokenKind | None = None
-    by_role: AccountRole | None = None
-
-
 class AccountCreated(msgspec.Struct, frozen=True):
     account_id: AccountId
     name: str
@@ -515,12 +505,6 @@ def revoke_token(account: Account, command: RevokeToken, _: Millis) -> Decision:
     return Decided((TokenRevoked(account.account_id, token_id, token.token_hash),), Done())
 
 
-def revoke_tokens(account: Account, command: RevokeTokens, _: Millis) -> Decision:
-    if (refusal := refuse_above(command.by_role, account.role)) is not None:
-        return refusal
-    return Decided(revocations(account, command.kept, command.kind), Done())
-
-
 def revocations(account: Account, kept: str = "", kind: TokenKind | None = None) -> tuple[TokenRevoked, ...]:
     """The ends of all tokens, or of those of a kind, except the one with the hash ``kept``."""
     return tuple(
@@ -554,7 +538,6 @@ RULES: Final = {
     RevokeToken: revoke_token,
     ChangeAccount: change_account,
     WantTexts: want_texts,
-    RevokeTokens: revoke_tokens,
     UseToken: use_token,
 }
 EVOLVES: Final = {
@@ -566,8 +549,8 @@ EVOLVES: Final = {
     TokenRevoked: _revoked,
     DirectRoomOpened: _opened_direct,
 }
-AccountCommand: TypeAlias = IssueToken | RevokeToken | ChangeAccount | WantTexts | RevokeTokens | UseToken
+AccountCommand: TypeAlias = IssueToken | RevokeToken | ChangeAccount | WantTexts | UseToken
 AccountEvent: TypeAlias = (
     AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened | AccountChanged | TextsWanted | TokenUsed
 )
-FREEING: Final = (IssueToken, RevokeToken, RevokeTokens)  # taken while the disk is nearly full
+FREEING: Final = (IssueToken, RevokeToken)  # taken while the disk is nearly full

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from falcon.domain import names
 from falcon.domain.aggregates import id_of_text
 from falcon.domain.ids import ID_MAX, NOBODY, AccountId, Millis
-from falcon.features.accounts.rules import SCOPES, RevokeToken, RevokeTokens, Space
+from falcon.features.accounts.rules import SCOPES, RevokeToken, Space
 from falcon.features.accounts.wishes import holder_of
 from falcon.features.sign_in.rules import (
     IssueLink,
@@ -22,6 +22,7 @@ from falcon.features.sign_in.rules import (
     SessionAnswer,
     SetPassword,
     SignIn,
+    SignOut,
     UseLink,
 )
 from falcon.http import bearer_tokens, shapes
@@ -320,11 +321,11 @@ async def end_session(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def end_other_sessions(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """End all your other sessions.
 
-    The session of this request stays.
+    The session of this request stays. Unused sign-in links end, too.
     """
     await request.no_body()
     kept = edge.authenticator.token_hash(request.headers)
-    return await _ended(edge, request, RevokeTokens(request.account_id, kept, "session"))
+    return await _ended(edge, request, SignOut(request.account_id, kept, "session"))
 
 
 async def end_current_session(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -341,15 +342,16 @@ async def end_current_session(edge: Edge, request: AuthedRequest) -> BytesRespon
 async def sign_out_everywhere(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """Sign an account out everywhere.
 
-    All tokens and sessions that were issued before end within two seconds, with their streams.
+    All tokens and sessions that were issued before end within two seconds, with their streams. Unused sign-in
+    links end, too.
     """
     account_id = request.path_id("account_id", account_not_found)
     await request.no_body()
-    return await _ended(edge, request, RevokeTokens(account_id, by_role=request.account.role))
+    return await _ended(edge, request, SignOut(account_id, by_role=request.account.role))
 
 
 async def _ended(
-    edge: Edge, request: AuthedRequest, command: RevokeToken | RevokeTokens, *headers: tuple[bytes, bytes]
+    edge: Edge, request: AuthedRequest, command: RevokeToken | SignOut, *headers: tuple[bytes, bytes]
 ) -> BytesResponse:
     try:
         result = await edge.commands.dispatch(request, command)
@@ -546,7 +548,6 @@ OPERATIONS: Final = (
         permissions.EVERYBODY,
         {204: None},
         command=True,
-        problems=("account_not_found",),
     ),
     ApiOperation(
         "DELETE",

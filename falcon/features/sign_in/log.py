@@ -9,6 +9,7 @@ from falcon.features.accounts.rules import ProfileAnswer
 from falcon.features.sign_in.rules import (
     LinkAnswer,
     LinkIssued,
+    LinksEnded,
     LinkUsed,
     PasswordAnswer,
     PasswordSet,
@@ -40,6 +41,7 @@ EVENTS: Final = (
     event("password-set", PasswordSet, account_id=int, number=int, password_hash=str),
     event("link-issued", LinkIssued, account_id=int, code_hash=str, expires_at=int),
     event("link-used", LinkUsed, account_id=int, code_hash=str),
+    event("links-ended", LinksEnded, account_id=int),
 )
 ANSWERS: Final = (
     answer("password-answer", PasswordAnswer, password_hash=str, number=int),

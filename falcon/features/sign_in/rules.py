@@ -21,6 +21,7 @@ from falcon.features.accounts.rules import (
     AccountRole,
     ProfileAnswer,
     TokenIssued,
+    TokenKind,
     TokenRevoked,
     profile_answer,
     refuse_above,
@@ -56,12 +57,22 @@ class SignIn(msgspec.Struct, frozen=True, tag=True):
 
 class SetPassword(msgspec.Struct, frozen=True, tag=True):
     """``number``: of the password that it replaces. ``kept``: the hash of the token that sets it; all other sessions
-    end."""
+    and all links end."""
 
     account_id: AccountId
     password_hash: str
     number: int
     kept: str = ""
+
+
+class SignOut(msgspec.Struct, frozen=True, tag=True):
+    """Sign the account out everywhere. Its links end, too. ``kept``: the hash of a token that stays, or none. ``kind``:
+    only these; None for all. ``by_role`` as in CreateAccount."""
+
+    account_id: AccountId
+    kept: str = ""
+    kind: TokenKind | None = None
+    by_role: AccountRole | None = None
 
 
 class IssueLink(msgspec.Struct, frozen=True, tag=True):
@@ -109,8 +120,14 @@ class LinkIssued(msgspec.Struct, frozen=True):
 
 
 class LinkUsed(msgspec.Struct, frozen=True):
+    """All other links end with it."""
+
     account_id: AccountId
     code_hash: str
+
+
+class LinksEnded(msgspec.Struct, frozen=True):
+    account_id: AccountId
 
 
 class PasswordAnswer(msgspec.Struct, frozen=True, tag="password-answer"):
@@ -167,7 +184,7 @@ def _link_issued(account: Account, event: LinkIssued) -> Account:
     return STATE.put(account, replace(state, links=links))
 
 
-def _link_used(account: Account, event: LinkUsed) -> Account:
+def _links_ended(account: Account, event: LinkUsed | LinksEnded) -> Account:
     return STATE.put(account, replace(STATE.of(account), links=()))
 
 
@@ -191,8 +208,20 @@ def sign_in(account: Account, command: SignIn, at: Millis) -> Decision:
 def set_password(account: Account, command: SetPassword, at: Millis) -> Decision:
     if command.number != STATE.of(account).number:
         return NotAllowed("the password has changed meanwhile")
-    others = revocations(account, command.kept, "session")
-    return Decided((_password(account, command.password_hash), *others), Done())
+    password = _password(account, command.password_hash)
+    return Decided((password, *_signed_out(account, command.kept, "session")), Done())
+
+
+def sign_out(account: Account, command: SignOut, at: Millis) -> Decision:
+    if (refusal := refuse_above(command.by_role, account.role)) is not None:
+        return refusal
+    return Decided(_signed_out(account, command.kept, command.kind), Done())
+
+
+def _signed_out(account: Account, kept: str, kind: TokenKind | None) -> tuple[LinksEnded | TokenRevoked, ...]:
+    """A link is as good as a session: it ends with them."""
+    links = (LinksEnded(account.account_id),) if STATE.of(account).links else ()
+    return (*links, *revocations(account, kept, kind))
 
 
 def issue_link(account: Account, command: IssueLink, at: Millis) -> Decision:
@@ -271,11 +300,12 @@ RULES: Final = {
     ReadPassword: read_password,
     SignIn: sign_in,
     SetPassword: set_password,
+    SignOut: sign_out,
     IssueLink: issue_link,
     ReadLink: read_link,
     UseLink: use_link,
 }
-EVOLVES: Final = {PasswordSet: _set, LinkIssued: _link_issued, LinkUsed: _link_used}
-SignInCommand: TypeAlias = ReadPassword | SignIn | SetPassword | IssueLink | ReadLink | UseLink
-SignInEvent: TypeAlias = PasswordSet | LinkIssued | LinkUsed
-FREEING: Final = (ReadPassword, SignIn, ReadLink, UseLink)  # taken while the disk is nearly full
+EVOLVES: Final = {PasswordSet: _set, LinkIssued: _link_issued, LinkUsed: _links_ended, LinksEnded: _links_ended}
+SignInCommand: TypeAlias = ReadPassword | SignIn | SetPassword | SignOut | IssueLink | ReadLink | UseLink
+SignInEvent: TypeAlias = PasswordSet | LinkIssued | LinkUsed | LinksEnded
+FREEING: Final = (ReadPassword, SignIn, SignOut, ReadLink, UseLink)  # taken while the disk is nearly full
