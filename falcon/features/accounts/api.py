@@ -36,7 +36,7 @@ from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, reference
 from falcon.http.api.lists import page_of, start_of
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import (
     Problem,
@@ -502,23 +502,21 @@ LINES: Final = (
 GROUP: Final = Group("Accounts and tokens", "For admins of Falcon, and for your own account.", learned=8)
 _BEN: Final = _shown(AccountRow(examples.BEN, "Ben", "member", examples.MADE, "Tea taster", handle="ben"))
 _ALICE: Final = AccountRow(examples.ALICE, "Alice", "owner", examples.MADE, handle="alice", email="alice@example.org")
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "POST",
         "/v1/accounts",
         create_account,
-        GROUP,
         permissions.ADMINS,
         {201: shapes.CreatedAccount(**_BEN, email=None, token=examples.TOKEN)},
         shapes.NewAccount("Ben", handle="ben"),
-        command=True,
         problems=("account_not_found", "email_taken", "handle_taken", "last_owner", "token_unreadable"),
     ),
     ApiOperation(
         "GET",
         "/v1/accounts",
         list_accounts,
-        GROUP,
         permissions.Permission(more="without `ids`: administrators"),
         {200: shapes.Accounts([shapes.AccountShape(**_BEN, email=None)], None)},
         query=shapes.AccountsQuery,
@@ -528,7 +526,6 @@ OPERATIONS: Final = (
         "GET",
         "/v1/accounts/{account_id}",
         account,
-        GROUP,
         permissions.EVERYBODY,
         {200: shapes.AccountShape(**_BEN)},
         problems=("account_not_found",),
@@ -537,29 +534,24 @@ OPERATIONS: Final = (
         "PATCH",
         "/v1/accounts/{account_id}",
         change_account,
-        GROUP,
         permissions.ADMINS,
         {200: shapes.AccountShape(**_BEN, email="ben@example.org")},
         shapes.AccountChange(handle="ben", email="ben@example.org"),
-        command=True,
         problems=("account_not_found", "email_taken", "handle_taken", "last_owner"),
     ),
     ApiOperation(
         "POST",
         "/v1/accounts/{account_id}/tokens",
         issue_token,
-        GROUP,
         permissions.ONESELF,
         {201: shapes.IssuedToken(2, examples.TOKEN, "Reports", ("read",), examples.SAID)},
         shapes.NewToken("Reports", ("read",), 86_400),
-        command=True,
         problems=("account_not_found", "token_unreadable"),
     ),
     ApiOperation(
         "GET",
         "/v1/accounts/{account_id}/tokens",
         list_tokens,
-        GROUP,
         permissions.ONESELF,
         {200: shapes.Tokens([_token_shape(TokenRow(1, examples.MADE, name="Reports", scopes=("read",)))])},
         problems=("account_not_found",),
@@ -568,39 +560,26 @@ OPERATIONS: Final = (
         "DELETE",
         "/v1/accounts/{account_id}/tokens/{token_id}",
         revoke_token,
-        GROUP,
         permissions.ONESELF,
         {204: None},
-        command=True,
         problems=("account_not_found", "last_admin", "token_not_found"),
     ),
-    ApiOperation(
-        "GET",
-        "/v1/me",
-        me,
-        GROUP,
-        permissions.EVERYBODY,
-        {200: _me(_ALICE, SCOPES)},
-    ),
+    ApiOperation("GET", "/v1/me", me, permissions.EVERYBODY, {200: _me(_ALICE, SCOPES)}),
     ApiOperation(
         "PATCH",
         "/v1/me",
         change_me,
-        GROUP,
         permissions.EVERYBODY,
         {200: shapes.AccountShape(**_BEN, email=None)},
         shapes.MyProfile(handle="ben", title="Tea taster"),
-        command=True,
         problems=("account_not_found", "email_taken", "handle_taken", "last_owner"),
     ),
     ApiOperation(
         "DELETE",
         "/v1/me/token",
         sign_out,
-        GROUP,
         permissions.EVERYBODY,
         {204: None},
-        command=True,
         problems=("account_not_found", "last_admin", "token_not_found"),
     ),
 )

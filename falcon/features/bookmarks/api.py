@@ -24,7 +24,7 @@ from falcon.features.messages.pages import is_deleted
 from falcon.features.read_marks.table import Access
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, check_time, encoded
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, message_not_found, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, check_text
@@ -225,33 +225,29 @@ LINES: Final = (
 
 GROUP: Final = Group("Bookmarks", "Keep messages for yourself.")
 _MARK: Final = Bookmark(examples.ROOM, 1, "Answer by Friday", examples.SAID)
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "PUT",
         "/v1/bookmarks/{room_id}/{seq}",
         set_bookmark,
-        GROUP,
         permissions.READERS,
         {200: _MARK},
         NewBookmark("Answer by Friday"),
-        command=True,
         problems=("message_deleted", "message_not_found", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
         "/v1/bookmarks/{room_id}/{seq}",
         remove_bookmark,
-        GROUP,
         permissions.EVERYBODY,
         {204: None},
-        command=True,
         problems=("message_not_found", "room_not_found"),
     ),
     ApiOperation(
         "GET",
         "/v1/bookmarks",
         list_bookmarks,
-        GROUP,
         permissions.EVERYBODY,
         {
             200: BookmarkPage(

@@ -32,7 +32,7 @@ from falcon.features.sign_in.rules import PasswordAnswer, ReadPassword, SessionA
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import reference
-from falcon.http.api.operation import ApiOperation, Group, PathParameter
+from falcon.http.api.operation import ApiOperation, Group, PathParameter, in_group
 from falcon.http.edge import Edge
 from falcon.http.passwords import NewPassword, check_new
 from falcon.http.problems import Problem, check_scopes, item_not_found, not_allowed, room_not_found, token_unreadable
@@ -358,23 +358,21 @@ GROUP: Final = Group("Invitations", "Links by which people make accounts of thei
 _CODE: Final = PathParameter("The code of the invitation", "7_Y29kZQ", {"type": "string"})
 _INVITATION: Final = PathParameter("The id of the invitation", 7)
 _EXPIRES: Final = "2026-12-02T09:30:00.000Z"
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "POST",
         "/v1/invitations",
         create_invitation,
-        GROUP,
         permissions.Permission("member", more="members invite guests of rooms that they administer"),
         {201: IssuedInvitation(7, "https://chat.example/#invitation=7_Y29kZQ", "member", 1, _EXPIRES, mailed=False)},
         NewInvitation(rooms=(examples.ROOM,)),
-        command=True,
         problems=("not_allowed", "room_not_found", "token_unreadable"),
     ),
     ApiOperation(
         "GET",
         "/v1/invitations",
         list_invitations,
-        GROUP,
         permissions.Permission("member", more="members see their own"),
         {
             200: InvitationList(
@@ -387,18 +385,15 @@ OPERATIONS: Final = (
         "DELETE",
         "/v1/invitations/{invitation_id}",
         delete_invitation,
-        GROUP,
         permissions.Permission("member", more="members end their own"),
         {204: None},
         parameters={"invitation_id": _INVITATION},
-        command=True,
         problems=("item_not_found",),
     ),
     ApiOperation(
         "GET",
         "/v1/invitations/by-code/{code}",
         read_invitation,
-        GROUP,
         permissions.STRANGERS,
         {200: InvitationView("member", ["Tea kitchen"], "Alice", None)},
         parameters={"code": _CODE},
@@ -408,7 +403,6 @@ OPERATIONS: Final = (
         "POST",
         "/v1/invitations/by-code/{code}",
         accept_invitation,
-        GROUP,
         permissions.STRANGERS,
         {201: SIGNED_IN},
         Newcomer("Ben", "tea at four o'clock", "ben"),

@@ -44,7 +44,7 @@ from falcon.http.api.lines import (
     by_room,
     check_time,
 )
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, not_allowed, room_not_found
@@ -532,23 +532,21 @@ LINES: Final = (
 # --- operations -------------------------------------------------------------------------------------------------------
 
 GROUP: Final = Group("Messages", "Send and read messages. Each has a seq, 1, 2, 3 … without gaps.", learned=2)
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "POST",
         "/v1/rooms/{room_id}/messages",
         post_message,
-        GROUP,
         permissions.WRITERS,
         {201: examples.MESSAGE},
         shapes.NewMessage("Who wants some?", mentions=(examples.BEN,)),
-        command=True,
         problems=("not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/messages",
         read_page,
-        GROUP,
         permissions.READERS,
         {200: shapes.Messages([examples.SHOWN], has_before=False, has_after=False)},
         query=shapes.PageQuery,
@@ -558,7 +556,6 @@ OPERATIONS: Final = (
         "GET",
         "/v1/rooms/{room_id}/messages/{seq}",
         read_message,
-        GROUP,
         permissions.READERS,
         {200: examples.SHOWN},
         problems=("message_not_found", "room_not_found"),
@@ -567,11 +564,9 @@ OPERATIONS: Final = (
         "PATCH",
         "/v1/rooms/{room_id}/messages/{seq}",
         edit_message,
-        GROUP,
         permissions.AUTHORS,
         {200: examples.EDITED},
         shapes.MessageChange("Who wants some tea?"),
-        command=True,
         problems=(
             "message_deleted",
             "message_not_found",
@@ -585,10 +580,8 @@ OPERATIONS: Final = (
         "DELETE",
         "/v1/rooms/{room_id}/messages/{seq}",
         delete_message,
-        GROUP,
         permissions.AUTHORS_OR_ADMINS,
         {204: None},
-        command=True,
         problems=("message_not_found", "not_allowed", "not_the_author", "read_only", "room_not_found"),
     ),
 )

@@ -14,7 +14,7 @@ from falcon.features.accounts.table import AccountRow
 from falcon.features.people import search
 from falcon.features.people.table import ALL, LAST, Entry, all_key, key_of, order_of
 from falcon.http.api import examples, permissions
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest
@@ -171,12 +171,12 @@ _BEN: Final = account_shape(
     AccountRow(examples.ALICE, "Alice", "member", examples.MADE),
 )
 GROUP: Final = Group("People and open rooms", "Find them by their names.", learned=4)
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "GET",
         "/v1/accounts/search",
         search_accounts,
-        GROUP,
         permissions.EVERYBODY,
         {200: FoundAccounts([_BEN])},
         query=SearchQuery,
@@ -186,7 +186,6 @@ OPERATIONS: Final = (
         "GET",
         "/v1/rooms/directory",
         list_open_rooms,
-        GROUP,
         permissions.MEMBERS,
         {200: ListedRooms([ListedRoom(examples.ROOM, "Tea kitchen", "For a break", 2, False, examples.SAID)], None)},
         query=DirectoryQuery,

@@ -23,7 +23,7 @@ from falcon.http.api.lines import (
     check_time,
     encoded,
 )
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import message_not_found, room_not_found
 from falcon.http.requests import AuthedRequest
@@ -189,32 +189,28 @@ LINES: Final = (
 # --- operations -------------------------------------------------------------------------------------------------------
 
 GROUP: Final = Group("Pins", "Keep messages in sight of a room.")
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "PUT",
         "/v1/rooms/{room_id}/pins/{seq}",
         add_pin,
-        GROUP,
         permissions.WRITERS,
         {200: Pin(examples.ROOM, 1, examples.BEN, examples.SAID)},
-        command=True,
         problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
         "/v1/rooms/{room_id}/pins/{seq}",
         remove_pin,
-        GROUP,
         permissions.WRITERS,
         {204: None},
-        command=True,
         problems=("message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/pins",
         list_pins,
-        GROUP,
         permissions.READERS,
         {200: Pins([PinnedMessage(examples.SHOWN, examples.BEN, examples.SAID)])},
         problems=("room_not_found",),

@@ -37,7 +37,7 @@ from falcon.http.api.lines import (
     encoded,
 )
 from falcon.http.api.lists import page_of, start_of
-from falcon.http.api.operation import ApiOperation, Group, PathParameter
+from falcon.http.api.operation import ApiOperation, Group, PathParameter, in_group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import invalid, message_not_found, room_not_found
@@ -257,15 +257,14 @@ _EMOJI: Final = {
     )
 }
 GROUP: Final = Group("Reactions", "React to messages with emoji.")
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "PUT",
         "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
         add_reaction,
-        GROUP,
         permissions.WRITERS,
         {200: ReactionCount(examples.ROOM, 1, "👍", 1)},
-        command=True,
         parameters=_EMOJI,
         problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
@@ -273,10 +272,8 @@ OPERATIONS: Final = (
         "DELETE",
         "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
         remove_reaction,
-        GROUP,
         permissions.WRITERS,
         {204: None},
-        command=True,
         parameters=_EMOJI,
         problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
@@ -284,7 +281,6 @@ OPERATIONS: Final = (
         "GET",
         "/v1/rooms/{room_id}/messages/{seq}/reactions",
         list_reactions,
-        GROUP,
         permissions.READERS,
         {200: Reactions([ReactionEntry("👍", examples.BEN, "2026-11-25T09:31:00.123Z")], None)},
         query=ReactionsQuery,

@@ -11,7 +11,7 @@ from falcon.features.read_marks.rules import MoveRead, ReadAnswer
 from falcon.http import shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lists import page_of, start_of
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.command_client import CommandResult, StaleView
 from falcon.http.edge import Edge
 from falcon.http.problems import invalid, message_not_found, room_not_found
@@ -94,23 +94,21 @@ async def list_readers(edge: Edge, request: AuthedRequest) -> BytesResponse:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 GROUP: Final = Group("Read marks", "How far you have read.", learned=6)
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "PUT",
         "/v1/rooms/{room_id}/read",
         move_read,
-        GROUP,
         permissions.READERS,
         {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
         shapes.ReadMarkShape(1),
-        command=True,
         problems=("not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/messages/{seq}/readers",
         list_readers,
-        GROUP,
         permissions.READERS,
         {200: MessageReaders([MessageReader(examples.BEN, "Ben", 1)], None)},
         query=ListQuery,

@@ -45,7 +45,7 @@ from falcon.http.api.lines import (
     check_time,
     reference,
 )
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import (
@@ -495,63 +495,57 @@ _SUMMARY: Final = shapes.RoomSummary(
 )
 OPERATIONS: Final = (
     *members.OPERATIONS,
-    ApiOperation(
-        "POST",
-        "/v1/rooms",
-        create_room,
+    *in_group(
         ROOMS,
-        permissions.MEMBERS,
-        {201: _ROOM},
-        shapes.NewRoom("Tea kitchen", "For a break", (shapes.NewMember(examples.BEN),)),
-        command=True,
+        ApiOperation(
+            "POST",
+            "/v1/rooms",
+            create_room,
+            permissions.MEMBERS,
+            {201: _ROOM},
+            shapes.NewRoom("Tea kitchen", "For a break", (shapes.NewMember(examples.BEN),)),
+        ),
+        ApiOperation(
+            "GET",
+            "/v1/rooms",
+            list_rooms,
+            permissions.EVERYBODY,
+            {200: shapes.Rooms([_SUMMARY], None)},
+            query=shapes.ListQuery,
+        ),
+        ApiOperation(
+            "GET", "/v1/rooms/{room_id}", read_room, permissions.READERS, {200: _ROOM}, problems=("room_not_found",)
+        ),
     ),
-    ApiOperation(
-        "GET",
-        "/v1/rooms",
-        list_rooms,
-        ROOMS,
-        permissions.EVERYBODY,
-        {200: shapes.Rooms([_SUMMARY], None)},
-        query=shapes.ListQuery,
-    ),
-    ApiOperation(
-        "GET",
-        "/v1/rooms/{room_id}",
-        read_room,
-        ROOMS,
-        permissions.READERS,
-        {200: _ROOM},
-        problems=("room_not_found",),
-    ),
-    ApiOperation(
-        "PATCH",
-        "/v1/rooms/{room_id}",
-        change_room,
+    *in_group(
         CHANGES,
-        permissions.Permission(room=("admin",), more="`default`: administrators and owners of Falcon"),
-        {200: _ROOM},
-        shapes.RoomChange(name="Coffee kitchen", open=True),
-        command=True,
-        problems=("not_allowed", "room_not_found"),
+        ApiOperation(
+            "PATCH",
+            "/v1/rooms/{room_id}",
+            change_room,
+            permissions.Permission(room=("admin",), more="`default`: administrators and owners of Falcon"),
+            {200: _ROOM},
+            shapes.RoomChange(name="Coffee kitchen", open=True),
+            problems=("not_allowed", "room_not_found"),
+        ),
+        ApiOperation(
+            "DELETE",
+            "/v1/rooms/{room_id}",
+            delete_room,
+            permissions.ROOM_ADMINS,
+            {204: None},
+            problems=("not_allowed", "room_not_found"),
+        ),
     ),
-    ApiOperation(
-        "DELETE",
-        "/v1/rooms/{room_id}",
-        delete_room,
-        CHANGES,
-        permissions.ROOM_ADMINS,
-        {204: None},
-        command=True,
-        problems=("not_allowed", "room_not_found"),
-    ),
-    ApiOperation(
-        "PUT",
-        "/v1/direct/{account_id}",
-        open_direct,
+    *in_group(
         MEMBERS,
-        permissions.MEMBERS,
-        {200: _ROOM, 201: _ROOM},
-        command=True,
-        problems=("account_not_found",),
+        ApiOperation(
+            "PUT",
+            "/v1/direct/{account_id}",
+            open_direct,
+            permissions.MEMBERS,
+            {200: _ROOM, 201: _ROOM},
+            problems=("account_not_found",),
+        ),
     ),
 )

@@ -13,7 +13,7 @@ from falcon.features.rooms.rules import MemberAnswer, PutMember, RemoveMember
 from falcon.http import shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lists import page_of, start_of
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import account_not_found, room_not_found
 from falcon.http.requests import AuthedRequest, read_ids
@@ -104,12 +104,12 @@ async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 MEMBERS: Final = Group("Members", "Who is in a room, with which role, and what authors are called.", learned=5)
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    MEMBERS,
     ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/members",
         list_members,
-        MEMBERS,
         permissions.READERS,
         {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
         query=shapes.ListQuery,
@@ -119,28 +119,23 @@ OPERATIONS: Final = (
         "PUT",
         "/v1/rooms/{room_id}/members/{account_id}",
         put_member,
-        MEMBERS,
         permissions.Permission(room=("admin",), more="an open room: every account but guests for itself"),
         {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
         shapes.MemberRole("member"),
-        command=True,
         problems=("account_not_found", "last_admin", "not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
         "/v1/rooms/{room_id}/members/{account_id}",
         remove_member,
-        MEMBERS,
         permissions.ROOM_ADMINS_OR_ONESELF,
         {204: None},
-        command=True,
         problems=("account_not_found", "last_admin", "not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/authors",
         list_authors,
-        MEMBERS,
         permissions.READERS,
         {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
         query=shapes.AuthorsQuery,

@@ -20,7 +20,7 @@ from falcon.features.search.index import Has, Key, SearchIndex, Wanted
 from falcon.features.search.snippets import Snippet, snippet_of
 from falcon.features.search.terms import QUERY_CHARS_MAX, TERMS_MAX, WrongQuery, matches, parse
 from falcon.http.api import examples, permissions
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, wrong_cursor
 from falcon.http.read_your_writes import WAIT_SECONDS_MAX
@@ -251,12 +251,12 @@ def _decode_cursor(text: str, sort: str) -> _Cursor:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 GROUP: Final = Group("Search", "Find messages by their words.")
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "GET",
         "/v1/search",
         search,
-        GROUP,
         permissions.EVERYBODY,
         {
             200: FoundMessages(

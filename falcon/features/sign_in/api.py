@@ -27,7 +27,7 @@ from falcon.features.sign_in.rules import (
 )
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples, permissions
-from falcon.http.api.operation import ApiOperation, Group, PathParameter
+from falcon.http.api.operation import ApiOperation, Group, PathParameter, in_group
 from falcon.http.edge import Edge
 from falcon.http.passwords import CHARS_MAX, NewPassword, check_new
 from falcon.http.problems import (
@@ -460,12 +460,12 @@ GROUP: Final = Group("Signing in", "With a password, with a link from an adminis
 _CODE: Final = PathParameter("The code of the link", "130_Y29kZQ", {"type": "string"})
 _SESSION: Final = PathParameter("The id of the session", 2)
 SIGNED_IN: Final = SignedIn(examples.PROFILE, 2, "2026-12-25T09:30:00.000Z")
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "GET",
         "/v1/sign-in",
         ways_to_sign_in,
-        GROUP,
         permissions.STRANGERS,
         {200: SignInWays(True, [ProviderShape("keycloak", "Our company")])},
     ),
@@ -473,7 +473,6 @@ OPERATIONS: Final = (
         "POST",
         "/v1/sign-in",
         sign_in,
-        GROUP,
         permissions.STRANGERS,
         {201: SIGNED_IN},
         PasswordSignIn("ben", "tea at four o'clock"),
@@ -483,7 +482,6 @@ OPERATIONS: Final = (
         "GET",
         "/v1/sign-in/by-code/{code}",
         read_sign_in_link,
-        GROUP,
         permissions.STRANGERS,
         {200: LinkOwner("Ben", has_password=True)},
         parameters={"code": _CODE},
@@ -493,7 +491,6 @@ OPERATIONS: Final = (
         "POST",
         "/v1/sign-in/by-code/{code}",
         use_sign_in_link,
-        GROUP,
         permissions.STRANGERS,
         {201: SIGNED_IN},
         LinkPassword("tea at four o'clock"),
@@ -504,28 +501,23 @@ OPERATIONS: Final = (
         "POST",
         "/v1/accounts/{account_id}/sign-in-link",
         issue_sign_in_link,
-        GROUP,
         permissions.ADMINS,
         {201: SignInLink("https://chat.example/#sign-in=130_Y29kZQ", "2026-11-26T09:30:00.000Z", mailed=False)},
         shapes.NewLink(),
-        command=True,
         problems=("account_not_found", "token_unreadable"),
     ),
     ApiOperation(
         "PUT",
         "/v1/me/password",
         set_password,
-        GROUP,
         permissions.EVERYBODY,
         {204: None},
         PasswordChange("tea at four o'clock", "coffee at ten"),
-        command=True,
     ),
     ApiOperation(
         "GET",
         "/v1/sessions",
         list_sessions,
-        GROUP,
         permissions.EVERYBODY,
         {200: Sessions([Session(2, examples.MADE, examples.MADE, "Firefox", "192.0.2.7", True)])},
     ),
@@ -533,41 +525,33 @@ OPERATIONS: Final = (
         "DELETE",
         "/v1/sessions/{session_id}",
         end_session,
-        GROUP,
         permissions.EVERYBODY,
         {204: None},
         parameters={"session_id": _SESSION},
-        command=True,
         problems=("account_not_found", "item_not_found", "last_admin"),
     ),
     ApiOperation(
         "DELETE",
         "/v1/sessions",
         end_other_sessions,
-        GROUP,
         permissions.EVERYBODY,
         {204: None},
-        command=True,
     ),
     ApiOperation(
         "DELETE",
         "/v1/session",
         end_current_session,
-        GROUP,
         permissions.EVERYBODY,
         {204: None},
-        command=True,
         problems=("account_not_found", "item_not_found", "last_admin"),
     ),
     ApiOperation(
         "POST",
         "/v1/accounts/{account_id}/sign-out",
         sign_out_everywhere,
-        GROUP,
         permissions.ONESELF,
         {204: None},
         shapes.Nothing(),
-        command=True,
         problems=("account_not_found",),
     ),
 )

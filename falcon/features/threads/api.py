@@ -28,7 +28,7 @@ from falcon.features.threads.table import known_thread
 from falcon.http import shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, check_time, reference
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import message_not_found, room_not_found
@@ -289,44 +289,33 @@ _LISTED: Final = ListedThread(
     updated_at=examples.SAID,
     root=examples.LAST,
 )
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "PUT",
         "/v1/rooms/{room_id}/messages/{seq}/thread",
         thread,
-        GROUP,
         permissions.WRITERS,
         {200: _THREAD, 201: _THREAD},
-        command=True,
         problems=("message_deleted", "message_not_found", "not_allowed", "read_only", "room_not_found"),
     ),
     ApiOperation(
         "PUT",
         "/v1/rooms/{room_id}/follow",
         follow,
-        GROUP,
         permissions.READERS,
         {204: None},
-        command=True,
         problems=("not_allowed", "room_not_found"),
     ),
     ApiOperation(
         "DELETE",
         "/v1/rooms/{room_id}/follow",
         unfollow,
-        GROUP,
         permissions.READERS,
         {204: None},
-        command=True,
         problems=("not_allowed", "room_not_found"),
     ),
     ApiOperation(
-        "GET",
-        "/v1/threads",
-        list_threads,
-        GROUP,
-        permissions.EVERYBODY,
-        {200: Threads([_LISTED], None)},
-        query=ThreadsQuery,
+        "GET", "/v1/threads", list_threads, permissions.EVERYBODY, {200: Threads([_LISTED], None)}, query=ThreadsQuery
     ),
 )

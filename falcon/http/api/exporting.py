@@ -31,7 +31,7 @@ from falcon.http import shapes
 from falcon.http.api import importing, permissions
 from falcon.http.api.importing import LINE_KINDS
 from falcon.http.api.lines import encoded
-from falcon.http.api.operation import ApiOperation
+from falcon.http.api.operation import ApiOperation, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
 from falcon.http.requests import AuthedRequest, identity
@@ -369,14 +369,7 @@ async def _with_followers(edge: Edge, room_id: RoomId, first: Seq, rows: Sequenc
 
 # --- operations -------------------------------------------------------------------------------------------------------
 
-OPERATIONS: Final = (
-    ApiOperation(
-        "GET",
-        "/v1/export",
-        export_lines,
-        importing.GROUP,
-        permissions.ADMINS,
-        {200: None},
-        query=shapes.ExportQuery,
-    ),
+OPERATIONS: Final = in_group(
+    importing.GROUP,
+    ApiOperation("GET", "/v1/export", export_lines, permissions.ADMINS, {200: None}, query=shapes.ExportQuery),
 )

@@ -18,7 +18,7 @@ from falcon.features.threads import api as threads
 from falcon.http import shapes
 from falcon.http.api import examples, permissions
 from falcon.http.api.lines import Checks, ImportCommands, LineKind, OfARoom
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken, not_json, wrong_media_type
 from falcon.http.requests import AuthedRequest, from_validation, read_body
@@ -102,12 +102,12 @@ def _parse(lines: Sequence[bytes]) -> list[Any]:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 GROUP: Final = Group("Import and export", "For admins of Falcon.", learned=9)
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "POST",
         "/v1/import",
         import_lines,
-        GROUP,
         permissions.ADMINS,
         {200: shapes.Imported({"al": examples.ALICE}, {}, 0, 0)},
         accounts.AccountLineShape("old-chat", "al", "Alice"),

@@ -63,6 +63,7 @@ _TOO_LARGE_BODY: Final = 413
 
 
 _READING: Final = ("/v1/stream/tickets",)  # commands that change nothing
+_WITHOUT_KEY: Final = (*_READING, "/v1/rooms/{room_id}/typing", "/v1/import")  # done twice they do no harm
 
 
 class ApiOperation(msgspec.Struct, frozen=True):
@@ -71,24 +72,28 @@ class ApiOperation(msgspec.Struct, frozen=True):
 
     ``permission``: its row in the table of who may do what. ``answers``: an example of the body by status; None for no
     body. ``body``: an example of it. ``one_of``: its types, if there are several. The types of these examples are the
-    ones that validate, so that an example cannot have a field that its type does not have. ``command``: it takes an
-    Idempotency-Key. ``parameters``: those of the path that no other feature has. ``problems``: the codes that it
-    answers with beside the ones that any such request can get.
+    ones that validate, so that an example cannot have a field that its type does not have. ``parameters``: those of
+    the path that no other feature has. ``problems``: the codes that it answers with beside the ones that any such
+    request can get.
     """
 
     method: str
     path: str
     handler: Handler | None
-    group: Group
     permission: Permission
     answers: dict[int, Any]
     body: Any = None
     one_of: Any = None
     query: Any = None
-    command: bool = False
     media_type: str = "application/json"
     parameters: Mapping[str, PathParameter] = MappingProxyType({})
     problems: tuple[str, ...] = ()
+    group: Group = Group("", "")
+
+    @property
+    def command(self) -> bool:
+        """True if it takes an Idempotency-Key."""
+        return self.method != "GET" and not self.permission.is_public and self.path not in _WITHOUT_KEY
 
     @property
     def summary(self) -> str:
@@ -143,3 +148,7 @@ class ApiOperation(msgspec.Struct, frozen=True):
                 if status != _TOO_LARGE_BODY or self.method != "GET":
                     found.setdefault(status, []).append(code)
         return dict(sorted(found.items()))
+
+
+def in_group(group: Group, *operations: ApiOperation) -> tuple[ApiOperation, ...]:
+    return tuple(msgspec.structs.replace(each, group=group) for each in operations)

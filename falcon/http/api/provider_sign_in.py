@@ -21,7 +21,7 @@ from falcon.features.sign_in.rules import SignIn
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import permissions
 from falcon.http.api.lines import reference
-from falcon.http.api.operation import ApiOperation, PathParameter
+from falcon.http.api.operation import ApiOperation, PathParameter, in_group
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, item_not_found
 from falcon.http.providers import BEGUN_SECONDS, Begun, Person, Provider, ProviderAway, SignInRefused, sealed, unsealed
@@ -196,12 +196,12 @@ def _see_other(url: str, *headers: tuple[bytes, bytes]) -> BytesResponse:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 _PROVIDER: Final = PathParameter("The name of the provider", "keycloak", {"type": "string"})
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "GET",
         "/v1/sign-in/{provider}",
         begin_provider_sign_in,
-        GROUP,
         permissions.STRANGERS,
         {303: None},
         query=BeginQuery,
@@ -212,7 +212,6 @@ OPERATIONS: Final = (
         "GET",
         "/v1/sign-in/{provider}/callback",
         end_provider_sign_in,
-        GROUP,
         permissions.STRANGERS,
         {303: None},
         parameters={"provider": _PROVIDER},

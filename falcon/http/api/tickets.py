@@ -6,7 +6,7 @@ import msgspec
 
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import permissions
-from falcon.http.api.operation import ApiOperation, Group
+from falcon.http.api.operation import ApiOperation, Group, in_group
 from falcon.http.edge import Edge
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse, json_response
@@ -34,12 +34,12 @@ async def issue_ticket(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 STREAM: Final = "/v1/stream"
 GROUP: Final = Group("Stream", "Hear what happens as it happens, and resume after a disconnection.", learned=4)
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    GROUP,
     ApiOperation(
         "GET",
         STREAM,
         None,
-        GROUP,
         permissions.EVERYBODY,
         {200: None},
         query=StreamQuery,
@@ -50,7 +50,6 @@ OPERATIONS: Final = (
         "POST",
         "/v1/stream/tickets",
         issue_ticket,
-        GROUP,
         permissions.EVERYBODY,
         {201: Ticket("MTMwLjE3NjQwNjMwMDA")},
         shapes.Nothing(),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from falcon.http.api import permissions, tickets
-from falcon.http.api.operation import ApiOperation
+from falcon.http.api.operation import ApiOperation, in_group
 from falcon.http.edge import Edge
 from falcon.http.limits.limiter import refused
 from falcon.http.problems import not_joined, read_only, room_not_found
@@ -35,12 +35,12 @@ async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 # --- operations -------------------------------------------------------------------------------------------------------
 
-OPERATIONS: Final = (
+OPERATIONS: Final = in_group(
+    tickets.GROUP,
     ApiOperation(
         "POST",
         "/v1/rooms/{room_id}/typing",
         say_typing,
-        tickets.GROUP,
         permissions.WRITERS,
         {204: None},
         problems=("not_allowed", "read_only", "room_not_found"),
