@@ -16,7 +16,7 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 # Where a test that misses a program fails instead of being skipped: checkov and kubernetes-validate, and locust.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
-.PHONY: run test check check-rules check-tests bench load faults chaos simulate attack fuzz cluster \
+.PHONY: run test test-again check check-rules check-tests bench load faults chaos simulate attack fuzz cluster \
 	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-trial k8s-down checkers lock clean help
 
 help:            ## this list
@@ -27,6 +27,9 @@ run: $(VENV)/.run            ## start Falcon on this machine (ARGS="--json" pass
 
 test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	$(BIN)/python -m pytest tests --numprocesses $(ABREAST) --durations 40 --durations-min 5
+
+test-again: $(VENV)/.dev     ## the tests that failed in the last run, alone, up to the first that fails again
+	$(BIN)/python -m pytest tests --last-failed --last-failed-no-failures none --exitfirst --verbose
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	@$(MAKE) --no-print-directory -j2 --output-sync check-rules check-tests
