@@ -53,12 +53,7 @@ class TokenIssuedV1(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class TokenIssuedV2(msgspec.Struct, frozen=True, omit_defaults=True):
-    organization_id: int
-    account_id: int
-    token_id: int
-    token_hash: str
-    created_at: int
+class TokenIssuedV2(TokenIssuedV1, frozen=True, omit_defaults=True):
     kind: Literal["token", "session"] = "token"
     name: str = ""
     scopes: tuple[Literal["read", "write", "tokens", "export", "admin"], ...] | None = None

@@ -40,15 +40,7 @@ class RoomCreatedV1(msgspec.Struct, frozen=True, omit_defaults=True):
     imported_as: str | None = None
 
 
-class RoomCreatedV2(msgspec.Struct, frozen=True, omit_defaults=True):
-    organization_id: int
-    room_id: int
-    kind: RoomKindV1
-    name: str
-    description: str
-    created_at: int
-    members: tuple[MembershipV1, ...]
-    imported_as: str | None = None
+class RoomCreatedV2(RoomCreatedV1, frozen=True, omit_defaults=True):
     open: bool = False
     default: bool = False
     names: tuple[str, ...] = ()
@@ -77,12 +69,7 @@ class RoomChangedV1(msgspec.Struct, frozen=True):
     last_seq: int
 
 
-class RoomChangedV2(msgspec.Struct, frozen=True, omit_defaults=True):
-    room_id: int
-    name: str
-    description: str
-    created_at: int
-    last_seq: int
+class RoomChangedV2(RoomChangedV1, frozen=True, omit_defaults=True):
     open: bool = False
     default: bool = False
     was_name: str = ""
@@ -99,13 +86,7 @@ class RoomDeletedV1(msgspec.Struct, frozen=True):
     last_seq: int
 
 
-class RoomDeletedV2(msgspec.Struct, frozen=True, omit_defaults=True):
-    room_id: int
-    members: tuple[MembershipV1, ...]
-    name: str
-    description: str
-    created_at: int
-    last_seq: int
+class RoomDeletedV2(RoomDeletedV1, frozen=True, omit_defaults=True):
     open: bool = False
     default: bool = False
 
@@ -117,11 +98,7 @@ class MemberJoinedV1(msgspec.Struct, frozen=True):
     read_seq: int
 
 
-class MemberJoinedV2(msgspec.Struct, frozen=True, omit_defaults=True):
-    room_id: int
-    account_id: int
-    role: RoleV1
-    read_seq: int
+class MemberJoinedV2(MemberJoinedV1, frozen=True, omit_defaults=True):
     members: int | None = None
 
 
@@ -131,10 +108,7 @@ class MemberLeftV1(msgspec.Struct, frozen=True):
     role: RoleV1
 
 
-class MemberLeftV2(msgspec.Struct, frozen=True, omit_defaults=True):
-    room_id: int
-    account_id: int
-    role: RoleV1
+class MemberLeftV2(MemberLeftV1, frozen=True, omit_defaults=True):
     members: int | None = None
 
 
@@ -165,20 +139,11 @@ class RoomAnswerV2(msgspec.Struct, frozen=True, tag="room-answer.v2", omit_defau
 
 
 def _created_v3(event: RoomCreated) -> RoomCreatedV3:
-    return RoomCreatedV3(
-        event.organization_id,
-        event.room_id,
-        event.kind,
-        event.name,
-        event.description,
-        event.created_at,
-        _members_v1(event.members),
-        event.imported_as,
-        event.open,
-        event.default,
-        event.names,
-        event.parent,
+    room_id, kind, name, description, created_at, _, imported_as, organization_id, *later = msgspec.structs.astuple(
+        event
     )
+    members = _members_v1(event.members)
+    return RoomCreatedV3(organization_id, room_id, kind, name, description, created_at, members, imported_as, *later)
 
 
 def _created(stored: RoomCreatedV1 | RoomCreatedV2 | RoomCreatedV3) -> RoomCreated:
@@ -190,17 +155,8 @@ def _created(stored: RoomCreatedV1 | RoomCreatedV2 | RoomCreatedV3) -> RoomCreat
 
 
 def _deleted_v2(event: RoomDeleted) -> RoomDeletedV2:
-    members = _members_v1(event.members)
-    return RoomDeletedV2(
-        event.room_id,
-        members,
-        event.name,
-        event.description,
-        event.created_at,
-        event.last_seq,
-        event.open,
-        event.default,
-    )
+    room_id, _, *rest = msgspec.structs.astuple(event)
+    return RoomDeletedV2(room_id, _members_v1(event.members), *rest)
 
 
 def _deleted(stored: RoomDeletedV1 | RoomDeletedV2) -> RoomDeleted:
