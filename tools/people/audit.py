@@ -58,6 +58,8 @@ class Audit:
         self._skipped = skipped
         self._position = ""  # of the log's last events
         self._tokens: dict[int, dict[int, list[str]]] = {}  # of each message, by room and seq, the newest last
+        self._parents: dict[int, int] = {}  # the rooms of threads
+        self._standing: dict[str, list[tuple[int, int]]] = {}  # rooms and seqs of the newest tokens
 
     async def run(self, events: Iterable[Recorded]) -> None:
         """``events``: all of the log, read in a thread. Raises what reading them raises."""
@@ -117,8 +119,10 @@ class Audit:
             for seq in chance.sample(seqs, min(len(seqs), _SEARCHED_MAX)):
                 for token in {*said[seq]} - {DELETED}:
                     hits = (await client.search(token, room_id=room)).hits
-                    wanted = [(room, seq)] if token == said[seq][-1] else []
-                    if (found := [(hit.room_id, hit.message.seq) for hit in hits]) != wanted:
+                    found = sorted((hit.room_id, hit.message.seq) for hit in hits)
+                    there = self._standing.get(token, ())
+                    wanted = sorted(place for place in there if room in (place[0], self._parents.get(place[0])))
+                    if found != wanted:
                         wrong = f"room {room}: a search for {token} finds {found}, not {wanted}"
                         self._history.note(Operation(kind="wrong", name=wrong))
 
@@ -157,10 +161,15 @@ class Audit:
             self._history.note(logged := _logged(recorded))
             if self._is_searched and logged.seq and (logged.room, logged.seq) not in self._skipped:
                 self._tokens.setdefault(logged.room, {}).setdefault(logged.seq, []).append(logged.token)
+                if logged.parent:
+                    self._parents[logged.room] = logged.parent
             last[recorded.envelope.partition] = recorded.offset
             identities.take(recorded.envelope.event)
             if self._log is not None:
                 self._log.take(recorded)
+        for room, said in self._tokens.items():
+            for seq, tokens in said.items():
+                self._standing.setdefault(tokens[-1], []).append((room, seq))
         for wrong in identities.settle():
             self._history.note(Operation(kind="wrong", name=wrong))
         self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
@@ -229,4 +238,6 @@ def _logged(recorded: Recorded) -> Operation:
         message = event.message
         op.room, op.seq = message.room_id, message.seq
         op.token = DELETED if message.deleted else token_of(message.text)
+    if isinstance(event, MessagePosted):
+        op.parent = event.parent or 0
     return op

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypeVar
 
-from tools.people.history import DELETED, Operation, Seen, name_of, version_of
+from tools.people.history import DELETED, Operation, Seen, is_in_both, name_of, version_of
 
 # Past this no answer is late, it is missing: five seconds for a command, two waits of two for what it has to read.
 ANSWER_SECONDS: Final = 15.0
@@ -83,7 +83,8 @@ class Checker:
         self._answers: dict[str, Operation] = {}
         self._open: dict[str, Operation] = {}  # keys whose outcome is not known yet
         self._tried: set[str] = set()  # names of all messages that were ever sent
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, dict[int, int]] = {}  # of a name: the seq, by room
+        self._lines: dict[str, Operation] = {}  # messages whose line in the room must follow, by partition
         self._changes: dict[Place, _Changes] = defaultdict(_Changes)
         self._last: dict[tuple[int, int], int] = {}  # session, room: the last seq that it knows of
         self._listed: dict[tuple[int, int], int] = {}  # the same, by lists of rooms and by what it wrote
@@ -151,6 +152,8 @@ class Checker:
         """The violations, once all operations have been taken."""
         for room_id, room in self._rooms.items():
             self._settle_room(room_id, room)
+        for message in self._lines.values():
+            self._has_no_line(message)
         self._settle_keys()
         self._settle_members()
         self._settle_late()
@@ -233,18 +236,9 @@ class Checker:
         at = (op.session, op.room)
         match op.kind:
             case "post":
-                self._place(op, op.room, op.seq, op.token)
-                room = self._rooms[op.room]
-                room.posted[op.seq], room.reach = op.token, max(room.reach, op.seq)
-                self._last[at] = max(self._last.get(at, 0), op.seq)
-                self._listed[at] = max(self._listed.get(at, 0), op.seq)
-                if not self._alone:
-                    self._know(op.session, op.room, op.seq, 0)
-                    _forget(room.named)
-                    _forget(room.posted)
-                    _forget(self._places)
-                    _forget(self._changes)
-                    _forget(self._versions)
+                self._take_posted(op, op.room, op.seq)
+                if op.parent:
+                    self._take_posted(op, op.parent, op.in_room)
                 if op.position:
                     self._logged_at[name_of(op.token)] = op.position
             case "edit" | "delete":
@@ -261,19 +255,35 @@ class Checker:
                 if self._threads.setdefault(op.name, op.room) != op.room:
                     self._wrong(op, f"two threads of message {op.name}: {self._threads[op.name]} and {op.room}")
 
+    def _take_posted(self, op: Operation, room_id: int, seq: int) -> None:
+        self._place(op, room_id, seq, op.token)
+        room, at = self._rooms[room_id], (op.session, room_id)
+        room.posted[seq], room.reach = op.token, max(room.reach, seq)
+        self._last[at] = max(self._last.get(at, 0), seq)
+        self._listed[at] = max(self._listed.get(at, 0), seq)
+        if not self._alone:
+            self._know(op.session, room_id, seq, 0)
+            _forget(room.named)
+            _forget(room.posted)
+            _forget(self._places)
+            _forget(self._changes)
+            _forget(self._versions)
+
     def _know(self, session: int, room: int, seq: int, version: int) -> None:
         known = (session, room, seq)
         self._versions[known] = max(self._versions.get(known, 0), version)
 
     def _place(self, op: Operation, room: int, seq: int, token: str) -> None:
-        """Each place has one message, and each message one place, for all readers and for ever."""
+        """Each place has one message, and each message one place, for all readers and for ever. A message that stands
+        in a thread and in its room has one in each."""
         if token == DELETED:
             return
         name = name_of(token)
         if self._rooms[room].named.setdefault(seq, name) != name:
             self._wrong(op, f"{name} stands at {seq}, where {self._rooms[room].named[seq]} stood before")
-        if self._places.setdefault(name, (room, seq)) != (room, seq):
-            self._wrong(op, f"{name} stands at {(room, seq)} and at {self._places[name]}")
+        places = self._places.setdefault(name, {})
+        if places.setdefault(room, seq) != seq or len(places) > 1 + is_in_both(token):
+            self._wrong(op, f"{name} stands at {(room, seq)}, and by room at {places}")
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -312,6 +322,7 @@ class Checker:
     def _take_logged(self, op: Operation) -> None:
         if op.key:
             self._keys_logged[op.key] += 1
+        self._take_line(op)
         logged = self._rooms[op.room].logged
         if op.name == "MessagePosted":
             if op.seq != len(logged) + 1:
@@ -333,6 +344,23 @@ class Checker:
                 self._wrong(op, f"{op.token or 'a deletion'} of {op.seq} follows {logged[op.seq - 1][1]} in the log")
             else:
                 logged[op.seq - 1] = (op.seq, op.token)
+
+    def _take_line(self, op: Operation) -> None:
+        """One append has a thread's message, the change of the thread, and the line in its room, in this order."""
+        partition, is_posted = op.position.partition(":")[0], op.name == "MessagePosted"
+        message = self._lines.pop(partition, None)
+        if message is not None and op.name == "ThreadChanged":
+            self._lines[partition] = message
+        elif message is not None and not (is_posted and op.token == message.token and op.room != message.room):
+            self._has_no_line(message)
+        elif message is None and is_posted and is_in_both(op.token):
+            if op.parent:
+                self._lines[partition] = op
+            else:
+                self._wrong(op, "is a line in a room, and follows no message of a thread")
+
+    def _has_no_line(self, message: Operation) -> None:
+        self._wrong(message, "has no line in the thread's room in the same append")
 
     def _take_summary(self, op: Operation) -> None:
         last = max((len(final) for final in self._rooms[op.room].finals.values()), default=op.seq)

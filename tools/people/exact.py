@@ -8,7 +8,7 @@ they ask again with the same key.
 import asyncio
 import copy
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,6 +22,7 @@ _PAGE: Final = 50
 _KEPT: Final = 12  # pages with their ETag, for later
 _PINS_MAX: Final = 100  # of a room, as docs/building.md has it
 _DONE: Final = 40  # commands that may be asked again
+_IN_ROOM: Final = 0.3  # of the answers in threads, also posted in the room
 
 
 @dataclass
@@ -54,6 +55,18 @@ class Room:
         mark = self.marks[account_id]
         mentions = sum(account_id in each.mentions and not each.deleted for each in self.messages[mark:])
         return mark, len(self.messages) - mark, mentions
+
+    def post(self, message: Message) -> None:
+        """The author's mark moves along if all was read."""
+        if self.marks[message.author] == len(self.messages):
+            self.marks[message.author] += 1
+        self.messages.append(message)
+
+    def places(self, room_id: int, text: str) -> list[tuple[int, int]]:
+        """The rooms and seqs at which the text stands now, here and in the threads."""
+        texts = {room_id: [each.text for each in self.messages]}
+        texts |= {thread.room_id: [said for _, said in thread.said] for thread in self.threads.values()}
+        return [(room, seq) for room, each in texts.items() for seq, said in enumerate(each, 1) if said == text]
 
 
 @dataclass
@@ -139,6 +152,11 @@ class Exact(Asking):
         self.told = copy.deepcopy(told)
         self._positions = {}
 
+    def told_threads(self) -> dict[int, int]:
+        """The threads, each with its room."""
+        rooms = self.told.rooms.items()
+        return {thread.room_id: room_id for room_id, room in rooms for thread in room.threads.values()}
+
     # --- what they do -------------------------------------------------------------------------------------------------
 
     async def open_rooms(self, count: int) -> None:
@@ -196,10 +214,10 @@ class Exact(Asking):
         """Search for every message. Stop at the first mistake."""
         for room_id, room in self.told.rooms.items():
             person = self._member_of(room)
-            for seq, message in enumerate(room.messages, 1):
+            for token in _tokens(room):
                 if self.wrong:
                     return
-                await self._find(person, room_id, room, seq, message.version)
+                await self._find(person, room_id, room, token)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -220,9 +238,7 @@ class Exact(Asking):
             fields = {"seq": seq, "text": text, "mentions": mentions, "author_id": person.account_id}
             reply = await self._command(person, "POST", path, body, 201, fields)
             if reply is not None:
-                if room.marks[person.account_id] == seq - 1:
-                    room.marks[person.account_id] = seq
-                room.messages.append(Message(person.account_id, token, text, text, frozenset(mentions)))
+                room.post(Message(person.account_id, token, text, text, frozenset(mentions)))
                 self.posted(reply.body["posted_at"])
 
     async def _edit(self) -> None:
@@ -290,7 +306,8 @@ class Exact(Asking):
             room.pins.pop(seq, None)
 
     async def _answer(self) -> None:
-        """In the thread of a message, also of one that has none yet, and also without a right to it."""
+        """In the thread of a message, also of one that has none yet, and also without a right to it. Some answers come
+        in the room, too, in the same moment."""
         person, room_id, room = self._anybody()
         if not room.messages:
             return
@@ -308,11 +325,17 @@ class Exact(Asking):
                 thread = room.threads[seq] = Thread(reply.body["room_id"])
         if thread is None:
             return
-        text = f"{self._name}-{self._number} answers"
-        fields: dict[str, Any] = {"seq": len(thread.said) + 1, "text": text} if may == 201 else {}
-        reply = await self._command(person, "POST", f"/v1/rooms/{thread.room_id}/messages", {"text": text}, may, fields)
+        in_room = self.chance.random() < _IN_ROOM
+        token = f"{self._name}-{self._number}{'+' * in_room}"
+        text, mentions = spoken(f"{token}/0"), self._some(room)
+        body = {"text": text, "mentions": mentions, "also_in_room": in_room}
+        fields = {"seq": len(thread.said) + 1, "text": text, "in_room": len(room.messages) + 1 if in_room else None}
+        path = f"/v1/rooms/{thread.room_id}/messages"
+        reply = await self._command(person, "POST", path, body, may, fields if may == 201 else {})
         if reply is not None and may == 201:
             thread.said.append((person.account_id, text))
+            if in_room:
+                room.post(Message(person.account_id, token, text, text, frozenset(mentions)))
 
     async def _read_thread(self) -> None:
         """One who is no member of its room must not find it."""
@@ -468,21 +491,20 @@ class Exact(Asking):
         """For a message, by its text of now or an older one. Also by one who has left its room."""
         person, room_id, room = self._anybody()
         if room.messages:
-            seq = self.chance.randint(1, len(room.messages))
-            await self._find(person, room_id, room, seq, self.chance.randint(0, room.messages[seq - 1].version))
+            token, _, version = self.chance.choice([*_tokens(room)]).partition("/")
+            await self._find(person, room_id, room, f"{token}/{self.chance.randint(0, int(version))}")
 
-    async def _find(self, person: Account, room_id: int, room: Room, seq: int, version: int) -> None:
-        message = room.messages[seq - 1]
-        reply = await self._query(person, f"/v1/search?q={quote(f'{message.token}/{version}')}")
+    async def _find(self, person: Account, room_id: int, room: Room, token: str) -> None:
+        reply = await self._query(person, f"/v1/search?q={quote(token)}")
         if reply is None:
             return
         if reply.status != 200:
             self._say(f"a search was answered {reply.status} {reply.body}")
             return
-        found = [(hit["room_id"], hit["message"]["seq"]) for hit in reply.body["hits"]]
-        is_there = version == message.version and not message.deleted and person.account_id in room.members
-        if found != [(room_id, seq)] * is_there:
-            self._say(f"{message.token}/{version}, message {seq} of room {room_id}, is found as {found}: {is_there}")
+        found = sorted((hit["room_id"], hit["message"]["seq"]) for hit in reply.body["hits"])
+        wanted = sorted(room.places(room_id, spoken(token))) if person.account_id in room.members else []
+        if found != wanted:
+            self._say(f"{token} of room {room_id} is found as {found}, not {wanted}")
 
     async def _list(self) -> None:
         person = self.chance.choice(self._people)
@@ -556,3 +578,9 @@ class Exact(Asking):
     def _some(self, room: Room) -> list[int]:
         """Members to mention."""
         return self.chance.sample(sorted(room.members), self.chance.choice([0, 0, 1, 1, min(2, len(room.members))]))
+
+
+def _tokens(room: Room) -> Iterator[str]:
+    """Of all messages, also of those in threads and of deleted ones."""
+    yield from (f"{each.token}/{each.version}" for each in room.messages)
+    yield from (text.partition(" ")[0] for thread in room.threads.values() for _, text in thread.said)

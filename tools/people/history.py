@@ -2,7 +2,8 @@
 one.
 
 A message's text begins with a *token*, ``SESSION.NUMBER/VERSION``, from which the rest of the text follows, so the
-token alone stands for it here. The first half names the message for ever; each edit raises the version.
+token alone stands for it here. The first half names the message for ever; each edit raises the version. A name that
+ends with ``+`` stands in a thread and in its room, where one command has posted both; each is then edited by itself.
 """
 
 import time
@@ -30,7 +31,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     ``outcome``: acknowledged; refused (503, nothing was done); rejected (it never will be); unknown (503 that says so,
     no answer, a broken connection). ``answer`` is a digest of an acknowledgement's body. ``at`` and ``limit``: where a
     page was asked for. ``heard``: messages on a stream. ``listed``: a room in a list of rooms, as a summary. Times are
-    in seconds since the run began. ``number``: which session, or which partition.
+    in seconds since the run began. ``number``: which session, or which partition. ``parent``: the room of the thread,
+    if the message is posted there, too, as ``in_room``; of a logged message, the room of its thread.
     """
 
     kind: str
@@ -56,6 +58,8 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     role: str = ""
     unread: int = 0
     name: str = ""
+    parent: int = 0
+    in_room: int = 0
 
 
 class History:
@@ -108,6 +112,10 @@ def token_of(text: str) -> str:
 def name_of(token: str) -> str:
     """The name of the message, whatever its version."""
     return token.partition("/")[0]
+
+
+def is_in_both(token: str) -> bool:
+    return name_of(token).endswith("+")
 
 
 def version_of(token: str) -> int:

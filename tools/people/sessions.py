@@ -15,7 +15,7 @@ import msgspec
 
 from falcon_chat.connection import Positions
 from tools.harness.waiting import eventually
-from tools.people.history import DELETED, History, Operation, Outcome, spoken, token_of
+from tools.people.history import DELETED, History, Operation, Outcome, name_of, spoken, token_of
 
 ATTEMPT_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 90.0  # to settle what is open when the run ends
@@ -23,6 +23,8 @@ _PROBE_SECONDS: Final = (0.1, 0.3)
 _PAGE: Final = 20
 _REPLAY_AGE_SECONDS: Final = 300.0  # well within the ten minutes for which an answer is kept
 _UNKNOWN_CODE: Final = "outcome_unknown"
+_IN_BOTH: Final = 0.3  # of the messages in threads
+_MENTIONED: Final = 0.5  # of the messages in threads of rooms with guests
 
 
 Act: TypeAlias = Callable[[], Awaitable[object]]
@@ -129,6 +131,7 @@ class Load:
         self.guests = guests
         self.halls: list[int] = []
         self.fresh: deque[OpenRoom] = deque(maxlen=40)
+        self.parents: dict[int, int] = {}  # the rooms of threads
         self.waits: deque[Wait] = deque(maxlen=20_000)
         self.ending = False
         self.ending_since = 0.0
@@ -165,7 +168,8 @@ class Session:
         self._own: deque[_Own] = deque(maxlen=30)
         self._recent: deque[tuple[float, Operation, Request]] = deque(maxlen=30)
         self._direct: deque[int] = deque(maxlen=5)
-        self._administered: deque[int] = deque(maxlen=5)
+        self._administered: deque[OpenRoom] = deque(maxlen=5)
+        self._guests: dict[int, set[int]] = {}  # in these rooms
         self._last: dict[int, int] = {}
 
     async def run(self) -> None:
@@ -263,9 +267,10 @@ class Session:
         request = Request("POST", "/v1/rooms", {"name": f"{self._number}'s", "members": members})
         done = await self._command(Operation(kind="open"), request)
         if done is not None:
-            self._administered.append(done.room)
-            sessions = frozenset((*others, self._number))
-            self._load.fresh.append(OpenRoom(done.room, sessions, done.position))
+            opened = OpenRoom(done.room, frozenset((*others, self._number)), done.position)
+            self._administered.append(opened)
+            self._guests[done.room] = set()
+            self._load.fresh.append(opened)
 
     async def open_direct(self) -> None:
         other = self._random.choice([each for each in self._load.accounts if each is not self._account])
@@ -275,31 +280,39 @@ class Session:
             self._direct.append(done.room)
 
     async def start_thread(self) -> None:
-        """Of an own message in a hall. All sessions write there as in any room."""
-        if mine := [each for each in self._own if each.room in self._load.halls]:
+        """Of an own message in a hall, or in an own room. Its sessions write there as in any room."""
+        everybody = frozenset(range(len(self._load.accounts)))
+        sessions = dict.fromkeys(self._load.halls, everybody)
+        sessions |= {each.room: each.sessions for each in self._administered}
+        if mine := [each for each in self._own if each.room in sessions]:
             own = self._random.choice(mine)
             request = Request("PUT", f"/v1/rooms/{own.room}/messages/{own.seq}/thread")
             done = await self._command(Operation(kind="thread", name=f"{own.room}/{own.seq}"), request)
             if done is not None:
-                everybody = frozenset(range(len(self._load.accounts)))
-                self._load.fresh.append(OpenRoom(done.room, everybody, done.position))
+                self._load.parents[done.room] = own.room
+                self._load.fresh.append(OpenRoom(done.room, sessions[own.room], done.position))
 
     async def rename(self) -> None:
         if self._administered:
-            room = self._random.choice(self._administered)
+            room = self._random.choice(self._administered).room
             self._spoken += 1
             request = Request("PATCH", f"/v1/rooms/{room}", {"name": f"{self._number}'s {self._spoken}"})
             await self._command(Operation(kind="rename", room=room), request)
 
     async def change_member(self) -> None:
-        """Change the membership of a guest. Guests never speak, and only the room's admin changes them."""
+        """Change the membership of a guest. Guests never speak, and only the room's admin changes them, and mentions
+        them in threads, which they follow from then on."""
         if not self._administered:
             return
-        room, guest = self._random.choice(self._administered), self._random.choice(self._load.guests)
+        room, guest = self._random.choice(self._administered).room, self._random.choice(self._load.guests)
         role = self._random.choice(["member", "readonly", "admin"])
         path = f"/v1/rooms/{room}/members/{guest}"
         operation = Operation(kind="member", room=room, who=guest, role=role)
-        if await self._command(operation, Request("PUT", path, {"role": role})) and self._random.random() < 0.4:
+        if not await self._command(operation, Request("PUT", path, {"role": role})):
+            return
+        self._guests[room].add(guest)
+        if self._random.random() < 0.4:
+            self._guests[room].discard(guest)
             await self._command(Operation(kind="member", room=room, who=guest), Request("DELETE", path))
 
     async def ask_again(self) -> None:
@@ -323,16 +336,25 @@ class Session:
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def _message(self, room: int) -> tuple[Operation, Request]:
+        """One in a thread may be posted in its room, too, and mention a guest."""
         self._spoken += 1
-        token = f"{self._number}.{self._spoken}/0"
-        request = Request("POST", f"/v1/rooms/{room}/messages", {"text": spoken(token)})
-        return Operation(kind="post", room=room, token=token), request
+        parent = self._load.parents.get(room, 0)
+        in_both = bool(parent) and self._random.random() < _IN_BOTH
+        token = f"{self._number}.{self._spoken}{'+' * in_both}/0"
+        body: dict[str, Any] = {"text": spoken(token)} | ({"also_in_room": True} if in_both else {})
+        if (guests := self._guests.get(parent)) and self._random.random() < _MENTIONED:
+            body["mentions"] = [self._random.choice(sorted(guests))]
+        operation = Operation(kind="post", room=room, token=token, parent=parent if in_both else 0)
+        return operation, Request("POST", f"/v1/rooms/{room}/messages", body)
 
     async def _post(self, room: int) -> Operation | None:
         operation, request = self._message(room)
         done = await self._command(operation, request)
         if done is not None:
-            self._own.append(_Own(room, done.seq, operation.token.partition("/")[0]))
+            name = name_of(operation.token)
+            self._own.append(_Own(room, done.seq, name))
+            if done.parent:
+                self._own.append(_Own(done.parent, done.in_room, name))
         return done
 
     def _page(self, room: int, query: str, at: int) -> tuple[Operation, Request]:
@@ -410,7 +432,7 @@ class Session:
         body = response.json() if response.content else {}
         match tried.kind:
             case "post":
-                tried.seq = body["seq"]
+                tried.seq, tried.in_room = body["seq"], body.get("in_room", 0)
                 if token_of(body["text"]) != tried.token:
                     tried.token = f"answered: {body['text'][:80]}"
             case "mark":
@@ -421,6 +443,8 @@ class Session:
     def _learn(self, tried: Operation) -> None:
         last = max(tried.seq if tried.kind == "post" else 0, *(seq for seq, _ in tried.seen), 0)
         self._last[tried.room] = max(self._last.get(tried.room, 0), last)
+        if tried.parent:
+            self._last[tried.parent] = max(self._last.get(tried.parent, 0), tried.in_room)
         if len(self._last) > 200:
             del self._last[next(iter(self._last))]
 

@@ -306,6 +306,65 @@ def test_a_text_tells_its_token_and_whether_it_is_whole(number: int) -> None:
     assert token_of(spoken(token)[:-1]) != token
 
 
+# --- in a thread and in its room --------------------------------------------------------------------------------------
+
+THREAD, BOTH = 94, "1.7+/0"
+SAID = post(BOTH, 1, room=THREAD, parent=ROOM, in_room=2, position="6:14")
+
+
+def appended(*messages: tuple[int, int, str], at: int = 11) -> list[Operation]:
+    """Messages with their rooms and seqs in the log, of which only those of the thread have a room."""
+    log = [post(FIRST, 1, kind="logged", name="MessagePosted", position="6:10", key=FIRST)]
+    for offset, (room, seq, token) in enumerate(messages, at):
+        key = token if room == THREAD else ""
+        fields = {"kind": "logged", "name": "MessagePosted", "position": f"6:{offset}", "key": key}
+        log.append(post(token, seq, room=room, parent=ROOM if room == THREAD else 0, **fields))
+    changed = Operation(kind="logged", room=ROOM, name="ThreadChanged", position="6:12")
+    return [*log[:2], changed, *log[2:]]
+
+
+BOTH_LOGGED = appended((THREAD, 1, BOTH), (ROOM, 2, BOTH))
+LINE_SHOWN = [(1, FIRST), (2, BOTH)]
+
+
+def in_both(log: list[Operation], room: list[Seen], thread: list[Seen]) -> list[str]:
+    """What two APIs show in the room and in the thread."""
+    finals = [
+        Operation(kind="final", room=where, api=api, seen=seen)
+        for where, seen in ((ROOM, room), (THREAD, thread))
+        for api in (0, 1)
+    ]
+    return violations(post(FIRST, 1, position="6:10"), SAID, log, finals)
+
+
+def test_a_message_of_a_thread_that_is_also_in_the_room_is_well() -> None:
+    assert in_both(BOTH_LOGGED, LINE_SHOWN, [(1, BOTH)]) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "room", "words"),
+    [
+        (appended((THREAD, 1, BOTH)), [(1, FIRST)], "has no line in the thread's room"),
+        (
+            appended((THREAD, 1, BOTH), (ROOM, 2, SECOND), (ROOM, 3, BOTH)),
+            LINE_SHOWN,
+            "has no line in the thread's room",
+        ),
+        (appended((THREAD, 1, BOTH), (ROOM, 2, BOTH), (ROOM, 3, BOTH)), [*LINE_SHOWN, (3, BOTH)], "is there 2 times"),
+        (appended((THREAD, 1, BOTH), (ROOM, 2, BOTH), (ROOM, 3, BOTH)), LINE_SHOWN, "follows no message of a thread"),
+        (BOTH_LOGGED, [(1, FIRST)], "lost: 1.7+/0 was acknowledged as 2"),
+    ],
+)
+def test_a_line_in_the_room_that_is_missing_late_or_doubled_is_noticed(
+    log: list[Operation], room: list[Seen], words: str
+) -> None:
+    assert any(words in each for each in in_both(log, room, [(1, BOTH)]))
+
+
+def test_a_read_without_the_line_of_its_sessions_own_message_is_noticed() -> None:
+    assert any("went backwards" in each for each in violations(SAID, read(1, [(1, FIRST)])))
+
+
 # --- beside others ----------------------------------------------------------------------------------------------------
 
 
