@@ -7,7 +7,7 @@ The people know exactly what each answer must say (``tools.people.exact``), and 
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,6 +69,7 @@ def run(outcome: Outcome, folder: Path) -> None:
 @dataclass
 class _Token:
     """A resume token. ``last``: the newest message at it, by room; ``said``: their texts, as far as they were heard.
+    ``rooms``: that the person is in.
 
     ``log``: the number of the log's name. ``lost``: it stands in a history that the log has lost; ``doubtful``: it may.
     """
@@ -76,15 +77,22 @@ class _Token:
     text: str
     last: dict[int, int]
     said: dict[tuple[int, int], str]
+    rooms: frozenset[int]
     log: int
     lost: bool = False
     doubtful: bool = False
 
 
 class _TokenKeeper:
-    """Listens again and again from tokens of every age."""
+    """Listens again and again from tokens of every age. ``threads``: those of now, each with its room."""
 
-    def __init__(self, machine: SimulatedMachine, person: Account, chance: random.Random) -> None:
+    def __init__(
+        self,
+        machine: SimulatedMachine,
+        person: Account,
+        threads: Callable[[], Mapping[int, int]],
+        chance: random.Random,
+    ) -> None:
         self.wrong: list[str] = []
         self.tokens: list[_Token] = []
         self.heard: dict[tuple[int, int], str] = {}  # text by room and seq, in the history of now
@@ -92,6 +100,7 @@ class _TokenKeeper:
         self.ending = False
         self._machine = machine
         self._person = person
+        self._threads = threads
         self._chance = chance
 
     async def run(self) -> None:
@@ -124,7 +133,7 @@ class _TokenKeeper:
             self._machine.http.drop(exchange)
 
     async def _follow(self, exchange: Exchange, token: _Token | None) -> None:
-        last = dict(token.last) if token else {}
+        last, rooms = (dict(token.last), set(token.rooms)) if token else ({}, set[int]())
         parser, first = Parser(), True
         until = self._machine.simulation.now + self._chance.uniform(0.3, 3.0)
         while self._machine.simulation.now < until:
@@ -143,7 +152,10 @@ class _TokenKeeper:
                 first = False
                 if block.name in ("catch_up", "hello"):
                     last = {each["room_id"]: each["last_seq"] for each in data["rooms"]}
-                elif block.name == "room.created":
+                    rooms = {*last}
+                elif "room_id" in data:
+                    self._see_membership(block.name, data, last, rooms)
+                if block.name == "room.created":
                     last.setdefault(data["room_id"], 0)
                 elif block.name == "thread.started":
                     last.setdefault(data["thread_id"], 0)
@@ -152,7 +164,20 @@ class _TokenKeeper:
                 elif block.name == "message.posted":
                     self._hear(last, data)
                 if block.id and self._chance.random() < 0.3:
-                    self._keep(block.id, last)
+                    self._keep(block.id, last, rooms)
+
+    def _see_membership(self, name: str, data: Any, last: dict[int, int], rooms: set[int]) -> None:
+        """After the end of a membership nothing comes of the room and its threads, until it begins again."""
+        room, threads = data["room_id"], self._threads()
+        is_own = data.get("account_id") == self._person.account_id
+        if name == "room.created" or (name == "member.joined" and is_own):
+            rooms.add(room)
+        if threads.get(room, room) not in rooms:
+            self.wrong.append(f"account {self._person.account_id} has left room {room}, and is told {name} {data}")
+        if name == "member.left" and is_own:
+            rooms.discard(room)
+            for each in (room, *(thread for thread, parent in threads.items() if parent == room)):
+                last.pop(each, None)
 
     def _hear(self, last: dict[int, int], message: Any) -> None:
         room, seq, text = message["room_id"], message["seq"], message["text"]
@@ -169,9 +194,9 @@ class _TokenKeeper:
             self.wrong.append(f"room {room}: message {seq} follows {last[room]} in a stream")
         last[room] = seq
 
-    def _keep(self, text: str, last: dict[int, int]) -> None:
+    def _keep(self, text: str, last: dict[int, int], rooms: set[int]) -> None:
         said = {place: self.heard[place] for place in last.items() if place in self.heard}
-        self.tokens = [*self.tokens[-_TOKENS:], _Token(text, dict(last), said, self.log)]
+        self.tokens = [*self.tokens[-_TOKENS:], _Token(text, dict(last), said, frozenset(rooms), self.log)]
 
     def go_back(self, told: Told, log: int) -> None:
         """The folder has only this history from now on. A copy's log has a name of its own."""
@@ -196,6 +221,8 @@ class LivesCourse:
         self.chance = chance
         self.saved: list[tuple[Path, Told, int]] = []  # snapshots and copies: folder, history, the log's name
         self.exact: Exact
+        self.listeners: list[_TokenKeeper] = []  # one stays in all rooms, and one comes and goes
+        self.log = 0  # the number of the name of the log
         self._folder = folder
         self._outcome = outcome
         self.logs = itertools.count(1)  # names of copies' logs
@@ -221,8 +248,10 @@ class LivesCourse:
         self.exact.posted = self._look_at_time
         await self.exact.open_rooms(_ROOMS)
         await self.exact.open_to_the_limit()
-        self.listener = _TokenKeeper(machine, people[0], random.Random(chance.random()))
-        listening = asyncio.create_task(self.listener.run())
+        self.listeners = [
+            _TokenKeeper(machine, each, self.exact.told_threads, random.Random(chance.random())) for each in people[:2]
+        ]
+        listening = [asyncio.create_task(each.run()) for each in self.listeners]
         for _ in range(chance.randint(*_STEPS)):
             if chance.random() < 0.1:
                 act = chance.choice(ACTS)
@@ -231,8 +260,10 @@ class LivesCourse:
             await self.step()
         await self.exact.retry_all()
         await self.exact.find_all()
-        self.listener.ending = self.exact.ending = True
-        await listening
+        self.exact.ending = True
+        for listener in self.listeners:
+            listener.ending = True
+        await asyncio.gather(*listening)
         self._judge()
         await machine.end(orderly=True)
 
@@ -252,14 +283,21 @@ class LivesCourse:
         return self._folder / f"saved-{next(self._numbers)}"
 
     def _judge(self) -> None:
-        told = self.exact.told
-        said = told.said()
-        for (room_id, seq), text in self.listener.heard.items():
-            if said.get((room_id, seq)) != text:
-                self.listener.wrong.append(
-                    f"room {room_id}: a stream told {text!r} as {seq}, and answers {said.get((room_id, seq))!r}"
-                )
-        self._outcome.violations += [*self.exact.wrong, *self.listener.wrong]
+        said = self.exact.told.said()
+        self._outcome.violations += self.exact.wrong
+        for listener in self.listeners:
+            for (room_id, seq), text in listener.heard.items():
+                if said.get((room_id, seq)) != text:
+                    listener.wrong.append(
+                        f"room {room_id}: a stream told {text!r} as {seq}, and answers {said.get((room_id, seq))!r}"
+                    )
+            self._outcome.violations += listener.wrong
+
+    def go_back(self, told: Told, log: int) -> None:
+        """The folder has only this history from now on."""
+        self.log = log
+        for listener in self.listeners:
+            listener.go_back(told, log)
 
     def _look_at_time(self, posted_at: str) -> None:
         ahead = datetime.fromisoformat(posted_at).timestamp() - self.machine.wall() - max(self._skews)
@@ -293,7 +331,7 @@ async def set_the_clock(course: LivesCourse) -> str:
 async def take_a_snapshot(course: LivesCourse) -> str:
     target = course.copy_folder()
     course.machine.snapshot(target)
-    course.saved.append((target, course.exact.remember(), course.listener.log))
+    course.saved.append((target, course.exact.remember(), course.log))
     return ""
 
 
@@ -312,7 +350,7 @@ async def roll_back(course: LivesCourse) -> str:
     source, told, log = course.chance.choice(course.saved)
     course.machine.put_back(source)
     course.exact.go_back(told)
-    course.listener.go_back(told, log)
+    course.go_back(told, log)
     await course.begin_life()
     return f"to {source.name}"
 
@@ -336,7 +374,7 @@ async def change_the_processes(course: LivesCourse) -> str:
     target, count = course.copy_folder(), course.chance.choice([1, 2, 3, 4])
     await machine.command(lambda settings: embedded.copy(settings, target, processes=count))
     machine.put_back(target)
-    course.listener.go_back(course.exact.told, next(course.logs))
+    course.go_back(course.exact.told, next(course.logs))
     await course.begin_life()
     return f"to {count}"
 

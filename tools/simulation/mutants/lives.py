@@ -6,23 +6,29 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
+from msgspec.structs import replace
 
 from falcon.adapters.sqlite.read_store import read_store
 from falcon.adapters.sqlite.search_index import SqliteSearchIndex
 from falcon.adapters.sqlite.tail import SqliteStarts
+from falcon.domain.answers import Done
+from falcon.domain.decision import Decided
 from falcon.domain.rejections import KeyReused
 from falcon.features import decider
 from falcon.features.messages import rules as messages
 from falcon.features.pins.rules import RoomPins
 from falcon.features.read_marks import sqlite as memberships
 from falcon.features.read_marks.table import Access
+from falcon.features.threads import rules as threads
 from falcon.http import command_client
 from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge
 from falcon.http.problems import from_rejection
 from falcon.journal.envelope import Position
 from falcon.run.bootstrap import embedded
+from falcon.streams import delivery
 from falcon.write import snapshots
+from falcon.write.partition_aggregates import PartitionAggregates, Replay
 from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tools.simulation.schedules import LIVES
 
@@ -85,6 +91,22 @@ def _with_the_index(readers: Sequence[apsw.Connection], partitions: int) -> Any:
     return store
 
 
+_once = PartitionAggregates.execute
+
+
+def _line_again(self: PartitionAggregates, envelope: Any, now: Any) -> Any:
+    """A retry is answered as before, and posts the line in the thread's room a second time."""
+    executed, command = _once(self, envelope, now), envelope.command
+    if isinstance(executed, Replay) and isinstance(command, messages.PostMessage) and command.also_in_room:
+        thread = self._room(command.room_id)
+        assert thread is not None and thread.thread is not None
+        line = replace(command, room_id=thread.thread.parent, also_in_room=False)
+        decision = self._decide_in_room(line, self.at)
+        if isinstance(decision, Decided):
+            self._happen(decision.events, self.at, envelope.account_id)
+    return executed
+
+
 MUTANTS: Final = (
     mutant("a sink counts in applied", embedded, "read_store", _with_the_index, LIVES),
     mutant("a token does not say in which history it was given", SqliteStarts, "number", lambda *_: 7, LIVES),
@@ -92,6 +114,9 @@ MUTANTS: Final = (
     Mutant("a pin outlives its message", (Replaced(decider, "_RULES", _ALONE),), LIVES),
     mutant("a stored room has forgotten its pins", snapshots, "_feature", _without_pins, LIVES),
     mutant("a thread outlives a membership", memberships, "access", _for_ever, LIVES),
+    mutant("a stream shows threads of a room that was left", delivery, "_threads_of", lambda *_: [], LIVES),
+    mutant("a line in the room is left out", threads, "_line", lambda *_: Decided((), Done()), LIVES),
+    mutant("a retry posts the line in the room again", PartitionAggregates, "execute", _line_again, LIVES),
     mutant("a limit refuses before the owner has looked for the key", CommandClient, "dispatch", _refuses_first, LIVES),
     mutant("an edge notes a key before the owner has looked for it", CommandClient, "dispatch", _notes_first, LIVES),
 )
