@@ -59,6 +59,18 @@ def test_an_exact_handle_comes_first_and_then_members_of_the_room(hire: Callable
     problem(ben.get("/v1/accounts/search?q=ann&room=1"), 404, "room_not_found", "room")
 
 
+def test_in_a_thread_its_followers_come_first_and_then_the_members_of_its_room(hire: Callable[..., Person]) -> None:
+    ann, _, ben, bob, bill = hire("Ann"), hire("B"), hire("Ben"), hire("Bob"), hire("Bill")
+    room = ann.makes_room("Tea kitchen", ben, bob, bill)
+    ann.says(room, "Tea?")
+    thread = ann.put(f"{room}/messages/1/thread").json()["room_id"]
+    for each in (bob, bill):
+        each.post(f"/v1/rooms/{thread}/messages", {"text": "Green"})
+    assert found(ann, f"q=b&room={thread}") == ["Bill", "Bob", "Ben", "B"]
+    bill.send("DELETE", f"{room}/members/{bill.account_id}")
+    assert found(ann, f"q=b&room={thread}") == ["Bob", "Ben", "B", "Bill"]
+
+
 def test_people_are_found_by_what_they_are_called_now(falcon: Falcon, hire: Callable[..., Person]) -> None:
     ann = hire("Ann Smith", handle="ann")
     ann.send("PATCH", "/v1/me", {"name": "Ann Miller", "handle": "miller"})

@@ -64,24 +64,26 @@ async def search_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """Find people.
 
     Each word of `q` begins a word of the name or the handle. The account whose handle is `q` comes first, then members
-    of `room`, then others by name. Deactivated accounts are left out. Guests find people with whom they share a room.
+    of `room`, then others by name; in a thread, its followers and then the members of its room. Deactivated accounts
+    are left out. Guests find people with whom they share a room.
 
     """
     query = request.query(SearchQuery)
     if not query.q:
         raise invalid("q", "must have 1 to 100 characters")
+    store, near = edge.store, list[RoomId]()
     if query.room is not None:
         await check_room(edge, request, query.room)
-    store = edge.store
+        near = await _near(store, query.room)
     if request.is_guest:
         found = await _among(store, query.q, await search.people_near(store, request.account_id))
         exact = next((each.account_id for each in found if each.handle == query.q.strip().removeprefix("@")), None)
     else:
-        found, exact = await _everywhere(store, query)
-    here: Collection[AccountId] = ()
-    if query.room is not None:
-        here = await store.members_among(query.room, [each.account_id for each in found])
-    places = {each.account_id: (each.account_id != exact, each.account_id not in here) for each in found}
+        found, exact = await _everywhere(store, query, near)
+    ids = [each.account_id for each in found]
+    here = [await store.members_among(room_id, ids) for room_id in near]
+    here = [members & here[-1] for members in here]  # an account that has left a room keeps the threads that it follows
+    places = {each: (each != exact, *(each not in members for members in here)) for each in ids}
     found = sorted(found, key=lambda each: (places[each.account_id], order_of(each.name), each.account_id))
     shown = [account_shape(row, request.account) for row in found[: query.limit]]
     return json_response(200, FoundAccounts(shown))
@@ -95,19 +97,27 @@ async def check_room(edge: Edge, request: AuthedRequest, room_id: RoomId) -> Non
         raise room_not_found(room_id, "room") if problem.code == "room_not_found" else problem from None
 
 
-async def _everywhere(store: ReadStore, query: SearchQuery) -> tuple[list[AccountRow], AccountId | None]:
+async def _near(store: ReadStore, room_id: RoomId) -> list[RoomId]:
+    """The room, and that of a thread: its members write there, too, and may be mentioned."""
+    room = await store.room(room_id)
+    return [room_id] if room is None or room.parent is None else [room_id, room.parent[0]]
+
+
+async def _everywhere(
+    store: ReadStore, query: SearchQuery, near: Sequence[RoomId]
+) -> tuple[list[AccountRow], AccountId | None]:
     """The accounts that match, as far as they may be shown, and the one whose handle was asked for."""
     found = await search.find(store, "person", query.q)
     exact = await search.with_handle(store, query.q)
     ids = {entry.identity for entry in search.by_name(found.entries.values())[: query.limit]}
     if exact is not None:
         ids.add(exact)
-    if query.room is not None:
-        members = await store.members_among(query.room, list(found.entries))
+    for room_id in near:
+        members = await store.members_among(room_id, list(found.entries))
         ids |= {entry.identity for entry in search.by_name(found.entries[each] for each in members)[: query.limit]}
     rows = await _active(store, ids)
-    if query.room is not None and not found.whole:
-        others = [row.account_id for row in await store.members(query.room, 0, _MEMBERS_MAX)]
+    if near and not found.whole:
+        others = [row.account_id for row in await store.members(near[-1], 0, _MEMBERS_MAX)]
         rows += [row for row in await _among(store, query.q, others) if row.account_id not in ids]
     return rows, exact
 
