@@ -8,11 +8,10 @@ import { shortTime, t } from "./strings.js";
 
 const TEXT_MAX = 300; // characters of a message in a list
 
-/** A message of any room as a link to its place there. ``text``: what is shown of it. */
-function entry(app, dialog, { room_id, seq, author_id, posted_at }, text, ...more) {
+/** A message of any room as a link to its place there. ``text``: what is shown of it. ``names``: of other rooms. */
+function entry(app, dialog, { room_id, seq, author_id, posted_at }, names, text, ...more) {
   const { chat } = app;
-  const room = chat.rooms.get(room_id);
-  const where = `${room?.name || t("thread.title")} · ${shortTime(posted_at)}`; // the page knows the rooms that one is in
+  const where = `${chat.rooms.get(room_id)?.name || names.get(room_id) || t("thread.title")} · ${shortTime(posted_at)}`;
   const link = h(
     "a",
     { class: "row", href: `#/rooms/${room_id}/${seq}`, on: { click: () => dialog.close() } },
@@ -21,15 +20,18 @@ function entry(app, dialog, { room_id, seq, author_id, posted_at }, text, ...mor
   return h("li", {}, link, ...more);
 }
 
-/** The names of authors, also of rooms that the page does not show. */
+/** The names of authors, also of rooms that the page does not show. Gives the names of these rooms; threads have none. */
 async function learnNames(chat, messages) {
   const unknown = new Set(messages.map(({ author_id }) => author_id).filter((id) => id && !chat.people.has(id)));
-  if (!unknown.size) return;
+  const elsewhere = new Set(messages.map(({ room_id }) => room_id).filter((id) => !chat.rooms.has(id)));
+  const names = new Map();
   try {
-    for (const { account_id, name } of await chat.falcon.accountsOf(unknown)) chat.people.set(account_id, name);
+    if (unknown.size) for (const { account_id, name } of await chat.falcon.accountsOf(unknown)) chat.people.set(account_id, name);
+    for (const { room_id, name } of await Promise.all([...elsewhere].map((id) => chat.falcon.room(id)))) names.set(room_id, name);
   } catch (failure) {
     console.warn("names could not be read", failure);
   }
+  return names;
 }
 
 /** Fills a list page by page. ``read(cursor)`` gives the next items and the next cursor. */
@@ -69,17 +71,17 @@ export function openBookmarks(app) {
       note.textContent = reason(failure);
     }
   };
-  const item = (mark) => {
+  const item = (mark, names) => {
     const button = iconButton("close", t("bookmark.remove"), (event) => void remove(mark, event.currentTarget));
     const { message } = mark;
     const marked = mark.note ? h("small", { class: "quiet", dir: "auto" }, mark.note) : null;
     if (!message) return h("li", {}, h("span", { class: "row quiet" }, t("bookmark.unreadable"), marked), button);
-    return entry(app, dialog, message, message.deleted ? t("message.deleted") : plain(message.text, TEXT_MAX), marked, button);
+    return entry(app, dialog, message, names, message.deleted ? t("message.deleted") : plain(message.text, TEXT_MAX), marked, button);
   };
   return pages(list, note, async (cursor) => {
     const { bookmarks, next_cursor } = await chat.falcon.bookmarks({ limit: 50, cursor });
-    await learnNames(chat, bookmarks.map(({ message }) => message).filter(Boolean));
-    return { items: bookmarks.map(item), cursor: next_cursor };
+    const names = await learnNames(chat, bookmarks.map(({ message }) => message).filter(Boolean));
+    return { items: bookmarks.map((mark) => item(mark, names)), cursor: next_cursor };
   })();
 }
 
@@ -89,16 +91,16 @@ export function openThreads(app) {
   const list = h("ul", { class: "directory messages", "aria-label": t("threads.title") });
   const note = h("p", { class: "quiet", role: "status" });
   const dialog = open(t("threads.title"), h("div", { class: "body" }, note, list));
-  const item = ({ parent, root, unread }) => {
+  const item = ({ parent, root, unread }, names) => {
     const text = root.deleted ? t("message.deleted") : plain(root.text, TEXT_MAX);
-    const li = entry(app, dialog, root, text, unread ? h("small", { class: "badge", role: "img", "aria-label": t("rooms.unread", { n: unread }) }, String(unread)) : null);
+    const li = entry(app, dialog, root, names, text, unread ? h("small", { class: "badge", role: "img", "aria-label": t("rooms.unread", { n: unread }) }, String(unread)) : null);
     li.querySelector("a").href = `#/rooms/${parent.room_id}/${parent.seq}/thread`;
     return li;
   };
   return pages(list, note, async (cursor) => {
     const { threads, next_cursor } = await chat.falcon.threads({ limit: 50, cursor });
-    await learnNames(chat, threads.map(({ root }) => root));
-    return { items: threads.map(item), cursor: next_cursor };
+    const names = await learnNames(chat, threads.map(({ root }) => root));
+    return { items: threads.map((thread) => item(thread, names)), cursor: next_cursor };
   })();
 }
 
@@ -145,8 +147,8 @@ export function openSearch(app) {
   const again = (text) =>
     pages(list, note, async (cursor) => {
       const { hits, next_cursor } = await chat.falcon.search(text, { ...asked(), limit: 20, cursor });
-      await learnNames(chat, hits.map(({ message }) => message));
-      return { items: hits.map(({ message, snippet }) => entry(app, dialog, message, marked(snippet))), cursor: next_cursor };
+      const names = await learnNames(chat, hits.map(({ message }) => message));
+      return { items: hits.map(({ message, snippet }) => entry(app, dialog, message, names, marked(snippet))), cursor: next_cursor };
     })();
   const look = searchWhileTyping(input, async (text) => text, (text) => (text ? void again(text) : list.replaceChildren()), () => {});
   for (const filter of [where, sort, about]) filter.addEventListener("change", () => void look());

@@ -28,6 +28,19 @@ def test_a_message_is_bookmarked_found_again_and_removed(screen: Open, anna: Per
     assert anna.call("GET", "/v1/bookmarks")["bookmarks"] == []
 
 
+def test_a_bookmark_in_an_open_room_that_one_has_left_bears_its_name(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    anna.says(room, "Who wants tea?")
+    anna.call("PATCH", f"/v1/rooms/{room}", {"open": True})
+    ben.call("PUT", f"/v1/bookmarks/{room}/1", {})
+    name = anna.call("GET", f"/v1/rooms/{room}")["name"]
+    ben.call("DELETE", f"/v1/rooms/{room}/members/{ben.account_id}")
+    his = screen().signs_in(ben)
+    his.page.get_by_role("button", name="Bookmarks").click()
+    expect(his.page.locator("dialog .messages li")).to_contain_text(f"{name} · ")
+
+
 def test_an_author_sees_who_has_read_a_message(screen: Open, anna: Person, ben: Person, room: int) -> None:
     anna.says(room, "Tea?")
     ben.call("PUT", f"/v1/rooms/{room}/read", {"seq": 1})
