@@ -1,6 +1,7 @@
 """An index of messages in memory: it looks at the tokens of every message."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.search.index import RANKED_MAX, ForgetMessage, ForgetRoom, Hits, IndexMessage, Key, Wanted, mark_of
@@ -9,17 +10,25 @@ from falcon.journal.envelope import Cursor
 from falcon.read.write import Write
 
 
+class _Kept(NamedTuple):
+    key: Key
+    marks: frozenset[str]
+    tokens: list[str]
+
+
 class MemoryIndex:
     """``SearchIndex``, and what is written to it."""
 
     def __init__(self) -> None:
-        self._messages: dict[tuple[RoomId, Seq], IndexMessage] = {}
+        self._messages: dict[tuple[RoomId, Seq], _Kept] = {}
 
     def write(self, writes: Iterable[Write]) -> None:
         for write in writes:
             match write:
                 case IndexMessage():
-                    self._messages[write.room_id, write.seq] = write
+                    key = Key(write.posted_at, write.room_id, write.seq)
+                    kept = _Kept(key, frozenset(write.marks.split()), write.tokens.split())
+                    self._messages[write.room_id, write.seq] = kept
                 case ForgetMessage():
                     self._messages.pop((write.room_id, write.seq), None)
                 case ForgetRoom():
@@ -37,27 +46,21 @@ class MemoryIndex:
         return {}
 
     def _found(self, wanted: Wanted) -> list[Key]:
-        found = [_key(message) for message in self._messages.values() if _is_wanted(message, wanted)]
-        return sorted(found, reverse=True)
+        return sorted((kept.key for kept in self._messages.values() if _is_wanted(kept, wanted)), reverse=True)
 
     def _weight(self, key: Key, wanted: Wanted) -> float:
         """How much of the message is what is wanted."""
-        tokens = self._messages[key.room_id, key.seq].tokens.split()
+        tokens = self._messages[key.room_id, key.seq].tokens
         return sum(_count(term, tokens) for term in wanted.terms if not term.excluded) / len(tokens)
 
 
-def _key(message: IndexMessage) -> Key:
-    return Key(message.posted_at, message.room_id, message.seq)
-
-
-def _is_wanted(message: IndexMessage, wanted: Wanted) -> bool:
-    marks, tokens = message.marks.split(), message.tokens.split()
+def _is_wanted(kept: _Kept, wanted: Wanted) -> bool:
     return (
-        any(mark_of("room", room_id) in marks for room_id in wanted.rooms)
-        and all(mark in marks for mark in wanted.marks)
-        and (wanted.after is None or message.posted_at > wanted.after)
-        and (wanted.before is None or message.posted_at < wanted.before)
-        and all(bool(_count(term, tokens)) != term.excluded for term in wanted.terms)
+        any(mark_of("room", room_id) in kept.marks for room_id in wanted.rooms)
+        and kept.marks.issuperset(wanted.marks)
+        and (wanted.after is None or kept.key.posted_at > wanted.after)
+        and (wanted.before is None or kept.key.posted_at < wanted.before)
+        and all(bool(_count(term, kept.tokens)) != term.excluded for term in wanted.terms)
     )
 
 
