@@ -188,16 +188,6 @@ def test_older_copies_of_the_tables_and_then_of_the_log_are_restored(deployment:
     assert not deployment.resumes(token)
     assert not deployment.resumes(kept)
 
-    # Both from older copies, of different times: the tables' copy shows what the log has lost since.
-    deployment.stop()
-    deployment.put_back(deployment.hbase)
-    with pytest.raises(ServerFault, match="one of them was restored from an older copy"):
-        falcon("verify", "timeline")
-    falcon("restored", "--yes")
-    deployment.start()
-    deployment.until_texts(room, "before 1", "before 2", "new 3", "new 4")
-    assert deployment.verified()
-
     # Both as of one moment, as a snapshot of all volumes has them: the log knows by its starts that it went back.
     deployment.stop()
     deployment.put_back(deployment.kafka)

@@ -58,7 +58,7 @@ def _grow(arguments: argparse.Namespace) -> int:
     outcome, began = Outcome(arguments.seed, "growth"), time.process_time()
     quiet(arguments.log)
     with tempfile.TemporaryDirectory() as folder:
-        counted = growth.run(outcome, Path(folder), arguments.growth)
+        counted = growth.run(outcome, Path(folder), arguments.growth, arguments.hour)
     for kind in sorted({kind for day in counted for kind in day}) if arguments.show else ():
         print(f"{kind}: {', '.join(str(day.get(kind, 0)) for day in counted)}")
     for line in outcome.violations:
@@ -93,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--innocent", action="store_true", help="run the kept seeds of mutants without any mistake")
     parser.add_argument("--keep", action="store_true", help="keep the seeds that find the mutants")
     parser.add_argument("--growth", type=int, default=0, metavar="DAYS", help="nothing grows over so many days")
+    parser.add_argument("--hour", type=float, default=growth.HOUR, help="of --growth, in seconds")
     parser.add_argument("--log", action="store_true", help="what the processes log")
     return parser.parse_args()
 

@@ -41,7 +41,7 @@ from tools.simulation.kafka.consumer import SimulatedConsumer
 from tools.simulation.threads import Process
 
 DAYS: Final = 7
-_HOUR: Final = 3_600.0
+HOUR: Final = 3_600.0
 _BURSTS: Final = 3  # an hour
 _ACTS: Final = 10  # a burst
 _TAKEOVER_HOURS: Final = 4
@@ -99,15 +99,15 @@ _DELETED: Final = "rooms that were deleted"
 _WITH_DELETED: Final = frozenset({"records of falcon.snapshots", "records of falcon.snapshots that a takeover reads"})
 
 
-def run(outcome: Outcome, folder: Path, days: int = DAYS) -> list[Counter[str]]:
-    """The counts of each day. Raises faults of the simulation itself."""
+def run(outcome: Outcome, folder: Path, days: int = DAYS, hour: float = HOUR) -> list[Counter[str]]:
+    """The counts of each day. ``hour``: its length, in seconds. Raises faults of the simulation itself."""
     census, counted = Census(), list[Counter[str]]()
 
     async def live(simulated: SimulatedFalcon) -> None:
         simulated.changed = dict(_SETTINGS)
         census.current = lambda: simulated.simulation.current.process
         with census.taken():  # once the clocks are simulated, which are defaults of what is patched here
-            counted.extend(await Growth(simulated, folder, outcome, census).run(days))
+            counted.extend(await Growth(simulated, folder, outcome, census, hour).run(days))
 
     with slowly():
         simulate(outcome, folder, live, writers=2, projectors=2, edges=2)
@@ -205,8 +205,9 @@ def classes() -> list[type]:
 
 
 class Growth(ActsCourse):
-    def __init__(self, simulated: SimulatedFalcon, folder: Path, outcome: Outcome, census: Census) -> None:
+    def __init__(self, simulated: SimulatedFalcon, folder: Path, outcome: Outcome, census: Census, hour: float) -> None:
         super().__init__(simulated, folder, outcome)
+        self._hour = hour
         self._census = census
         self._rooms: deque[int] = deque()  # that live for a few hours
         self._deleted = 0
@@ -236,8 +237,8 @@ class Growth(ActsCourse):
             await self._rare_things(hour)
             for _ in range(_BURSTS):
                 await self._burst()
-                await asyncio.sleep(self._random.uniform(0.5, 1.5) * _HOUR / _BURSTS / 2)
-            await asyncio.sleep(max(0.0, began + (hour + 1) * _HOUR - simulated.simulation.now))
+                await asyncio.sleep(self._random.uniform(0.5, 1.5) * self._hour / _BURSTS / 2)
+            await asyncio.sleep(max(0.0, began + (hour + 1) * self._hour - simulated.simulation.now))
         self._outcome.faults.append(f"day {day + 1} is over")
         return await self._count()
 
