@@ -6,9 +6,6 @@ from typing import Final
 
 from tools.simulation import course, faults, owners
 from tools.simulation.course import Fault, Plan
-from tools.simulation.world import World
-
-_STEPS: Final = 250
 
 
 @dataclass(frozen=True)
@@ -45,17 +42,6 @@ def _while(
         visitors=tuple(visitors.split()),
     )
     return Schedules(name, plan)
-
-
-def _world(seed: int) -> list[str]:
-    world = World(seed)
-    try:
-        world.run(_STEPS)
-        world.heal()
-        world.check()
-    except Exception as error:  # any error: the world does not continue as it must
-        return [repr(error)]
-    return []
 
 
 CALM: Final = _while("chat", faults.wait, visitors="reader pedant")
@@ -96,7 +82,6 @@ EDGES: Final = _while(
 )
 ENDINGS: Final = _while("edges end in order", faults.end_edges_in_order, visitors="follower", times=3)
 ELECTIONS: Final = _while("leaders change", faults.change_leaders, visitors="follower traveller", times=4)
-ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
 ACTS: Final = Schedules("an operator acts", kind="acts")
 RESTORES: Final = Schedules("servers are restored", kind="restores")
 LIVES: Final = Schedules("lives of one machine", kind="lives")

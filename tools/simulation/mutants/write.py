@@ -9,21 +9,19 @@ from msgspec.structs import replace
 
 from falcon.adapters.owner_http import gateway
 from falcon.adapters.owner_http.suspicion import Suspicion
-from falcon.domain.decision import Decided, Decision
+from falcon.domain.decision import Decision
 from falcon.domain.ids import Millis
 from falcon.features import decider
 from falcon.features.accounts.rules import Account, ChangeAccount, change_account
-from falcon.features.catalogue import RoomCommand
-from falcon.journal.envelope import CommandRef
 from falcon.write import execution, partition_aggregates, refusals
 from falcon.write.answers import AnswerWindow, WindowTime
 from falcon.write.partition_aggregates import PartitionAggregates, Replay
-from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, Reply, Unavailable
+from falcon.write.protocol import CommandEnvelope, Reason, Reply, Unavailable
 from falcon.write.refusals import Cause
 from falcon.write.replies import Replies
 from falcon.write.transit import Arrivals
 from tools.simulation.mutants.mutant import Mutant, Replaced, mutant
-from tools.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, PERSONNEL, SILENCE
+from tools.simulation.schedules import BROKEN, LIVES, LOSS, MOVES, NO_OWNERS, OWNERS, PERSONNEL, SILENCE
 
 
 def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -> None:
@@ -44,25 +42,6 @@ def _hasty(self: Replies, serving: Any, waiters: list[Any], submissions: list[An
 def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
     again: tuple[Reason, ...] = ("outcome_unknown", *gateway._TRY_AGAIN)
     return reply.reason in again
-
-
-def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) -> Any:
-    """PartitionAggregates.execute with another last refusal."""
-    at = self.at = max(self.at, now)
-    reference = None
-    if envelope.key is not None:
-        reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
-        if self.knows(envelope.account_id, envelope.key):
-            return Replay(reference)
-    command = envelope.command
-    decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
-    if isinstance(decision, Decided):
-        self._happen(decision.events, at, envelope.account_id, reference, decision.answer)
-        return Accepted(decision.answer, self.number, self.confirmed)
-    if isinstance(decision, Unavailable):
-        return decision
-    self._happen((), at, envelope.account_id, reference, decision)
-    return Rejected(decision, self.number, self.confirmed)
 
 
 _on_the_way = Arrivals._seconds_on_the_way
@@ -124,8 +103,8 @@ MUTANTS: Final = (
         (Replaced(decider, "_RULES", {**decider._RULES, ChangeAccount: _shown_by_any_wish}),),
         PERSONNEL,
     ),
-    mutant("keys age by the time of day", WindowTime, "read", _by_the_time_of_day, ONE_SHARD),
-    Mutant("time never goes back", (Replaced(partition_aggregates, "AHEAD_MILLIS_MAX", math.inf),), ONE_SHARD),
+    mutant("keys age by the time of day", WindowTime, "read", _by_the_time_of_day, LIVES),
+    Mutant("time never goes back", (Replaced(partition_aggregates, "AHEAD_MILLIS_MAX", math.inf),), LIVES),
     mutant("an owner that knows a key says that nothing was done", execution, "_refusal", _plain, OWNERS),
     mutant("answers are not remembered", AnswerWindow, "add", _forgetful),
     mutant("replies do not wait for the log", Replies, "hold", _hasty, MOVES),
@@ -138,14 +117,11 @@ MUTANTS: Final = (
         NO_OWNERS,
     ),
     mutant(
-        "a key remembers a refusal that rests on what was read", PartitionAggregates, "execute", _execute, ONE_SHARD
-    ),
-    mutant(
         "the time on the way to an owner does not count", Arrivals, "_seconds_on_the_way", _as_if_just_sent, SILENCE
     ),
     mutant("nobody has an owner removed that has gone", Suspicion, "is_dead", lambda self, patience: False, LOSS),
     mutant(
-        "a checkpoint lacks some of what has changed", PartitionAggregates, "capture", _forgets_what_changed, ONE_SHARD
+        "a checkpoint lacks some of what has changed", PartitionAggregates, "capture", _forgets_what_changed, OWNERS
     ),
     mutant("a partition's own epoch is proof enough for a refusal", Replies, "_is_proven", lambda *_: True, OWNERS),
 )
