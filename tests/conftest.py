@@ -61,7 +61,6 @@ _SLOW: Final = frozenset(
         "projections/test_consumer.py",
         "projections/test_rebuild.py",
         "projections/test_shared_consumer.py",
-        "simulation/test_world.py",
         "streams/test_cuts.py",
         "streams/test_history.py",
         "streams/test_room_lists.py",
@@ -78,8 +77,8 @@ _SLOW: Final = frozenset(
     }
 )
 
-# Modules whose tests use the Kafka and the HBase that all tests share. One worker runs them, so these start once, and a
-# test that hurts them disturbs no other.
+# Modules whose tests use the Kafka and the HBase that all tests share, beside the folder cluster/shared. One worker
+# runs them, so these start once, and a test that hurts them disturbs no other.
 _ON_SERVERS: Final = frozenset(
     {
         "adapters/test_hbase.py",
@@ -89,11 +88,6 @@ _ON_SERVERS: Final = frozenset(
         "adapters/test_kafka_compression.py",
         "adapters/test_kafka_faults.py",
         "adapters/test_opensearch.py",
-        "cluster/shared/test_cluster.py",
-        "cluster/shared/test_people.py",
-        "cluster/shared/test_search.py",
-        "cluster/shared/test_smoke.py",
-        "cluster/shared/test_streams.py",
         "cluster/test_failover.py",
         "cluster/test_growing.py",
         "cluster/test_secured.py",
@@ -106,16 +100,45 @@ _ON_SERVERS: Final = frozenset(
     }
 )
 
-# These take longest, a minute and more, so they begin first.
-_LONG: Final = ("simulation/test_growth.py", "cluster/test_restore.py", "monitoring/test_provoked.py")
+_SERVERS: Final = frozenset({"kafka", "hbase", "opensearch"})
+
+# These take longest, from four minutes to a quarter of one, most of it waiting: in this order, so that workers end
+# together.
+_LONG: Final = (
+    "monitoring/test_provoked.py",
+    "cluster/test_restore.py",
+    "faults/test_chaos.py",
+    "faults/test_faults.py",
+    "simulation/test_growth.py",
+    "simulation/test_lives.py",
+    "http/test_limits.py",
+    "clients/test_conformance.py",
+    "cli/test_guides.py",
+    "deploy/test_pipeline_deploy.py",
+    "simulation/test_course.py",
+    "simulation/test_mutants.py",
+    "monitoring/test_dashboards.py",
+    "http/test_tls.py",
+    "tools/load/test_load.py",
+)
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist says no types
     """Tests of a module run in one worker, one module after another in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return "servers" if module.removeprefix("tests/") in _ON_SERVERS else module
+        return _scope(nodeid.partition("::")[0].removeprefix("tests/"))
+
+
+def _on_servers(name: str) -> bool:
+    return name in _ON_SERVERS or name.startswith("cluster/shared/")
+
+
+def _scope(name: str) -> str:
+    """What one worker runs: a module, all that use the servers, or all that open pages in one Chromium."""
+    if _on_servers(name):
+        return "servers"
+    return "web" if name.startswith("web/") else name
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
@@ -123,11 +146,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return _Scheduling(config, log)
 
 
+# Of the scopes that have one: they follow one another. The others come by their marks.
+_PLACES: Final = {scope: place for place, scope in enumerate(("servers", _LONG[0], "web", *_LONG[1:]))}
+
+
 def _turn(item: pytest.Item, name: str) -> int:
     """What takes longest begins first, so that workers end together. ``name``: the path of the module below tests/."""
     marks = {mark.name for mark in item.iter_markers()}
-    turns = (name in _ON_SERVERS, name in _LONG, "faults" in marks, "processes" in marks, name in _SLOW, True)
-    return turns.index(True)
+    last = len(_PLACES)
+    turns = ("faults" in marks, "processes" in marks, name in _SLOW, True)
+    return _PLACES.get(_scope(name), last + turns.index(True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -137,9 +165,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     turns: dict[str, int] = {}
     for item in items:
         name = item.path.relative_to(tests).as_posix()
+        if not _on_servers(name) and not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            raise pytest.UsageError(f"{name} uses the servers that tests share: tests/conftest.py must name it")
         if name in _SLOW:
             item.add_marker(pytest.mark.slow)
-        turns[name] = min(_turn(item, name), turns.get(name, 9))
+        turns[name] = min(_turn(item, name), turns.get(name, 99))
     items.sort(key=lambda item: turns[item.path.relative_to(tests).as_posix()])
 
 

@@ -31,15 +31,15 @@ def hbase(servers_folder: Path) -> Iterator[HBase]:
     yield from _running(lambda: start_hbase(servers_folder / "hbase", gateways=2))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small_kafka(servers_folder: Path) -> Iterator[Kafka]:
-    """One node, for tests that stop it. It may be stopped when a module begins."""
+    """One node, for tests that stop it."""
     yield from _running(lambda: start_kafka(servers_folder / "small-kafka", nodes=1))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small_hbase(servers_folder: Path) -> Iterator[HBase]:
-    """One gateway, for tests that stop it. It may be stopped when a module begins."""
+    """One gateway, for tests that stop it."""
     yield from _running(lambda: start_hbase(servers_folder / "small-hbase"))
 
 

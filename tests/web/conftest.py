@@ -144,7 +144,7 @@ def of_the_page(script: str) -> str:
     return script.replace("'/web/", f"'{address('')}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Chromium]:
     """Without Chromium the tests are skipped; under ``CI=true`` they fail."""
     if CHROMIUM is None:
