@@ -18,7 +18,6 @@ from falcon.cli.calling import (
     DataDirOption,
     TokenOption,
     UrlOption,
-    complete_room,
 )
 from falcon.cli.tables import JsonOption, print_json
 
@@ -40,7 +39,6 @@ RoomArgument: TypeAlias = Annotated[
     typer.Argument(
         metavar="ROOM",
         help="Id of the room, or its name if only one of your rooms has it.",
-        autocompletion=complete_room,
     ),
     Named(str, "room"),
 ]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 import msgspec
 import typer
@@ -230,19 +230,3 @@ def _read(path: Path, shape: type[T], advice: str) -> T | None:
         raise Fault(f"{path.parent} is not a directory: see --data-dir") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise Fault(f"{path}: {fault}; {advice}") from fault
-
-
-def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Rooms of the account for the shell, the most recently active first. Empty if the server cannot be asked."""
-    given: dict[str, Any] = ctx.params
-    caller = Caller(ctx, given.get("url"), given.get("token"), given.get("data_dir") or DEFAULT_DATA_DIR)
-    try:
-        page = caller.run(lambda falcon: falcon.rooms(), timeout=1.0)
-    except Exception:
-        return []
-    # The shell evaluates completions, and any account can choose the name of a room.
-    return [
-        (str(room.room_id), "".join(letter for letter in room.name if letter.isalnum() or letter == " "))
-        for room in page.rooms
-        if str(room.room_id).startswith(incomplete)
-    ]

@@ -1,9 +1,7 @@
 """Messages, and the list of the caller's rooms."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -185,73 +183,6 @@ async def search(
 
 
 @asking()
-async def bookmark(
-    falcon: "FalconClient",
-    room: RoomArgument,
-    seq: SeqArgument,
-    note: Annotated[str, typer.Option("--note", help="Why you keep it.")] = "",
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the bookmark.")] = False,
-) -> None:
-    """Keep a message for yourself.
-
-    Doing it again changes the note.
-
-    \b
-    Examples:
-      falcon bookmark 64 12 --note "Answer by Friday"
-      falcon bookmark "Tea kitchen" 12 --remove
-    """
-    if remove:
-        await falcon.remove_bookmark(room, seq)
-    else:
-        await falcon.set_bookmark(room, seq, note=note)
-
-
-@asking()
-async def bookmarks(falcon: "FalconClient", as_json: JsonOption = False) -> None:
-    """Show your bookmarks, the newest first.
-
-    \b
-    Examples:
-      falcon bookmarks
-      falcon bookmarks --json | jq -r .message.text
-    """
-    async for page in _pages(falcon.bookmarks):
-        if as_json:
-            print_json(page.bookmarks)
-            continue
-        for each in page.bookmarks:
-            text = visible(each.message.text) if each.message else "(you cannot read the room)"
-            note = f"  [{visible(each.note)}]" if each.note else ""
-            typer.echo(f"{local_time(each.created_at)}  {each.room_id} #{each.seq}{note}  {text}")
-
-
-@asking()
-async def readers(falcon: "FalconClient", room: RoomArgument, seq: SeqArgument, as_json: JsonOption = False) -> None:
-    """Show who has read a message.
-
-    \b
-    Examples:
-      falcon readers 64 12
-    """
-    async for page in _pages(partial(falcon.readers, room, seq)):
-        if as_json:
-            print_json(page.readers)
-            continue
-        for each in page.readers:
-            typer.echo(f"{each.account_id}  {visible(each.name)}  #{each.read_seq}")
-
-
-async def _pages(read: Callable[..., Awaitable[Any]]) -> AsyncIterator[Any]:
-    """All pages of a list."""
-    page = await read()
-    yield page
-    while page.next_cursor is not None:
-        page = await read(cursor=page.next_cursor)
-        yield page
-
-
-@asking()
 async def tail(
     falcon: "FalconClient",
     ctx: typer.Context,
@@ -349,7 +280,7 @@ async def rooms(
 
 
 # The help lists the commands in this order.
-COMMANDS: Final = (rooms, send, search, react, thread, pin, pins, bookmark, bookmarks, readers, tail, read)
+COMMANDS: Final = (rooms, send, search, react, thread, pin, pins, tail, read)
 
 _COLUMNS = (
     Column("Room", "right"),

@@ -11,7 +11,7 @@ import typer
 from falcon.cli.calling import read_settings
 from falcon.cli.display import counted
 from falcon.cli.faults import Fault, tell
-from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with, sinks
+from falcon.cli.read_models import check_read_model, read_models, sinks
 
 if TYPE_CHECKING:
     from falcon.run.bootstrap import FirstAccounts
@@ -25,7 +25,6 @@ ProjectionArgument = Annotated[
     typer.Argument(
         metavar="NAME",
         help="Which read model; an unknown name lists them.",
-        autocompletion=read_models_beginning_with,
     ),
 ]
 

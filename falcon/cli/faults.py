@@ -1,7 +1,6 @@
 """Expected faults: one line that says what to do, and no traceback."""
 
-import re
-from typing import Any, Final
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -18,15 +17,6 @@ _WHAT_TO_DO = {
 }
 
 
-_WORDS: Final = (
-    (re.compile(r"Input should be a valid integer\b.*"), "must be a whole number"),
-    (re.compile(r"Input should be a valid number\b.*"), "must be a number"),
-    (re.compile(r"Input should be greater than or equal to"), "must be at least"),
-    (re.compile(r"Input should be less than or equal to"), "must be at most"),
-    (re.compile(r"Input should be"), "must be"),
-)
-
-
 class Fault(Exception):
     """An expected fault. The message says what went wrong, and what to do."""
 
@@ -37,22 +27,12 @@ class FaultTellingGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except typer.BadParameter as wrong:
-            wrong.message = _plain(wrong.message)
-            raise
         except Exception as fault:
             line = _told(fault)
             if line is None:
                 raise
             tell(line)
             raise typer.Exit(1) from None
-
-
-def _plain(message: str) -> str:
-    """The message without the words of the library that validates arguments."""
-    for pattern, words in _WORDS:
-        message = pattern.sub(words, message)
-    return message
 
 
 def tell(line: str) -> None:

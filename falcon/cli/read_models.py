@@ -15,11 +15,6 @@ def sinks() -> list[str]:
     return list(SINKS)
 
 
-def read_models_beginning_with(incomplete: str) -> list[str]:
-    """Completes names in shells."""
-    return [name for name in (*read_models(), *sinks()) if name.startswith(incomplete)]
-
-
 def check_read_model(name: str) -> None:
     """Raises BadParameter for what is neither a read model nor a sink."""
     known = [*read_models(), *sinks()]

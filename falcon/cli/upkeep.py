@@ -10,7 +10,7 @@ import typer
 from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running, read_settings
 from falcon.cli.display import counted, visible
 from falcon.cli.faults import Fault
-from falcon.cli.read_models import check_read_model, read_models_beginning_with, sinks
+from falcon.cli.read_models import check_read_model, sinks
 
 if TYPE_CHECKING:
     from falcon.cli.doctor import Finding
@@ -41,7 +41,6 @@ def rebuild(
         typer.Argument(
             metavar="NAME",
             help="Which read model; an unknown name lists them.",
-            autocompletion=read_models_beginning_with,
         ),
     ],
     data_dir: DataDirOption = DEFAULT_DATA_DIR,

@@ -135,7 +135,6 @@ class FakeFalcon:
 
     messages: dict[int, list[Json]] = field(default_factory=dict)
     pinned: dict[int, Json] = field(default_factory=dict)
-    bookmarks: dict[int, Json] = field(default_factory=dict)
     rooms: list[Json] = field(default_factory=list)
     members: list[Json] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)  # former members: account to name
@@ -174,10 +173,7 @@ class FakeFalcon:
             (r"/v1/rooms/(\d+)/pins", self._pins),
             (r"/v1/rooms/(\d+)/messages/(\d+)/thread", self._thread),
             (r"/v1/rooms/(\d+)/follow", self._follow),
-            (r"/v1/bookmarks/(\d+)/(\d+)", self._bookmark),
-            (r"/v1/bookmarks", self._bookmarks),
             (r"/v1/search", self._found),
-            (r"/v1/rooms/(\d+)/messages/(\d+)/readers", self._readers),
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/search", self._search),
             (r"/v1/accounts/(\d+)", self._account),
@@ -263,22 +259,6 @@ class FakeFalcon:
     def _follow(self, _: httpx.Request, __: int) -> httpx.Response:
         return httpx.Response(204)
 
-    def _bookmark(self, request: httpx.Request, room_id: int, seq: int) -> httpx.Response:
-        if request.method == "DELETE":
-            self.bookmarks.pop(seq)
-            return httpx.Response(204)
-        note = msgspec.json.decode(request.content)["note"]
-        self.bookmarks[seq] = {"room_id": room_id, "seq": seq, "note": note, "created_at": TIME}
-        return httpx.Response(200, json=self.bookmarks[seq])
-
-    def _bookmarks(self, request: httpx.Request) -> httpx.Response:
-        """A bookmark a page."""
-        after = int(request.url.params.get("cursor", 0))
-        seqs = sorted(seq for seq in self.bookmarks if seq > after)
-        message = {each["seq"]: each for each in self.messages[64]}
-        found = [self.bookmarks[seq] | {"message": message.get(seq)} for seq in seqs[:1]]
-        return httpx.Response(200, json={"bookmarks": found, "next_cursor": str(seqs[0]) if seqs[1:] else None})
-
     def _found(self, request: httpx.Request) -> httpx.Response:
         """What room 64 says, with the query as the mark."""
         hits = [
@@ -286,10 +266,6 @@ class FakeFalcon:
             for each in self.messages[64]
         ]
         return httpx.Response(200, json={"hits": hits, "next_cursor": None})
-
-    def _readers(self, _: httpx.Request, room_id: int, seq: int) -> httpx.Response:
-        reader = {"account_id": 130, "name": "Alice", "read_seq": seq + 1}
-        return httpx.Response(200, json={"readers": [reader], "next_cursor": None})
 
     def _pins(self, _: httpx.Request, room_id: int) -> httpx.Response:
         by_seq = {message["seq"]: message for message in self.messages[room_id]}

@@ -1,21 +1,18 @@
 import os
 import ssl
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import httpx
 import msgspec
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from falcon import __version__
 from falcon.base.process import start_ticks
 from falcon.cli import app
-from falcon.cli.calling import Outside, complete_room, find_credentials, find_server
+from falcon.cli.calling import Outside, find_credentials, find_server
 from falcon.cli.faults import Fault
-from tests.cli.fake import TIME, FakeClock, FakeFalcon, room
+from tests.cli.fake import FakeClock, FakeFalcon
 
 URL = "http://127.0.0.1:8080"
 
@@ -106,36 +103,6 @@ def test_an_address_that_no_server_can_have_is_one_line(server: FakeFalcon, url:
     result = CliRunner().invoke(app, ["rooms", "--url", url, "--token", "t0ken"], obj=Outside(server.transport()))
     assert result.exit_code == 1
     assert result.stderr.startswith(f"'{url}' is not an address: ")
-
-
-def test_rooms_complete_in_the_shell_and_their_names_cannot_be_code(
-    server: FakeFalcon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    more = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
-    server.rooms = [room(64, 'Tea "$(rm -rf ~)" `x`', **more), room(128, "Coffee", **more), room(65, "Milk", **more)]
-
-    given = {"url": "http://falcon.test", "token": "t0ken"}
-    context = SimpleNamespace(obj=Outside(server.transport(), FakeClock().clock()), params=given)
-    assert complete_room(cast(typer.Context, context), "6") == [("64", "Tea rm rf  x"), ("65", "Milk")]
-    given.clear()
-    assert complete_room(cast(typer.Context, context), "6") == []
-
-
-@pytest.mark.parametrize(
-    ("line", "rule"),
-    [
-        ("rooms -n x", "must be a whole number"),
-        ("rooms -n 0", "must be at least 1"),
-        ("tail 64 -n 1.5", "must be a whole number"),
-        ("top --interval x", "must be a number"),
-        ("top --interval 0", "must be at least 0.2"),
-        ("skip timeline a 1 --reason x", "must be a whole number"),
-    ],
-)
-def test_a_wrong_argument_is_refused_in_words(line: str, rule: str) -> None:
-    result = CliRunner().invoke(app, line.split())
-    assert result.exit_code == 2
-    assert rule in result.stderr and "Input" not in result.stderr
 
 
 def test_the_version_is_printed() -> None:

@@ -178,19 +178,6 @@ def test_a_thread_is_started_written_in_and_followed_by_its_number(run: Run, ser
         assert (asked.method, asked.url.path) == (method, "/v1/rooms/192/follow")
 
 
-def test_messages_are_bookmarked_and_listed(run: Run, server: FakeFalcon) -> None:
-    server.messages[64] = [message(64, 1, "Tea?")]
-    for seq, note in (("1", "Later"), ("2", "")):
-        assert run(server, "bookmark", "64", seq, "--note", note).stdout == ""
-    assert run(server, "bookmarks").stdout.splitlines() == [
-        "2026-11-25 09:30:00  64 #1  [Later]  Tea?",
-        "2026-11-25 09:30:00  64 #2  (you cannot read the room)",
-    ]
-    run(server, "bookmark", "64", "2", "--remove")
-    (told,) = run(server, "bookmarks", "--json").stdout.splitlines()
-    assert msgspec.json.decode(told)["note"] == "Later"
-
-
 def test_a_search_shows_where_messages_have_the_words(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, 1, "Tea?")]
     found = run(server, "search", "Tea?", "--in", "64", "--from", "130").stdout.splitlines()
@@ -199,10 +186,6 @@ def test_a_search_shows_where_messages_have_the_words(run: Run, server: FakeFalc
         ["two words", True],
         [" …", False],
     ]
-
-
-def test_readers_of_a_message_are_listed(run: Run, server: FakeFalcon) -> None:
-    assert run(server, "readers", "64", "1").stdout == "130  Alice  #2\n"
 
 
 def test_tail_shows_the_newest_also_when_they_are_more_than_a_page(run: Run, server: FakeFalcon) -> None:
