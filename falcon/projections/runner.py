@@ -26,8 +26,12 @@ class InlineTables(ProjectionTables, Protocol):
     One offset says where a reader of their log stands: its partitions share one numbering.
     """
 
-    def advance(self, projections: Sequence[str], first: int, end: int) -> Collection[str]:
-        """Move those of these projections whose next event is at ``first`` to ``end``. Gives their names."""
+    def following(self, projections: Sequence[str], first: int) -> Collection[str]:
+        """Call it once within a commit that appends at ``first``, before ``write``. Gives the projections that have
+        been applied up to there. The commit has to apply them, or to ``leave`` them there."""
+
+    def leave(self, projection: str, first: int) -> None:
+        """The commit that appends at ``first`` does not apply this projection."""
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
         """``writes``: by projection. The caller rolls back if it raises."""
@@ -56,40 +60,40 @@ class InlineProjector:
 
     def apply(self, appends: Sequence[Append], first: int, end: int) -> bool:
         try:
-            self._applied = self._write(self._names, appends, first, end)
+            self._applied = self._tables.following(self._names, first)
+            self._write(self._applied, appends)
         except Exception:  # a fault of one projection must not lose the message; apply_each finds it again
             return False
         metrics.Counter.inc_all([self._projected[name] for name in self._applied], end - first)
         return True
 
     def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
-        self._applied = [name for name in self._names if self._is_applied_alone(name, appends, first, end)]
+        following = self._tables.following(self._names, first)
+        self._applied = [name for name in following if self._is_applied_alone(name, appends, first)]
         metrics.Counter.inc_all([self._projected[name] for name in self._applied], end - first)
 
-    def _is_applied_alone(self, name: str, appends: Sequence[Append], first: int, end: int) -> bool:
+    def _is_applied_alone(self, name: str, appends: Sequence[Append], first: int) -> bool:
         savepoint = self._savepoint()
         try:
-            applied = self._write([name], appends, first, end)
+            self._write([name], appends)
             savepoint.release()
         except Exception as error:
             savepoint.rollback()
+            self._tables.leave(name, first)
             _stop(self._tables, name, error)
             return False
-        return name in applied
+        return True
 
-    def _write(self, names: Sequence[str], appends: Sequence[Append], first: int, end: int) -> Collection[str]:
-        """Apply those of these projections that stand before the append. Returns which. The caller rolls back if it
-        raises."""
-        applied = self._tables.advance(names, first, end)
+    def _write(self, names: Collection[str], appends: Sequence[Append]) -> None:
+        """Apply these projections. The caller rolls back if it raises."""
         writes: dict[str, list[Write]] = {}
         for append in appends:
             for offset, envelope in enumerate(append.envelopes, append.first):
                 recorded = Recorded(offset, envelope)
                 for name, project in self._taking.get(type(envelope.event), ()):
-                    if name in applied:
+                    if name in names:
                         writes.setdefault(name, []).extend(project(recorded))
         self._tables.write(writes)
-        return applied
 
     def committed(self, appends: Sequence[Append]) -> None:
         """The last appends are durable."""

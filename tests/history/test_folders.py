@@ -23,7 +23,14 @@ from tests.projections.embedded import Embedded
 
 FOLDERS: Final = Path(__file__).parent / "folders"
 PARTITIONS: Final = 64
-SCHEMAS: Final = {2: "format-1.db", 3: "schema-3.db", 4: "schema-4.db", 5: "schema-5.db", 6: "schema-6.db"}
+SCHEMAS: Final = {
+    2: "format-1.db",
+    3: "schema-3.db",
+    4: "schema-4.db",
+    5: "schema-5.db",
+    6: "schema-6.db",
+    7: "schema-7.db",
+}
 
 
 def test_a_folder_from_before_the_format_is_refused_in_a_line_that_says_what_to_do(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.database import AT_END
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
@@ -90,7 +91,8 @@ class Embedded:
         return [each.envelope.event for each in recorded]
 
     def spoil(self, data: bytes, type: str = "message-posted", *, critical: bool = True) -> None:
-        """Put a record that no codec wrote at the end of the log."""
+        """Put a record that no codec wrote at the end of the log. No projection has been applied to it."""
+        self._other.execute("UPDATE projections SET applied = (SELECT next FROM log) WHERE applied = ?", (AT_END,))
         (offset,) = self._fetch("UPDATE log SET next = next + 1 RETURNING next - 1")[0]
         row = (offset, PARTITION, type, critical, data)
         self._other.execute("INSERT INTO journal VALUES (?, ?, 1, 0, 0, ?, 1, ?, ?)", row)
@@ -124,7 +126,7 @@ class Embedded:
         }
 
     def applied(self) -> dict[str, int]:
-        return dict(self._fetch("SELECT name, applied FROM projections"))
+        return dict(self._fetch(f"SELECT name, iif(applied = {AT_END}, next, applied) FROM projections, log"))
 
     def table_names(self) -> set[str]:
         return {name for (name,) in self._fetch("SELECT name FROM sqlite_schema WHERE type = 'table'")}

@@ -2,11 +2,14 @@
 
 import types
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite import source as sqlite_source
+from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.domain.rejections import NotYetReadable
 from falcon.features.accounts.table import UpsertAccount
 from falcon.features.messages import table as timeline
@@ -145,6 +148,43 @@ def test_what_an_inline_projection_did_not_stand_before_is_left_to_catching_up(f
     assert set(falcon.applied().values()) == {1}
     assert falcon.caught_up().rows() == falcon.rows()
     assert len(texts(falcon)) == 2
+
+
+def test_a_message_does_not_cost_the_row_of_any_projection(falcon: Embedded) -> None:
+    falcon.append(a_group(), posted(1))
+    with closing(database.connect(falcon.path)) as connection:
+        connection.execute("CREATE TRIGGER moved AFTER UPDATE ON projections BEGIN SELECT raise(FAIL, 'moved'); END")
+    falcon.append(posted(2))
+    assert set(falcon.applied().values()) == {3}
+
+
+def test_what_a_version_without_a_read_model_appends_is_not_taken_for_applied_to_it(tmp_path: Path) -> None:
+    older = {name: project for name, project in projections().items() if name != "timeline"}
+    with Embedded(tmp_path / "falcon.db") as falcon:
+        falcon.append(a_group(), posted(1))
+    with Embedded(tmp_path / "falcon.db", older) as falcon:
+        falcon.append(posted(2))
+        falcon.append(posted(3))
+        assert falcon.applied() == {name: 2 if name == "timeline" else 4 for name in READ_MODELS}
+        assert len(texts(falcon.caught_up())) == 3
+
+
+@pytest.mark.parametrize("failing", [None, "timeline"])
+def test_after_a_commit_that_failed_a_projection_stands_where_it_stood(falcon: Embedded, failing: str | None) -> None:
+    """It would stand at the log's end for readers and for the next commit, and would lack what was written since."""
+    falcon.append(a_group())
+    falcon.stand_at(1)
+    with closing(database.connect(falcon.path)) as connection:
+        tables = SqliteTables(connection)
+        for outcome in ("ROLLBACK", "COMMIT"):
+            connection.execute("BEGIN IMMEDIATE")
+            assert list(tables.following(list(READ_MODELS), 1)) == list(READ_MODELS)
+            if failing is not None:
+                tables.leave(failing, 1)
+            connection.execute(outcome)
+            assert set(falcon.applied().values()) == {1}
+        connection.execute("BEGIN; UPDATE log SET next = 2; COMMIT")
+    assert falcon.applied() == {name: 1 if name == failing else 2 for name in READ_MODELS}
 
 
 # --- catching up ------------------------------------------------------------------------------------------------------

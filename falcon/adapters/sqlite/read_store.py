@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import apsw
 
+from falcon.adapters.sqlite.database import AT_END
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.features.read_marks.table import Access
 from falcon.journal.envelope import Position
@@ -36,7 +37,8 @@ def _shown(view: SqliteQueryContext, projections: Sequence[str]) -> int:
     """The least position of all projections that are not being filled."""
     names = ", ".join("?" * len(projections))
     row: Any = view.execute(
-        f"SELECT coalesce(min(applied), 0) FROM projections WHERE filling < ? AND name IN ({names})",
+        f"SELECT iif(min(applied) = {AT_END}, (SELECT next FROM log), coalesce(min(applied), 0)) FROM projections"
+        f" WHERE filling < ? AND name IN ({names})",
         (Fill.FILLING, *projections),
     ).fetchone()
     return int(row[0])

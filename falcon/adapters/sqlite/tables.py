@@ -1,7 +1,7 @@
 """Writes the read tables."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
@@ -9,7 +9,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from falcon.adapters.sqlite.database import transaction
+from falcon.adapters.sqlite.database import AT_END, transaction
 from falcon.adapters.sqlite.source import UniformCursor
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS
@@ -25,8 +25,10 @@ _FILL: Final = "SELECT filling FROM projections WHERE name = ?"
 _MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
 _RECIPE: Final = "SELECT value FROM meta WHERE key = ?"
 _KEEP_RECIPE: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-_MOVE: Final = "UPDATE projections SET applied = ? WHERE applied = ? AND name IN ({})"
-_AT: Final = "SELECT name FROM projections WHERE applied = ? AND name IN ({})"
+_APPLIED: Final = f"SELECT iif(applied = {AT_END}, (SELECT next FROM log), applied) FROM projections WHERE name = ?"
+_FOLLOWING: Final = "SELECT name, applied FROM projections WHERE applied IN (?, ?)"
+_PLACE: Final = "UPDATE projections SET applied = ? WHERE name = ?"
+_MOVE: Final = f"{_PLACE} AND applied = ?"
 
 
 class SqliteTables:
@@ -34,6 +36,8 @@ class SqliteTables:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._following: Sequence[str] = ()
+        self._looked: object = None  # the state of the file in which they were found, and all had the mark
 
     def cursor(self, projection: str) -> Cursor:
         return UniformCursor(self._applied(projection))
@@ -43,22 +47,35 @@ class SqliteTables:
             with transaction(self._connection):
                 assert isinstance(expected, UniformCursor), "cursors of these tables are those that they gave"
                 assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
-                if not self.advance([projection], expected.offset, after.offset):
+                self._connection.execute(_MOVE, (after.offset, projection, expected.offset))
+                if not self._connection.changes():
                     raise StaleProjector(f"projection {projection} has been moved by another runner")
                 self.write({projection: writes})
         except PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
-    def advance(self, projections: Sequence[str], first: int, end: int) -> Sequence[str]:
-        """Call it within a transaction: move those of these projections whose next event is at ``first`` to ``end``.
-        Gives their names. Of several, none may stand at ``end`` yet."""
-        places = ", ".join("?" * len(projections))
-        self._connection.execute(_for_tables(_MOVE, places), (end, first, *projections))
-        moves = self._connection.changes()  # RETURNING would cost as much again
-        if moves in (0, len(projections)):
-            return projections if moves else []
-        moved = {name for (name,) in self._connection.execute(_for_tables(_AT, places), (end, *projections))}
-        return [name for name in projections if name in moved]
+    def following(self, projections: Sequence[str], first: int) -> Collection[str]:
+        """Call it once within a transaction that appends at ``first``, before any other write to these tables. Gives
+        the projections that have been applied up to there. The transaction has to apply them, or to ``leave`` them
+        there."""
+        version = self._connection.execute("PRAGMA data_version").fetchone()  # moves with each commit of another one
+        if version != self._looked:
+            self._looked = None
+            found = dict(self._connection.execute(_FOLLOWING, (first, AT_END)))
+            self._following = [name for name in projections if name in found]
+            moves = [(AT_END, name) for name in self._following if found[name] == first]
+            # Of read models that another version has: nothing here applies them any more.
+            moves += [(first, name) for name in found.keys() - set(projections) if found[name] == AT_END]
+            if moves:  # they may be rolled back, so look again next time
+                self._connection.executemany(_PLACE, moves)
+            else:
+                self._looked = version
+        return self._following
+
+    def leave(self, projection: str, first: int) -> None:
+        """The transaction that appends at ``first`` does not apply this projection."""
+        self._looked = None
+        self._connection.execute(_PLACE, (first, projection))
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
         """Call it within a transaction, by projection: each run of writes of one kind at once, in order. If a mark
@@ -156,9 +173,7 @@ class SqliteTables:
 
     def _applied(self, projection: str) -> int:
         try:
-            row: Any = self._connection.execute(
-                "SELECT applied FROM projections WHERE name = ?", (projection,)
-            ).fetchone()
+            row: Any = self._connection.execute(_APPLIED, (projection,)).fetchone()
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot read where {projection} stands: {error}") from error
         if row is None:
