@@ -120,5 +120,5 @@ def test_each_role_gets_what_is_for_it_and_nothing_else(scene: Scene, case: "sch
         check(role, case, scene.sends(role, case), exists=False)
     if case.path_parameters:
         case.path_parameters = {name: scene.ids.get(name, one) for name, one in case.path_parameters.items()}
-        for role in reversed(ROLES):  # what an admin has deleted is there for nobody else
+        for role in reversed(ROLES):  # an admin deletes what the others ask for, so it comes last
             check(role, case, scene.sends(role, case), exists=True)
