@@ -63,7 +63,8 @@ attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loo
 	$(BIN)/python -m tools.attack --seconds $(or $(SECONDS),600) $(ARGS)
 
 fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; many examples of each property; requests made from the document
-	$(BIN)/python -m tools.fuzz --count $(or $(COUNT),5000000) $(ARGS)
+	FALCON_FUZZ=$(or $(COUNT),5000000) FALCON_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(BIN)/python -m pytest --timeout=36000 tests/tools/test_fuzz.py
 	$(BIN)/python -m pytest -m "not processes and not faults" --hypothesis-profile=volume --timeout=3600 \
 		$$(grep -rlE "^from hypothesis|import .*tried" tests --include="test_*.py")
 	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py tests/http/test_openapi.py
