@@ -1,89 +1,12 @@
-"""The node says what it lacks, and is tried when its files have changed: `make k8s-trial` shows the rest."""
+"""A node is tried when its files have changed: `make k8s-trial` shows the rest."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from tools.node import __main__ as command
-from tools.node import (
-    deployment,
-    images,
-    network,
-    programs,
-    trial,
-)
+from tools.node import deployment, images, trial
 from tools.node.node import Node
-from tools.node.process import Process
 from tools.servers.daemon import ServerFault
-
-
-@pytest.fixture
-def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """All that is on the PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
-# --- what is missing --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("action", [["up"], ["down"], ["base-image"], ["deploy"]])
-def test_without_root_it_says_so_in_a_line(
-    action: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert command.main(action) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("node: a node needs root")
-    assert said.count("\n") == 1
-
-
-def test_without_go_nothing_is_built(
-    bin_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(bin_folder.parent))
-    assert command.main(["build"]) == 1
-    assert capsys.readouterr().err == (
-        "node: Go 1.26 or newer is needed to build the node's programs and there is no go on the PATH\n"
-    )
-    assert not programs.folder().exists()
-
-
-def test_without_a_node_there_is_nowhere_to_run_a_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(network, "exists", lambda: False)
-    assert command.main(["in", "kubectl", "get", "pods"]) == 1
-    assert capsys.readouterr().err == "node: no node runs here; start it with python -m tools.node up\n"
-
-
-def test_a_node_of_which_a_program_has_ended_names_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(network, "exists", lambda: True)
-    monkeypatch.setattr(Process, "running", lambda process: process.name != "kube-controller-manager")
-    assert command.main(["in", "kubectl", "get", "pods"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("node: the node's kube-controller-manager has ended (see ")
-    assert said.count("\n") == 1
-
-
-# --- images -----------------------------------------------------------------------------------------------------------
-
-
-def test_without_buildah_and_docker_an_image_says_so_in_a_line(
-    bin_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command.main(["image"]) == 1
-    assert capsys.readouterr().err == (
-        "node: an image is built with buildah or docker: buildah is not on the PATH, and docker is not on the PATH\n"
-    )
-
-
-# --- a trial of it all ------------------------------------------------------------------------------------------------
 
 
 class Tried(Node):
