@@ -15,7 +15,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # comes with what tests the API
 
 JOB: Final = "falcon"
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 10.0
 _LISTENING: Final = re.compile(r'msg="Listening on" .*address=(127\.0\.0\.1:\d+)')
 

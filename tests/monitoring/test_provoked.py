@@ -35,7 +35,7 @@ class Case:
     rules: str
     causes: tuple[Cause, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    people: int = 4
+    people: int = 2
     tls: bool = False
 
 
@@ -82,6 +82,7 @@ CASES: Final = (
             ),
         ),
         {"mailbox_bound": 8, "command_seconds": 10},
+        people=4,
     ),
     Case(
         "processes end or stand still",
@@ -116,6 +117,7 @@ CASES: Final = (
                 ),
             ),
         ),
+        people=4,
     ),
     Case(
         "blocking calls do not come back",
@@ -133,6 +135,7 @@ CASES: Final = (
                 ),
             ),
         ),
+        people=4,
     ),
     Case(
         "shards end",
@@ -170,6 +173,7 @@ CASES: Final = (
         # A Falcon of a test is small; how much memory a process must have at least to be looked at is no time.
         faster(2_400).replace(f" {256 << 20}", f" {32 << 20}"),
         (Cause("requests leave something behind", fault("memory-leaks"), ("FalconMemoryGrowth",)),),
+        people=4,
     ),
     Case(
         "a certificate ends, and the table of messages loses one",

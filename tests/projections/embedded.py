@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
-_DURABLE_SECONDS = 30
+_DURABLE_SECONDS = 60
 
 
 class Embedded:

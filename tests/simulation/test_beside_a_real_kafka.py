@@ -142,7 +142,7 @@ def _short(value: bytes | None) -> int | None:
 async def _read_up_to(reader: Reader, partition: int, offset: int, end: int, limit: int) -> list[tuple[int, Any, Any]]:
     """Behind the end until it fails."""
     found: list[tuple[int, Any, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while offset != end:
             for record in (await reader.records({partition: offset}, limit, 0.2)).get(partition, []):
                 found.append((record.offset, record.key, _short(record.value)))

@@ -71,7 +71,7 @@ def frame(id: str, size: int = 10) -> Frame:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 5))
+    asyncio.run(asyncio.wait_for(work, 60))
 
 
 async def looked_up(*gates: asyncio.Event) -> None:

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 __all__ = ["run"]
 
 TEA = "tea at four o'clock"
-SOON_SECONDS = 30.0  # two, and what a busy machine adds
+SOON_SECONDS = 60.0  # two, and what a busy machine adds
 
 
 def test_a_newcomer_signs_in_at_one_edge_and_works_at_the_other_until_deactivated(
