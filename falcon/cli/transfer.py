@@ -15,7 +15,6 @@ from falcon.cli.display import counted
 from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
-    from falcon.cli.exporting import Partial
     from falcon.cli.lines import HeaderLine
     from falcon_chat import FalconClient
 
@@ -88,7 +87,7 @@ def export_file(
 ) -> None:
     """Export all accounts, rooms, messages and reactions to a file.
 
-    The file has one JSON object a line, for `falcon import`. It shows everything as of one position of the log, which the last line names. After an interruption the same command continues after the last complete line of FILE. It does not update a finished FILE: give a new name for a new export.
+    The file has one JSON object a line, for `falcon import`. It shows everything as of one position of the log, which the last line names. FILE appears when it is complete; until then FILE.part grows, and after an interruption the same command begins it again. An existing FILE stays as it is.
 
     \b
     Examples:
@@ -121,18 +120,19 @@ def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], 
 
 
 def _export_to_file(path: Path, caller: Caller) -> int:
-    from falcon.cli.exporting import open_export, repair
-
-    with open_export(path) as out:
+    """Only the file's owner can read it, because it has all messages. Raises Fault."""
+    if path.exists():
+        raise Fault(f"{path} exists already; give another name")
+    part = path.with_name(f"{path.name}.part")
+    with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as out:
         if not take_lock(out.fileno()):
-            raise Fault(f"another `falcon export` writes {path}")
-        partial = repair(out, str(path))
-        try:
-            with _told_to_go_on():
-                return _export_to(out, caller, partial, name=str(path))
-        finally:
-            out.flush()
-            os.fsync(out.fileno())
+            raise Fault(f"another `falcon export` writes {part}")
+        out.truncate()
+        lines = _export_to(out, caller)
+        out.flush()
+        os.fsync(out.fileno())
+        part.rename(path)
+    return lines
 
 
 @contextmanager
@@ -148,21 +148,13 @@ def _told_to_go_on() -> Iterator[None]:
         raise
 
 
-def _export_to(
-    out: BinaryIO,
-    caller: Caller,
-    partial: "Partial | None" = None,
-    name: str = "standard output",
-    *,
-    shown: bool = True,
-) -> int:
+def _export_to(out: BinaryIO, caller: Caller, *, shown: bool = True) -> int:
     """The number of lines."""
-    from falcon.cli.exporting import Partial, write_export
+    from falcon.cli.exporting import write_export
     from falcon.cli.progress import progress_bar
 
-    begun = partial or Partial()
-    with progress_bar("Exporting", done=begun.lines, shown=shown) as bar:
-        return caller.run(lambda falcon: write_export(falcon, out, name, begun, bar.set), _PATIENT_SECONDS)
+    with progress_bar("Exporting", shown=shown) as bar:
+        return caller.run(lambda falcon: write_export(falcon, out, bar.set), _PATIENT_SECONDS)
 
 
 def _count(file: BinaryIO) -> int:

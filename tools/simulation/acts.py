@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from falcon.adapters.hbase.meta import (
 )
 from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.kafka import topics
-from falcon.cli.exporting import open_export, repair, write_export
+from falcon.cli.exporting import write_export
 from falcon.cli.faults import Fault
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
@@ -325,14 +324,12 @@ def _generations(operator: Operator, projection: str) -> Generations:
 
 
 async def export(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """It must contain what the log says at its position. It may be killed, and continue."""
+    """It must contain what the log says at its position. It may be killed, and begins again."""
     path = operator.file("export")
     async with operator.alone:
         if chance.random() < 0.3:
             await operator.killed(_exporting(operator, path), chance.uniform(0, 3))
-            begun, path = path, operator.file("export")
-            if begun.exists():
-                shutil.copy(begun, path)  # what the killed one still had in hand never gets there
+            path = operator.file("export")  # what the killed one still has in hand never gets there
         while True:
             try:
                 await operator.command(_exporting(operator, path))
@@ -351,8 +348,8 @@ def _exporting(operator: Operator, path: Path) -> Work:
 
 async def _export(urls: Sequence[str], token: str, path: Path) -> None:
     async with FalconClient(urls, token, timeout=_PATIENCE_SECONDS) as falcon:
-        with open_export(path) as out:
-            await write_export(falcon, out, path.name, repair(out, path.name), lambda done, total: None)
+        with path.open("wb") as out:
+            await write_export(falcon, out, lambda done, total: None)
 
 
 async def _as_the_log_says(operator: Operator, path: Path) -> list[str]:
