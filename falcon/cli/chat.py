@@ -193,7 +193,7 @@ async def tail(
 ) -> None:
     """Show the newest messages of a room.
 
-    Each line has the time, the number, the author and the reactions. Control characters are made visible.
+    Each line has the time, the number, the author, the reactions, and the thread with how many messages it has. Control characters are made visible.
 
     With --follow it keeps showing new messages and reactions, and shows an edited or deleted message again. It waits while the server restarts.
 

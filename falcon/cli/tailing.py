@@ -218,4 +218,5 @@ def _line(message: Message, author: str) -> str:
     edited = " (edited)" if message.edited_at and not message.deleted else ""
     reactions = () if message.deleted or message.reactions is msgspec.UNSET else message.reactions
     counts = f"  [{', '.join(f'{visible(each.emoji)} {each.count}' for each in reactions)}]" if reactions else ""
-    return f"{local_time(message.posted_at)}  #{message.seq}  {author}{reply}: {text}{edited}{counts}"
+    thread = f"  [thread {message.thread.room_id}: {message.thread.last_seq}]" if message.thread else ""
+    return f"{local_time(message.posted_at)}  #{message.seq}  {author}{reply}: {text}{edited}{counts}{thread}"

@@ -74,12 +74,14 @@ def test_tail_shows_time_number_author_and_text(run: Run, server: FakeFalcon) ->
     ]
 
 
-def test_tail_shows_how_often_each_emoji_was_used(run: Run, server: FakeFalcon) -> None:
+def test_tail_shows_reactions_with_their_numbers_and_threads_with_their_messages(run: Run, server: FakeFalcon) -> None:
     reactions = [{"emoji": "👍", "count": 2, "accounts": [130, 131]}, {"emoji": "🎉", "count": 1, "accounts": [130]}]
-    server.messages[64] = [message(64, 1, "Tea?", reactions=reactions), message(64, 2, "Yes", reactions=[])]
+    thread = {"room_id": 192, "last_seq": 3, "last_at": TIME, "participants": [131]}
+    yes = message(64, 2, "Yes", reactions=[], thread=thread)
+    server.messages[64] = [message(64, 1, "Tea?", reactions=reactions, thread=None), yes]
     assert run(server, "tail", "64").stdout.splitlines() == [
         "2026-11-25 09:30:00  #1  Alice: Tea?  [👍 2, 🎉 1]",
-        "2026-11-25 09:30:00  #2  Alice: Yes",
+        "2026-11-25 09:30:00  #2  Alice: Yes  [thread 192: 3]",
     ]
 
 
