@@ -189,7 +189,7 @@ class Exact(Asking):
             self._mark: 14,
             self._pin: 8,
             self._unpin: 3,
-            self._answer: 8,
+            self._answer: 12,
             self._read_thread: 5,
             self._join_or_leave: 6,
             self._change_role: 4,
@@ -306,9 +306,11 @@ class Exact(Asking):
             room.pins.pop(seq, None)
 
     async def _answer(self) -> None:
+        await self._answer_in(*self._anybody())
+
+    async def _answer_in(self, person: Account, room_id: int, room: Room) -> None:
         """In the thread of a message, also of one that has none yet, and also without a right to it. Some answers come
         in the room, too, in the same moment."""
-        person, room_id, room = self._anybody()
         if not room.messages:
             return
         seq = self.chance.choice([*room.threads, self.chance.randint(1, len(room.messages))])
@@ -370,6 +372,7 @@ class Exact(Asking):
             room.marks[person.account_id] = before
 
     async def _join_or_leave(self) -> None:
+        """After one has left, another one writes in a thread there."""
         first, *others = self._people
         person = self.chance.choice(others)
         room_id, room = self._room()
@@ -379,6 +382,7 @@ class Exact(Asking):
         if person.account_id in room.members:
             if await self._command(person, "DELETE", path, None, 204) is not None:
                 del room.members[person.account_id]
+                await self._answer_in(self._member_of(room), room_id, room)
         elif await self._command(first, "PUT", path, {"role": "member"}, 200, {"role": "member"}) is not None:
             room.members[person.account_id] = "member"
             room.marks[person.account_id] = len(room.messages)
