@@ -155,5 +155,10 @@ def projections() -> dict[str, Project]:
     return {name: model.project for name, model in READ_MODELS.items()}
 
 
+def sqlite_projections() -> dict[str, Project]:
+    """The projections of tables in the file of their log, whose rows may refer to it."""
+    return {name: model.sqlite.project or model.project for name, model in READ_MODELS.items()}
+
+
 def confirmed() -> dict[str, Project]:
     return {name: project for name, project in projections().items() if name != CONFIRMING}

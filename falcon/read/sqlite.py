@@ -12,7 +12,9 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
+from falcon.journal.envelope import Recorded
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 
 P = ParamSpec("P")
@@ -27,13 +29,15 @@ class SqliteModel(NamedTuple):
     expression of the room or account whose events write a row; a data folder of several files has the row in the file
     of that one's partition. ``statements``: for each kind of write; ?1, ?2 ... are its fields in order, "{}" is the
     suffix. ``folded``: writes that come with each message, with the function that gives their key: only the last of a
-    batch is executed.
+    batch is executed. ``project``: the projection, if rows refer to events of the log in the same file; without it that
+    of the read model.
     """
 
     tables: Mapping[str, str]
     identities: Mapping[str, str]
     statements: Mapping[type[Any], tuple[str, ...]]
     folded: Mapping[type[Any], Callable[[Any], object]] = MappingProxyType({})
+    project: Callable[[Recorded], tuple[Write, ...]] | None = None
 
 
 class SqliteQueryContext(Protocol):

@@ -30,6 +30,7 @@ SCHEMAS: Final = {
     5: "schema-5.db",
     6: "schema-6.db",
     7: "schema-7.db",
+    8: "schema-8.db",
 }
 
 

@@ -15,12 +15,13 @@ from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.features.catalogue import Event
+from falcon.features.messages import sqlite as timeline
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, AppendOutcome
 from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import InlineProjector, ProjectionCatchUp
-from falcon.read.catalogue import READ_MODELS, Project, projections
+from falcon.read.catalogue import READ_MODELS, Project, sqlite_projections
 from tests.support.builders import NOW, PARTITION, PARTITIONS
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Embedded:
     """``inline``: the projections that are applied within each commit."""
 
     def __init__(self, path: Path, inline: Mapping[str, Project] | None = None) -> None:
-        inline = projections() if inline is None else inline
+        inline = sqlite_projections() if inline is None else inline
         database.prepare(path, PARTITIONS)
         self.path = path
         self._woken = threading.Event()
@@ -100,7 +101,7 @@ class Embedded:
     # --- the tables ---------------------------------------------------------------------------------------------------
 
     def catch_up(self, of: Mapping[str, Project] | None = None) -> ProjectionCatchUp:
-        return ProjectionCatchUp(projections() if of is None else of, self.source, self.tables)
+        return ProjectionCatchUp(sqlite_projections() if of is None else of, self.source, self.tables)
 
     def caught_up(self, of: Mapping[str, Project] | None = None) -> "Embedded":
         catch_up = self.catch_up(of)
@@ -111,19 +112,23 @@ class Embedded:
     def rebuild(
         self, name: str, project: Project | None = None, progress: Callable[[Cursor], None] = lambda reached: None
     ) -> int:
-        return Rebuild(name, project or READ_MODELS[name].project, self.source, self.tables, progress).run()
+        return Rebuild(name, project or sqlite_projections()[name], self.source, self.tables, progress).run()
 
     def stand_at(self, offset: int) -> None:
         """Put the position back, as a crash between the writes of the tables and of their position leaves it."""
         self._other.execute("UPDATE projections SET applied = ?", (offset,))
 
     def rows(self, *names: str) -> Rows:
-        """Everything in the live tables, of all projections or of these."""
-        return {
+        """Everything in the live tables, of all projections or of these. Rows of the timeline with their messages."""
+        rows = {
             table: sorted(self._fetch(f"SELECT * FROM {table}"))
             for projection in names or READ_MODELS
             for table in READ_MODELS[projection].sqlite.tables
         }
+        if "timeline" in rows:
+            placed = self._fetch(f"SELECT {timeline.ROW} FROM timeline t {timeline.ITS_EVENT} ORDER BY t.place")
+            rows["timeline"] = list(zip((row[0] for row in placed), timeline.messages_in(placed), strict=True))
+        return rows
 
     def applied(self) -> dict[str, int]:
         return dict(self._fetch(f"SELECT name, iif(applied = {AT_END}, next, applied) FROM projections, log"))

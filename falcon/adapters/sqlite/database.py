@@ -99,6 +99,8 @@ _MIGRATIONS: Final[dict[int, str]] = {
     CREATE INDEX memberships_of_schema_6 ON memberships (account_id, parent) WHERE parent""",
     # From here on ``applied`` may be AT_END, which an earlier Falcon does not know.
     6: "SELECT 1",
+    # From here on a row of the timeline may be an offset of the journal, which an earlier Falcon cannot read.
+    7: "SELECT 1",
 }
 _FIRST_SCHEMA: Final = min(_MIGRATIONS)
 SCHEMA_VERSION: Final = max(_MIGRATIONS) + 1

@@ -37,7 +37,31 @@ class _Missing(StoredMessage, frozen=True, gc=False):
     missing: bool = True
 
 
-_encode: Final = msgspec.json.Encoder().encode
+class SaidMessage(msgspec.Struct, gc=False):
+    """A message as version ``SAID_VERSION`` of its events has it. With its times as text it is encoded as its row."""
+
+    room_id: RoomId
+    seq: Seq
+    author_id: AccountId
+    text: str
+    posted_at: Millis | str
+    edited_at: Millis | str | None = None
+    deleted: bool = False
+    reply_to: Seq | None = None
+    mentions: tuple[AccountId, ...] = ()
+
+
+class _OfMessage(msgspec.Struct, gc=False):
+    message: SaidMessage
+
+
+class _SaidData(msgspec.Struct, gc=False):
+    event: _OfMessage
+
+
+SAID_VERSION: Final = 1  # the newest, as log.py has it
+data_in: Final = msgspec.json.Decoder(_SaidData).decode  # the data of a record, without its circumstances
+encode: Final = msgspec.json.Encoder().encode
 stored_in: Final = msgspec.json.Decoder(StoredMessage).decode
 
 
@@ -49,7 +73,7 @@ def stored(m: Message) -> StoredMessage:
 
 
 def row_of(message: Message) -> bytes:
-    return _encode(stored(message))
+    return encode(stored(message))
 
 
 def message_in(row: bytes) -> Message:
@@ -62,7 +86,7 @@ def message_in(row: bytes) -> Message:
 
 def missing_message(room_id: RoomId, seq: Seq, posted_at: Millis = UNKNOWN_TIME) -> bytes:
     """The row of a message that cannot be shown. ``posted_at``: if its event still tells the time."""
-    return _encode(_Missing(room_id, seq, NOBODY, "", rfc3339(posted_at), deleted=True))
+    return encode(_Missing(room_id, seq, NOBODY, "", rfc3339(posted_at), deleted=True))
 
 
 def lost_message(room_id: RoomId, seq: Seq) -> bytes:

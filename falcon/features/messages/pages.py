@@ -105,7 +105,14 @@ class TimelinePages:
         lasting = count == last - first + 1 and MISSING not in messages
         page = TimelinePage(run.first, run.first + count - 1, messages, lasting, more=run.truncated and not from_last)
         if page.lasting:
-            self._keep((room_id, version, first, last, from_last), page)
+            size = len(messages) + _PAGE_BYTES
+            name = (room_id, version, first, last, from_last)
+            if name not in self._kept and size <= self._kept_bytes_max // _PAGES_MIN:
+                self._kept[name] = page
+                self._kept_bytes += size
+            while self._kept_bytes > self._kept_bytes_max:
+                _, oldest = self._kept.popitem(last=False)
+                self._kept_bytes -= len(oldest.messages) + _PAGE_BYTES
         return page
 
     async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> TimelinePage:
@@ -120,15 +127,6 @@ class TimelinePages:
         after = await self._store.page(room_id, middle, last, bytes_max=half)
         rows = _joined(before.messages + after.messages)
         return TimelinePage(before.first, after.last, rows, lasting=False, more=after.truncated)
-
-    def _keep(self, name: _Name, page: TimelinePage) -> None:
-        size = len(page.messages) + _PAGE_BYTES
-        if name not in self._kept and size <= self._kept_bytes_max // _PAGES_MIN:
-            self._kept[name] = page
-            self._kept_bytes += size
-        while self._kept_bytes > self._kept_bytes_max:
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= len(oldest.messages) + _PAGE_BYTES
 
 
 def is_deleted(row: bytes) -> bool:

@@ -1,28 +1,62 @@
 """The timeline in SQLite.
 
+A row has the offset of the event that says its message, which the journal has in the same file: a message is stored
+once. A row that says the message itself is of a schema before 8, or of a missing message.
+
 ``place`` is room_id << 32 | seq. A table by rowid has narrow inner pages and appends cheaply. With a primary key of two
 columns twice as many pages are written for a message. It holds for room ids below 2^31, two thousand million of them,
 and as many messages in each.
 """
 
-import operator
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from falcon.domain.ids import SEQ_MAX, RoomId, Seq
-from falcon.features.messages.bodies import lost_message
+from falcon.features.messages.bodies import SAID_VERSION, data_in, encode, lost_message, row_of
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit, fit_range, fit_range_back
+from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 from falcon.features.messages.table import RoomSeq, SetRevision, UpsertMessage
+from falcon.journal import codec
+from falcon.journal.envelope import Recorded
+from falcon.journal.record import Record
 from falcon.read.sqlite import Files, SqliteModel, SqliteQueryContext, by_file, in_file_of, query
+from falcon.read.times import rfc3339
+from falcon.read.write import Write
 
-_OF_A_PAGE: Final = "FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place"
-_MESSAGES: Final = f"SELECT message {_OF_A_PAGE}"
+# The columns of a row ``t`` and of its event, for ``messages_in``.
+ROW: Final = "t.place, t.message, j.type, j.version, j.data"
+ITS_EVENT: Final = "LEFT JOIN journal j ON j.offset = t.message"
+
+_ROWS: Final = f"FROM timeline t {ITS_EVENT} WHERE t.place"
+_OF_A_PAGE: Final = f"{_ROWS} BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY t.place"
+_MESSAGES: Final = f"SELECT {ROW} {_OF_A_PAGE}"
 _MESSAGES_FROM_LAST: Final = f"{_MESSAGES} DESC"
-_PLACED: Final = f"SELECT message, place & 0xffffffff {_OF_A_PAGE}"
-_PLACED_FROM_LAST: Final = f"{_PLACED} DESC"
-_first: Final = operator.itemgetter(0)
+_MESSAGE: Final = f"SELECT {ROW} {_ROWS} = ? << 32 | ?"
 
 _REVISION_BITS: Final = 40  # a trillion changes of a room; the other bits of the 63 count rebuilds
+
+
+class ReferToMessage(NamedTuple):
+    """``offset``: of the event that says the message."""
+
+    room_id: RoomId
+    seq: Seq
+    offset: int
+
+
+def project(recorded: Recorded) -> tuple[Write, ...]:
+    """The projection of ``table``, with references."""
+    match recorded.envelope.event:
+        case MessagePosted(message=message):
+            return (ReferToMessage(message.room_id, message.seq, recorded.offset),)
+        case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
+            put = ReferToMessage(message.room_id, message.seq, recorded.offset)
+            return (put, SetRevision(message.room_id, revision))
+        case _:
+            return ()
+
+
+_PUT: Final = "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message"
 
 MODEL: Final = SqliteModel(
     tables={
@@ -31,12 +65,35 @@ MODEL: Final = SqliteModel(
     },
     identities={"timeline": "place >> 32", "revisions": "room_id"},
     statements={
-        UpsertMessage: (
-            "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message",
-        ),
+        ReferToMessage: (_PUT,),
+        UpsertMessage: (_PUT,),
         SetRevision: ("INSERT OR REPLACE INTO revisions{} VALUES (?1, ?2)",),
     },
+    project=project,
 )
+
+
+def messages_in(rows: Iterable[Any]) -> Iterator[bytes]:
+    """The message of each row. It is one call for all of them, and takes 0.5 us for each."""
+    for place, message, type, version, data in rows:
+        if not isinstance(message, int):
+            yield message
+        elif data is None:
+            yield lost_message(place >> 32, place & SEQ_MAX)
+        elif version == SAID_VERSION:
+            said = data_in(data).event.message
+            said.posted_at = rfc3339(said.posted_at)
+            if said.edited_at is not None:
+                said.edited_at = rfc3339(said.edited_at)
+            yield encode(said)
+        else:
+            event: Any = codec.decode(Record(type, version, True, place >> 32, data), 0, 0, 0, 0).envelope.event
+            yield row_of(event.message)
+
+
+def newest_in(place: int | None, *row: Any) -> tuple[Seq, bytes] | None:
+    """The message of a row, and its seq. None if the room has none."""
+    return None if place is None else (place & SEQ_MAX, next(messages_in([(place, *row)])))
 
 
 def page(
@@ -52,7 +109,7 @@ def page(
     if first > last:
         return MessageRange(first, [])
     rows: Any = view.execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
-    messages, _ = fit(map(_first, rows), bytes_max)
+    messages, _ = fit(messages_in(rows), bytes_max)
     if len(messages) != last - first + 1:
         return _with_missing(view, room_id, first, last, from_last, bytes_max)
     if from_last:
@@ -63,10 +120,9 @@ def page(
 def message(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
     if not 1 <= seq <= SEQ_MAX:  # its upper bits would name a place in another room
         return None
-    row: Any = view.execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
+    row: Any = view.execute(_MESSAGE, (room_id, seq)).fetchone()
     if row is not None:
-        message: bytes = row[0]
-        return message
+        return next(messages_in([row]))
     return next(iter(_with_missing(view, room_id, seq, seq, False, ITEMS_BYTES_MAX).messages), None)
 
 
@@ -99,19 +155,19 @@ def _with_missing(
     """A page that has a hole or is too large. The timeline is written in the order of the log, a transaction a batch.
     So nothing will fill a hole before its newest message any more."""
     last = min(last, newest(view, room_id, SEQ_MAX))
-    rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
+    rows: Any = view.execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
     if from_last:
         return fit_range_back(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
     return fit_range(first, _each(room_id, range(first, last + 1), rows), bytes_max)
 
 
-def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]]) -> Iterator[bytes]:
+def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[Any]) -> Iterator[bytes]:
     """The message of each seq, from rows in the same order. Some rows may not exist."""
-    message, found = next(rows, (b"", 0))
+    row = next(rows, None)
     for seq in seqs:
-        if seq == found:
-            yield message
-            message, found = next(rows, (b"", 0))
+        if row is not None and seq == row[0] & SEQ_MAX:
+            yield next(messages_in([row]))
+            row = next(rows, None)
         else:
             yield lost_message(room_id, seq)
 

@@ -140,15 +140,16 @@ def summaries(view: SqliteQueryContext, account_id: AccountId, of: Sequence[Memb
     places = [(each.room.room_id, each.read_seq, each.room.last_seq) for each in of]
     rows: Any = view.execute(
         "SELECT (SELECT count(*) FROM mentions x WHERE x.account_id = ? AND x.room_id = e.value ->> 0"
-        "   AND x.seq > e.value ->> 1 AND x.seq <= t.place & 0xffffffff), t.place & 0xffffffff, t.message"
-        " FROM json_each(?) e LEFT JOIN timeline t ON t.place = (SELECT max(place) FROM timeline"
+        "   AND x.seq > e.value ->> 1 AND x.seq <= t.place & 0xffffffff),"
+        f" {timeline.ROW} FROM json_each(?) e LEFT JOIN timeline t ON t.place = (SELECT max(place) FROM timeline"
         "   WHERE place BETWEEN (e.value ->> 0) << 32 AND (e.value ->> 0) << 32 | (e.value ->> 2))"
+        f" {timeline.ITS_EVENT}"
         " ORDER BY e.key",
         (account_id, json_of(places)),
     )
     return [
-        room_summary(each.room, each.role, each.read_seq, mentions, None if message is None else (seq, message))
-        for each, (mentions, seq, message) in zip(of, rows, strict=True)
+        room_summary(each.room, each.role, each.read_seq, mentions, timeline.newest_in(*row))
+        for each, (mentions, *row) in zip(of, rows, strict=True)
     ]
 
 
@@ -197,17 +198,21 @@ def _summaries(view: SqliteQueryContext, where: str, bindings: tuple[Any, ...], 
     rooms, the outer one looks up what only the picked ones need."""
     rows: Any = view.execute(
         "SELECT p.*, (SELECT count(*) FROM mentions x WHERE x.account_id = p.account_id AND x.room_id = p.room_id"
-        "   AND x.seq > p.read_seq AND x.seq <= t.place & 0xffffffff), t.place & 0xffffffff, t.message FROM ("
+        "   AND x.seq > p.read_seq AND x.seq <= t.place & 0xffffffff),"
+        f" {timeline.ROW} FROM ("
         f" SELECT {rooms.COLUMNS}, m.account_id, m.role, m.read_seq FROM memberships m JOIN rooms r USING (room_id)"
         f"  {where} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) p"
         " LEFT JOIN timeline t ON t.place = (SELECT max(place) FROM timeline"
         "   WHERE place BETWEEN p.room_id << 32 AND p.room_id << 32 | p.last_seq)"
+        f" {timeline.ITS_EVENT}"
         " ORDER BY p.updated_at DESC, p.room_id DESC",
         (*bindings, limit),
     )
     return [
-        room_summary(rooms.room_in(room), role, read_seq, mentions, None if message is None else (seq, message))
-        for *room, _, role, read_seq, mentions, seq, message in rows
+        room_summary(
+            rooms.room_in(room), role, read_seq, mentions, timeline.newest_in(place, message, type, version, data)
+        )
+        for *room, _, role, read_seq, mentions, place, message, type, version, data in rows
     ]
 
 

@@ -42,7 +42,7 @@ from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import InlineProjector, ProjectionCatchUp
 from falcon.projections.sinks import SINKS
-from falcon.read.catalogue import READ_MODELS, projections
+from falcon.read.catalogue import sqlite_projections
 from falcon.read.store import ReadStoreUnavailable
 from falcon.run.bootstrap import (
     Announced,
@@ -104,7 +104,7 @@ def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply, di
     """
     path = database_of(settings, place)
     connection = database.connect(path, files=settings.processes)
-    within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
+    within = InlineProjector(sqlite_projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
     source = SqliteSource(database.connect(path, files=settings.processes))
     return Shard(
         FixedOwnership(range(place, settings.partitions, settings.processes)),
@@ -149,7 +149,7 @@ def prepare(settings: Settings) -> None:
 def bring_up_to_date(path: Path) -> None:
     """Bring the tables of a file to the end of its log, as far as they can be brought there."""
     with closing(database.connect(path, writable=False)) as reading, closing(database.connect(path)) as writing:
-        catch_up = ProjectionCatchUp(projections(), SqliteSource(reading), SqliteTables(writing))
+        catch_up = ProjectionCatchUp(sqlite_projections(), SqliteSource(reading), SqliteTables(writing))
         while catch_up.step():
             pass
 
@@ -202,7 +202,7 @@ class CatchUpThread:
 
 def _catch_up(path: Path) -> ProjectionCatchUp:
     source = SqliteSource(database.connect(path, writable=False))
-    return ProjectionCatchUp(projections(), source, SqliteTables(database.connect(path, synchronous="NORMAL")))
+    return ProjectionCatchUp(sqlite_projections(), source, SqliteTables(database.connect(path, synchronous="NORMAL")))
 
 
 class SinkThread:
@@ -298,7 +298,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
             now = sum(left.values())
             progress(max(0, total - now), max(total, now))
 
-        events += Rebuild(name, READ_MODELS[name].project, source, tables, tell).run()
+        events += Rebuild(name, sqlite_projections()[name], source, tables, tell).run()
     return events
 
 
