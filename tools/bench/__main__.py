@@ -1,5 +1,5 @@
-"""``python -m tools.bench``, or ``make bench ARGS="--only send"``: measure Falcon beside a bare route, a hand-written
-chat on PostgreSQL and, for streams, Centrifugo, and write a page.
+"""``python -m tools.bench``, or ``make bench ARGS="--only send"``: measure Falcon beside a bare route and
+hand-written chats on PostgreSQL and in Go, and write a page.
 
 The exit code is 0 when everything was measured and nothing that must hold was broken, 1 when a section failed, 2 when
 this cannot be run here.

@@ -1,22 +1,21 @@
-"""One room with many listeners: the cost of a delivery, and of an idle listener; compared with Centrifugo."""
+"""One room with many listeners: the cost of a delivery, and of an idle listener; compared with the chat in Go."""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from tools.bench.bench import Bench
 from tools.bench.figures import Figure, beside
-from tools.bench.peers.centrifugo import CHANNEL, CentrifugoServer, build
-from tools.bench.peers.installing import PeerMissing
-from tools.bench.subscribers import Found, SubscribersPlan
+from tools.bench.peers.go import GoServer
+from tools.bench.subscribers import Found, Kind, SubscribersPlan
 from tools.harness.calls import Caller
 from tools.harness.machine import Cores, raise_open_files
 from tools.harness.processes import Tree, spawn
@@ -29,7 +28,7 @@ _DELIVERIES = 20_000.0
 SUBSCRIBERS = (200, 1000)
 _SETTLE_SECONDS = 2.0
 _IDLE = 5_000
-_BOUNDS = ("sse", 0.6), ("websocket", 1.0)  # of Centrifugo's CPU
+_OF_GO = 1.15  # the CPU of a delivery by SSE, as a multiple of the Go chat's
 _PUSHED_MS = 10.0
 _FIGURES = {
     "cpu": ("CPU of a delivery", "µs"),
@@ -58,20 +57,21 @@ class FanOut:
 
 def section(bench: Bench) -> list[Figure]:
     """Raises ServerFailed."""
-    found = _measure(bench.falcon("streams"), bench.fewer_runs, bench.seconds, bench.cores, bench.folder)
+    go = GoServer(bench.cores.server, bench.folder / "streams-go")
+    found = _measure(bench.falcon("streams"), go, bench.fewer_runs, bench.seconds, bench.cores)
     told = [_idle(bench)]
     for name, runs in found.items():
         told += [Figure(f"{what}, {name} listen", _of(runs, figure), unit) for figure, (what, unit) in _FIGURES.items()]
         told.append(Figure(f"lost, {name} listen", [sum(run.lost for run in runs)], most=0))
     for count in SUBSCRIBERS:
-        for kind, bound in _BOUNDS:
-            ours, theirs = (found.get(f"{server}-{kind}, {count}", []) for server in ("falcon", "centrifugo"))
+        in_go = _of(found[f"go-sse, {count}"], "cpu")
+        for kind, most in (("sse", _OF_GO), ("websocket", None)):
+            ours = found[f"falcon-{kind}, {count}"]
             told.append(
                 Figure(f"request → pushed by {kind}, p50, {count} listen", _of(ours, "p50"), "ms", most=_PUSHED_MS)
             )
-            for figure, limit in (("cpu", bound), ("further_cpu", bound), ("p99", 1.0)):
-                what = f"{_FIGURES[figure][0]} by {kind}, {count} listen, of Centrifugo's"
-                told += beside(what, _of(ours, figure), _of(theirs, figure), most=limit)
+            what = f"CPU of a delivery by {kind}, {count} listen, of the Go chat's by sse"
+            told += beside(what, _of(ours, "cpu"), in_go, most=most)
     return told
 
 
@@ -79,45 +79,30 @@ def _of(runs: Sequence[FanOut], figure: str) -> list[float]:
     return [getattr(run, figure) for run in runs]
 
 
-def _measure(server: FalconServer, runs: int, seconds: int, cores: Cores, folder: Path) -> dict[str, list[FanOut]]:
+def _measure(server: FalconServer, go: GoServer, runs: int, seconds: int, cores: Cores) -> dict[str, list[FanOut]]:
     """By kind and number, in the order of the rounds."""
-    centrifugo = _centrifugo(cores, folder)
     found: dict[str, list[FanOut]] = {}
+    with running([go], cores):
+        (hall, token), *_ = go.fill(1, 1)
     for turn in range(runs):
-        with running([server] if centrifugo is None else [server, centrifugo], cores):
+        with running([server, go], cores):
             caller = Caller(server.address, server.announcement.token)
             room: int = caller.must("POST", "/v1/rooms", {"name": "Hall"}).json()["room_id"]
-            plans = [
-                SubscribersPlan(
-                    kind, server.address.port, count, seconds, _DELIVERIES / count, server.announcement.token, room
-                )
-                for count in SUBSCRIBERS
-                for kind in ("falcon-sse", "falcon-websocket")
-            ]
-            if centrifugo is not None:
-                plans += [
-                    SubscribersPlan(kind, centrifugo.address.port, count, seconds, _DELIVERIES / count, channel=CHANNEL)
-                    for count in SUBSCRIBERS
-                    for kind in ("centrifugo-sse", "centrifugo-websocket")
-                ]
-            for plan in sorted(plans, key=lambda plan: (plan.subscribers, plan.kind.rpartition("-")[2])):
-                tree = server.tree if plan.kind.startswith("falcon") or centrifugo is None else centrifugo.tree
-                lone, _ = listen(msgspec.structs.replace(plan, subscribers=1), tree, cores)
-                wait_until_quiet(server)
-                run = _measure_once(plan, tree, cores, lone)
+            places: dict[str, tuple[FalconServer | GoServer, str, int]] = {
+                "falcon": (server, server.announcement.token, room),
+                "go": (go, token, hall),
+            }
+            kinds: tuple[Kind, ...] = ("falcon-sse", "go-sse", "falcon-websocket")
+            for count, kind in itertools.product(SUBSCRIBERS, kinds):
+                asked, token_of, room_of = places[kind.partition("-")[0]]
+                plan = SubscribersPlan(kind, asked.address.port, count, seconds, _DELIVERIES / count, token_of, room_of)
+                lone, _ = listen(msgspec.structs.replace(plan, subscribers=1), asked.tree, cores)
+                wait_until_quiet(asked)
+                run = _measure_once(plan, asked.tree, cores, lone)
                 found.setdefault(f"{plan.kind}, {plan.subscribers}", []).append(run)
                 say(f"{turn + 1}/{runs} {plan.kind}, {plan.subscribers}: {_in_words(run)}")
-                wait_until_quiet(server)
+                wait_until_quiet(asked)
     return found
-
-
-def _centrifugo(cores: Cores, folder: Path) -> CentrifugoServer | None:
-    try:
-        build()
-    except PeerMissing as missing:
-        say(f"without Centrifugo: {missing}")
-        return None
-    return CentrifugoServer(cores.server, folder)
 
 
 def _idle(bench: Bench) -> Figure:

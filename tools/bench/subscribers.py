@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import msgspec
 import uvloop
@@ -25,7 +25,7 @@ _SETTLE_SECONDS = 3.0
 _OPEN_AT_ONCE = 50
 _OPEN_SECONDS = 60.0
 
-Kind: TypeAlias = Literal["falcon-sse", "falcon-websocket", "centrifugo-sse", "centrifugo-websocket"]
+Kind: TypeAlias = Literal["falcon-sse", "falcon-websocket", "go-sse"]
 
 
 class SubscribersPlan(msgspec.Struct, frozen=True):
@@ -34,9 +34,8 @@ class SubscribersPlan(msgspec.Struct, frozen=True):
     subscribers: int
     seconds: float
     rate: float  # messages a second
-    token: str = ""
-    room: int = 0
-    channel: str = ""
+    token: str
+    room: int
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -53,7 +52,7 @@ class Found(msgspec.Struct, frozen=True):
 class Listener(asyncio.Protocol):
     """Opens a stream, and notes when each message came. Joins a message that two packets have brought."""
 
-    def __init__(self, opening: list[bytes], opened: Callable[[], None], ready: bytes) -> None:
+    def __init__(self, opening: bytes, opened: Callable[[], None], ready: bytes) -> None:
         self._opening = opening
         self._opened = opened
         self._ready = ready
@@ -62,19 +61,14 @@ class Listener(asyncio.Protocol):
         self.delays: list[float] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self._transport.write(self._opening.pop(0))
+        cast(asyncio.Transport, transport).write(self._opening)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
         data = self._rest + data
         now = time.monotonic_ns()
-        if not self._is_open:
-            if self._ready in data:
-                self._is_open = True
-                self._opened()
-            elif self._opening and b"\r\n\r\n" in data:
-                self._transport.write(self._opening.pop(0))
-                data = b""
+        if not self._is_open and self._ready in data:
+            self._is_open = True
+            self._opened()
         end = 0
         for match in _STAMP.finditer(data):
             self.delays.append((now - int(match[1])) / 1e6)
@@ -83,34 +77,15 @@ class Listener(asyncio.Protocol):
         self._rest = data[max(end, len(data) - 32) :] if self._is_open else data
 
 
-def opening(plan: SubscribersPlan) -> tuple[list[bytes], bytes]:
-    """The bytes that a listener writes, each after the answer to the one before; and the bytes that show that it
-    listens."""
-    host = f"Host: 127.0.0.1:{plan.port}\r\n"
-    upgrade = (
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
-    )
-    bearer = f"Authorization: Bearer {plan.token}\r\n"
-    match plan.kind:
-        case "falcon-sse":
-            return [f"GET /v1/stream?rooms={plan.room} HTTP/1.1\r\n{host}{bearer}\r\n".encode()], b"event: hello"
-        case "falcon-websocket":
-            head = f"GET /v1/stream?rooms={plan.room} HTTP/1.1\r\n{host}{bearer}{upgrade}\r\n"
-            return [head.encode()], b'"event":"hello"'
-        case "centrifugo-sse":
-            connect = f"%7B%22subs%22%3A%7B%22{plan.channel}%22%3A%7B%7D%7D%7D"
-            return [f"GET /connection/uni_sse?cf_connect={connect} HTTP/1.1\r\n{host}\r\n".encode()], b'"connect"'
-        case "centrifugo-websocket":
-            head = f"GET /connection/websocket HTTP/1.1\r\n{host}{upgrade}\r\n"
-            commands = b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"%b"}}' % plan.channel.encode()
-            return [head.encode(), masked(commands)], b'"id":2'
-
-
-def masked(text: bytes) -> bytes:
-    """A client's text frame of less than 126 bytes; a mask of zeros leaves it as it is."""
-    assert len(text) < 126
-    return bytes([0x81, 0x80 | len(text)]) + b"\0\0\0\0" + text
+def opening(plan: SubscribersPlan) -> tuple[bytes, bytes]:
+    """The bytes that a listener writes, and the bytes that show that it listens."""
+    head = f"GET /v1/stream?rooms={plan.room} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\n"
+    head += f"Authorization: Bearer {plan.token}\r\n"
+    if plan.kind != "falcon-websocket":
+        return f"{head}\r\n".encode(), b"event: hello"
+    key = base64.b64encode(os.urandom(16)).decode()
+    upgrade = f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+    return f"{head}{upgrade}\r\n".encode(), b'"event":"hello"'
 
 
 class Speaker:
@@ -131,12 +106,10 @@ class Speaker:
 
     def _request(self, stamp: bytes) -> bytes:
         text = stamp + b"x" * 80
-        if self._plan.kind.startswith("falcon"):
-            path, body = f"/v1/rooms/{self._plan.room}/messages", b'{"text":"%b"}' % text
-        else:
-            path, body = "/api/publish", b'{"channel":"%b","data":{"text":"%b"}}' % (self._plan.channel.encode(), text)
+        body = b'{"text":"%b"}' % text
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._plan.port}\r\nContent-Type: application/json\r\n"
+            f"POST /v1/rooms/{self._plan.room}/messages HTTP/1.1\r\nHost: 127.0.0.1:{self._plan.port}\r\n"
+            "Content-Type: application/json\r\n"
             f"Authorization: Bearer {self._plan.token}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
@@ -157,8 +130,8 @@ async def measure(plan: SubscribersPlan, measured: Callable[[str], None]) -> Fou
     listeners: list[Listener] = []
 
     async def open_one() -> None:
-        writes, ready = opening(plan)
-        _, listener = await loop.create_connection(lambda: Listener(writes, opened, ready), "127.0.0.1", plan.port)
+        request, ready = opening(plan)
+        _, listener = await loop.create_connection(lambda: Listener(request, opened, ready), "127.0.0.1", plan.port)
         listeners.append(listener)
 
     for start in range(0, plan.subscribers, _OPEN_AT_ONCE):

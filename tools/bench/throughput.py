@@ -16,6 +16,7 @@ from tools.bench import wrk
 from tools.bench.bench import Bench, in_turn
 from tools.bench.figures import Figure, beside
 from tools.bench.neighbours import BareServer, crud_server, prove
+from tools.bench.peers.go import GoServer
 from tools.harness.calls import Address
 from tools.harness.machine import Cores
 from tools.harness.progress import say
@@ -72,7 +73,10 @@ _AIMS: Final[tuple[tuple[str, str, str, float | None, float | None], ...]] = (
     ),
     ("send, 16 in flight", "p99", "crud", None, 1),
     ("send, 1 in flight", "p50", "crud", None, 1.5),
+    ("send, 64 in flight", "rate", "go", 0.85, None),
+    ("send, 1 in flight", "cpu", "go", None, None),
     (READS[0].name, "rate", "crud", 6, None),
+    (READS[0].name, "rate", "go", 0.9, None),
     (READS[0].name, "rate", "bare", 0.4, None),
     (READS[0].name, "cpu", "bare", None, 1.6),
 )
@@ -93,6 +97,7 @@ def _beside_neighbours(bench: Bench, workloads: Sequence[Workload]) -> list[Figu
     servers: list[Server] = [
         BareServer(bench.cores.server, bench.folder),
         crud_server(bench, name.partition(",")[0]),
+        GoServer(bench.cores.server, bench.folder / f"{name.partition(',')[0]}-go"),
         bench.falcon(f"throughput-{name}"),
     ]
     samples = _measure(bench, servers, workloads, bench.runs)
