@@ -125,6 +125,13 @@ export function openReaders(app, room, seq) {
   })();
 }
 
+/** The end of a day, or of one some days later, as a time; undefined without a day. */
+function dayEnds(day, later) {
+  if (!day) return undefined;
+  const [year, month, number] = day.split("-").map(Number);
+  return new Date(year, month - 1, number + later, 23, 59, 59, 999).toISOString();
+}
+
 /** Messages by their words, in all rooms or in the open one. */
 export function openSearch(app) {
   const { chat } = app;
@@ -133,12 +140,18 @@ export function openSearch(app) {
   const where = h("select", { "aria-label": t("search.where") }, h("option", { value: "" }, t("search.everywhere")), here ? h("option", { value: here.roomId }, here.name) : null);
   const sort = h("select", { "aria-label": t("search.sort") }, ["newest", "relevance"].map((value) => h("option", { value }, t(`search.sort.${value}`))));
   const about = h("select", { "aria-label": t("search.only") }, [["", "search.all"], ["link", "search.links"], ["me", "search.mentions"]].map(([value, text]) => h("option", { value }, t(text))));
+  const known = [...chat.people].sort(([, one], [, other]) => one.localeCompare(other));
+  const from = h("select", { "aria-label": t("search.from") }, h("option", { value: "" }, t("search.everyone")), known.map(([id, name]) => h("option", { value: id }, name)));
+  const [after, before] = ["after", "before"].map((name) => h("input", { type: "date", "aria-label": t(`search.${name}`), title: t(`search.${name}`) }));
   const list = h("ul", { class: "directory messages", "aria-label": t("search.title") });
   const note = h("p", { class: "quiet", role: "status" });
-  const dialog = open(t("search.title"), h("div", { class: "body" }, input, h("div", { class: "filters" }, where, about, sort), note, list));
+  const dialog = open(t("search.title"), h("div", { class: "body" }, input, h("div", { class: "filters" }, where, from, about, after, before, sort), note, list));
 
   const asked = () => ({
     room: where.value || undefined,
+    from: from.value || undefined,
+    after: dayEnds(after.value, -1),
+    before: dayEnds(before.value, 0),
     sort: sort.value,
     has: about.value === "link" ? "link" : undefined,
     mentions: about.value === "me" ? "me" : undefined,
@@ -151,10 +164,10 @@ export function openSearch(app) {
       return { items: hits.map(({ message, snippet }) => entry(app, dialog, message, names, marked(snippet))), cursor: next_cursor };
     })();
   const look = searchWhileTyping(input, async (text) => text, (text) => (text ? void again(text) : list.replaceChildren()), () => {});
-  for (const filter of [where, sort, about]) filter.addEventListener("change", () => void look());
+  for (const filter of [where, from, about, after, before, sort]) filter.addEventListener("change", () => void look());
   dialog.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step || event.target.localName === "select") return;
+    if (!step || event.target.matches("select, [type=date]")) return;
     event.preventDefault();
     const places = [input, ...list.querySelectorAll("a.row")];
     places[Math.min(Math.max(places.indexOf(document.activeElement) + step, 0), places.length - 1)].focus();

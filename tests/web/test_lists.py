@@ -97,7 +97,7 @@ def test_a_word_of_two_kanji_is_found_and_jumped_to(screen: Open, anna: Person, 
     for number in range(30):
         ben.says(room, f"Message {number}")
     other = anna.makes_room("Elsewhere", ben)
-    ben.says(other, "会議室は空いています")
+    anna.says(other, "会議室は空いています")
     hers = screen().signs_in(anna).opens(room)
     hers.sees("Message 29")
     hers.page.keyboard.press("Control+Shift+F")
@@ -105,7 +105,14 @@ def test_a_word_of_two_kanji_is_found_and_jumped_to(screen: Open, anna: Person, 
     found = hers.page.locator("dialog .messages li")
     expect(found).to_have_count(2)
     expect(found.locator("mark")).to_have_text(["会議", "会議"])
-    hers.page.get_by_label("Where").select_option(label="Tea kitchen")
-    expect(found).to_have_count(1)
+    today = hers.page.evaluate("new Date().toLocaleDateString('sv')")
+    for label, chosen, all_of_them in (("From this day on", today, 2), ("Up to this day", "2020-02-29", 0)):
+        hers.page.get_by_label(label).fill(chosen)
+        expect(found).to_have_count(all_of_them)
+    hers.page.get_by_label("Up to this day").fill(today)
+    expect(found).to_have_count(2)
+    for label, chosen in (("From", ben.name), ("Where", "Tea kitchen")):
+        hers.page.get_by_label(label, exact=True).select_option(label=chosen)
+        expect(found).to_have_count(1)
     found.locator("a").click()
     expect(hers.page.locator('article[data-seq="1"]')).to_be_focused()
