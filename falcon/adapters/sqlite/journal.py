@@ -9,7 +9,7 @@ import logging
 import queue
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -53,12 +53,19 @@ class SqliteJournal:
     """Everything that is submitted while a commit is away becomes the next commit."""
 
     def __init__(
-        self, connection: apsw.Connection, wake: Wake, within: CommitHook | None = None, name: str = "0"
+        self,
+        connection: apsw.Connection,
+        wake: Wake,
+        within: CommitHook | None = None,
+        name: str = "0",
+        committed: Callable[[Sequence[Append]], None] = lambda appends: None,
     ) -> None:
-        """``name``: of the shard that owns the journal."""
+        """``name``: of the shard that owns the journal. ``committed`` is called with the appends of each commit once it
+        is durable, in order."""
         self._connection = connection
         self._wake = wake
         self._within = within
+        self._committed = committed
         self._waiting: list[Submission] = []
         self._group: list[Submission] = []  # the group under way
         self._appends: list[Append] = []  # those of its appends that are not fenced
@@ -231,6 +238,7 @@ class SqliteJournal:
                     submission.outcome = AppendOutcome.DURABLE
             if self._within is not None:
                 self._within.committed(self._appends)
+            self._committed(self._appends)
         else:
             # Log each failed commit once, here where it is handled: the shard takes over again.
             log.error("a commit of %d submissions failed: %s", len(group), cause(error))

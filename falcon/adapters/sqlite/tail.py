@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -11,18 +11,21 @@ from falcon.adapters.sqlite.layout import Layout, begin_of, layout_of, segment_o
 from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import JournalUnavailable
+from falcon.journal.ports import Append, JournalUnavailable
 from falcon.streams.starts import NO_START, KnownStarts
 from falcon.streams.tail import LocatedRecord, WrongPlace
+
+_COMMITTED_BYTES_MAX: Final = 1 << 20  # of a reader that falls behind; reading so much takes it some milliseconds
 
 
 class SqliteTail:
     """Streams see the segment that a file writes under the number of the file.
 
     Over a connection to each file of the data folder, in order, for one event loop: a few rows are read quickly.
-    ``poll_seconds``: how often it looks for rows from other processes."""
+    ``poll_seconds``: how often it looks for rows from other processes. ``own``: the segment that this process writes.
+    What is committed there it ``take``s, so that the reader need not look for that in the file."""
 
-    def __init__(self, connections: Sequence[apsw.Connection], poll_seconds: float) -> None:
+    def __init__(self, connections: Sequence[apsw.Connection], poll_seconds: float, own: int = 0) -> None:
         self._layout = layout_of(connections[0])
         self.starts = SqliteStarts(self._layout, starts_of(connections[0]))
         self._files = dict(enumerate(connections))
@@ -30,6 +33,8 @@ class SqliteTail:
         self._poll_seconds = poll_seconds
         self._news = asyncio.Event()
         self._ends: dict[int, int] = {}  # by segment: the last read found nothing further
+        self._own = own
+        self._committed = Committed()
 
     def segment(self, partition: Partition) -> int:
         return self._layout.place(partition)
@@ -49,7 +54,11 @@ class SqliteTail:
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         # Where the last read found nothing further, do not look again before a nudge.
-        located, after = self._look({s: at for s, at in cursor.items() if at.offset != self._ends.get(s)}, limit)
+        ends = self._ends
+        located, after = self._look(
+            {s: at for s, at in cursor.items() if at.offset != ends.get(s) or (s == self._own and self._committed)},
+            limit,
+        )
         if not located:
             await self._wait()
             located, after = self._look(cursor, limit)
@@ -58,11 +67,17 @@ class SqliteTail:
     def _look(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         found, after = list[LocatedRecord](), dict[int, Position]()
         for segment, at in cursor.items():
-            share = max(1, limit // len(cursor))  # so that no file holds up the others
-            located = self._records(self._files[segment], segment, "offset >= ?", (at.offset, share))
-            after_last = located[-1].at.offset + 1 if located else at.offset
-            if len(located) < share:
-                after_last = self._ends[segment] = max(after_last, self._begins[segment])
+            located = self._committed.since(segment, at.offset) if segment == self._own else []
+            if located:
+                after_last = self._ends[segment] = located[-1].at.offset + 1
+            else:
+                share = max(1, limit // len(cursor))  # so that no file holds up the others
+                located = self._records(self._files[segment], segment, "offset >= ?", (at.offset, share))
+                after_last = located[-1].at.offset + 1 if located else at.offset
+                if len(located) < share:
+                    after_last = self._ends[segment] = max(after_last, self._begins[segment])
+                    if segment == self._own:
+                        self._committed.follow(after_last)
             found += located
             after[segment] = Position(after_last)
         return found, after
@@ -73,6 +88,11 @@ class SqliteTail:
         bindings = (start.offset, stop, limit)
         located = self._records(self._files[segment], segment, "offset >= ? AND offset < ?", bindings)
         return located, Position(located[-1].at.offset + 1 if len(located) == limit else stop)
+
+    def take(self, appends: Sequence[Append]) -> None:
+        """This process has committed them, durably. Call it on the event loop, and ``nudge`` when the reader may go
+        on."""
+        self._committed.add(appends)
 
     def nudge(self) -> None:
         self._news.set()
@@ -104,6 +124,53 @@ class SqliteTail:
             return file.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot read the journal: {cause(error)}") from error
+
+
+class Committed:
+    """What this process has committed to its file since the reader found nothing further there.
+
+    It holds all from that place on, without a gap, or nothing: then the reader looks in the file. So it does at a
+    start, after another process's commit to the same file, and if it falls behind.
+    """
+
+    def __init__(self) -> None:
+        self._end = -1  # the place after all this; -1 while nothing follows the reader
+        self._bytes = 0
+        self._appends: list[Append] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._appends)
+
+    def follow(self, end: int) -> None:
+        """The reader has read everything below ``end``."""
+        self._end, self._bytes = end, 0
+        self._appends.clear()
+
+    def add(self, appends: Sequence[Append]) -> None:
+        """``appends``: of one commit."""
+        if self._end < 0 or not appends:
+            return
+        end = appends[-1].first + len(appends[-1].records)
+        if appends[0].first == self._end:
+            self._end = end
+            self._appends += appends
+            self._bytes += sum(len(record.data) for append in appends for record in append.records)
+            if self._bytes > _COMMITTED_BYTES_MAX:
+                self.follow(-1)
+        elif end > self._end:  # otherwise the reader has found them in the file
+            self.follow(-1)
+
+    def since(self, segment: int, offset: int) -> list[LocatedRecord]:
+        """Takes all that is held, if it begins at the offset."""
+        if not self._appends or self._appends[0].first != offset:
+            return []
+        located = [
+            LocatedRecord(segment, append.partition, Position(at, append.epoch, envelope.n), record)
+            for append in self._appends
+            for at, (envelope, record) in enumerate(zip(append.envelopes, append.records, strict=True), append.first)
+        ]
+        self.follow(self._end)
+        return located
 
 
 class SqliteStarts:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -37,7 +37,7 @@ from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.envelope import Cursor
-from falcon.journal.ports import JournalUnavailable, Wake
+from falcon.journal.ports import Append, JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.rebuild import Rebuild
 from falcon.projections.runner import InlineProjector, ProjectionCatchUp
@@ -97,8 +97,16 @@ def sqlite_version() -> str:
 # --- the write side ---------------------------------------------------------------------------------------------------
 
 
-def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply, disk: Disk | None = None) -> Shard:
-    """Each of several processes has a file of its own for its shard. ``disk``: of the data folder.
+def build_shard(
+    settings: Settings,
+    place: int,
+    wake: Wake,
+    reply: SendReply,
+    disk: Disk | None = None,
+    committed: Callable[[Sequence[Append]], None] = lambda appends: None,
+) -> Shard:
+    """Each of several processes has a file of its own for its shard. ``disk``: of the data folder. ``committed`` as in
+    SqliteJournal.
 
     Raises JournalUnavailable.
     """
@@ -108,7 +116,7 @@ def build_shard(settings: Settings, place: int, wake: Wake, reply: SendReply, di
     source = SqliteSource(database.connect(path, files=settings.processes))
     return Shard(
         FixedOwnership(range(place, settings.partitions, settings.processes)),
-        SqliteJournal(connection, wake, within, str(place)),
+        SqliteJournal(connection, wake, within, str(place), committed),
         source,
         source,
         SystemClock(_JUMP_FOLLOWED_SECONDS),
@@ -163,8 +171,9 @@ def open_source(settings: Settings) -> SqliteSource | SqliteFilesSource:
     return source_of(open_readers(settings))
 
 
-def open_tail(settings: Settings) -> SqliteTail:
-    return SqliteTail(open_readers(settings), _POLL_SECONDS)
+def open_tail(settings: Settings, place: int) -> SqliteTail:
+    """``place``: of this process, whose file it writes."""
+    return SqliteTail(open_readers(settings), _POLL_SECONDS, place)
 
 
 # --- the read side ----------------------------------------------------------------------------------------------------
@@ -400,7 +409,8 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     secret = server_secret(settings)
     disk = Disk(settings.data_dir)
     disk.look()  # before the shard, which looks at each tick
-    gateway = start_gateway(settings, partial(build_shard, settings, place, disk=disk), place)
+    tail = open_tail(settings, place)
+    gateway = start_gateway(settings, partial(build_shard, settings, place, disk=disk, committed=tail.take), place)
     readers = open_readers(settings)
     source = open_source(settings)
     peers = None
@@ -415,7 +425,6 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     freshness = Freshness(store, source, has_notifications=lambda: True)
     if isinstance(store, LoneReadStore):
         freshness.forget = store.forget
-    tail = open_tail(settings)
     committed = freshness.moved if peers is None else _told_to_all(peers, freshness, tail)
     gateway.tell_of_commits(committed)
     loop = asyncio.get_running_loop()
