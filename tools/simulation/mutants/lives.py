@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from falcon.adapters.sqlite.read_store import read_store
 from falcon.adapters.sqlite.search_index import SqliteSearchIndex
-from falcon.adapters.sqlite.tail import SqliteStarts
+from falcon.adapters.sqlite.tail import Committed, SqliteStarts
 from falcon.domain.answers import Done
 from falcon.domain.decision import Decided
 from falcon.domain.rejections import KeyReused
@@ -107,6 +107,15 @@ def _line_again(self: PartitionAggregates, envelope: Any, now: Any) -> Any:
     return executed
 
 
+_since = Committed.since
+
+
+def _without_the_first(self: Committed, segment: int, offset: int) -> Any:
+    """Streams are not told of the first of several events that their process committed."""
+    located = _since(self, segment, offset)
+    return located[1:] if len(located) > 1 else located
+
+
 MUTANTS: Final = (
     mutant("a sink counts in applied", embedded, "read_store", _with_the_index, LIVES),
     mutant("a token does not say in which history it was given", SqliteStarts, "number", lambda *_: 7, LIVES),
@@ -115,6 +124,7 @@ MUTANTS: Final = (
     mutant("a stored room has forgotten its pins", snapshots, "_feature", _without_pins, LIVES),
     mutant("a thread outlives a membership", memberships, "access", _for_ever, LIVES),
     mutant("a stream shows threads of a room that was left", delivery, "_threads_of", lambda *_: [], LIVES),
+    mutant("a stream leaves out what its process committed", Committed, "since", _without_the_first, LIVES),
     mutant("a line in the room is left out", threads, "_line", lambda *_: Decided((), Done()), LIVES),
     mutant("a retry posts the line in the room again", PartitionAggregates, "execute", _line_again, LIVES),
     mutant("a limit refuses before the owner has looked for the key", CommandClient, "dispatch", _refuses_first, LIVES),
