@@ -56,8 +56,13 @@ class _Named(msgspec.Struct, frozen=True):
     type: str
 
 
+class _Authored(msgspec.Struct, frozen=True):
+    author_id: AccountId = NOBODY
+
+
 class _AccountOfEvent(msgspec.Struct, frozen=True):
     account_id: AccountId = NOBODY
+    message: _Authored = _Authored()
 
 
 class _AboutAccount(msgspec.Struct, frozen=True):
@@ -143,9 +148,11 @@ def decode(record: Record, partition: Partition, offset: int, epoch: int, n: int
 
 
 def account_of(record: Record) -> AccountId:
-    """The ``account_id`` of the event; NOBODY if it has none. Nothing else is decoded."""
+    """The ``account_id`` of the event, or the author of its message; NOBODY if it has neither. Nothing else is
+    decoded."""
     try:
-        return _decode_account(record.data).event.account_id
+        event = _decode_account(record.data).event
+        return event.account_id or event.message.author_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return NOBODY
 

@@ -8,7 +8,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from struct import Struct
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Concatenate, Final, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 Row: TypeAlias = dict[bytes, bytes]
 Cells: TypeAlias = tuple[tuple[bytes, bytes, bytes], ...]
+# An account in a room, the room with its newest message, or what only changes of messages and reactions move on.
+TellsOf: TypeAlias = Literal["member", "newest", "history"]
 Layout: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
 
 PREFIXES_KEPT: Final = 65_536  # of some 100 bytes: a hash of the id costs a microsecond
@@ -84,7 +86,7 @@ class HBaseQueryContext(Protocol):
     @property
     def calls(self) -> HBaseReads: ...
 
-    def row_about(self, room_id: RoomId, table: str, key: bytes) -> Row:
+    def row_about(self, room_id: RoomId, table: str, key: bytes, tells_of: TellsOf) -> Row:
         """A row that only events of the room change. A query may have it without a call."""
 
     def table(self, projection: str, table: str) -> str:

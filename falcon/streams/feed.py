@@ -5,11 +5,11 @@ import logging
 import time
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from falcon.base.shared import Shared
 from falcon.domain.events import PassedOver
-from falcon.domain.ids import NOBODY, AccountId, Partition, RoomId, Seq, partition_of
+from falcon.domain.ids import ID_MAX, NOBODY, AccountId, Partition, RoomId, Seq, partition_of
 from falcon.features.accounts.rules import AccountChanged, TokenIssued, TokenRevoked
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
@@ -40,7 +40,7 @@ _HISTORY_SHARE: Final = 8  # a feed with little memory for records has an eighth
 _RECORD_BYTES: Final = 400  # of a message of 100 characters, with what the memory takes beside it
 _REMEMBERED_BYTES_MIN: Final = 1 << 20  # a client gets so much again at most
 _BACK_SECONDS: Final = 10.0  # the client's resume waits for it; it comes again with a hello if that fails
-_READS_MAX: Final = 50  # a microsecond each
+_LOOKED_AT_MAX: Final = 50  # records of a room, a microsecond each
 TOKEN_GROWN: Final = 44  # characters; a cut that is written now is there before a token has LENGTH_MAX
 _BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
 # Events that a replay needs from the time before it: memberships, open rooms, deleted messages, tokens. The feed
@@ -64,10 +64,21 @@ ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, ThreadFollowed
 _PROFILE_EVENTS: Final = codec.names_of(AccountChanged)
 # Events that only the account itself receives. In a room that many read there are more of them than messages.
 READER_EVENTS: Final = codec.names_of(ReadMoved)
+_POSTED: Final = codec.names_of(MessagePosted)
 
 _wanted = metrics.stream_events.labels("yes")
 _unwanted = metrics.stream_events.labels("no")
 _pushed = metrics.message_seconds.labels("pushed")
+
+
+class Unchanged(NamedTuple):
+    """The offsets from which on the log, as far as it was read, has nothing of a room that changes the rights or the
+    read mark of an account, the newest message, and what else the room's history says. They are ID_MAX if this is not
+    known."""
+
+    member: int = ID_MAX
+    newest: int = ID_MAX
+    history: int = ID_MAX
 
 
 class Feed:
@@ -216,14 +227,20 @@ class Feed:
         """The offset of the last record of a room or account; -1 if none is remembered."""
         return self._records.last(key)
 
-    def unchanged_since(self, room_id: RoomId, account_id: AccountId) -> int:
-        """The offset from which on the log, as far as it was read, has nothing of the room but that others have read
-        there."""
+    def unchanged_since(self, room_id: RoomId, account_id: AccountId, floor: int) -> Unchanged:
+        """``floor``: the caller tells no lower offsets apart."""
+        member = newest = 0
+        since = self.begins(self.segment_with(room_id))
         for n, (offset, record) in enumerate(self._records.newest(room_id)):
-            is_read_elsewhere = record.type in READER_EVENTS and codec.account_of(record) not in (account_id, NOBODY)
-            if n == _READS_MAX or not is_read_elsewhere:
-                return offset + 1
-        return self.begins(self.segment_with(room_id))
+            is_posted = record.type in _POSTED
+            if n == _LOOKED_AT_MAX or offset < floor or not (is_posted or record.type in READER_EVENTS):
+                since = offset + 1
+                break
+            if is_posted:
+                newest = max(newest, offset + 1)
+            if not member and codec.account_of(record) in (account_id, NOBODY):
+                member = offset + 1
+        return Unchanged(max(member, since), max(newest, since), since)
 
     def history_begins(self, segment: int) -> int:
         """The feed remembers all HISTORY_EVENTS of the segment from this offset on, as far as it has been read."""

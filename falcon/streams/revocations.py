@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId
+from falcon.domain.ids import AccountId, Partition, RoomId
 from falcon.features.accounts.rules import AccountChanged, TokenRevoked, profile_of
 from falcon.features.accounts.table import AccountRow
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import ReadStore
 from falcon.read.store import ReadStoreUnavailable
-from falcon.streams.feed import Feed
+from falcon.streams.feed import Feed, Unchanged
 
 log = logging.getLogger("falcon.streams")
 
@@ -87,12 +87,12 @@ class Revocations:
         now = time.monotonic()
         return now >= self._since and self._is_fresh(now)
 
-    def unchanged_since(self, room_id: RoomId, account_id: AccountId, shown: int) -> int:
-        """The offset that the feed has. ID_MAX if this process may not know of each change within about a second, or
-        not of all before the offset ``shown``, which the tables show."""
+    def unchanged_since(self, room_id: RoomId, account_id: AccountId, floor: int, shown: int) -> Unchanged:
+        """The offsets that the feed has. They are not known if this process may not know of each change within about a
+        second, or not of all before the offset ``shown``, which the tables show."""
         if not self.is_following() or self._feed.reached(self._feed.segment_with(room_id)) < shown:
-            return ID_MAX
-        return self._feed.unchanged_since(room_id, account_id)
+            return Unchanged()
+        return self._feed.unchanged_since(room_id, account_id, floor)
 
     async def reach(self, asked_at: float, partition: Partition, offset: int, seconds: float) -> bool:
         """Wait until the log has been read beyond the offset. Then each revocation up to there is remembered, or tables

@@ -11,7 +11,7 @@ import pytest
 
 from falcon.adapters.hbase import kept_rows, read_store
 from falcon.features.catalogue import Event
-from falcon.features.messages.rules import Message, MessagePosted
+from falcon.features.messages.rules import Message, MessageEdited, MessagePosted
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberLeft, Membership, RoomCreated
 from falcon.features.threads.rules import ThreadStarted
@@ -109,6 +109,23 @@ async def test_the_next_message_is_shown_and_costs_who_reads_it_one_look(scene: 
 
 
 @plays
+async def test_a_message_costs_its_first_reader_two_looks_and_other_changes_show_beside_it(scene: Scene) -> None:
+    await scene.happens(MessagePosted(Message(ROOM, 2, BOB, "There is!", NOW)))
+    threads = 1
+    assert await scene.cost(ANN) == 2 + threads, "the room and the page"
+    await scene.happens(MessageEdited(Message(ROOM, 1, ANN, "Is there cake?", NOW, NOW), 1))
+    await scene.happens(MessagePosted(Message(ROOM, 3, BOB, "And cake", NOW)))
+    assert b"Is there cake?" in await scene.page(ANN)
+
+
+@plays
+async def test_one_who_has_read_is_looked_at_again_and_not_the_room(scene: Scene) -> None:
+    await scene.happens(ReadMoved(ROOM, ANN, 1, 0, 0))
+    assert await scene.cost(ANN) == 1 + 1, "Ann's membership, and the threads"
+    assert await scene.cost(BOB) == 1
+
+
+@plays
 async def test_that_others_have_read_changes_nothing(scene: Scene) -> None:
     await scene.happens(ReadMoved(ROOM, BOB, 1, 0, 0))
     assert await scene.cost(ANN) == 1
@@ -124,6 +141,19 @@ async def test_one_who_was_removed_reads_no_more_as_soon_as_the_tables_are_known
     for path in (PAGE, OF_THREAD):
         assert "'status': 404" in await scene.refusal(BOB, path)
     assert b"Is there tea?" in await scene.page(ANN)
+
+
+@pytest.mark.parametrize("messages", [1, 100])
+def test_one_who_was_removed_reads_no_more_however_much_others_have_sent_since(messages: int) -> None:
+    async def removed() -> None:
+        async with room() as scene:
+            await scene.happens(BOB_LEFT)
+            for seq in range(2, 2 + messages):
+                await scene.happens(MessagePosted(Message(ROOM, seq, ANN, "Between us", NOW)))
+            for path in (PAGE, OF_THREAD):
+                assert "'status': 404" in await scene.refusal(BOB, path)
+
+    asyncio.run(removed())
 
 
 @plays

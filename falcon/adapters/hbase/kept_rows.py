@@ -11,17 +11,20 @@ from typing import Final, NamedTuple
 
 from falcon.adapters.hbase.client import HBaseClient
 from falcon.domain.ids import ID_MAX, AccountId, RoomId
-from falcon.read.hbase import Row
+from falcon.read.hbase import Row, TellsOf
+from falcon.streams.feed import Unchanged
 
 _ROWS_MAX: Final = 50_000  # of some 600 bytes: 30 MB
 _SECONDS: Final = 60.0  # `falcon verify --correct` changes rows, and the log does not say so
+
+_UNKNOWN: Final = (ID_MAX, Unchanged())
 
 
 class NotKept(Exception):
     """A row has to be read."""
 
 
-class _KeptRow(NamedTuple):
+class KeptRow(NamedTuple):
     row: Row
     offset: int  # the tables showed all before it
     until: float  # on CLOCK_MONOTONIC
@@ -30,23 +33,23 @@ class _KeptRow(NamedTuple):
 class KeptRows:
     """One instance for each event loop. Tables that a rebuild replaces have other names, so their rows are not used.
 
-    ``unchanged_since``: the offset from which on nothing has happened in a room that changes what its rows say to an
-    account; ID_MAX if that is not known.
+    ``unchanged_since``: the offsets from which on nothing has happened in a room that changes what its rows say to an
+    account. It tells none below the last argument apart.
     """
 
-    def __init__(self, unchanged_since: Callable[[RoomId, AccountId], int]) -> None:
+    def __init__(self, unchanged_since: Callable[[RoomId, AccountId, int], Unchanged]) -> None:
         self.unchanged_since = unchanged_since
-        self._rows: OrderedDict[tuple[str, bytes], _KeptRow] = OrderedDict()
+        self._rows: OrderedDict[tuple[str, bytes], KeptRow] = OrderedDict()
 
-    def get(self, name: tuple[str, bytes], since: int) -> Row | None:
-        """Any thread may ask. None if something may have happened since the row was read."""
+    def get(self, name: tuple[str, bytes]) -> KeptRow | None:
+        """Any thread may ask."""
         kept = self._rows.get(name)
-        return kept.row if kept is not None and kept.offset >= since and kept.until > time.monotonic() else None
+        return kept if kept is not None and kept.until > time.monotonic() else None
 
     def keep(self, rows: dict[tuple[str, bytes], Row], offset: int) -> None:
         until = time.monotonic() + _SECONDS
         for name, row in rows.items():
-            self._rows[name] = _KeptRow(row, offset, until)
+            self._rows[name] = KeptRow(row, offset, until)
             self._rows.move_to_end(name)
         while len(self._rows) > _ROWS_MAX:
             self._rows.popitem(last=False)
@@ -59,17 +62,21 @@ class RowsOfRooms:
     def __init__(self, kept: KeptRows, account_id: AccountId) -> None:
         self._kept = kept
         self._account_id = account_id
-        self._since: dict[RoomId, int] = {}
+        self._unchanged: dict[RoomId, tuple[int, Unchanged]] = {}  # with the floor
         self.may_call = False
         self.read: dict[tuple[str, bytes], Row] = {}
 
-    def row(self, calls: HBaseClient, room_id: RoomId, table: str, key: bytes) -> Row:
+    def row(self, calls: HBaseClient, room_id: RoomId, table: str, key: bytes, tells_of: TellsOf) -> Row:
         """Raises NotKept, ReadStoreUnavailable."""
-        if not self.may_call and room_id not in self._since:
-            self._since[room_id] = self._kept.unchanged_since(room_id, self._account_id)
-        row = self._kept.get((table, key), self._since.get(room_id, ID_MAX))
-        if row is None:
-            if not self.may_call:
-                raise NotKept
-            row = self.read[table, key] = calls.row(table, key)
+        kept = self._kept.get((table, key))
+        floor, unchanged = self._unchanged.get(room_id, _UNKNOWN)
+        offset = 0 if kept is None else kept.offset
+        if not self.may_call and offset < floor:
+            unchanged = self._kept.unchanged_since(room_id, self._account_id, offset)
+            self._unchanged[room_id] = offset, unchanged
+        if kept is not None and offset >= getattr(unchanged, tells_of):
+            return kept.row
+        if not self.may_call:
+            raise NotKept
+        row = self.read[table, key] = calls.row(table, key)
         return row

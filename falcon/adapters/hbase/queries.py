@@ -8,7 +8,7 @@ from falcon.adapters.hbase.kept_rows import RowsOfRooms
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, RoomId, partition_of
-from falcon.read.hbase import Row
+from falcon.read.hbase import Row, TellsOf
 from falcon.read.store import BeingFilled, Fill, Moves, ReadStoreUnavailable
 
 
@@ -30,10 +30,10 @@ class QueryContext(NamedTuple):
     live: dict[str, Generations]
     rows: RowsOfRooms | None = None
 
-    def row_about(self, room_id: RoomId, table: str, key: bytes) -> Row:
+    def row_about(self, room_id: RoomId, table: str, key: bytes, tells_of: TellsOf) -> Row:
         if self.rows is None:
             return self.calls.row(table, key)
-        return self.rows.row(self.calls, room_id, table, key)
+        return self.rows.row(self.calls, room_id, table, key, tells_of)
 
     def generation(self, projection: str) -> int:
         return live_generation(self.live, self.prefix, projection)

@@ -21,6 +21,7 @@ from falcon.features.read_marks.table import Access
 from falcon.journal.envelope import Position
 from falcon.read.catalogue import READ_MODELS, HBaseQueries
 from falcon.read.store import Moves, ReadStoreUnavailable
+from falcon.streams.feed import Unchanged
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
 
@@ -28,8 +29,8 @@ _GENERATIONS_SECONDS: Final = (
     1.0  # a rebuild keeps the tables that it replaced for longer, until readers have heard of the new ones
 )
 
-# As Revocations.unchanged_since: room, account and how far the tables are known to show the log.
-UnchangedSince: TypeAlias = Callable[[RoomId, AccountId, int], int]
+# As Revocations.unchanged_since; last how far the tables are known to show the log.
+UnchangedSince: TypeAlias = Callable[[RoomId, AccountId, int, int], Unchanged]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,8 +59,9 @@ class HBaseReadStore(HBaseQueries):
     def keep_rows(self, partitions: int, unchanged_since: UnchangedSince) -> None:
         """Keep rows that say who may read a room, beginning now."""
 
-        def since(room_id: RoomId, account_id: AccountId) -> int:
-            return unchanged_since(room_id, account_id, self.positions.highest[partition_of(room_id, partitions)])
+        def since(room_id: RoomId, account_id: AccountId, floor: int) -> Unchanged:
+            shown = self.positions.highest[partition_of(room_id, partitions)]
+            return unchanged_since(room_id, account_id, floor, shown)
 
         self._kept, self._partitions = KeptRows(since), partitions
 

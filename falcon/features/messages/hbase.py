@@ -292,7 +292,7 @@ def version(view: HBaseQueryContext, room_id: RoomId) -> int:
 
 
 def _revision(view: HBaseQueryContext, room_id: RoomId) -> int:
-    return int(view.row_about(room_id, _timeline(view), head_key(room_id)).get(REVISION, b"0"))
+    return int(view.row_about(room_id, _timeline(view), head_key(room_id), "history").get(REVISION, b"0"))
 
 
 class HBaseTimelineQueries:

@@ -155,7 +155,7 @@ def version(view: HBaseQueryContext, room_id: RoomId) -> int | None:
         table, generation = _table(view), view.generation("reactions")
     except BeingFilled:
         return None
-    revision = _revision(view.row_about(room_id, table, head_key(room_id)))
+    revision = _revision(view.row_about(room_id, table, head_key(room_id), "history"))
     return version_of(generation, revision) if revision else 0
 
 

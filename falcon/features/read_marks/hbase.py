@@ -186,7 +186,7 @@ def _table(view: HBaseQueryContext) -> str:
 
 
 def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
-    member = view.row_about(room_id, _table(view), member_key(room_id, account_id))
+    member = view.row_about(room_id, _table(view), member_key(room_id, account_id), "member")
     is_member = _is_member(member)
     found = rooms.room(view, room_id)
     if found is None or not (is_member or found.open or found.parent):

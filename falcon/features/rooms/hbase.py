@@ -157,7 +157,7 @@ def _table(view: HBaseQueryContext) -> str:
 
 
 def room(view: HBaseQueryContext, room_id: RoomId) -> RoomRow | None:
-    return _room(room_id, view.row_about(room_id, _table(view), room_key(room_id)))
+    return _room(room_id, view.row_about(room_id, _table(view), room_key(room_id), "newest"))
 
 
 def direct_rooms(view: HBaseQueryContext, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
