@@ -99,9 +99,18 @@ def test_pages_are_what_the_log_says_whatever_was_edited_and_deleted(tmp_path: P
             assert asked(falcon.store.page(room_id, 1, 1_000, from_last=True)).messages == expected
 
 
-def test_a_message_whose_event_is_gone_is_missing_in_its_place(falcon: Embedded) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM journal",
+        "UPDATE journal SET data = x'00'",
+        "UPDATE journal SET data = replace(CAST(data AS TEXT), '\"seq\":', '\"qes\":')",
+        "UPDATE journal SET version = 9",
+    ],
+)
+def test_a_message_whose_event_is_gone_or_damaged_is_missing_in_its_place(falcon: Embedded, damage: str) -> None:
     falcon.append(a_group(), posted(1), posted(2), posted(3))
-    falcon._other.execute("DELETE FROM journal WHERE offset = 2")
+    falcon._other.execute(f"{damage} WHERE offset = 2")
     before = metrics.lost_messages.value
     found = asked(falcon.store.page(ROOM, 1, 3)).messages
     assert found == [row_of(a_message(1)), missing_message(ROOM, 2), row_of(a_message(3))]

@@ -11,6 +11,8 @@ and as many messages in each.
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from falcon.domain.ids import SEQ_MAX, RoomId, Seq
 from falcon.features.messages.bodies import SAID_VERSION, data_in, encode, lost_message, row_of
 from falcon.features.messages.ranges import ITEMS_BYTES_MAX, MessageRange, fit, fit_range, fit_range_back
@@ -74,21 +76,24 @@ MODEL: Final = SqliteModel(
 
 
 def messages_in(rows: Iterable[Any]) -> Iterator[bytes]:
-    """The message of each row. It is one call for all of them, and takes 0.5 us for each."""
+    """The message of each row. It is one call for all of them, and takes 0.5 us for each. A message whose event is gone
+    or damaged is lost."""
     for place, message, type, version, data in rows:
-        if not isinstance(message, int):
-            yield message
-        elif data is None:
-            yield lost_message(place >> 32, place & SEQ_MAX)
-        elif version == SAID_VERSION:
-            said = data_in(data).event.message
-            said.posted_at = rfc3339(said.posted_at)
-            if said.edited_at is not None:
-                said.edited_at = rfc3339(said.edited_at)
-            yield encode(said)
-        else:
-            event: Any = codec.decode(Record(type, version, True, place >> 32, data), 0, 0, 0, 0).envelope.event
-            yield row_of(event.message)
+        try:
+            if not isinstance(message, int):
+                row = message
+            elif version == SAID_VERSION:
+                said = data_in(data).event.message
+                said.posted_at = rfc3339(said.posted_at)
+                if said.edited_at is not None:
+                    said.edited_at = rfc3339(said.edited_at)
+                row = encode(said)
+            else:
+                event: Any = codec.decode(Record(type, version, True, place >> 32, data), 0, 0, 0, 0).envelope.event
+                row = row_of(event.message)
+        except (msgspec.DecodeError, UnicodeDecodeError, codec.Undecodable):
+            row = lost_message(place >> 32, place & SEQ_MAX)
+        yield row
 
 
 def newest_in(place: int | None, *row: Any) -> tuple[Seq, bytes] | None:
