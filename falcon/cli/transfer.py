@@ -154,7 +154,7 @@ def _export_to(out: BinaryIO, caller: Caller, *, shown: bool = True) -> int:
     from falcon.cli.progress import progress_bar
 
     with progress_bar("Exporting", shown=shown) as bar:
-        return caller.run(lambda falcon: write_export(falcon, out, bar.set), _PATIENT_SECONDS)
+        return caller.run(lambda falcon: write_export(falcon, out, lambda done: bar.set(done, None)), _PATIENT_SECONDS)
 
 
 def _count(file: BinaryIO) -> int:

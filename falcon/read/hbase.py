@@ -137,7 +137,6 @@ ROW, PAIR, _INDEX = b"\x01", b"\x02", b"\x03"  # the index last, so that a scan 
 INDEXED: Final = b"d:i"
 BEHIND_ALL: Final = b"\xff" * 32  # larger than any key
 INDEX_START: Final = b"\xff\xff" + _INDEX
-_SAMPLE: Final = 5_000  # an estimate within some percent; a second of scanning
 
 
 def index_key(identity: int) -> bytes:
@@ -149,19 +148,9 @@ def index_range(after: int) -> tuple[bytes, bytes]:
     return index_key(after + 1), prefix_end(INDEX_START)
 
 
-def is_row(key: bytes) -> bool:
-    """True for the row of a room or an account itself."""
-    return key[2:3] == ROW
-
-
 def id_at_end(key: bytes) -> int:
     """The last id in a key of rooms, memberships, accounts or an index."""
     return int.from_bytes(key[-8:], "big")
-
-
-def share_of_keys(through: bytes) -> float:
-    """The share of all hashed keys up to this one."""
-    return (int.from_bytes(through[:2], "big") + 1) / 65_536
 
 
 def indexed(view: HBaseQueryContext, table: str, after: int, limit: int) -> list[int]:
@@ -169,10 +158,3 @@ def indexed(view: HBaseQueryContext, table: str, after: int, limit: int) -> list
         return []
     start, stop = index_range(after)
     return [id_at_end(key) for key, _ in view.calls.scan(table, start, stop, limit)]
-
-
-def sample(view: HBaseQueryContext, table: str) -> tuple[list[tuple[bytes, Row]], float]:
-    """Rows of rooms or accounts, and their share of all."""
-    scanned = view.calls.scan(table, b"", INDEX_START, _SAMPLE)
-    share = 1.0 if len(scanned) < _SAMPLE else share_of_keys(scanned[-1][0])
-    return [(key, row) for key, row in scanned if is_row(key)], share

@@ -144,7 +144,6 @@ def answers(hbase: FakeHBase) -> list[Shown]:
 def _queries() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "accounts", (0, 50)
     yield "all_rooms", (0, 50)
-    yield "totals", ()
     for one in _IDS:
         yield "page", (one, 1, _SEQS)
         yield "room", (one,)

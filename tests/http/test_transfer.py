@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,6 @@ def test_an_export_has_accounts_then_rooms_then_messages(rich: Falcon) -> None:
         "type": "falcon-export",
         "version": 2,
         "source": rich.edge.instance,
-        "accounts": 4,
-        "rooms": 4,
-        "messages": 5,
         "position": position_now(rich),
     }
     kinds = [line["type"] for line in lines]
@@ -303,19 +300,23 @@ def translated(line: Json, ids: Ids) -> Json:
             }
 
 
+def messages_in(lines: Iterable[Json]) -> int:
+    return sum(line["type"] == "message" for line in lines)
+
+
 def test_what_was_exported_and_imported_is_the_same_and_again_changes_nothing(rich: Falcon, tmp_path: Path) -> None:
     header, *lines = exported(rich)
     with Falcon(tmp_path) as other:
         own = exported(other)[1:]
         ids, moved, skipped = move([header, *lines], other)
-        assert (moved, skipped) == (header["messages"], 0)
+        assert (moved, skipped) == (messages_in(lines), 0)
         arrived = [line for line in exported(other)[1:] if line not in own]
         expected = [translated(line, ids) for line in lines]
         assert sorted(map(json.dumps, arrived)) == sorted(map(json.dumps, expected))
 
         before = exported(other)
         again, moved, skipped = move([header, *lines], other)
-        assert (moved, skipped) == (0, header["messages"])
+        assert (moved, skipped) == (0, messages_in(lines))
         assert (again.accounts, again.rooms) == (ids.accounts, ids.rooms)
         assert exported(other) == before
 
@@ -324,10 +325,10 @@ def test_an_import_goes_on_where_it_stopped_also_after_a_restart(rich: Falcon, t
     lines = exported(rich)
     with Falcon(tmp_path) as other:
         first, moved, _ = move(lines[:-2], other)
-        assert moved == lines[0]["messages"] - 2
+        assert moved == messages_in(lines) - 2
     with Falcon(tmp_path) as other:
         ids, moved, skipped = move(lines, other)
-        assert (moved, skipped) == (2, lines[0]["messages"] - 2)
+        assert (moved, skipped) == (2, messages_in(lines) - 2)
         assert (ids.accounts, ids.rooms) == (first.accounts, first.rooms)
 
 

@@ -349,7 +349,7 @@ def _exporting(operator: Operator, path: Path) -> Work:
 async def _export(urls: Sequence[str], token: str, path: Path) -> None:
     async with FalconClient(urls, token, timeout=_PATIENCE_SECONDS) as falcon:
         with path.open("wb") as out:
-            await write_export(falcon, out, lambda done, total: None)
+            await write_export(falcon, out, lambda done: None)
 
 
 async def _as_the_log_says(operator: Operator, path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
@@ -16,6 +16,8 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+
+from falcon.base.certificates import TlsFiles
 
 log = logging.getLogger("falcon.kafka")
 
@@ -29,13 +31,6 @@ class AccessRefused(KafkaConnectionError):  # type: ignore[misc]
         return str(self.args[0])
 
 
-class Tls(Protocol):
-    """Certificates, as ``falcon.base.certificates`` has them."""
-
-    def context(self) -> ssl.SSLContext:
-        """The context for a connection that begins now."""
-
-
 class Security:
     """``tls``: of each connection. ``mechanism``: how the ``user`` shows the password. Without one the certificate of
     ``tls`` names the user.
@@ -43,7 +38,9 @@ class Security:
     Each new connection uses the files as they are then, so they can be replaced without a restart.
     """
 
-    def __init__(self, tls: Tls, user: str = "", mechanism: str = "", password: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self, tls: TlsFiles, user: str = "", mechanism: str = "", password: Callable[[], str] = lambda: ""
+    ) -> None:
         self._tls = tls
         self.user = user
         self._mechanism = mechanism

@@ -8,7 +8,6 @@ from typing import Final
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.features.accounts import hbase as accounts
 from falcon.features.rooms.rules import RoomKind
 from falcon.features.rooms.table import (
     DropRoom,
@@ -38,7 +37,6 @@ from falcon.read.hbase import (
     index_key,
     indexed,
     query,
-    sample,
 )
 
 ROOM_MADE: Final = b"d:k"  # kind, time of creation, imported, pair
@@ -209,25 +207,8 @@ def _room(room_id: RoomId, row: Row) -> RoomRow | None:
     )
 
 
-def totals(view: HBaseQueryContext) -> tuple[int, int, int]:
-    """Exact up to some thousand accounts or rooms.
-
-    Beyond that it reads the first 5,000, a random sample by their hash, and extrapolates: two scans of 5,000 rows at
-    the most, some tens of milliseconds, however many there are.
-    """
-    found, of_accounts = sample(view, accounts.table(view))
-    rooms, of_rooms = sample(view, _table(view))
-    known = [each for key, row in rooms if (each := _room(id_at_end(key), row)) is not None]
-    return (
-        round(sum(accounts.ACCOUNT in row for _, row in found) / of_accounts),
-        round(len(known) / of_rooms),
-        round(sum(each.last_seq for each in known) / of_rooms),
-    )
-
-
 class HBaseRoomQueries:
     room = query(room)
     rooms_among = query(rooms_among)
     direct_rooms = query(direct_rooms)
     all_rooms = query(all_rooms)
-    totals = query(totals)

@@ -75,13 +75,6 @@ def all_rooms(view: SqliteQueryContext, after: RoomId, limit: int) -> list[RoomR
     return [room_in(row) for row in rows]
 
 
-def totals(view: SqliteQueryContext) -> tuple[int, int, int]:
-    row: Any = view.execute(
-        "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
-    ).fetchone()
-    return row[0], row[1], row[2] or 0
-
-
 def room_in(row: Any) -> RoomRow:
     *fields, imported, smaller, larger, is_open, default, members, parent, parent_seq, has_threads = row
     peers = None if smaller is None else (smaller, larger)
@@ -95,7 +88,6 @@ class SqliteRoomQueries:
     rooms_among = query(rooms_among, "rooms")
     direct_rooms = query(direct_rooms, "rooms")
     all_rooms = query(all_rooms, "rooms")
-    totals = query(totals, "rooms", "accounts")
 
 
 class SqliteFilesRoomQueries:
@@ -114,8 +106,3 @@ class SqliteFilesRoomQueries:
     async def all_rooms(self: Files, after: RoomId, limit: int) -> list[RoomRow]:
         rows = [row for file in self.files for row in await SqliteRoomQueries.all_rooms(file, after, limit)]
         return sorted(rows, key=attrgetter("room_id"))[:limit]
-
-    async def totals(self: Files) -> tuple[int, int, int]:
-        of_files = [await SqliteRoomQueries.totals(file) for file in self.files]
-        accounts, rooms, messages = map(sum, zip(*of_files, strict=True))
-        return accounts, rooms, messages

@@ -55,9 +55,6 @@ class RoomQueries(Protocol):
 
     async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
 
-    async def totals(self) -> tuple[int, int, int]:
-        """The numbers of accounts, rooms and messages."""
-
 
 class UpsertRoom(NamedTuple):
     """``smaller``, ``larger``: the pair of a direct room. ``parent``, ``parent_seq``: the message of a thread."""

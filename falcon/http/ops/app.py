@@ -4,7 +4,7 @@ All of it blocks, and runs on a dispatcher of its own, which bounds how many req
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,22 +21,9 @@ from falcon.http.responses import BytesResponse, json_response, problem_response
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
 from falcon.telemetry.heap import Heaps
 from falcon.telemetry.probes import NoAnswer
+from falcon.telemetry.process_tree import ProcessTree
 
 _Page: TypeAlias = Callable[[Request], "Response | BytesResponse"]
-
-
-class InspectedProcesses(Protocol):
-    """The processes that the pages show; ``telemetry`` implements it."""
-
-    def health(self) -> dict[str, dict[str, bool]]: ...
-
-    def metrics(self, accept: str) -> tuple[bytes, str]: ...
-
-    def processes(self) -> dict[str, int]: ...
-
-    def answering(self) -> list[str]: ...
-
-    def ask(self, process: str, what: str, arguments: Mapping[str, str] = ..., seconds: float = ...) -> Any: ...
 
 
 class _ProcessQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,9 +35,7 @@ class _HeapQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since: int | None = None
 
 
-def create_ops_app(
-    processes: InspectedProcesses, dispatcher: Dispatcher, operators: Operators, needed: int = 1
-) -> Starlette:
+def create_ops_app(processes: ProcessTree, dispatcher: Dispatcher, operators: Operators, needed: int = 1) -> Starlette:
     """``needed``: so many of the processes that share the port must serve. All must if each owns partitions."""
     shown = OpsPages(processes, needed)
     for_all: dict[str, _Page] = {
@@ -93,7 +78,7 @@ def _endpoint(page: _Page, dispatcher: Dispatcher) -> Any:
 class OpsPages:
     """One method for each page."""
 
-    def __init__(self, processes: InspectedProcesses, needed: int) -> None:
+    def __init__(self, processes: ProcessTree, needed: int) -> None:
         self._processes = processes
         self._needed = needed
         self._has_started = False
