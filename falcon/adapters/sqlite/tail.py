@@ -90,8 +90,8 @@ class SqliteTail:
         return located, Position(located[-1].at.offset + 1 if len(located) == limit else stop)
 
     def take(self, appends: Sequence[Append]) -> None:
-        """This process has committed them, durably. Call it on the event loop, and ``nudge`` when the reader may go
-        on."""
+        """Call it on the event loop with what this process has committed, durably; and ``nudge`` when the reader may
+        have it."""
         self._committed.add(appends)
 
     def nudge(self) -> None:
@@ -127,9 +127,9 @@ class SqliteTail:
 
 
 class Committed:
-    """What this process has committed to its file since the reader found nothing further there.
+    """Keeps what this process has committed to its file since the reader found nothing further there.
 
-    It holds all from that place on, without a gap, or nothing: then the reader looks in the file. So it does at a
+    It has all from that place on, without a gap, or nothing: then the reader looks in the file. So it does at a
     start, after another process's commit to the same file, and if it falls behind.
     """
 
@@ -161,7 +161,7 @@ class Committed:
             self.follow(-1)
 
     def since(self, segment: int, offset: int) -> list[LocatedRecord]:
-        """Takes all that is held, if it begins at the offset."""
+        """Take all that is here, if it begins at the offset."""
         if not self._appends or self._appends[0].first != offset:
             return []
         located = [
