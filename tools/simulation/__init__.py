@@ -1,6 +1,5 @@
 """Falcon under simulated circumstances: every chance comes from a seed, and time passes only in the simulation.
 
-- ``world``: one shard and the projections on a journal in memory; thousands of schedules in seconds.
 - ``threads``: threads, locks, event loops and clocks that take turns as a seed says. What runs in it is real code.
 - ``kafka``, ``hbase``: servers in memory, held to what real ones do: the adapters keep the same contracts on them, and
   tests follow random histories on both (``tests/simulation``).
