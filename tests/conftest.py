@@ -14,6 +14,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tools.harness.in_memory import folder_in_memory
 
+# Collecting tests makes much that stays: a quarter of its time would go into looking for garbage in it.
+gc.disable()
+
 pytest_plugins = ["tests.support.left_out", "tests.support.servers"]
 
 # A machine that is full of other work would fail an example for its time, which says nothing of the rule. The examples
@@ -177,6 +180,7 @@ def pytest_collection_finish() -> None:
     """The modules and tests live as long as the run. Without this each full collection of garbage walks all of them."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 # Marks of all tests in a module.
