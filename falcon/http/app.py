@@ -22,8 +22,10 @@ from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_respo
 from falcon.http.api.tickets import STREAM
 from falcon.http.constant_documents import ConstantDocument
 from falcon.http.edge import Edge
+from falcon.http.limits.costs import PROCESSOR
 from falcon.http.limits.limiter import FORWARDED
 from falcon.http.problems import Problem, broken
+from falcon.http.requests import USAGE
 from falcon.http.responses import problem_response
 from falcon.http.server import memory_budget, unknown_requests
 from falcon.http.server.fanout import is_gone
@@ -64,7 +66,7 @@ def create_app(serving: EdgeLifespan, cors_origins: Sequence[str] = (), lane: Fa
     app: ASGIApp = faults
     if lane is not None:
         messages = found[ROUTE]
-        lane.attach(messages, partial(faults.answer, messages), origins=not cors_origins)
+        lane.attach(messages, partial(faults.answer, messages.answer), faults.watch, origins=not cors_origins)
     if cors_origins:
         app = CORSMiddleware(
             app,
@@ -122,14 +124,18 @@ class _Faults:
         if scope["type"] == "websocket":
             scope["method"] = "GET"  # of the request that opens it
             send = partial(_send_before_upgrade, send=send)
+        self.watch(scope)
         await self.answer(self._app, scope, receive, send)
 
-    async def answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the application answer a request."""
+    def watch(self, scope: Scope) -> None:
+        """Look if a proxy that is not named has passed the request on."""
         watch = self._serving.edge.limiter.watch
         if watch is not None and not FORWARDED.isdisjoint(dict(scope["headers"])):
             watch(scope)
-        began = time.monotonic()
+
+    async def answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the application answer a request, for which its account then pays."""
+        began = time.perf_counter()
         self._meter.in_flight += 1
         try:
             await app(scope, receive, send)
@@ -143,7 +149,10 @@ class _Faults:
             with contextlib.suppress(RuntimeError):  # the response had begun: it ends early, which clients notice
                 await problem_response(problem)(scope, receive, send)
         finally:
-            self._meter.ended(scope, time.monotonic() - began)
+            now = time.perf_counter()
+            self._meter.ended(scope, now - began)
+            if USAGE in scope:
+                self._serving.edge.limiter.leave(scope[USAGE], PROCESSOR.spent(now))
 
 
 async def _send_before_upgrade(message: Message, send: Send) -> None:

@@ -24,6 +24,10 @@ Headers = dict[bytes, bytes]  # by lower-case name; the last one if a client sen
 
 # In the scope of a short request: its whole body, if the server has it already.
 BODY: Final = "falcon.body"
+# And its header fields by name, as Headers.
+FIELDS: Final = "falcon.fields"
+# In the scope of a request that counts for an account with limits: the account's Usage.
+USAGE: Final = "falcon.usage"
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
 _BODY_MAX = 512 << 10  # bytes: a message of TEXT_BYTES_MAX, each byte of which is escaped as six

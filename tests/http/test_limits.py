@@ -600,7 +600,7 @@ def test_an_account_pays_for_the_processor_time_of_its_requests(
     monkeypatch.setattr(time, "perf_counter", lambda: next(used))  # each step takes 30 ms
     processor = itertools.count(1)
     monkeypatch.setattr(time, "thread_time", lambda: float(next(processor)))
-    monkeypatch.setattr(costs, "PROCESSOR", costs.Processor())
+    monkeypatch.setattr(costs.PROCESSOR, "asked_at", -costs.ASK_SECONDS)
     answers: list[httpx.Response] = []
     while not answers or answers[-1].status_code == 200:
         answers.append(anna.get(f"{room}/messages"))
@@ -631,7 +631,7 @@ def test_an_account_pays_for_the_threads_that_search_for_it(start: Start, monkey
 
 def test_only_the_steps_of_the_work_count_and_in_whatever_way_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
-    monkeypatch.setattr(costs, "PROCESSOR", costs.Processor())
+    monkeypatch.setattr(costs.PROCESSOR, "asked_at", -costs.ASK_SECONDS)
     monkeypatch.setattr(time, "perf_counter", clock.monotonic)
     monkeypatch.setattr(time, "thread_time", clock.monotonic)
     charged: list[float] = []
@@ -668,7 +668,7 @@ def test_only_the_steps_of_the_work_count_and_in_whatever_way_it_ends(monkeypatc
 
 def test_a_step_does_not_pay_for_the_time_in_which_others_had_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, processor = FakeClock(), FakeClock()
-    monkeypatch.setattr(costs, "PROCESSOR", costs.Processor())
+    monkeypatch.setattr(costs.PROCESSOR, "asked_at", -costs.ASK_SECONDS)
     monkeypatch.setattr(time, "perf_counter", clock.monotonic)
     monkeypatch.setattr(time, "thread_time", processor.monotonic)
     charged: list[float] = []

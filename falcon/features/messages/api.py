@@ -56,6 +56,7 @@ from falcon.read.times import parse_rfc3339
 
 _NO_THREADS: Final[Mapping[Seq, bytes]] = MappingProxyType({})
 _post: Final = msgspec.json.Decoder(NewMessage)
+_NEWEST: Final = PageQuery()
 _change: Final = msgspec.json.Decoder(MessageChange)
 _encode: Final = msgspec.json.Encoder().encode
 # A message may change while its author edits it: this many views are tried before the request is refused.
@@ -94,7 +95,7 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     # The page's ETag holds the room's last seq and the versions of its messages and reactions, so an unchanged page
     # need not be read. These are right in one history of the log only, so the ETag names that, too.
     room_id = identity(request.scope["path_params"]["room_id"], room_not_found)
-    query = request.query(PageQuery)
+    query = request.query(PageQuery) if request.scope["query_string"] else _NEWEST
     history = edge.history_of(room_id)
     access = await edge.reads.access(request, room_id)
     first, last = _bounds(query, access.last_seq)

@@ -1,24 +1,21 @@
 """The operations at one path as an ASGI application: authenticates the caller, and turns problems into responses."""
 
 import logging
-from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.domain.ids import NOBODY
-from falcon.features.accounts.rules import ADMINS
 from falcon.features.accounts.rules import Scope as TokenScope
 from falcon.features.accounts.table import AccountRow
 from falcon.http.api.operation import Handler
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.api.permissions import Permission
 from falcon.http.edge import Edge
-from falcon.http.limits.costs import measured
-from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.costs import stepwise
 from falcon.http.problems import Problem, broken, check_scopes, tables_away
-from falcon.http.requests import AuthedRequest, Headers
+from falcon.http.requests import FIELDS, USAGE, AuthedRequest, Headers
 from falcon.http.responses import BUDGET, BytesResponse, problem_response
 from falcon.http.server import memory_budget, unknown_requests
 from falcon.http.server.request_metrics import STATUS
@@ -30,9 +27,6 @@ log = logging.getLogger("falcon.http")
 _LARGE_BYTES: Final = 64 << 10  # an answer that a client may leave unread, which its connection then counts
 _SMALL_BYTES: Final = 4 << 10  # answers to which the rate of reads is bound enough
 _OF_PAGES: Final = ("GET", "/v1/sign-in")  # the same for all, and asked by every page: it counts as the page's files do
-# In a request's scope: the account that it counts for, and the bytes of its answer that the account pays for.
-_UNDER_WAY: Final = "falcon.under_way"
-_SENT: Final = "falcon.sent"
 
 _STRANGER: Final = AccountRow(NOBODY, "", "guest", "")  # who asks without a token
 
@@ -55,55 +49,45 @@ class Resource:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = self.answer(scope, receive, send)
+        await (stepwise(work) if self._app.edge.limiter.limits_costs else work)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where accounts pay for what their requests cost, the caller measures the steps of this one."""
         edge = self._app.edge
-        if edge.limiter.limits_costs and _SENT not in scope:
-            scope[_SENT] = 0
-            await measured(self(scope, receive, send), partial(_charge, edge.limiter, scope))
-            return
         method = scope["method"]
         kind = "GET" if method == "HEAD" else method
         handler = self.handlers.get(kind)
         response: ASGIApp
         try:
-            try:
-                if handler is None:
-                    edge.authenticator.count_public(scope)
-                    raise method_not_allowed(
-                        method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
-                    )
-                if kind in self.public:
-                    request = unauthenticated(edge, scope, receive)
-                else:
-                    request = await authenticated(edge, scope, receive)
-                    if request.account.token is not None and request.account.token.scopes is not None:
-                        check_scopes(request.account.token, self.scopes[kind])
-                response = await handler(edge, request)
-                if method == "GET":
-                    size = len(getattr(response, "body", b""))
-                    if size > _SMALL_BYTES:
-                        scope[_SENT] = size
-                        if size > _LARGE_BYTES:
-                            response = unless_full(scope, response)
-            except (Problem, ReadStoreUnavailable) as refusal:
-                response = refusal_response(scope, refusal)
-            except ClientDisconnect:
-                return
-            status = getattr(response, "status", 200)  # a response that is streamed begins with 200
-            if tracing.exporter is not None:
-                tracing.leave(status)
-            scope[STATUS] = status
-            await response(scope, receive, send)
-        finally:
-            account = scope.get(_UNDER_WAY)
-            if account is not None:
-                edge.limiter.leave(account.account_id)
-
-
-def _charge(limiter: Limiter, scope: Scope, seconds: float) -> None:
-    """The account whose request it was pays. Administrators do not: they export and import all there is."""
-    account: AccountRow | None = scope.get(_UNDER_WAY)
-    if account is not None and account.role not in ADMINS:
-        limiter.charge(account.account_id, seconds, scope[_SENT])
+            if handler is None:
+                edge.authenticator.count_public(scope)
+                raise method_not_allowed(
+                    method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers]
+                )
+            if kind in self.public:
+                request = unauthenticated(edge, scope, receive)
+            else:
+                request = await authenticated(edge, scope, receive)
+                if request.account.token is not None and request.account.token.scopes is not None:
+                    check_scopes(request.account.token, self.scopes[kind])
+            response = await handler(edge, request)
+            if method == "GET":
+                size = len(getattr(response, "body", b""))
+                if size > _SMALL_BYTES:
+                    if USAGE in scope:
+                        scope[USAGE].sent += size
+                    if size > _LARGE_BYTES:
+                        response = unless_full(scope, response)
+        except (Problem, ReadStoreUnavailable) as refusal:
+            response = refusal_response(scope, refusal)
+        except ClientDisconnect:
+            return
+        status = getattr(response, "status", 200)  # a response that is streamed begins with 200
+        if tracing.exporter is not None:
+            tracing.leave(status)
+        scope[STATUS] = status
+        await response(scope, receive, send)
 
 
 def resources(app: HasEdge) -> dict[str, Resource]:
@@ -150,7 +134,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     not depend on the tables. Each request waits until it is known that nothing up to its position has revoked its
     token. Raises Problem 400, 401, 422, 429, 503, ReadStoreUnavailable.
     """
-    headers: Headers = dict(scope["headers"])
+    headers: Headers = scope.get(FIELDS) or dict(scope["headers"])
     method = scope["method"]
     header, key = headers.get(b"traceparent"), headers.get(b"idempotency-key")
     trace = None
@@ -164,8 +148,8 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     budget = scope["state"].get(BUDGET) if "state" in scope else None
     full = None if budget is None else budget.charge_to(account_id)
     if edge.limiter.limits_requests:
-        edge.limiter.enter(account_id, method)
-        scope[_UNDER_WAY] = account
+        scope[USAGE] = usage = edge.limiter.enter(account_id, method)
+        usage.role = account.role
     if full is not None:
         raise full
     request = AuthedRequest(scope, receive, headers, account, account_id, trace)

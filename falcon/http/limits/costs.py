@@ -16,43 +16,62 @@ class Processor:
     """The processor time of this thread, which the steps of requests share. A step does not wait, so it has the
     processor for as long as it lasts. Only of a long step the system is asked if others had it meanwhile.
 
-    ``used``: in seconds, when the system was last asked, at ``asked_at``.
+    One step runs at a time, and none within another. Whatever runs the steps of a request sets before each ``before``,
+    what the ones before it took, and ``began``, and has it ask the system if ``asked_at`` is ASK_SECONDS ago.
     """
 
     def __init__(self) -> None:
+        self.before = 0.0
+        self.began = 0.0
         self.asked_at = -ASK_SECONDS
-        self.used = 0.0
+        self._used = 0.0  # in seconds, when the system was last asked
+
+    def ask(self, now: float) -> None:
+        self.asked_at, self._used = now, time.thread_time()
+
+    def spent(self, now: float) -> float:
+        """The seconds that the request whose step runs has taken up to ``now``."""
+        took = now - self.began
+        if took > ASK_SECONDS:
+            used = self._used
+            self.ask(now)
+            took = min(took, max(0.0, self._used - used))
+        return self.before + took
 
 
 PROCESSOR: Final = Processor()
 
 
 @coroutine
-def measured(work: "Coroutine[Any, Any, T]", charge: Callable[[float], None]) -> Generator[Any, Any, T]:
+def stepwise(work: "Coroutine[Any, Any, T]") -> Generator[Any, Any, T]:
+    """Run the work, whose steps are measured: within it :meth:`Processor.spent` says what it has taken. What runs while
+    it waits is not its own."""
+    value, error, before = None, None, 0.0
+    while True:
+        PROCESSOR.before, PROCESSOR.began = before, time.perf_counter()
+        if PROCESSOR.began - PROCESSOR.asked_at > ASK_SECONDS:
+            PROCESSOR.ask(PROCESSOR.began)
+        try:
+            awaited = work.send(value) if error is None else work.throw(error)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        before = PROCESSOR.spent(time.perf_counter())
+        value = error = None
+        try:
+            value = yield awaited
+        except BaseException as thrown:  # the work decides what becomes of it
+            error = thrown
+
+
+async def measured(work: "Coroutine[Any, Any, T]", charge: Callable[[float], None]) -> T:
     """Run the work, and charge the processor time of this thread that its steps took, in seconds, when it ends in
-    whatever way. What runs while it waits is not its own."""
-    used, value, error = 0.0, None, None
+    whatever way."""
+    return await stepwise(_charged(work, charge))
+
+
+async def _charged(work: "Coroutine[Any, Any, T]", charge: Callable[[float], None]) -> T:
     try:
-        while True:
-            began = time.perf_counter()
-            if began - PROCESSOR.asked_at > ASK_SECONDS:
-                PROCESSOR.asked_at, PROCESSOR.used = began, time.thread_time()
-            try:
-                awaited = work.send(value) if error is None else work.throw(error)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            finally:
-                now = time.perf_counter()
-                took = now - began
-                if took > ASK_SECONDS:
-                    before, PROCESSOR.asked_at, PROCESSOR.used = PROCESSOR.used, now, time.thread_time()
-                    took = min(took, max(0.0, PROCESSOR.used - before))
-                used += took
-            value = error = None
-            try:
-                value = yield awaited
-            except BaseException as thrown:  # the work decides what becomes of it
-                error = thrown
+        return await work
     finally:
-        charge(used)
+        charge(PROCESSOR.spent(time.perf_counter()))

@@ -1,6 +1,7 @@
 """Decides if a request is within the limits of its account or its address. The answer is in this process's memory."""
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -12,10 +13,12 @@ from starlette.types import Scope
 from falcon.base.account_factors import AccountFactors
 from falcon.base.buckets import Buckets, Counts, Switch
 from falcon.domain.ids import AccountId
+from falcon.features.accounts.rules import ADMINS
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.quotas import Policies, Policy, Quotas
 from falcon.http.limits.sign_ins import SignInAttempts, login_key
+from falcon.http.limits.usages import Usage, Usages
 from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
@@ -30,8 +33,8 @@ _REFUSALS: Final = 20
 # And a process gives so many refusals a second to all clients without a good token. Many addresses together would
 # otherwise take the processor, although each keeps to its own share.
 _REFUSALS_UNAUTHENTICATED: Final = 100
-# An account is in debt for so long at most, however much one request has cost.
-_DEBT_SECONDS_MAX: Final = 10.0
+# An account pays for what it may use in so many seconds at once: for each request alone that would cost a microsecond.
+_PORTION_SECONDS: Final = 0.1
 _DELAY_SECONDS_MAX: Final = 4.0  # many clients give up after five, and would not learn why
 _KEYS_MAX: Final = 50_000  # clients in each of two halves; further ones share one bucket
 
@@ -74,8 +77,9 @@ class Limiter:
             (quotas.account_commands, quotas.account_reads, quotas.account_requests)
         )
         self.limits_addresses = self.policies.address_requests.quota > 0
-        self._commands = self._buckets(self.policies.account_commands)
-        self._reads = self._buckets(self.policies.account_reads)
+        self._usages = Usages(self.policies, are_special=self._factors is not None)
+        self._portion_seconds = quotas.account_cpu_ms / 1_000 * _PORTION_SECONDS or math.inf
+        self._portion_bytes = quotas.account_bytes_sent * _PORTION_SECONDS or math.inf
         requests = self.policies.address_requests
         self._unauthenticated = BucketsOfAddresses(requests, self.clock)
         self._issued = Buckets(requests.quota, requests.seconds, keys_max=_KEYS_MAX, shared=True, clock=self.clock)
@@ -83,11 +87,6 @@ class Limiter:
         refusals = _REFUSALS_UNAUTHENTICATED * self.limits_addresses
         self._refusals_unauthenticated = Buckets(refusals, 1.0, ahead=_DELAY_SECONDS_MAX, clock=self.clock)
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
-        self._sent = self._buckets(self.policies.account_bytes_sent, ahead=_DEBT_SECONDS_MAX)
-        self._cpu = self._buckets(self.policies.account_cpu, ahead=_DEBT_SECONDS_MAX)
-        self._indebted: set[AccountId] = set()
-        self._under_way = Counts(self.policies.account_requests.quota)
-        self.leave = self._under_way.leave  # the request of an account ends
         self._streams = Counts(self.policies.account_streams.quota)
         self._refusals = Buckets(
             _REFUSALS, 1.0, keys_max=_KEYS_MAX, shared=True, ahead=_DELAY_SECONDS_MAX, clock=self.clock
@@ -125,26 +124,41 @@ class Limiter:
 
     # --- an account ---------------------------------------------------------------------------------------------------
 
-    def enter(self, account_id: AccountId, method: str) -> None:
-        """A request of the account begins. It is under way until :meth:`leave`. Raises Problem 429."""
-        factor = 1.0 if self._factors is None else self._factors.factor_of(account_id)
-        if account_id in self._indebted:
-            self._check_debts(account_id)
-        buckets = self._reads if method in _READING else self._commands
-        if wait := buckets.consume(account_id, 1.0 / factor):
-            policies = self.policies
-            raise self._refused(
-                account_id, policies.account_reads if method in _READING else policies.account_commands, wait
-            )
-        if not self._under_way.enter(account_id, factor):
+    def enter(self, account_id: AccountId, method: str) -> Usage:
+        """A request of the account begins. It is under way until :meth:`leave`. Raises Problem 429.
+
+        Each request passes here: nothing more is called for one that is within its limits.
+        """
+        now = self.clock()
+        usage = self._usages.lately.get(account_id)
+        if usage is None:
+            usage = self._usages.of(account_id, now)
+        if usage.is_special:
+            self._look_at(usage, now)
+        bucket = usage.reads if method in _READING else usage.commands
+        free_at, earliest = bucket.free_at, now - bucket.slack
+        if free_at > now:
+            raise self._refused(account_id, bucket.policy, free_at - now)
+        bucket.free_at = (free_at if free_at > earliest else earliest) + bucket.each
+        if usage.under_way >= usage.under_way_max:
             raise self._refused(account_id, self.policies.account_requests)
+        usage.under_way += 1
+        return usage
+
+    def leave(self, usage: Usage, seconds: float) -> None:
+        """The request ends, and its account pays as in :meth:`charge`: for the seconds, and for the bytes that its
+        usage has got. Administrators do not pay: they export and import all there is."""
+        usage.under_way -= 1
+        usage.seconds += seconds
+        if usage.seconds > self._portion_seconds or usage.sent > self._portion_bytes:
+            if usage.role in ADMINS:
+                usage.seconds, usage.sent = 0.0, 0
+            elif usage.pay(self.clock()):
+                usage.is_special = True
 
     def read(self, account_id: AccountId) -> None:
-        """Raises Problem 429."""
-        if account_id in self._indebted:
-            self._check_debts(account_id)
-        if wait := self._reads.consume(account_id, 1.0 / self.factor(account_id)):
-            raise self._refused(account_id, self.policies.account_reads, wait)
+        """Count a read that is under way for no time. Raises Problem 429."""
+        self.enter(account_id, "GET").under_way -= 1
 
     def check_stream(self, account_id: AccountId) -> None:
         """A request for a stream counts as a read. Raises Problem 429, also if the account has too many streams."""
@@ -178,19 +192,23 @@ class Limiter:
     def charge(self, account_id: AccountId, seconds: float, sent: int = 0) -> None:
         """The account pays for an answer: for the processor time that it took, and for ``sent`` bytes of it. If that is
         more than it has, its next request is refused."""
-        factor = 1.0 if self._factors is None else self._factors.factor_of(account_id)
-        owes = self._cpu.charge(account_id, seconds * 1_000 / factor)
-        if sent:
-            owes |= self._sent.charge(account_id, sent / factor)
-        if owes:
-            self._indebted.add(account_id)
+        now = self.clock()
+        usage = self._usages.of(account_id, now)
+        usage.seconds += seconds
+        usage.sent += sent
+        if usage.pay(now):
+            usage.is_special = True
 
-    def _check_debts(self, account_id: AccountId) -> None:
+    def _look_at(self, usage: Usage, now: float) -> None:
         """Raises Problem 429 while the account owes more than it has."""
-        for buckets, policy in ((self._sent, self.policies.account_bytes_sent), (self._cpu, self.policies.account_cpu)):
-            if wait := buckets.wait(account_id):
-                raise self._refused(account_id, policy, wait)
-        self._indebted.discard(account_id)
+        if self._factors is not None:
+            factor = self._factors.factor_of(usage.account_id)
+            usage.allow(factor)
+            usage.under_way_max = (self.policies.account_requests.quota or math.inf) * factor
+        for bucket in (usage.bytes, usage.cpu):
+            if bucket.free_at > now:
+                raise self._refused(usage.account_id, bucket.policy, bucket.free_at - now)
+        usage.is_special = self._factors is not None
 
     def refused_by_owner(self, limit: str, wait: float) -> Problem:
         """The problem for a limit that a partition's owner keeps: only the owner sees the commands of all processes."""

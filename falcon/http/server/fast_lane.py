@@ -9,6 +9,7 @@ requests go through uvicorn and the router, as all would without this lane.
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from types import SimpleNamespace
@@ -17,7 +18,9 @@ from typing import Any, Final, TypeAlias
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from falcon.http.requests import BODY
+from falcon.http.limits.costs import ASK_SECONDS, PROCESSOR
+from falcon.http.limits.limiter import FORWARDED
+from falcon.http.requests import BODY, FIELDS
 
 log = logging.getLogger("falcon.http")
 
@@ -45,12 +48,14 @@ class FastLane:
     def __init__(self) -> None:
         self._answer: Answer | None = None
         self._endpoint: object = None
-        self._unusual = _UNUSUAL
+        self._unusual = self._noted = _UNUSUAL
 
-    def attach(self, endpoint: object, answer: Answer, *, origins: bool) -> None:
-        """``endpoint``: what the router would find for the route. ``origins``: an Origin changes no answer."""
-        self._endpoint, self._answer = endpoint, answer
+    def attach(self, endpoint: object, answer: Answer, watch: Callable[[Scope], None], *, origins: bool) -> None:
+        """``endpoint``: what the router would find for the route. ``watch``: gets each request that a proxy has passed
+        on. ``origins``: an Origin changes no answer."""
+        self._endpoint, self._answer, self._watch = endpoint, answer, watch
         self._unusual = _UNUSUAL - {b"origin"} if origins else _UNUSUAL
+        self._noted = self._unusual | FORWARDED
 
     def request_in(self, data: bytes, protocol: Any) -> "LaneRequest | None":
         """The request, if ``data`` is one usual request, and all of it."""
@@ -61,10 +66,11 @@ class FastLane:
         pairs = [line.split(b": ", 1) for line in lines[:-2].split(b"\r\n")]
         fields = [(name.lower(), value) for name, value in pairs]
         named = dict(fields)
+        is_plain = self._noted.isdisjoint(named)
         if (
             len(named) != len(fields)
             or b"host" not in named
-            or not self._unusual.isdisjoint(named)
+            or not (is_plain or self._unusual.isdisjoint(named))
             or named.get(b"connection", _KEEP_ALIVE).lower() != _KEEP_ALIVE
         ):
             return None
@@ -86,7 +92,10 @@ class FastLane:
             "endpoint": self._endpoint,
             "path_params": {"room_id": room_id.decode()},
             BODY: body,
+            FIELDS: named,
         }
+        if not is_plain:
+            self._watch(scope)
         return LaneRequest(scope, self._answer, protocol)
 
 
@@ -120,6 +129,7 @@ class LaneRequest(RequestResponseCycle):
         self._work = answer(scope, self.receive, self.send)
         self._context = copy_context()
         self._awaited: asyncio.Future[Any] | None = None
+        self._seconds = 0.0  # that its steps have taken
         self._cancels = 0
         self._must_cancel = False  # at the next wait, once
 
@@ -130,6 +140,9 @@ class LaneRequest(RequestResponseCycle):
     def step(self, done: "asyncio.Future[Any] | None" = None) -> None:
         """Work up to the next wait."""
         self._awaited = None
+        PROCESSOR.before, PROCESSOR.began = self._seconds, time.perf_counter()
+        if PROCESSOR.began - PROCESSOR.asked_at > ASK_SECONDS:
+            PROCESSOR.ask(PROCESSOR.began)
         asyncio._enter_task(self._loop, self)  # type: ignore[arg-type]
         try:
             awaited = self._context.run(self._work.send, None)
@@ -139,6 +152,7 @@ class LaneRequest(RequestResponseCycle):
             if not self.response_complete and not self.disconnected:
                 self.transport.close()
         else:
+            self._seconds = PROCESSOR.spent(time.perf_counter())
             if awaited is None:  # it lets others work
                 self._loop.call_soon(self.step)
             else:

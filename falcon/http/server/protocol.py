@@ -23,7 +23,7 @@ from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connection_slots import ConnectionSlot
 from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.fanout import drop_body
-from falcon.http.server.fast_lane import FastLane, LaneRequest
+from falcon.http.server.fast_lane import FastLane
 from falcon.http.server.memory_budget import ConnectionBudget
 from falcon.http.server.raw_responses import LastResponse
 from falcon.http.server.unread import transport_below
@@ -267,9 +267,31 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """``data`` may hold thousands of requests, or of pieces of a body. While any waits, the rest is not parsed."""
-        if len(data) <= _PIECE and not self.pipeline and not self._unparsed and self.flow.untaken <= _UNTAKEN_MAX:
-            self._receive(data)
+        if len(data) > _PIECE or self.pipeline or self._unparsed or self.flow.untaken > _UNTAKEN_MAX:
+            self._receive_in_pieces(data)
             return
+        # Else the request waits for its turn after one that is being answered, or while the client reads no answers.
+        is_next = self._reading == _NOTHING and self._running is None and not self.flow.write_paused
+        if is_next and not (self._may_be_unread and self.unread()):
+            refusal = self._admission.refusal(data) if data.startswith(b"P") else None
+            if refusal is not None:
+                self._since = self.loop.time()
+                self.transport.write(refusal)
+                self._may_be_unread = True
+                return
+            lane = self._lane
+            request = None if lane is None or len(data) > self._limits.head_bytes else lane.request_in(data, self)
+            if request is not None:
+                self.cycle = self._running = request
+                self.budget.start_request(self._peer or self._address(request.scope["headers"]))
+                if asyncio.current_task(self.loop) is None:
+                    request.step()
+                else:  # the request before it on the connection has just been answered
+                    self.loop.call_soon(request.step)
+                return
+        self._receive(data)
+
+    def _receive_in_pieces(self, data: bytes) -> None:
         for start in range(0, len(data), _PIECE):
             if self.pipeline or self._unparsed or (self.flow.untaken > _UNTAKEN_MAX and self._running is not None):
                 self._keep(data[start:])
@@ -303,19 +325,6 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def _receive(self, data: bytes) -> None:
         reading = self._reading
         if reading == _NOTHING:
-            # A request waits for its turn after one that is being answered, or while the client reads no answers.
-            if self._running is None and not self.flow.write_paused and not (self._may_be_unread and self.unread()):
-                refusal = self._admission.refusal(data) if data.startswith(b"P") else None
-                if refusal is not None:
-                    self._since = self.loop.time()
-                    self.transport.write(refusal)
-                    self._may_be_unread = True
-                    return
-                if self._lane is not None and len(data) <= self._limits.head_bytes:
-                    request = self._lane.request_in(data, self)
-                    if request is not None:
-                        self._answer(request)
-                        return
             self._taken = len(data)
             self._must_measure = self._taken > self._limits.head_bytes
         elif reading == _LEAVING:
@@ -333,14 +342,6 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 self._refuse(raw_responses.HEAD_TOO_LARGE)
         if self._reading == _HEAD and self._taken > _SMALL_HEAD and self._peer is not None:
             self._count_head()
-
-    def _answer(self, request: LaneRequest) -> None:
-        self.cycle = self._running = request
-        self.budget.start_request(self._peer or self._address(request.scope["headers"]))
-        if asyncio.current_task(self.loop) is None:
-            request.step()
-        else:  # the request before it on the connection has just been answered
-            self.loop.call_soon(request.step)
 
     def _count_head(self) -> None:
         self.budget.set_head(self._taken + _FIELD_BYTES * len(self.headers))
