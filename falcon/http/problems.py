@@ -271,7 +271,6 @@ _REASONS: Final[dict[Reason, tuple[str, str]]] = {
     "not_mine": ("unavailable", "The room is moving to another owner. Nothing was done."),
     "outcome_unknown": ("outcome_unknown", "It is not known whether this was done: retry with the same key."),
 }
-UNAVAILABLE_CODES: Final = frozenset(code for code, _ in _REASONS.values())
 
 _FULL: Final = {
     DISK: "The disk of this Falcon is nearly full: it takes nothing new, but reads and deletions. Nothing was done.",

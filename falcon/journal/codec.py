@@ -189,8 +189,3 @@ def names_of(*events: type[Event]) -> frozenset[str]:
 def names() -> dict[str, int]:
     """The name of every event and its newest version."""
     return {shape.name: shape.version for shape in _WRITTEN.values()}
-
-
-def answer_names() -> list[str]:
-    """The name and version of every answer and refusal in the log."""
-    return list(_ANSWER_NAMES)

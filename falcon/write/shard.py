@@ -192,10 +192,6 @@ class Shard:
         """Every partition that should be owned is."""
         return self._cycle.is_all_served
 
-    @property
-    def aggregates_in_memory(self) -> int:
-        return sum(each.aggregates.in_memory for each in self._cycle.serving)
-
     def owned(self, partition: int) -> Owned | None:
         """The state of a partition; None if it is neither owned nor assigned here."""
         return self._cycle.states.get(partition)

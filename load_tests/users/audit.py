@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Final
 
-from falcon.client import FalconClient, Message, Problem, Unreachable
+from falcon_chat import FalconClient, Message, Problem, Unreachable
 from load_tests.users.checks import seen
 from load_tests.users.recorder import AUDIT
 from load_tests.users.stage import Stage

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from falcon.client import Message, Messages
+from falcon_chat import Message, Messages
 from tools.people.history import DELETED, Seen, token_of
 
 _TOKEN: Final = re.compile(r"\w+/\d+")

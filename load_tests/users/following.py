@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Final
 
-from falcon.client import (
+from falcon_chat import (
     CatchUp,
     CaughtUp,
     Event,

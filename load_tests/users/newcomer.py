@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from random import Random
 from typing import ClassVar, Final
 
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 from load_tests.users.chance import poisson
 from load_tests.users.following import Following
 from load_tests.users.person import GaveUp, Person

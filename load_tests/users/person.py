@@ -14,7 +14,7 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
-from falcon.client import FalconClient, Message, Problem, Unreachable
+from falcon_chat import FalconClient, Message, Problem, Unreachable
 from load_tests.users.chance import Pace, Zipf
 from load_tests.users.checks import seen, sound, token
 from load_tests.users.stage import Identity, Stage

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from falcon.cli.importing import import_lines
-from falcon.client import FalconClient, Imported, Problem, Unreachable
+from falcon_chat import FalconClient, Imported, Problem, Unreachable
 from load_tests.users.stage import World
 from tools.harness.generate import Past, account_ref, room_ref
 

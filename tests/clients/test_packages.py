@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-import falcon.client
 import falcon_chat
+from falcon import __version__
 from falcon.http.api.operations import OPERATIONS
 from falcon.http.stream.events import STREAM_EVENTS
 from tools.clients import models, reference, types
@@ -56,12 +56,6 @@ def test_the_python_client_imports_two_libraries_and_no_server() -> None:
             elif isinstance(node, ast.ImportFrom):
                 imported.add((node.module or "").partition(".")[0])
     assert imported - set(sys.stdlib_module_names) == {"falcon_chat", "httpx", "msgspec"}
-
-
-def test_the_server_offers_the_client_under_its_earlier_name() -> None:
-    assert falcon.client.FalconClient is falcon_chat.FalconClient
-    assert falcon.client.__all__ == falcon_chat.__all__
-    assert all(hasattr(falcon.client, name) for name in falcon_chat.__all__)
 
 
 def test_the_python_client_has_a_method_for_every_operation() -> None:
@@ -151,7 +145,7 @@ def test_the_server_and_the_clients_have_one_version() -> None:
     projects = [tomllib.loads((folder / "pyproject.toml").read_text())["project"] for folder in (ROOT, PYTHON)]
     versions = [project["version"] for project in projects]
     versions.append(json.loads((JAVASCRIPT / "package.json").read_text())["version"].replace("-dev", ".dev"))
-    versions.append(falcon.__version__)
+    versions.append(__version__)
     assert len(set(versions)) == 1
 
 

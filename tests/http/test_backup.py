@@ -15,7 +15,6 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.source import source_of
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
-from falcon.client import Imported
 from falcon.features.accounts.rules import AccountCreated
 from falcon.features.messages.bodies import stored
 from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
@@ -25,6 +24,7 @@ from falcon.http.api import exporting
 from falcon.journal.envelope import Position
 from falcon.read.times import parse_rfc3339, rfc3339
 from falcon.run.bootstrap import embedded
+from falcon_chat import Imported
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
 from tests.support.http import Falcon, Json, Person, problem
 

@@ -18,7 +18,6 @@ import pytest
 from falcon.adapters.sqlite import search_index
 from falcon.base import account_factors
 from falcon.base.buckets import Counts, Switch
-from falcon.client import FalconClient
 from falcon.http import responses, web
 from falcon.http.limits import costs, quotas
 from falcon.http.limits import rooms as room_counts
@@ -37,6 +36,7 @@ from falcon.run.bootstrap import embedded
 from falcon.run.settings import Settings, WrongSettings, setting_names
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
+from falcon_chat import FalconClient
 from tests.http.test_connections import GET, UPGRADE
 from tests.streams.reader import Listen, Transport, problem_of
 from tests.support.http import Falcon, Person, problem

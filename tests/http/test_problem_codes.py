@@ -21,7 +21,7 @@ from falcon.features.catalogue import Command, modules
 from falcon.http import problems
 from falcon.http.api.operation import ApiOperation
 from falcon.http.api.operations import OPERATIONS
-from falcon.http.problems import KINDS, UNAVAILABLE_CODES, room_not_found
+from falcon.http.problems import _REASONS, KINDS, room_not_found
 from falcon.http.stream.endpoints import open_stream
 
 COMMANDS = frozenset(get_args(Command))
@@ -92,7 +92,7 @@ def raised_by(handler: Any) -> set[str]:
         codes |= constants(function) & KINDS.keys()
         for each in named(function):
             if each in COMMANDS:
-                codes |= rejected(each) | UNAVAILABLE_CODES
+                codes |= rejected(each) | {code for code, _ in _REASONS.values()}
             elif each.__module__.startswith(("falcon.http", "falcon.features")):
                 waiting += methods(each) if inspect.isclass(each) else [each]
     return codes

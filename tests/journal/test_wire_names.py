@@ -107,11 +107,11 @@ def test_every_event_has_a_name() -> None:
 
 
 def test_answers_and_refusals_are_called_in_the_log_what_they_have_always_been_called() -> None:
-    assert sorted(codec.answer_names()) == sorted([*(f"{name}.v1" for name in (*ANSWERS, *REFUSALS)), *LATER_VERSIONS])
+    assert sorted(codec._ANSWER_NAMES) == sorted([*(f"{name}.v1" for name in (*ANSWERS, *REFUSALS)), *LATER_VERSIONS])
 
 
 def test_every_answer_and_every_refusal_has_a_name() -> None:
-    assert len(codec.answer_names()) == len(get_args(Answer)) + len(get_args(Rejection)) + len(LATER_VERSIONS)
+    assert len(codec._ANSWER_NAMES) == len(get_args(Answer)) + len(get_args(Rejection)) + len(LATER_VERSIONS)
 
 
 def test_an_answer_and_a_refusal_are_never_taken_for_each_other() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 from tools.harness.reports import markdown_table
 from tools.k8s_proof.course import Course, Request, Sample
 from tools.k8s_proof.kubectl import Kubectl, until

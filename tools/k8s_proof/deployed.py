@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 from tools.k8s_proof.kubectl import ROLES, Kubectl, until
 from tools.k8s_proof.objects import MANIFESTS, make_namespace, on_top
 from tools.k8s_proof.results import Proof

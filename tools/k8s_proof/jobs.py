@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 from tools.k8s_proof.deployed import scale_single, single_credentials, url_of
 from tools.k8s_proof.images import DEV
 from tools.k8s_proof.kubectl import Kubectl, KubectlFailed, Unexpected

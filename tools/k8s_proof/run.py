@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.client import Problem, Unreachable
 from falcon.journal.ports import JournalUnavailable
+from falcon_chat import Problem, Unreachable
 from tools.harness.waiting import NotInTime
 from tools.k8s_proof import autoscaling, deployed, jobs, objects, wrong
 from tools.k8s_proof.disturbances import DISTURBANCES, USUAL, Disturbance

@@ -20,7 +20,7 @@ from tools.people.listener import Log
 
 CHATTERS: Final = 6
 LISTENERS: Final = 6
-_ATTEMPT: Final = httpx.Timeout(10.0, connect=3.0, pool=None)  # as falcon.client has it
+_ATTEMPT: Final = httpx.Timeout(10.0, connect=3.0, pool=None)  # as falcon_chat has it
 
 
 @dataclass(frozen=True)

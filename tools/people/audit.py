@@ -8,10 +8,10 @@ from typing import Final, TypeVar
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.client import FalconClient, Message, RoomSummary
 from falcon.features.messages.rules import MessageDeleted, MessageEdited, MessagePosted
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import EventSource
+from falcon_chat import FalconClient, Message, RoomSummary
 from tools.people.history import DELETED, History, Operation, token_of
 from tools.people.identities import Identities
 from tools.people.listener import Log

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from falcon.client import FalconClient
 from falcon.features.rooms.rules import CreateRoom
 from falcon.write.gateway import partition_for
+from falcon_chat import FalconClient
 from tools.harness.waiting import eventually
 from tools.people.asking import over
 from tools.people.colleagues import Colleagues

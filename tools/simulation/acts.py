@@ -25,7 +25,6 @@ from falcon.cli.exporting import write_export
 from falcon.cli.faults import Fault
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
-from falcon.client import FalconClient, Imported
 from falcon.features.messages.hbase import MESSAGE_COLUMNS, message_seq
 from falcon.features.messages.rules import MessagePosted
 from falcon.projections.skipping import NotStoppedThere
@@ -33,6 +32,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison
 from falcon.run.bootstrap import cluster as roles
 from falcon.run.settings import Settings
+from falcon_chat import FalconClient, Imported
 from tools.harness.waiting import eventually, eventually_within
 from tools.people.folds import as_exported, exported, fold
 from tools.people.history import Operation

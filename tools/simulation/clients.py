@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from falcon.client import FalconClient, Message
+from falcon_chat import FalconClient, Message
 from falcon_chat.sse import Block, Parser
 from tools.people.asking import Asking, over
 from tools.people.colleagues import Colleagues

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
+from falcon_chat import CatchUp, FalconClient, Hello, Message, MessagePosted
 from tools.harness.waiting import eventually_within
 from tools.people.audit import Audit, log_of, patient
 from tools.people.checker import Checker, Counts

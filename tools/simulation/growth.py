@@ -27,12 +27,12 @@ import falcon
 from falcon.adapters.kafka import applied, cuts, group, owners, signal_transport, source, tail
 from falcon.adapters.owner_http import connection, watch
 from falcon.adapters.thespian import local
-from falcon.client import FalconClient
 from falcon.http.internal import app as internal
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
 from falcon.run.bootstrap import cluster as roles
 from falcon.streams import keepers, revocations, signals
+from falcon_chat import FalconClient
 from tools.people.sessions import Session
 from tools.simulation.acts import ActsCourse, export, nothing_differs, rebuild
 from tools.simulation.cluster import SimulatedFalcon
@@ -193,7 +193,7 @@ def classes() -> list[type]:
     return [
         each
         for name, module in sorted(sys.modules.items())
-        if name.startswith("falcon.") and not name.startswith(("falcon.cli", "falcon.client", "falcon.domain"))
+        if name.startswith("falcon.") and not name.startswith(("falcon.cli", "falcon.domain"))
         for each in vars(module).values()
         if inspect.isclass(each)
         and each.__module__ == name

@@ -16,8 +16,8 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from falcon.client import FalconClient
 from falcon.run.bootstrap import embedded
+from falcon_chat import FalconClient
 from falcon_chat.sse import Parser
 from tools.people.asking import over
 from tools.people.exact import Exact, Told

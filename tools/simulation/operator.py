@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from falcon.client import FalconClient, Unreachable
 from falcon.journal.envelope import Recorded
 from falcon.journal.ports import LogWentBack
 from falcon.read.store import StaleProjector
 from falcon.run.bootstrap import cluster as roles
 from falcon.run.settings import Settings
+from falcon_chat import FalconClient, Unreachable
 from tools.people.audit import events_of
 from tools.people.history import spoken
 from tools.simulation.cluster import SimulatedFalcon

@@ -12,12 +12,12 @@ from typing import Final
 import msgspec
 
 from falcon.adapters.hbase.meta import went_back_key
-from falcon.client import FalconClient
 from falcon.journal import naming
 from falcon.journal.ports import LogWentBack
 from falcon.read.catalogue import READ_MODELS
 from falcon.run.bootstrap import cluster as roles
 from falcon.run.settings import Settings
+from falcon_chat import FalconClient
 from tools.harness.waiting import eventually_within
 from tools.people.history import Operation
 from tools.people.sessions import Account, Load

@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx
 
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 from tools.harness.waiting import eventually, eventually_within
 from tools.simulation.cluster import EdgeClient, SimulatedFalcon
 from tools.simulation.course import Outcome, simulate

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from falcon.client import Message, Messages
+from falcon_chat import Message, Messages
 from load_tests.users.checks import seen, sound
 from tools.people.history import DELETED, spoken
 
