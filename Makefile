@@ -68,7 +68,6 @@ fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and
 	$(BIN)/python -m pytest -m "not processes and not faults" --hypothesis-profile=volume --timeout=3600 \
 		$$(grep -rlE "^from hypothesis|import .*tried" tests --include="test_*.py")
 	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py tests/http/test_openapi.py
-	FALCON_QUERIES=2000 $(BIN)/python -m pytest tests/adapters/test_memory.py tests/adapters/test_sqlite_search.py tests/adapters/test_opensearch.py
 
 cluster: $(VENV)/.run        ## Kafka, HBase, OpenSearch and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
 	@$(BIN)/python -m tools.servers.cluster up

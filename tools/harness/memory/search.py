@@ -21,8 +21,10 @@ class MemoryIndex:
 
     def __init__(self) -> None:
         self._messages: dict[tuple[RoomId, Seq], _Kept] = {}
+        self._last: tuple[Wanted, list[Key]] | None = None  # found since the last write
 
     def write(self, writes: Iterable[Write]) -> None:
+        self._last = None
         for write in writes:
             match write:
                 case IndexMessage():
@@ -46,7 +48,10 @@ class MemoryIndex:
         return {}
 
     def _found(self, wanted: Wanted) -> list[Key]:
-        return sorted((kept.key for kept in self._messages.values() if _is_wanted(kept, wanted)), reverse=True)
+        if self._last is None or self._last[0] != wanted:
+            found = sorted((kept.key for kept in self._messages.values() if _is_wanted(kept, wanted)), reverse=True)
+            self._last = wanted, found
+        return self._last[1]
 
     def _weight(self, key: Key, wanted: Wanted) -> float:
         """How much of the message is what is wanted."""
