@@ -52,6 +52,10 @@ class Stamp(Protocol):
     def stamp(self) -> int: ...
 
 
+def id_after_hash(table: str, key: bytes, row: Row) -> int:
+    return int.from_bytes(key[2:10], "big")
+
+
 class HBaseModel(NamedTuple):
     """The layout of a read model in HBase.
 
@@ -65,7 +69,7 @@ class HBaseModel(NamedTuple):
     puts: tuple[str, ...]
     cells: Mapping[type[Any], tuple[int, Callable[[Any], Cells]]]
     identity: Callable[[Any], int]
-    identity_of_row: Callable[[str, bytes, Row], int]
+    identity_of_row: Callable[[str, bytes, Row], int] = id_after_hash
 
 
 class HBaseReads(Protocol):

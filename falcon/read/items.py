@@ -6,7 +6,7 @@ Keys are bytes and in their order; a feature makes them so that what it reads to
 
 from typing import Literal, NamedTuple, Protocol
 
-from falcon.read.hbase import FAST_DIFF, NO, THERE_ONLY, U64, YES, Cells, HBaseModel, HBaseQueryContext, Row, hashed
+from falcon.read.hbase import FAST_DIFF, NO, THERE_ONLY, U64, YES, Cells, HBaseModel, HBaseQueryContext, hashed
 from falcon.read.hbase import query as hbase_query
 from falcon.read.sqlite import SqliteModel, SqliteQueryContext, in_file_of
 from falcon.read.sqlite import query as sqlite_query
@@ -61,7 +61,6 @@ class Items:
             puts=(self.name, self.name),
             cells={PutItem: (0, _put), DropItem: (0, _drop), SealItem: (1, _put)},
             identity=lambda write: int(write.identity),
-            identity_of_row=_identity_of_row,
         )
 
 
@@ -89,10 +88,6 @@ def _drop(write: DropItem) -> Cells:
 
 def _row(identity: int, key: bytes) -> bytes:
     return hashed(U64(identity)) + key
-
-
-def _identity_of_row(table: str, key: bytes, row: Row) -> int:
-    return int.from_bytes(key[2:10], "big")
 
 
 def _of_sqlite(

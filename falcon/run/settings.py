@@ -25,7 +25,8 @@ _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 # Settings of an earlier Falcon that are fixed now, besides Constants.
 _FIXED: Final = (
     *("body_max", "connections", "kafka_compression", "kafka_fetch_min_bytes", "kafka_local_retention_seconds"),
-    *("passivate_seconds", "project_seconds", "read_seconds", "refusal_age_seconds", "stream_events_bytes"),
+    *("passivate_seconds", "project_seconds", "read_seconds", "refusal_age_seconds"),
+    *("stream_events_bytes", "telemetry"),
 )
 # Variables of the command line, which are no settings.
 _OF_COMMANDS: Final = ("FALCON_URL", "FALCON_TOKEN", "FALCON_ADMIN_TOKEN")

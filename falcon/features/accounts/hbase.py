@@ -107,10 +107,6 @@ def _drop_token(write: DropToken) -> Cells:
     return ((account_key(write.account_id), token_column(write.token_id), NO_TOKEN),)
 
 
-def _identity_of_row(table: str, key: bytes, row: Row) -> int:
-    return id_at_end(key)
-
-
 MODEL: Final = HBaseModel(
     tables={"accounts": (4, ())},
     puts=("accounts",),
@@ -121,7 +117,7 @@ MODEL: Final = HBaseModel(
         DropToken: (0, _drop_token),
     },
     identity=attrgetter("account_id"),
-    identity_of_row=_identity_of_row,
+    identity_of_row=lambda table, key, row: id_at_end(key),
 )
 
 

@@ -195,10 +195,6 @@ def _rules(line: BookmarkLineShape, at: str) -> None:
     check_text(line.note, f"{at}note")
 
 
-async def _check(checks: Checks, line: BookmarkLineShape, at: str) -> None:
-    await checks.about_message(line, line.account_id, at)
-
-
 async def _import_bookmarks(commands: ImportCommands, lines: Sequence[BookmarkLineShape]) -> ImportedLines:
     async def imported(line: BookmarkLineShape) -> None:
         created_at = parse_rfc3339(line.created_at)
@@ -214,7 +210,7 @@ LINES: Final = (
         _import_bookmarks,
         {BookmarkSet: _set_line, BookmarkRemoved: _removed_line},
         _rules,
-        _check,
+        Checks.about_message,
         accounts=lambda line: (line.account_id,),
         of_account=_lines_of,
     ),

@@ -96,17 +96,12 @@ def _set_revision(write: SetRevision) -> Cells:
     return ((head_key(write.room_id), REVISION, b"%d" % write.revision),)
 
 
-def _identity_of_row(table: str, key: bytes, row: Row) -> int:
-    return int.from_bytes(key[2:10], "big")
-
-
 # Revisions are written after the messages: a reader of a revision must find messages that are at least as new.
 MODEL: Final = HBaseModel(
     tables={"timeline": (8, (FAST_DIFF,))},
     puts=("timeline", "timeline"),
     cells={UpsertMessage: (0, _put_message), SetRevision: (1, _set_revision)},
     identity=attrgetter("room_id"),
-    identity_of_row=_identity_of_row,
 )
 
 

@@ -13,7 +13,6 @@ from falcon.read.hbase import (
     Cells,
     HBaseModel,
     HBaseQueryContext,
-    Row,
     hashed,
     id_at_end,
     query,
@@ -33,16 +32,12 @@ def _drop(write: DropEntry) -> Cells:
     return (row, _THERE, NO), (row, _WORDS, b"")
 
 
-def _identity_of_row(table: str, key: bytes, row: Row) -> int:
-    return id_at_end(key)
-
-
 MODEL: Final = HBaseModel(
     tables={"directory": (4, ())},
     puts=("directory",),
     cells={PutEntry: (0, _put), DropEntry: (0, _drop)},
     identity=attrgetter("identity"),
-    identity_of_row=_identity_of_row,
+    identity_of_row=lambda table, key, row: id_at_end(key),
 )
 
 

@@ -158,10 +158,6 @@ def _rules(line: PinLineShape, at: str) -> None:
     check_time(line.pinned_at, f"{at}pinned_at")
 
 
-async def _check(checks: Checks, line: PinLineShape, at: str) -> None:
-    await checks.about_message(line, line.account_id, at)
-
-
 async def _import_pins(commands: ImportCommands, lines: Sequence[PinLineShape]) -> ImportedLines:
     async def imported(of_room: Sequence[PinLineShape]) -> None:
         for line in of_room:
@@ -179,7 +175,7 @@ LINES: Final = (
         _import_pins,
         {PinAdded: _added_line, PinRemoved: _removed_line},
         _rules,
-        _check,
+        Checks.about_message,
         Followers(_having_pins, _lines_of),
         accounts=lambda line: (line.account_id,),
     ),

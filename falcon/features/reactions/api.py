@@ -213,10 +213,6 @@ def _rules(line: ReactionLineShape, at: str) -> None:
     check_emoji(line.emoji, f"{at}emoji")
 
 
-async def _check(checks: Checks, line: ReactionLineShape, at: str) -> None:
-    await checks.about_message(line, line.account_id, at)
-
-
 async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLineShape]) -> ImportedLines:
     async def imported(of_room: Sequence[ReactionLineShape]) -> None:
         """Imports reactions one after another: their order is the order in which messages show them."""
@@ -242,7 +238,7 @@ LINES: Final = (
         _import_reactions,
         {ReactionAdded: _added_line, ReactionRemoved: _removed_line},
         _rules,
-        _check,
+        Checks.about_message,
         Followers(_having_reactions, _lines_of),
         accounts=lambda line: (line.account_id,),
     ),

@@ -123,10 +123,6 @@ def _set_revision(write: SetReactionRevision) -> Cells:
     return ((head_key(write.room_id), REVISION, b"%d" % write.revision),)
 
 
-def _identity_of_row(table: str, key: bytes, row: Row) -> int:
-    return int.from_bytes(key[2:10], "big")
-
-
 # A reader of a revision must find kinds that are at least as new, and a reader of kinds such reactions.
 MODEL: Final = HBaseModel(
     tables={"reactions": (4, (FAST_DIFF,))},
@@ -138,7 +134,6 @@ MODEL: Final = HBaseModel(
         SetReactionRevision: (2, _set_revision),
     },
     identity=attrgetter("room_id"),
-    identity_of_row=_identity_of_row,
 )
 
 

@@ -39,6 +39,11 @@ class OfAMessage(OfARoom, Protocol):
     def seq(self) -> Seq: ...
 
 
+class DoneWithAMessage(OfAMessage, Protocol):
+    @property
+    def account_id(self) -> AccountId: ...
+
+
 R = TypeVar("R", bound=OfARoom)
 
 
@@ -99,12 +104,12 @@ class Checks:
             self._last_seqs[room_id] = room.last_seq
         return self._last_seqs[room_id]
 
-    async def about_message(self, line: OfAMessage, account_id: AccountId, at: str) -> None:
+    async def about_message(self, line: DoneWithAMessage, at: str) -> None:
         """The rules of a line about a message and something that an account did with it. Raises Problem 403, 404,
         422."""
         if line.seq > await self.last_seq(line.room_id, line.seq, at):
             raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
-        self.account(account_id, f"{at}account_id")
+        self.account(line.account_id, f"{at}account_id")
 
     def reached(self, line: OfAMessage) -> None:
         """The room has this message now."""
@@ -158,22 +163,6 @@ class Followers(NamedTuple):
     lines: Callable[[Edge, RoomId, Seq], AsyncIterator[bytes]]
 
 
-def _no_rule(line: Any, at: str) -> None:
-    pass
-
-
-async def _no_check(checks: Checks, line: Any, at: str) -> None:
-    pass
-
-
-async def _no_check_of_all(checks: Checks) -> None:
-    pass
-
-
-def _no_accounts(line: Any) -> Iterable[AccountId]:
-    return ()
-
-
 class LineKind(NamedTuple):
     """``shape``: what validates a line. ``rules``: the ones that need the line alone, ``check``: the ones that need the
     tables. Both raise Problem, with ``at`` before the field. ``accounts``: the ones that ``check`` looks for, in
@@ -187,11 +176,11 @@ class LineKind(NamedTuple):
     shape: type[Any]
     carry_out: Callable[[ImportCommands, Sequence[Any]], Awaitable[ImportedLines]]
     changes: Mapping[type[Any], Callable[[Any, str], msgspec.Struct]]
-    rules: Callable[[Any, str], None] = _no_rule
-    check: Callable[[Checks, Any, str], Awaitable[None]] = _no_check
+    rules: Callable[[Any, str], None] = lambda line, at: None
+    check: Callable[[Checks, Any, str], Awaitable[None]] | None = None
     followers: Followers | None = None
-    accounts: Callable[[Any], Iterable[AccountId]] = _no_accounts
-    check_all: Callable[[Checks], Awaitable[None]] = _no_check_of_all
+    accounts: Callable[[Any], Iterable[AccountId]] = lambda line: ()
+    check_all: Callable[[Checks], Awaitable[None]] | None = None
     of_account: Callable[[Edge, AccountId], AsyncIterator[bytes]] | None = None
 
 
