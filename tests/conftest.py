@@ -145,6 +145,7 @@ def _scope(name: str) -> str:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    gc.enable()  # this process collects no tests
     config.option.loadscopereorder = False  # it would begin with the module that has most tests
     return _Scheduling(config, log)
 
