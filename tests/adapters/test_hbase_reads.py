@@ -533,3 +533,17 @@ def test_a_projector_that_was_overtaken_tells_nothing(store: HBaseStore) -> None
         late.apply("timeline", behind, store.cursor(50), ())
     late.close()
     assert store.told == []
+
+
+def test_what_a_batch_has_moved_is_told_at_once_though_one_partition_has_failed(store: HBaseStore) -> None:
+    failures = iter([ReadStoreUnavailable("a region is away")])
+
+    def one_fails(name: str, table: str) -> None:
+        if name == "checkAndPut" and (failure := next(failures, None)):
+            raise failure
+
+    store.hbase.before = one_fails
+    with pytest.raises(ReadStoreUnavailable):
+        store.tables.apply("timeline", store.tables.cursor("timeline"), store.cursor(1), ())
+    (moves,) = store.told
+    assert len(moves.reached) == PARTITIONS - 1

@@ -37,6 +37,7 @@ from falcon.read.store import (
     WITHOUT_SKIPS,
     Fill,
     Moves,
+    Reached,
     ReadStoreUnavailable,
     Recipe,
     Skip,
@@ -60,7 +61,8 @@ class HBaseTables:
     position moved, by compare and set. Another process may write the same earlier or later, in other batches, without
     harm: only one of them moves the position.
 
-    ``moved`` is called, from any thread, each time that the position of a live table has moved and is durable.
+    ``moved`` is called, from any thread, with the positions of live tables that a batch has moved, once they are
+    durable.
     ``seconds``: the most that an operation may take. ``threads``: partitions that are written at once, on the
     ``dispatcher`` of that name.
     """
@@ -135,14 +137,17 @@ class HBaseTables:
         if generation is None:
             generation = self._known[projection] = self._generation(projection)
         moving = [p for p, position in after.items() if p in grouped or position != expected[p]]
+        reached: dict[Partition, Reached] = {}
         try:
             recorded = self._check(projection, generation, {partition: expected[partition] for partition in moving})
             moved = {p: Applied(after[p], quiet_since=tuple(quiet_since.get(p, {}).items())) for p in moving}
-            _each(
-                self._threads,
-                lambda p: self._apply(projection, generation, p, recorded[p], moved[p], grouped.get(p, ())),
-                moving,
-            )
+
+            def move(partition: Partition) -> None:
+                of_it = grouped.get(partition, ())
+                self._apply(projection, generation, partition, recorded[partition], moved[partition], of_it)
+                reached[partition] = moved[partition].reached
+
+            _each(self._threads, move, moving)
         except StaleProjector:
             self._known.pop(projection, None)
             raise
@@ -151,6 +156,9 @@ class HBaseTables:
             if self._generation(projection) == generation:
                 raise ReadStoreUnavailable(f"a table of {projection} is missing: rebuild the read model") from error
             raise StaleProjector(f"the tables of {projection} have been replaced by rebuilt ones") from error
+        finally:
+            if reached and projection == _base(projection):  # otherwise no query reads the tables yet
+                self._tell(Moves(projection, generation, reached))
 
     def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         generation = self._switching.begin(projection)
@@ -281,8 +289,6 @@ class HBaseTables:
         if not Meta(calls, self._prefix).move(key, expected, after):
             raise _stale(projection, partition, expected.position)
         self._moved[projection, generation, partition] = after, time.monotonic()
-        if projection == _base(projection):  # otherwise no query reads the tables yet
-            self._tell(Moves(projection, generation, {partition: after.reached}))
 
     def _generation(self, projection: str) -> int:
         """Raises ReadStoreUnavailable for a rebuild that another process has taken away."""
