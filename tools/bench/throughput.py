@@ -105,12 +105,11 @@ def _beside_neighbours(bench: Bench, workloads: Sequence[Workload]) -> list[Figu
 
 
 def before_and_now(bench: Bench) -> list[Figure]:
-    """An older version, on whose folder PYTHONPATH points, and this one. Raises ServerFailed, LoadFailed."""
+    """An older version, and this one. Raises ServerFailed, LoadFailed."""
     if bench.before is None:
         return []
-    old = {"PYTHONPATH": str(bench.before)}
     servers = [
-        FalconServer("before", bench.cores.server, bench.folder / "before", old),
+        FalconServer("before", bench.cores.server, bench.folder / "before", older(bench.before)),
         FalconServer(FALCON, bench.cores.server, bench.folder / "now"),
     ]
     samples = _measure(bench, servers, (SENDS[2], SENDS[0], *READS), bench.runs + 2)
@@ -123,6 +122,12 @@ def before_and_now(bench: Bench) -> list[Figure]:
             for each in compared(samples, load, figure, "before")
         ),
     ]
+
+
+def older(version: Path) -> dict[str, str]:
+    """The environment in which processes run another version than the one of the working directory, which `python -m`
+    would take first."""
+    return {"PYTHONPATH": str(version), "PYTHONSAFEPATH": "1"}
 
 
 def compared(samples: Samples, workload: str, figure: str, other: str, *bounds: float | None) -> list[Figure]:
