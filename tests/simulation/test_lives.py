@@ -17,6 +17,6 @@ def test_people_who_count_along_are_told_the_truth_in_every_life_of_a_machine() 
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["a token does not say", "a limit refuses", "a pin outlives"])
+@pytest.mark.parametrize("name", ["a token does not say", "a limit refuses", "a pin outlives", "a line in the room"])
 def test_a_mistake_between_two_lives_is_found(name: str) -> None:
     assert "1 mutants, 0 not found" in simulate("--mutants", "--mutant", name, "--schedules", "60")

@@ -301,7 +301,7 @@ class Session:
 
     async def change_member(self) -> None:
         """Change the membership of a guest. Guests never speak, and only the room's admin changes them, and mentions
-        them in threads, which they follow from then on."""
+        them in threads, which they follow from then on. Of what comes in these after a removal they hear nothing."""
         if not self._administered:
             return
         room, guest = self._random.choice(self._administered).room, self._random.choice(self._load.guests)
@@ -314,6 +314,8 @@ class Session:
         if self._random.random() < 0.4:
             self._guests[room].discard(guest)
             await self._command(Operation(kind="member", room=room, who=guest), Request("DELETE", path))
+            if threads := [thread for thread, parent in self._load.parents.items() if parent == room]:
+                await self._post(self._random.choice(threads))
 
     async def ask_again(self) -> None:
         """Repeat a key that has had its answer: the answer must be the same, whatever has happened since."""
