@@ -54,9 +54,12 @@ class ConnectionsPerAddress:
 
     def moved(self, key: ConnectionKey, account_id: AccountId) -> ConnectionKey:
         """Count a connection for the account in place of ``key``, if there is room. Returns what it counts for now."""
-        if key is None or key == account_id or not self._count(account_id):
+        if key is None or key == account_id or not self._connections.enter(account_id):
             return key
-        self.leave(key)
+        if isinstance(key, int):  # each request of a client that speaks for many accounts
+            self._connections.leave(key)
+        else:
+            self.leave(key)
         return account_id
 
     def leave(self, key: ConnectionKey) -> None:

@@ -88,6 +88,7 @@ class ConnectionSlots:
     def __init__(self, server: str, most: int | None, per_address: ConnectionsPerAddress | None) -> None:
         self._most = connections_for() if most is None else most
         self._per_address = per_address or ConnectionsPerAddress()
+        self.moved: Final = self._per_address.moved
         self.taken = 0
         self._logged_at = -_LOG_SECONDS
         metrics.connections.labels(server).set_function(lambda: self.taken)
@@ -104,9 +105,6 @@ class ConnectionSlots:
             return LastResponse("address", refusal)
         self.taken += 1
         return ConnectionSlot(self, address)
-
-    def moved(self, key: ConnectionKey, account_id: AccountId) -> ConnectionKey:
-        return self._per_address.moved(key, account_id)
 
     def free(self, key: ConnectionKey) -> None:
         self.taken -= 1
