@@ -16,8 +16,8 @@ class Processor:
     """The processor time of this thread, which the steps of requests share. A step does not wait, so it has the
     processor for as long as it lasts. Only of a long step the system is asked if others had it meanwhile.
 
-    One step runs at a time, and none within another. Whatever runs the steps of a request sets before each ``before``,
-    what the ones before it took, and ``began``, and has it ask the system if ``asked_at`` is ASK_SECONDS ago.
+    One step runs at a time, and none within another. The runner of a request's steps sets two fields before each step:
+    ``before``, the seconds that earlier steps took, and ``began``. It calls ``ask`` if ``asked_at`` is ASK_SECONDS ago.
     """
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ def stepwise(work: "Coroutine[Any, Any, T]") -> Generator[Any, Any, T]:
 
 
 async def measured(work: "Coroutine[Any, Any, T]", charge: Callable[[float], None]) -> T:
-    """Run the work, and charge the processor time of this thread that its steps took, in seconds, when it ends in
-    whatever way."""
+    """Run the work. When it ends, also by an exception, charge the processor time of this thread that its steps took,
+    in seconds."""
     return await stepwise(_charged(work, charge))
 
 

@@ -96,8 +96,8 @@ class Usage:
 
 
 class Usages:
-    """Usages by account. They are dropped once they are not used any more, in two halves: nothing is ever searched but
-    what is about to be dropped, when an account comes ``seconds`` after the last time, or a half is full."""
+    """Usages by account, in two halves. An account that comes ``seconds`` after the last turn, or finds a half full,
+    turns them: the older half keeps only what is still used. Nothing else is ever searched."""
 
     def __init__(self, policies: Policies, *, are_special: bool) -> None:
         """``are_special``: any account may have limits of its own."""
