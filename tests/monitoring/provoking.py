@@ -29,7 +29,7 @@ from tools.harness.falcon import Falcon
 
 _POLL_SECONDS: Final = 0.5  # rules are evaluated each second
 _SECONDS: Final = 150.0  # for each wait: a maximum is that of the last minute, and a busy machine makes more of them
-_AFTERWARDS_SECONDS: Final = 60.0  # what is done late is soon done: the slowest windows are a minute and twelve seconds
+_AFTERWARDS_SECONDS: Final = 60.0  # late work ends soon, and no alert waits until its window is full
 # An alert needs some scrapes in a row, and a busy machine misses some. What has passed unseen is provoked again.
 _TRIES: Final = 3
 _MONTH_DAYS: Final = 30
