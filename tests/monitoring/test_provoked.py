@@ -166,10 +166,11 @@ CASES: Final = (
         faster(_FASTEST),
         (
             Cause(
-                "64 MiB are written each second",
+                "much is written each second",
                 fault("disk-fills"),
-                ("FalconDiskFillsFast", "FalconDiskFillsSlowly", "FalconDiskFull"),
+                ("FalconDiskFillsFast", "FalconDiskFillsSlowly"),
             ),
+            Cause("the disk is full to its reserve", fault("disk-full"), ("FalconDiskFull",)),
         ),
     ),
     Case(

@@ -4,6 +4,7 @@ Python imports a module of this name when it starts. Without the variable it doe
 for as long as a file of its name stands in the folder that the variable names.
 """
 
+import math
 import os
 import sys
 import time
@@ -109,7 +110,8 @@ class _Actors:
 
 
 class _Disk:
-    """A disk of 10 GiB of which a fault leaves 2.5, and 64 MiB less with each second."""
+    """A disk of 10 GiB. While it fills, what is left above the reserve of 0.5 shrinks by a fifteenth each second, so
+    that it is as near to its end at any time. Once it is full, nothing is left."""
 
     def __init__(self) -> None:
         self._began = 0.0
@@ -118,17 +120,23 @@ class _Disk:
         look = module.Disk.look
 
         def spoiled(disk: Any) -> None:
-            if not _is_there("disk-fills"):
-                disk._statvfs, self._began = os.statvfs, time.monotonic()
-            else:
+            if _is_there("disk-full"):
+                disk._statvfs = lambda folder: _disk_of_10_gib(0.25)
+            elif _is_there("disk-fills"):
                 disk._statvfs = self._filling
+            else:
+                disk._statvfs, self._began = os.statvfs, time.monotonic()
             look(disk)
 
         module.Disk.look = spoiled
 
     def _filling(self, folder: Any) -> os.statvfs_result:
-        free = max(0, int(2.5 * (1 << 30) - (time.monotonic() - self._began) * (64 << 20)))
-        return os.statvfs_result((4096, 4096, 10 << 18, free >> 12, free >> 12, 0, 0, 0, 0, 255))
+        return _disk_of_10_gib(0.5 + 2.0 * math.exp((self._began - time.monotonic()) / 15))
+
+
+def _disk_of_10_gib(free: float) -> os.statvfs_result:
+    blocks = int(free * (1 << 18))
+    return os.statvfs_result((4096, 4096, 10 << 18, blocks, blocks, 0, 0, 0, 0, 255))
 
 
 _SPOILED: Final[dict[str, Callable[[ModuleType], None]]] = {
