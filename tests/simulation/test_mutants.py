@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from inspect import Parameter, signature
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,20 @@ def test_every_mutant_has_a_name_of_its_own_and_only_known_ones_have_seeds() -> 
 def test_every_mutant_replaces_what_is_there() -> None:
     replaced = [each for mutant in MUTANTS for each in mutant.replaced]
     assert [each for each in replaced if not hasattr(each.where, each.what)] == []
+
+
+def test_every_mutant_can_be_called_as_what_it_replaces() -> None:
+    """Else its schedules fail for that, and not for the mistake."""
+    for mutant in MUTANTS:
+        for where, what, instead in mutant.replaced:
+            if callable(replaced := getattr(where, what)):
+                taken = signature(replaced).parameters.values()
+                named = {each.name: None for each in taken if each.kind is Parameter.KEYWORD_ONLY}
+                by_place = [each for each in taken if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+                try:
+                    signature(instead).bind(*by_place, **named)
+                except TypeError as error:
+                    pytest.fail(f"{mutant.name}: {what}: {error}")
 
 
 @pytest.mark.processes

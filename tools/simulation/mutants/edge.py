@@ -78,7 +78,7 @@ def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
         subscription.push_later(self.id, "room.changed", of_now)
 
 
-async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> None:
+async def _without_looking_back(self: replay.StreamReplay, account_id: int, asked: Any = ()) -> None:
     """A resume takes the account's present rooms for its rooms at the token."""
     self._history = replay._History(account_id, dict(self._offsets))
     self._positions = dict(self._tables)

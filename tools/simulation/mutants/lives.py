@@ -36,24 +36,24 @@ _dispatch = CommandClient.dispatch
 
 
 async def _refuses_first(
-    self: CommandClient, request: Any, command: Any, size: int | None = None, refusal: Any = None
+    self: CommandClient, request: Any, command: Any, size: int | None = None, refusal: Any = None, *, keyed: bool = True
 ) -> Any:
     if refusal is not None:
         raise refusal
-    return await _dispatch(self, request, command, size)
+    return await _dispatch(self, request, command, size, keyed=keyed)
 
 
 async def _notes_first(
-    self: CommandClient, request: Any, command: Any, size: int | None = None, refusal: Any = None
+    self: CommandClient, request: Any, command: Any, size: int | None = None, refusal: Any = None, *, keyed: bool = True
 ) -> Any:
     key = request.headers.get(b"idempotency-key")
-    if key is not None:
+    if keyed and key is not None:
         text, fingerprint = command_client._checked(request, key)
         now = time.monotonic()
         if not self._keys.is_free(request.account_id, text, fingerprint, now):
             raise from_rejection(KeyReused())
         self._keys.note(request.account_id, text, fingerprint, now)
-    return await _dispatch(self, request, command, size, refusal)
+    return await _dispatch(self, request, command, size, refusal, keyed=keyed)
 
 
 _ALONE: Final[dict[Any, Any]] = {**decider._RULES, messages.DeleteMessage: messages.RULES[messages.DeleteMessage]}

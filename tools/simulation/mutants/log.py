@@ -118,7 +118,7 @@ async def _leaves_out(self: KafkaTail, cursor: Any, limit: int) -> Any:
     return raws[:-1] if len(raws) > 1 else raws, after
 
 
-async def _as_stated(end: Any, offset: int) -> bool:
+async def _as_stated(topic: str, end: Any, offset: int) -> bool:
     """A new leader's end is believed, though it may be stale."""
     return bool(await end() >= offset)
 

@@ -18,7 +18,7 @@ from tools.simulation.mutants.mutant import mutant
 from tools.simulation.schedules import ACTS, RESTORES
 
 
-def _no_changes(self: exporting.Export, raws: Any, through: Any) -> Iterator[bytes]:
+def _no_changes(self: exporting.Export, *_: Any) -> Iterator[bytes]:
     """Changes during the reading of the rows are left out."""
     return iter(())
 

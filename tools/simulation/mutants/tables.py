@@ -62,10 +62,12 @@ def _told_first(
     _apply(self, projection, generation, partition, expected, after, writes)
 
 
-async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[TimelinePage, int]:
+async def _first_bounds(
+    edge: Any, room_id: int, access: Any, query: Any, first: int, last: int
+) -> tuple[TimelinePage, int]:
     """The list of rooms says how far a page goes, though the timeline is behind it."""
-    first, last = messages._bounds(query, access.last_seq)
-    return await edge.pages.page(room_id, access.version, first, last), access.last_seq
+    page = await edge.pages.read(room_id, access.version, first, last, from_last=query.after is None)
+    return page, access.last_seq
 
 
 def _around(query: Any, last_seq: int) -> tuple[int, int]:
