@@ -23,6 +23,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import projections
 from falcon.read.store import ReadStoreUnavailable
+from falcon.run import bootstrap
 from falcon.run.bootstrap import embedded
 from falcon.run.settings import Settings
 from falcon.write.positions import OwnersPositions
@@ -650,6 +651,16 @@ def test_the_first_accounts_are_not_denied_while_the_tables_are_filled_again(pur
     secret = bearer_tokens.derived_secret(b"s" * 16, purpose)
     assert bearer_tokens.is_issued(b"s" * 16, secret)
     assert not bearer_tokens.is_issued(b"another deployment's", secret)
+
+
+def test_a_first_account_that_no_table_shows_is_a_refusal_that_says_so(
+    falcon: Falcon, behind: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freshness, behind.stuck = falcon.edge.reads.freshness, True
+    reach = freshness.reach
+    monkeypatch.setattr(freshness, "reach", lambda partition, offset, seconds: reach(partition, offset, 0.0))
+    with pytest.raises(ReadStoreUnavailable, match="is in the log, and in no table: Position"):
+        falcon.run(bootstrap.create_account(falcon.edge, "Owner", role="owner", secret="s"))
 
 
 def test_a_token_whose_random_half_was_changed_was_not_issued() -> None:

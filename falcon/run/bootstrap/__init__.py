@@ -35,6 +35,7 @@ from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.http.limits.rooms import RoomCounts
 from falcon.http.passwords import Passwords
+from falcon.http.problems import Problem
 from falcon.http.providers import Provider, read_providers
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
@@ -43,6 +44,7 @@ from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
+from falcon.read.store import ReadStoreUnavailable
 from falcon.run.settings import Settings, WrongSettings
 from falcon.streams.cuts import Cuts
 from falcon.streams.feed import Feed
@@ -244,7 +246,7 @@ async def create_account(
 ) -> tuple[int, str]:
     """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for.
 
-    Raises JournalUnavailable if the disk is nearly full.
+    Raises JournalUnavailable, also if the disk is nearly full, and ReadStoreUnavailable if no table shows it in time.
     """
     command = CreateAccount(name, role, bearer_tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
@@ -253,7 +255,10 @@ async def create_account(
         reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
         if isinstance(reply, Accepted):
             # The token must be good when the account's owner gets it.
-            await edge.reads.freshness.reach(reply.partition, reply.offset, START_SECONDS)
+            try:
+                await edge.reads.freshness.reach(reply.partition, reply.offset, START_SECONDS)
+            except Problem as late:
+                raise ReadStoreUnavailable(f"the first account is in the log, and in no table: {late.detail}") from late
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
             return account_id, bearer_tokens.token(account_id, secret)
         if isinstance(reply, Unavailable) and reply.full == DISK:
@@ -261,7 +266,7 @@ async def create_account(
                 "the disk has too little room left for the first account: make some, and start again"
             )
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the first account could not be made: {reply}")
+            raise JournalUnavailable(f"the first account could not be made: {reply}")
         await asyncio.sleep(0.1)
 
 

@@ -334,8 +334,7 @@ async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
 
 
 async def first_credentials(settings: Settings) -> FirstAccounts:
-    """:func:`credentials` for a caller without an edge. Raises as the checks of topics and tables do, and
-    RuntimeError."""
+    """:func:`credentials` for a caller without an edge. Raises as the checks of topics and tables do."""
     async with serving(settings) as edge:
         return await credentials(settings, edge)
 
