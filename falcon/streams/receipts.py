@@ -1,10 +1,12 @@
 """Receipts: streams that name their rooms see how far others read there. A signal: it promises nothing.
 
-Marks of a quarter of a second go together. Members who hide how far they read are left out, and so are large rooms.
+Marks of a quarter of a second go together. Members who hide how far they read are left out, and so are rooms that are
+large when the stream begins.
 """
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -12,7 +14,7 @@ import msgspec
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.features.accounts.table import AccountQueries
 from falcon.features.read_marks.rules import ReadMoved
-from falcon.features.rooms.table import RoomQueries
+from falcon.features.read_marks.table import MembershipQueries
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
@@ -32,7 +34,7 @@ class Receipt(msgspec.Struct, frozen=True):
     read_seq: Seq
 
 
-class Tables(AccountQueries, RoomQueries, Protocol):
+class Tables(AccountQueries, MembershipQueries, Protocol):
     """The queries that receipts need."""
 
 
@@ -48,9 +50,15 @@ class Receipts:
         feed.marks_wanted = self._listening
         feed.mark_moved = self._moved
 
-    def came(self, subscription: Subscription) -> None:
+    async def large(self, rooms: Iterable[RoomId]) -> list[RoomId]:
+        """The rooms with too many members. Raises ReadStoreUnavailable."""
+        counts = {room_id: len(await self._store.members(room_id, 0, MEMBERS_MAX + 1)) for room_id in sorted(rooms)}
+        return [room_id for room_id, count in counts.items() if count > MEMBERS_MAX]
+
+    def came(self, subscription: Subscription, large: Iterable[RoomId]) -> None:
+        """``large``: rooms of the stream without receipts."""
         if "receipts" in subscription.signals:
-            for room_id in subscription.only or ():
+            for room_id in (subscription.only or frozenset()).difference(large):
                 self._listening.setdefault(room_id, set()).add(subscription)
 
     def went(self, subscription: Subscription) -> None:
@@ -71,14 +79,12 @@ class Receipts:
         due, self._due = self._due, {}
         self._showing = None
         try:
-            rooms = await self._store.rooms_among({room_id for room_id, _ in due})
             accounts = await self._store.accounts_of({account_id for _, account_id in due})
         except ReadStoreUnavailable as error:
             log.debug("receipts are left out: %s", error)
             return
-        small = {room.room_id for room in rooms if room.members <= MEMBERS_MAX}
         for (room_id, account_id), seq in due.items():
-            if room_id in small and account_id in accounts and not accounts[account_id].hide_reads:
+            if account_id in accounts and not accounts[account_id].hide_reads:
                 self._push(Receipt(room_id, account_id, seq))
 
     def _push(self, receipt: Receipt) -> None:

@@ -109,7 +109,7 @@ class Edge:
         if asked_at is None:
             async with tables.turn():
                 asked_at = time.monotonic()
-        opening = await self.opener.open(StreamCaller(ANN, "hash", asked_at), None, None, tables)
+        opening = await self.opener.open(StreamCaller(ANN, "hash", asked_at), None, None, tables, [])
         self.open.append(opening)
         return msgspec.json.decode(opening._data)
 

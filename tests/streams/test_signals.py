@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from falcon.http import bearer_tokens
-from falcon.streams import signals
+from falcon.streams import receipts, signals
 from falcon.streams.keepers import slot_of
 from falcon.streams.presence import Presence
 from tests.contracts.signal_transport import Other
@@ -116,6 +116,29 @@ def test_a_signal_that_nobody_knows_is_refused(anna: Person, listen: Listen) -> 
     problem = problem_of(listen(anna, signals="typing,smell"), 422, "invalid")
     rule = "must be some of typing, presence, accounts, receipts, separated by commas"
     assert problem["errors"] == [{"field": "signals", "rule": rule}]
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+
+
+def test_hello_names_the_rooms_that_are_too_large_for_receipts(
+    anna: Person, ben: Person, cleo: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "MEMBERS_MAX", 2)
+    small, large = anna.makes_room("Small", ben), anna.makes_room("Large", ben, cleo)
+    rooms = f"{small.room_id},{large.room_id}"
+    assert listen(anna, rooms=rooms).next("hello").data["without_receipts"] == []
+    stream = listen(anna, rooms=rooms, signals="receipts")
+    hello = stream.next("hello")
+    assert hello.data["without_receipts"] == [large.room_id]
+    resumed = listen(anna, rooms=rooms, signals="receipts", resume=hello.id)
+    resumed.next("caught_up")
+    for room in (large, small):
+        anna.says(room, "Tea?")
+        ben.marks_read(room, 1)
+    for each in (stream, resumed):
+        read = {"room_id": small.room_id, "account_id": ben.account_id, "read_seq": 1}
+        assert each.next("receipts").data == read  # the larger room's would have come before
 
 
 # --- presence ---------------------------------------------------------------------------------------------------------

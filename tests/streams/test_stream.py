@@ -62,7 +62,13 @@ def test_hello_is_the_state_that_the_events_after_it_continue(
     hello = stream.next()
     assert (hello.name, hello.data) == (
         "hello",
-        {"account_id": ben.account_id, "rooms": ben.rooms(), "truncated": False, "unread_threads": 0},
+        {
+            "account_id": ben.account_id,
+            "rooms": ben.rooms(),
+            "truncated": False,
+            "unread_threads": 0,
+            "without_receipts": [],
+        },
     )
     anna.says(room, "Or coffee?")
     assert stream.next().data == without_more(anna.message(room, 2))
@@ -91,6 +97,7 @@ def test_one_who_is_nowhere_is_told_so(cleo: Person, listen: Listen) -> None:
         "rooms": [],
         "truncated": False,
         "unread_threads": 0,
+        "without_receipts": [],
     }
 
 

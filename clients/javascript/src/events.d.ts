@@ -17,12 +17,13 @@ export interface CatchUp {
 /** No fields. */
 export interface CaughtUp {}
 
-/** The state that the events after it continue. ``truncated``: there are more rooms; read them by page. ``unread_threads``: how many threads that the account follows have unread messages. */
+/** The state that the events after it continue. ``truncated``: there are more rooms; read them by page. ``unread_threads``: how many threads that the account follows have unread messages. ``without_receipts``: rooms that the stream names, with too many members for receipts. */
 export interface Hello {
   account_id: number;
   rooms: Array<RoomSummary>;
   truncated: boolean;
   unread_threads: number;
+  without_receipts: Array<number>;
 }
 
 export interface PresenceShown {

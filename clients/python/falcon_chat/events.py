@@ -19,12 +19,14 @@ _OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """First, without a token: the state that the events after it continue. ``truncated``: there are more rooms."""
+    """First, without a token: the state that the events after it continue. ``truncated``: there are more rooms.
+    ``without_receipts``: rooms that the stream names, with too many members for Receipts."""
 
     account_id: int
     rooms: tuple[RoomSummary, ...]
     truncated: bool = False
     unread_threads: int = 0
+    without_receipts: tuple[int, ...] = ()
     id: str = ""
 
 

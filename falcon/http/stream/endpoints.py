@@ -13,6 +13,7 @@ from falcon.http.requests import decode_query, identity
 from falcon.http.stream.opening import PendingStream, Rooms
 from falcon.http.stream.sessions import Streams
 from falcon.http.stream.sinks import SseSink, WebSocketSink
+from falcon.streams.receipts import MEMBERS_MAX
 from falcon.streams.signals import SIGNALS, WATCHED_MAX
 
 _ROOMS_MAX: Final = 100  # that a query may name
@@ -30,7 +31,11 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None, Meta(description=f"Ids of the rooms to listen to, at most {_ROOMS_MAX}, separated by commas")
     ] = None
     signals: Annotated[
-        str | None, Meta(description="Signals to receive: typing, presence, accounts and receipts, separated by commas")
+        str | None,
+        Meta(
+            description="Signals to receive: typing, presence, accounts and receipts, separated by commas. Receipts "
+            f"come from rooms that are named, with at most {MEMBERS_MAX} members; hello lists the others"
+        ),
     ] = None
     watch: Annotated[
         str | None,

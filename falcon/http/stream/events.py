@@ -14,12 +14,14 @@ from falcon.streams.frames import StreamEnd
 
 class Hello(msgspec.Struct, frozen=True):
     """The state that the events after it continue. ``truncated``: there are more rooms; read them by page.
-    ``unread_threads``: how many threads that the account follows have unread messages."""
+    ``unread_threads``: how many threads that the account follows have unread messages. ``without_receipts``: rooms that
+    the stream names, with too many members for receipts."""
 
     account_id: AccountId
     rooms: list[RoomSummary]
     truncated: bool
     unread_threads: int
+    without_receipts: list[RoomId]
 
 
 class CaughtUp(msgspec.Struct, frozen=True):

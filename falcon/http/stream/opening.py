@@ -77,8 +77,8 @@ class PendingStream:
 
     ``start``: ``replay``, or the name of its first event with its ``data``. ``only``: the rooms that were asked for.
     ``id``: where the client resumes if the stream ends before its first event; empty if it has no resume token. If
-    the client resumed from a state that it never saw, it would miss all of it. ``size``: about as many bytes has what
-    the client gets before live events.
+    the client resumed from a state that it never saw, it would miss all of it. ``large``: rooms without receipts.
+    ``size``: about as many bytes has what the client gets before live events.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class PendingStream:
         self.start = start
         self.signals = frozenset[str]()
         self.watched = frozenset[AccountId]()
+        self.large: list[RoomId] = []
         self.id = ""
         self.release: Callable[[], None] = _nothing
         self.size = len(data)
@@ -141,15 +142,17 @@ class Opener:
         """The tables that a stream needs: those about members if it resumes from a ``token``, else all."""
         return StreamTables(self._all_applied if token is None else self._members_applied, self._turns)
 
-    async def open(self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables) -> PendingStream:
-        """``token``: to resume from. ``tables``: as :meth:`tables` gave them for it. Raises Problem 400, 401, 404, 429,
-        503, ReadStoreUnavailable."""
+    async def open(
+        self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables, large: list[RoomId]
+    ) -> PendingStream:
+        """``token``: to resume from. ``tables``: as :meth:`tables` gave them for it. ``large``: rooms without receipts.
+        Raises Problem 400, 401, 404, 429, 503, ReadStoreUnavailable."""
         hold = ExitStack()
         hold.enter_context(self._limiter.stream(caller.account_id))
         hold.enter_context(self._feed.held())
         try:
-            opening = await self._prepare(caller, only, token, tables)
-            opening.id = token or ""
+            opening = await self._prepare(caller, only, token, tables, large)
+            opening.id, opening.large = token or "", large
             opening.release = hold.pop_all().close
             return opening
         except resume_tokens.WrongToken as error:
@@ -163,12 +166,12 @@ class Opener:
             hold.close()
 
     async def _prepare(
-        self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables
+        self, caller: StreamCaller, only: Rooms, token: str | None, tables: StreamTables, large: list[RoomId]
     ) -> PendingStream:
         if token is None:
-            return await self._state(caller, only, "hello", tables)
+            return await self._state(caller, only, "hello", tables, large)
         opening = await self._replay(caller, only, await self._feed.place_of(token), tables)
-        return opening or await self._state(caller, only, "catch_up", self.tables(None))
+        return opening or await self._state(caller, only, "catch_up", self.tables(None), large)
 
     # --- from a resume token ------------------------------------------------------------------------------------------
 
@@ -207,7 +210,12 @@ class Opener:
     # --- from the state of now ----------------------------------------------------------------------------------------
 
     async def _state(
-        self, caller: StreamCaller, only: Rooms, name: Literal["hello", "catch_up"], tables: StreamTables
+        self,
+        caller: StreamCaller,
+        only: Rooms,
+        name: Literal["hello", "catch_up"],
+        tables: StreamTables,
+        large: list[RoomId],
     ) -> PendingStream:
         """The state as of the position that all tables have reached. Later events come from the log, also the ones that
         some tables show already."""
@@ -240,7 +248,7 @@ class Opener:
             for thread_id, at in threads.items()
             if thread_id in replay.rooms
         )
-        hello = Hello(caller.account_id, rooms, len(memberships) - len(follows) > len(newest.rooms), unread)
+        hello = Hello(caller.account_id, rooms, len(memberships) - len(follows) > len(newest.rooms), unread, large)
         return PendingStream(caller, only, replay, "hello", encode(hello))
 
     async def _rooms(self, account_id: AccountId, only: Rooms, open_rooms: Mapping[RoomId, RoomRow]) -> NewestRooms:

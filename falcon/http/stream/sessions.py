@@ -15,8 +15,8 @@ from falcon.http.authenticator import Authenticator
 from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem
-from falcon.http.stream.callers import StreamCallers
-from falcon.http.stream.opening import Opener, PendingStream, Rooms
+from falcon.http.stream.callers import StreamCaller, StreamCallers
+from falcon.http.stream.opening import Opener, PendingStream, Rooms, StreamTables
 from falcon.http.stream.sinks import CLOSE_CODES, StreamSink
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.ports import JournalUnavailable
@@ -125,7 +125,7 @@ class Streams:
             tables = self._opener.tables(token)
             caller = await self._callers.identify(scope, dict(scope["headers"]), ticket, tables.turn)
             account_id = caller.account_id
-            opening = await self._paid(account_id, self._opener.open(caller, only, token, tables))
+            opening = await self._paid(account_id, self._opened(caller, only, signals, token, tables))
         finally:
             self._opening -= 1
         if self._limiter.limits_costs:
@@ -133,6 +133,12 @@ class Streams:
         opening.signals = signals
         opening.watched = watched
         return opening
+
+    async def _opened(
+        self, caller: StreamCaller, only: Rooms, signals: frozenset[str], token: str | None, tables: StreamTables
+    ) -> PendingStream:
+        large = await self._receipts.large(only) if only is not None and "receipts" in signals else []
+        return await self._opener.open(caller, only, token, tables, large)
 
     def _paid(self, account_id: AccountId, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """The work, whose processor time the account pays for."""
@@ -168,7 +174,7 @@ class Streams:
             if listening.done():
                 listening.result()
                 self.signals.came(subscription)
-                self._receipts.came(subscription)
+                self._receipts.came(subscription, opening.large)
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         except (JournalUnavailable, ReadStoreUnavailable, WrongPlace) as error:
             log.warning("a stream could not begin: %s", error)

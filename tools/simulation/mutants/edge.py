@@ -101,9 +101,9 @@ def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> be
 _open = Opener.open
 
 
-async def _at_the_state(self: Opener, caller: Any, only: Any, token: Any, tables: Any) -> Any:
+async def _at_the_state(self: Opener, *asked: Any) -> Any:
     """A stream that ends before its first event continues from the place of a state that was never shown."""
-    opening = await _open(self, caller, only, token, tables)
+    opening = await _open(self, *asked)
     opening.id = opening._replayed.id
     return opening
 
