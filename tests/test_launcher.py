@@ -380,3 +380,9 @@ def test_a_port_that_another_program_keeps_is_named_with_its_setting(monkeypatch
         port = holder.getsockname()[1]
         with pytest.raises(CannotStart, match=rf"cannot listen on 127.0.0.1:{port} .* or set FALCON_HTTP_PORT"):
             listening.bind("127.0.0.1", port, "FALCON_HTTP_PORT")
+
+
+@pytest.mark.parametrize(("host", "named"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("127.0.0.2", "127.0.0.2")])
+def test_who_listens_on_every_address_is_found_on_loopback(host: str, named: str) -> None:
+    with closing(listening.bind(host, 0, "FALCON_HTTP_PORT")) as bound:
+        assert listening.url("http", bound) == f"http://{named}:{bound.getsockname()[1]}"

@@ -367,6 +367,20 @@ def test_beyond_the_machine_it_starts_in_plaintext_where_that_is_allowed_and_say
     falcon.stop()
 
 
+@pytest.mark.parametrize(("origins", "said"), [("", 1), ("https://chat.example", 0)])
+def test_beyond_the_machine_it_says_which_address_links_of_the_command_line_name(
+    tmp_path: Path, origins: str, said: int
+) -> None:
+    settings = {"host": "0.0.0.0", "plaintext": "yes", "allowed_origins": origins}
+    falcon = Falcon(tmp_path, settings).start()
+    url, bearer = falcon.info["url"], {"Authorization": f"Bearer {falcon.info['token']}"}
+    assert falcon.log().count("set FALCON_ALLOWED_ORIGINS to the address that people use") == said
+    made = httpx.post(f"{url}/v1/invitations", json={"role": "member"}, headers=bearer, timeout=60)
+    falcon.stop()
+    assert url.startswith("http://127.0.0.1:")
+    assert made.json()["url"].startswith(f"{origins or url}/#invitation="), made.text
+
+
 @pytest.mark.parametrize("settings", [{"host": "0.0.0.0", "trusted_proxies": "10.0.0.0/8"}, {"host": "127.0.0.2"}])
 def test_behind_a_proxy_or_on_the_machine_it_starts_without_a_word(tmp_path: Path, settings: dict[str, str]) -> None:
     falcon = Falcon(tmp_path, dict(settings)).start()

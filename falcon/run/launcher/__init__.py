@@ -21,7 +21,7 @@ from falcon.run.launcher import telling
 from falcon.run.launcher.listening import bind, check_privacy, url
 from falcon.run.launcher.processes import ProcessGroup, Role
 from falcon.run.launcher.telling import CannotStart, say
-from falcon.run.settings import Settings, WrongSettings, says_processes, unknown_settings
+from falcon.run.settings import Settings, WrongSettings, is_loopback, says_processes, unknown_settings
 from falcon.telemetry import instruments, run_folder
 
 _STOP_SECONDS: Final = 4.5  # everything has ended within five
@@ -145,6 +145,9 @@ class Launcher:
             line = {"url": url("https" if has_tls else "http", public), **line}
         if self._command == "up":
             self._address.write(line)
+            if not settings.allowed_origins and (settings.trusted_proxies or not is_loopback(settings.host)):
+                links = f"links of `falcon sign-in` and `falcon invite` name {line['url']}"
+                say(f"{links}: set FALCON_ALLOWED_ORIGINS to the address that people use")
         telling.announce(settings, self._command, line, ready, as_json=self._as_json)
 
     # --- before roles start -------------------------------------------------------------------------------------------

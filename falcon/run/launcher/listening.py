@@ -3,6 +3,7 @@
 import errno
 import socket
 import time
+from ipaddress import ip_address
 from typing import Final
 
 from falcon.base.process import LISTEN_BACKLOG
@@ -64,5 +65,8 @@ def check_privacy(settings: Settings) -> None:
 
 
 def url(scheme: str, listening: socket.socket) -> str:
+    """The address for programs of this machine. A socket on every address is also on loopback."""
     host, port = listening.getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
