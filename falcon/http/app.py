@@ -22,7 +22,7 @@ from falcon.http.api.resources import HasEdge, method_not_allowed, refusal_respo
 from falcon.http.api.tickets import STREAM
 from falcon.http.constant_documents import ConstantDocument
 from falcon.http.edge import Edge
-from falcon.http.limits.costs import PROCESSOR
+from falcon.http.limits.costs import PROCESSOR, SHORT_SECONDS
 from falcon.http.limits.limiter import FORWARDED
 from falcon.http.problems import Problem, broken
 from falcon.http.requests import USAGE
@@ -151,7 +151,7 @@ class _Faults:
         finally:
             now = time.perf_counter()
             self._meter.ended(scope, now - began)
-            if USAGE in scope:
+            if now - began > SHORT_SECONDS and USAGE in scope:
                 self._serving.edge.limiter.leave(scope[USAGE], PROCESSOR.spent(now))
 
 

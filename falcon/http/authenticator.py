@@ -188,7 +188,7 @@ class Authenticator:
             return
         cached = self._cache.get(dict(scope["headers"]).get(b"authorization", b""))
         if cached is not None and cached.usable_until > time.monotonic():
-            self._limiter.read(cached.account.account_id)
+            self._limiter.enter(cached.account.account_id, "GET")
         else:
             self._limiter.count_unauthenticated(scope)
 

@@ -336,7 +336,7 @@ def test_a_command_that_was_done_is_answered_as_done_once_there_is_room_again(st
 
 
 def test_an_account_has_so_many_requests_under_way(start: Start) -> None:
-    falcon = start(account_requests=2)
+    falcon = start(account_requests=2, account_reads=1_000)  # of which some are given ahead
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     asked = {"position": f"0:{10**15}", "wait": "0.3"}  # they wait for a body that never comes
     answers = falcon.together(

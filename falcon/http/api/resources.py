@@ -50,7 +50,7 @@ class Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = self.answer(scope, receive, send)
-        await (stepwise(work) if self._app.edge.limiter.limits_costs else work)
+        await (stepwise(work, scope) if self._app.edge.limiter.limits_requests else work)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Where accounts pay for what their requests cost, the caller measures the steps of this one."""
@@ -76,7 +76,10 @@ class Resource:
                 size = len(getattr(response, "body", b""))
                 if size > _SMALL_BYTES:
                     if USAGE in scope:
-                        scope[USAGE].sent += size
+                        usage = scope[USAGE]
+                        usage.sent += size
+                        if usage.sent > edge.limiter.portion_bytes:
+                            edge.limiter.settle(usage)
                     if size > _LARGE_BYTES:
                         response = unless_full(scope, response)
         except (Problem, ReadStoreUnavailable) as refusal:
@@ -147,9 +150,16 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     # As memory_budget.charge_to, written out: each request passes here, and saves a call.
     budget = scope["state"].get(BUDGET) if "state" in scope else None
     full = None if budget is None else budget.charge_to(account_id)
-    if edge.limiter.limits_requests:
-        scope[USAGE] = usage = edge.limiter.enter(account_id, method)
-        usage.role = account.role
+    limiter = edge.limiter
+    if limiter.limits_requests:
+        # Most reads count already, since Limiter.enter gives an account some ahead.
+        usage = limiter.usages.lately.get(account_id) if method == "GET" else None
+        if usage is not None and usage.reads_ahead and usage.under_way < usage.under_way_max:
+            usage.reads_ahead -= 1
+        else:
+            usage = limiter.enter(account_id, method)
+            usage.role = account.role
+        scope[USAGE] = usage
     if full is not None:
         raise full
     request = AuthedRequest(scope, receive, headers, account, account_id, trace)

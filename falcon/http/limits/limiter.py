@@ -15,6 +15,7 @@ from falcon.base.buckets import Buckets, Counts, Switch
 from falcon.domain.ids import AccountId
 from falcon.features.accounts.rules import ADMINS
 from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.costs import SHORT_SECONDS
 from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.quotas import Policies, Policy, Quotas
 from falcon.http.limits.sign_ins import SignInAttempts, login_key
@@ -35,6 +36,9 @@ _REFUSALS: Final = 20
 _REFUSALS_UNAUTHENTICATED: Final = 100
 # An account pays for what it may use in so many seconds at once: for each request alone that would cost a microsecond.
 _PORTION_SECONDS: Final = 0.1
+# Reads that an account gets at once, beside the one that it asks for: so many, and at most this part of its limit.
+_AHEAD_MAX: Final = 15
+_AHEAD_PART: Final = 16
 _DELAY_SECONDS_MAX: Final = 4.0  # many clients give up after five, and would not learn why
 _KEYS_MAX: Final = 50_000  # clients in each of two halves; further ones share one bucket
 
@@ -77,9 +81,10 @@ class Limiter:
             (quotas.account_commands, quotas.account_reads, quotas.account_requests)
         )
         self.limits_addresses = self.policies.address_requests.quota > 0
-        self._usages = Usages(self.policies, are_special=self._factors is not None)
+        self.usages = Usages(self.policies, are_special=self._factors is not None)
+        self._reads_ahead = min(quotas.account_reads // _AHEAD_PART, _AHEAD_MAX)
         self._portion_seconds = quotas.account_cpu_ms / 1_000 * _PORTION_SECONDS or math.inf
-        self._portion_bytes = quotas.account_bytes_sent * _PORTION_SECONDS or math.inf
+        self.portion_bytes = quotas.account_bytes_sent * _PORTION_SECONDS or math.inf
         requests = self.policies.address_requests
         self._unauthenticated = BucketsOfAddresses(requests, self.clock)
         self._issued = Buckets(requests.quota, requests.seconds, keys_max=_KEYS_MAX, shared=True, clock=self.clock)
@@ -125,44 +130,55 @@ class Limiter:
     # --- an account ---------------------------------------------------------------------------------------------------
 
     def enter(self, account_id: AccountId, method: str) -> Usage:
-        """A request of the account begins. It is under way until :meth:`leave`. Raises Problem 429.
+        """A request of the account begins, and pays for its first SHORT_SECONDS. Raises Problem 429.
 
-        Each request passes here: nothing more is called for one that is within its limits.
+        A read may be the first of some that the account gets: the next ones take from ``usage.reads_ahead`` and need
+        not come here. So it may have a sixteenth more at once than its limit says, if these are left from before.
         """
         now = self.clock()
-        usage = self._usages.lately.get(account_id)
+        usage = self.usages.lately.get(account_id)
         if usage is None:
-            usage = self._usages.of(account_id, now)
+            usage = self.usages.of(account_id, now)
         if usage.is_special:
             self._look_at(usage, now)
-        bucket = usage.reads if method in _READING else usage.commands
+        bucket, ahead = usage.commands, 0
+        if method in _READING:
+            bucket = usage.reads
+            if not usage.is_special and not usage.reads_ahead:
+                ahead = self._reads_ahead
         free_at, earliest = bucket.free_at, now - bucket.slack
         if free_at > now:
             raise self._refused(account_id, bucket.policy, free_at - now)
         bucket.free_at = (free_at if free_at > earliest else earliest) + bucket.each
         if usage.under_way >= usage.under_way_max:
             raise self._refused(account_id, self.policies.account_requests)
-        usage.under_way += 1
+        usage.seconds += SHORT_SECONDS
+        if ahead and bucket.free_at + bucket.each * (ahead - 1) <= now:
+            bucket.free_at += bucket.each * ahead
+            usage.seconds += SHORT_SECONDS * ahead
+            usage.reads_ahead = ahead
+        if usage.seconds > self._portion_seconds:
+            self.settle(usage)
         return usage
 
     def leave(self, usage: Usage, seconds: float) -> None:
-        """The request ends, and its account pays as in :meth:`charge`: for the seconds, and for the bytes that its
-        usage has got. Administrators do not pay: they export and import all there is."""
-        usage.under_way -= 1
-        usage.seconds += seconds
-        if usage.seconds > self._portion_seconds or usage.sent > self._portion_bytes:
-            if usage.role in ADMINS:
-                usage.seconds, usage.sent = 0.0, 0
-            elif usage.pay(self.clock()):
-                usage.is_special = True
+        """The request ends. If it took longer than SHORT_SECONDS, its account pays for these seconds of the processor
+        as in :meth:`charge`."""
+        usage.seconds += max(0.0, seconds - SHORT_SECONDS)
+        if usage.seconds > self._portion_seconds:
+            self.settle(usage)
 
-    def read(self, account_id: AccountId) -> None:
-        """Count a read that is under way for no time. Raises Problem 429."""
-        self.enter(account_id, "GET").under_way -= 1
+    def settle(self, usage: Usage) -> None:
+        """The account pays for all that its usage has got. Administrators do not pay: they export and import all there
+        is."""
+        if usage.role in ADMINS:
+            usage.seconds, usage.sent = 0.0, 0
+        else:
+            usage.pay(self.clock())
 
     def check_stream(self, account_id: AccountId) -> None:
         """A request for a stream counts as a read. Raises Problem 429, also if the account has too many streams."""
-        self.read(account_id)
+        self.enter(account_id, "GET")
         if self._streams.is_full(account_id, self.factor(account_id)):
             raise self._refused(account_id, self.policies.account_streams)
 
@@ -193,11 +209,10 @@ class Limiter:
         """The account pays for an answer: for the processor time that it took, and for ``sent`` bytes of it. If that is
         more than it has, its next request is refused."""
         now = self.clock()
-        usage = self._usages.of(account_id, now)
+        usage = self.usages.of(account_id, now)
         usage.seconds += seconds
         usage.sent += sent
-        if usage.pay(now):
-            usage.is_special = True
+        usage.pay(now)
 
     def _look_at(self, usage: Usage, now: float) -> None:
         """Raises Problem 429 while the account owes more than it has."""

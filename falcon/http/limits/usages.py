@@ -43,11 +43,12 @@ class Bucket:
 
 
 class Usage:
-    """The use that one account makes of its limits. ``under_way``: its requests that are being answered, at most
+    """The use that one account makes of its limits. ``under_way``: its requests that wait for something, at most
     ``under_way_max``.
 
-    ``role``: of the account when the last one began. ``seconds`` of the processor, and bytes ``sent``: for these it has
-    not paid yet. ``is_special``: each of its requests is looked at, since it may owe, or has limits of its own.
+    ``role``: of the account when it was last asked for. ``seconds`` of the processor, and bytes ``sent``: for these it
+    has not paid yet. ``is_special``: each of its requests is looked at, since it may owe, or has limits of its own.
+    ``reads_ahead``: reads that count already and may begin, while fewer than ``under_way_max`` are under way.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Usage:
         "cpu",
         "is_special",
         "reads",
+        "reads_ahead",
         "role",
         "seconds",
         "sent",
@@ -70,6 +72,7 @@ class Usage:
         self.reads = Bucket(policies.account_reads)
         self.bytes = Bucket(policies.account_bytes_sent)
         self.cpu = Bucket(policies.account_cpu)
+        self.reads_ahead = 0
         self.under_way = 0
         self.under_way_max = policies.account_requests.quota or math.inf
         self.role: AccountRole = "guest"
@@ -87,12 +90,13 @@ class Usage:
         buckets = (self.commands, self.reads, self.bytes, self.cpu)
         return self.under_way > 0 or any(bucket.free_at + bucket.slack > now for bucket in buckets)
 
-    def pay(self, now: float) -> bool:
-        """Pay for what has been used since it last paid. Returns True if it owes more than it has."""
+    def pay(self, now: float) -> None:
+        """Pay for what has been used since it last paid. If that is more than it has, its next request is refused."""
         owes = self.cpu.charge(self.seconds * 1_000, now)
         owes |= self.bytes.charge(self.sent, now)
         self.seconds, self.sent = 0.0, 0
-        return owes
+        if owes:
+            self.is_special, self.reads_ahead = True, 0
 
 
 class Usages:

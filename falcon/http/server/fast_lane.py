@@ -20,7 +20,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from falcon.http.limits.costs import ASK_SECONDS, PROCESSOR
 from falcon.http.limits.limiter import FORWARDED
-from falcon.http.requests import BODY, FIELDS
+from falcon.http.limits.usages import Usage
+from falcon.http.requests import BODY, FIELDS, USAGE
 
 log = logging.getLogger("falcon.http")
 
@@ -130,6 +131,7 @@ class LaneRequest(RequestResponseCycle):
         self._context = copy_context()
         self._awaited: asyncio.Future[Any] | None = None
         self._seconds = 0.0  # that its steps have taken
+        self._usage: Usage | None = None  # for which it is under way
         self._cancels = 0
         self._must_cancel = False  # at the next wait, once
 
@@ -147,12 +149,17 @@ class LaneRequest(RequestResponseCycle):
         try:
             awaited = self._context.run(self._work.send, None)
         except BaseException as end:
+            if self._usage is not None:
+                self._usage.under_way -= 1
             if not isinstance(end, StopIteration):
                 log.error("a request of the fast lane ended unanswered", exc_info=end)
             if not self.response_complete and not self.disconnected:
                 self.transport.close()
         else:
             self._seconds = PROCESSOR.spent(time.perf_counter())
+            if self._usage is None and USAGE in self.scope:
+                self._usage = self.scope[USAGE]  # type: ignore[typeddict-item]
+                self._usage.under_way += 1
             if awaited is None:  # it lets others work
                 self._loop.call_soon(self.step)
             else:
