@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from falcon.adapters.sqlite.database import cause
+from falcon.adapters.sqlite.database import MAP_BYTES, cause
 from falcon.adapters.sqlite.search_tables import DAY_BITS, DAY_MILLIS
 from falcon.domain.ids import Millis, RoomId
 from falcon.features.search.index import RANKED_MAX, Hits, Key, Wanted, mark_of
@@ -93,7 +93,7 @@ class SqliteSearchIndex:
 
     def _open(self) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.pragma("mmap_size", 256 << 20)
+        connection.pragma("mmap_size", MAP_BYTES)
         return connection
 
 
