@@ -1,11 +1,12 @@
 """Ways around ASGI for streams: frames to a transport, a send without a task, and a cut connection.
 
 For fan-out ASGI costs more than the work itself: each receiver needs a coroutine and a dict, and each WebSocket frames
-the message again. Here a message is framed once and written to each transport. If a transport is full, or of an
-unknown server, the caller uses ASGI's ``send``, which waits.
+the message again. Here a message is framed once and written to each transport. If a transport still has bytes that wait,
+or is of an unknown server, the caller uses ASGI's ``send``, which waits where the transport is full.
 """
 
-from collections.abc import Callable, Coroutine, Generator
+import asyncio
+from collections.abc import Coroutine, Generator
 from functools import partial
 from typing import Any, Final
 
@@ -13,19 +14,8 @@ from starlette.types import Message, Send
 
 # Attributes of uvicorn's own objects: the owner of an HTTP ``send`` is a RequestResponseCycle, that of a WebSocket's
 # ``send`` the protocol itself.
-HTTP_ATTRIBUTES: Final = ("transport", "flow", "disconnected", "response_complete", "chunked_encoding")
-WEBSOCKET_ATTRIBUTES: Final = ("transport", "writable", "close_sent", "conn")
-
-
-class DirectWriter:
-    """``write`` takes bytes while ``is_paused`` gives False."""
-
-    __slots__ = ("is_paused", "transport", "write")
-
-    def __init__(self, owner: Any, is_paused: Callable[[Any], bool]) -> None:
-        self.is_paused = partial(is_paused, owner)
-        self.transport = owner.transport
-        self.write: Callable[[bytes], None] = owner.transport.write
+HTTP_ATTRIBUTES: Final = ("transport", "flow", "response_complete", "chunked_encoding")
+WEBSOCKET_ATTRIBUTES: Final = ("transport", "conn")
 
 
 def owner_of(send: Send) -> Any:
@@ -60,29 +50,17 @@ def drop_body(send: Send) -> None:
 # --- frames -----------------------------------------------------------------------------------------------------------
 
 
-def under_http(send: Send) -> DirectWriter | None:
-    """The writer for an answer whose head has been sent, and that is chunked."""
+def under_http(send: Send) -> asyncio.WriteTransport | None:
+    """The transport of an answer whose head has been sent, and that is chunked."""
     owner = owner_of(send)
-    if all(hasattr(owner, name) for name in HTTP_ATTRIBUTES) and owner.chunked_encoding:
-        return DirectWriter(owner, _http_is_paused)
-    return None
+    known = all(hasattr(owner, name) for name in HTTP_ATTRIBUTES) and owner.chunked_encoding
+    return owner.transport if known else None
 
 
-def under_websocket(send: Send) -> DirectWriter | None:
-    """The writer for a WebSocket that was accepted."""
+def under_websocket(send: Send) -> asyncio.WriteTransport | None:
+    """The transport of a WebSocket that was accepted."""
     owner = owner_of(send)
-    if all(hasattr(owner, name) for name in WEBSOCKET_ATTRIBUTES):
-        return DirectWriter(owner, _websocket_is_paused)
-    return None
-
-
-def _http_is_paused(cycle: Any) -> bool:
-    """Asked for each receiver of a message. Its answer is complete only once its stream has ended."""
-    return cycle.flow.write_paused or cycle.disconnected or cycle.transport.is_closing()  # type: ignore[no-any-return]
-
-
-def _websocket_is_paused(protocol: Any) -> bool:
-    return bool(protocol.close_sent or not protocol.writable.is_set() or protocol.transport.is_closing())
+    return owner.transport if all(hasattr(owner, name) for name in WEBSOCKET_ATTRIBUTES) else None
 
 
 def chunk(body: bytes) -> bytes:

@@ -9,7 +9,6 @@ from typing import Final, Literal, TypeAlias
 from starlette.types import Message, Send
 
 from falcon.http.server.fanout import (
-    DirectWriter,
     abort,
     chunk,
     finish_send,
@@ -39,22 +38,30 @@ class StreamSink:
 
     transport: Transport
 
-    def __init__(self, send: Send, writer: DirectWriter | None) -> None:
+    def __init__(self, send: Send, direct: asyncio.WriteTransport | None) -> None:
         self._send = send
-        self._writer = writer
+        self._direct = direct
         self.ended: asyncio.Future[tuple[Reason, str]] = asyncio.get_running_loop().create_future()
         self._waiting: asyncio.Task[None] | None = None
 
     def send(self, frame: Frame, sent: Callable[[], None]) -> bool:
-        """See ``streams.subscription.Sink``."""
-        writer = self._writer
-        if writer is not None and not writer.is_paused():
-            wire = frame.wire.get(self.transport)
-            if wire is None:
-                wire = frame.wire[self.transport] = self.framed(frame)
-            writer.write(wire)
-            return True
-        return self._send_message(self.message(frame), sent)
+        """See ``streams.subscription.Sink``.
+
+        Called for each receiver of a message, whose objects have left the caches: so it looks at the transport alone. A
+        server is not paused while its transport has nothing that waits, and a transport that closes drops what it gets.
+        """
+        direct = self._direct
+        if direct is None or direct.get_write_buffer_size():
+            return self._send_message(self.message(frame), sent)
+        wire = frame.wire.get(self.transport)
+        if wire is None:
+            wire = frame.wire[self.transport] = self.framed(frame)
+        try:
+            direct.write(wire)
+        except RuntimeError as error:  # closed a moment ago; the server tells the request's own task
+            log.debug("a connection is lost: %r", error)
+            return False
+        return True
 
     def framed(self, frame: Frame) -> bytes:
         """The bytes that the frame has on the wire."""
