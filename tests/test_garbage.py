@@ -35,7 +35,7 @@ def test_connections_that_come_as_others_go_do_not_stay_new() -> None:
     """Python by itself counts that none are left, and so does not look."""
 
     async def chat() -> None:
-        garbage.look_often()
+        garbage.look_often(work=0)
         first = Connection()
         assert is_among(_NEW, first)
         await asyncio.sleep(0.06)
@@ -46,11 +46,29 @@ def test_connections_that_come_as_others_go_do_not_stay_new() -> None:
 
 def test_what_refers_to_itself_is_freed_soon_after_its_end() -> None:
     async def chat() -> None:
-        garbage.look_often()
+        garbage.look_often(work=0)
         ended = weakref.ref(Connection())
         assert ended() is not None
         await asyncio.sleep(0.06)
         assert ended() is None
+
+    run_in_own_time(chat())
+
+
+def test_while_the_process_only_waits_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look would cost the next message its caches."""
+    worked = 1.0
+    monkeypatch.setattr(garbage.time, "process_time", lambda: worked)
+
+    async def chat() -> None:
+        nonlocal worked
+        garbage.look_often(work=0.02)
+        connection = Connection()
+        await asyncio.sleep(10)
+        assert is_among(_NEW, connection)
+        worked += 0.03
+        await asyncio.sleep(0.06)
+        assert is_among(_OLD, connection)
 
     run_in_own_time(chat())
 
@@ -64,7 +82,7 @@ def test_old_objects_are_looked_at_once_many_new_ones_stay(at_once: int) -> None
         ended = weakref.ref(connection)
         gc.collect()
         assert is_among(_OLD, connection)
-        garbage.look_often(seconds=0, all_after=100_000)
+        garbage.look_often(seconds=0, all_after=100_000, work=0)
         await asyncio.sleep(0)
         del connection
         stay: list[list[int]] = []
