@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -58,7 +59,7 @@ def test_what_refers_to_itself_is_freed_soon_after_its_end() -> None:
 def test_while_the_process_only_waits_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look would cost the next message its caches."""
     worked = 1.0
-    monkeypatch.setattr(garbage.time, "process_time", lambda: worked)
+    monkeypatch.setattr(time, "process_time", lambda: worked)
 
     async def chat() -> None:
         nonlocal worked

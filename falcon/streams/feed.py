@@ -124,7 +124,7 @@ class Feed:
         self.marks_wanted: Container[RoomId] = ()
         self.every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
         self._ends = Shared(lambda: tail.ends(dict.fromkeys(self.every_segment)))
-        self._moved = asyncio.Condition()
+        self._moved = asyncio.Event()
         self._followed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._read_at = time.monotonic()
@@ -185,8 +185,9 @@ class Feed:
 
     async def reach(self, ends: Mapping[int, int]) -> None:
         """Wait until each of these segments has been read up to its end."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: all(self.reached(segment) >= end for segment, end in ends.items()))
+        while not all(self.reached(segment) >= end for segment, end in ends.items()):
+            self._moved.clear()
+            await self._moved.wait()
 
     async def ends(self, segments: Collection[int]) -> dict[int, int]:
         """The end of each of these segments at the time of the call or later. Raises JournalUnavailable."""
@@ -491,11 +492,11 @@ class Feed:
             if passed_on > _TURN_BYTES or _is_crowded(audience):
                 passed_on = 0
                 await _take_turns(audience)
-        _unwanted.inc(unwanted)
+        if unwanted:
+            _unwanted.inc(unwanted)
         for segment, position in after.items():
             segments[segment].position = position
-        async with self._moved:
-            self._moved.notify_all()
+        self._moved.set()
 
     def _is_of_absent_reader(self, raw: LocatedRecord) -> bool:
         """True if only an account without a stream here receives the event."""
@@ -599,4 +600,6 @@ def _is_crowded(audience: Collection[Subscription]) -> bool:
 
 def decoded(raw: LocatedRecord) -> Envelope:
     """Raises Undecodable."""
+    if raw.envelope is not None:
+        return raw.envelope
     return codec.decode(raw.record, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n).envelope

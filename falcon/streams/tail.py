@@ -6,18 +6,19 @@ from typing import Protocol
 import msgspec
 
 from falcon.domain.ids import Partition
-from falcon.journal.envelope import Position
+from falcon.journal.envelope import Envelope, Position
 from falcon.journal.record import Record
 from falcon.streams.starts import Starts
 
 
 class LocatedRecord(msgspec.Struct, frozen=True, gc=False):
-    """An encoded record with its place in the log."""
+    """An encoded record with its place in the log. ``envelope``: what it decodes to, if this process has made it."""
 
     segment: int
     partition: Partition
     at: Position
     record: Record
+    envelope: Envelope | None = None
 
 
 class Tail(Protocol):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from falcon.adapters.sqlite import database, files
@@ -13,6 +14,7 @@ from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Append, AppendOutcome, Journal, Wake
+from falcon.streams.feed import decoded
 from tests.contracts.journal import PARTITIONS, Writer
 from tests.contracts.tail import ONE, OTHER, TailContract, TailedLog, texts
 
@@ -102,6 +104,8 @@ class _Reader:
     async def read(self) -> list[str]:
         self.looks = 0
         located, self.cursor = await self.tail.read(self.cursor, 1_000)
+        for raw in located:
+            assert decoded(raw) == decoded(msgspec.structs.replace(raw, envelope=None)), "it is given as it is written"
         return texts(located)
 
 

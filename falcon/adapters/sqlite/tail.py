@@ -55,10 +55,8 @@ class SqliteTail:
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[LocatedRecord], dict[int, Position]]:
         # Where the last read found nothing further, do not look again before a nudge.
         ends = self._ends
-        located, after = self._look(
-            {s: at for s, at in cursor.items() if at.offset != ends.get(s) or (s == self._own and self._committed)},
-            limit,
-        )
+        news = {s: at for s, at in cursor.items() if at.offset != ends.get(s) or (s == self._own and self._committed)}
+        located, after = self._look(news, limit) if news else ([], {})
         if not located:
             await self._wait()
             located, after = self._look(cursor, limit)
@@ -164,8 +162,9 @@ class Committed:
         """Take all that is here, if it begins at the offset."""
         if not self._appends or self._appends[0].first != offset:
             return []
+        new = tuple.__new__  # as in _records
         located = [
-            LocatedRecord(segment, append.partition, Position(at, append.epoch, envelope.n), record)
+            LocatedRecord(segment, append.partition, new(Position, (at, append.epoch, envelope.n)), record, envelope)
             for append in self._appends
             for at, (envelope, record) in enumerate(zip(append.envelopes, append.records, strict=True), append.first)
         ]

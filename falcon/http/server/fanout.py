@@ -1,8 +1,8 @@
 """Ways around ASGI for streams: frames to a transport, a send without a task, and a cut connection.
 
 For fan-out ASGI costs more than the work itself: each receiver needs a coroutine and a dict, and each WebSocket frames
-the message again. Here a message is framed once and written to each transport. If a transport still has bytes that wait,
-or is of an unknown server, the caller uses ASGI's ``send``, which waits where the transport is full.
+the message again. Here a message is framed once and written to each transport. If bytes still wait in a transport, or
+it is of an unknown server, the caller uses ASGI's ``send``, which waits where the transport is full.
 """
 
 import asyncio
