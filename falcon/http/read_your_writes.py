@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final, ParamSpec, TypeVar
 
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
-from falcon.features.read_marks.table import Access
+from falcon.features.read_marks.table import Access, Newest
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem, broken, invalid, room_not_found
 from falcon.http.requests import AuthedRequest, Headers
@@ -65,12 +65,15 @@ class ReadYourWrites:
 
     # --- the newest state, where the tables say no --------------------------------------------------------------------
 
-    async def access(self, request: AuthedRequest, room_id: RoomId) -> Access:
-        """The caller's rights in the room. Raises Problem 404 if the caller may not read it, 503."""
+    async def access(self, request: AuthedRequest, room_id: RoomId, newest: Newest | None = None) -> Access:
+        """The caller's rights in the room. ``newest``: see MembershipQueries.
+
+        Raises Problem 404 if the caller may not read it, 503.
+        """
         account_id = request.account_id
-        access = await self._store.access(room_id, account_id)
+        access = await self._store.access(room_id, account_id, newest)
         if access is None or (access.role is None and request.is_guest):
-            access = await self.newest(request, room_id, self._store.access, room_id, account_id)
+            access = await self.newest(request, room_id, self._store.access, room_id, account_id, newest)
         if access is None or (access.role is None and request.is_guest):
             raise room_not_found(room_id)
         return access

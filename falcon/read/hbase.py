@@ -6,7 +6,7 @@ table has several kinds of rows, a byte for the kind follows.
 
 import functools
 import hashlib
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Any, Concatenate, Final, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 
@@ -21,6 +21,12 @@ Row: TypeAlias = dict[bytes, bytes]
 Cells: TypeAlias = tuple[tuple[bytes, bytes, bytes], ...]
 # An account in a room, the room with its newest message, or what only changes of messages and reactions move on.
 TellsOf: TypeAlias = Literal["member", "newest", "history"]
+# Plain tuples: a page that is kept makes four of each.
+# A row that only events of a room change: its table, its key, and the keys of rows beside it that may be read with it.
+RowAbout: TypeAlias = tuple[str, bytes, TellsOf, Sequence[bytes]]
+# The row, which is empty if it does not exist, and the existing rows beside it, which are at least as new. None if they
+# were not read, or may be older.
+RowFound: TypeAlias = tuple[Row, dict[bytes, Row] | None]
 Layout: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
 
 PREFIXES_KEPT: Final = 65_536  # of some 100 bytes: a hash of the id costs a microsecond
@@ -90,8 +96,8 @@ class HBaseQueryContext(Protocol):
     @property
     def calls(self) -> HBaseReads: ...
 
-    def row_about(self, room_id: RoomId, table: str, key: bytes, tells_of: TellsOf) -> Row:
-        """A row that only events of the room change. A query may have it without a call."""
+    def rows_about(self, room_id: RoomId, wanted: Sequence[RowAbout]) -> list[RowFound]:
+        """A query may have some of them without a call. All others are one wait."""
 
     def table(self, projection: str, table: str) -> str:
         """The table's name in HBase. Raises BeingFilled, ReadStoreUnavailable."""

@@ -105,6 +105,17 @@ class SpaceCalls(HBaseClient):
         found = self._client.rows(self._space.table, (start + key for key in keys), columns, at_once)
         return {key[len(start) :]: row for key, row in found.items()}
 
+    def rows_at_once(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[tuple[int, dict[bytes, Row]]]:
+        starts = [self._start(table) for table, _ in wanted]
+        asked = zip(starts, wanted, strict=True)
+        found = self._client.rows_at_once(
+            [(self._space.table, [start + key for key in of]) for start, (_, of) in asked]
+        )
+        return [
+            (stamp, {key[len(start) :]: row for key, row in rows.items()})
+            for start, (stamp, rows) in zip(starts, found, strict=True)
+        ]
+
     def stamped(self, table: str, keys: Iterable[bytes]) -> dict[bytes, dict[bytes, Stamped]]:
         start = self._start(table)
         found = self._client.stamped(self._space.table, (start + key for key in keys))

@@ -254,6 +254,19 @@ def test_no_two_threads_share_a_connection(stack: ExitStack, ann: Gateway) -> No
     assert len(ann.connections) <= 4
 
 
+def test_several_calls_are_sent_before_the_first_is_answered_and_all_again_if_one_fails(
+    stack: ExitStack, ann: Gateway
+) -> None:
+    wanted = [(table, [table.encode()]) for table in ("t", "u", "v")]
+    answers = iter([None, hbase_says("NotServingRegionException")])
+    ann.manners = lambda: say(error)() if (error := next(answers, None)) else None
+    gateways = asking(stack, ann)
+    for _ in range(2):
+        found = gateways.within(60).rows_at_once(wanted)
+        assert found == [(1, {key: {b"d:v": key + b" ann"}}) for _, (key,) in wanted]
+    assert ann.asked[-6:] == [b"t", b"u", b"v"] * 2
+
+
 def test_what_hbase_says_for_the_moment_is_asked_again(stack: ExitStack, ann: Gateway) -> None:
     gateways = asking(stack, ann)
     answers = iter([hbase_says("NotServingRegionException"), hbase_says("RegionTooBusyException")])

@@ -17,12 +17,12 @@ from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.features.accounts.table import UpsertAccount
 from falcon.features.messages.bodies import missing_message
-from falcon.features.messages.table import UpsertMessage
+from falcon.features.messages.table import SetRevision, UpsertMessage
 from falcon.features.pins.api import list_pins
 from falcon.features.reactions.pages import ReactionPages
 from falcon.features.reactions.table import PutReaction, SetReactionRevision, ShownReactions, ShowReaction
 from falcon.features.read_marks import hbase as memberships_hbase
-from falcon.features.read_marks.table import ManyRooms, UpsertMember
+from falcon.features.read_marks.table import ManyRooms, Newest, UpsertMember
 from falcon.features.rooms import hbase as rooms_hbase
 from falcon.features.rooms.table import SetRoomActivity, UpsertRoom
 from falcon.http.edge import Edge
@@ -35,6 +35,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.items import PutItem
 from falcon.read.store import Moves, Reached, ReadStoreUnavailable, StaleProjector
 from falcon.read.write import Write
+from falcon.streams.feed import Unchanged
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract
 from tests.support.hbase import FakeHBase, folded
@@ -245,6 +246,7 @@ def talk(store: HBaseStore) -> HBaseStore:
 
 
 LIST = ["memberships", "rooms", "timeline", "mentions"]
+ACCESS = ["memberships", "rooms", "timeline", "reactions"]
 
 
 def test_a_page_that_is_whole_is_one_call(talk: HBaseStore) -> None:
@@ -275,7 +277,43 @@ def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(ta
 
 
 def test_what_a_room_allows_and_how_far_it_and_its_reactions_go_are_four_calls(talk: HBaseStore) -> None:
-    assert talk.calls_of(talk.reads.access(ROOM, ANN)) == ["memberships", "rooms", "reactions", "timeline"]
+    assert talk.calls_of(talk.reads.access(ROOM, ANN)) == ACCESS
+
+
+def test_the_newest_page_comes_along_and_saves_its_calls(talk: HBaseStore) -> None:
+    assert talk.calls_of(talk.reads.access(ROOM, ANN, newest := Newest(50))) == ACCESS
+    assert newest.messages == [b"%d" % seq for seq in range(51, 101)]
+    assert newest.reactions is not None and not newest.reactions.by_seq
+
+
+@pytest.mark.parametrize(("count", "last_seq"), [(52, 100), (50, 0), (50, 101)])
+def test_a_page_that_is_large_or_empty_or_not_there_yet_does_not_come_along(
+    talk: HBaseStore, count: int, last_seq: int
+) -> None:
+    talk.apply("rooms", SetRoomActivity(ROOM, last_seq, NOON))
+    assert talk.calls_of(talk.reads.access(ROOM, ANN, newest := Newest(count))) == ACCESS
+    assert newest.messages is None
+
+
+def test_what_may_be_older_than_its_revision_does_not_come_along(talk: HBaseStore) -> None:
+    """HBase reads the rows of a call in any order, so a reader may find the revision of an edit and the message before
+    it. Only an edit that was applied before the call is shown by all rows."""
+    talk.reads.keep_rows(PARTITIONS, lambda *_: Unchanged())
+    told(talk)
+
+    def comes_along() -> tuple[bool, bool]:
+        asyncio.run(talk.reads.access(ROOM, ANN, newest := Newest(50)))
+        return newest.messages is not None, newest.reactions is not None
+
+    assert comes_along() == (True, True)
+    edit = UpsertMessage(ROOM, 100, b"edited"), SetRevision(ROOM, 1)
+    thumbs = ShowReaction(ROOM, 7, "👍", 1, 1, b"{}"), SetReactionRevision(ROOM, 1)
+    for table, cells in folded([*edit, *thumbs]):
+        talk.hbase.within(1).put(f"falcon_{table}_1", cells, 2)
+    assert comes_along() == (False, False)
+    for _ in range(2):
+        apply_all(talk)
+    assert comes_along() == (True, True)
 
 
 def test_a_page_that_a_reader_has_costs_no_look_at_its_reactions_until_someone_reacts(talk: HBaseStore) -> None:
@@ -290,7 +328,7 @@ def test_a_page_that_a_reader_has_costs_no_look_at_its_reactions_until_someone_r
     talk.apply("reactions", *thumbs, SetReactionRevision(ROOM, 1))
     first = asyncio.run(reactions())
     assert first.by_seq == {7: b"[{}]"}
-    assert talk.calls_of(reactions()) == ["memberships", "rooms", "reactions", "timeline"]
+    assert talk.calls_of(reactions()) == ACCESS
     talk.apply("reactions", ShowReaction(ROOM, 7, "👍", 1, 2, b""), SetReactionRevision(ROOM, 2))
     second = asyncio.run(reactions())
     assert second.by_seq == {}
@@ -359,10 +397,10 @@ def test_a_list_of_a_hundred_pins_is_few_calls_wherever_their_messages_stand(tal
     behind = [(ROOM, seq) for seq in seqs[70:]]
     look_at_the_end = ["timeline"]  # of the room: they are not there yet
     assert talk.calls_of(talk.reads.messages(behind)) == [*["timeline"] * 2, *look_at_the_end]
-    access, shown = ["memberships", "rooms", "reactions", "timeline"], list[int]()
+    shown = list[int]()
     asyncio.run(list_of_pins(talk, shown, rows[70:]))
     assert shown == [*reversed(seqs)]
-    assert talk.calls_of(list_of_pins(talk, shown)) == [*access, "pins", *["timeline"] * 4, "reactions"]
+    assert talk.calls_of(list_of_pins(talk, shown)) == [*ACCESS, "pins", *["timeline"] * 4, "reactions"]
 
 
 def test_a_pinned_message_that_was_lost_is_shown_as_missing(talk: HBaseStore) -> None:

@@ -12,6 +12,7 @@ import pytest
 from falcon.adapters.hbase import kept_rows, read_store
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import Message, MessageEdited, MessagePosted
+from falcon.features.reactions.rules import ReactionAdded
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberLeft, Membership, RoomCreated
 from falcon.features.threads.rules import ThreadStarted
@@ -98,6 +99,24 @@ async def test_a_page_that_was_read_takes_no_call(scene: Scene) -> None:
     threads = 1  # what a room with threads shows of them is read each time
     assert await scene.cost(ANN) == threads
     assert await scene.cost(BOB, OF_THREAD) == 0
+
+
+@plays
+async def test_a_page_of_an_unknown_room_takes_four_calls_with_its_reactions_and_then_none(scene: Scene) -> None:
+    other = PARTITIONS * 1_002
+    said = [MessagePosted(Message(other, seq, ANN, f"Tea {seq}", NOW)) for seq in range(1, 61)]
+    thumbs = ReactionAdded(other, 60, "👍", ANN, NOW, 1, 1, 1, (ANN,))
+    made = RoomCreated(other, "group", "Tea", "", NOW, (Membership(ANN, "admin"),))
+    scene.site.show(
+        scene.site.happen([made, *said, MessageEdited(Message(other, 60, ANN, "Tea!", NOW, NOW), 1), thumbs])
+    )
+    await scene.site.log.all_read()
+    newest = f"/v1/rooms/{other}/messages"
+    assert await scene.cost(ANN, newest) == 4
+    assert await scene.cost(ANN, newest) == 0
+    page = await scene.page(ANN, newest)
+    assert page == await scene.page(ANN, f"{newest}?after=10")
+    assert page.count(b'"seq"') == 50 and b"Tea!" in page and "👍".encode() in page
 
 
 @plays

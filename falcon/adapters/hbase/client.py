@@ -1,6 +1,6 @@
 """The calls that Falcon makes to HBase. Each may be repeated without harm."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -63,6 +63,16 @@ class HBaseClient:
             key: {column: cell.value for column, cell in cells.items()}
             for key, cells in self._rows(table, keys, columns, at_once)
         }
+
+    def rows_at_once(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[tuple[int, dict[bytes, Row]]]:
+        """The existing ones of some rows in each of several tables, in one wait, and the newest stamp in the first of
+        each; 0 if that does not exist."""
+
+        def ask(line: ThriftConnection) -> list[tuple[int, dict[bytes, Row]]]:
+            answers = line.together([_get_call(table, keys) for table, keys in wanted])
+            return [_rows_of(answer, keys[0]) for answer, (_, keys) in zip(answers, wanted, strict=True)]
+
+        return self._call(_probing([table for table, keys in wanted if len(keys) > 1], ask))
 
     def stamped(self, table: str, keys: Iterable[bytes]) -> dict[bytes, dict[bytes, Stamped]]:
         """Rows with the timestamps of their cells."""
@@ -169,14 +179,30 @@ class HBaseClient:
 
 
 def _get(table: str, keys: list[bytes], columns: list[bytes] | None) -> Callable[[ThriftConnection], list[Any]]:
-    return _probing(table, lambda line: line.client.getRowsWithColumns(table, keys, columns, {}))
+    return _probing([table], lambda line: line.client.getRowsWithColumns(table, keys, columns, {}))
 
 
 def _put(table: str, mutations: list[Any], stamp: int) -> Callable[[ThriftConnection], None]:
-    return _probing(table, lambda line: line.client.mutateRowsTs(table, mutations, stamp, {}))
+    return _probing([table], lambda line: line.client.mutateRowsTs(table, mutations, stamp, {}))
 
 
-def _probing(table: str, ask: Callable[[ThriftConnection], T]) -> Callable[[ThriftConnection], T]:
+def _get_call(table: str, keys: Sequence[bytes]) -> tuple[str, tuple[Any, ...]]:
+    if len(keys) == 1:  # asked for one row HBase says at once that the table is gone
+        return "getRowWithColumns", (table, keys[0], None, {})
+    return "getRowsWithColumns", (table, keys, None, {})
+
+
+def _rows_of(answer: Iterable[Any], first: bytes) -> tuple[int, dict[bytes, Row]]:
+    rows: dict[bytes, Row] = {}
+    stamp = 0
+    for found in answer:
+        if found.row == first:
+            stamp = max(cell.timestamp for cell in found.columns.values())
+        rows[found.row] = {column: cell.value for column, cell in found.columns.items()}
+    return stamp, rows
+
+
+def _probing(tables: Sequence[str], ask: Callable[[ThriftConnection], T]) -> Callable[[ThriftConnection], T]:
     """HBase says nothing for long about many rows of a dropped table, and then not why. About one row it answers at
     once. So from the second attempt on, ask about one row first."""
     attempts = 0
@@ -185,7 +211,8 @@ def _probing(table: str, ask: Callable[[ThriftConnection], T]) -> Callable[[Thri
         nonlocal attempts
         attempts += 1
         if attempts > 1:
-            line.client.getRowWithColumns(table, b"\0", [FAMILY], {})
+            for table in tables:
+                line.client.getRowWithColumns(table, b"\0", [FAMILY], {})
         return ask(line)
 
     return attempt

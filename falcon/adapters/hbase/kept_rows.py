@@ -6,12 +6,12 @@ as it was for as long as the log has nothing of the room from there on.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from falcon.adapters.hbase.client import HBaseClient
 from falcon.domain.ids import ID_MAX, AccountId, RoomId
-from falcon.read.hbase import Row, TellsOf
+from falcon.read.hbase import Row, RowAbout, RowFound
 from falcon.streams.feed import Unchanged
 
 _ROWS_MAX: Final = 50_000  # of some 600 bytes: 30 MB
@@ -41,10 +41,10 @@ class KeptRows:
         self.unchanged_since = unchanged_since
         self._rows: OrderedDict[tuple[str, bytes], KeptRow] = OrderedDict()
 
-    def get(self, name: tuple[str, bytes]) -> KeptRow | None:
-        """Any thread may ask."""
+    def get(self, name: tuple[str, bytes], now: float) -> KeptRow | None:
+        """``now``: on CLOCK_MONOTONIC. Any thread may ask."""
         kept = self._rows.get(name)
-        return kept if kept is not None and kept.until > time.monotonic() else None
+        return kept if kept is not None and kept.until > now else None
 
     def keep(self, rows: dict[tuple[str, bytes], Row], offset: int) -> None:
         until = time.monotonic() + _SECONDS
@@ -64,19 +64,41 @@ class RowsOfRooms:
         self._account_id = account_id
         self._unchanged: dict[RoomId, tuple[int, Unchanged]] = {}  # with the floor
         self.may_call = False
+        self.shown = 0  # the offset that the tables showed before a row was read
         self.read: dict[tuple[str, bytes], Row] = {}
 
-    def row(self, calls: HBaseClient, room_id: RoomId, table: str, key: bytes, tells_of: TellsOf) -> Row:
+    def rows(self, calls: HBaseClient, room_id: RoomId, wanted: Sequence[RowAbout]) -> list[RowFound]:
         """Raises NotKept, ReadStoreUnavailable."""
-        kept = self._kept.get((table, key))
+        found: list[RowFound] = []
+        lacking: list[int] = []
         floor, unchanged = self._unchanged.get(room_id, _UNKNOWN)
-        offset = 0 if kept is None else kept.offset
-        if not self.may_call and offset < floor:
-            unchanged = self._kept.unchanged_since(room_id, self._account_id, offset)
-            self._unchanged[room_id] = offset, unchanged
-        if kept is not None and offset >= getattr(unchanged, tells_of):
-            return kept.row
-        if not self.may_call:
-            raise NotKept
-        row = self.read[table, key] = calls.row(table, key)
-        return row
+        now = time.monotonic()
+        for table, key, tells_of, _ in wanted:
+            kept = self._kept.get((table, key), now)
+            offset = 0 if kept is None else kept.offset
+            if offset < floor and not self.may_call:
+                floor, unchanged = offset, self._kept.unchanged_since(room_id, self._account_id, offset)
+                self._unchanged[room_id] = floor, unchanged
+            if kept is not None and offset >= getattr(unchanged, tells_of):
+                found.append((kept.row, None))
+                continue
+            if not self.may_call:
+                raise NotKept
+            lacking.append(len(found))
+            found.append(({}, None))
+        if lacking:
+            read = read_rows(calls, [wanted[place] for place in lacking], self.shown)
+            for place, each in zip(lacking, read, strict=True):
+                table, key, _, _ = wanted[place]
+                found[place], self.read[table, key] = each, each[0]
+        return found
+
+
+def read_rows(calls: HBaseClient, wanted: Sequence[RowAbout], shown: int) -> list[RowFound]:
+    """Read the rows, each with those beside it. HBase reads them in any order, so the rows beside may be the older ones
+    if the row has changed since the tables showed the log up to offset ``shown``. Then they are left out."""
+    read = calls.rows_at_once([(table, (key, *beside)) for table, key, _, beside in wanted])
+    return [
+        (rows.pop(key, {}), rows if beside and stamp <= shown else None)
+        for (_, key, _, beside), (stamp, rows) in zip(wanted, read, strict=True)
+    ]

@@ -1,14 +1,14 @@
 """The context of each query, and how far the tables show the log."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from falcon.adapters.hbase.client import HBaseClient
-from falcon.adapters.hbase.kept_rows import RowsOfRooms
+from falcon.adapters.hbase.kept_rows import RowsOfRooms, read_rows
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, RoomId, partition_of
-from falcon.read.hbase import Row, TellsOf
+from falcon.read.hbase import RowAbout, RowFound
 from falcon.read.store import BeingFilled, Fill, Moves, ReadStoreUnavailable
 
 
@@ -30,10 +30,10 @@ class QueryContext(NamedTuple):
     live: dict[str, Generations]
     rows: RowsOfRooms | None = None
 
-    def row_about(self, room_id: RoomId, table: str, key: bytes, tells_of: TellsOf) -> Row:
+    def rows_about(self, room_id: RoomId, wanted: Sequence[RowAbout]) -> list[RowFound]:
         if self.rows is None:
-            return self.calls.row(table, key)
-        return self.rows.row(self.calls, room_id, table, key, tells_of)
+            return read_rows(self.calls, wanted, shown=0)
+        return self.rows.rows(self.calls, room_id, wanted)
 
     def generation(self, projection: str) -> int:
         return live_generation(self.live, self.prefix, projection)

@@ -17,7 +17,7 @@ from falcon.adapters.hbase.queries import QueryContext, live_generation
 from falcon.adapters.hbase.timed_client import TimedClient
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.features.read_marks import hbase as memberships
-from falcon.features.read_marks.table import Access
+from falcon.features.read_marks.table import Access, Newest
 from falcon.journal.envelope import Position
 from falcon.read.catalogue import READ_MODELS, HBaseQueries
 from falcon.read.store import Moves, ReadStoreUnavailable
@@ -128,10 +128,10 @@ class HBaseReadStore(HBaseQueries):
 
     # --- queries ------------------------------------------------------------------------------------------------------
 
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+    async def access(self, room_id: RoomId, account_id: AccountId, newest: Newest | None = None) -> Access | None:
         """Makes no call while nothing happens in the room."""
         if self._kept is None:
-            return await super().access(room_id, account_id)
+            return await super().access(room_id, account_id, newest)
         rows = RowsOfRooms(self._kept, account_id)
         live, until = self._live
         if time.monotonic() < until:
@@ -139,15 +139,16 @@ class HBaseReadStore(HBaseQueries):
                 view = QueryContext(self._hbase.within(0.0), self._prefix, live, rows)
                 return memberships.access(view, room_id, account_id)
         may_keep = self.positions.are_told()  # otherwise it is one call to find out where the tables stand
-        offset = await self.applied(partition_of(room_id, self._partitions)) if may_keep else 0
+        if may_keep:
+            rows.shown = await self.applied(partition_of(room_id, self._partitions))
         rows.may_call = True
 
         def access(view: QueryContext) -> Access | None:
-            return memberships.access(view._replace(rows=rows), room_id, account_id)
+            return memberships.access(view._replace(rows=rows), room_id, account_id, newest)
 
         found = await self.ask(access)
         if may_keep and found is not None:
-            self._kept.keep(rows.read, offset)
+            self._kept.keep(rows.read, rows.shown)
         return found
 
     async def ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -9,7 +9,7 @@ import apsw
 
 from falcon.adapters.sqlite.database import AT_END
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
-from falcon.features.read_marks.table import Access
+from falcon.features.read_marks.table import Access, Newest
 from falcon.journal.envelope import Position
 from falcon.read.catalogue import READ_MODELS, ReadStore, SqliteFilesQueries, SqliteQueries
 from falcon.read.sqlite import SqliteQueryContext, query
@@ -93,7 +93,7 @@ class LoneReadStore(SqliteReadStore):
         self._kept_until = 0.0
         self.forget = self._kept.clear
 
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+    async def access(self, room_id: RoomId, account_id: AccountId, newest: Newest | None = None) -> Access | None:
         now = time.monotonic()
         if now >= self._kept_until or len(self._kept) >= _KEPT_MAX:
             self.forget()

@@ -29,7 +29,7 @@ from falcon.features.messages.rules import (
     PostMessage,
 )
 from falcon.features.reactions.table import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
-from falcon.features.read_marks.table import Access
+from falcon.features.read_marks.table import Access, Newest
 from falcon.features.threads.rules import ThreadMessageAnswer
 from falcon.features.threads.table import shown_threads, shown_threads_of
 from falcon.http import shapes
@@ -97,11 +97,17 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = identity(request.scope["path_params"]["room_id"], room_not_found)
     query = request.query(PageQuery) if request.scope["query_string"] else _NEWEST
     history = edge.history_of(room_id)
-    access = await edge.reads.access(request, room_id)
-    first, last = _bounds(query, access.last_seq)
-    reactions = await _reactions(edge, access, room_id, first, last) if access.reactions != 0 else NO_REACTIONS
-    threads = await _threads(edge, room_id, first, last) if access.has_threads else _NO_THREADS
     known = request.headers.get(b"if-none-match")
+    newest = None
+    if known is None and query.before is None and query.after is None and query.around is None:
+        newest = Newest(query.limit)
+    access = await edge.reads.access(request, room_id, newest)
+    first, last = _bounds(query, access.last_seq)
+    reactions = NO_REACTIONS
+    if access.reactions != 0:
+        read = None if newest is None else newest.reactions
+        reactions = await _reactions(edge, access, room_id, first, last, read)
+    threads = await _threads(edge, room_id, first, last) if access.has_threads else _NO_THREADS
     if known is not None and history is not None and threads is not None:
         etag = _page_etag(history, room_id, access.version, reactions.version, threads, access.last_seq, first, last)
         if matches(known, etag[1]):
@@ -111,7 +117,7 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if query.around is None:
         page = edge.pages.kept(room_id, access.version, first, last, from_last=query.after is None)
     if page is None:
-        page, last_seq = await _page(edge, room_id, access, query, first, last)
+        page, last_seq = await _page(edge, room_id, access, query, first, last, newest)
     if page.first < first:
         reactions = await _reactions(edge, access, room_id, page.first, page.last)
         if access.has_threads:
@@ -128,10 +134,16 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def _page(
-    edge: Edge, room_id: RoomId, access: Access, query: PageQuery, first: Seq, last: Seq
+    edge: Edge,
+    room_id: RoomId,
+    access: Access,
+    query: PageQuery,
+    first: Seq,
+    last: Seq,
+    newest: Newest | None,
 ) -> tuple[TimelinePage, Seq]:
     """The page, which is not cached, and the last seq of the room as the page shows it. ``first`` and ``last``: as
-    :func:`_bounds` gives them.
+    :func:`_bounds` gives them. ``newest``: for a page of the newest, with its messages if they were read already.
 
     The timeline's table may be behind the room's row. Then the page ends where the timeline does, so that it still has
     as many messages as the client asked for, if the timeline has that many.
@@ -139,7 +151,8 @@ async def _page(
     last_seq = access.last_seq
     while True:
         if query.around is None:
-            page = await edge.pages.read(room_id, access.version, first, last, from_last=query.after is None)
+            from_last, messages = query.after is None, None if newest is None else newest.messages
+            page = await edge.pages.read(room_id, access.version, first, last, from_last=from_last, newest=messages)
         else:
             middle = min(max(query.around, first), last)
             page = await edge.pages.around(room_id, access.version, first, middle, last)
@@ -149,12 +162,14 @@ async def _page(
         first, last = _bounds(query, last_seq)
 
 
-async def _reactions(edge: Edge, access: Access, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
+async def _reactions(
+    edge: Edge, access: Access, room_id: RoomId, first: Seq, last: Seq, read: ShownReactions | None = None
+) -> ShownReactions:
     """While they are being filled from the log messages are shown without: people read on, and react later."""
     if first > last or access.reactions == 0:
         return NO_REACTIONS
     try:
-        return await edge.reactions.page(room_id, access.reactions, first, last)
+        return await edge.reactions.page(room_id, access.reactions, first, last, read)
     except BeingFilled:
         return UNKNOWN_REACTIONS
 

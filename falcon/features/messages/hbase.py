@@ -23,6 +23,7 @@ from falcon.read.hbase import (
     HBaseModel,
     HBaseQueryContext,
     Row,
+    RowAbout,
     hashed,
     prefix_end,
     query,
@@ -35,6 +36,7 @@ REVISION: Final = b"d:r"
 MESSAGE_COLUMNS: Final = tuple(b"d:" + bytes([place]) for place in range(BUCKET))
 _REVISION_BITS: Final = 40  # a trillion changes of a room; the other bits of the 63 count rebuilds
 _ROWS_AT_ONCE: Final = 3  # of messages
+IN_ROWS_AT_ONCE: Final = BUCKET * (_ROWS_AT_ONCE - 1) + 1  # messages, wherever they begin in a row
 _MESSAGES_AT_ONCE: Final = (
     25  # of which 100 in as many rows have 7 columns in a call: 175 messages, as two calls of a page
 )
@@ -160,25 +162,22 @@ def _page_to(
 
 def _messages(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     """The messages ``first`` to ``last``, up to the first that is not there yet."""
-    keys = bucket_keys(room_id, first, last)
-    rows = view.calls.rows(_timeline(view), keys)
-    messages: list[bytes] = []
-    for key in keys:
-        columns = message_columns(first + len(messages), last)
-        found = _up_to_a_hole(rows.get(key, {}), columns)
-        messages += found
-        if len(found) < len(columns):
-            return messages + _from_a_hole_on(view, room_id, range(first + len(messages), last + 1))
-    return messages
+    rows = view.calls.rows(_timeline(view), bucket_keys(room_id, first, last))
+    messages = up_to_a_hole(rows, room_id, first, last)
+    missing = range(first + len(messages), last + 1)
+    return messages + _from_a_hole_on(view, room_id, missing) if missing else messages
 
 
-def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
+def up_to_a_hole(rows: Mapping[bytes, Row], room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+    """The messages ``first`` to ``last`` up to the first that is not in the rows."""
     found: list[bytes] = []
-    for column in columns:
-        message = row.get(column)
-        if message is None:
-            break
-        found.append(message)
+    for key in bucket_keys(room_id, first, last):
+        row = rows.get(key, {})
+        for column in message_columns(first + len(found), last):
+            message = row.get(column)
+            if message is None:
+                return found
+            found.append(message)
     return found
 
 
@@ -276,18 +275,24 @@ def messages(view: HBaseQueryContext, wanted: Collection[RoomSeq]) -> dict[RoomS
 
 def message_at(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
     # Read the revision first: what is read after it is at least as new.
-    revision = _revision(view, room_id)
+    revision = _revision(view.calls.row(_timeline(view), head_key(room_id)))
     return message(view, room_id, seq), revision
 
 
-def version(view: HBaseQueryContext, room_id: RoomId) -> int:
+def head_about(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> RowAbout:
+    """The head, and beside it the rows with the messages ``first`` to ``last``."""
+    beside = bucket_keys(room_id, first, last) if first <= last else ()
+    return _timeline(view), head_key(room_id), "history", beside
+
+
+def version_in(view: HBaseQueryContext, head: Row) -> int:
     """Changes whenever messages of the room that could be read before may read otherwise."""
     rebuilds = view.generation("timeline") - 1
-    return rebuilds << _REVISION_BITS | _revision(view, room_id)
+    return rebuilds << _REVISION_BITS | _revision(head)
 
 
-def _revision(view: HBaseQueryContext, room_id: RoomId) -> int:
-    return int(view.row_about(room_id, _timeline(view), head_key(room_id), "history").get(REVISION, b"0"))
+def _revision(head: Row) -> int:
+    return int(head.get(REVISION, b"0"))
 
 
 class HBaseTimelineQueries:

@@ -8,7 +8,7 @@ import msgspec
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.features.messages.bodies import MISSING
-from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit
+from falcon.features.messages.ranges import ITEMS_BYTES_MAX, fit, fit_range_back
 from falcon.features.messages.table import TimelineQueries
 
 _KEPT_BYTES_MAX: Final = 16 << 20  # a thousand pages of 50 messages of 100 characters
@@ -95,12 +95,23 @@ class TimelinePages:
         return kept
 
     async def read(
-        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+        self,
+        room_id: RoomId,
+        version: int,
+        first: Seq,
+        last: Seq,
+        *,
+        from_last: bool = False,
+        newest: list[bytes] | None = None,
     ) -> TimelinePage:
-        """Like :meth:`page`, if the page is not cached."""
+        """Like :meth:`page`, if the page is not cached. ``newest``: all of these messages, if they were read with the
+        version, and the page is one from the last."""
         if first > last:
             return TimelinePage(first, first - 1, b"", lasting=True)
-        run = await self._store.page(room_id, first, last, from_last=from_last, bytes_max=ROWS_BYTES_MAX)
+        if newest is None:
+            run = await self._store.page(room_id, first, last, from_last=from_last, bytes_max=ROWS_BYTES_MAX)
+        else:
+            run = fit_range_back(last, reversed(newest), ROWS_BYTES_MAX)
         messages, count = _joined(run.messages), len(run.messages)
         lasting = count == last - first + 1 and MISSING not in messages
         page = TimelinePage(run.first, run.first + count - 1, messages, lasting, more=run.truncated and not from_last)

@@ -40,12 +40,12 @@ from falcon.read.hbase import (
     HBaseModel,
     HBaseQueryContext,
     Row,
+    RowAbout,
     encode,
     hashed,
     prefix_end,
     query,
 )
-from falcon.read.store import BeingFilled
 
 BUCKET: Final = 50  # messages a row: most have no reactions
 _HEAD, _KINDS, _REACTIONS, _OWN = b"\x01", b"\x02", b"\x03", b"\x04"
@@ -144,14 +144,16 @@ def _table(view: HBaseQueryContext) -> str:
     return view.table("reactions", "reactions")
 
 
-def version(view: HBaseQueryContext, room_id: RoomId) -> int | None:
-    """The version of all reactions of the room, 0 if there has never been one; None while they are being filled."""
-    try:
-        table, generation = _table(view), view.generation("reactions")
-    except BeingFilled:
-        return None
-    revision = _revision(view.row_about(room_id, table, head_key(room_id), "history"))
-    return version_of(generation, revision) if revision else 0
+def head_about(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> RowAbout:
+    """The head, and beside it the rows with what the messages ``first`` to ``last`` show. Raises BeingFilled."""
+    beside = kinds_keys(room_id, first, last) if first <= last else ()
+    return _table(view), head_key(room_id), "history", beside
+
+
+def version_in(view: HBaseQueryContext, head: Row) -> int:
+    """The version of all reactions of the room, 0 if there has never been one."""
+    revision = _revision(head)
+    return version_of(view.generation("reactions"), revision) if revision else 0
 
 
 def _revision(head: Row) -> int:
@@ -159,7 +161,10 @@ def _revision(head: Row) -> int:
 
 
 def shown_reactions(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
-    rows = view.calls.rows(_table(view), kinds_keys(room_id, first, last))
+    return shown_in(view, view.calls.rows(_table(view), kinds_keys(room_id, first, last)), first, last)
+
+
+def shown_in(view: HBaseQueryContext, rows: dict[bytes, Row], first: Seq, last: Seq) -> ShownReactions:
     kinds = [kind for kind in _kinds(rows.items()) if first <= kind.seq <= last]
     return shown_by_seq(kinds, view.generation("reactions"))
 

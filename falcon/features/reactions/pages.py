@@ -21,9 +21,12 @@ class ReactionPages:
         self._kept_bytes_max = kept_bytes_max
         self._kept_bytes = 0
 
-    async def page(self, room_id: RoomId, version: int | None, first: Seq, last: Seq) -> ShownReactions:
+    async def page(
+        self, room_id: RoomId, version: int | None, first: Seq, last: Seq, read: ShownReactions | None = None
+    ) -> ShownReactions:
         """The reactions to the messages ``first`` to ``last``. ``version``: as read before, None if it is not known;
-        the reactions are not older. Raises ReadStoreUnavailable, BeingFilled."""
+        the reactions are not older. ``read``: the reactions, if they were read with it. Raises ReadStoreUnavailable,
+        BeingFilled."""
         if version is None:
             return await self._store.shown_reactions(room_id, first, last)
         name = (room_id, version, first, last)
@@ -31,7 +34,7 @@ class ReactionPages:
         if kept is not None:
             self._kept.move_to_end(name)
             return kept
-        page = await self._store.shown_reactions(room_id, first, last)
+        page = await self._store.shown_reactions(room_id, first, last) if read is None else read
         size = _size(page)
         if name not in self._kept and size <= self._kept_bytes_max // 8:
             self._kept[name] = page

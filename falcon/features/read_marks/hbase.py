@@ -14,6 +14,7 @@ from falcon.features.read_marks.table import (
     ManyRooms,
     MemberRoom,
     MemberRow,
+    Newest,
     RoomCursor,
     RoomSummaryRow,
     SetMention,
@@ -24,6 +25,7 @@ from falcon.features.read_marks.table import (
 )
 from falcon.features.rooms import hbase as rooms
 from falcon.features.rooms.rules import Role
+from falcon.features.rooms.table import RoomRow
 from falcon.features.threads.rules import FOLLOWERS_MAX
 from falcon.read.hbase import (
     ALL_ROWS,
@@ -38,11 +40,13 @@ from falcon.read.hbase import (
     HBaseModel,
     HBaseQueryContext,
     Row,
+    RowAbout,
     hashed,
     id_at_end,
     prefix_end,
     query,
 )
+from falcon.read.store import BeingFilled
 
 MENTIONS_BUCKET: Final = 1_000  # messages: an account's mentions in a room are in few rows
 MEMBER: Final = b"d:i"  # 1 while the account is a member
@@ -185,10 +189,14 @@ def _table(view: HBaseQueryContext) -> str:
     return view.table("memberships", "memberships")
 
 
-def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
-    member = view.row_about(room_id, _table(view), member_key(room_id, account_id), "member")
+def access(
+    view: HBaseQueryContext, room_id: RoomId, account_id: AccountId, newest: Newest | None = None
+) -> Access | None:
+    """Two waits for rows that are not kept: who may read, and what has changed with ``newest`` beside it."""
+    about_member: RowAbout = _table(view), member_key(room_id, account_id), "member", ()
+    (member, _), (room, _) = view.rows_about(room_id, (about_member, rooms.row_about(view, room_id)))
     is_member = _is_member(member)
-    found = rooms.room(view, room_id)
+    found = rooms.room_in(room_id, room)
     if found is None or not (is_member or found.open or found.parent):
         return None
     rights = None
@@ -197,13 +205,32 @@ def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> A
         if rights is None:
             return None
     # Read the versions first: what is read after them is at least as new.
-    reacted = reactions.version(view, room_id)
+    version, reacted = _versions(view, found, newest)
     role, read_seq = (_role(member), _read_seq(member)) if is_member else (None, found.last_seq)
-    version = timeline.version(view, room_id)
     if rights is not None:
         role = rights.role
     follows = rights is not None and is_member
     return Access(role, read_seq, found.last_seq, version, reacted, found.has_threads, follows)
+
+
+def _versions(view: HBaseQueryContext, room: RoomRow, newest: Newest | None) -> tuple[int, int | None]:
+    """The versions of the messages and of the reactions to them; None while these are being filled."""
+    room_id, first, last = room.room_id, 1, 0
+    if newest is not None and newest.count <= timeline.IN_ROWS_AT_ONCE:
+        first, last = max(1, room.last_seq - newest.count + 1), room.last_seq
+    heads = [timeline.head_about(view, room_id, first, last)]
+    try:
+        heads.append(reactions.head_about(view, room_id, first, last))
+    except BeingFilled:
+        (head, rows), reacted, kinds = view.rows_about(room_id, heads)[0], None, None
+    else:
+        (head, rows), (head_of_reactions, kinds) = view.rows_about(room_id, heads)
+        reacted = reactions.version_in(view, head_of_reactions)
+    if newest is not None:
+        messages = timeline.up_to_a_hole(rows or {}, room_id, first, last)
+        newest.messages = messages if first <= last == first + len(messages) - 1 else None
+        newest.reactions = None if kinds is None else reactions.shown_in(view, kinds, first, last)
+    return timeline.version_in(view, head), reacted
 
 
 def rooms_of(

@@ -16,6 +16,7 @@ from falcon.features.read_marks.table import (
     ManyRooms,
     MemberRoom,
     MemberRow,
+    Newest,
     RoomCursor,
     RoomSummaryRow,
     SetMention,
@@ -56,7 +57,9 @@ MODEL: Final = SqliteModel(
 )
 
 
-def access(view: SqliteQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
+def access(
+    view: SqliteQueryContext, room_id: RoomId, account_id: AccountId, newest: Newest | None = None
+) -> Access | None:
     row: Any = view.execute(
         "SELECT m.role, coalesce(m.read_seq, r.last_seq), r.last_seq, coalesce(v.revision, 0), coalesce(w.revision, 0),"
         " r.has_threads, r.parent"

@@ -10,6 +10,7 @@ import msgspec
 from falcon.domain.ids import ID_MAX, AccountId, RoomId, Seq
 from falcon.features.catalogue import Event
 from falcon.features.messages.rules import Message, MessageDeleted, MessageEdited, MessagePosted
+from falcon.features.reactions.table import ShownReactions
 from falcon.features.read_marks.rules import ReadMoved
 from falcon.features.rooms.rules import MemberChanged, MemberJoined, MemberLeft, Role, RoomCreated, RoomDeleted
 from falcon.features.rooms.table import RoomRow
@@ -35,6 +36,15 @@ class Access(msgspec.Struct, frozen=True):
     reactions: int | None = None
     has_threads: bool = False
     follows: bool = False
+
+
+class Newest(msgspec.Struct):
+    """A page of so many newest messages, which a caller of ``access`` reads next. A store may read it along: all these
+    messages, and what they show of reactions, both at least as new as the versions of the access. None: ask for it."""
+
+    count: int
+    messages: list[bytes] | None = None
+    reactions: ShownReactions | None = None
 
 
 class MemberRow(msgspec.Struct, frozen=True):
@@ -138,8 +148,9 @@ class RoomCursor(msgspec.Struct, frozen=True, array_like=True):
 class MembershipQueries(Protocol):
     """Every method may raise ReadStoreUnavailable, and BeingFilled."""
 
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        """None if the account is no member and the room is not open, or the room does not exist."""
+    async def access(self, room_id: RoomId, account_id: AccountId, newest: Newest | None = None) -> Access | None:
+        """None if the account is no member and the room is not open, or the room does not exist. ``newest``: filled if
+        reading it along saves a call."""
 
     async def rooms_of(
         self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None

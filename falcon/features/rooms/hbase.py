@@ -31,6 +31,7 @@ from falcon.read.hbase import (
     HBaseModel,
     HBaseQueryContext,
     Row,
+    RowAbout,
     encode,
     hashed,
     id_at_end,
@@ -155,7 +156,11 @@ def _table(view: HBaseQueryContext) -> str:
 
 
 def room(view: HBaseQueryContext, room_id: RoomId) -> RoomRow | None:
-    return _room(room_id, view.row_about(room_id, _table(view), room_key(room_id), "newest"))
+    return room_in(room_id, view.calls.row(_table(view), room_key(room_id)))
+
+
+def row_about(view: HBaseQueryContext, room_id: RoomId) -> RowAbout:
+    return _table(view), room_key(room_id), "newest", ()
 
 
 def direct_rooms(view: HBaseQueryContext, pairs: Collection[tuple[AccountId, AccountId]]) -> list[RoomRow]:
@@ -179,11 +184,11 @@ def rooms_among(view: HBaseQueryContext, room_ids: Iterable[RoomId]) -> list[Roo
     """The rooms that exist, in the order of ``room_ids``."""
     keys = {room_id: room_key(room_id) for room_id in room_ids}
     found = view.calls.rows(_table(view), keys.values())
-    rooms = (_room(room_id, found.get(key, {})) for room_id, key in keys.items())
+    rooms = (room_in(room_id, found.get(key, {})) for room_id, key in keys.items())
     return [each for each in rooms if each is not None]
 
 
-def _room(room_id: RoomId, row: Row) -> RoomRow | None:
+def room_in(room_id: RoomId, row: Row) -> RoomRow | None:
     if not row.keys() >= ROOM_CELLS or row[ROOM_GONE] == YES:
         return None
     kind, created_at, imported, smaller, larger = _decode_made(row[ROOM_MADE])

@@ -74,6 +74,9 @@ class SimulatedLine(ThriftConnection):
             raise TTransportException(message="connection refused")
         return self._calls
 
+    def together(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        return [getattr(self.client, name)(*args) for name, args in calls]
+
     def close(self) -> None:
         """Does nothing: there is nothing to close."""
 

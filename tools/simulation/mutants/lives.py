@@ -67,9 +67,9 @@ def _without_pins(name: str, version: int, data: bytes) -> Any:
 _access = memberships.access
 
 
-def _for_ever(view: Any, room_id: int, account_id: int) -> Any:
+def _for_ever(view: Any, room_id: int, account_id: int, newest: Any = None) -> Any:
     """Called for the room of a thread: an account that was a member once stays one."""
-    return _access(view, room_id, account_id) or Access("member", 0, 0, 0)
+    return _access(view, room_id, account_id, newest) or Access("member", 0, 0, 0)
 
 
 def _with_the_index(readers: Sequence[apsw.Connection], partitions: int) -> Any:

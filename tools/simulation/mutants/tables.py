@@ -29,7 +29,7 @@ from tools.simulation.schedules import BEHIND, CALM, TROUBLED
 
 def _all_alike(table: str, mutations: list[Any], stamp: int) -> Callable[..., None]:
     """Every cell gets the same timestamp, so that a late batch undoes a later one."""
-    return client._probing(table, lambda line: line.client.mutateRowsTs(table, mutations, 1, {}))
+    return client._probing([table], lambda line: line.client.mutateRowsTs(table, mutations, 1, {}))
 
 
 def _cut_anywhere(cells: Iterable[Any]) -> Iterator[list[Any]]:
@@ -63,7 +63,7 @@ def _told_first(
 
 
 async def _first_bounds(
-    edge: Any, room_id: int, access: Any, query: Any, first: int, last: int
+    edge: Any, room_id: int, access: Any, query: Any, first: int, last: int, newest: Any
 ) -> tuple[TimelinePage, int]:
     """The list of rooms says how far a page goes, though the timeline is behind it."""
     page = await edge.pages.read(room_id, access.version, first, last, from_last=query.after is None)
