@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from starlette.types import Scope
 
 from falcon.base.shared import Shared
-from falcon.domain.ids import AccountId
+from falcon.domain.ids import AccountId, RoomId
 from falcon.http.authenticator import Authenticator
 from falcon.http.limits.costs import measured
 from falcon.http.limits.limiter import Limiter
@@ -137,7 +137,10 @@ class Streams:
     async def _opened(
         self, caller: StreamCaller, only: Rooms, signals: frozenset[str], token: str | None, tables: StreamTables
     ) -> PendingStream:
-        large = await self._receipts.large(only) if only is not None and "receipts" in signals else []
+        large: list[RoomId] = []
+        if only is not None and "receipts" in signals:
+            async with tables.turn():
+                large = await self._receipts.large(only)
         return await self._opener.open(caller, only, token, tables, large)
 
     def _paid(self, account_id: AccountId, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
