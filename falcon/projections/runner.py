@@ -56,7 +56,10 @@ class InlineProjector:
         self._tables = tables
         self._savepoint = savepoint
         self._applied: Collection[str] = ()
+        self._events = 0  # that a commit has applied to all
         self._projected = {name: metrics.projected_events.labels(name) for name in projections}
+        for counter in self._projected.values():
+            counter.follow(lambda: self._events)
 
     def apply(self, appends: Sequence[Append], first: int, end: int) -> bool:
         try:
@@ -64,13 +67,20 @@ class InlineProjector:
             self._write(self._applied, appends)
         except Exception:  # a fault of one projection must not lose the message; apply_each finds it again
             return False
-        metrics.Counter.inc_all([self._projected[name] for name in self._applied], end - first)
+        self._count(end - first)
         return True
 
     def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
         following = self._tables.following(self._names, first)
         self._applied = [name for name in following if self._is_applied_alone(name, appends, first)]
-        metrics.Counter.inc_all([self._projected[name] for name in self._applied], end - first)
+        self._count(end - first)
+
+    def _count(self, events: int) -> None:
+        if len(self._applied) == len(self._names):
+            self._events += events
+            return
+        for name in self._applied:
+            self._projected[name].inc(events)
 
     def _is_applied_alone(self, name: str, appends: Sequence[Append], first: int) -> bool:
         savepoint = self._savepoint()

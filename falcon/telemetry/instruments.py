@@ -14,7 +14,7 @@ import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -46,6 +46,8 @@ class Counter:
 
     def __init__(self) -> None:
         self._aside: deque[float] = deque()
+        self._total: Callable[[], float] = float
+        self._followed = 0.0  # what it has risen by for the total
         self._shown: Any = None
 
     def inc(self, amount: float = 1.0) -> None:
@@ -53,13 +55,16 @@ class Counter:
         if len(self._aside) > _AT_ONCE:
             self._aside.append(self._taken())
 
-    @staticmethod
-    def inc_all(counters: "Iterable[Counter]", amount: float) -> None:
-        """All of them by the same amount, in one call."""
-        for each in counters:
-            each._aside.append(amount)
-            if len(each._aside) > _AT_ONCE:
-                each._aside.append(each._taken())
+    def follow(self, total: Callable[[], float]) -> None:
+        """Rise as ``total`` does from here on. It is called about once a second, from another thread."""
+        self._rise()
+        self._total, self._followed = total, total()
+
+    def _rise(self) -> None:
+        total = self._total()
+        if total != self._followed:
+            self.inc(total - self._followed)
+            self._followed = total
 
     def _taken(self) -> float:
         """Takes what was set aside."""
@@ -70,6 +75,7 @@ class Counter:
         return total
 
     def show(self, make: Make) -> None:
+        self._rise()
         if self._shown is None:
             self._shown = make()
         if self._aside:
@@ -80,6 +86,7 @@ class Counter:
 
     @property
     def value(self) -> float:
+        self._rise()
         return sum(list(self._aside)) + (0.0 if self._shown is None else float(self._shown._value.get()))
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
@@ -81,14 +81,13 @@ class SqliteTables:
         """Call it within a transaction, by projection: each run of writes of one kind at once, in order. If a mark
         moves several times within a run, only the last move is kept. The caller rolls back if it raises."""
         for projection, of_projection in writes.items():
-            name = projection.removesuffix(_REBUILDING)
-            suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
+            statements, folded = _statements_of(projection)
             for kind, run in groupby(of_projection, type):
-                rows, key = list(run), model.folded.get(kind)
-                if key is not None and len(rows) > 1:
+                rows = list(run)
+                if len(rows) > 1 and (key := folded.get(kind)) is not None:
                     rows = list({key(write): write for write in rows}.values())
-                for sql in model.statements[kind]:
-                    self._connection.executemany(_for_tables(sql, suffix), rows)
+                for sql in statements[kind]:
+                    self._connection.executemany(sql, rows)
 
     def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         shadow = projection + _REBUILDING
@@ -206,8 +205,13 @@ def _not_there(projection: str) -> ReadStoreUnavailable:
     return ReadStoreUnavailable(f"the data folder has no tables of {projection}: falcon up makes them")
 
 
-# The same text again and again: SQLite's driver then finds its prepared statement at once.
-_for_tables = lru_cache(str.format)
+@cache
+def _statements_of(projection: str) -> tuple[dict[type[Any], list[str]], Mapping[type[Any], Callable[[Any], object]]]:
+    """The statements by kind of write, and the keys of kinds that are folded. Their texts stay the same: SQLite's
+    driver then finds its prepared statement at once."""
+    name = projection.removesuffix(_REBUILDING)
+    suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
+    return {kind: [sql.format(suffix) for sql in texts] for kind, texts in model.statements.items()}, model.folded
 
 
 class SqliteSavepoint:
