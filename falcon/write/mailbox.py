@@ -62,7 +62,7 @@ class Mailbox:
         capacity.commands += 1
         capacity.bytes += envelope.size
         self._queue.append(envelope.account_id, (envelope, reply, time.monotonic()))
-        if not self._flush_scheduled and self._batching.may_go(self._queue.size):
+        if not self._flush_scheduled and (not self._batching.holding or self._batching.may_go(self._queue.size)):
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
         if not self._sweep_scheduled:
@@ -179,7 +179,7 @@ class Mailbox:
         commands: list[CommandEnvelope] = []
         waiting: dict[int, Pending] = {}
         size = 0
-        now = time.monotonic()
+        now = deadline = time.monotonic()
         while self._queue.size and len(commands) < BATCH_COMMANDS_MAX and size < BATCH_BYTES_MAX:
             pending = self._queue.popleft()
             envelope, reply, _ = pending
@@ -192,9 +192,10 @@ class Mailbox:
             waiting[len(commands)] = pending
             commands.append(envelope)
             size += envelope.size
+            deadline = max(deadline, envelope.deadline)
         if commands:
             since = waiting[0][2]
-            number = self._batching.sent(Away(waiting, len(commands), max(c.deadline for c in commands), now))
+            number = self._batching.sent(Away(waiting, len(commands), deadline, now))
             metrics.batch_commands.observe(len(commands))
             self._send(CommandBatch(number, commands, since))
         if self._queue.size:

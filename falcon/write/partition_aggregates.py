@@ -319,8 +319,8 @@ class PartitionAggregates:
             decision = decide_room(room, command, at)
         if not isinstance(decision, Decided):
             return decision
-        if self._rates is not None and isinstance(command, _TEXTS):
-            return self._rates.refusal(command, counted_in) or decision
+        if isinstance(command, _TEXTS):
+            return decision if self._rates is None else self._rates.refusal(command, counted_in) or decision
         if isinstance(command, PutMember | JoinDefault):
             return self._within_members(room, decision)
         if isinstance(command, ChangeRoom):

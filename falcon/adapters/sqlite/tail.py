@@ -35,6 +35,9 @@ class SqliteTail:
         self._ends: dict[int, int] = {}  # by segment: the last read found nothing further
         self._own = own
         self._committed = Committed()
+        # Call it on the event loop with what this process has committed, durably; and ``nudge`` when the reader may
+        # have it.
+        self.take = self._committed.add
 
     def segment(self, partition: Partition) -> int:
         return self._layout.place(partition)
@@ -86,11 +89,6 @@ class SqliteTail:
         bindings = (start.offset, stop, limit)
         located = self._records(self._files[segment], segment, "offset >= ? AND offset < ?", bindings)
         return located, Position(located[-1].at.offset + 1 if len(located) == limit else stop)
-
-    def take(self, appends: Sequence[Append]) -> None:
-        """Call it on the event loop with what this process has committed, durably; and ``nudge`` when the reader may
-        have it."""
-        self._committed.add(appends)
 
     def nudge(self) -> None:
         self._news.set()
