@@ -123,15 +123,12 @@ class Authenticator:
 
         Raises Problem 401, 429, 503, ReadStoreUnavailable.
         """
-        authorization = headers.get(b"authorization", b"")
+        account = self.known(headers)
+        if account is not None:
+            return account
         now = time.monotonic()
+        authorization = headers.get(b"authorization", b"")
         cached = self._cache.get(authorization)
-        if cached is not None and (
-            cached.fresh_until > now
-            or (cached.usable_until > now and self.revocations.still_valid_since(cached.asked_at, now))
-        ):
-            self._cache.move_to_end(authorization)
-            return cached.account
         if cached is not None and cached.usable_until > now and self._store_is_away:
             self._refresh(authorization, headers)
             return cached.account
@@ -142,6 +139,20 @@ class Authenticator:
             if cached is not None and cached.usable_until > now:
                 return cached.account
             raise
+
+    def known(self, headers: Headers) -> AccountRow | None:
+        """Like :meth:`authenticate`, if the token is cached and the log confirms it, as most are."""
+        authorization = headers.get(b"authorization", b"")
+        cached = self._cache.get(authorization)
+        if cached is None:
+            return None
+        now = time.monotonic()
+        if cached.fresh_until <= now and not (
+            cached.usable_until > now and self.revocations.still_valid_since(cached.asked_at, now)
+        ):
+            return None
+        self._cache.move_to_end(authorization)
+        return cached.account
 
     async def confirm(self, request: AuthedRequest) -> None:
         """Refuse the request's token if an event that its Falcon-Position has reached revoked it, at whichever server.

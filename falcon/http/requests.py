@@ -26,6 +26,8 @@ Headers = dict[bytes, bytes]  # by lower-case name; the last one if a client sen
 BODY: Final = "falcon.body"
 # And its header fields by name, as Headers.
 FIELDS: Final = "falcon.fields"
+# And the id of the room in its path; 0 if it is none.
+ROOM: Final = "falcon.room"
 # In the scope of a request that counts for an account with limits: the account's Usage.
 USAGE: Final = "falcon.usage"
 

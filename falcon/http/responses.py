@@ -38,6 +38,8 @@ _PROBLEM: Final = (b"content-type", b"application/problem+json")
 NO_STORE: Final = (b"cache-control", b"no-store")
 REVALIDATED: Final = (b"cache-control", b"private, no-cache")
 
+NO_BODY: Final = (204, 304)  # statuses of answers without a length
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -59,11 +61,11 @@ class BytesResponse:
         self.headers = headers if cached is None else (*headers, cached)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length = (b"content-length", b"%d" % len(self.body))
-        headers = (length, *self.headers) if self.status not in (204, 304) else self.headers
         write_whole = scope.get("state", {}).get(WRITE_WHOLE)
-        if write_whole is not None and write_whole(send, self.status, headers, self.body):
+        if write_whole is not None and write_whole(send, self):
             return
+        length = (b"content-length", b"%d" % len(self.body))
+        headers = self.headers if self.status in NO_BODY else (length, *self.headers)
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from falcon.http.responses import BUDGET
 from falcon.http.server.connections import ConnectionSweeper
 from falcon.http.server.fast_lane import FastLane, LaneRequest
 from falcon.http.server.serving import create_server
@@ -249,6 +250,24 @@ def test_requests_one_after_the_other_are_answered_in_their_order(chat: Chat) ->
         by_lane, usual = both_ways(chat, pieces, patiently=False)
         assert re.findall(rb"HTTP/1.1 (\d+)", by_lane) == re.findall(rb"HTTP/1.1 (\d+)", usual)
         assert by_lane == usual
+
+
+def test_what_a_connection_holds_is_of_the_account_that_asks(chat: Chat, taken: list[LaneRequest]) -> None:
+    """A wrong token leaves it to the address, although the connection has had a good one."""
+
+    async def asked(*tokens: str) -> list[int | None]:
+        async with served(chat.falcon, chat.falcon.lane) as port, asyncio.timeout(_SECONDS):
+            client = Client(*await asyncio.open_connection("127.0.0.1", port))
+            holders = []
+            for token in tokens:
+                await client.asks(in_words(chat, get(token=token), 2))
+                holders.append(taken[-1].scope["state"][BUDGET].account_id)
+            client.writer.close()
+            return holders
+
+    anna, stranger = chat.anna.account_id, chat.stranger.account_id
+    found = chat.falcon.run(asked("TOKEN", "TOKEN", "STRANGER", "falcon_1_nonsense", "TOKEN"))
+    assert found == [anna, anna, stranger, None, anna]
 
 
 def test_a_fault_of_ours_gets_the_same_answer(

@@ -19,6 +19,8 @@ from falcon.adapters.sqlite import search_index
 from falcon.base import account_factors
 from falcon.base.buckets import Counts, Switch
 from falcon.http import responses, web
+from falcon.http.api import resources
+from falcon.http.edge import Edge
 from falcon.http.limits import costs, quotas
 from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
@@ -28,6 +30,7 @@ from falcon.http.limits.networks import BucketsOfAddresses
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Policy, Quotas
 from falcon.http.problems import Problem, broken
+from falcon.http.requests import AuthedRequest
 from falcon.http.server.connection_slots import ConnectionSlot, ConnectionSlots
 from falcon.http.server.request_metrics import Meter
 from falcon.http.web import address
@@ -177,14 +180,14 @@ def test_a_flood_waits_for_its_refusals_although_its_account_holds_all_that_it_m
     async def waiting(seconds: float) -> None:
         waits.append(seconds)
 
-    budget = SimpleNamespace(charge_to=lambda account_id: full, may_wait=lambda: True, wait=waiting)
-    authenticate = falcon.edge.authenticator.authenticate
+    budget = SimpleNamespace(account_id=None, charge_to=lambda _: full, may_wait=lambda: True, wait=waiting)
+    authenticated = resources.authenticated
 
-    async def at_a_server(headers: Any, scope: Any) -> Any:
+    async def at_a_server(edge: Edge, scope: Any, receive: Any) -> AuthedRequest:
         scope["state"] = {responses.BUDGET: budget}
-        return await authenticate(headers, scope=scope)
+        return await authenticated(edge, scope, receive)
 
-    monkeypatch.setattr(falcon.edge.authenticator, "authenticate", at_a_server)
+    monkeypatch.setattr(resources, "authenticated", at_a_server)
     assert statuses(*(anna.get("/v1/me") for _ in range(31))) == [429] * 31
     assert len(waits) == 10
 

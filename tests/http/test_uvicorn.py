@@ -241,7 +241,7 @@ def test_no_field_of_a_response_can_begin_another_one() -> None:
     cycle.response_started = cycle.disconnected = False
     cycle.flow, cycle.default_headers, cycle.scope = SimpleNamespace(write_paused=False), [], {"method": "GET"}
     with pytest.raises(ValueError, match="line break"):
-        write_whole(cycle.send, 200, [(b"x-cup", b"1\r\nx-pot: 2")], b"")
+        write_whole(cycle.send, BytesResponse(200, b"", (b"x-cup", b"1\r\nx-pot: 2")))
 
 
 class Streaming:

@@ -18,7 +18,9 @@ from falcon.http.problems import Problem, broken, check_scopes, tables_away
 from falcon.http.requests import FIELDS, USAGE, AuthedRequest, Headers
 from falcon.http.responses import BUDGET, BytesResponse, problem_response
 from falcon.http.server import memory_budget, unknown_requests
+from falcon.http.server.memory_budget import ConnectionBudget
 from falcon.http.server.request_metrics import STATUS
+from falcon.http.server.whole_responses import write_whole
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.telemetry import tracing
 
@@ -90,7 +92,8 @@ class Resource:
         if tracing.exporter is not None:
             tracing.leave(status)
         scope[STATUS] = status
-        await response(scope, receive, send)
+        if type(response) is not BytesResponse or not write_whole(send, response):
+            await response(scope, receive, send)
 
 
 def resources(app: HasEdge) -> dict[str, Resource]:
@@ -145,11 +148,16 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
         trace = tracing.enter(f"{method} {scope['endpoint'].path}", header, key)
     if b"cookie" in headers:
         edge.authenticator.origins.authorize(headers, scope)
-    account = await edge.authenticator.authenticate(headers, scope=scope)
+    budget: ConnectionBudget | None = scope["state"].get(BUDGET) if "state" in scope else None
+    account = edge.authenticator.known(headers)
+    if account is None:
+        if budget is not None and budget.account_id is not None:
+            budget.start_request(budget.address)
+        account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
-    # As memory_budget.charge_to, written out: each request passes here, and saves a call.
-    budget = scope["state"].get(BUDGET) if "state" in scope else None
-    full = None if budget is None else budget.charge_to(account_id)
+    full = None
+    if budget is not None and (budget.account_id != account_id or budget.held.size):
+        full = budget.charge_to(account_id)
     limiter = edge.limiter
     if limiter.limits_requests:
         # Most reads count already, since Limiter.enter gives an account some ahead.

@@ -18,10 +18,11 @@ from typing import Any, Final, TypeAlias
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from falcon.domain.ids import ID_MAX
 from falcon.http.limits.costs import ASK_SECONDS, PROCESSOR
 from falcon.http.limits.limiter import FORWARDED
 from falcon.http.limits.usages import Usage
-from falcon.http.requests import BODY, FIELDS, USAGE
+from falcon.http.requests import BODY, FIELDS, ROOM, USAGE
 
 log = logging.getLogger("falcon.http")
 
@@ -92,6 +93,7 @@ class FastLane:
             "state": protocol.app_state,
             "endpoint": self._endpoint,
             "path_params": {"room_id": room_id.decode()},
+            ROOM: number if (number := int(room_id)) <= ID_MAX else 0,
             BODY: body,
             FIELDS: named,
         }
@@ -110,30 +112,31 @@ class LaneRequest(RequestResponseCycle):
     To what it waits for it is a task (docs.python.org: "Extending", third-party tasks), since a time limit cancels one.
     """
 
+    default_headers: Any = []  # noqa: RUF012
+    access_log = False
+    message_event: Any = _COMPLETE
+    disconnected = False
+    keep_alive = True
+    waiting_for_100_continue = False
+    response_started = False
+    response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    _awaited: asyncio.Future[Any] | None = None
+    _seconds = 0.0  # that its steps have taken
+    _usage: Usage | None = None  # for which it is under way
+    _cancels = 0
+    _must_cancel = False  # at the next wait, once
+
     def __init__(self, scope: Any, answer: Any, protocol: Any) -> None:
-        """Unlike uvicorn's, which is given what is the same for all of a connection's."""
+        """Unlike uvicorn's, which is given what is the same for all of a connection's, and sets what begins alike."""
         self.scope = scope
         self.transport = protocol.transport
         self.flow = protocol.flow
-        self.default_headers = []
-        self.access_log = False
-        self.message_event = _COMPLETE  # type: ignore[assignment]
         self.on_response = protocol.on_response_complete
-        self.disconnected = False
-        self.keep_alive = True
-        self.waiting_for_100_continue = False
-        self.response_started = False
-        self.response_complete = False
-        self.chunked_encoding = None
-        self.expected_content_length = 0
         self._loop: asyncio.AbstractEventLoop = protocol.loop
         self._work = answer(scope, self.receive, self.send)
         self._context = copy_context()
-        self._awaited: asyncio.Future[Any] | None = None
-        self._seconds = 0.0  # that its steps have taken
-        self._usage: Usage | None = None  # for which it is under way
-        self._cancels = 0
-        self._must_cancel = False  # at the next wait, once
 
     async def receive(self) -> Message:  # type: ignore[override]
         body = self.scope[BODY]  # type: ignore[typeddict-item]

@@ -81,26 +81,30 @@ class ConnectionBudget:
 
     Bytes of a body may come before their holder is known. Until then they count for the process alone: the connection
     may be a proxy's, so that its last request was another client's.
+
+    ``account_id``: of the request, once it is known. ``address``: the client's. ``held``: bytes of all connections.
     """
 
     __slots__ = (
-        "_address",
         "_bodies",
         "_bodies_of",
         "_head",
-        "_held",
         "_holder",
         "_slot",
         "_unread",
         "_waiting",
+        "account_id",
+        "address",
+        "held",
         "shares_answer",
     )
 
     def __init__(self, held: MemoryBudget, slot: ConnectionSlot | None = None, address: AddressKey = UNKNOWN) -> None:
-        self._held = held
+        self.held = held
         self._slot = slot
-        self._address = address
+        self.address = address
         self._holder: Holder = address
+        self.account_id: AccountId | None = None
         self._head = 0
         self._bodies = 0
         self._bodies_of: Holder | None = None
@@ -118,7 +122,8 @@ class ConnectionBudget:
         if self._unread:
             self.set_unread(0)
         self.shares_answer = False
-        self._address = self._holder = address
+        self.account_id = None
+        self.address = self._holder = address
 
     def charge_to(self, account_id: AccountId) -> Problem | None:
         """A request has a good token of this account. The response if the account holds as much as it may; else
@@ -129,52 +134,52 @@ class ConnectionBudget:
             self._move_bodies(account_id)
         self._bodies_of = account_id
         if self._unread and account_id != self._holder:
-            self._held.change(self._holder, -self._unread)
-            self._held.change(account_id, self._unread)
-        self._holder = account_id
-        return self._held.refusal_of(account_id) if self._held.size else None  # mostly nothing is held
+            self.held.change(self._holder, -self._unread)
+            self.held.change(account_id, self._unread)
+        self.account_id = self._holder = account_id
+        return self.held.refusal_of(account_id) if self.held.size else None  # mostly nothing is held
 
     def may_wait(self) -> bool:
         """True if the request of the connection, which is refused, may wait for its response: its body is small, or
         there is room for it. If its account is not known, its body counts from now on for its address."""
         if self._bodies_of is None:
-            self._move_bodies(self._address)
-            self._bodies_of = self._address
-        return self._bodies <= _SMALL or not self._held.is_full(self._bodies_of)
+            self._move_bodies(self.address)
+            self._bodies_of = self.address
+        return self._bodies <= _SMALL or not self.held.is_full(self._bodies_of)
 
     def _move_bodies(self, holder: Holder | None) -> None:
         if holder != self._bodies_of:
-            self._held.change(self._bodies_of, -self._bodies)
-            self._held.change(holder, self._bodies)
+            self.held.change(self._bodies_of, -self._bodies)
+            self.held.change(holder, self._bodies)
 
     def refusal_of_head(self) -> Problem | None:
         """The response in place of reading more of a head; None if there is room."""
-        return self._held.refusal_of(self._address)
+        return self.held.refusal_of(self.address)
 
     def refusal_of_body(self) -> Problem | None:
         """The response in place of reading more of a body; None if there is room."""
         if self._bodies_of is None:
-            return self._held.refusal_of_process()
-        return self._held.refusal_of(self._bodies_of)
+            return self.held.refusal_of_process()
+        return self.held.refusal_of(self._bodies_of)
 
     def refusal(self) -> Problem | None:
         """The response in place of a large answer; None if there is room."""
-        return self._held.refusal_of(self._holder)
+        return self.held.refusal_of(self._holder)
 
     def must_be_cut(self) -> bool:
         """True if its client holds unread bytes, and as much as it may."""
-        return self._unread > 0 and self._held.is_full(self._holder)
+        return self._unread > 0 and self.held.is_full(self._holder)
 
     def set_head(self, size: int) -> None:
         """``size``: bytes of a head that is not complete. They count for the address."""
         if size != self._head:
-            self._held.change(self._address, size - self._head)
+            self.held.change(self.address, size - self._head)
             self._head = size
 
     def set_bodies(self, size: int) -> None:
         """``size``: bytes of the bodies of requests that are not answered yet."""
         if size != self._bodies:
-            self._held.change(self._bodies_of, size - self._bodies)
+            self.held.change(self._bodies_of, size - self._bodies)
             self._bodies = size
 
     def set_unread(self, size: int) -> None:
@@ -182,7 +187,7 @@ class ConnectionBudget:
         if size:
             size = 0 if self.shares_answer else max(size, self._unread)
         if size != self._unread:
-            self._held.change(self._holder, size - self._unread)
+            self.held.change(self._holder, size - self._unread)
             self._unread = size
 
     async def wait(self, seconds: float) -> None:

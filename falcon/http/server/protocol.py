@@ -283,7 +283,10 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             request = None if lane is None or len(data) > self._limits.head_bytes else lane.request_in(data, self)
             if request is not None:
                 self.cycle = self._running = request
-                self.budget.start_request(self._peer or self._address(request.scope["headers"]))
+                budget = self.budget
+                if budget.account_id is None or budget.held.size or self._peer is None:
+                    budget.start_request(self._address(request.scope["headers"]))
+                # Else no client holds bytes, and mostly this request is of the same account as the one before it.
                 if asyncio.current_task(self.loop) is None:
                     request.step()
                 else:  # the request before it on the connection has just been answered
