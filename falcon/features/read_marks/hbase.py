@@ -1,6 +1,7 @@
 """Memberships and mentions in HBase. Each membership is stored twice: under the room, and under the account."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from falcon.read.hbase import (
     ALL_ROWS,
     FAST_DIFF,
     NO,
+    PREFIXES_KEPT,
     THERE_ONLY,
     U16,
     U32,
@@ -109,6 +111,7 @@ def mentioned_seq(row: bytes, column: bytes) -> Seq:
     return int.from_bytes(row[-4:], "big") * MENTIONS_BUCKET + int.from_bytes(column[-2:], "big")
 
 
+@lru_cache(PREFIXES_KEPT)
 def _members(room_id: RoomId) -> bytes:
     return hashed(U64(room_id), _OF_ROOM)
 
