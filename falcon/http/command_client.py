@@ -3,7 +3,6 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable
 from itertools import product
 from typing import Final, get_args
 
@@ -60,8 +59,8 @@ class AccountOutOfDate(Exception):
 class CommandClient:
     """Dispatches the commands of one event loop.
 
-    ``command_seconds``: the time within which a command is decided or refused. ``on_accepted`` is called after each
-    accepted command. ``keys``: the Idempotency-Keys that this process has seen.
+    ``command_seconds``: the time within which a command is decided or refused. ``keys``: the Idempotency-Keys that this
+    process has seen.
     """
 
     def __init__(
@@ -71,14 +70,12 @@ class CommandClient:
         partitions: int,
         command_seconds: float,
         keys: UsedKeys,
-        on_accepted: Callable[[], None],
     ) -> None:
         self._gateway = gateway
         self._limiter = limiter
         self._partitions = partitions
         self._command_seconds = command_seconds
         self._keys = keys
-        self._on_accepted = on_accepted
         self._metrics: dict[type, _CommandMetrics] = {}
         metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
         metrics.command_seconds.begin(("PostMessage",))
@@ -135,7 +132,6 @@ class CommandClient:
         if not isinstance(reply, Accepted):
             raise self._refusal(request, reply, measured)
         measured.accepted.inc()
-        self._on_accepted()
         partition, offset = reply.partition, max(reply.offset, 0)
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if reply.replayed else (position,)

@@ -147,10 +147,6 @@ class Feed:
             await self._cuts.stop()
         await self._tail.close()
 
-    def nudge(self) -> None:
-        if self._accounts:
-            self._tail.nudge()
-
     # --- segments -----------------------------------------------------------------------------------------------------
 
     def segment_of(self, partition: Partition) -> int:

@@ -49,7 +49,7 @@ class LocalGateway:
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._woken = False
-        self._committed: Callable[[], None] = _nothing
+        self._committed: tuple[Callable[[], None], ...] = ()
         self._system = ActorSystem("simpleSystemBase", logDefs=False, transientUnique=True)
         self._address = self._system.createActor(RoomShardActor)
         self._mailbox = Mailbox(name, self._tell, mailbox_bound, near=True, others=self._replied)
@@ -78,7 +78,7 @@ class LocalGateway:
             self._others[self._last_of_others] = _Delivered(len(commands), replied)
             self._tell(CommandBatch(self._last_of_others, commands, time.monotonic()))
 
-    def tell_of_commits(self, tell: Callable[[], None]) -> None:
+    def tell_of_commits(self, *tell: Callable[[], None]) -> None:
         self._committed = tell
 
     def leave(self) -> None:
@@ -105,7 +105,8 @@ class LocalGateway:
         self._woken = False  # before completions are collected: a later one wakes again
         if not self._closed:
             drain(self._shard)
-        self._committed()
+        for tell in self._committed:
+            tell()
 
     def _replied(self, reply: BatchReply) -> None:
         """Replies to a batch of another process, or too late to one of the mailbox."""
@@ -125,7 +126,3 @@ class LocalGateway:
         """Returns when the actor has handled the message. Once it is closed, messages are dropped."""
         if not self._closed:
             self._system.tell(self._address, message)
-
-
-def _nothing() -> None:
-    """Does nothing: no caller asked to be told of commits."""

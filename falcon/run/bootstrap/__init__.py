@@ -95,8 +95,8 @@ class HostedGateway(CommandGateway, Protocol):
         """Have the shard carry out the commands of another process, in one batch as they came. ``replied`` gets their
         replies, some at a time: index, reply. Raises LookupError if the shard is not here."""
 
-    def tell_of_commits(self, tell: Callable[[], None]) -> None:
-        """``tell`` is called on this loop after each commit of the shard's journal."""
+    def tell_of_commits(self, *tell: Callable[[], None]) -> None:
+        """Each of ``tell`` is called on this loop after each commit of the shard's journal, in this order."""
 
     def ready(self) -> bool:
         """Commands can be passed on now."""
@@ -217,7 +217,7 @@ def start_edge(
         settings.stream_buffer,
     )
     streams.start()
-    commands = CommandClient(gateway, allowed, partitions, settings.command_seconds, keys, feed.nudge)
+    commands = CommandClient(gateway, allowed, partitions, settings.command_seconds, keys)
     return Edge(
         instance=instance,
         partitions=partitions,

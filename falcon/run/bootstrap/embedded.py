@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -425,12 +425,15 @@ async def serving(settings: Settings, health: Health | None = None, place: int =
     freshness = Freshness(store, source, has_notifications=lambda: True)
     if isinstance(store, LoneReadStore):
         freshness.forget = store.forget
-    committed = freshness.moved if peers is None else _told_to_all(peers, freshness, tail)
-    gateway.tell_of_commits(committed)
+    told = [freshness.moved, tail.nudge]  # of a commit here: its reads and streams, and all other places
+    if peers is not None:
+        peers.open(partial(_call, tuple(told)))
+        told.append(peers.nudge)
+    gateway.tell_of_commits(*told)
     loop = asyncio.get_running_loop()
 
     def moved() -> None:
-        loop.call_soon_threadsafe(committed)
+        loop.call_soon_threadsafe(_call, told)
 
     catch_up = CatchUpThread(database_of(settings, place), moved)
     sink = SinkThread(settings, disk) if place == 0 else None
@@ -462,20 +465,9 @@ def _share(settings: Settings) -> Settings:
     )
 
 
-def _told_to_all(peers: SiblingProcesses, freshness: Freshness, tail: SqliteTail) -> Callable[[], None]:
-    """Call it after a commit here. Reads and streams of every place learn of it, those of this one also of others'
-    commits."""
-
-    def changed() -> None:
-        freshness.moved()
-        tail.nudge()
-
-    def committed() -> None:
-        changed()
-        peers.nudge()
-
-    peers.open(changed)
-    return committed
+def _call(functions: Iterable[Callable[[], object]]) -> None:
+    for each in functions:
+        each()
 
 
 def _transport(settings: Settings, log_name: str) -> SignalTransport:
