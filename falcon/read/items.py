@@ -102,9 +102,7 @@ def _of_sqlite(
     return [Item(*row) for row in rows]
 
 
-def _of_hbase(
-    view: HBaseQueryContext, identity: int, model: Items, first: bytes, last: bytes, limit: int
-) -> list[Item]:
+def items_in(view: HBaseQueryContext, identity: int, model: Items, first: bytes, last: bytes, limit: int) -> list[Item]:
     prefix, table = _row(identity, b""), view.table(model.name, model.name)
     # The end of a scan is left out, so it is the first key after ``last``.
     found = view.calls.scan(table, prefix + first, prefix + last + b"\0", limit, THERE_ONLY)
@@ -120,4 +118,4 @@ class SqliteFilesItemQueries:
 
 
 class HBaseItemQueries:
-    items = hbase_query(_of_hbase)
+    items = hbase_query(items_in)

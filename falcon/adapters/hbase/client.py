@@ -87,11 +87,14 @@ class HBaseClient:
         def ask(line: ThriftConnection) -> list[tuple[bytes, Row]]:
             scan = TScan(startRow=start, stopRow=stop, caching=min(limit, _ROWS), filterString=filter or None)
             scanner = line.client.scannerOpenWithScan(table, scan, {})
+            if limit <= _ROWS:  # one wait less
+                got, _ = line.together([("scannerGetList", (scanner, limit)), ("scannerClose", (scanner,))])
+                return [_cells(each) for each in got]
             found: list[tuple[bytes, Row]] = []
             while len(found) < limit:
                 wanted = min(limit - len(found), _ROWS)
                 got = line.client.scannerGetList(scanner, wanted)
-                found += [(r.row, {column: cell.value for column, cell in r.columns.items()}) for r in got]
+                found += [_cells(each) for each in got]
                 if len(got) < wanted:
                     break
             line.client.scannerClose(scanner)
@@ -106,8 +109,7 @@ class HBaseClient:
             scanner = line.client.scannerOpenWithScan(
                 table, TScan(startRow=start, stopRow=BEHIND_ALL, caching=limit), {}
             )
-            got = line.client.scannerGetList(scanner, limit)
-            line.client.scannerClose(scanner)
+            got, _ = line.together([("scannerGetList", (scanner, limit)), ("scannerClose", (scanner,))])
             return {r.row: {c: Stamped(cell.value, cell.timestamp) for c, cell in r.columns.items()} for r in got}
 
         return self._call(ask)
@@ -176,6 +178,10 @@ class HBaseClient:
 
     def _call(self, ask: Callable[[ThriftConnection], T], attempt_seconds: float | None = None) -> T:
         return self._calls.call(ask, self._until, attempt_seconds or self._attempt_seconds)
+
+
+def _cells(found: Any) -> tuple[bytes, Row]:
+    return found.row, {column: cell.value for column, cell in found.columns.items()}
 
 
 def _get(table: str, keys: list[bytes], columns: list[bytes] | None) -> Callable[[ThriftConnection], list[Any]]:

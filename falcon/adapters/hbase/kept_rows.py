@@ -7,14 +7,14 @@ as it was for as long as the log has nothing of the room from there on.
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from falcon.adapters.hbase.client import HBaseClient
 from falcon.domain.ids import ID_MAX, AccountId, RoomId
 from falcon.read.hbase import Row, RowAbout, RowFound
 from falcon.streams.feed import Unchanged
 
-_ROWS_MAX: Final = 50_000  # of some 600 bytes: 30 MB
+ROWS_MAX: Final = 50_000  # of some 600 bytes: 30 MB
 _SECONDS: Final = 60.0  # `falcon verify --correct` changes rows, and the log does not say so
 
 _UNKNOWN: Final = (ID_MAX, Unchanged())
@@ -24,34 +24,40 @@ class NotKept(Exception):
     """A row has to be read."""
 
 
-class KeptRow(NamedTuple):
-    row: Row
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Kept(NamedTuple, Generic[V]):
+    value: V
     offset: int  # the tables showed all before it
     until: float  # on CLOCK_MONOTONIC
 
 
-class KeptRows:
-    """One instance for each event loop. Tables that a rebuild replaces have other names, so their rows are not used.
+class KeptRows(Generic[K, V]):
+    """What was read of rooms, ``most`` at a time. One instance for each event loop. Tables that a rebuild replaces have
+    other names, so their rows are not used.
 
     ``unchanged_since``: the offsets from which on nothing has happened in a room that changes what its rows say to an
     account. It tells none below the last argument apart.
     """
 
-    def __init__(self, unchanged_since: Callable[[RoomId, AccountId, int], Unchanged]) -> None:
+    def __init__(self, unchanged_since: Callable[[RoomId, AccountId, int], Unchanged], most: int) -> None:
         self.unchanged_since = unchanged_since
-        self._rows: OrderedDict[tuple[str, bytes], KeptRow] = OrderedDict()
+        self._most = most
+        self._rows: OrderedDict[K, Kept[V]] = OrderedDict()
 
-    def get(self, name: tuple[str, bytes], now: float) -> KeptRow | None:
+    def get(self, name: K, now: float) -> Kept[V] | None:
         """``now``: on CLOCK_MONOTONIC. Any thread may ask."""
         kept = self._rows.get(name)
         return kept if kept is not None and kept.until > now else None
 
-    def keep(self, rows: dict[tuple[str, bytes], Row], offset: int) -> None:
+    def keep(self, rows: dict[K, V], offset: int) -> None:
         until = time.monotonic() + _SECONDS
         for name, row in rows.items():
-            self._rows[name] = KeptRow(row, offset, until)
+            self._rows[name] = Kept(row, offset, until)
             self._rows.move_to_end(name)
-        while len(self._rows) > _ROWS_MAX:
+        while len(self._rows) > self._most:
             self._rows.popitem(last=False)
 
 
@@ -59,7 +65,7 @@ class RowsOfRooms:
     """The rows of one query of an account. It is made twice: first on the event loop, with kept rows only, and if one
     is not kept then with ``may_call`` on a thread, which reads the others."""
 
-    def __init__(self, kept: KeptRows, account_id: AccountId) -> None:
+    def __init__(self, kept: KeptRows[tuple[str, bytes], Row], account_id: AccountId) -> None:
         self._kept = kept
         self._account_id = account_id
         self._unchanged: dict[RoomId, tuple[int, Unchanged]] = {}  # with the floor
@@ -80,7 +86,7 @@ class RowsOfRooms:
                 floor, unchanged = offset, self._kept.unchanged_since(room_id, self._account_id, offset)
                 self._unchanged[room_id] = floor, unchanged
             if kept is not None and offset >= getattr(unchanged, tells_of):
-                found.append((kept.row, None))
+                found.append((kept.value, None))
                 continue
             if not self.may_call:
                 raise NotKept

@@ -10,16 +10,18 @@ from typing import Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.client import HBase, HBaseClient
 from falcon.adapters.hbase.connection import HBaseFault, TableMissing
-from falcon.adapters.hbase.kept_rows import KeptRows, NotKept, RowsOfRooms
+from falcon.adapters.hbase.kept_rows import ROWS_MAX, KeptRows, NotKept, RowsOfRooms
 from falcon.adapters.hbase.known_positions import KnownPositions, Live
 from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import QueryContext, live_generation
 from falcon.adapters.hbase.timed_client import TimedClient
-from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
+from falcon.domain.ids import NOBODY, AccountId, Partition, RoomId, partition_of
 from falcon.features.read_marks import hbase as memberships
 from falcon.features.read_marks.table import Access, Newest
 from falcon.journal.envelope import Position
 from falcon.read.catalogue import READ_MODELS, HBaseQueries
+from falcon.read.hbase import Row
+from falcon.read.items import Item, Items, items_in
 from falcon.read.store import Moves, ReadStoreUnavailable
 from falcon.streams.feed import Unchanged
 from falcon.telemetry import metrics
@@ -28,6 +30,9 @@ from falcon.telemetry.dispatchers import Dispatcher
 _GENERATIONS_SECONDS: Final = (
     1.0  # a rebuild keeps the tables that it replaced for longer, until readers have heard of the new ones
 )
+
+_ITEM_LISTS_MAX: Final = 1_000  # pages: as many as messages are kept of
+_ITEMS_KEPT: Final = 50  # of a page, of some 300 bytes: at most 15 MB in all
 
 # As Revocations.unchanged_since; last how far the tables are known to show the log.
 UnchangedSince: TypeAlias = Callable[[RoomId, AccountId, int, int], Unchanged]
@@ -49,7 +54,8 @@ class HBaseReadStore(HBaseQueries):
         self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
         self.positions = KnownPositions()
-        self._kept: KeptRows | None = None
+        self._kept: KeptRows[tuple[str, bytes], Row] | None = None
+        self._kept_items: KeptRows[tuple[object, ...], list[Item]] | None = None
         self._partitions = 0
         self._looking: dict[Partition, asyncio.Task[int]] = {}
 
@@ -57,13 +63,14 @@ class HBaseReadStore(HBaseQueries):
         self._timed.close()
 
     def keep_rows(self, partitions: int, unchanged_since: UnchangedSince) -> None:
-        """Keep rows that say who may read a room, beginning now."""
+        """Keep who may read a room and what its page shows of small read models, beginning now."""
 
         def since(room_id: RoomId, account_id: AccountId, floor: int) -> Unchanged:
             shown = self.positions.highest[partition_of(room_id, partitions)]
             return unchanged_since(room_id, account_id, floor, shown)
 
-        self._kept, self._partitions = KeptRows(since), partitions
+        self._kept, self._kept_items = KeptRows(since, ROWS_MAX), KeptRows(since, _ITEM_LISTS_MAX)
+        self._partitions = partitions
 
     # --- how far the tables show the log ------------------------------------------------------------------------------
 
@@ -149,6 +156,28 @@ class HBaseReadStore(HBaseQueries):
         found = await self.ask(access)
         if may_keep and found is not None:
             self._kept.keep(rows.read, rows.shown)
+        return found
+
+    async def items(self, identity: int, model: Items, first: bytes, last: bytes, limit: int) -> list[Item]:
+        """Makes no call for several items of a room while only messages are sent there and read."""
+        if self._kept_items is None or model.of != "room_id" or first == last:
+            return await super().items(identity, model, first, last, limit)
+        asked = (identity, first, last, limit)
+        live, until = self._live
+        if (now := time.monotonic()) < until:
+            table = QueryContext(self._hbase.within(0.0), self._prefix, live).table(model.name, model.name)
+            kept = self._kept_items.get((table, *asked), now)
+            if kept and kept.offset >= self._kept_items.unchanged_since(identity, NOBODY, kept.offset).history:
+                return kept.value
+        may_keep = self.positions.are_told()
+        offset = await self.applied(partition_of(identity, self._partitions)) if may_keep else 0
+
+        def items(view: QueryContext) -> tuple[str, list[Item]]:
+            return view.table(model.name, model.name), items_in(view, identity, model, first, last, limit)
+
+        table, found = await self.ask(items)
+        if may_keep and len(found) <= _ITEMS_KEPT:
+            self._kept_items.keep({(table, *asked): found}, offset)
         return found
 
     async def ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
