@@ -74,10 +74,12 @@ class Buckets:
             full_at = now
         full_at += self._each * uses
         wait = full_at - now - self._seconds
-        if wait > (self._ahead if ahead is None else ahead):
-            return wait
-        self._lately[key] = full_at
-        return wait if wait > 0.0 else 0.0
+        if wait <= 0.0:
+            self._lately[key] = full_at
+            return 0.0
+        if wait <= (self._ahead if ahead is None else ahead):
+            self._lately[key] = full_at
+        return wait
 
     def charge(self, key: Hashable, uses: float) -> bool:
         """Count uses that have happened. Returns True if the key may not be used now. It can be in debt for ``ahead``

@@ -33,15 +33,17 @@ class Rates:
     def refusal(self, command: PostMessage | EditMessage, room_id: RoomId) -> Unavailable | None:
         """The refusal of a message that the rules of its room accept; else it counts in ``room_id``, for a thread that
         of the room whose members it reaches, and the result is None."""
-        if not self._limits.switch.on:
+        limits = self._limits
+        if not limits.switch.on:
             return None
         size = 0.0
-        if self._limits.account_bytes_a_day:
-            factors = self._limits.factors
-            size = len(command.text.encode()) / (1.0 if factors is None else factors.factor_of(command.by))
+        if limits.account_bytes_a_day:
+            size = len(command.text.encode())
+            if limits.factors is not None:
+                size /= limits.factors.factor_of(command.by)
             if wait := self._texts.consume(command.by, size):
                 return refusals.account_bytes_a_day(wait)
-        if self._limits.room_messages and isinstance(command, PostMessage):
+        if limits.room_messages and isinstance(command, PostMessage):
             wait = self._messages.consume(room_id)
             if wait and not self._takes_share(room_id, command.by):
                 self._texts.charge(command.by, -size)  # a client that sends it again has not written it twice

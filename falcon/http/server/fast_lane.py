@@ -65,8 +65,10 @@ class FastLane:
         if head is None or self._answer is None:
             return None
         method, path, room_id, query, lines = head.groups()
-        pairs = [line.split(b": ", 1) for line in lines[:-2].split(b"\r\n")]
-        fields = [(name.lower(), value) for name, value in pairs]
+        fields = []
+        for line in lines[:-2].split(b"\r\n"):
+            name, _, value = line.partition(b": ")
+            fields.append((name.lower(), value))
         named = dict(fields)
         is_plain = self._noted.isdisjoint(named)
         if (
