@@ -35,7 +35,7 @@ class Kept(NamedTuple, Generic[V]):
 
 
 class KeptRows(Generic[K, V]):
-    """What was read of rooms, ``most`` at a time. One instance for each event loop. Tables that a rebuild replaces have
+    """Up to ``most`` answers about rooms. One instance for each event loop. Tables that a rebuild replaces have
     other names, so their rows are not used.
 
     ``unchanged_since``: the offsets from which on nothing has happened in a room that changes what its rows say to an
