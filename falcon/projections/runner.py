@@ -56,31 +56,22 @@ class InlineProjector:
         self._tables = tables
         self._savepoint = savepoint
         self._applied: Collection[str] = ()
-        self._events = 0  # that a commit has applied to all
+        self._events = 0  # that commits have applied to all
         self._projected = {name: metrics.projected_events.labels(name) for name in projections}
         for counter in self._projected.values():
             counter.follow(lambda: self._events)
 
-    def apply(self, appends: Sequence[Append], first: int, end: int) -> bool:
+    def apply(self, appends: Sequence[Append], first: int) -> bool:
         try:
             self._applied = self._tables.following(self._names, first)
             self._write(self._applied, appends)
         except Exception:  # a fault of one projection must not lose the message; apply_each finds it again
             return False
-        self._count(end - first)
         return True
 
-    def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
+    def apply_each(self, appends: Sequence[Append], first: int) -> None:
         following = self._tables.following(self._names, first)
         self._applied = [name for name in following if self._is_applied_alone(name, appends, first)]
-        self._count(end - first)
-
-    def _count(self, events: int) -> None:
-        if len(self._applied) == len(self._names):
-            self._events += events
-            return
-        for name in self._applied:
-            self._projected[name].inc(events)
 
     def _is_applied_alone(self, name: str, appends: Sequence[Append], first: int) -> bool:
         savepoint = self._savepoint()
@@ -107,6 +98,12 @@ class InlineProjector:
 
     def committed(self, appends: Sequence[Append]) -> None:
         """The last appends are durable."""
+        events = sum([len(append.records) for append in appends])
+        if len(self._applied) == len(self._names):
+            self._events += events
+        else:
+            for name in self._applied:
+                self._projected[name].inc(events)
         if TIMELINE in self._applied:
             now = time.time() * 1000
             for append in appends:

@@ -10,7 +10,6 @@ import queue
 import struct
 import time
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Final, Protocol
 
 import apsw
@@ -27,26 +26,24 @@ log = logging.getLogger("falcon.journal")
 # Enough for a good batch, and short enough to bound the time that a commit holds the file.
 _GROUP_EVENTS_MAX: Final = 1_000
 _TAKEOVER_SECONDS: Final = 0.05
+# Steps of the journal's thread: statements, or its end.
+_BEGIN: Final = "BEGIN IMMEDIATE"
+_COMMIT: Final = "COMMIT"
+_END: Final = ""
 
 
 class CommitHook(Protocol):
     """Called within each commit that has appends."""
 
-    def apply(self, appends: Sequence[Append], first: int, end: int) -> bool:
-        """``first``: the offset of the first event of the appends; ``end``: the offset after the last. If it returns
-        False, the transaction must be rolled back, and the next one is to call :meth:`apply_each`."""
+    def apply(self, appends: Sequence[Append], first: int) -> bool:
+        """``first``: the offset of the first event of the appends. If it returns False, the transaction must be rolled
+        back, and the next one is to call :meth:`apply_each`."""
 
-    def apply_each(self, appends: Sequence[Append], first: int, end: int) -> None:
+    def apply_each(self, appends: Sequence[Append], first: int) -> None:
         """Like :meth:`apply`, at a higher price. Raises nothing but apsw.Error."""
 
     def committed(self, appends: Sequence[Append]) -> None:
         """The commit is durable."""
-
-
-class _Step(Enum):
-    BEGIN = "BEGIN IMMEDIATE"
-    COMMIT = "COMMIT"
-    END = ""
 
 
 class SqliteJournal:
@@ -77,7 +74,7 @@ class SqliteJournal:
         self._failed: dict[Partition, int] = {}  # the epoch in which a submission failed
         self._started = 0.0
         # The connection belongs to the journal's thread during a step, and to the owner otherwise.
-        self._steps: queue.SimpleQueue[tuple[_Step, float]] = queue.SimpleQueue()
+        self._steps: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[apsw.Error | None] = queue.SimpleQueue()
         self._activity = Activity(f"journal-{name}", threads=1, bound=1)
         self._thread = start_thread(f"journal-{name}", self._take_steps)
@@ -120,7 +117,7 @@ class SqliteJournal:
 
     def close(self) -> None:
         self.flush()
-        self._steps.put((_Step.END, 0.0))
+        self._steps.put((_END, 0.0))
         self._thread.join()
         self._connection.close()
 
@@ -149,7 +146,7 @@ class SqliteJournal:
         self._begun = self._applies_each = False
         self._connection.set_busy_timeout(0)
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(_BEGIN)
         except apsw.BusyError:
             self._begin_in_turn()
         except apsw.Error as error:
@@ -160,7 +157,7 @@ class SqliteJournal:
     def _begin_in_turn(self) -> None:
         """Another process is writing: the journal's thread waits until it is done."""
         self._connection.set_busy_timeout(BUSY_MILLISECONDS)
-        self._steps.put((_Step.BEGIN, self._activity.queued()))
+        self._steps.put((_BEGIN, self._activity.queued()))
 
     def _continue_group(self, error: apsw.Error | None) -> None:
         """``error``: of the step that the journal's thread has taken."""
@@ -212,15 +209,15 @@ class SqliteJournal:
                 self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
                 if self._within is not None:
                     if self._applies_each:
-                        self._within.apply_each(appends, start, offset)
-                    elif not self._within.apply(appends, start, offset):
+                        self._within.apply_each(appends, start)
+                    elif not self._within.apply(appends, start):
                         self._insert_again()
                         return
         except apsw.Error as error:
             self._settle(error)
             return
         metrics.commit_events.observe(offset - start)
-        self._steps.put((_Step.COMMIT, self._activity.queued()))
+        self._steps.put((_COMMIT, self._activity.queued()))
 
     def _insert_again(self) -> None:
         """Runs a transaction of its own. Other processes may write before it."""
@@ -257,11 +254,11 @@ class SqliteJournal:
     def _take_steps(self) -> None:
         while True:
             step, ticket = self._steps.get()
-            if step is _Step.END:
+            if step == _END:
                 return
             error: apsw.Error | None = None
             try:
-                self._activity.run(ticket, self._connection.execute, step.value)
+                self._activity.run(ticket, self._connection.execute, step)
             except apsw.Error as failed:
                 error = failed
             except BaseException:
