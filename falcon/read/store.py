@@ -169,11 +169,6 @@ class Reached(NamedTuple):
     position: Position
     quiet_since: Mapping[str, int] = MappingProxyType({})
 
-    def shows_of(self, name: str, own: Position) -> Position:
-        """How far another projection shows the log if it was itself applied up to ``own``."""
-        since = self.quiet_since.get(name)
-        return own if since is None or own.offset < since else max(own, self.position)
-
 
 class Moves(NamedTuple):
     """The positions to which the tables of a projection have moved in some partitions. ``generation``: of the
@@ -186,7 +181,12 @@ class Moves(NamedTuple):
 
 def shown_by(name: str, reached: Mapping[str, Reached]) -> Position:
     """How far a projection shows a partition, according to what all of them have recorded there."""
-    return max(each.shows_of(name, reached[name].position) for each in reached.values())
+    own = shown = reached[name].position
+    for each in reached.values():
+        since = each.quiet_since.get(name)
+        if since is not None and since <= own.offset and each.position > shown:
+            shown = each.position
+    return shown
 
 
 class ConsumedTables(FilledTables, Protocol):

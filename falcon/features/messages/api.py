@@ -225,7 +225,7 @@ def _page_etag(
 
 
 def _tag(threads: Mapping[Seq, bytes]) -> bytes:
-    """A digest of the threads that are shown, for an ETag. They are read for it each time, so they need no version."""
+    """A digest of the threads that are shown, for an ETag. They are at hand each time, so they need no version."""
     shown = b"".join(b"%d%b" % each for each in threads.items())
     return b"." + hashlib.blake2b(shown, digest_size=8).hexdigest().encode()
 
