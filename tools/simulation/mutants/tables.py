@@ -101,15 +101,14 @@ async def _believed(self: Freshness, partition: int, seconds: float) -> None:
     """A no of the tables is taken at once."""
 
 
-async def _keeps_all(
-    self: TimelinePages, room_id: int, version: int, first: int, last: int, *, from_last: bool = False
-) -> TimelinePage:
+_read = TimelinePages.read
+
+
+async def _keeps_all(self: TimelinePages, room_id: int, version: int, first: int, last: int, **how: Any) -> Any:
     """Also a page that is short is kept."""
-    name = (room_id, version, first, last, from_last)
-    if name not in self._kept:
-        run = await self._store.page(room_id, first, last, from_last=from_last)
-        self._kept[name] = TimelinePage(run.first, run.last, b",".join(run.messages), lasting=True)
-    return self._kept[name]
+    page = await _read(self, room_id, version, first, last, **how)
+    self._kept[room_id, version, first, last, how.get("from_last", False)] = page
+    return page
 
 
 def _loosely(query: bytes, query_type: Any) -> Any:
@@ -149,7 +148,7 @@ MUTANTS: Final = (
         BEHIND,
     ),
     mutant("a no of the tables is not checked with the owner", Freshness, "catch_up", _believed, BEHIND),
-    mutant("pages that are short are kept", TimelinePages, "page", _keeps_all, BEHIND),
+    mutant("pages that are short are kept", TimelinePages, "read", _keeps_all, BEHIND),
     Mutant(
         "texts are read as numbers",
         (Replaced(requests, "_cached_query", _loosely), Replaced(requests, "_decode_query", _loosely)),
