@@ -1029,6 +1029,18 @@ def test_a_connection_that_ended_before_its_account_was_known_counts_for_neither
     assert slots.taken == 0
 
 
+def test_a_connection_counts_for_the_first_account_that_has_room_for_it() -> None:
+    slots = ConnectionSlots("test", 10, ConnectionsPerAddress(Quotas(address_connections=1)))
+    first = slots.accept(("192.0.2.1", 1))
+    assert isinstance(first, ConnectionSlot) and first.charge_to(7)
+    second = slots.accept(("192.0.2.1", 1))
+    assert isinstance(second, ConnectionSlot)
+    assert not second.charge_to(7)
+    assert not isinstance(slots.accept(("192.0.2.1", 1)), ConnectionSlot)
+    assert second.charge_to(8)
+    assert isinstance(slots.accept(("192.0.2.1", 1)), ConnectionSlot)
+
+
 def test_sixty_people_of_one_address_open_the_page_at_once_and_a_flood_of_connections_is_told_to_wait() -> None:
     connections = ConnectionsPerAddress(Quotas(address_connections=2_000))
     answers = []

@@ -18,7 +18,7 @@ ConnectionKey: TypeAlias = AddressKey | AccountId | None
 class ConnectionsPerAddress:
     """One instance for each server. Connections of trusted proxies are not counted; without a quota, none are.
 
-    A connection counts for its address until an account is known. From then on it counts for the account, which may
+    A connection counts for its address until an account is known. From then on it counts for this account, which may
     have as many: hundreds of people may share one address. Those beyond that still count for their address. New
     connections have a rate, too: each costs as much as a few requests, with TLS more than the client's own part.
     """
@@ -54,12 +54,9 @@ class ConnectionsPerAddress:
 
     def moved(self, key: ConnectionKey, account_id: AccountId) -> ConnectionKey:
         """Count a connection for the account in place of ``key``, if there is room. Returns what it counts for now."""
-        if key is None or key == account_id or not self._connections.enter(account_id):
+        if key is None or not self._connections.enter(account_id):
             return key
-        if isinstance(key, int):  # each request of a client that speaks for many accounts
-            self._connections.leave(key)
-        else:
-            self.leave(key)
+        self.leave(key)
         return account_id
 
     def leave(self, key: ConnectionKey) -> None:

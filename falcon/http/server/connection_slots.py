@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from falcon.domain.ids import NOBODY, AccountId
+from falcon.domain.ids import AccountId
 from falcon.http.limits.per_address import ConnectionKey, ConnectionsPerAddress
 from falcon.http.server import raw_responses
 from falcon.http.server.raw_responses import LastResponse
@@ -56,21 +56,20 @@ def memory(control_groups: Path = _CONTROL_GROUPS, own_group: Path = _OWN_GROUP)
 
 
 class ConnectionSlot:
-    """The slot of one connection, which counts until :meth:`free`. ``account_id``: of its last request with a good
-    token; NOBODY before that."""
+    """The slot of one connection, which counts until :meth:`free`."""
 
-    __slots__ = ("_key", "_slots", "account_id")
+    __slots__ = ("_key", "_slots")
 
     def __init__(self, slots: "ConnectionSlots", key: ConnectionKey) -> None:
         self._slots = slots
         self._key = key
-        self.account_id = NOBODY
 
-    def charge_to(self, account_id: AccountId) -> None:
-        """Count the connection for this account."""
-        self.account_id = account_id
+    def charge_to(self, account_id: AccountId) -> bool:
+        """Count the connection for this account, if there is room. Returns True if it need not be asked for another
+        one: a client that speaks for many accounts would move its count with each request."""
         if self._key is not None:
             self._key = self._slots.moved(self._key, account_id)
+        return not isinstance(self._key, bytes)
 
     def free(self) -> None:
         """Must be called once. A request of the connection may learn its account later, which changes nothing then."""

@@ -128,8 +128,8 @@ class ConnectionBudget:
     def charge_to(self, account_id: AccountId) -> Problem | None:
         """A request has a good token of this account. The response if the account holds as much as it may; else
         None."""
-        if self._slot is not None and self._slot.account_id != account_id:
-            self._slot.charge_to(account_id)
+        if self._slot is not None and self._slot.charge_to(account_id):
+            self._slot = None
         if self._bodies:
             self._move_bodies(account_id)
         self._bodies_of = account_id
