@@ -147,6 +147,7 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     if header is not None or key is not None or tracing.exporter is not None:
         trace = tracing.enter(f"{method} {scope['endpoint'].path}", header, key)
     if b"cookie" in headers:
+        headers = dict(headers)  # other requests of the lane may share them
         edge.authenticator.origins.authorize(headers, scope)
     budget: ConnectionBudget | None = scope["state"].get(BUDGET) if "state" in scope else None
     account = edge.authenticator.known(headers)
