@@ -35,10 +35,6 @@ class Checkpoints:
             if is_crowded:
                 aggregates.passivate()
 
-    def after_time(self, serving: Serving, submissions: list[Submission]) -> None:
-        if self._monotonic() - serving.captured_at >= self._limits.checkpoint_seconds:
-            self.capture(serving, submissions)
-
     def capture(self, serving: Serving, submissions: list[Submission]) -> None:
         """Capture the state; with nothing in flight it is a checkpoint already."""
         serving.captured_at = self._monotonic()

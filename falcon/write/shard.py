@@ -143,8 +143,10 @@ class Shard:
         self._disk.look()
         serving = self._cycle.serving
         submissions: list[Submission] = []
+        due = now - self._limits.checkpoint_seconds
         for each in serving:
-            self._checkpoints.after_time(each, submissions)
+            if each.captured_at <= due:
+                self._checkpoints.capture(each, submissions)
         if submissions:
             self._journal.submit(submissions)
         if now >= self._passivate_at:
