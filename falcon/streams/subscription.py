@@ -47,7 +47,6 @@ class Subscription:
         "_drained",
         "_later",
         "_queue",
-        "_send",
         "_sink",
         "account_id",
         "bound",
@@ -85,7 +84,6 @@ class Subscription:
         self.id = ""
         self.quiet = True
         self._sink = sink
-        self._send = sink.send  # looked up once: a message to many comes by here for each of them
         self._busy = False
         self._queue: deque[Frame | _Later] = deque()
         self.queued = 0
@@ -102,7 +100,7 @@ class Subscription:
         if not self._busy:
             self.id = frame.id
             self.quiet = False
-            self._busy = not self._send(frame, self._sent)
+            self._busy = not self._sink.send(frame, self._sent)
         else:
             self._queue.append(frame)
             self._count(len(frame))
