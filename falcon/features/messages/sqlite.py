@@ -35,7 +35,8 @@ _MESSAGES: Final = f"SELECT {ROW} {_OF_A_PAGE}"
 _MESSAGES_FROM_LAST: Final = f"{_MESSAGES} DESC"
 _MESSAGE: Final = f"SELECT {ROW} {_ROWS} = ? << 32 | ?"
 
-_REVISION_BITS: Final = 40  # a trillion changes of a room; the other bits of the 63 count rebuilds
+# Of the version of a room's messages: a trillion changes. The other bits of the 63 count rebuilds.
+REVISION_BITS: Final = 40
 
 
 class ReferToMessage(NamedTuple):
@@ -147,11 +148,6 @@ def newest(view: SqliteQueryContext, room_id: RoomId, through: Seq) -> Seq:
         (room_id, min(through, SEQ_MAX)),
     ).fetchone()
     return int(row[0])
-
-
-def with_generation(view: SqliteQueryContext, revision: int) -> int:
-    """The version of a room whose messages have this revision."""
-    return view.generation("timeline") << _REVISION_BITS | revision
 
 
 def _with_missing(

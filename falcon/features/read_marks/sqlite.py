@@ -81,9 +81,8 @@ def access(
     version = None
     if view.shows_all:
         version = reactions.version(view, reacted) if reacted else 0
-    return Access(
-        role, read_seq, last_seq, timeline.with_generation(view, revision), version, bool(has_threads), follows
-    )
+    messages = view.generation("timeline") << timeline.REVISION_BITS | revision
+    return Access(role, read_seq, last_seq, messages, version, bool(has_threads), follows)
 
 
 def rooms_of(
