@@ -78,10 +78,23 @@ class AuthedRequest(msgspec.Struct):
         return decode_query(self.scope, query_type) if self.scope["query_string"] else query_type()
 
     async def json(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
-        """The body as the decoder's type. Raises Problem 400, 413, 415, 422, and ClientDisconnect."""
-        body = self.scope.get(BODY)
-        self.body = await read_body(self.receive, self.headers, _BODY_MAX) if body is None else body
-        return decode_body(self.body, self.headers, decoder)
+        """The body as the decoder's type. Raises Problem 415 for another media type, 400 ``malformed`` for bytes that
+        are not JSON, 422 ``invalid`` for a value that breaks a rule, 413, and ClientDisconnect."""
+        body: bytes | None = self.scope.get(BODY)
+        if body is None:
+            body = await read_body(self.receive, self.headers, _BODY_MAX)
+        self.body = body
+        if not body and decoder.type in _MAY_BE_LEFT_OUT:
+            return decoder.type()
+        media_type = self.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if media_type != b"application/json":
+            raise wrong_media_type("application/json")
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise from_validation(error, decoder.type) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise not_json("body", error) from None
 
     async def no_body(self) -> None:
         """Raises Problem 422 if there is one, and as :meth:`json`."""
@@ -113,22 +126,6 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
 def _too_large(limit: int) -> Problem:
     rule = broken("body", f"must have at most {limit:,} bytes")
     return Problem(413, "too_large", f"The request's body is larger than {limit:,} bytes.", rule)
-
-
-def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]") -> T:
-    """Raises Problem 415 for another media type, 400 ``malformed`` for bytes that are not JSON, 422 ``invalid`` for a
-    value that breaks a rule."""
-    if not body and decoder.type in _MAY_BE_LEFT_OUT:
-        return decoder.type()
-    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-    if media_type != b"application/json":
-        raise wrong_media_type("application/json")
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise from_validation(error, decoder.type) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise not_json("body", error) from None
 
 
 def decode_query(scope: Scope, query_type: type[T], *, authenticated: bool = True) -> T:
