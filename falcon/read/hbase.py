@@ -24,8 +24,8 @@ TellsOf: TypeAlias = Literal["member", "newest", "history"]
 # Plain tuples: a page that is kept makes four of each.
 # A row that only events of a room change: its table, its key, and the keys of rows beside it that may be read with it.
 RowAbout: TypeAlias = tuple[str, bytes, TellsOf, Sequence[bytes]]
-# The row, which is empty if it does not exist, and the existing rows beside it, which are at least as new. None if they
-# were not read, or may be older.
+# The row, which is empty if it does not exist, and the existing rows beside it, which are at least as new. None if the
+# row was not read now, or they may be older.
 RowFound: TypeAlias = tuple[Row, dict[bytes, Row] | None]
 Layout: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
 
@@ -84,6 +84,8 @@ class HBaseReads(Protocol):
     def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row: ...
 
     def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]: ...
+
+    def rows_at_once(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[tuple[int, dict[bytes, Row]]]: ...
 
     def stamped(self, table: str, keys: Iterable[bytes]) -> Mapping[bytes, Mapping[bytes, Stamp]]: ...
 

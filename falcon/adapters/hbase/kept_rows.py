@@ -105,6 +105,6 @@ def read_rows(calls: HBaseClient, wanted: Sequence[RowAbout], shown: int) -> lis
     if the row has changed since the tables showed the log up to offset ``shown``. Then they are left out."""
     read = calls.rows_at_once([(table, (key, *beside)) for table, key, _, beside in wanted])
     return [
-        (rows.pop(key, {}), rows if beside and stamp <= shown else None)
-        for (_, key, _, beside), (stamp, rows) in zip(wanted, read, strict=True)
+        (rows.pop(key, {}), rows if stamp <= shown else None)
+        for (_, key, _, _), (stamp, rows) in zip(wanted, read, strict=True)
     ]

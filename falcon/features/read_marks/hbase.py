@@ -195,9 +195,10 @@ def _table(view: HBaseQueryContext) -> str:
 def access(
     view: HBaseQueryContext, room_id: RoomId, account_id: AccountId, newest: Newest | None = None
 ) -> Access | None:
-    """Two waits for rows that are not kept: who may read, and what has changed with ``newest`` beside it."""
+    """Two waits for rows that are not kept: who may read, and what has changed with ``newest`` beside it. If the room
+    has a newer message its page is not known either, so ``newest`` is read although what has changed is kept."""
     about_member: RowAbout = _table(view), member_key(room_id, account_id), "member", ()
-    (member, _), (room, _) = view.rows_about(room_id, (about_member, rooms.row_about(view, room_id)))
+    (member, _), (room, was_read) = view.rows_about(room_id, (about_member, rooms.row_about(view, room_id)))
     is_member = _is_member(member)
     found = rooms.room_in(room_id, room)
     if found is None or not (is_member or found.open or found.parent):
@@ -208,7 +209,7 @@ def access(
         if rights is None:
             return None
     # Read the versions first: what is read after them is at least as new.
-    version, reacted = _versions(view, found, newest)
+    version, reacted = _versions(view, found, newest, read_on=was_read is not None)
     role, read_seq = (_role(member), _read_seq(member)) if is_member else (None, found.last_seq)
     if rights is not None:
         role = rights.role
@@ -216,8 +217,11 @@ def access(
     return Access(role, read_seq, found.last_seq, version, reacted, found.has_threads, follows)
 
 
-def _versions(view: HBaseQueryContext, room: RoomRow, newest: Newest | None) -> tuple[int, int | None]:
-    """The versions of the messages and of the reactions to them; None while these are being filled."""
+def _versions(
+    view: HBaseQueryContext, room: RoomRow, newest: Newest | None, *, read_on: bool
+) -> tuple[int, int | None]:
+    """The versions of the messages and of the reactions to them; None while these are being filled. ``read_on``: read
+    ``newest`` even if it does not come along with them."""
     room_id, first, last = room.room_id, 1, 0
     if newest is not None and newest.count <= timeline.IN_ROWS_AT_ONCE:
         first, last = max(1, room.last_seq - newest.count + 1), room.last_seq
@@ -230,6 +234,10 @@ def _versions(view: HBaseQueryContext, room: RoomRow, newest: Newest | None) -> 
         (head, rows), (head_of_reactions, kinds) = view.rows_about(room_id, heads)
         reacted = reactions.version_in(view, head_of_reactions)
     if newest is not None:
+        if rows is None and read_on and first <= last:
+            wanted = [(table, beside) for table, _, _, beside in heads[: 2 if reacted else 1]]
+            (_, rows), *others = view.calls.rows_at_once(wanted)
+            kinds = others[0][1] if others else None
         messages = timeline.up_to_a_hole(rows or {}, room_id, first, last)
         newest.messages = messages if first <= last == first + len(messages) - 1 else None
         newest.reactions = None if kinds is None else reactions.shown_in(view, kinds, first, last)
