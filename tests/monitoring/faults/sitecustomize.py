@@ -29,7 +29,7 @@ def _is_there(fault: str) -> bool:
 
 
 class _Handlers:
-    """Faults of reading a room."""
+    """Faults of reading messages."""
 
     def __init__(self) -> None:
         self._leaked: list[bytearray] = []
@@ -38,13 +38,13 @@ class _Handlers:
         self._previews: Any = None
 
     def spoil(self, module: ModuleType) -> None:
-        access = module.ReadYourWrites.access
+        history_of = module.Edge.history_of
 
-        async def spoiled(*arguments: Any) -> Any:
+        def spoiled(*arguments: Any) -> Any:
             self._meet()
-            return await access(*arguments)
+            return history_of(*arguments)
 
-        module.ReadYourWrites.access = spoiled
+        module.Edge.history_of = spoiled
 
     def _meet(self) -> None:
         if _is_there("handler-raises"):
@@ -140,7 +140,7 @@ def _disk_of_10_gib(free: float) -> os.statvfs_result:
 
 
 _SPOILED: Final[dict[str, Callable[[ModuleType], None]]] = {
-    "falcon.http.read_your_writes": _Handlers().spoil,
+    "falcon.http.edge": _Handlers().spoil,
     "falcon.adapters.thespian.actors": _Actors().spoil,
     "falcon.write.disk": _Disk().spoil,
 }
