@@ -3,9 +3,11 @@
 import asyncio
 import re
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final, NamedTuple
 
 import pytest
@@ -268,6 +270,20 @@ def test_what_a_connection_holds_is_of_the_account_that_asks(chat: Chat, taken: 
     anna, stranger = chat.anna.account_id, chat.stranger.account_id
     found = chat.falcon.run(asked("TOKEN", "TOKEN", "STRANGER", "falcon_1_nonsense", "TOKEN"))
     assert found == [anna, anna, stranger, None, anna]
+
+
+def test_strangers_cannot_fill_the_memory_with_the_fields_of_their_reads() -> None:
+    names = ("client", "app_state", "transport", "flow", "on_response_complete", "loop")
+    lane, connection = FastLane(), SimpleNamespace(**dict.fromkeys(names))
+    lane.attach(None, lambda *_: SimpleNamespace(), lambda _: None, origins=True)
+    tracemalloc.start()
+    for number in range(1_200):
+        fields = "".join(f"X-{field}: {number} {'a' * 500}\r\n" for field in range(28))
+        request = f"GET /v1/rooms/64/messages HTTP/1.1\r\nHost: falcon.test\r\n{fields}\r\n"
+        assert lane.request_in(request.encode(), connection) is not None
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 4 << 20
 
 
 def test_a_fault_of_ours_gets_the_same_answer(

@@ -66,7 +66,7 @@ class FastLane:
         if head is None or self._answer is None:
             return None
         method, path, room_id, query, lines = head.groups()
-        fields, named = (_known_fields if method == b"GET" else _fields)(lines)
+        fields, named = (_known_fields if method == b"GET" and len(lines) <= _KNOWN_BYTES else _fields)(lines)
         is_plain = self._noted.isdisjoint(named)
         if (
             len(named) != len(fields)
@@ -109,7 +109,9 @@ def _fields(lines: bytes) -> tuple[list[tuple[bytes, bytes]], Headers]:
     return fields, dict(fields)
 
 
-# A client reads again and again with the same fields. Each message has a length or a key of its own. 3 MB at most.
+# A client reads again and again with the same fields. Each message has a length or a key of its own. A browser's fields
+# are shorter than this. Before a token is looked at they may be a stranger's: 4 MB at most are kept.
+_KNOWN_BYTES: Final = 1 << 10
 _known_fields: Final = lru_cache(maxsize=1_000)(_fields)
 
 # The body is complete, so that no work waits for this event.
