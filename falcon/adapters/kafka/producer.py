@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import RecordMetadata
 
-from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
+from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 
 log = logging.getLogger("falcon.kafka")
 
@@ -21,9 +19,6 @@ log = logging.getLogger("falcon.kafka")
 RECORDS_MAX: Final = 1 << 30
 # Brokers refuse a batch of more than 1 MiB, unless its topic has a limit of its own.
 _BATCH_BYTES: Final = 512 << 10
-# A batch below this is written as LZ4. Each process that reads it takes 2 us and its writer 4, where Zstandard takes 9
-# and 12; it has a tenth more bytes.
-_SMALL_BYTES: Final = 1 << 10
 _STOP_SECONDS: Final = 2.0
 
 Record: TypeAlias = tuple[bytes | None, bytes | None]  # key, value; no value deletes the key in a compacted topic
@@ -68,9 +63,11 @@ class Producer:
             async with asyncio.timeout(self._cluster.append_seconds):
                 generation = await self._ready()
                 generation.away += 1
-                batch = batch_of(self._cluster, generation.producer, records)
-                if batch.record_count() < len(records):
-                    raise TooLarge(f"{len(records)} records do not fit in one batch of {topic}")
+                batch = generation.producer.create_batch()
+                for key, value in records:
+                    if batch.append(key=key, value=value, timestamp=None) is None:
+                        raise TooLarge(f"{len(records)} records do not fit in one batch of {topic}")
+                batch.close()
                 sent = await generation.producer.send_batch(batch, topic, partition=partition)
                 metadata: RecordMetadata = await sent
         except CLIENT_ERRORS as error:
@@ -123,18 +120,6 @@ class Producer:
         task = asyncio.get_running_loop().create_task(_end(generation.producer))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-
-def batch_of(cluster: KafkaCluster, producer: AIOKafkaProducer, records: Sequence[Record]) -> BatchBuilder:
-    """A batch of the records, of fewer if not all of them fit."""
-    if cluster.compression is not None and sum(map(_size, records)) < _SMALL_BYTES:
-        batch = BatchBuilder(MESSAGE_BYTES_MAX, DefaultRecordBatch.CODEC_LZ4)
-    else:
-        batch = producer.create_batch()
-    for key, value in records:
-        batch.append(key=key, value=value, timestamp=None)
-    batch.close()
-    return batch
 
 
 def next_batch(waiting: deque[Record], most: int) -> list[Record]:

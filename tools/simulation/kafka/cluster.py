@@ -19,7 +19,6 @@ class SimulatedCluster(KafkaCluster, frozen=True, kw_only=True):
 
     servers: Any
     client: str = "client"
-    compression: str | None = None  # batches have no bytes
 
     def producer(self) -> SimulatedProducer:
         return SimulatedProducer(self._client())

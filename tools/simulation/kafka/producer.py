@@ -34,9 +34,6 @@ class Batch:
         self.entries.append(entry)
         return entry
 
-    def record_count(self) -> int:
-        return len(self.entries)
-
     def close(self) -> None:
         self._closed = True
 
