@@ -79,6 +79,7 @@ def test_a_server_that_has_not_read_so_far_does_not_confirm(
     monkeypatch.setattr(falcon.edge.store, "bearer", bearer)
     monkeypatch.setattr(falcon.edge.store, "applied", applied)
     monkeypatch.setattr(Feed, "reach", never)
+    monkeypatch.setattr(falcon.edge.authenticator.revocations._feed, "token_revoked", lambda *_: None)
     position = revoked_elsewhere(falcon, anna)
     problem(anna.get("/v1/me", position=position, wait="0.05"), 503, "unavailable")
 
