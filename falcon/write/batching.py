@@ -41,40 +41,39 @@ class Away(msgspec.Struct, eq=False):
 
 
 class Batching:
-    """The batches of one mailbox that are away, by number. Up to ``batches_away`` of them hold up the next one, which
-    may go while none is ``holding``."""
+    """The batches of one mailbox that are away, by number. Up to ``batches_away`` of them hold up the next one."""
 
     def __init__(self, batches_away: int) -> None:
         self.away: dict[int, Away] = {}
         self._batches_away = batches_away
-        self.holding: set[int] = set()  # numbers of the batches that the next one waits for
+        self._holding: set[int] = set()  # numbers of the batches that the next one waits for
         self._number = 0
 
     def may_go(self, queued: int) -> bool:
         """True if a batch may go now, with ``queued`` commands to choose from."""
-        if not self.holding:
+        if not self._holding:
             return True
-        return len(self.holding) < self._batches_away and queued >= _LARGE
+        return len(self._holding) < self._batches_away and queued >= _LARGE
 
     def sent(self, away: Away) -> int:
         """The number of the batch."""
         self._number += 1
         self.away[self._number] = away
-        self.holding.add(self._number)
+        self._holding.add(self._number)
         return self._number
 
     def came_back(self, number: int) -> None:
         """All of its replies are here, or none will come any more."""
         del self.away[number]
-        self.holding.discard(number)
+        self._holding.discard(number)
 
     def pass_over(self, number: int) -> None:
         """The next batch does not wait for this one any more."""
-        self.holding.discard(number)
+        self._holding.discard(number)
 
     def pass_over_slow(self, now: float) -> None:
         """The next batch does not wait for the ones that are away for long."""
-        self.holding = {number for number in self.holding if now - self.away[number].since < SLOW_SECONDS}
+        self._holding = {number for number in self._holding if now - self.away[number].since < SLOW_SECONDS}
 
     def is_nearly_back(self, away: Away) -> bool:
         return len(away.waiting) <= away.size * _STRAGGLERS and len(self.away) <= _AWAY_MAX

@@ -62,7 +62,7 @@ class Mailbox:
         capacity.commands += 1
         capacity.bytes += envelope.size
         self._queue.append(envelope.account_id, (envelope, reply, time.monotonic()))
-        if not self._flush_scheduled and (not self._batching.holding or self._batching.may_go(self._queue.size)):
+        if not self._flush_scheduled and self._batching.may_go(self._queue.size):
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
         if not self._sweep_scheduled:
