@@ -334,6 +334,23 @@ def test_the_page_after_a_new_message_is_read_with_it_though_what_has_changed_is
     assert newest.messages == [b"%d" % seq for seq in range(52, 102)]
 
 
+def test_a_page_of_who_asks_again_has_no_messages_of_the_first_look(talk: HBaseStore) -> None:
+    since = Unchanged()
+    talk.reads.keep_rows(PARTITIONS, lambda *_: since)
+    told(talk)
+    asyncio.run(talk.reads.access(ROOM, ANN, newest := Newest(50)))
+    assert newest.messages is not None
+    talk.apply("timeline", *messages([101]))
+    talk.apply("rooms", SetRoomActivity(ROOM, 101, NOON))
+    for _ in range(3):
+        apply_all(talk)
+    asyncio.run(talk.reads.access(ROOM, ANN))  # another request keeps the room's rows
+    since = Unchanged(0, 0, 0)
+    access = asyncio.run(talk.reads.access(ROOM, ANN, newest))
+    assert access is not None and access.last_seq == 101
+    assert newest.messages is None
+
+
 def test_a_page_that_a_reader_has_costs_no_look_at_its_reactions_until_someone_reacts(talk: HBaseStore) -> None:
     pages = ReactionPages(talk.reads)
 
