@@ -267,6 +267,13 @@ def test_several_calls_are_sent_before_the_first_is_answered_and_all_again_if_on
     assert ann.asked[-6:] == [b"t", b"u", b"v"] * 2
 
 
+def test_calls_that_are_sent_together_have_one_time_limit_for_all(stack: ExitStack, ann: Gateway) -> None:
+    wanted = [(table, [table.encode()]) for table in "tuvwxyz"]
+    ann.manners = lambda: time.sleep(0.3)
+    with pytest.raises(ReadStoreUnavailable):
+        asking(stack, ann).within(1.0, 1.0).rows_at_once(wanted)
+
+
 def test_what_hbase_says_for_the_moment_is_asked_again(stack: ExitStack, ann: Gateway) -> None:
     gateways = asking(stack, ann)
     answers = iter([hbase_says("NotServingRegionException"), hbase_says("RegionTooBusyException")])

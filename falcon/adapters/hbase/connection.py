@@ -62,7 +62,7 @@ class ThriftConnection:
         for name, args in calls:
             client._send(name, **args_to_kwargs(getattr(Hbase, f"{name}_args").thrift_spec, *args))
         self._socket.write(questions.getvalue())
-        return [client._recv(name) for name, _ in calls]
+        return [self.client._recv(name) for name, _ in calls]  # each sets the time that is left
 
     def close(self) -> None:
         self._socket.close()
