@@ -27,8 +27,9 @@ def people(processes: Falcon) -> tuple[Person, Person]:
 def rooms(people: tuple[Person, Person]) -> list[Room]:
     """Rooms of both processes, which Anna and Ben have just read."""
     anna, ben = people
-    rooms = [anna.makes_room("Tea kitchen", ben) for _ in range(8)]
-    assert len({partition_of(room.room_id, 2) for room in rooms}) == 2
+    rooms: list[Room] = []
+    while len(rooms) < 8 or len({partition_of(room.room_id, 2) for room in rooms}) < 2:
+        rooms.append(anna.makes_room("Tea kitchen", ben))
     for room in rooms:
         anna.says(room, "Tea?")
         for _ in range(2):
