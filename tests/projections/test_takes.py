@@ -1,4 +1,4 @@
-"""What a read model makes writes of is among what it takes: on a cluster and in commits it is given nothing else."""
+"""A read model takes each event that it makes writes of: a commit on one machine gives it nothing else."""
 
 import ast
 import inspect
@@ -19,7 +19,7 @@ _EVENTS = {type(each.event): each for each in SAMPLES.values()}
 
 
 def _values() -> dict[str, list[Any]]:
-    """By field, all that samples have there, and what a condition may ask for."""
+    """By field, all values of the samples, and others that a condition may ask for."""
     found: dict[str, list[Any]] = defaultdict(list)
     for envelope in SAMPLES.values():
         for name in envelope.event.__struct_fields__:
