@@ -198,14 +198,9 @@ def _get_call(table: str, keys: Sequence[bytes]) -> tuple[str, tuple[Any, ...]]:
     return "getRowsWithColumns", (table, keys, None, {})
 
 
-def _rows_of(answer: Iterable[Any], first: bytes) -> tuple[int, dict[bytes, Row]]:
-    rows: dict[bytes, Row] = {}
-    stamp = 0
-    for found in answer:
-        if found.row == first:
-            stamp = max(cell.timestamp for cell in found.columns.values())
-        rows[found.row] = {column: cell.value for column, cell in found.columns.items()}
-    return stamp, rows
+def _rows_of(answer: Sequence[Any], first: bytes) -> tuple[int, dict[bytes, Row]]:
+    stamps = [cell.timestamp for found in answer if found.row == first for cell in found.columns.values()]
+    return max(stamps, default=0), dict(map(_cells, answer))
 
 
 def _probing(tables: Sequence[str], ask: Callable[[ThriftConnection], T]) -> Callable[[ThriftConnection], T]:
